@@ -1,0 +1,57 @@
+"""A benchmark suite for predictive coding networks: the theory's word against the code's.
+
+``pcbench.run("theory")`` runs a suite and returns its :class:`Report`. To add a case kind, a
+dataset or a backend, subclass :class:`Case`, :class:`Dataset` or :class:`Backend` and register it
+under the entry point group ``pcbench.cases``, ``pcbench.datasets`` or ``pcbench.backends``.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from pcbench._version import __version__
+
+if TYPE_CHECKING:
+    from pcbench.api import run
+    from pcbench.backends import Backend
+    from pcbench.cases import Case
+    from pcbench.checks import Check
+    from pcbench.compare import compare as compare_reports
+    from pcbench.data import Dataset
+    from pcbench.errors import UsageError
+    from pcbench.report import Report, read_report, write_report
+
+__all__ = [
+    "Backend",
+    "Case",
+    "Check",
+    "Dataset",
+    "Report",
+    "UsageError",
+    "__version__",
+    "compare_reports",
+    "read_report",
+    "run",
+    "write_report",
+]
+
+# Imported when first asked for: `pcbench --help` must not pay for NumPy, and never for torch.
+_HOMES = {
+    "Backend": ("pcbench.backends", "Backend"),
+    "Case": ("pcbench.cases", "Case"),
+    "Check": ("pcbench.checks", "Check"),
+    "Dataset": ("pcbench.data", "Dataset"),
+    "Report": ("pcbench.report", "Report"),
+    "UsageError": ("pcbench.errors", "UsageError"),
+    # Not `compare`: importing the subpackage of that name would take its place.
+    "compare_reports": ("pcbench.compare", "compare"),
+    "read_report": ("pcbench.report", "read_report"),
+    "run": ("pcbench.api", "run"),
+    "write_report": ("pcbench.report", "write_report"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pcbench' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    return getattr(import_module(module), attribute)

@@ -1,0 +1,5 @@
+"""``python -m pcbench``."""
+
+from pcbench.cli import main
+
+main()

@@ -1,0 +1,176 @@
+"""The contract between pcbench and whoever computes.
+
+A backend is what is judged. It builds a *model* from a :class:`NetworkSpec` and NumPy weights, and
+answers questions about it: prediction, loss, energy, equilibrium activities, gradients. It never
+sees the theory that its answers are held against.
+
+Arrays live where the backend wants them (``Array`` below: a torch tensor, a JAX array, a NumPy
+array). ``to_device`` and ``to_host`` are the only two doors, so that a batch is staged once and an
+accelerator is never made to copy in a hot loop.
+
+Shapes: a batch is ``(N, d_0)`` inputs and ``(N, d_L)`` targets, one sample a row; weight ``l`` is
+``(d_l, d_{l-1})``. A backend that declares ``Capability.REPLICAS`` also takes weights with one
+leading axis ``(R, d_l, d_{l-1})``; every answer then has that axis first.
+
+Normalisation, everywhere: ``𝓛 = 1/(2N) Σ_n ‖y - ŷ‖²`` and ``𝓕 = 1/(2N) Σ_n Σ_l ‖z_l -
+f_l(z_{l-1})‖²``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+import numpy as np
+from jaxtyping import Float
+
+from pcbench.backends.inference import InferenceSettings
+from pcbench.errors import UsageError
+from pcbench.networks import NetworkSpec
+
+Array = TypeVar("Array")
+DType = Literal["float32", "float64"]
+Objective = Literal["loss", "energy"]
+
+
+class Capability(StrEnum):
+    """What a backend may offer beyond the required part of the contract."""
+
+    EXACT_INFERENCE = "exact_inference"
+    """Inference with ``engine: exact`` (linear networks)."""
+    GRADIENT_INFERENCE = "gradient_inference"
+    """Inference with ``engine: gradient``."""
+    HESSIAN = "hessian"
+    """``Model.hessian_product`` of the loss and of the equilibrated energy."""
+    REPLICAS = "replicas"
+    """Weights with a leading replica axis."""
+
+
+class BackendUnavailableError(UsageError):
+    """The backend, device or dtype cannot be had here; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inference(Generic[Array]):
+    """Where inference ended.
+
+    Attributes
+    ----------
+    activities
+        ``z_0 … z_L``, each ``(N, d_l)``. The first is the input. The last is the output activity
+        as the engine left it: whether that is the clamped target is for a check to find out.
+    energies
+        Energy of each layer, ``1/(2N) Σ_n ‖e_l‖²`` for ``l = 1 … L`` with the output clamped to the
+        target; shape ``(L,)``. Their sum is the energy that inference reached.
+    steps
+        Steps that an iterative engine took; 0 for an exact one.
+    residual
+        ``‖∂(N𝓕)/∂z‖`` over all hidden activities of all samples, relative to its value at the
+        feedforward activities (absolute where that value is 0); shape ``()``.
+    converged
+        Whether the residual asked for was reached within the budget.
+    """
+
+    activities: Sequence[Array]
+    energies: Array
+    steps: int
+    residual: Array
+    converged: bool
+
+
+class Model(ABC, Generic[Array]):
+    """A network with weights, on a device. All arrays in and out are the backend's own."""
+
+    @abstractmethod
+    def predict(self, x: Array) -> Array:
+        """Feedforward prediction ``ŷ``, ``(N, d_L)``."""
+
+    @abstractmethod
+    def loss(self, x: Array, y: Array) -> Array:
+        """``𝓛 = 1/(2N) Σ_n ‖y - ŷ‖²``, shape ``()``."""
+
+    @abstractmethod
+    def loss_gradients(self, x: Array, y: Array) -> Sequence[Array]:
+        """``∂𝓛/∂W_l`` for ``l = 1 … L``, each ``(d_l, d_{l-1})``."""
+
+    @abstractmethod
+    def infer(self, x: Array, y: Array, settings: InferenceSettings) -> Inference[Array]:
+        """Relax the hidden activities with input and output clamped.
+
+        Raises
+        ------
+        BackendUnavailableError
+            If the engine asked for cannot treat this network.
+        """
+
+    @abstractmethod
+    def energies(self, activities: Sequence[Array]) -> Array:
+        """Energy of each layer at the given activities ``z_0 … z_L``; shape ``(L,)``."""
+
+    @abstractmethod
+    def energy_gradients(self, activities: Sequence[Array]) -> Sequence[Array]:
+        """``∂𝓕/∂W_l`` at the given activities: local, ``-(1/N) e_lᵀ z_{l-1}`` where linear."""
+
+    def hessian_product(self, objective: Objective, x: Array, y: Array, vectors: Array) -> Array:
+        """Multiply vectors by the Hessian of the loss or of the equilibrated energy.
+
+        Needs ``Capability.HESSIAN``.
+
+        Parameters
+        ----------
+        objective
+            ``loss``: ``∇²𝓛``. ``energy``: ``∇²𝓕*``, with ``𝓕*(θ) = min_z 𝓕(θ, z)``.
+        x, y
+            A batch.
+        vectors
+            ``(K, P)``: a vector a row, over all ``P`` weights, layer by layer, each row-major.
+
+        Returns
+        -------
+        Array
+            ``(K, P)``, the products, a row each.
+        """
+        raise BackendUnavailableError(f"{type(self).__name__} offers no Hessian products")
+
+
+class Backend(ABC, Generic[Array]):
+    """A library that computes, on one device, in one dtype.
+
+    Subclass it, implement the abstract methods, declare what is optional in ``capabilities``, and
+    name the class in the entry-point group ``pcbench.backends``.
+    """
+
+    name: ClassVar[str]
+    capabilities: ClassVar[frozenset[Capability]] = frozenset()
+
+    def __init__(self, device: str = "cpu", dtype: DType = "float64") -> None:
+        self.device = device
+        self.dtype: DType = dtype
+
+    @abstractmethod
+    def build(
+        self, network: NetworkSpec, weights: Sequence[Float[np.ndarray, "*replica _out _inp"]]
+    ) -> Model[Array]:
+        """Make a model; the weights are copied, cast to the backend's dtype and staged."""
+
+    @abstractmethod
+    def to_device(self, array: Float[np.ndarray, "..."]) -> Array:
+        """Stage a host array on the device, cast to the backend's dtype."""
+
+    @abstractmethod
+    def to_host(self, array: Array) -> Float[np.ndarray, "..."]:
+        """Bring an array back as float64."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Library versions, device, threads and matrix precision, for the report."""
+
+    def synchronize(self) -> None:
+        """Wait until everything asked for has been computed. Timings call it."""
+
+    def peak_memory(self) -> int | None:
+        """Bytes of accelerator memory at the peak since the last call; ``None`` if unknown."""
+        return None

@@ -1,0 +1,138 @@
+"""Devices, dtypes and matrix precision of the PyTorch backend."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from pcbench.backends.base import Backend, BackendUnavailableError, Capability, DType
+from pcbench.backends.torch.model import LinearModel
+from pcbench.networks import NetworkSpec
+
+
+class TorchBackend(Backend[torch.Tensor]):
+    """PyTorch on one device.
+
+    Matrix products are done in full precision: TF32 is switched off, and the report says so.
+
+    Parameters
+    ----------
+    device
+        ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+    dtype
+        ``float32`` or ``float64``.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If there is no such device, or it cannot compute in that dtype.
+    """
+
+    name: ClassVar[str] = "torch"
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(
+        {
+            Capability.EXACT_INFERENCE,
+            Capability.GRADIENT_INFERENCE,
+            Capability.HESSIAN,
+            Capability.REPLICAS,
+        }
+    )
+
+    def __init__(self, device: str = "cpu", dtype: DType = "float64") -> None:
+        super().__init__(device, dtype)
+        self._device = _device(device)
+        if self._device.type == "mps" and dtype == "float64":
+            raise BackendUnavailableError(
+                "the device 'mps' has no float64; use --dtype float32, or --device cpu"
+            )
+        self._dtype = {"float32": torch.float32, "float64": torch.float64}[dtype]
+        torch.set_float32_matmul_precision("highest")
+
+    def build(
+        self, network: NetworkSpec, weights: Sequence[Float[np.ndarray, "*#replica _out _inp"]]
+    ) -> LinearModel:
+        """Make a model; the weights are copied, cast to the backend's dtype and staged.
+
+        Raises
+        ------
+        BackendUnavailableError
+            If the network is not linear.
+        """
+        if not network.is_linear:
+            raise BackendUnavailableError(
+                f"the torch backend computes linear networks; activation {network.activation!r} "
+                "is not among what it offers"
+            )
+        return LinearModel([self.to_device(weight) for weight in weights])
+
+    def to_device(self, array: Float[np.ndarray, "..."]) -> torch.Tensor:
+        """Stage a host array on the device, cast to the backend's dtype."""
+        # A copy, always, and in C order: the caller's array may be a view, of any strides. The
+        # dtype is changed on the host, for not every device knows float64.
+        return torch.from_numpy(np.array(array, order="C")).to(self._dtype).to(self._device)
+
+    def to_host(self, array: torch.Tensor) -> Float[np.ndarray, "..."]:
+        """Bring an array back as float64."""
+        return array.detach().cpu().to(torch.float64).numpy()
+
+    def synchronize(self) -> None:
+        """Wait for the device."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        elif self._device.type == "mps":
+            torch.mps.synchronize()
+
+    def peak_memory(self) -> int | None:
+        """Bytes of CUDA memory at the peak since the last call; ``None`` elsewhere."""
+        if self._device.type != "cuda":
+            return None
+        peak = torch.cuda.max_memory_allocated(self._device)
+        torch.cuda.reset_peak_memory_stats(self._device)
+        return peak
+
+    def describe(self) -> dict[str, Any]:
+        """Library versions, device, threads and matrix precision, for the report."""
+        name = (
+            torch.cuda.get_device_name(self._device)
+            if self._device.type == "cuda"
+            else self._device.type
+        )
+        return {
+            "torch": torch.__version__,
+            "device": str(self._device),
+            "device_name": name,
+            "cuda": torch.version.cuda,
+            "threads": torch.get_num_threads(),
+            "wait_policy": os.environ.get("OMP_WAIT_POLICY"),
+            "float32_matmul_precision": torch.get_float32_matmul_precision(),
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        }
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise BackendUnavailableError(
+            f"{name!r} is not a device; use cpu, cuda, cuda:1 or mps"
+        ) from error
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        if (device.index or 0) >= count:
+            have = f"this machine has {count}" if count else "this machine has no CUDA device"
+            raise BackendUnavailableError(f"no device {name!r}: {have}; use --device cpu")
+    elif device.type == "mps":
+        if not torch.backends.mps.is_available():
+            raise BackendUnavailableError(
+                "no device 'mps': this machine has no Metal GPU; use --device cpu"
+            )
+    elif device.type != "cpu":
+        raise BackendUnavailableError(
+            f"the torch backend runs on cpu, cuda and mps, not on {device.type!r}"
+        )
+    return device

@@ -1,0 +1,41 @@
+"""Whether a point is critical: all gradients of loss and of equilibrated energy vanish."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pcbench import checks, theory
+from pcbench.backends import Backend, ExactInference
+from pcbench.cases._problem import Problem
+from pcbench.checks import Check, Tolerance
+
+
+def critical_point_checks(
+    backend: Backend[object], problem: Problem, source: str
+) -> Iterator[Check]:
+    """Check that the gradients of both objectives are zero, layer by layer.
+
+    The tolerance is the rounding of the energy's gradients at equilibrium. It serves the loss too:
+    at a point with ``W_L = 0`` the two gradients are the same sums.
+    """
+    model = backend.build(problem.network, problem.weights)
+    x, y = backend.to_device(problem.x), backend.to_device(problem.y)
+    reached = model.infer(x, y, ExactInference())
+    gradients = {
+        "loss": model.loss_gradients(x, y),
+        "energy": model.energy_gradients([*reached.activities[:-1], y]),
+    }
+    u = theory.unit_roundoff(backend.dtype)
+    rounding = theory.equilibrium_rounding(problem.weights, problem.x, problem.y, u)
+    for objective, layers in gradients.items():
+        for layer, (gradient, bound) in enumerate(
+            zip(layers, rounding.gradients, strict=True), start=1
+        ):
+            yield checks.distance(
+                f"critical point of the {objective}",
+                backend.to_host(gradient),
+                0 * problem.weights[layer - 1],
+                Tolerance(bound, f"rounding at u = {u:.2g} through this network (theory.md 4)"),
+                source=source,
+                where=f"layer {layer}",
+            )

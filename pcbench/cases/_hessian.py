@@ -1,0 +1,220 @@
+"""A backend's whole Hessian, entry by entry and by its spectrum, against the theory's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse
+from jaxtyping import Float, Int
+from scipy.sparse.csgraph import connected_components
+
+from pcbench import checks, theory
+from pcbench.backends import Objective
+from pcbench.cases._critical import critical_point_checks
+from pcbench.cases._problem import Problem
+from pcbench.cases.base import CaseSkippedError, Columns, Context, Finding
+from pcbench.checks import Check, Tolerance
+
+# A dense Hessian of so many parameters takes 3.2 GB.
+MAX_PARAMETERS = 20_000
+# Rows of the Hessian asked for at a time: enough to keep a backend busy, few enough that the
+# vectors stay small beside the Hessian itself.
+ROWS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedForms:
+    """What a theorem says about the Hessian of one objective at a critical point.
+
+    Attributes
+    ----------
+    hessian
+        The whole matrix, ``(P, P)``.
+    spectrum
+        All eigenvalues, ascending, found on another way than from ``hessian``.
+    bound
+        What the least eigenvalue does not exceed, where the theorem says so.
+    """
+
+    hessian: scipy.sparse.csr_array
+    spectrum: Float[np.ndarray, " P"]
+    bound: float | None = None
+
+
+def examine(
+    context: Context, problem: Problem, source: str, forms: dict[Objective, ClosedForms]
+) -> Iterator[Finding]:
+    """Check that a point is critical, then the Hessian of each objective there.
+
+    Raises
+    ------
+    CaseSkippedError
+        If the network is too large, or the dtype cannot tell whether the saddle is strict.
+    """
+    if problem.network.n_parameters > MAX_PARAMETERS:
+        raise CaseSkippedError(
+            f"the whole Hessian of {problem.network.n_parameters:,} parameters would not fit in "
+            f"memory; this kind takes up to {MAX_PARAMETERS:,}"
+        )
+    critical = checks.Worst()
+    critical.add(*critical_point_checks(context.backend, problem, source))
+    yield from critical
+    judge = HessianJudge(context, problem, source)
+    for objective, closed in forms.items():
+        yield from judge.findings(objective, closed)
+    rows = np.arange(min(ROWS, problem.network.n_parameters))
+    yield context.measure(
+        f"{len(rows)} Hessian-vector products of the energy", lambda: judge.rows("energy", rows)
+    )
+    if judge.unresolved:  # only now: a fault found by any other check must not be passed over
+        raise CaseSkippedError("; ".join(judge.unresolved))
+
+
+class HessianJudge:
+    """Holds the Hessians of loss and energy at one point against closed forms.
+
+    Parameters
+    ----------
+    context
+        Lends the backend.
+    problem
+        The point in weight space, and the batch.
+    source
+        The theorem that the closed forms come from.
+    """
+
+    def __init__(self, context: Context, problem: Problem, source: str) -> None:
+        self._context, self._source, self._problem = context, source, problem
+        self.unresolved: list[str] = []
+        backend = context.backend
+        u = theory.unit_roundoff(backend.dtype)
+        self._rounding = theory.hessian_rounding(problem.weights, problem.x, problem.y, u)
+        self._derivation = f"rounding at u = {u:.2g} through this network (theory.md 4)"
+        self._model = backend.build(problem.network, problem.weights)
+        self._x, self._y = backend.to_device(problem.x), backend.to_device(problem.y)
+
+    def findings(self, objective: Objective, closed: ClosedForms) -> Iterator[Finding]:
+        """Compare entries, eigenvalues and strictness with what the theory has for them.
+
+        Where an entry is not even a number, or a row has the wrong length, there is no spectrum.
+        Where the dtype cannot tell whether the saddle is strict, ``unresolved`` says so.
+        """
+        observed, entries = self._compare_entries(objective, closed.hessian)
+        yield from entries
+        if observed is None or not np.isfinite(observed).all():
+            return
+        eigenvalues = block_eigenvalues(observed)
+        tolerance = Tolerance(
+            self._rounding.eigenvalue, f"Weyl's inequality and {self._derivation}"
+        )
+        yield checks.all_close(
+            f"Hessian spectrum of the {objective}",
+            eigenvalues,
+            closed.spectrum,
+            tolerance,
+            source=self._source,
+        )
+        least, expected = float(eigenvalues[0]), float(closed.spectrum[0])
+        yield from self._strictness(objective, least, expected, tolerance)
+        if closed.bound is not None:
+            yield checks.at_most(
+                f"least curvature of the {objective}",
+                least,
+                closed.bound,
+                tolerance,
+                source=self._source,
+            )
+        levels = _levels(eigenvalues, closed.spectrum, tolerance)
+        yield Columns(f"spectrum of the {objective}", levels)
+
+    def rows(self, objective: Objective, rows: Int[np.ndarray, " K"]) -> Float[np.ndarray, "..."]:
+        """Ask the backend for rows of a Hessian."""
+        vectors = np.zeros((len(rows), self._problem.network.n_parameters))
+        vectors[np.arange(len(rows)), rows] = 1.0
+        backend = self._context.backend
+        return backend.to_host(
+            self._model.hessian_product(objective, self._x, self._y, backend.to_device(vectors))
+        )
+
+    def _compare_entries(
+        self, objective: Objective, hessian: scipy.sparse.csr_array
+    ) -> tuple[Float[np.ndarray, "P P"] | None, checks.Worst]:
+        size = self._problem.network.n_parameters
+        tolerance = Tolerance(self._rounding.entry, self._derivation)
+        worst, observed = checks.Worst(), np.empty((size, size))
+        starts = range(0, size, ROWS)
+        for start in self._context.progress(f"Hessian of the {objective}", starts, len(starts)):
+            rows = np.arange(start, min(start + ROWS, size))
+            block = self.rows(objective, rows)
+            worst.add(
+                checks.all_close(
+                    f"Hessian entries of the {objective}",
+                    block,
+                    hessian[rows].toarray(),
+                    tolerance,
+                    source=self._source,
+                    where=f"rows from {start}",
+                )
+            )
+            if block.shape != (len(rows), size):
+                return None, worst
+            observed[rows] = block
+        return observed, worst
+
+    def _strictness(
+        self, objective: Objective, least: float, expected: float, tolerance: Tolerance
+    ) -> Iterator[Check]:
+        if expected < -2 * tolerance.value:
+            yield checks.below(
+                f"strict saddle of the {objective}", least, 0.0, tolerance, source=self._source
+            )
+            return
+        # The closed form is zero up to the float64 rounding of its own evaluation.
+        problem = self._problem
+        judged = theory.hessian_rounding(
+            problem.weights, problem.x, problem.y, theory.unit_roundoff("float64")
+        )
+        if expected < -judged.eigenvalue:
+            self.unresolved.append(
+                f"the least curvature of the {objective} is {expected:.2g}, less than rounding in "
+                f"{self._context.backend.dtype} can resolve ({tolerance.value:.2g})"
+            )
+            return
+        yield checks.at_least(
+            f"no strict saddle of the {objective}", least, 0.0, tolerance, source=self._source
+        )
+
+
+def block_eigenvalues(matrix: Float[np.ndarray, "P P"]) -> Float[np.ndarray, " P"]:
+    """All eigenvalues of a symmetric matrix, ascending, block by block of its sparsity.
+
+    Exact, like a dense eigensolver, but cubic only in the largest set of parameters that entries
+    other than zero connect: at the origin that is one hidden unit's, not the network's.
+    """
+    graph = scipy.sparse.csr_array(matrix != 0)
+    _, labels = connected_components(graph, directed=False)
+    order = np.argsort(labels, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
+    singles = np.array([block[0] for block in members if len(block) == 1], dtype=np.intp)
+    spectra = [matrix[singles, singles]]
+    spectra += [
+        np.linalg.eigvalsh(matrix[np.ix_(block, block)]) for block in members if len(block) > 1
+    ]
+    return np.sort(np.concatenate(spectra))
+
+
+def _levels(
+    observed: Float[np.ndarray, " P"], expected: Float[np.ndarray, " P"], tolerance: Tolerance
+) -> dict[str, list[float]]:
+    """Fold spectra into levels: expected eigenvalues that the tolerance cannot tell apart."""
+    levels = np.split(
+        np.arange(len(expected)), np.flatnonzero(np.diff(expected) > tolerance.value) + 1
+    )
+    return {
+        "expected": [float(expected[level].mean()) for level in levels],
+        "multiplicity": [float(len(level)) for level in levels],
+        "observed from": [float(observed[level].min()) for level in levels],
+        "observed to": [float(observed[level].max()) for level in levels],
+    }

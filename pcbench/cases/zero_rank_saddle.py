@@ -1,0 +1,73 @@
+"""Figures 9 and 10 of the paper: zero-rank saddles other than the origin, by Theorem 3 and beyond.
+
+Wherever ``W_L = 0`` and ``W_{L-1:1} = 0``, the equilibrated energy has a strict saddle, and its
+whole Hessian is known in closed form; the loss has a saddle there too, and often not a strict one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, get_args
+
+from pydantic import model_validator
+
+from pcbench import theory
+from pcbench.backends import Capability, Objective
+from pcbench.cases._hessian import ClosedForms, examine
+from pcbench.cases._problem import LinearNetwork, Problem
+from pcbench.cases.base import Case, CaseParameters, Context, Finding
+from pcbench.data import DataField
+from pcbench.networks import InitialisationField, PenultimateOnly, ZeroRank
+
+THEOREM_3 = "Theorem 3 and its whole Hessian (theory.md 2.5)"
+
+
+class SaddleNetwork(LinearNetwork):
+    """A linear network at a zero-rank saddle."""
+
+    initialisation: InitialisationField = PenultimateOnly()
+
+    @model_validator(mode="after")
+    def _is_at_a_saddle(self) -> SaddleNetwork:
+        if not isinstance(self.initialisation, PenultimateOnly | ZeroRank):
+            raise ValueError(
+                f"{self.initialisation.name} is no zero-rank saddle; initialisation is "
+                "penultimate_only or zero_rank here"
+            )
+        return self
+
+
+class Parameters(CaseParameters):
+    """What a suite may write under ``kind: zero_rank_saddle``."""
+
+    data: DataField
+    network: SaddleNetwork
+
+
+class ZeroRankSaddle(Case[Parameters]):
+    """Whole Hessians of loss and energy at a zero-rank saddle against theory.md 2.5."""
+
+    kind: ClassVar[str] = "zero_rank_saddle"
+    description: ClassVar[str] = (
+        "the whole Hessians of loss and equilibrated energy at a zero-rank saddle, their spectra "
+        "and strictness, against Theorem 3 and beyond (figures 9, 10)"
+    )
+    Parameters: ClassVar[type[CaseParameters]] = Parameters
+
+    def needs(self) -> frozenset[Capability]:
+        """Return what inference at a critical point and Hessian products need."""
+        return frozenset({Capability.EXACT_INFERENCE, Capability.HESSIAN})
+
+    def run(self, context: Context) -> Iterator[Finding]:
+        """Check that the point is critical, then both Hessians there."""
+        problem = Problem.pose(context, self.parameters.data, self.parameters.network)
+        weights, x, y = problem.weights, problem.x, problem.y
+        forms: dict[Objective, ClosedForms] = {
+            objective: ClosedForms(
+                theory.zero_rank_hessian(weights, x, y, objective),
+                theory.zero_rank_spectrum(weights, x, y, objective),
+                theory.zero_rank_curvature_bound(weights, y) if objective == "energy" else None,
+            )
+            for objective in get_args(Objective)
+        }
+        yield from examine(context, problem, THEOREM_3, forms)

@@ -1,0 +1,341 @@
+"""Observed against expected: the verdicts of pcbench.
+
+A check compares one number that a backend produced with what the theory says it must be. Its
+tolerance comes with a derivation (dtype, size and conditioning, or a confidence level), and its
+*margin* says how far inside (positive) or outside (negative) the tolerance the number fell, in
+units of the tolerance: 1 is dead on for an equality, 0 is at the edge, -1 is one tolerance outside.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import ArrayLike
+
+Relation = Literal["≈", "≤", "≥", "<", "∈"]
+CheckStatus = Literal["passed", "failed"]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """How far rounding, unfinished inference or sampling may carry an honest implementation.
+
+    Parameters
+    ----------
+    value
+        The absolute tolerance, positive, in the units of what is compared.
+    derivation
+        Where the number comes from, in a line that a reader of the report can check.
+    """
+
+    value: float
+    derivation: str
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.value) and self.value > 0):
+            raise ValueError(f"a tolerance is a positive finite number, not {self.value}")
+
+
+class Check(BaseModel):
+    """One verdict. Built by the functions of this module, and stored in the report as it is.
+
+    ``observed``, ``expected`` and ``margin`` are ``None`` where the number is not finite, since
+    strict JSON has no NaN; ``message`` then says what it was.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="What is compared, unique within its case.")
+    status: CheckStatus
+    observed: float | None = Field(description="What the backend produced.")
+    relation: Relation = Field(description="How observed must stand to expected.")
+    expected: Finite | tuple[Finite, Finite] | None = Field(
+        description="What the theory demands; the two ends for '∈'."
+    )
+    tolerance: Finite = Field(gt=0, description="Absolute, in the units of observed.")
+    derivation: str = Field(description="Where the tolerance comes from.")
+    margin: float | None = Field(
+        description="Distance to the edge of what is allowed, in tolerances; negative outside."
+    )
+    source: str = Field(description="The theorem or section that demands it.")
+    where: str = Field("", description="The entry, layer or step that decided the verdict.")
+    comparisons: int = Field(1, ge=1, description="How many comparisons this verdict sums up.")
+    message: str = Field("", description="What went wrong, in a sentence; empty if it passed.")
+
+    @property
+    def passed(self) -> bool:
+        """Whether the check holds."""
+        return self.status == "passed"
+
+    @property
+    def explanation(self) -> str:
+        """The message and where it happened, in one sentence."""
+        if not (self.message and self.where):
+            return self.message
+        return f"{self.message.removesuffix('.')} ({self.where})."
+
+    def at(self, where: str) -> Check:
+        """Return the same verdict, located further: ``where`` goes behind what stands there."""
+        return self.model_copy(update={"where": f"{self.where}, {where}" if self.where else where})
+
+
+def approx(
+    name: str,
+    observed: float,
+    expected: float,
+    tolerance: Tolerance,
+    *,
+    source: str,
+    where: str = "",
+) -> Check:
+    """Check that ``|observed - expected| ≤ tolerance``."""
+    slack = tolerance.value - abs(observed - expected)
+    return _check(name, observed, "≈", expected, slack, tolerance, source, where)
+
+
+def at_most(
+    name: str,
+    observed: float,
+    bound: float,
+    tolerance: Tolerance,
+    *,
+    source: str,
+    where: str = "",
+) -> Check:
+    """Check that ``observed ≤ bound + tolerance``."""
+    slack = bound + tolerance.value - observed
+    return _check(name, observed, "≤", bound, slack, tolerance, source, where)
+
+
+def at_least(
+    name: str,
+    observed: float,
+    bound: float,
+    tolerance: Tolerance,
+    *,
+    source: str,
+    where: str = "",
+) -> Check:
+    """Check that ``observed ≥ bound - tolerance``."""
+    slack = observed - bound + tolerance.value
+    return _check(name, observed, "≥", bound, slack, tolerance, source, where)
+
+
+def below(
+    name: str,
+    observed: float,
+    bound: float,
+    tolerance: Tolerance,
+    *,
+    source: str,
+    where: str = "",
+) -> Check:
+    """Check that ``observed < bound`` beyond doubt: ``observed ≤ bound - tolerance``.
+
+    This is the relation of strictness: a least eigenvalue counts as negative only where it is
+    negative by more than the rounding that it carries.
+    """
+    slack = bound - tolerance.value - observed
+    return _check(name, observed, "<", bound, slack, tolerance, source, where)
+
+
+def within(
+    name: str,
+    observed: float,
+    interval: tuple[float, float],
+    tolerance: Tolerance,
+    *,
+    source: str,
+    where: str = "",
+) -> Check:
+    """Check that ``observed`` lies in the closed interval widened by the tolerance."""
+    low, high = interval
+    slack = min(observed - low, high - observed) + tolerance.value
+    return _check(name, observed, "∈", (low, high), slack, tolerance, source, where)
+
+
+def all_close(
+    name: str,
+    observed: ArrayLike,
+    expected: ArrayLike,
+    tolerance: Tolerance,
+    *,
+    source: str,
+    where: str = "",
+) -> Check:
+    """Check ``|observed - expected| ≤ tolerance`` entry by entry; report the worst entry.
+
+    Arrays of different shapes fail: an implementation that answers with the wrong shape has
+    answered wrongly, it has not crashed the suite.
+    """
+    import numpy as np
+
+    seen, wanted = np.asarray(observed, np.float64), np.asarray(expected, np.float64)
+    if seen.shape != wanted.shape:
+        return _misshapen(name, seen.shape, wanted.shape, tolerance, source, where)
+    if seen.size == 0:
+        raise ValueError(f"check {name!r} was given nothing to compare")
+    error = np.abs(seen - wanted)
+    # A NaN is the worst entry there is; argmax alone would already stop at the first one.
+    worst = np.unravel_index(int(np.argmax(error)), error.shape)
+    entry = f"entry ({', '.join(str(int(i)) for i in worst)})" if error.ndim else ""
+    verdict = approx(
+        name,
+        float(seen[worst]),
+        float(wanted[worst]),
+        tolerance,
+        source=source,
+        where=", ".join(part for part in (where, entry) if part),
+    )
+    return verdict.model_copy(update={"comparisons": seen.size})
+
+
+def distance(
+    name: str,
+    observed: ArrayLike,
+    expected: ArrayLike,
+    tolerance: Tolerance,
+    *,
+    source: str,
+    where: str = "",
+) -> Check:
+    """Check that two arrays are no further apart than the tolerance, in the Frobenius norm."""
+    import numpy as np
+
+    seen, wanted = np.asarray(observed, np.float64), np.asarray(expected, np.float64)
+    if seen.shape != wanted.shape:
+        return _misshapen(name, seen.shape, wanted.shape, tolerance, source, where)
+    if seen.size == 0:
+        raise ValueError(f"check {name!r} was given nothing to compare")
+    if not np.isfinite(wanted).all():
+        raise ValueError(
+            f"check {name!r} expects {wanted.sum()}: the theory must give a finite number"
+        )
+    apart = float(np.linalg.norm(seen - wanted))
+    return at_most(name, apart, 0.0, tolerance, source=source, where=where)
+
+
+class Worst:
+    """Folds the same checks, made at many steps, into one verdict each: the one nearest the edge.
+
+    A training run makes hundreds of comparisons of each kind; the report keeps, for each name, the
+    comparison with the least margin, where it happened, and how many there were. One failure
+    among them is therefore never averaged away.
+    """
+
+    def __init__(self) -> None:
+        self._worst: dict[str, Check] = {}
+        self._comparisons: dict[str, int] = {}
+
+    def add(self, *checks: Check) -> None:
+        """Take more comparisons in."""
+        for check in checks:
+            seen = self._comparisons.get(check.name, 0)
+            self._comparisons[check.name] = seen + check.comparisons
+            if check.name not in self._worst or _rank(check) < _rank(self._worst[check.name]):
+                self._worst[check.name] = check
+
+    def __iter__(self) -> Iterator[Check]:
+        for name, check in self._worst.items():
+            yield check.model_copy(update={"comparisons": self._comparisons[name]})
+
+
+def all_passed(checks: Iterable[Check]) -> bool:
+    """Whether every one of the checks holds."""
+    return all(check.passed for check in checks)
+
+
+def _rank(check: Check) -> float:
+    return -math.inf if check.margin is None else check.margin
+
+
+def _check(
+    name: str,
+    observed: float,
+    relation: Relation,
+    expected: float | tuple[float, float],
+    slack: float,
+    tolerance: Tolerance,
+    source: str,
+    where: str,
+) -> Check:
+    ends = expected if isinstance(expected, tuple) else (expected,)
+    if not all(map(math.isfinite, ends)):
+        raise ValueError(f"check {name!r} expects {expected}: the theory must give a finite number")
+    if not math.isfinite(observed):
+        message = f"{name}: the backend answered {observed}."
+        return _record(name, None, relation, expected, None, tolerance, source, where, message)
+    margin = slack / tolerance.value
+    message = "" if margin >= 0 else _explain(name, observed, relation, expected, -slack)
+    return _record(name, observed, relation, expected, margin, tolerance, source, where, message)
+
+
+def _record(
+    name: str,
+    observed: float | None,
+    relation: Relation,
+    expected: float | tuple[float, float] | None,
+    margin: float | None,
+    tolerance: Tolerance,
+    source: str,
+    where: str,
+    message: str,
+) -> Check:
+    return Check(
+        name=name,
+        status="failed" if message else "passed",
+        observed=observed,
+        relation=relation,
+        expected=expected,
+        tolerance=tolerance.value,
+        derivation=tolerance.derivation,
+        margin=margin if margin is not None and math.isfinite(margin) else None,
+        source=source,
+        where=where,
+        message=message,
+    )
+
+
+def _misshapen(
+    name: str,
+    seen: tuple[int, ...],
+    wanted: tuple[int, ...],
+    tolerance: Tolerance,
+    source: str,
+    where: str,
+) -> Check:
+    message = f"{name}: the backend answered with shape {seen} where {wanted} is due."
+    return _record(name, None, "≈", None, None, tolerance, source, where, message)
+
+
+def _explain(
+    name: str,
+    observed: float,
+    relation: Relation,
+    expected: float | tuple[float, float],
+    excess: float,
+) -> str:
+    wanted = {
+        "≈": "equal {}",
+        "≤": "be at most {}",
+        "≥": "be at least {}",
+        "<": "be less than {} beyond rounding",
+        "∈": "lie in {}",
+    }[relation]
+    target = (
+        f"[{expected[0]:.6g}, {expected[1]:.6g}]"
+        if isinstance(expected, tuple)
+        else f"{expected:.6g}"
+    )
+    return (
+        f"{name}: {observed:.6g} should {wanted.format(target)}; "
+        f"it misses what is allowed by {excess:.3g}."
+    )

@@ -1,0 +1,32 @@
+"""``pcbench compare``: what changed between two reports, for CI."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def compare(
+    base: Annotated[Path, typer.Argument(metavar="BASE", help="The report to compare with.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="The report in question.")],
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the comparison as JSON.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only what got worse.")] = False,
+) -> None:
+    """Compare two JSON reports: exit code 1 if anything got worse."""
+    from pcbench.compare import compare as compare_reports
+    from pcbench.compare.console import render_comparison
+    from pcbench.report import check_writable, read_report, write_text
+    from pcbench.report.console import make_console
+
+    if json is not None:
+        check_writable(json)
+    comparison = compare_reports(read_report(base), read_report(new))
+    if json is not None:
+        write_text(comparison.model_dump_json(indent=2) + "\n", json)
+    render_comparison(comparison, make_console(sys.stdout), quiet=quiet)
+    raise typer.Exit(1 if comparison.regression else 0)

@@ -1,0 +1,13 @@
+"""``pcbench doctor``: what this machine has, and what is missing."""
+
+from __future__ import annotations
+
+import typer
+
+
+def doctor() -> None:
+    """Show versions, BLAS, threads, devices, and which datasets were found and where."""
+    from pcbench.cli.examine import examine
+
+    for line in examine():
+        typer.echo(line)

@@ -1,0 +1,101 @@
+"""What ``pcbench doctor`` finds out, section by section."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterator
+
+from threadpoolctl import threadpool_info
+
+from pcbench._version import __version__
+from pcbench.data import DataDirectoryError, Places, dataset_class
+from pcbench.registry import BACKENDS, CASES, DATASETS, BrokenPluginError
+from pcbench.runner.backends import backend_class
+from pcbench.runner.environment import PACKAGES, cores, package_version, processor
+from pcbench.suite.kinds import load_kind
+
+
+def examine() -> Iterator[str]:
+    """Yield the lines of the report, each section as soon as it is known."""
+    yield from _machine()
+    yield from _devices()
+    yield from _libraries()
+    yield from _datasets()
+    yield from _plugins()
+
+
+def _machine() -> Iterator[str]:
+    yield f"pcbench    {__version__}"
+    yield f"python     {platform.python_version()} ({sys.executable})"
+    yield f"platform   {platform.platform()}"
+    yield f"processor  {processor()}, {cores()} cores"
+    for name in PACKAGES:
+        yield f"{name:<10} {package_version(name) or 'not installed'}"
+
+
+def _devices() -> Iterator[str]:
+    yield "\ndevices"
+    try:
+        import torch
+    except Exception as error:  # a broken installation is what doctor is run for
+        yield f"  torch cannot be imported: {error}"
+        return
+    yield f"  cpu   {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+    if not torch.cuda.is_available():
+        built = (
+            f"torch is built for CUDA {torch.version.cuda}"
+            if torch.version.cuda
+            else ("this build of torch is for CPU only")
+        )
+        yield f"  cuda  none ({built})"
+    for index in range(torch.cuda.device_count()):
+        memory = torch.cuda.get_device_properties(index).total_memory / 2**30
+        yield f"  cuda:{index}  {torch.cuda.get_device_name(index)}, {memory:.0f} GiB"
+    yield f"  mps   {'available' if torch.backends.mps.is_available() else 'none'}"
+
+
+def _libraries() -> Iterator[str]:
+    """Yield BLAS and OpenMP libraries; torch is loaded by now and shows its own."""
+    import numpy as np
+
+    np.ones((2, 2)) @ np.ones((2, 2))
+    yield "\nBLAS and threads"
+    for library in threadpool_info():
+        version = library["version"] or "unknown version"
+        kernel = f", kernel {library['architecture']}" if "architecture" in library else ""
+        yield (f"  {library['internal_api']} {version}, {library['num_threads']} threads{kernel}")
+
+
+def _datasets() -> Iterator[str]:
+    try:
+        places = Places.default()
+    except DataDirectoryError as error:
+        yield f"\ndatasets\n  {error}"
+        return
+    yield f"\ndatasets (looked for in {places})"
+    for name in DATASETS.names():
+        try:
+            found = dataset_class(name).locate(places)
+        except Exception as error:  # a plug-in is foreign code
+            yield f"  {name}: {error}"
+            continue
+        if not found:
+            yield f"  {name}: needs no files"
+        for split, path in found.items():
+            yield f"  {name} {split}: {path or 'not found'}"
+
+
+def _plugins() -> Iterator[str]:
+    yield "\nplug-ins"
+    for registry, load in (
+        (CASES, load_kind),
+        (DATASETS, dataset_class),
+        (BACKENDS, backend_class),
+    ):
+        for name in registry.names():
+            try:
+                load(name)
+            except BrokenPluginError as error:
+                yield f"  {error}"
+        yield f"  {registry.noun}s: {', '.join(registry.names())}"

@@ -1,0 +1,27 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Suites = Annotated[
+    list[str], typer.Argument(metavar="SUITE...", help="A YAML file, or a shipped suite's name.")
+]
+Selection = Annotated[
+    str,
+    typer.Option(
+        "-k",
+        metavar="EXPR",
+        help="Only cases whose id or kind matches, such as 'mnist1d and not gradient'.",
+    ),
+]
+Settings = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Override a parameter in every case that has it, such as training.steps=10.",
+    ),
+]

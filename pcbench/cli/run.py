@@ -1,0 +1,68 @@
+"""``pcbench run``: run suites, print what was found, write the report."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pcbench.cli.options import Selection, Settings, Suites
+
+
+def run(
+    suites: Suites,
+    backend: Annotated[
+        str | None, typer.Option(help="Who computes, instead of what the suite says.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of all randomness.")] = None,
+    select: Selection = "",
+    settings: Settings = [],  # noqa: B006 - typer copies it
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the report as JSON.")
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Only failures and the count.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Every check, and where an error came from.")
+    ] = False,
+) -> None:
+    """Run suites: check an implementation against the theory, and time it.
+
+    Exit code 0 if all passed, 1 if a check failed, 2 if the suite or an option is not valid, 3 if a
+    case errored, 130 if interrupted.
+    """
+    from pcbench.report import check_writable, write_report
+
+    if json is not None:
+        check_writable(json)  # now, not after an hour
+
+    from pcbench.api import run as run_suites
+    from pcbench.cli.progress import watch
+    from pcbench.report.console import make_console, render_report
+
+    with watch(quiet=quiet) as observer:
+        report = run_suites(
+            *suites,
+            backend=backend,
+            device=device,
+            dtype=dtype,  # type: ignore[arg-type] # checked with everything else in the suite
+            seed=seed,
+            select=select or None,
+            settings=settings,
+            observer=observer,
+        )
+    try:
+        if json is not None:
+            write_report(report, json)
+    finally:  # a disk that filled up meanwhile must not cost both
+        render_report(report, make_console(sys.stdout), verbose=verbose, quiet=quiet)
+    if verbose:
+        for case in report.cases:
+            if case.traceback:
+                typer.echo(f"\n{case.id}\n{case.traceback}", err=True)
+    raise typer.Exit(report.exit_code)

@@ -1,0 +1,191 @@
+"""Check by check: verdicts first, then the numbers behind them.
+
+Numbers are compared only where both cases were given the same inputs. They have moved when they are
+further apart than the larger of the two tolerances: a tolerance bounds what rounding, unfinished
+inference or sampling may do, and with the larger one the answer is the same in both directions.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from pcbench.compare.model import Change, Effect
+from pcbench.compare.pairing import pair
+from pcbench.report.numbers import format_apart, format_expected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic import JsonValue
+
+    from pcbench.checks import Check
+    from pcbench.report.model import CaseResult
+
+SAME_TOLERANCE = 1e-5
+"""Relative difference up to which two tolerances are the same: they are made of condition numbers,
+which round differently from machine to machine, and six significant digits are shown."""
+
+
+def compare_checks(base: CaseResult, new: CaseResult, *, same_inputs: bool) -> Iterator[Change]:
+    """Yield what changed among the checks of a case, in their order.
+
+    A case that errored or was skipped has made only some of its checks, or none. What is missing
+    there follows from the verdict of the case, and is not listed again.
+    """
+    complete = {base.status, new.status} <= {"passed", "failed"}
+    moved = (base.backend, base.device) != (new.backend, new.device)
+    for _, old, now in pair(base.checks, new.checks, lambda check: check.name):
+        if old and now:
+            if old.status != now.status:
+                yield _verdict(old, now, new.id)
+            elif same_inputs:
+                yield from _numbers(old, now, new.id, moved=moved)
+        elif complete and now:
+            yield _added(now, new.id)
+        elif complete and old:
+            yield _removed(old, new.id)
+
+
+def _verdict(old: Check, now: Check, case: str) -> Change:
+    return Change(
+        kind="check_verdict",
+        effect="better" if now.passed else "worse",
+        case=case,
+        check=now.name,
+        base=old.status,
+        new=now.status,
+        message=f"{old.status} before and {now.status} now{_because(now)}",
+    )
+
+
+def _added(now: Check, case: str) -> Change:
+    return Change(
+        kind="check_added",
+        effect="neutral" if now.passed else "worse",
+        case=case,
+        check=now.name,
+        new=now.status,
+        message=f"is a new check, and {now.status}{_because(now)}",
+    )
+
+
+def _removed(old: Check, case: str) -> Change:
+    return Change(
+        kind="check_removed",
+        effect="worse",
+        case=case,
+        check=old.name,
+        base=old.status,
+        message=f"is checked no more; it {old.status} before.",
+    )
+
+
+def _because(check: Check) -> str:
+    return f": {check.explanation}" if check.message else "."
+
+
+def _numbers(old: Check, now: Check, case: str, *, moved: bool) -> Iterator[Change]:
+    """Yield which numbers moved in a check that has the same verdict on both sides."""
+    if old.where != now.where:
+        return  # another entry or step is nearest the edge now: other numbers altogether
+    allowed = max(old.tolerance, now.tolerance)
+    if old.relation != now.relation or _differ(_ends(old), _ends(now), allowed):
+        # What is demanded moves the answer too: the observed value needs no line of its own.
+        yield _demand(old, now, case, moved=moved)
+    elif _differ([old.observed], [now.observed], allowed):
+        yield _drift(old, now, case, allowed)
+    if not math.isclose(old.tolerance, now.tolerance, rel_tol=SAME_TOLERANCE):
+        yield _tolerance(old, now, case)
+
+
+def _demand(old: Check, now: Check, case: str, *, moved: bool) -> Change:
+    """Report a changed demand, which is no regression where the answer followed it.
+
+    The theory is asked about weights that the backend has trained, and a training run goes its own
+    way on another processor, by rounding alone.
+    """
+    was = format_expected(old.relation, old.expected)
+    is_now = format_expected(now.relation, now.expected)
+    followed = _followed(old, now)
+    reason = ", though its inputs are the same"
+    if moved or followed:
+        reason = "; another backend or device ran" if moved else ", and the answer followed"
+    return Change(
+        kind="expected_changed",
+        effect="neutral" if moved or followed else _effect(now),
+        case=case,
+        check=now.name,
+        base=_demanded(old),
+        new=_demanded(now),
+        message=f"was asked to be {was} before and {is_now} now{reason}.",
+    )
+
+
+def _followed(old: Check, now: Check) -> bool:
+    """Whether a single number is demanded as before, and the answer moved by as much as it did."""
+    numbers = (old.observed, old.expected, now.observed, now.expected)
+    if old.relation != now.relation or not all(isinstance(each, float) for each in numbers):
+        return False
+    return not _differ(
+        [old.observed - old.expected],  # type: ignore[operator] # all four are floats
+        [now.observed - now.expected],  # type: ignore[operator]
+        max(old.tolerance, now.tolerance),
+    )
+
+
+def _drift(old: Check, now: Check, case: str, allowed: float) -> Change:
+    was, is_now = format_apart(old.observed, now.observed)
+    distance = (
+        f", {abs(now.observed - old.observed) / allowed:.3g} times the tolerance"
+        if old.observed is not None and now.observed is not None
+        else ""
+    )
+    return Change(
+        kind="observed_drifted",
+        effect=_effect(now),
+        case=case,
+        check=now.name,
+        base=old.observed,
+        new=now.observed,
+        message=f"{now.status} both times, but moved from {was} to {is_now}{distance}.",
+    )
+
+
+def _tolerance(old: Check, now: Check, case: str) -> Change:
+    direction = "wider" if now.tolerance > old.tolerance else "tighter"
+    was, is_now = format_apart(old.tolerance, now.tolerance)
+    return Change(
+        kind="tolerance_changed",
+        effect="neutral",
+        case=case,
+        check=now.name,
+        base=old.tolerance,
+        new=now.tolerance,
+        message=f"has a {direction} tolerance: {was} before and {is_now} now, "
+        f"from {now.derivation}.",
+    )
+
+
+def _effect(now: Check) -> Effect:
+    """Moved numbers are worse where a pass rests on them; a failure stays what it was."""
+    return "worse" if now.passed else "neutral"
+
+
+def _ends(check: Check) -> list[float | None]:
+    return list(check.expected) if isinstance(check.expected, tuple) else [check.expected]
+
+
+def _demanded(check: Check) -> JsonValue:
+    return [check.relation, *_ends(check)]
+
+
+def _differ(old: list[float | None], now: list[float | None], allowed: float) -> bool:
+    return len(old) != len(now) or any(_apart(a, b, allowed) for a, b in zip(old, now, strict=True))
+
+
+def _apart(a: float | None, b: float | None, allowed: float) -> bool:
+    """Whether two numbers are further apart than allowed; two that are not finite are alike."""
+    if a is None or b is None:
+        return a is not b
+    return abs(a - b) > allowed

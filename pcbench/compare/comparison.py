@@ -1,0 +1,136 @@
+"""Case by case: what changed between two reports, and whether it became worse."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from pcbench.compare.checks import compare_checks
+from pcbench.compare.inputs import changed_inputs
+from pcbench.compare.model import Change, Comparison, Effect, PairedTiming, Side
+from pcbench.compare.notes import notes
+from pcbench.compare.pairing import pair
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pcbench.report.model import CaseResult, CaseStatus, Report, Timing
+
+_EFFECTS: dict[CaseStatus, dict[CaseStatus, Effect]] = {
+    "passed": {"failed": "worse", "errored": "worse", "skipped": "worse"},
+    "failed": {"passed": "better", "errored": "worse", "skipped": "worse"},
+    "errored": {"passed": "better", "failed": "better", "skipped": "neutral"},
+    "skipped": {"passed": "better", "failed": "worse", "errored": "worse"},
+}
+"""What a changed verdict means, base first. Losing a verdict is worse whatever it was, so skipping
+is no way to be rid of a failure; and a failure that shows where nothing was known is worse too."""
+
+_ORDER: tuple[Effect, ...] = ("worse", "neutral", "better")
+
+
+def compare(base: Report, new: Report) -> Comparison:
+    """Say what changed from one report to another, worst first.
+
+    Worse are: a case or a check that is gone, that passed and does not pass now, or that is new
+    and does not pass; and, where the inputs are the same, a passed check whose observed or expected
+    value moved further than its tolerance. Cases are paired by identifier, checks by name.
+    """
+    pairs = pair(base.cases, new.cases, lambda case: case.id)
+    changes: list[Change] = []
+    compared = unchanged = 0
+    for _, old, now in pairs:
+        found = list(_case(old, now, interrupted=new.interrupted))
+        changes.extend(found)
+        if old and now:
+            compared += 1
+            unchanged += not found
+    return Comparison(
+        base=_side(base),
+        new=_side(new),
+        notes=list(notes(base, new)),
+        compared=compared,
+        unchanged=unchanged,
+        changes=sorted(changes, key=lambda change: _ORDER.index(change.effect)),
+        timings=list(_timings(base, new)),
+    )
+
+
+def _case(old: CaseResult | None, now: CaseResult | None, *, interrupted: bool) -> Iterator[Change]:
+    if old and now:
+        yield from _both(old, now)
+    elif now:
+        yield Change(
+            kind="case_added",
+            effect="worse" if now.status in ("failed", "errored") else "neutral",
+            case=now.id,
+            new=now.status,
+            message=f"is a new case; it {_outcome(now)}",
+        )
+    elif old:
+        reason = "was not reached before the run was interrupted" if interrupted else "is gone"
+        yield Change(
+            kind="case_removed",
+            effect="worse",
+            case=old.id,
+            base=old.status,
+            message=f"{reason}; it {_was(old)} before.",
+        )
+
+
+def _both(old: CaseResult, now: CaseResult) -> Iterator[Change]:
+    if old.status != now.status:
+        yield Change(
+            kind="case_verdict",
+            effect=_EFFECTS[old.status][now.status],
+            case=now.id,
+            base=old.status,
+            new=now.status,
+            message=f"{_was(old)} before; now it {_outcome(now)}",
+        )
+    inputs = changed_inputs(old, now)
+    if inputs:
+        listed = ", ".join(
+            f"{path} from {json.dumps(was, ensure_ascii=False)} "
+            f"to {json.dumps(is_now, ensure_ascii=False)}"
+            for path, (was, is_now) in inputs.items()
+        )
+        yield Change(
+            kind="parameters_changed",
+            effect="neutral",
+            case=now.id,
+            base={path: was for path, (was, _) in inputs.items()},
+            new={path: is_now for path, (_, is_now) in inputs.items()},
+            message=f"was given other inputs, so its numbers are not compared: {listed}.",
+        )
+    yield from compare_checks(old, now, same_inputs=not inputs)
+
+
+def _timings(base: Report, new: Report) -> Iterator[PairedTiming]:
+    timed = pair(_timed(base), _timed(new), lambda timed: (timed[0], timed[1].name))
+    for (case, name), old, now in timed:
+        yield PairedTiming(case=case, name=name, base=old and old[1], new=now and now[1])
+
+
+def _timed(report: Report) -> list[tuple[str, Timing]]:
+    return [(case.id, timing) for case in report.cases for timing in case.timings]
+
+
+def _side(report: Report) -> Side:
+    return Side(
+        suite=report.suite,
+        created=report.created,
+        pcbench=report.environment.pcbench,
+        interrupted=report.interrupted,
+        summary=report.summary,
+    )
+
+
+def _was(case: CaseResult) -> str:
+    return "was skipped" if case.status == "skipped" else case.status
+
+
+def _outcome(case: CaseResult) -> str:
+    """Say how a case ended, with its reason or, where it gave none, that of a failed check."""
+    reasons = [case.message, *(check.explanation for check in case.checks if not check.passed)]
+    reason = next(filter(None, reasons), "")
+    return f"{_was(case)}: {reason}" if reason else f"{_was(case)}."

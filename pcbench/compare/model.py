@@ -1,0 +1,80 @@
+"""The answer of a comparison, as data: made from two reports alone, and dumped as JSON."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, computed_field
+
+from pcbench.report.model import Summary, Timing
+
+Effect = Literal["worse", "neutral", "better"]
+ChangeKind = Literal[
+    "case_added",
+    "case_removed",
+    "case_verdict",
+    "parameters_changed",
+    "check_added",
+    "check_removed",
+    "check_verdict",
+    "expected_changed",
+    "tolerance_changed",
+    "observed_drifted",
+]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+class Change(_Record):
+    """One thing that differs between the two reports."""
+
+    kind: ChangeKind
+    effect: Effect
+    case: str = Field(description="Identifier of the case.")
+    check: str = Field("", description="Name of the check; empty for the case as a whole.")
+    base: JsonValue = Field(None, description="What the base report has; null where nothing.")
+    new: JsonValue = Field(None, description="What the new report has; null where nothing.")
+    message: str = Field(description="One sentence, without the names of the case and the check.")
+
+
+class PairedTiming(_Record):
+    """One timing in both reports, raw samples included. Kept, not judged."""
+
+    case: str
+    name: str
+    base: Timing | None
+    new: Timing | None
+
+
+class Side(_Record):
+    """Which report stood on one side."""
+
+    suite: str
+    created: str
+    pcbench: str
+    interrupted: bool
+    summary: Summary
+
+
+class Comparison(_Record):
+    """What changed from a base report to a new one."""
+
+    base: Side
+    new: Side
+    notes: list[str] = Field(description="What to know when reading the changes, a sentence each.")
+    compared: int = Field(description="How many cases both reports have.")
+    unchanged: int = Field(description="How many of those have no change.")
+    changes: list[Change] = Field(description="Worst first, then in the order of the suite.")
+    timings: list[PairedTiming]
+
+    @computed_field(description="Whether anything got worse.")  # type: ignore[prop-decorator]
+    @property
+    def regression(self) -> bool:
+        """Whether anything got worse."""
+        return self.count("worse") > 0
+
+    def count(self, effect: Effect) -> int:
+        """How many changes have that effect."""
+        return sum(change.effect == effect for change in self.changes)

@@ -1,0 +1,35 @@
+"""Laying two lists side by side by name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+
+
+def pair(
+    base: Iterable[T], new: Iterable[T], name: Callable[[T], K]
+) -> list[tuple[K, T | None, T | None]]:
+    """Pair the items that have the same name: ``(name, base, new)``, ``None`` where one is missing.
+
+    The order is that of ``new``, then what only ``base`` has. Names should be unique; where they
+    are not, the first goes with the first and the second with the second, so that none is dropped.
+    """
+    old, now = _numbered(base, name), _numbered(new, name)
+    return [(key[0], old.get(key), now.get(key)) for key in {**now, **old}]
+
+
+def _numbered(items: Iterable[T], name: Callable[[T], K]) -> dict[tuple[K, int], T]:
+    seen: Counter[K] = Counter()
+    numbered: dict[tuple[K, int], T] = {}
+    for item in items:
+        key = name(item)
+        numbered[key, seen[key]] = item
+        seen[key] += 1
+    return numbered

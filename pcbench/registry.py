@@ -1,0 +1,104 @@
+"""Finding backends, datasets and case kinds by name, through entry points.
+
+The names are read from package metadata, so that listing them imports nothing; a plug-in's code is
+imported only when its name is asked for, and a broken one breaks nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any
+
+from pcbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+MOST_LISTED = 20
+"""A message that lists more names than these is no longer read."""
+
+
+class UnknownNameError(UsageError):
+    """No plug-in has that name; the message offers the nearest ones."""
+
+
+class BrokenPluginError(UsageError):
+    """A plug-in is registered but cannot be imported, or is not what its group demands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """The plug-ins of one entry-point group.
+
+    Parameters
+    ----------
+    group
+        The entry-point group, such as ``pcbench.cases``.
+    noun
+        What one entry is called in messages, such as ``case kind``.
+    """
+
+    group: str
+    noun: str
+    _added: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def names(self) -> list[str]:
+        """All names, sorted, without importing any plug-in."""
+        return sorted({*_entries(self.group), *self._added})
+
+    def add(self, name: str, plugin: Any) -> None:
+        """Add a plug-in for this process only: for notebooks and tests, where nothing is installed.
+
+        It takes precedence over an installed one of the same name.
+        """
+        self._added[name] = plugin
+
+    def load(self, name: str) -> Any:
+        """Import the plug-in of that name.
+
+        Raises
+        ------
+        UnknownNameError
+            If no plug-in has the name.
+        BrokenPluginError
+            If it cannot be imported.
+        """
+        if name in self._added:
+            return self._added[name]
+        entries = _entries(self.group)
+        if name not in entries:
+            raise UnknownNameError(
+                f"unknown {self.noun} {name!r}{did_you_mean(name, self.names())}"
+            )
+        try:
+            return entries[name].load()
+        except (Exception, SystemExit) as error:  # foreign code: anything can happen at its import
+            raise BrokenPluginError(
+                f"the {self.noun} {name!r} ({entries[name].value}) cannot be imported: {error}"
+            ) from error
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the part of a message that offers the nearest name.
+
+    Where none is near it lists them all, unless there are too many to read.
+    """
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; known: {', '.join(names)}" if 0 < len(names) <= MOST_LISTED else ""
+
+
+@cache
+def _entries(group: str) -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=group)}
+
+
+BACKENDS = Registry("pcbench.backends", "backend")
+DATASETS = Registry("pcbench.datasets", "dataset")
+CASES = Registry("pcbench.cases", "case kind")

@@ -1,0 +1,35 @@
+"""What a run leaves behind, and how it is kept.
+
+Renderings are imported from their own modules, so that storing a report draws nothing:
+:mod:`pcbench.report.console` for the terminal.
+"""
+
+from pcbench.report.files import UnwritableOutputError, check_writable, write_text
+from pcbench.report.model import (
+    SCHEMA_VERSION,
+    CaseResult,
+    CaseStatus,
+    Environment,
+    Report,
+    Summary,
+    Timing,
+)
+from pcbench.report.schema import report_schema
+from pcbench.report.storage import UnreadableReportError, read_report, write_report
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "CaseResult",
+    "CaseStatus",
+    "Environment",
+    "Report",
+    "Summary",
+    "Timing",
+    "UnreadableReportError",
+    "UnwritableOutputError",
+    "check_writable",
+    "read_report",
+    "report_schema",
+    "write_report",
+    "write_text",
+]

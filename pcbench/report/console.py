@@ -1,0 +1,252 @@
+"""The report on a terminal: what failed and why, one row a case, what was skipped, the count."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from pcbench.report.describe import data_name, network_shape
+from pcbench.report.layout import Column, make_console, plain, print_line, print_prose, print_table
+from pcbench.report.numbers import (
+    format_bytes,
+    format_duration,
+    format_expected,
+    format_margin,
+    format_number,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pcbench.checks import Check
+    from pcbench.report.model import CaseResult, Report
+
+__all__ = ["make_console", "render_report"]
+
+STYLES = {"passed": "green", "failed": "bold red", "errored": "bold magenta", "skipped": "yellow"}
+_TITLE = "bold"
+_ASIDE = "dim"
+_INDENT = 9
+_NO_REASON = "No reason was recorded."
+_LEGEND = "Margins are in tolerances, from the edge of what is allowed; negative is outside."
+_LEGEND_TIGHTEST = "A case that passed shows its tightest check."
+_SETTINGS = ("backend", "device", "dtype", "seed")
+
+
+def render_report(
+    report: Report, console: Console, *, verbose: bool = False, quiet: bool = False
+) -> None:
+    """Print a report: failures with their reasons, the table, skips, timings, and the count.
+
+    Parameters
+    ----------
+    report
+        What to print; nothing else is looked at.
+    console
+        Where to print it; :func:`make_console` makes one.
+    verbose
+        One row for every check, where otherwise a case that passed shows its tightest one.
+    quiet
+        Only the failures and the count.
+    """
+    broken = [case for status in ("failed", "errored") for case in _with(report, status)]
+    if not quiet:
+        _print_heading(report, console)
+    _print_broken(broken, console)
+    if not quiet:
+        _print_cases(report, [*broken, *_with(report, "passed")], console, verbose=verbose)
+        _print_skipped(_with(report, "skipped"), console)
+        _print_timings(report, console)
+    print_line(console, _count(report))
+
+
+def _with(report: Report, status: str) -> list[CaseResult]:
+    return [case for case in report.cases if case.status == status]
+
+
+def _varying(report: Report) -> list[str]:
+    """Return the settings that differ from case to case: they get columns, others the heading."""
+    return [
+        setting
+        for setting in _SETTINGS
+        if len({getattr(case, setting) for case in report.cases}) > 1
+    ]
+
+
+def _print_heading(report: Report, console: Console) -> None:
+    varying = _varying(report)
+    common = [
+        f"seed {case.seed}" if setting == "seed" else getattr(case, setting)
+        for case in report.cases[:1]
+        for setting in _SETTINGS
+        if setting not in varying
+    ]
+    aside = " · ".join([*common, f"pcbench {report.environment.pcbench}", report.created])
+    print_line(console, plain(report.suite, _TITLE), plain(aside, _ASIDE))
+    console.print()
+
+
+def _print_broken(broken: list[CaseResult], console: Console) -> None:
+    """Print each failed or errored case with a sentence for every reason."""
+    for case in broken:
+        _print_head(case, console)
+        failed = [check for check in case.checks if not check.passed]
+        reasons = [_reason(check) for check in failed]
+        told = {"", " ".join(reasons), *reasons, *(check.message for check in failed)}
+        if case.message not in told:
+            print_prose(console, case.message, indent=_INDENT, names=[case.id])
+        elif not failed:
+            print_prose(console, _NO_REASON, indent=_INDENT)
+        for check, reason in zip(failed, reasons, strict=True):
+            print_prose(console, reason, indent=_INDENT, names=[check.name, case.id])
+            print_prose(console, _grounds(check), indent=_INDENT, style=_ASIDE)
+        console.print()
+
+
+def _print_head(case: CaseResult, console: Console) -> None:
+    # The words are padded to one length, so that identifiers are aligned with each other.
+    print_line(console, plain(f"{case.status:<7}", STYLES[case.status]), plain(case.id, _TITLE))
+
+
+def _status(status: str) -> Text:
+    return plain(status, STYLES[status])
+
+
+def _reason(check: Check) -> str:
+    demand = format_expected(check.relation, check.expected)
+    return (
+        check.explanation
+        or f"{check.name}: {format_number(check.observed)} {demand} does not hold."
+    )
+
+
+def _grounds(check: Check) -> str:
+    """Say what demands the check, and what was allowed: the two things to doubt a verdict by."""
+    return (
+        f"Demanded by {check.source}; tolerance {format_number(check.tolerance)}, "
+        f"from {check.derivation}."
+    )
+
+
+def _print_cases(
+    report: Report, cases: list[CaseResult], console: Console, *, verbose: bool
+) -> None:
+    if not cases:
+        return
+    settings = _varying(report)
+    columns = [
+        Column("case"),
+        Column("data", labelled=False),
+        Column("network", labelled=False),
+        *(Column(setting) for setting in settings),
+        Column("checks", right=True),
+        Column("check", labelled=False),
+        Column("observed", right=True),
+        Column("expected"),
+        Column("margin", right=True),
+        Column("status", labelled=False),
+        Column("time", right=True),
+    ]
+    rows: list[list[Text]] = []
+    for case in cases:
+        if verbose or case.status != "passed":
+            rows.append(_case_row(case, settings, None))
+            rows.extend(_check_row(check, settings) for check in case.checks)
+        else:
+            tightest = min(case.checks, key=_margin, default=None)
+            rows.append(_case_row(case, settings, tightest))
+    print_table(console, columns, rows)
+    legend = _LEGEND if verbose else f"{_LEGEND_TIGHTEST} {_LEGEND}"
+    print_prose(console, legend, style=_ASIDE)
+    console.print()
+
+
+def _margin(check: Check) -> float:
+    return -math.inf if check.margin is None else check.margin
+
+
+def _case_row(case: CaseResult, settings: list[str], check: Check | None) -> list[Text]:
+    """Make the row of a case, with the check that stands for all of them if one does."""
+    return [
+        plain(case.id),
+        plain(data_name(case.parameters)),
+        plain(network_shape(case.parameters)),
+        *(plain(str(getattr(case, setting))) for setting in settings),
+        plain(str(len(case.checks))),
+        *(_verdict(check) if check else [Text()] * 4),
+        _status(case.status),
+        plain(f"{case.duration_s:.2f} s"),
+    ]
+
+
+def _check_row(check: Check, settings: list[str]) -> list[Text]:
+    return [
+        *[Text()] * (4 + len(settings)),
+        *_verdict(check),
+        _status(check.status),
+        Text(),
+    ]
+
+
+def _verdict(check: Check) -> list[Text]:
+    return [
+        plain(check.name),
+        plain(format_number(check.observed)),
+        plain(format_expected(check.relation, check.expected)),
+        plain(format_margin(check.margin)),
+    ]
+
+
+def _print_skipped(skipped: list[CaseResult], console: Console) -> None:
+    """Print every reason once, below the cases that it kept from running."""
+    by_reason: dict[str, list[CaseResult]] = {}
+    for case in skipped:
+        by_reason.setdefault(case.message or _NO_REASON, []).append(case)
+    for reason, cases in by_reason.items():
+        for case in cases:
+            _print_head(case, console)
+        print_prose(console, reason, indent=_INDENT, names=[case.id for case in cases])
+        console.print()
+
+
+def _print_timings(report: Report, console: Console) -> None:
+    timed = [(case, timing) for case in report.cases for timing in case.timings]
+    if not timed:
+        return
+    columns = [
+        Column("case"),
+        Column("timing", labelled=False),
+        Column("median", right=True),
+        Column("IQR", right=True),
+        Column("repeats", right=True),
+        Column("peak memory", right=True),
+    ]
+    rows = [
+        [
+            plain(case.id),
+            plain(timing.name),
+            plain(format_duration(timing.median_s)),
+            plain(format_duration(timing.iqr_s)),
+            plain(str(len(timing.samples_s))),
+            plain(format_bytes(timing.peak_memory_bytes)),
+        ]
+        for case, timing in timed
+    ]
+    print_table(console, columns, rows)
+    console.print()
+
+
+def _count(report: Report) -> Text:
+    """Make the last line: ``42 passed, 0 failed, 0 errored, 3 skipped in 35.1 s``."""
+    counts = [
+        # A status that did not occur keeps its word and loses its colour.
+        plain(f"{count} {status}", STYLES[status] if count else "")
+        for status, count in report.summary.model_dump().items()
+    ]
+    seconds = report.duration_s
+    if seconds is None:
+        seconds = sum(case.duration_s for case in report.cases)
+    cut = "; interrupted, the cases after these did not run" if report.interrupted else ""
+    return Text(", ").join(counts) + plain(f" in {seconds:.1f} s{cut}")

@@ -1,0 +1,128 @@
+"""The result model: what a run leaves behind, and the JSON schema that scripts rely on.
+
+Every table, figure or comparison is made from this model alone, at any later time. It is strict
+JSON: a number that is not finite is stored as ``null``, and the message beside it says what it was.
+"""
+
+from __future__ import annotations
+
+from statistics import median, quantiles
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from pcbench.checks import Check
+
+SCHEMA_VERSION: Final = 1
+
+CaseStatus = Literal["passed", "failed", "errored", "skipped"]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Series = Annotated[
+    dict[str, list[float | None]],
+    Field(description="Columns of equal length, by name; null where a value is not finite."),
+]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+class Timing(_Record):
+    """How long one thing took, over and over: raw samples, so that later tools can judge them."""
+
+    name: str
+    samples_s: list[Seconds] = Field(min_length=1, description="Seconds, one entry a repetition.")
+    median_s: Seconds
+    iqr_s: Seconds = Field(description="Interquartile range of the samples, in seconds.")
+    peak_memory_bytes: int | None = Field(
+        None, description="Peak accelerator memory, where the backend can tell."
+    )
+
+    @classmethod
+    def of(cls, name: str, samples_s: list[float], peak_memory_bytes: int | None = None) -> Timing:
+        """Summarise raw samples (seconds)."""
+        low, _, high = (
+            quantiles(samples_s, n=4, method="inclusive") if len(samples_s) > 1 else (0.0, 0.0, 0.0)
+        )
+        return cls(
+            name=name,
+            samples_s=samples_s,
+            median_s=median(samples_s),
+            iqr_s=high - low,
+            peak_memory_bytes=peak_memory_bytes,
+        )
+
+
+class CaseResult(_Record):
+    """What one concrete case found."""
+
+    id: str = Field(description="Unique in the report: suite-given id and matrix values.")
+    kind: str
+    parameters: dict[str, JsonValue] = Field(description="Resolved: defaults filled in.")
+    backend: str
+    device: str
+    dtype: str
+    seed: int
+    status: CaseStatus
+    message: str = Field("", description="Why it failed, errored or was skipped; else empty.")
+    traceback: str = Field("", description="Where the code of an errored case broke, if it did.")
+    checks: list[Check] = []
+    timings: list[Timing] = []
+    series: dict[str, Series] = {}
+    duration_s: Seconds = Field(description="Wall-clock seconds of the whole case.")
+
+
+class Summary(_Record):
+    """Counts of cases by status."""
+
+    passed: int = 0
+    failed: int = 0
+    errored: int = 0
+    skipped: int = 0
+
+
+class Environment(_Record):
+    """Where the numbers were made."""
+
+    pcbench: str
+    python: str
+    platform: str
+    processor: str
+    cores: int
+    packages: dict[str, str] = Field(description="Versions of what computes.")
+    backends: dict[str, dict[str, JsonValue]] = Field(
+        {}, description="What each backend says of itself: libraries, device, threads, precision."
+    )
+
+
+class Report(_Record):
+    """One run of one or more suites."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    suite: str
+    created: str = Field(description="ISO 8601, UTC.")
+    interrupted: bool = Field(False, description="Whether the run was cut off; cases are missing.")
+    duration_s: Seconds | None = Field(
+        None,
+        description="Wall-clock seconds of the run; less than its cases' sum where jobs overlap.",
+    )
+    environment: Environment
+    summary: Summary
+    cases: list[CaseResult]
+
+    @property
+    def exit_code(self) -> int:
+        """0 all passed, 1 a check failed, 3 a case errored, 130 interrupted; the worst wins."""
+        if self.interrupted:
+            return 130
+        if self.summary.errored:
+            return 3
+        return 1 if self.summary.failed else 0
+
+    @staticmethod
+    def summarise(cases: list[CaseResult]) -> Summary:
+        """Count cases by status."""
+        counts: dict[str, Any] = dict.fromkeys(("passed", "failed", "errored", "skipped"), 0)
+        for case in cases:
+            counts[case.status] += 1
+        return Summary(**counts)

@@ -1,0 +1,51 @@
+"""What a case is lent while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+
+from pcbench import data
+from pcbench.backends.base import Backend
+from pcbench.cases.base import Context, Measurement
+from pcbench.runner.observer import Observer
+from pcbench.runner.seeds import stream
+from pcbench.runner.timing import measure
+from pcbench.suite import PlannedCase
+
+T = TypeVar("T")
+
+
+class RunContext(Context):
+    """The context of one case in one run."""
+
+    def __init__(
+        self,
+        case: PlannedCase,
+        backend: Backend[Any],
+        places: data.Places,
+        observer: Observer,
+    ) -> None:
+        self.backend = backend
+        self._case, self._places, self._observer = case, places, observer
+
+    def rng(self, name: str) -> np.random.Generator:
+        """Return the random stream of that name."""
+        return stream(self._case.seed, self._case.randomness or self._case.id, name)
+
+    def load(self, parameters: data.DatasetParameters) -> data.Samples:
+        """Load samples, chosen by the stream ``data``."""
+        return data.load(parameters, self.rng("data"), self._places)
+
+    def measure(self, name: str, work: Callable[[], object]) -> Measurement:
+        """Time ``work`` on the case's backend."""
+        return measure(name, work, self.backend)
+
+    def progress(self, stage: str, steps: Iterable[T], total: int) -> Iterator[T]:
+        """Iterate over the steps of a long stage, telling the observer."""
+        for done, step in enumerate(steps):
+            self._observer.stage_advanced(stage, done, total)
+            yield step
+        self._observer.stage_advanced(stage, total, total)

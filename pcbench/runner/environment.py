@@ -1,0 +1,59 @@
+"""Where a run took place: versions, processor, backends."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pcbench._version import __version__
+from pcbench.report import Environment
+
+PACKAGES = ("numpy", "scipy", "torch", "mnist1d")
+
+
+def describe_environment(backends: Mapping[str, dict[str, Any]]) -> Environment:
+    """Describe this machine and what computes on it.
+
+    Parameters
+    ----------
+    backends
+        What each backend says of itself, by a name that tells it from the others.
+    """
+    return Environment(
+        pcbench=__version__,
+        python=platform.python_version(),
+        platform=platform.platform(),
+        processor=processor(),
+        cores=cores(),
+        packages={name: found for name in PACKAGES if (found := package_version(name))},
+        backends=dict(backends),
+    )
+
+
+def package_version(name: str) -> str | None:
+    """Return the installed version of a package; ``None`` if it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def processor() -> str:
+    """Return the processor's name, as far as the system tells it."""
+    cpuinfo = Path("/proc/cpuinfo")  # platform.processor() is empty or only "x86_64" on Linux
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

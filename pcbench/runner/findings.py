@@ -1,0 +1,72 @@
+"""What a case yields, taken in as something that a report can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any
+
+from pcbench.cases.base import Columns, Finding, Measurement
+from pcbench.checks import Check
+from pcbench.report import Timing
+
+Series = dict[str, list[float | None]]
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a case has yielded so far, sorted by sort.
+
+    A case may be anybody's code: what a report could not hold is refused here, while the blame
+    falls on that case alone, and not when the report of the whole run is written.
+    """
+
+    checks: list[Check] = field(default_factory=list)
+    timings: list[Timing] = field(default_factory=list)
+    series: dict[str, Series] = field(default_factory=dict)
+
+    def take(self, findings: Iterator[Finding]) -> None:
+        """Take in everything that a case yields, as it yields it.
+
+        Raises
+        ------
+        TypeError
+            If it is no finding: a ``yield`` that should have been a ``yield from`` loses checks.
+        ValueError
+            If a finding holds what no report can.
+        """
+        for finding in findings:
+            if isinstance(finding, Check):
+                # Validated anew, for `model_copy`, by which a check is located, validates nothing.
+                self.checks.append(Check.model_validate(storable(finding.model_dump())))
+            elif isinstance(finding, Measurement):
+                name = storable(finding.name)
+                self.timings.append(Timing.of(name, finding.samples_s, finding.peak_memory_bytes))
+            elif isinstance(finding, Columns):
+                self.series[storable(finding.name)] = _series(finding)
+            else:
+                raise TypeError(
+                    "a case yields checks, measurements and columns, not a value of type "
+                    f"{type(finding).__name__}"
+                )
+
+
+def storable(value: Any) -> Any:
+    """Escape lone surrogates in plain data: foreign text may have them, and no UTF-8 file can."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {storable(key): storable(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(entry) for entry in value]
+    return value
+
+
+def _series(found: Columns) -> Series:
+    if len({len(column) for column in found.columns.values()}) > 1:
+        raise ValueError(f"the columns of {found.name!r} differ in length")
+    return {
+        storable(name): [float(value) if isfinite(value) else None for value in column]
+        for name, column in found.columns.items()
+    }

@@ -1,0 +1,131 @@
+"""Running suites, case by case, so that whatever becomes of one leaves the others alone."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Any
+
+from threadpoolctl import ThreadpoolController
+
+from pcbench.backends.base import Backend, BackendUnavailableError
+from pcbench.cases.base import CaseSkippedError
+from pcbench.data import DatasetError, DatasetMissingError, Places
+from pcbench.report import CaseResult, CaseStatus, Report
+from pcbench.runner.backends import Backends
+from pcbench.runner.context import RunContext
+from pcbench.runner.environment import describe_environment
+from pcbench.runner.findings import Findings, storable
+from pcbench.runner.observer import Observer
+from pcbench.suite import PlannedCase, Suite
+
+
+def run_suites(
+    suites: Sequence[Suite], *, places: Places | None = None, observer: Observer | None = None
+) -> Report:
+    """Run every case of the suites and report on all of them.
+
+    A case that errors is reported as errored and the rest runs on. Ctrl-C ends the run; the report
+    then holds the cases that were finished and says that it was interrupted.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If a backend that a case asks for cannot be had here; before any case has run.
+    BrokenPluginError
+        If its plug-in cannot be imported, or is no backend; likewise.
+    DataDirectoryError
+        If ``PCBENCH_DATA`` is set to what is no directory; before any case has run.
+    """
+    places = places or Places.default()
+    observer = observer or Observer()
+    plan = [case for suite in suites for case in suite.cases]
+    backends = Backends()
+    for case in plan:
+        backends.of(case)
+
+    started, results, interrupted = perf_counter(), [], False
+    observer.run_started(len(plan))
+    try:
+        with one_thread_for_the_judge():
+            for case in plan:
+                observer.case_started(case)
+                result = run_case(case, backends.of(case), places, observer)
+                results.append(result)
+                observer.case_finished(result)
+    except KeyboardInterrupt:
+        interrupted = True
+    return Report(
+        suite=" + ".join(suite.name for suite in suites),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        interrupted=interrupted,
+        duration_s=perf_counter() - started,
+        environment=describe_environment(backends.descriptions()),
+        summary=Report.summarise(results),
+        cases=results,
+    )
+
+
+def one_thread_for_the_judge() -> AbstractContextManager[object]:
+    """Keep NumPy's OpenBLAS to one thread.
+
+    Its idle threads spin, and take the cores from the backend's own threads: on two cores, a run
+    with both at full width takes nearly twice as long. One thread also makes the theory's numbers
+    independent of the number of cores.
+    """
+    limited: AbstractContextManager[object] = (
+        ThreadpoolController().select(internal_api="openblas").limit(limits=1)
+    )
+    return limited
+
+
+def run_case(
+    case: PlannedCase, backend: Backend[Any], places: Places, observer: Observer
+) -> CaseResult:
+    """Run one case; whatever it raises but an interrupt becomes its status and message."""
+    started = perf_counter()
+    found = Findings()
+    parameters: dict[str, Any] = {}
+    status: CaseStatus | None = None
+    message = broke = ""
+    try:
+        parameters = storable(case.parameters.model_dump(mode="json"))
+        question = case.case(case.parameters)
+        missing = question.needs() - backend.capabilities
+        if missing:
+            raise CaseSkippedError(
+                f"the backend {case.backend!r} does not offer {', '.join(sorted(missing))}"
+            )
+        context = RunContext(case, backend, places, observer)
+        found.take(question.run(context))
+    except (CaseSkippedError, DatasetMissingError, BackendUnavailableError) as skip:
+        status, message = "skipped", str(skip)
+    except DatasetError as error:
+        status, message = "errored", str(error)
+    except (Exception, SystemExit) as error:  # it may be anybody's code; the run goes on
+        status, message = "errored", f"{type(error).__name__}: {error}"
+        broke = traceback.format_exc()
+    failures = [check for check in found.checks if not check.passed]
+    if failures and status != "errored":  # not even a case that then gave up hides a failure
+        status, message = "failed", " ".join(check.explanation for check in failures)
+    elif status is None and not found.checks:
+        status, message = "failed", "The case made no check, and so proves nothing."
+    return CaseResult(
+        id=case.id,
+        kind=case.kind,
+        parameters=parameters,
+        backend=case.backend,
+        device=storable(case.device),
+        dtype=case.dtype,
+        seed=case.seed,
+        status=status or "passed",
+        message=storable(message),
+        traceback=storable(broke),
+        checks=found.checks,
+        timings=found.timings,
+        series=found.series,
+        duration_s=perf_counter() - started,
+    )

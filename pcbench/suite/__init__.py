@@ -1,0 +1,28 @@
+"""Suites: from YAML to typed, concrete cases, and from mistakes to sentences with line and column.
+
+Importing this imports neither pydantic nor any case kind; :func:`load_suites` does so when called.
+"""
+
+from pcbench.suite.find import find_suite, shipped_suites
+from pcbench.suite.load import load_suite, load_suites, outline
+from pcbench.suite.model import Outline, OutlinedCase, PlannedCase, Suite
+from pcbench.suite.problems import Position, Problem, SuiteError
+from pcbench.suite.schema import suite_schema
+from pcbench.suite.select import parse_selection
+
+__all__ = [
+    "Outline",
+    "OutlinedCase",
+    "PlannedCase",
+    "Position",
+    "Problem",
+    "Suite",
+    "SuiteError",
+    "find_suite",
+    "load_suite",
+    "load_suites",
+    "outline",
+    "parse_selection",
+    "shipped_suites",
+    "suite_schema",
+]

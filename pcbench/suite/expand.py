@@ -1,0 +1,144 @@
+"""From one case with a matrix to its concrete cases.
+
+    - id: origin
+      matrix: {network.hidden_layers: [2, 5], data.name: [mnist1d, toy_gaussian]}
+
+stands for four cases, ``origin[hidden_layers=2,data=mnist1d]`` first; the first axis varies
+slowest.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from itertools import product
+from math import prod
+from typing import TYPE_CHECKING
+
+from pcbench.suite.node import Node, NoKeysError, Path, dotted, split
+from pcbench.suite.problems import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+# What says which case it is rather than how it runs: no axis, default or override can set it.
+IDENTITY = ("id", "kind", "matrix")
+# What says who computes, and how finely: it changes no question.
+COMPUTING = ("backend", "device", "dtype")
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A parameter and the values that it takes.
+
+    Parameters
+    ----------
+    path
+        The parameter, such as ``("network", "width")``.
+    label
+        What it is called in identifiers.
+    values
+        At least one, all different; each has the axis for its key.
+    """
+
+    path: Path
+    label: str
+    values: list[Node]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One concrete case: its identifier, and the value it takes on every axis.
+
+    Its randomness is named like it, but for axes that say who computes and how finely: variants
+    that differ in these alone see the same weights and data.
+    """
+
+    id: str
+    randomness: str
+    choices: tuple[tuple[Path, Node], ...]
+
+    def covers(self, other: Variant) -> bool:
+        """Whether the other takes the same values on all axes that this one has."""
+        theirs = {(path, id(value)) for path, value in other.choices}
+        return theirs.issuperset((path, id(value)) for path, value in self.choices)
+
+    def apply(self, tree: Node, problems: list[Problem]) -> Node:
+        """Return the case's values with those of the axes put in; one that cannot be is noted."""
+        # A whole mapping goes in before its own entries, in whatever order the axes are written.
+        for path, value in sorted(self.choices, key=lambda choice: len(choice[0])):
+            try:
+                tree = tree.put(path, value)
+            except NoKeysError as error:
+                message = f"the axis {dotted(path)!r} leads through {error}, which has no keys"
+                problems.append(Problem(value.key_at or value.at, message))
+        return tree
+
+
+def read_axes(matrix: Node, problems: list[Problem]) -> tuple[Axis, ...]:
+    """Read a case's ``matrix``; an axis that is not valid is left out, with the problem noted."""
+    if not isinstance(matrix.value, dict) or not matrix.value:
+        given = "an empty one" if matrix.value == {} else matrix.shown()
+        message = f"'matrix' must be a mapping from parameters to lists of values, not {given}"
+        problems.append(Problem(matrix.at, message))
+        return ()
+    candidates = (_read_axis(key, node, problems) for key, node in matrix.value.items())
+    axes = [axis for axis in candidates if axis]
+    uses = Counter(axis.label for axis in axes)
+    return tuple(
+        replace(axis, label=dotted(axis.path)) if uses[axis.label] > 1 else axis for axis in axes
+    )
+
+
+def variants(case_id: str, axes: Sequence[Axis]) -> Iterator[Variant]:
+    """Yield the concrete cases of a case: the first axis varies slowest."""
+    for values in product(*(axis.values for axis in axes)):
+        chosen = list(zip(axes, values, strict=True))
+        posed = [each for each in chosen if each[0].path[0] not in COMPUTING]
+        yield Variant(
+            id=_identifier(case_id, chosen),
+            randomness=_identifier(case_id, posed),
+            choices=tuple((axis.path, value) for axis, value in chosen),
+        )
+
+
+def _identifier(case_id: str, chosen: Sequence[tuple[Axis, Node]]) -> str:
+    labels = ",".join(f"{axis.label}={value.label()}" for axis, value in chosen)
+    return f"{case_id}[{labels}]" if chosen else case_id
+
+
+def count(axes: Sequence[Axis]) -> int:
+    """Return how many concrete cases the axes make, without making them."""
+    return prod(len(axis.values) for axis in axes)
+
+
+def _read_axis(key: str, node: Node, problems: list[Problem]) -> Axis | None:
+    path, at = split(key), node.key_at or node.at
+    if not all(path):
+        message = f"the axis {key!r} is not a path: write names joined by single dots"
+    elif path[0] in IDENTITY:
+        message = f"an axis cannot vary {path[0]!r}; write a case for each value"
+    elif not isinstance(node.value, list) or not node.value:
+        given = "an empty one" if node.value == [] else node.shown()
+        message, at = f"the axis {key!r} must be a list of values, not {given}", node.at
+    else:
+        _check_distinct(key, node.value, problems)
+        return Axis(path, _short_label(path), [replace(v, key_at=at) for v in node.value])
+    problems.append(Problem(at, message))
+    return None
+
+
+def _short_label(path: Path) -> str:
+    named = path[-1] == "name" and len(path) > 1  # data.name says which data it is
+    return path[-2] if named else path[-1]
+
+
+def _check_distinct(key: str, values: list[Node], problems: list[Problem]) -> None:
+    """Note values that are written alike: their cases could not be told apart."""
+    seen: dict[str, Node] = {}
+    for value in values:
+        label = value.label()
+        first = seen.setdefault(label, value)
+        if first is not value:
+            message = f"the axis {key!r} already has {label} at {first.at}; remove one of them"
+            problems.append(Problem(value.at, message))

@@ -1,0 +1,116 @@
+"""The doors of this room: a suite with its cases ready to run, or only its outline."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from pcbench.registry import did_you_mean
+from pcbench.suite.expand import variants
+from pcbench.suite.find import find_suite
+from pcbench.suite.layout import read_layout
+from pcbench.suite.model import Outline, OutlinedCase, Suite
+from pcbench.suite.node import dotted
+from pcbench.suite.overrides import Override, parse_overrides
+from pcbench.suite.problems import Position, Problem, SuiteError
+from pcbench.suite.select import parse_selection
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Iterable, Sequence
+
+    from pcbench.suite.plan import Plan
+
+
+def load_suite(
+    suite: str | pathlib.Path, *, overrides: Sequence[str] = (), select: str | None = None
+) -> Suite:
+    """Load one suite; see :func:`load_suites`."""
+    return load_suites([suite], overrides=overrides, select=select)[0]
+
+
+def load_suites(
+    suites: Iterable[str | pathlib.Path],
+    *,
+    overrides: Sequence[str] = (),
+    select: str | None = None,
+) -> list[Suite]:
+    """Read, expand and validate suites.
+
+    Parameters
+    ----------
+    suites
+        Paths, or names of shipped suites.
+    overrides
+        ``PATH=VALUE``, applied to every selected case that has the parameter.
+    select
+        An expression as in :mod:`pcbench.suite.select`, over the identifiers that :func:`outline`
+        gives, so before any override. A suite of which it selects nothing is
+        returned without cases, as long as it selects something of another.
+
+    Raises
+    ------
+    SuiteError
+        With everything that is wrong with any of the suites; or if the overrides or the expression
+        are malformed, an override applies to no case, or nothing is selected.
+    """
+    # Planning imports pydantic and the case kinds: not for those who only ask for an outline.
+    from pcbench.suite.plan import make_plan
+
+    settings = parse_overrides(overrides)
+    matches = parse_selection(select or "")
+    loaded: list[Suite] = []
+    plans: list[Plan] = []
+    problems: list[Problem] = []
+    whole = True
+    for suite in suites:
+        try:
+            layout = read_layout(find_suite(suite))
+        except SuiteError as error:
+            problems.extend(error.problems)
+            whole = False
+            continue
+        plan = make_plan(layout, settings, matches)
+        problems.extend(layout.problems)
+        whole &= plan.whole
+        plans.append(plan)
+        loaded.append(Suite(layout.name, layout.description, tuple(plan.cases), layout.path))
+    if whole:  # what could not be read might have had the parameter
+        problems.extend(_unused(settings, plans))
+    if problems:
+        raise SuiteError(problems)
+    if select and not any(suite.cases for suite in loaded):
+        message = "no case matches; 'pcbench list SUITE' shows their identifiers and kinds"
+        raise SuiteError.at(Position(f"-k {shlex.quote(select)}"), message)
+    return loaded
+
+
+def outline(suite: str | pathlib.Path) -> Outline:
+    """Read and expand a suite without importing pydantic or any case kind.
+
+    Raises
+    ------
+    SuiteError
+        With everything that is wrong, as far as it can be seen so.
+    """
+    layout = read_layout(find_suite(suite))
+    if layout.problems:
+        raise SuiteError(layout.problems)
+    cases = tuple(
+        OutlinedCase(variant.id, entry.kind)
+        for entry in layout.cases
+        for variant in variants(entry.id, entry.axes)
+    )
+    return Outline(layout.name, layout.description, cases, layout.path)
+
+
+def _unused(overrides: Iterable[Override], plans: Sequence[Plan]) -> list[Problem]:
+    applied = {path for plan in plans for path in plan.applied}
+    known = {dotted(path) for plan in plans for path in plan.paths}
+    problems = []
+    for override in overrides:
+        if override.path not in applied:
+            name = dotted(override.path)
+            message = f"no case has the parameter {name!r}{did_you_mean(name, known)}"
+            problems.append(Problem(override.value.at, message))
+    return problems

@@ -1,0 +1,70 @@
+"""A suite ready to run: plain, frozen, and free of YAML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pathlib
+
+    from pcbench.cases.base import Case, CaseParameters
+    from pcbench.suite.settings import DType
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCase:
+    """One concrete case.
+
+    Parameters
+    ----------
+    id
+        Unique in its suite: the case's identifier, and its place in the matrix if it has one.
+    kind, case
+        The name of the case kind, and its class; ``case(parameters)`` is ready to run.
+    parameters
+        Validated, defaults filled in.
+    seed, dtype, backend, device
+        The run settings; see :class:`pcbench.suite.settings.RunSettings`.
+    randomness
+        What its random streams are named by, the identifier if empty: the same for cases that
+        differ only in who computes.
+    """
+
+    id: str
+    kind: str
+    case: type[Case[Any]]
+    parameters: CaseParameters
+    seed: int
+    dtype: DType
+    backend: str
+    device: str
+    randomness: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A suite and its concrete cases, in the order written."""
+
+    name: str
+    description: str
+    cases: tuple[PlannedCase, ...]
+    path: pathlib.Path
+
+
+@dataclass(frozen=True, slots=True)
+class OutlinedCase:
+    """What is known of a concrete case without importing its kind."""
+
+    id: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What is known of a suite without importing any case kind."""
+
+    name: str
+    description: str
+    cases: tuple[OutlinedCase, ...]
+    path: pathlib.Path

@@ -1,0 +1,193 @@
+"""From a suite as written to concrete cases, each validated by its kind.
+
+What a concrete case says is, from the bottom up: the suite's defaults, the case, its place in the
+matrix, and the overrides of the command line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from pcbench.registry import BrokenPluginError, UnknownNameError, did_you_mean
+from pcbench.suite.expand import IDENTITY, Variant, variants
+from pcbench.suite.fields import fields_by_key, known_paths
+from pcbench.suite.kinds import load_kind
+from pcbench.suite.model import PlannedCase
+from pcbench.suite.node import NoKeysError
+from pcbench.suite.parameters import Fault, check_parameters
+from pcbench.suite.problems import Problem
+from pcbench.suite.settings import RUN_SETTINGS, read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pcbench.cases.base import Case
+    from pcbench.suite.layout import CaseEntry, Layout
+    from pcbench.suite.node import Node, Path
+    from pcbench.suite.overrides import Override
+
+    Kind = type[Case[Any]]
+    Selection = Callable[[str, str], bool]
+
+
+@dataclass(slots=True)
+class Plan:
+    """The concrete cases of a suite, and what was learnt while making them.
+
+    Parameters
+    ----------
+    cases
+        Those that are valid.
+    applied
+        The paths of the overrides that some case took.
+    paths
+        All paths that an override could have had.
+    whole
+        Whether there are cases and every kind could be loaded, so that ``applied`` and ``paths``
+        are all there is.
+    """
+
+    cases: list[PlannedCase] = field(default_factory=list)
+    applied: set[Path] = field(default_factory=set)
+    paths: set[Path] = field(default_factory=lambda: {(key,) for key in RUN_SETTINGS})
+    whole: bool = True
+
+
+def make_plan(layout: Layout, overrides: Sequence[Override], matches: Selection) -> Plan:
+    """Plan the cases of a suite; what is wrong is added to the layout's problems.
+
+    The selection goes by identifiers as the suite has them, before any override; the overrides are
+    for the cases that it selects. The others are only checked, as written.
+    """
+    plan = Plan(whole=bool(layout.cases))
+    taken = {*RUN_SETTINGS, *IDENTITY}  # IDENTITY in defaults is refused by the layout already
+    for entry in layout.cases:
+        kind = _kind_of(entry, layout.problems)
+        keys = {*RUN_SETTINGS}
+        if kind is None:
+            plan.whole = False
+        else:
+            keys.update(fields_by_key(kind.Parameters))
+            plan.paths.update(known_paths(kind.Parameters))
+        taken |= keys
+        tree = entry.tree.over(layout.defaults.restricted(keys.__contains__))
+        plan.paths.update(tree.paths(), (axis.path for axis in entry.axes))
+        _plan_entry(replace(entry, tree=tree), kind, overrides, matches, plan, layout.problems)
+    if plan.whole:
+        _check_defaults(layout.defaults, taken, layout.problems)
+    return plan
+
+
+def _kind_of(entry: CaseEntry, problems: list[Problem]) -> Kind | None:
+    if not entry.kind:  # missing, or no name at all: the layout has noted it
+        return None
+    try:
+        return load_kind(entry.kind)
+    except (UnknownNameError, BrokenPluginError) as error:
+        problems.append(Problem(entry.kind_at, str(error)))
+        return None
+
+
+def _check_defaults(defaults: Node, taken: set[str], problems: list[Problem]) -> None:
+    """Note defaults that no case takes: a misspelt one would do nothing, and nobody would know."""
+    for key, node in (defaults.as_mapping() or {}).items():
+        if key not in taken:
+            hint = did_you_mean(key, taken - {*IDENTITY})
+            message = f"no case of the suite has the parameter {key!r}{hint}"
+            problems.append(Problem(node.key_at or node.at, message))
+
+
+def _plan_entry(
+    entry: CaseEntry,
+    kind: Kind | None,
+    overrides: Sequence[Override],
+    matches: Selection,
+    plan: Plan,
+    problems: list[Problem],
+) -> None:
+    written = list(variants(entry.id, entry.axes))
+    selected = [variant for variant in written if matches(variant.id, entry.kind)]
+    axes = entry.axes
+    planned = written
+    if selected:
+        axes = tuple(axis for axis in axes if not any(each.replaces(axis) for each in overrides))
+        planned = [
+            variant
+            for variant in variants(entry.id, axes)
+            if any(variant.covers(original) for original in selected)
+        ]
+    else:
+        overrides = ()
+    told: set[Problem] = set()  # what is wrong in one variant is mostly wrong in all of them
+    for variant in planned:
+        tree, applied = _override(variant.apply(entry.tree, problems), kind, overrides)
+        plan.applied |= applied
+        case, faults = _plan_case(variant, entry.kind, kind, tree)
+        if case and selected:
+            plan.cases.append(case)
+        for fault in faults:
+            if fault.problem not in told:
+                told.add(fault.problem)
+                where = f" (in {variant.id})" if fault.of_values and axes else ""
+                problems.append(replace(fault.problem, message=f"{fault.problem.message}{where}"))
+
+
+def _plan_case(
+    variant: Variant, kind_name: str, kind: Kind | None, tree: Node
+) -> tuple[PlannedCase | None, list[Fault]]:
+    objections: list[Problem] = []
+    settings = read_settings(tree, objections)
+    faults = [Fault(problem) for problem in objections]
+    if kind is None:
+        return None, faults
+    parameters, more = check_parameters(kind.Parameters, _parameters(tree))
+    faults += more
+    if parameters is None or faults:
+        return None, faults
+    case = PlannedCase(
+        id=variant.id,
+        randomness=variant.randomness,
+        kind=kind_name,
+        case=kind,
+        parameters=parameters,
+        seed=settings.seed,
+        dtype=settings.dtype,
+        backend=settings.backend,
+        device=settings.device,
+    )
+    return case, []
+
+
+def _override(
+    tree: Node, kind: Kind | None, overrides: Sequence[Override]
+) -> tuple[Node, set[Path]]:
+    """Apply the overrides whose parameter this case has, and say which these are."""
+    applied: set[Path] = set()
+    for override in overrides:
+        try:
+            candidate = tree.put(override.path, override.value)
+        except NoKeysError:  # what is a mapping in another case need not be one in this
+            continue
+        if _may_say(override.path, candidate, kind):
+            tree = candidate
+            applied.add(override.path)
+    return tree, applied
+
+
+def _may_say(path: Path, tree: Node, kind: Kind | None) -> bool:
+    """Whether a case that has a value at a path may have one there.
+
+    Only validation can tell: which keys ``data`` has depends on the dataset that it names.
+    """
+    if path[0] in RUN_SETTINGS:
+        return True
+    if kind is None:
+        return False
+    _, faults = check_parameters(kind.Parameters, _parameters(tree))
+    unknown = [fault.unknown_key for fault in faults if fault.unknown_key]
+    return not any(path[: len(each)] == each for each in unknown)
+
+
+def _parameters(tree: Node) -> Node:
+    return tree.restricted(lambda key: key not in RUN_SETTINGS)

@@ -1,0 +1,105 @@
+"""``-k EXPR``: cases by parts of their names, with ``and``, ``or``, ``not`` and parentheses.
+
+    expression = conjunction {"or" conjunction}
+    conjunction = negation {"and" negation}
+    negation = "not" negation | "(" expression ")" | NAME
+
+A name matches a case if its identifier or its kind contains it, whatever the case of the letters.
+This is the language of pytest's option of the same name.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pcbench.suite.problems import Position, SuiteError
+
+Matcher = Callable[[str, str], bool]
+"""Takes the identifier and the kind of a case."""
+
+MAX_DEPTH = 50  # of parentheses and negations: far more than anybody reads
+
+_TOKEN = re.compile(r"[()]|[^\s()]+")
+_OPERATORS = ("and", "or", "not", "(", ")")
+
+
+def parse_selection(expression: str) -> Matcher:
+    """Turn an expression into a test of cases. A blank one selects every case.
+
+    Raises
+    ------
+    SuiteError
+        If the expression is malformed.
+    """
+    tokens = _TOKEN.findall(expression)
+    if not tokens:
+        return lambda _case_id, _kind: True
+    parser = _Parser(expression, tokens)
+    matcher = parser.expression()
+    if parser.ahead is not None:
+        raise parser.error(f"'and' or 'or' is missing before {parser.ahead!r}")
+    return matcher
+
+
+@dataclass(slots=True)
+class _Parser:
+    """Recursive descent: a method for each rule above."""
+
+    source: str
+    tokens: list[str]
+    position: int = 0
+    depth: int = 0
+
+    @property
+    def ahead(self) -> str | None:
+        """The token ahead; ``None`` at the end."""
+        return self.tokens[self.position] if self.position < len(self.tokens) else None
+
+    def accept(self, token: str) -> bool:
+        """Whether the token is ahead; if so it is consumed."""
+        found = self.ahead == token
+        self.position += found
+        return found
+
+    def error(self, message: str) -> SuiteError:
+        return SuiteError.at(Position(f"-k {shlex.quote(self.source)}"), message)
+
+    def expression(self) -> Matcher:
+        parts = [self.conjunction()]
+        while self.accept("or"):
+            parts.append(self.conjunction())
+        return lambda case_id, kind: any(part(case_id, kind) for part in parts)
+
+    def conjunction(self) -> Matcher:
+        parts = [self.negation()]
+        while self.accept("and"):
+            parts.append(self.negation())
+        return lambda case_id, kind: all(part(case_id, kind) for part in parts)
+
+    def negation(self) -> Matcher:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise self.error(f"more than {MAX_DEPTH} parentheses and 'not' within each other")
+        if self.accept("not"):
+            inner = self.negation()
+            matcher: Matcher = lambda case_id, kind: not inner(case_id, kind)  # noqa: E731
+        elif self.accept("("):
+            matcher = self.expression()
+            if not self.accept(")"):
+                raise self.error("a ')' is missing")
+        else:
+            matcher = self.name()
+        self.depth -= 1
+        return matcher
+
+    def name(self) -> Matcher:
+        name = self.ahead
+        if name is None or name in _OPERATORS:
+            before = "the end" if name is None else repr(name)
+            raise self.error(f"a name is missing before {before}")
+        self.position += 1
+        part = name.casefold()
+        return lambda case_id, kind: part in case_id.casefold() or part in kind.casefold()

@@ -1,0 +1,87 @@
+"""The judge: what must be true of deep linear predictive coding networks, in closed form.
+
+Plain NumPy in float64. Nothing here imports anything else of pcbench, and no backend imports
+anything here; to doubt a verdict is to read one of these files with the paper beside it. Sections
+(``§2.4``) are those of ``docs/theory.md``; "the paper" is Innocenti, Achour, Singh & Buckley,
+NeurIPS 2024, arXiv:2408.11979.
+
+Weights are a sequence ``W_1 … W_L`` of arrays ``(d_l, d_{l-1})``; a batch is ``X`` ``(N, d_0)`` and
+``Y`` ``(N, d_L)``, one sample a row. Parameters are ordered layer by layer, each row-major.
+"""
+
+from pcbench.theory.activities import (
+    activities_from_errors,
+    activity_hessian,
+    contraction_rate,
+    equilibrium_activities,
+    equilibrium_errors,
+    feedforward_residual,
+    least_activity_curvature,
+    prediction_errors,
+    residual_norm,
+)
+from pcbench.theory.equilibrium import (
+    equilibrated_energy,
+    equilibrated_energy_gradient,
+    loss,
+    loss_gradient,
+    output_covariance,
+    output_covariance_norm,
+    residuals,
+)
+from pcbench.theory.origin import origin_hessian, origin_spectrum
+from pcbench.theory.perturbation import (
+    EquilibriumRounding,
+    equilibrium_rounding,
+    loss_gradient_rounding,
+)
+from pcbench.theory.products import chain, chains_from_output, chains_to_input
+from pcbench.theory.rounding import (
+    CONFIDENCE,
+    HessianRounding,
+    UnfinishedInference,
+    hessian_rounding,
+    unfinished_inference,
+    unit_roundoff,
+)
+from pcbench.theory.saddles import (
+    zero_rank_curvature_bound,
+    zero_rank_hessian,
+    zero_rank_spectrum,
+)
+
+__all__ = [
+    "CONFIDENCE",
+    "EquilibriumRounding",
+    "HessianRounding",
+    "UnfinishedInference",
+    "activities_from_errors",
+    "activity_hessian",
+    "chain",
+    "chains_from_output",
+    "chains_to_input",
+    "contraction_rate",
+    "equilibrated_energy",
+    "equilibrated_energy_gradient",
+    "equilibrium_activities",
+    "equilibrium_errors",
+    "equilibrium_rounding",
+    "feedforward_residual",
+    "hessian_rounding",
+    "least_activity_curvature",
+    "loss",
+    "loss_gradient",
+    "loss_gradient_rounding",
+    "origin_hessian",
+    "origin_spectrum",
+    "output_covariance",
+    "output_covariance_norm",
+    "prediction_errors",
+    "residual_norm",
+    "residuals",
+    "unfinished_inference",
+    "unit_roundoff",
+    "zero_rank_curvature_bound",
+    "zero_rank_hessian",
+    "zero_rank_spectrum",
+]

@@ -1,0 +1,82 @@
+r"""Theorem 2 of the paper: the Hessians of loss and equilibrated energy at the origin (§2.4).
+
+With ``Σ_yy = YᵀY/N`` and ``Σ_xy = XᵀY/N``, and parameters flattened row by row:
+
+* the energy's Hessian has the diagonal block ``-Σ_yy ⊗ I_{d_{L-1}}`` of ``W_L``, the loss's has
+  not;
+* with one hidden layer both have the cross block
+  ``∂²/∂(W_1)_{ij} ∂(W_2)_{ai'} = -δ_{ii'} (Σ_xy)_{ja}``; with more, no cross block;
+* everything else is zero.
+
+So the origin is a strict saddle of the energy at any depth, and of the loss only for ``L = 2``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+import scipy.sparse
+from jaxtyping import Float
+
+Objective = Literal["loss", "energy"]
+
+
+def origin_hessian(
+    widths: Sequence[int],
+    x: Float[np.ndarray, "N d_0"],
+    y: Float[np.ndarray, "N d_L"],
+    objective: Objective,
+) -> scipy.sparse.csr_array:
+    """Return the whole Hessian at the origin, ``(P, P)``, entry by entry.
+
+    Raises
+    ------
+    ValueError
+        If the network has no hidden layer: the theorem is about ``L ≥ 2``.
+    """
+    n_layers = _require_hidden(widths)
+    last = np.zeros((widths[-1] * widths[-2],) * 2)
+    if objective == "energy":
+        last = np.kron(-(y.T @ y) / len(y), np.eye(widths[-2]))
+    if n_layers > 2:
+        before = sum(out * inp for inp, out in pairwise(widths[:-1]))
+        empty = scipy.sparse.csr_array((before, before))
+        return scipy.sparse.block_diag([empty, last], format="csr")
+    cross = np.einsum("ik,ja->ijak", np.eye(widths[1]), -(x.T @ y) / len(x))
+    cross = cross.reshape(widths[1] * widths[0], widths[2] * widths[1])
+    return scipy.sparse.block_array([[None, cross], [cross.T, last]], format="csr")
+
+
+def origin_spectrum(
+    widths: Sequence[int],
+    x: Float[np.ndarray, "N d_0"],
+    y: Float[np.ndarray, "N d_L"],
+    objective: Objective,
+) -> Float[np.ndarray, " P"]:
+    """Return all eigenvalues at the origin, ascending, found from a small matrix.
+
+    ``L = 2``: those of ``[[0, -Σ_xy], [-Σ_yx, -Σ_yy]]`` (without ``Σ_yy`` for the loss), each
+    ``d_1`` times. ``L > 2``: those of ``-Σ_yy``, each ``d_{L-1}`` times, and zeros (for the loss,
+    zeros only).
+    """
+    n_layers = _require_hidden(widths)
+    corner = np.zeros((widths[-1],) * 2)
+    if objective == "energy":
+        corner = -(y.T @ y) / len(y)
+    small = corner
+    if n_layers == 2:
+        cross = -(x.T @ y) / len(x)
+        small = np.block([[np.zeros((widths[0],) * 2), cross], [cross.T, corner]])
+    eigenvalues = np.repeat(np.linalg.eigvalsh(small), widths[-2])
+    n_parameters = sum(out * inp for inp, out in pairwise(widths))
+    zeros = np.zeros(n_parameters - len(eigenvalues))
+    return np.sort(np.concatenate([eigenvalues, zeros]))
+
+
+def _require_hidden(widths: Sequence[int]) -> int:
+    if len(widths) < 3:
+        raise ValueError("Theorem 2 is about networks with at least one hidden layer")
+    return len(widths) - 1

@@ -1,0 +1,248 @@
+"""Rounding at equilibrium, by stochastic arithmetic (§4).
+
+Exact inference (§2.2) is repeated with every matrix product perturbed by errors of the size that
+``rounding.py`` derives (Vignes 1993; Parker 1997). What changes, and by how much, is then a
+property of the network at hand: its depth, its scale, its conditioning. The largest change seen,
+times ``λ``, is the tolerance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from jaxtyping import Float
+
+from pcbench.theory.activities import (
+    activities_from_errors,
+    equilibrium_errors,
+    prediction_errors,
+    residual_norm,
+)
+from pcbench.theory.equilibrium import output_covariance_norm, residuals
+from pcbench.theory.products import Weights
+from pcbench.theory.rounding import CONFIDENCE
+
+Matrix = Float[np.ndarray, "_rows _columns"]
+Product = Callable[[Matrix, Matrix], Matrix]
+
+# Roundings are simulated at this size and scaled to the dtype's: far above the float64 rounding of
+# the simulation itself, far below where the response stops being linear. What bends it first is S,
+# whose least eigenvalues are near 1 however large the others: there the size is cut.
+_PROBE = 2.0**-30
+_PROBE_OF_COVARIANCE = 2.0**-10
+# So for S, whose rounding all samples share: perturbed entries of it, at least.
+_PERTURBED_COVARIANCES = 8
+# Below the smallest normal number of float32, an honest implementation may answer zero.
+_UNDERFLOW = 2.0**-126
+# The judge computes in float64 whatever the backend does, and errs too.
+_JUDGE = 2.0**-53
+# Perturbed activities that a bound rests on, at least: enough for their norm to be sure.
+_PERTURBED_ACTIVITIES = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class EquilibriumRounding:
+    """Absolute bounds on what rounding does to quantities at equilibrium.
+
+    Attributes
+    ----------
+    energy
+        On ``𝓕*``, evaluated from its definition at the activities reached.
+    loss, prediction
+        On ``𝓛``; on ``ŷ``, Frobenius norm.
+    gradients
+        On ``∂𝓕/∂W_l``, Frobenius norm, one a layer.
+    residual
+        On ``‖∂(N𝓕)/∂z‖`` over all hidden activities.
+    output
+        On ``‖z_L - y‖``, Frobenius norm, after the forward recursion.
+    """
+
+    energy: float
+    loss: float
+    prediction: float
+    gradients: tuple[float, ...]
+    residual: float
+    output: float
+
+
+def equilibrium_rounding(
+    weights: Weights,
+    x: Float[np.ndarray, "N d_0"],
+    y: Float[np.ndarray, "N d_L"],
+    u: float,
+) -> EquilibriumRounding:
+    """Bound the rounding, at unit roundoff ``u``, of exact inference and of what comes from it.
+
+    The energy is stationary in the hidden activities, so that their errors enter it at second order
+    only; at first order there is the rounding of the prediction errors as they are evaluated.
+    """
+    n = len(x)
+    e = equilibrium_errors(weights, x, y)
+    z = activities_from_errors(weights, x, e)
+    exact_gradients = [error.T @ below / n for error, below in zip(e, z, strict=False)]
+    off = residuals(weights, x, y)
+    probe = min(_PROBE, _PROBE_OF_COVARIANCE / output_covariance_norm(weights))
+    product = _perturbed_product(probe, np.random.default_rng(0))  # a tolerance is a pure function
+    hidden = n * max(1, sum(len(weight) for weight in weights[:-1]))
+    theorem_1 = _theorem_1(weights, x, y, np.matmul)
+    seen = []
+    judge = []
+    shared = len(weights[-1]) ** 2
+    repeats = max(ceil(_PERTURBED_ACTIVITIES / hidden), ceil(_PERTURBED_COVARIANCES / shared))
+    for _ in range(repeats):
+        judgement = _theorem_1(weights, x, y, product)
+        judge.append([_distance([a], [b]) for a, b in zip(judgement, theorem_1, strict=True)])
+        reached, output, prediction = _two_passes(weights, x, y, product)
+        errors = prediction_errors(weights, reached)
+        gradients = [error.T @ below / n for error, below in zip(errors, reached, strict=False)]
+        seen.append(
+            [
+                _distance(errors, e),
+                residual_norm(weights, errors),
+                _distance([output], [y]),
+                _distance([prediction], [y - off]),
+                *(_distance([g], [h]) for g, h in zip(gradients, exact_gradients, strict=True)),
+            ]
+        )
+    bounds = CONFIDENCE * (u / probe) * np.max(seen, axis=0) + _UNDERFLOW
+    misjudged = CONFIDENCE * (_JUDGE / probe) * np.max(judge, axis=0)
+    off_errors, off_residual, off_output, off_prediction = map(float, bounds[:4])
+    last_product = [
+        CONFIDENCE * u * np.sqrt(2 / n) * np.linalg.norm(error) * np.linalg.norm(below)
+        for error, below in zip(e, z, strict=False)
+    ]
+    return EquilibriumRounding(
+        energy=_evaluation(weights, z, e, u) + off_errors**2 / (2 * n) + float(misjudged[0]),
+        loss=(float(np.linalg.norm(off)) + off_prediction / 2) * off_prediction / n
+        + _summation(off, u),
+        prediction=off_prediction,
+        gradients=tuple(map(float, bounds[4:] + last_product + misjudged[1:])),
+        residual=off_residual,
+        output=off_output,
+    )
+
+
+def loss_gradient_rounding(
+    weights: Weights,
+    x: Float[np.ndarray, "N d_0"],
+    y: Float[np.ndarray, "N d_L"],
+    u: float,
+) -> tuple[float, ...]:
+    """Bound the rounding of backpropagation: on ``∂𝓛/∂W_l``, Frobenius norm, one a layer."""
+    product = _perturbed_product(_PROBE, np.random.default_rng(0))
+    exact = _backpropagated(weights, x, y, np.matmul)
+    repeats = ceil(_PERTURBED_ACTIVITIES / (len(x) * sum(len(weight) for weight in weights)))
+    seen = [
+        [
+            _distance([noisy], [gradient])
+            for noisy, gradient in zip(_backpropagated(weights, x, y, product), exact, strict=True)
+        ]
+        for _ in range(repeats)
+    ]
+    return tuple(map(float, CONFIDENCE * (u / _PROBE) * np.max(seen, axis=0) + _UNDERFLOW))
+
+
+def _backpropagated(weights: Weights, x: Matrix, y: Matrix, product: Product) -> list[Matrix]:
+    """``∂𝓛/∂W_l`` by a forward and a backward pass, in the arithmetic of ``product``."""
+    forward = [x]
+    for weight in weights:
+        forward.append(product(forward[-1], weight.T))
+    delta, gradients = (forward[-1] - y) / len(x), []
+    for weight, below in zip(reversed(weights), reversed(forward[:-1]), strict=True):
+        gradients.append(product(delta.T, below))
+        delta = product(delta, weight)
+    return gradients[::-1]
+
+
+def _two_passes(
+    weights: Weights, x: Matrix, y: Matrix, product: Product
+) -> tuple[list[Matrix], Matrix, Matrix]:
+    """Exact inference as §2.2 has it, in the arithmetic of ``product``.
+
+    Returns
+    -------
+    tuple
+        The activities with the output clamped; the output that the recursion reached; the
+        feedforward prediction.
+    """
+    covariance, to_output = np.eye(len(weights[-1])), np.eye(len(weights[-1]))
+    for weight in reversed(weights[1:]):
+        to_output = product(to_output, weight)
+        covariance = covariance + product(to_output, to_output.T)
+    prediction = product(x, product(to_output, weights[0]).T)
+    factor = np.linalg.cholesky(covariance)
+    # Cholesky solves a system that differs from S by the rounding of its factors' product.
+    errors = [np.linalg.solve(product(factor, factor.T), (y - prediction).T).T]
+    for weight in reversed(weights[1:]):
+        errors.insert(0, product(errors[0], weight))
+    activities = [x]
+    for weight, e in zip(weights, errors, strict=True):
+        activities.append(product(activities[-1], weight.T) + e)
+    return [*activities[:-1], y], activities[-1], prediction
+
+
+def _theorem_1(weights: Weights, x: Matrix, y: Matrix, product: Product) -> list[Matrix]:
+    """``𝓕*`` and its gradients as ``equilibrium.py`` has them, in the arithmetic of ``product``.
+
+    The last product of a gradient is left exact: it is ``d_L`` long, and every other is as long or
+    longer, or feeds more than one of them.
+    """
+    to_output = [np.eye(len(weights[-1]))]
+    for weight in reversed(weights):
+        to_output.insert(0, product(to_output[0], weight))
+    covariance = np.eye(len(weights[-1]))
+    for reach in to_output[1:-1]:
+        covariance = covariance + product(reach, reach.T)
+    off = y - product(x, to_output[0].T)
+    u = np.linalg.solve(covariance, off.T).T
+    answers = [np.sum(off * u, keepdims=True) / (2 * len(x))]
+    by_input, second_moment = product(u.T, x) / len(x), product(u.T, u) / len(x)
+    by_errors = np.zeros_like(by_input)
+    for weight, reach in zip(weights, to_output[1:], strict=True):
+        answers.append(reach.T @ (by_input + product(second_moment, by_errors)))
+        by_input = product(by_input, weight.T)
+        by_errors = product(by_errors, weight.T) + reach
+    return answers
+
+
+def _perturbed_product(u: float, rng: np.random.Generator) -> Product:
+    """Return a matrix product that errs as rounding at unit roundoff ``u`` would."""
+
+    def product(a: Matrix, b: Matrix) -> Matrix:
+        sizes = np.outer(np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=0))
+        noise = rng.standard_normal((a.shape[0], b.shape[1]))
+        noise *= u * np.sqrt(2 * a.shape[1]) * sizes
+        noise += a @ b
+        return noise
+
+    return product
+
+
+def _distance(ours: Sequence[Matrix], theirs: Sequence[Matrix]) -> float:
+    squares = [float(np.sum((a - b) ** 2)) for a, b in zip(ours, theirs, strict=True)]
+    return float(np.sqrt(sum(squares)))
+
+
+def _evaluation(
+    weights: Weights, activities: Sequence[Matrix], errors: Sequence[Matrix], u: float
+) -> float:
+    """Rounding of ``1/(2N) Σ ‖e_l‖²`` as each ``e_l = z_l - W_l z_{l-1}`` is evaluated (Azuma)."""
+    variance = 0.0
+    for weight, below, above, error in zip(
+        weights, activities, activities[1:], errors, strict=False
+    ):
+        rows, samples = np.sum(weight**2, axis=1), np.sum(below**2, axis=1)
+        variance += 2 * weight.shape[1] * float(samples @ error**2 @ rows)
+        variance += float(np.sum((error * above) ** 2))
+    n = len(activities[0])
+    return CONFIDENCE * u * float(np.sqrt(variance)) / n + sum(_summation(e, u) for e in errors)
+
+
+def _summation(errors: Matrix, u: float) -> float:
+    """Rounding of ``1/(2N) Σ ‖e‖²`` as it is squared and summed."""
+    half_mean = float(np.sum(errors**2)) / (2 * len(errors))
+    return CONFIDENCE * u * (1 + float(np.sqrt(2 * errors.size))) * half_mean + _UNDERFLOW

@@ -1,0 +1,115 @@
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pcbench.suite import Suite, SuiteError, load_suite, outline
+
+VALID = """\
+suite: theory
+description: "checks é"
+defaults: {seed: 0, dtype: float64, data: &data {samples: 64}}
+cases:
+  - id: one
+    kind: toy
+    data: {name: gaussian, dimension: 3}
+    network: {hidden_layers: 5, width: 300}
+    matrix: {network.hidden_layers: [2, 5, 10], data.name: [gaussian]}
+  - id: two
+    kind: ordered
+    low: 1
+    high: 1e1
+    matrix:
+      seed: [0, 1]
+  - {id: three, kind: toy, data: digits, inference: {engine: gradient, tolerance: 1.5e-3}}
+"""
+
+# The file is written anew for each example, so the shared directory carries nothing over.
+relaxed = settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+pieces = [
+    *"[]{}:,-#&*!|>'\"%@`?\n\t \\~=<.",
+    *("\n  - ", ": ", "---\n", "*data", "&data", "<<: *data", "!!int ", "!!python/name:os "),
+    *("null", "1e999", "matrix: {}", "é", "\u2028", "\0", "\ufeff"),
+]
+tokens = st.sampled_from(pieces)
+soup = st.lists(tokens, max_size=60).map("".join)
+
+
+def load_or_refuse(path, **options):
+    """Load and outline; whatever is wrong must be told as problems, printable, one a line."""
+    for read in (lambda: load_suite(path, **options), lambda: outline(path)):
+        try:
+            found = read()
+        except SuiteError as error:
+            told = error
+        else:
+            ids = [case.id for case in found.cases]
+            assert len(set(ids)) == len(ids) > 0
+            continue
+        assert len(str(told).splitlines()) == len(told.problems) > 0
+        assert str(told).encode()
+
+
+def test_the_seed_of_the_fuzz_is_valid(load):
+    suite = load(VALID)
+    assert isinstance(suite, Suite)
+    assert len(suite.cases) == 6
+
+
+@relaxed
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_suite_or_its_problems(write, content):
+    load_or_refuse(write(content))
+
+
+@relaxed
+@given(st.text(max_size=200) | soup)
+def test_any_text_is_a_suite_or_its_problems(write, text):
+    load_or_refuse(write(text.encode("utf-8", "replace")))
+
+
+@settings(relaxed, max_examples=200)
+@given(st.data())
+def test_a_damaged_suite_is_a_suite_or_its_problems(write, data):
+    text = VALID
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = data.draw(st.integers(0, len(text)))
+        end = start + data.draw(st.integers(0, 12))
+        text = text[:start] + data.draw(tokens | st.just("") | st.text(max_size=3)) + text[end:]
+    load_or_refuse(write(text.encode("utf-8", "replace")))
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+keys = "suite cases id kind matrix defaults data name samples network widths inference seed low"
+words = st.sampled_from([*keys.split(), "toy", "ordered", "digits", "gradient", "data.name", "a.b"])
+trees = st.recursive(
+    scalars | words,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=5),
+    max_leaves=20,
+)
+
+
+@relaxed
+@given(trees, trees, trees)
+def test_any_tree_of_values_is_a_suite_or_its_problems(write, case, defaults, matrix):
+    cases = [case, {"id": "x", "kind": "toy", "matrix": matrix, "data": case, "network": matrix}]
+    suite = {"suite": "s", "defaults": defaults, "cases": cases}
+    load_or_refuse(write(json.dumps(suite)))
+
+
+@relaxed
+@given(
+    words | st.text(max_size=6), st.text(max_size=12) | st.lists(tokens, max_size=8).map("".join)
+)
+def test_any_override_applies_or_is_refused(write, path, value):
+    load_or_refuse(write(VALID), overrides=[f"{path}={value}"])
+
+
+def test_the_fuzz_can_fail(write, monkeypatch):
+    monkeypatch.setattr("pcbench.suite.load.read_layout", lambda _: {}["bug"])
+    with pytest.raises(KeyError):
+        load_or_refuse(write(VALID))

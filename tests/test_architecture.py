@@ -1,0 +1,72 @@
+"""The house stands as designed, as far as its imports show; import-linter holds the whole of it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from command_line import python
+
+import pcbench
+
+PACKAGE = Path(pcbench.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+MOST_LINES = 400
+
+
+def imports(path):
+    """Return what a file imports anywhere in it, a function or ``TYPE_CHECKING`` included."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            # `from a import b` imports a.b where b is a module.
+            found.update({module, *(f"{module}.{alias.name}" for alias in node.names)})
+    return found
+
+
+def importers(name, under=PACKAGE):
+    """Return the files under a folder that import a package or anything in it."""
+    return {
+        path.relative_to(PACKAGE).as_posix()
+        for path in sorted(under.rglob("*.py"))
+        if any(f"{module}.".startswith(f"{name}.") for module in imports(path))
+    }
+
+
+def test_imports_are_found_wherever_they_stand(tmp_path):
+    path = tmp_path / "module.py"
+    path.write_text("def f():\n    import a.b as c\n    from d import e\nfrom . import g\n")
+    assert imports(path) == {"a.b", "d", "d.e", ".", "..g"}
+
+
+def test_no_import_is_relative():
+    assert [path for path in FILES if any(name.startswith(".") for name in imports(path))] == []
+
+
+def test_the_theory_imports_nothing_else_of_the_package():
+    for path in (PACKAGE / "theory").rglob("*.py"):
+        ours = {name for name in imports(path) if name.split(".")[0] == "pcbench"}
+        assert all(f"{name}.".startswith("pcbench.theory.") for name in ours), path
+
+
+def test_no_backend_knows_the_theory_that_it_is_held_against():
+    assert importers("pcbench.theory", PACKAGE / "backends") == set()
+    assert importers("pcbench.theory") != set()  # the question is well put: cases do import it
+
+
+def test_torch_is_imported_by_its_backend_and_by_doctor_alone():
+    elsewhere = {name for name in importers("torch") if not name.startswith("backends/torch/")}
+    assert elsewhere == {"cli/examine.py"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_a_file_is_short_enough_to_be_read(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+
+
+@pytest.mark.parametrize("module", ["pcbench", "pcbench.cli"])
+def test_importing_the_package_imports_nothing_heavy(module):
+    code = f"import sys, {module}; print(*{{'numpy', 'scipy', 'torch'}} & set(sys.modules))"
+    assert python("-c", code).stdout == "\n"

@@ -1,0 +1,168 @@
+"""The suites that come with pcbench: valid, complete, and passing where the data are."""
+
+import os
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from pcbench.data import Places
+from pcbench.runner import run_suites
+from pcbench.suite import load_suite, shipped_suites
+
+# The sizes of the paper (Innocenti et al. 2024), figure by figure: data, coordinates and target of
+# the toy data, units of each hidden layer.
+FIGURE_1 = {
+    (data, (300,) * depth)
+    for data, depth in product(["mnist", "fashion_mnist", "cifar10"], [2, 5, 10])
+}
+TOY_2D = {("toy_gaussian", 2, "negated", widths) for widths in [(10,), (5, 5)]}
+TOY_3D = {("toy_gaussian", 3, "negated", (4, 4, 4))}
+TOY_3D_MIXED = {("toy_gaussian", 3, "mixed", (4, 4, 4, 4))}
+CHAINS = {("toy_gaussian", 1, "negated", (1,) * depth) for depth in [1, 2, 5, 10]}
+FIGURES_3_AND_8 = TOY_2D | TOY_3D | TOY_3D_MIXED | CHAINS
+MNIST_DEEP = {("mnist", None, None, widths) for widths in [(5, 5, 5), (5, 5, 5, 5)]}
+MNIST1D_DEEP = {("mnist1d", None, None, widths) for widths in [(10, 10, 10), (5, 5, 5, 5)]}
+FIGURE_4 = {
+    *MNIST_DEEP,
+    *MNIST1D_DEEP,
+    *(("mnist", None, None, widths) for widths in [(10,), (10, 10)]),
+    *(("mnist1d", None, None, widths) for widths in [(100,), (50, 50)]),
+}
+FIGURES_9_AND_10 = TOY_3D | TOY_3D_MIXED | MNIST_DEEP | MNIST1D_DEEP
+
+# What the suite has beyond the paper: shallower networks, and data that every machine has.
+BEYOND_FIGURE_1 = {
+    (data, (300,) * depth)
+    for data, depth in product(
+        ["mnist", "fashion_mnist", "cifar10", "toy_gaussian", "mnist1d"], [1, 2, 5, 10]
+    )
+} - FIGURE_1
+
+
+@pytest.fixture(scope="module")
+def theory():
+    return load_suite("theory")
+
+
+def of_kind(suite, kind):
+    """Return the parameters of a kind's cases."""
+    return [case.parameters for case in suite.cases if case.kind == kind]
+
+
+def size(parameters):
+    data = parameters.data
+    toy = (getattr(data, "dimension", None), getattr(data, "target", None))
+    return (data.name, *toy, parameters.network.hidden)
+
+
+# What they contain
+
+
+@pytest.mark.parametrize("name", shipped_suites())
+def test_a_shipped_suite_is_valid_and_its_identifiers_are_unique(name):
+    suite = load_suite(name)
+    identifiers = [case.id for case in suite.cases]
+    assert suite.name == name
+    assert suite.description
+    assert len(identifiers) == len(set(identifiers)) > 0
+
+
+def test_the_theory_is_shipped():
+    assert "theory" in shipped_suites()
+
+
+def test_theory_has_the_sizes_of_figure_1(theory):
+    exact = [
+        parameters
+        for parameters in of_kind(theory, "equilibrated_energy")
+        if parameters.inference.engine == "exact"
+    ]
+    sizes = [(parameters.data.name, parameters.network.hidden) for parameters in exact]
+    assert len(sizes) == len(set(sizes))
+    assert set(sizes) == FIGURE_1 | BEYOND_FIGURE_1
+    for training in (parameters.training for parameters in exact):
+        assert (training.steps, training.learning_rate, training.batch) == (100, 1e-3, 64)
+
+
+def test_theory_has_the_sizes_of_figures_3_4_and_8(theory):
+    sizes = [size(parameters) for parameters in of_kind(theory, "origin_hessian")]
+    assert len(sizes) == len(set(sizes))
+    assert set(sizes) == FIGURES_3_AND_8 | FIGURE_4
+
+
+def test_theory_has_the_sizes_of_figures_9_and_10_at_both_sorts_of_saddle(theory):
+    saddles = [
+        (*size(parameters), parameters.network.initialisation.name)
+        for parameters in of_kind(theory, "zero_rank_saddle")
+    ]
+    assert len(saddles) == len(set(saddles))
+    assert set(saddles) == {
+        (*sizes, sort)
+        for sizes, sort in product(FIGURES_9_AND_10, ["penultimate_only", "zero_rank"])
+    }
+
+
+def test_theory_takes_hessians_of_one_batch_of_64(theory):
+    for kind in ("origin_hessian", "zero_rank_saddle"):
+        assert {parameters.data.samples for parameters in of_kind(theory, kind)} == {64}
+
+
+# What they say
+
+
+@pytest.mark.parametrize(
+    ("kinds", "count", "overrides"),
+    [
+        # One step of training stands for a hundred; gradient steps grow in number with accuracy.
+        ("equilibrated_energy and not gradient", 8, ["training.steps=1", "data.samples=64"]),
+        ("gradient", 6, ["training.steps=1", "inference.residual=1e-2"]),
+        ("origin_hessian or zero_rank_saddle", 20, []),
+    ],
+)
+def test_theory_passes_on_data_that_every_machine_has(tmp_path, kinds, count, overrides):
+    suite = load_suite("theory", select=kinds, overrides=overrides)
+    everywhere = ("toy_gaussian", "mnist1d")
+    cases = tuple(case for case in suite.cases if case.parameters.data.name in everywhere)
+    report = run_suites([replace(suite, cases=cases)], places=Places((), tmp_path))
+    assert {case.id: case.message for case in report.cases if case.status != "passed"} == {}
+    assert len(report.cases) == count
+
+
+IMAGES = "suite: images\ncases:\n" + "".join(
+    f"  - {{id: {name}, kind: equilibrated_energy, network: {{widths: [2]}}, "
+    f"data: {{name: {name}, samples: 4, split: {split}}}, training: {{steps: 1, batch: 2}}}}\n"
+    for name, split in [("mnist", "test"), ("fashion_mnist", "train"), ("cifar10", "train")]
+)
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A tiny case on each set of images."""
+    path = tmp_path / "images.yaml"
+    path.write_text(IMAGES)
+    return load_suite(path)
+
+
+@pytest.mark.skipif(
+    not os.environ.get("PCBENCH_DATA"), reason="PCBENCH_DATA is not set: there are no images here"
+)
+def test_where_images_are_promised_their_cases_pass_and_are_not_skipped(images):
+    report = run_suites([images])
+    assert [(case.id, case.status, case.message) for case in report.cases] == [
+        ("mnist", "passed", ""),
+        ("fashion_mnist", "passed", ""),
+        ("cifar10", "passed", ""),
+    ]
+
+
+def test_where_no_images_are_their_cases_are_skipped_with_reason_and_remedy(images, tmp_path):
+    report = run_suites([images], places=Places((tmp_path,), tmp_path))
+    assert [case.id for case in report.cases if case.status == "skipped"] == [
+        "mnist",
+        "fashion_mnist",
+        "cifar10",
+    ]
+    for case in report.cases:
+        assert f"split of {case.id} is not on this machine" in case.message
+        assert "set PCBENCH_DATA to a directory that holds" in case.message
