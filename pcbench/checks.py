@@ -215,11 +215,11 @@ def distance(
         return _misshapen(name, seen.shape, wanted.shape, tolerance, source, where)
     if seen.size == 0:
         raise ValueError(f"check {name!r} was given nothing to compare")
-    if not np.isfinite(wanted).all():
+    apart = float(np.linalg.norm(seen - wanted))
+    if not (np.isfinite(apart) or np.isfinite(wanted).all()):
         raise ValueError(
             f"check {name!r} expects {wanted.sum()}: the theory must give a finite number"
         )
-    apart = float(np.linalg.norm(seen - wanted))
     return at_most(name, apart, 0.0, tolerance, source=source, where=where)
 
 

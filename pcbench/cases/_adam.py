@@ -42,7 +42,9 @@ class Adam:
         for weight, gradient, mean, square in zip(
             weights, gradients, self._mean, self._square, strict=True
         ):
-            mean += (1 - self._BETA_1) * (gradient - mean)
-            square += (1 - self._BETA_2) * (gradient**2 - square)
+            mean *= self._BETA_1
+            mean += (1 - self._BETA_1) * gradient
+            square *= self._BETA_2
+            square += (1 - self._BETA_2) * gradient**2
             updated.append(weight - rate * mean / (scale * np.sqrt(square) + self._EPSILON))
         return updated

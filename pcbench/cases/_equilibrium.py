@@ -214,7 +214,7 @@ class Judge:
             yield checks.distance(
                 "local gradients",
                 seen,
-                -error.T @ below / len(below),
+                error.T @ (below / -len(below)),
                 self._tolerance(rounding),
                 source="-(1/N) e_lᵀ z_{l-1} at the activities reached (theory.md 2.2)",
                 where=f"layer {layer}",

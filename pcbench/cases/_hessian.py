@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse
 from jaxtyping import Float, Int
-from scipy.sparse.csgraph import connected_components
 
 from pcbench import checks, theory
 from pcbench.backends import Objective
 from pcbench.cases._critical import critical_point_checks
 from pcbench.cases._problem import Problem
+from pcbench.cases._spectrum import block_eigenvalues
 from pcbench.cases.base import CaseSkippedError, Columns, Context, Finding
 from pcbench.checks import Check, Tolerance
 
@@ -185,24 +185,6 @@ class HessianJudge:
         yield checks.at_least(
             f"no strict saddle of the {objective}", least, 0.0, tolerance, source=self._source
         )
-
-
-def block_eigenvalues(matrix: Float[np.ndarray, "P P"]) -> Float[np.ndarray, " P"]:
-    """All eigenvalues of a symmetric matrix, ascending, block by block of its sparsity.
-
-    Exact, like a dense eigensolver, but cubic only in the largest set of parameters that entries
-    other than zero connect: at the origin that is one hidden unit's, not the network's.
-    """
-    graph = scipy.sparse.csr_array(matrix != 0)
-    _, labels = connected_components(graph, directed=False)
-    order = np.argsort(labels, kind="stable")
-    members = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
-    singles = np.array([block[0] for block in members if len(block) == 1], dtype=np.intp)
-    spectra = [matrix[singles, singles]]
-    spectra += [
-        np.linalg.eigvalsh(matrix[np.ix_(block, block)]) for block in members if len(block) > 1
-    ]
-    return np.sort(np.concatenate(spectra))
 
 
 def _levels(

@@ -27,6 +27,8 @@ from pcbench.theory.rounding import CONFIDENCE
 
 Matrix = Float[np.ndarray, "_rows _columns"]
 Product = Callable[[Matrix, Matrix], Matrix]
+Factors = tuple[Matrix, Matrix]
+"""``A`` and ``B`` of a product ``Aᵀ B``."""
 
 # Roundings are simulated at this size and scaled to the dtype's: far above the float64 rounding of
 # the simulation itself, far below where the response stops being linear. What bends it first is S,
@@ -83,7 +85,6 @@ def equilibrium_rounding(
     n = len(x)
     e = equilibrium_errors(weights, x, y)
     z = activities_from_errors(weights, x, e)
-    exact_gradients = [error.T @ below / n for error, below in zip(e, z, strict=False)]
     off = residuals(weights, x, y)
     probe = min(_PROBE, _PROBE_OF_COVARIANCE / output_covariance_norm(weights))
     product = _perturbed_product(probe, np.random.default_rng(0))  # a tolerance is a pure function
@@ -95,17 +96,17 @@ def equilibrium_rounding(
     repeats = max(ceil(_PERTURBED_ACTIVITIES / hidden), ceil(_PERTURBED_COVARIANCES / shared))
     for _ in range(repeats):
         judgement = _theorem_1(weights, x, y, product)
-        judge.append([_distance([a], [b]) for a, b in zip(judgement, theorem_1, strict=True)])
+        judge.append([_apart(a, b) for a, b in zip(judgement, theorem_1, strict=True)])
         reached, output, prediction = _two_passes(weights, x, y, product)
         errors = prediction_errors(weights, reached)
-        gradients = [error.T @ below / n for error, below in zip(errors, reached, strict=False)]
+        gradients = zip(zip(errors, reached, strict=False), zip(e, z, strict=False), strict=True)
         seen.append(
             [
                 _distance(errors, e),
                 residual_norm(weights, errors),
                 _distance([output], [y]),
                 _distance([prediction], [y - off]),
-                *(_distance([g], [h]) for g, h in zip(gradients, exact_gradients, strict=True)),
+                *(_apart(seen, exact) / n for seen, exact in gradients),
             ]
         )
     bounds = CONFIDENCE * (u / probe) * np.max(seen, axis=0) + _UNDERFLOW
@@ -185,11 +186,11 @@ def _two_passes(
     return [*activities[:-1], y], activities[-1], prediction
 
 
-def _theorem_1(weights: Weights, x: Matrix, y: Matrix, product: Product) -> list[Matrix]:
+def _theorem_1(weights: Weights, x: Matrix, y: Matrix, product: Product) -> list[Factors]:
     """``𝓕*`` and its gradients as ``equilibrium.py`` has them, in the arithmetic of ``product``.
 
-    The last product of a gradient is left exact: it is ``d_L`` long, and every other is as long or
-    longer, or feeds more than one of them.
+    Each is returned as its last product's factors, which is left exact: it is ``d_L`` long, and
+    every other is as long or longer, or feeds more than one of them.
     """
     to_output = [np.eye(len(weights[-1]))]
     for weight in reversed(weights):
@@ -199,11 +200,11 @@ def _theorem_1(weights: Weights, x: Matrix, y: Matrix, product: Product) -> list
         covariance = covariance + product(reach, reach.T)
     off = y - product(x, to_output[0].T)
     u = np.linalg.solve(covariance, off.T).T
-    answers = [np.sum(off * u, keepdims=True) / (2 * len(x))]
+    answers = [(off.reshape(-1, 1), u.reshape(-1, 1) / (2 * len(x)))]
     by_input, second_moment = product(u.T, x) / len(x), product(u.T, u) / len(x)
     by_errors = np.zeros_like(by_input)
     for weight, reach in zip(weights, to_output[1:], strict=True):
-        answers.append(reach.T @ (by_input + product(second_moment, by_errors)))
+        answers.append((reach, by_input + product(second_moment, by_errors)))
         by_input = product(by_input, weight.T)
         by_errors = product(by_errors, weight.T) + reach
     return answers
@@ -213,11 +214,12 @@ def _perturbed_product(u: float, rng: np.random.Generator) -> Product:
     """Return a matrix product that errs as rounding at unit roundoff ``u`` would."""
 
     def product(a: Matrix, b: Matrix) -> Matrix:
-        sizes = np.outer(np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=0))
-        noise = rng.standard_normal((a.shape[0], b.shape[1]))
-        noise *= u * np.sqrt(2 * a.shape[1]) * sizes
-        noise += a @ b
-        return noise
+        rows = np.sqrt(2 * a.shape[1] * np.einsum("ij,ij->i", a, a))
+        columns = u * np.sqrt(np.einsum("ij,ij->j", b, b))
+        noise = rng.standard_normal((len(rows), len(columns)), dtype=np.float32)
+        erring: Matrix = a @ b
+        erring += noise * columns * rows[:, None]
+        return erring
 
     return product
 
@@ -225,6 +227,20 @@ def _perturbed_product(u: float, rng: np.random.Generator) -> Product:
 def _distance(ours: Sequence[Matrix], theirs: Sequence[Matrix]) -> float:
     squares = [float(np.sum((a - b) ** 2)) for a, b in zip(ours, theirs, strict=True)]
     return float(np.sqrt(sum(squares)))
+
+
+def _apart(ours: Factors, theirs: Factors) -> float:
+    """``‖Aᵀ B - Cᵀ D‖`` (Frobenius), without forming what is as large as a layer's weights.
+
+    The difference is ``(A - C)ᵀ B + Cᵀ (B - D)``, a product of factors ``Pᵀ Q`` itself, and
+    ``‖Pᵀ Q‖² = tr(PPᵀ QQᵀ)``.
+    """
+    (a, b), (c, d) = ours, theirs
+    left, right = np.concatenate([a - c, c]), np.concatenate([b, b - d])
+    if left.shape[1] * right.shape[1] <= len(left) ** 2:
+        return float(np.linalg.norm(left.T @ right))
+    square = float(np.sum((left @ left.T) * (right @ right.T)))
+    return float(np.sqrt(max(0.0, square)))
 
 
 def _evaluation(

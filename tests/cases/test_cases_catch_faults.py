@@ -33,8 +33,12 @@ def verdict(backend: str, dtype: str) -> Report:
 
 @pytest.fixture(scope="module", autouse=True)
 def _faulty_backends_registered():
+    before = dict(BACKENDS._added)
     for name, backend in FAULTS.items():
         BACKENDS.add(name, backend)
+    yield
+    BACKENDS._added.clear()
+    BACKENDS._added.update(before)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

@@ -17,12 +17,14 @@ ENDLESS = UNFINISHED.replace(
 
 @contextmanager
 def interruptible():
-    """Let children hear SIGINT even where the tests run in the background of a shell."""
-    kept = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Let children hear SIGINT even where whoever started the tests ignores or blocks it."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, kept)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
 
 
 @pytest.fixture(scope="module")

@@ -109,6 +109,7 @@ class TorchBackend(Backend[torch.Tensor]):
             "cuda": torch.version.cuda,
             "threads": torch.get_num_threads(),
             "wait_policy": os.environ.get("OMP_WAIT_POLICY"),
+            "spin_count": os.environ.get("GOMP_SPINCOUNT"),
             "float32_matmul_precision": torch.get_float32_matmul_precision(),
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         }

@@ -17,6 +17,7 @@ from pcbench.backends.inference import ExactInference, InferenceSettings
 from pcbench.backends.torch import hessian
 from pcbench.backends.torch.exact import infer_exactly
 from pcbench.backends.torch.gradient import infer_by_gradient
+from pcbench.backends.torch.threads import threads_that_pay
 
 
 class LinearModel(Model[Tensor]):
@@ -45,13 +46,14 @@ class LinearModel(Model[Tensor]):
         self, x: Float[Tensor, "*#replica N d_0"], y: Float[Tensor, "*#replica N d_L"]
     ) -> list[Float[Tensor, "*#replica _out _inp"]]:
         """``∂𝓛/∂W_l = (1/N) g_lᵀ h_{l-1}``, with ``g_L = ŷ - y`` and ``g_l = g_{l+1} W_{l+1}``."""
-        activities = self._forward(x)
-        backward = (activities[-1] - y) / x.shape[-2]
-        gradients = []
-        for weight, below in zip(reversed(self.weights), reversed(activities[:-1]), strict=True):
-            gradients.append(backward.mT @ below)
-            if len(gradients) < len(self.weights):
-                backward = backward @ weight
+        with threads_that_pay(self.weights, x):
+            activities = self._forward(x)
+            backward = (activities[-1] - y) / x.shape[-2]
+            gradients = []
+            for weight, below in zip(self.weights[::-1], activities[-2::-1], strict=True):
+                gradients.append(backward.mT @ below)
+                if len(gradients) < len(self.weights):
+                    backward = backward @ weight
         return gradients[::-1]
 
     def infer(
@@ -63,9 +65,10 @@ class LinearModel(Model[Tensor]):
         """Relax the hidden activities with input and output clamped."""
         replicas = self.weights[0].shape[:-2]  # a batch that they share is clamped in each of them
         x, y = (batch.expand(*replicas, *batch.shape[-2:]) for batch in (x, y))
-        if isinstance(settings, ExactInference):
-            return infer_exactly(self.weights, x, y)
-        return infer_by_gradient(self.weights, x, y, settings)
+        with threads_that_pay(self.weights, x):
+            if isinstance(settings, ExactInference):
+                return infer_exactly(self.weights, x, y)
+            return infer_by_gradient(self.weights, x, y, settings)
 
     def energies(
         self, activities: Sequence[Float[Tensor, "*#replica N _d"]]
