@@ -58,7 +58,7 @@ class LossAtOrigin(Case[LossAtOriginParameters]):
 
     def run(self, context):
         samples = context.load(self.parameters.data)
-        network = self.parameters.network.specification(samples.x.shape[1], samples.y.shape[1])
+        network = self.parameters.network.specification(samples.x.shape[1:], samples.y.shape[1])
         backend = context.backend
         model = backend.build(network, [np.zeros(shape) for shape in network.shapes])
         x, y = backend.to_device(samples.x), backend.to_device(samples.y)

@@ -3,23 +3,35 @@
 from pcbench.backends.base import (
     Backend,
     BackendUnavailableError,
-    Capability,
     DType,
     Inference,
     Model,
     Objective,
 )
-from pcbench.backends.inference import ExactInference, GradientInference, InferenceSettings
+from pcbench.backends.capability import Capability
+from pcbench.backends.inference import (
+    ErrorInference,
+    ExactInference,
+    GaussNewtonInference,
+    GradientInference,
+    InferenceSettings,
+    IterativeInference,
+    OdeInference,
+)
 
 __all__ = [
     "Backend",
     "BackendUnavailableError",
     "Capability",
     "DType",
+    "ErrorInference",
     "ExactInference",
+    "GaussNewtonInference",
     "GradientInference",
     "Inference",
     "InferenceSettings",
+    "IterativeInference",
     "Model",
     "Objective",
+    "OdeInference",
 ]

@@ -12,8 +12,14 @@ Shapes: a batch is ``(N, d_0)`` inputs and ``(N, d_L)`` targets, one sample a ro
 ``(d_l, d_{l-1})``. A backend that declares ``Capability.REPLICAS`` also takes weights with one
 leading axis ``(R, d_l, d_{l-1})``; every answer then has that axis first.
 
+Parameters are one sequence: the weights ``W_1 … W_L``, then, where the network has biases,
+``b_1 … b_L``, ``(d_l,)`` each; gradients come in the same order. Activities are always flat, also
+between convolutions, ``(N, d_l)``.
+
 Normalisation, everywhere: ``𝓛 = 1/(2N) Σ_n ‖y - ŷ‖²`` and ``𝓕 = 1/(2N) Σ_n Σ_l ‖z_l -
-f_l(z_{l-1})‖²``.
+f_l(z_{l-1})‖²``. A ``precision`` ``(N, d_L)`` weights the squared errors of the outputs, entry by
+entry, in both; where it is 0 the target counts for nothing, whatever stands there, NaN included.
+It is given only to backends that declare ``Capability.PRECISION``.
 """
 
 from __future__ import annotations
@@ -21,12 +27,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
+from pcbench.backends.capability import Capability
 from pcbench.backends.inference import InferenceSettings
 from pcbench.errors import UsageError
 from pcbench.networks import NetworkSpec
@@ -34,19 +40,6 @@ from pcbench.networks import NetworkSpec
 Array = TypeVar("Array")
 DType = Literal["float32", "float64"]
 Objective = Literal["loss", "energy"]
-
-
-class Capability(StrEnum):
-    """What a backend may offer beyond the required part of the contract."""
-
-    EXACT_INFERENCE = "exact_inference"
-    """Inference with ``engine: exact`` (linear networks)."""
-    GRADIENT_INFERENCE = "gradient_inference"
-    """Inference with ``engine: gradient``."""
-    HESSIAN = "hessian"
-    """``Model.hessian_product`` of the loss and of the equilibrated energy."""
-    REPLICAS = "replicas"
-    """Weights with a leading replica axis."""
 
 
 class BackendUnavailableError(UsageError):
@@ -71,7 +64,16 @@ class Inference(Generic[Array]):
         ``‖∂(N𝓕)/∂z‖`` over all hidden activities of all samples, relative to its value at the
         feedforward activities (absolute where that value is 0); shape ``()``.
     converged
-        Whether the residual asked for was reached within the budget.
+        Whether the residual asked for was reached within the budget: by the whole batch, or, by
+        engines that treat samples one by one (``gauss_newton``), by every sample.
+    passes
+        What it cost: how often the batch went through all weights, forward or backward. A sweep of
+        ``d_L`` vectors a sample counts ``d_L`` times; ``None`` if unknown.
+    sample_residuals
+        The same residual of each sample by itself, ``(N,)``; ``None`` if unknown.
+    path
+        Where ``record`` was asked for: ``energies`` at the start and after every step,
+        ``(steps + 1, L)``.
     """
 
     activities: Sequence[Array]
@@ -79,6 +81,9 @@ class Inference(Generic[Array]):
     steps: int
     residual: Array
     converged: bool
+    passes: float | None = None
+    sample_residuals: Array | None = None
+    path: Array | None = None
 
 
 class Model(ABC, Generic[Array]):
@@ -89,15 +94,17 @@ class Model(ABC, Generic[Array]):
         """Feedforward prediction ``ŷ``, ``(N, d_L)``."""
 
     @abstractmethod
-    def loss(self, x: Array, y: Array) -> Array:
+    def loss(self, x: Array, y: Array, precision: Array | None = None) -> Array:
         """``𝓛 = 1/(2N) Σ_n ‖y - ŷ‖²``, shape ``()``."""
 
     @abstractmethod
-    def loss_gradients(self, x: Array, y: Array) -> Sequence[Array]:
-        """``∂𝓛/∂W_l`` for ``l = 1 … L``, each ``(d_l, d_{l-1})``."""
+    def loss_gradients(self, x: Array, y: Array, precision: Array | None = None) -> Sequence[Array]:
+        """``∂𝓛/∂W_l`` for ``l = 1 … L``, each ``(d_l, d_{l-1})``; then ``∂𝓛/∂b_l``."""
 
     @abstractmethod
-    def infer(self, x: Array, y: Array, settings: InferenceSettings) -> Inference[Array]:
+    def infer(
+        self, x: Array, y: Array, settings: InferenceSettings, precision: Array | None = None
+    ) -> Inference[Array]:
         """Relax the hidden activities with input and output clamped.
 
         Raises
@@ -107,12 +114,17 @@ class Model(ABC, Generic[Array]):
         """
 
     @abstractmethod
-    def energies(self, activities: Sequence[Array]) -> Array:
+    def energies(self, activities: Sequence[Array], precision: Array | None = None) -> Array:
         """Energy of each layer at the given activities ``z_0 … z_L``; shape ``(L,)``."""
 
     @abstractmethod
-    def energy_gradients(self, activities: Sequence[Array]) -> Sequence[Array]:
-        """``∂𝓕/∂W_l`` at the given activities: local, ``-(1/N) e_lᵀ z_{l-1}`` where linear."""
+    def energy_gradients(
+        self, activities: Sequence[Array], precision: Array | None = None
+    ) -> Sequence[Array]:
+        """``∂𝓕/∂W_l`` at the given activities, then ``∂𝓕/∂b_l``.
+
+        Local: ``-(1/N) e_lᵀ z_{l-1}`` where linear.
+        """
 
     def hessian_product(self, objective: Objective, x: Array, y: Array, vectors: Array) -> Array:
         """Multiply vectors by the Hessian of the loss or of the equilibrated energy.
@@ -152,9 +164,9 @@ class Backend(ABC, Generic[Array]):
 
     @abstractmethod
     def build(
-        self, network: NetworkSpec, weights: Sequence[Float[np.ndarray, "*replica _out _inp"]]
+        self, network: NetworkSpec, parameters: Sequence[Float[np.ndarray, "..."]]
     ) -> Model[Array]:
-        """Make a model; the weights are copied, cast to the backend's dtype and staged."""
+        """Make a model; the parameters are copied, cast to the backend's dtype and staged."""
 
     @abstractmethod
     def to_device(self, array: Float[np.ndarray, "..."]) -> Array:

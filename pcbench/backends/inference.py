@@ -1,35 +1,126 @@
-"""How inference is asked for: the engines by name, each with its settings."""
+"""How inference is asked for: the engines by name, each with its settings.
+
+All engines start from the feedforward activities. The *relative residual* is ``‖∂(N𝓕)/∂z‖`` over
+the hidden activities, divided by its value at that start (absolute where that is zero).
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from pcbench.backends.capability import Capability
 
 
-class ExactInference(BaseModel):
-    """The equilibrium of a linear network in closed form, to the accuracy of the dtype."""
+class Engine(BaseModel):
+    """What all engines have in common."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    capability: ClassVar[Capability]
+
+
+class ExactInference(Engine):
+    """The equilibrium of a linear network in closed form, to the accuracy of the dtype."""
+
+    capability: ClassVar[Capability] = Capability.EXACT_INFERENCE
 
     engine: Literal["exact"] = "exact"
 
 
-class GradientInference(BaseModel):
-    """Gradient descent on the energy from the feedforward activities, with a fixed step.
+class IterativeInference(Engine):
+    """An engine that stops at a residual, or at its budget."""
 
-    ``z ← z - step · ∂(N𝓕)/∂z`` for every sample, until the relative residual is reached or the
-    budget of steps is spent.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    engine: Literal["gradient"] = "gradient"
-    step: PositiveFloat = Field(0.1, description="Δt, in units of the inverse curvature of 𝓕.")
-    max_steps: PositiveInt = Field(10_000, description="Budget.")
     residual: PositiveFloat = Field(
         1e-6, lt=1, description="Stop once ‖∂(N𝓕)/∂z‖ is this fraction of where it began."
     )
+    max_steps: PositiveInt = Field(10_000, description="Budget of steps.")
+    record: bool = Field(False, description="Keep the energy of every layer at every step.")
 
 
-InferenceSettings = Annotated[ExactInference | GradientInference, Field(discriminator="engine")]
+class GradientInference(IterativeInference):
+    """Gradient descent on the energy in the hidden activities.
+
+    ``z ← z - step · ∂(N𝓕)/∂z`` for every sample, until the relative residual is reached or the
+    budget of steps is spent. ``preset: paper`` is what the paper's notebooks do: up to 50 steps of
+    0.1, the step halved whenever the energy rises, until it is 0.025.
+    """
+
+    capability: ClassVar[Capability] = Capability.GRADIENT_INFERENCE
+
+    engine: Literal["gradient"] = "gradient"
+    preset: Literal["paper"] | None = Field(None, description="A published schedule.")
+    step: PositiveFloat = Field(0.1, description="Δt, in units of the inverse curvature of 𝓕.")
+    halve: bool = Field(False, description="Halve the step when the energy of a replica rises.")
+    smallest_step: NonNegativeFloat = Field(
+        0.0, description="End, unfinished, where halving comes to this step."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_preset(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("preset") == "paper":
+            return PAPER_SCHEDULE | value
+        return value
+
+
+PAPER_SCHEDULE: dict[str, Any] = {
+    "step": 0.1,
+    "max_steps": 50,
+    "halve": True,
+    "smallest_step": 0.025,
+}
+
+
+class OdeInference(IterativeInference):
+    """The gradient flow ``dz/dt = -∂(N𝓕)/∂z``, by an adaptive Runge-Kutta method."""
+
+    capability: ClassVar[Capability] = Capability.ODE_INFERENCE
+
+    engine: Literal["ode"] = "ode"
+    method: Literal["dopri5", "bosh3", "adaptive_heun"] = "dopri5"
+    rtol: PositiveFloat = Field(1e-3, description="Relative tolerance of a step.")
+    atol: PositiveFloat = Field(1e-5, description="Absolute tolerance of a step.")
+    max_time: PositiveFloat = Field(1_000.0, description="Budget, in units of time of the flow.")
+    max_steps: PositiveInt = Field(20_000, description="Budget of evaluations of the flow.")
+
+
+class GaussNewtonInference(IterativeInference):
+    """Gauss-Newton in the prediction errors, damped sample by sample (Levenberg-Marquardt).
+
+    Each iteration linearises all layers and solves the network so linearised exactly (theory.md
+    3.3); a step that raises a sample's energy is not taken for that sample, and damped.
+    """
+
+    capability: ClassVar[Capability] = Capability.GAUSS_NEWTON_INFERENCE
+
+    engine: Literal["gauss_newton"] = "gauss_newton"
+    max_steps: PositiveInt = Field(50, description="Budget of iterations.")
+
+
+class ErrorInference(IterativeInference):
+    """Gradient descent in the prediction errors instead of the activities (ePC).
+
+    With ``z_l = f_l(z_{l-1}) + e_l``, ``e ← e - step · ∂(N𝓕)/∂e`` (Goemaere et al. 2025,
+    arXiv:2505.20137): one step reaches all layers.
+    """
+
+    capability: ClassVar[Capability] = Capability.ERROR_INFERENCE
+
+    engine: Literal["error"] = "error"
+    step: PositiveFloat = Field(0.1, description="In units of the inverse curvature of 𝓕.")
+
+
+InferenceSettings = Annotated[
+    ExactInference | GradientInference | OdeInference | GaussNewtonInference | ErrorInference,
+    Field(discriminator="engine"),
+]

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench import checks, theory
-from pcbench.backends import Backend, DType, GradientInference, InferenceSettings
+from pcbench.backends import Backend, DType, InferenceSettings, IterativeInference
 from pcbench.cases._problem import Problem
 from pcbench.checks import Check, Tolerance
 
@@ -95,7 +95,7 @@ class Judge:
         self._rounding = theory.equilibrium_rounding(self._weights, self._x, self._y, self._u)
         self._unfinished = None
         self._residual = 0.0
-        if isinstance(inference, GradientInference):
+        if isinstance(inference, IterativeInference):
             self._inference = inference
             # Where nothing pulls at the feedforward activities, the residual asked for is absolute;
             # where rounding is more than what was asked for, it is all that can be had.
@@ -286,7 +286,8 @@ class Judge:
         """Check what inference says of itself: whether it converged, and in how many steps."""
         asked, fewest, most = 1.0, 0, 0
         if self._unfinished is not None:
-            asked, most = self._inference.residual, self._inference.max_steps
+            asked = self._inference.residual
+            most = self._inference.max_steps
             fewest = int(self._start > 2 * self._residual)
         reached = bool(answer.residual <= asked)
         yield checks.approx(

@@ -1,26 +1,30 @@
-"""What the theorem cases share: a linear network, a batch, and numbers that fit the dtype."""
+"""What the cases share: a network, a batch, and numbers that fit the dtype."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import Field
 
 from pcbench.backends import DType
 from pcbench.cases.base import CaseSkippedError, Context
 from pcbench.data.base import DatasetParameters
-from pcbench.networks import NetworkParameters, NetworkSpec
+from pcbench.networks import ImpossibleNetworkError, NetworkParameters, NetworkSpec
+from pcbench.networks.parameters import ConvolutionParameters
 
-Weights = list[Float[np.ndarray, "_out _inp"]]
+Weights = list[Float[np.ndarray, "_out ..."]]
 
 
 class LinearNetwork(NetworkParameters):
     """A network that the theorems speak about."""
 
     activation: Literal["identity"] = "identity"
+    bias: Literal[False] = False
+    convolutions: list[ConvolutionParameters] = Field(default=[], max_length=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ class Problem:
     weights: Weights
     x: Float[np.ndarray, "N d_0"]
     y: Float[np.ndarray, "N d_L"]
+    biases: list[Float[np.ndarray, " _out"]] = field(default_factory=list)
+    precision: Float[np.ndarray, "N d_L"] | None = None
 
     @classmethod
     def pose(cls, context: Context, data: DatasetParameters, network: NetworkParameters) -> Problem:
@@ -43,18 +49,38 @@ class Problem:
         Raises
         ------
         CaseSkippedError
-            If the samples are images where a fully connected network needs flat inputs.
+            If the samples are images where a fully connected network needs flat inputs, or the
+            other way round.
         """
         samples = context.load(data)
-        if samples.x.ndim != 2:
+        x, y, dtype = samples.x, samples.y, context.backend.dtype
+        if x.ndim != 2 and not network.convolutions:
             raise CaseSkippedError(
-                f"the inputs have shape {samples.x.shape[1:]}, and a fully connected network takes "
+                f"the inputs have shape {x.shape[1:]}, and a fully connected network takes "
                 "flat ones; write data.shape: flat"
             )
-        spec = network.specification(samples.x.shape[1], samples.y.shape[1])
+        try:
+            spec = network.specification(x.shape[1:], y.shape[1])
+        except ImpossibleNetworkError as error:
+            raise CaseSkippedError(str(error)) from error
         weights = network.initialisation.draw(spec, context.rng("weights"))
-        dtype = context.backend.dtype
-        return cls(spec, rounded(weights, dtype), *rounded([samples.x, samples.y], dtype))
+        biases = network.initialisation.draw_biases(spec, context.rng("biases"))
+        x, y = rounded([x.reshape(len(x), -1), y], dtype)
+        return cls(spec, rounded(weights, dtype), x, y, rounded(biases, dtype))
+
+    def masked(self, observed: float, rng: np.random.Generator) -> Problem:
+        """Return the problem with each output observed with a probability, and at least one.
+
+        The targets of the others are not numbers: whoever looks at them shows it.
+        """
+        seen = rng.random(self.y.shape) < observed
+        seen[np.arange(len(seen)), rng.integers(0, seen.shape[1], len(seen))] = True
+        return replace(self, y=np.where(seen, self.y, np.nan), precision=seen.astype(float))
+
+    @property
+    def parameters(self) -> list[Float[np.ndarray, "..."]]:
+        """Weights, then biases, as a backend takes them."""
+        return [*self.weights, *self.biases]
 
 
 def rounded(

@@ -15,7 +15,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from pcbench.backends.base import Backend, Capability
+from pcbench.backends.base import Backend
+from pcbench.backends.capability import Capability
 from pcbench.checks import Check
 from pcbench.data.base import DatasetParameters, Samples
 

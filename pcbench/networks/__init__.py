@@ -1,6 +1,7 @@
 """What is studied: networks by their shape and by the point in weight space where they stand."""
 
 from pcbench.networks.initialisation import (
+    ImpossibleNetworkError,
     Initialisation,
     KaimingUniform,
     LecunNormal,
@@ -11,15 +12,21 @@ from pcbench.networks.initialisation import (
     XavierNormal,
     ZeroRank,
 )
+from pcbench.networks.layers import Convolution, Dense, Layer
 from pcbench.networks.parameters import InitialisationField, NetworkParameters
-from pcbench.networks.specification import Activation, Convention, NetworkSpec
+from pcbench.networks.specification import LEAK, Activation, Convention, NetworkSpec
 
 __all__ = [
+    "LEAK",
     "Activation",
     "Convention",
+    "Convolution",
+    "Dense",
+    "ImpossibleNetworkError",
     "Initialisation",
     "InitialisationField",
     "KaimingUniform",
+    "Layer",
     "LecunNormal",
     "NearOrigin",
     "NetworkParameters",

@@ -6,6 +6,7 @@ Weights are drawn on the host by NumPy in float64, so that every backend sees th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from math import prod
 from typing import Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 
 from pcbench.networks.specification import NetworkSpec
 
-Weights = list[Float[np.ndarray, "_out _inp"]]
+Weights = list[Float[np.ndarray, "_out ..."]]
 
 
 class ImpossibleNetworkError(ValueError):
@@ -35,6 +36,12 @@ class Initialisation(BaseModel, ABC):
         ImpossibleNetworkError
             If a network of this shape has no such point.
         """
+
+    def draw_biases(
+        self, network: NetworkSpec, rng: np.random.Generator
+    ) -> list[Float[np.ndarray, " _out"]]:
+        """Draw the biases, one vector a layer: zeros. Empty where the network has none."""
+        return [np.zeros(shape) for shape in network.bias_shapes]
 
     def check(self, network: NetworkSpec) -> None:
         """Refuse a network that has no such point.
@@ -74,7 +81,7 @@ class LecunNormal(Initialisation):
 
     def draw(self, network: NetworkSpec, rng: np.random.Generator) -> Weights:
         """Draw every weight independently."""
-        return [rng.standard_normal((out, inp)) / np.sqrt(inp) for out, inp in network.shapes]
+        return [rng.standard_normal(shape) / np.sqrt(fan_in(shape)) for shape in network.shapes]
 
 
 class XavierNormal(Initialisation):
@@ -85,8 +92,8 @@ class XavierNormal(Initialisation):
     def draw(self, network: NetworkSpec, rng: np.random.Generator) -> Weights:
         """Draw every weight independently."""
         return [
-            rng.standard_normal((out, inp)) * np.sqrt(2 / (inp + out))
-            for out, inp in network.shapes
+            rng.standard_normal(shape) * np.sqrt(2 / (fan_in(shape) + fan_in(shape, of=1)))
+            for shape in network.shapes
         ]
 
 
@@ -97,7 +104,16 @@ class KaimingUniform(Initialisation):
 
     def draw(self, network: NetworkSpec, rng: np.random.Generator) -> Weights:
         """Draw every weight independently."""
-        return [rng.uniform(-1, 1, size=(out, inp)) / np.sqrt(inp) for out, inp in network.shapes]
+        return [rng.uniform(-1, 1, shape) / np.sqrt(fan_in(shape)) for shape in network.shapes]
+
+    def draw_biases(
+        self, network: NetworkSpec, rng: np.random.Generator
+    ) -> list[Float[np.ndarray, " _out"]]:
+        """Draw every bias from the distribution of its layer's weights."""
+        return [
+            rng.uniform(-1, 1, bias) / np.sqrt(fan_in(weight))
+            for weight, bias in zip(network.shapes, network.bias_shapes, strict=False)
+        ]
 
 
 class Orthogonal(Initialisation):
@@ -108,7 +124,10 @@ class Orthogonal(Initialisation):
 
     def draw(self, network: NetworkSpec, rng: np.random.Generator) -> Weights:
         """Draw every layer independently."""
-        return [self.gain * _orthogonal(out, inp, rng) for out, inp in network.shapes]
+        return [
+            self.gain * _orthogonal(shape[0], fan_in(shape), rng).reshape(shape)
+            for shape in network.shapes
+        ]
 
 
 class PenultimateOnly(Initialisation):
@@ -169,6 +188,11 @@ class ZeroRank(Initialisation):
     def _splits(network: NetworkSpec) -> list[int]:
         # Hidden layer k lies between W_k and W_{k+1}, both of which belong to W_{L-1:1}.
         return [k for k in range(1, network.n_layers - 1) if network.widths[k] > 1]
+
+
+def fan_in(shape: tuple[int, ...], of: int = 0) -> int:
+    """Inputs of one unit; with ``of=1`` its fan-out, outputs that one input reaches."""
+    return prod(shape) // shape[of]
 
 
 def _orthogonal(out: int, inp: int, rng: np.random.Generator) -> Float[np.ndarray, "out inp"]:

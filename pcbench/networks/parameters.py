@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
 from pcbench.networks.initialisation import (
+    ImpossibleNetworkError,
     KaimingUniform,
     LecunNormal,
     NearOrigin,
@@ -16,6 +18,7 @@ from pcbench.networks.initialisation import (
     XavierNormal,
     ZeroRank,
 )
+from pcbench.networks.layers import Convolution
 from pcbench.networks.specification import Activation, Convention, NetworkSpec
 
 MAX_WIDTH = 100_000
@@ -45,6 +48,25 @@ InitialisationField = Annotated[
 ]
 
 
+_FOR_ANY_LAYER = (Origin, NearOrigin, LecunNormal, XavierNormal, KaimingUniform, Orthogonal)
+
+
+class ConvolutionParameters(BaseModel):
+    """A convolution of stride 1 that keeps height and width; max pooling comes last."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channels: Width = Field(description="Of the output.")
+    kernel: PositiveInt = Field(3, description="Side of the kernel, odd.")
+    pool: PositiveInt = Field(1, description="Side of the pooling windows; 1 pools nothing.")
+
+    @model_validator(mode="after")
+    def _has_a_centre(self) -> ConvolutionParameters:
+        if self.kernel % 2 == 0:
+            raise ValueError(f"a kernel of side {self.kernel} has no centre; make it odd")
+        return self
+
+
 class NetworkParameters(BaseModel):
     """The hidden part of a network; the dataset gives the widths of input and output."""
 
@@ -57,8 +79,12 @@ class NetworkParameters(BaseModel):
     widths: list[Width] | None = Field(
         None, max_length=MAX_HIDDEN_LAYERS, description="Or: units of each hidden layer."
     )
+    convolutions: list[ConvolutionParameters] = Field(
+        default=[], max_length=MAX_HIDDEN_LAYERS, description="Hidden layers before those."
+    )
     activation: Activation = "identity"
     convention: Convention = "post"
+    bias: bool = Field(False, description="Whether layers have biases.")
     initialisation: InitialisationField = LecunNormal()
 
     @model_validator(mode="after")
@@ -70,23 +96,64 @@ class NetworkParameters(BaseModel):
             raise ValueError(
                 "give hidden_layers and width, or widths (a list, one per hidden layer)"
             )
-        # Whether the point exists depends on the hidden layers alone.
-        self.initialisation.check(self.specification(1, 1))
+        if not self.convolutions:  # whether the point exists depends on the hidden layers alone
+            self.initialisation.check(self.specification((1,), 1))
+        elif not isinstance(self.initialisation, _FOR_ANY_LAYER):
+            raise ValueError(
+                f"{self.initialisation.name} is a point of fully connected networks; leave "
+                "convolutions out"
+            )
         return self
 
     @property
     def hidden(self) -> tuple[int, ...]:
-        """Units of each hidden layer."""
+        """Units of each fully connected hidden layer."""
         if self.widths is not None:
             return tuple(self.widths)
         assert self.hidden_layers is not None  # for the type checker: see _written_one_way
         assert self.width is not None
         return (self.width,) * self.hidden_layers
 
-    def specification(self, input_width: int, output_width: int) -> NetworkSpec:
-        """Return the whole network, between an input and an output of the given widths."""
+    def specification(self, input_shape: tuple[int, ...], output_width: int) -> NetworkSpec:
+        """Return the whole network, between inputs of a shape and an output of a width.
+
+        Parameters
+        ----------
+        input_shape
+            ``(d_0,)``, or ``(channels, height, width)`` where the first layer is a convolution.
+        output_width
+            ``d_L``.
+
+        Raises
+        ------
+        ImpossibleNetworkError
+            If a convolution cannot take what comes in; the message says why.
+        """
+        convolutions: list[Convolution] = []
+        shape = input_shape
+        for layer in self.convolutions:
+            if len(shape) != 3:
+                raise ImpossibleNetworkError(
+                    f"a convolution takes images (channels, height, width), not {shape}; write "
+                    "data.shape: image, or leave network.convolutions out"
+                )
+            channels, height, width = shape
+            try:
+                convolutions.append(
+                    Convolution((channels, height, width), layer.channels, layer.kernel, layer.pool)
+                )
+            except ValueError as error:
+                raise ImpossibleNetworkError(str(error)) from error
+            shape = convolutions[-1].output_image
         return NetworkSpec(
-            widths=(input_width, *self.hidden, output_width),
+            widths=(
+                prod(input_shape),
+                *(layer.outputs for layer in convolutions),
+                *self.hidden,
+                output_width,
+            ),
             activation=self.activation,
             convention=self.convention,
+            bias=self.bias,
+            convolutions=tuple(convolutions),
         )

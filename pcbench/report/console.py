@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pcbench.checks import Check
-    from pcbench.report.model import CaseResult, Report
+    from pcbench.report.model import CaseResult, Report, Timing
 
 __all__ = ["make_console", "render_report"]
 
@@ -32,6 +32,8 @@ _INDENT = 9
 _NO_REASON = "No reason was recorded."
 _LEGEND = "Margins are in tolerances, from the edge of what is allowed; negative is outside."
 _LEGEND_TIGHTEST = "A case that passed shows its tightest check."
+BP = "gradients of the loss (BP)"
+"""The timing that others are expressed in: backpropagation of the same network and batch."""
 _SETTINGS = ("backend", "device", "dtype", "seed")
 
 
@@ -220,6 +222,7 @@ def _print_timings(report: Report, console: Console) -> None:
         Column("timing", labelled=False),
         Column("median", right=True),
         Column("IQR", right=True),
+        Column("BP steps", right=True),
         Column("repeats", right=True),
         Column("peak memory", right=True),
     ]
@@ -229,6 +232,7 @@ def _print_timings(report: Report, console: Console) -> None:
             plain(timing.name),
             plain(format_duration(timing.median_s)),
             plain(format_duration(timing.iqr_s)),
+            plain(_in_bp_steps(case, timing)),
             plain(str(len(timing.samples_s))),
             plain(format_bytes(timing.peak_memory_bytes)),
         ]
@@ -236,6 +240,12 @@ def _print_timings(report: Report, console: Console) -> None:
     ]
     print_table(console, columns, rows)
     console.print()
+
+
+def _in_bp_steps(case: CaseResult, timing: Timing) -> str:
+    """Say how often the loss's gradients, where the case timed them, fit into the time."""
+    bp = [each.median_s for each in case.timings if each.name == BP]
+    return f"{timing.median_s / bp[0]:.3g}" if bp and bp[0] > 0 else "–"
 
 
 def _count(report: Report) -> Text:

@@ -14,6 +14,8 @@ from pcbench.cases.base import Measurement
 BUDGET_S = 0.1
 """Seconds of samples after which no further one is started."""
 MIN_SAMPLES = 5
+PATIENCE_S = 1.0
+"""Seconds of samples after which two are enough: what takes so long is not timed by its noise."""
 MAX_SAMPLES = 100
 TIGHT = 0.02
 """Stop once half the interquartile range, over √samples, is this fraction of the median."""
@@ -35,7 +37,7 @@ def measure(name: str, work: Callable[[], object], backend: Backend[Any]) -> Mea
 
 def _enough(samples: list[float]) -> bool:
     if len(samples) < MIN_SAMPLES:
-        return False
+        return len(samples) >= 2 and sum(samples) >= PATIENCE_S
     if len(samples) >= MAX_SAMPLES or sum(samples) >= BUDGET_S:
         return True
     low, middle, high = quantiles(samples, n=4)

@@ -169,16 +169,18 @@ def _override(
             candidate = tree.put(override.path, override.value)
         except NoKeysError:  # what is a mapping in another case need not be one in this
             continue
-        if _may_say(override.path, candidate, kind):
+        if _may_say(override.path, candidate, kind, written=set(tree.paths())):
             tree = candidate
             applied.add(override.path)
     return tree, applied
 
 
-def _may_say(path: Path, tree: Node, kind: Kind | None) -> bool:
+def _may_say(path: Path, tree: Node, kind: Kind | None, written: set[Path]) -> bool:
     """Whether a case that has a value at a path may have one there.
 
-    Only validation can tell: which keys ``data`` has depends on the dataset that it names.
+    Only validation can tell: which keys ``data`` has depends on the dataset that it names. Where
+    names are the user's own, as those of engines, a setting of one that the case does not have
+    would make one, of which nothing else is known: what it must have is missing then.
     """
     if path[0] in RUN_SETTINGS:
         return True
@@ -186,7 +188,9 @@ def _may_say(path: Path, tree: Node, kind: Kind | None) -> bool:
         return False
     _, faults = check_parameters(kind.Parameters, _parameters(tree))
     unknown = [fault.unknown_key for fault in faults if fault.unknown_key]
-    return not any(path[: len(each)] == each for each in unknown)
+    missing = [fault.missing_key[:-1] for fault in faults if fault.missing_key]
+    made = [above for above in missing if above and above not in written]
+    return not any(path[: len(each)] == each for each in unknown + made)
 
 
 def _parameters(tree: Node) -> Node:

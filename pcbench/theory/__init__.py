@@ -20,6 +20,12 @@ from pcbench.theory.activities import (
     prediction_errors,
     residual_norm,
 )
+from pcbench.theory.curvature import (
+    activity_hessian_product,
+    largest_curvatures,
+    least_curvatures,
+)
+from pcbench.theory.descent import Descent
 from pcbench.theory.equilibrium import (
     equilibrated_energy,
     equilibrated_energy_gradient,
@@ -29,6 +35,18 @@ from pcbench.theory.equilibrium import (
     output_covariance_norm,
     residuals,
 )
+from pcbench.theory.layered import (
+    Layered,
+    activity_residuals,
+    energy_gradients,
+    feedforward,
+    layered_energies,
+    layered_errors,
+    layered_loss,
+    layered_loss_gradients,
+)
+from pcbench.theory.layered_rounding import LayeredRounding, layered_rounding
+from pcbench.theory.masked import masked_energy, masked_equilibrium
 from pcbench.theory.origin import origin_hessian, origin_spectrum
 from pcbench.theory.perturbation import (
     EquilibriumRounding,
@@ -52,26 +70,42 @@ from pcbench.theory.saddles import (
 
 __all__ = [
     "CONFIDENCE",
+    "Descent",
     "EquilibriumRounding",
     "HessianRounding",
+    "Layered",
+    "LayeredRounding",
     "UnfinishedInference",
     "activities_from_errors",
     "activity_hessian",
+    "activity_hessian_product",
+    "activity_residuals",
     "chain",
     "chains_from_output",
     "chains_to_input",
     "contraction_rate",
+    "energy_gradients",
     "equilibrated_energy",
     "equilibrated_energy_gradient",
     "equilibrium_activities",
     "equilibrium_errors",
     "equilibrium_rounding",
+    "feedforward",
     "feedforward_residual",
     "hessian_rounding",
+    "largest_curvatures",
+    "layered_energies",
+    "layered_errors",
+    "layered_loss",
+    "layered_loss_gradients",
+    "layered_rounding",
     "least_activity_curvature",
+    "least_curvatures",
     "loss",
     "loss_gradient",
     "loss_gradient_rounding",
+    "masked_energy",
+    "masked_equilibrium",
     "origin_hessian",
     "origin_spectrum",
     "output_covariance",

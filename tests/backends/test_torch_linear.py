@@ -179,10 +179,14 @@ def test_arrays_of_any_layout_are_staged_and_come_back_as_float64(dtype):
         assert back.dtype == np.float64
 
 
-def test_a_network_that_is_not_linear_is_refused_by_name():
-    backend, *_ = answers.stage(random_problem((3, 2)))
-    with pytest.raises(BackendUnavailableError, match="activation 'tanh' is not among"):
-        backend.build(NetworkSpec((3, 2), "tanh"), [np.zeros((2, 3))])
+def test_exact_inference_of_a_network_that_is_not_linear_is_refused_by_name():
+    backend, _, x, y = answers.stage(random_problem((3, 4, 2)))
+    weights = [np.zeros((4, 3)), np.zeros((2, 4))]
+    curved = backend.build(NetworkSpec((3, 4, 2), "tanh"), weights)
+    biased = backend.build(NetworkSpec((3, 4, 2), bias=True), [*weights, np.zeros(4), np.zeros(2)])
+    for model in (curved, biased):
+        with pytest.raises(BackendUnavailableError, match=r"exact .* use engine: gauss_newton"):
+            model.infer(x, y, ExactInference())
 
 
 @pytest.mark.parametrize("device", answers.DEVICES)

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from scipy import stats
 
 from pcbench.networks import (
+    Convolution,
     KaimingUniform,
     LecunNormal,
     NearOrigin,
@@ -210,3 +211,60 @@ def test_settings_are_frozen_and_unknown_ones_refused(initialisation):
         initialisation.name = "other"
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
         type(initialisation)(scale=3)
+
+
+# --- Convolutions and biases
+
+# Fan-in 5 · 9 and 20 · 9, fan-out 20 · 9 and 10 · 9; then a dense layer of 40 inputs.
+FIRST, SECOND = Convolution((5, 4, 4), 20, 3, 2), Convolution((20, 2, 2), 10, 3)
+CONVOLVED = NetworkSpec((80, 80, 40, 7), bias=True, convolutions=(FIRST, SECOND))
+FANS = [(45, 180), (180, 90), (40, 7)]
+DEVIATIONS = {
+    "near origin": (NearOrigin(), lambda inp, out: 0.005),
+    "LeCun": (LecunNormal(), lambda inp, out: inp**-0.5),
+    "Xavier": (XavierNormal(), lambda inp, out: (2 / (inp + out)) ** 0.5),
+    "Kaiming": (KaimingUniform(), lambda inp, out: (3 * inp) ** -0.5),
+}
+
+
+@pytest.mark.parametrize("name", DEVIATIONS)
+def test_kernels_count_their_pixels_among_their_inputs(name):
+    initialisation, deviation = DEVIATIONS[name]
+    weights = draw(initialisation, CONVOLVED)
+    assert [weight.shape for weight in weights] == [(20, 5, 3, 3), (10, 20, 3, 3), (7, 40)]
+    for weight, fans in zip(weights, FANS, strict=True):
+        # Twice the variance of a normal deviate's square is the most that any of these has.
+        error = SIGMAS * np.sqrt(2 / weight.size)
+        assert abs(weight.var() / deviation(*fans) ** 2 - 1) < error
+
+
+def test_orthogonal_kernels_are_orthonormal_once_they_are_flat():
+    for weight in draw(Orthogonal(gain=2.0), CONVOLVED):
+        rows = weight.reshape(len(weight), -1)
+        np.testing.assert_allclose(rows @ rows.T, 4 * np.eye(len(rows)), atol=1e-12)
+
+
+def test_the_origin_of_convolutions_is_zero():
+    assert [(w.shape, w.any()) for w in draw(Origin(), CONVOLVED)] == [
+        (shape, False) for shape in CONVOLVED.shapes
+    ]
+
+
+@pytest.mark.parametrize("initialisation", EVERY, ids=of)
+def test_biases_have_the_shapes_of_the_network_and_are_zero_but_for_kaiming(initialisation):
+    biases = initialisation.draw_biases(CONVOLVED, np.random.default_rng(0))
+    assert [(b.shape, b.dtype) for b in biases] == [((20,), float), ((10,), float), ((7,), float)]
+    drawn = isinstance(initialisation, KaimingUniform)
+    assert all(bool(bias.any()) == drawn for bias in biases)
+    assert initialisation.draw_biases(DEEP, np.random.default_rng(0)) == []
+
+
+def test_kaiming_draws_biases_from_the_distribution_of_their_layers_weights():
+    network = NetworkSpec((100, 4000, 3000), bias=True)
+    first, again = (
+        KaimingUniform().draw_biases(network, np.random.default_rng(1)) for _ in range(2)
+    )
+    for bias, same, fan_in in zip(first, again, (100, 4000), strict=True):
+        np.testing.assert_array_equal(bias, same)
+        side = fan_in**-0.5
+        assert stats.kstest(bias, stats.uniform(-side, 2 * side).cdf).pvalue > 1e-6

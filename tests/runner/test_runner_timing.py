@@ -4,7 +4,7 @@ import pytest
 from scripted_cases import RememberingBackend
 
 from pcbench.runner import timing
-from pcbench.runner.timing import BUDGET_S, MAX_SAMPLES, MIN_SAMPLES, measure
+from pcbench.runner.timing import BUDGET_S, MAX_SAMPLES, MIN_SAMPLES, PATIENCE_S, measure
 
 
 class Clock:
@@ -85,8 +85,13 @@ def test_a_sample_lasts_until_the_backend_is_done(monkeypatch):
         calls = []  # noqa: RUF012
 
         def synchronize(self):
-            clock.now += 0.25
+            clock.now += 0.125
 
     monkeypatch.setattr(timing, "perf_counter", lambda: clock.now)
     measurement = measure("work", clock.work, Asynchronous())
-    assert measurement.samples_s == [0.25] * MIN_SAMPLES
+    assert measurement.samples_s == [0.125] * MIN_SAMPLES
+
+
+def test_what_takes_long_is_timed_twice(time):
+    measurement, _ = time(repeat=[PATIENCE_S])
+    assert measurement.samples_s == [PATIENCE_S] * 2

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from pcbench.backends.base import Backend, BackendUnavailableError, Capability, DType
-from pcbench.backends.torch.model import LinearModel
+from pcbench.backends.base import Backend, BackendUnavailableError, DType
+from pcbench.backends.capability import Capability
+from pcbench.backends.torch.build import make_layers
+from pcbench.backends.torch.model import LayeredModel, LinearModel
 from pcbench.networks import NetworkSpec
 
 
@@ -34,14 +36,7 @@ class TorchBackend(Backend[torch.Tensor]):
     """
 
     name: ClassVar[str] = "torch"
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(
-        {
-            Capability.EXACT_INFERENCE,
-            Capability.GRADIENT_INFERENCE,
-            Capability.HESSIAN,
-            Capability.REPLICAS,
-        }
-    )
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability)
 
     def __init__(self, device: str = "cpu", dtype: DType = "float64") -> None:
         super().__init__(device, dtype)
@@ -54,21 +49,13 @@ class TorchBackend(Backend[torch.Tensor]):
         torch.set_float32_matmul_precision("highest")
 
     def build(
-        self, network: NetworkSpec, weights: Sequence[Float[np.ndarray, "*#replica _out _inp"]]
-    ) -> LinearModel:
-        """Make a model; the weights are copied, cast to the backend's dtype and staged.
-
-        Raises
-        ------
-        BackendUnavailableError
-            If the network is not linear.
-        """
-        if not network.is_linear:
-            raise BackendUnavailableError(
-                f"the torch backend computes linear networks; activation {network.activation!r} "
-                "is not among what it offers"
-            )
-        return LinearModel([self.to_device(weight) for weight in weights])
+        self, network: NetworkSpec, parameters: Sequence[Float[np.ndarray, "..."]]
+    ) -> LayeredModel:
+        """Make a model; the parameters are copied, cast to the backend's dtype and staged."""
+        staged = [self.to_device(parameter) for parameter in parameters]
+        if network.is_linear:
+            return LinearModel(staged)
+        return LayeredModel(make_layers(network, staged))
 
     def to_device(self, array: Float[np.ndarray, "..."]) -> torch.Tensor:
         """Stage a host array on the device, cast to the backend's dtype."""

@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pcbench.backends.torch.exact import OutputSystem, infer_exactly
+from pcbench.backends.torch.engines.exact import OutputSystem, infer_exactly
 
 Layers = Sequence[Float[Tensor, "*#replica _out _inp"]]
 Directions = list[Float[Tensor, "*#replica K _out _inp"]]

@@ -1,6 +1,6 @@
-"""A deep linear network in PyTorch: everything a closed form, nothing by autograd.
+"""A network in PyTorch: everything a closed form, nothing by autograd.
 
-All tensors may carry a leading replica axis on the weights: ``(R, d_l, d_{l-1})``. Shapes below
+All tensors may carry a leading replica axis on the parameters: ``(R, d_l, d_{l-1})``. Shapes below
 leave it out.
 """
 
@@ -12,16 +12,140 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pcbench.backends.base import Inference, Model, Objective
-from pcbench.backends.inference import ExactInference, InferenceSettings
+from pcbench.backends.base import BackendUnavailableError, Inference, Model, Objective
+from pcbench.backends.inference import (
+    ErrorInference,
+    ExactInference,
+    GaussNewtonInference,
+    GradientInference,
+    InferenceSettings,
+    OdeInference,
+)
 from pcbench.backends.torch import hessian
-from pcbench.backends.torch.exact import infer_exactly
-from pcbench.backends.torch.gradient import infer_by_gradient
+from pcbench.backends.torch.engines.error import infer_by_errors
+from pcbench.backends.torch.engines.exact import infer_exactly
+from pcbench.backends.torch.engines.gauss_newton import infer_by_gauss_newton
+from pcbench.backends.torch.engines.gradient import infer_by_gradient
+from pcbench.backends.torch.engines.ode import infer_by_ode
+from pcbench.backends.torch.engines.relaxation import Relaxation
+from pcbench.backends.torch.layer import Layer
+from pcbench.backends.torch.maps import Matrix
 from pcbench.backends.torch.threads import threads_that_pay
 
+Batch = Float[Tensor, "*#replica N _d"]
 
-class LinearModel(Model[Tensor]):
-    """``f_l(z) = W_l z`` at every layer.
+
+class LayeredModel(Model[Tensor]):
+    """A network of any layers.
+
+    Parameters
+    ----------
+    layers
+        ``f_1 … f_L``, their parameters on one device.
+    """
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.layers = list(layers)
+        self.weights = [layer.affine.weight for layer in layers]
+
+    def predict(self, x: Batch) -> Batch:
+        """``ŷ = f_L(… f_1(x))``."""
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def loss(self, x: Batch, y: Batch, precision: Batch | None = None) -> Tensor:
+        """``𝓛 = 1/(2N) Σ_n (y - ŷ)ᵀ Π (y - ŷ)``."""
+        error = _output_error(y, self.predict(x), precision)
+        return _half_mean(error, _weighed(error, precision))
+
+    def loss_gradients(self, x: Batch, y: Batch, precision: Batch | None = None) -> list[Tensor]:
+        """``∂𝓛/∂W_l`` by backpropagation, then ``∂𝓛/∂b_l``."""
+        with threads_that_pay(self.weights, x):
+            tangents = []
+            for layer in self.layers:
+                tangents.append(layer.at(x))
+                x = tangents[-1].value
+            error = _output_error(y, x, precision)
+            back = _weighed(error, precision) / -y.shape[-2]
+            gradients = []
+            for tangent in reversed(tangents):
+                gradients.append(tangent.gradients(back))
+                if len(gradients) < len(tangents):
+                    back = tangent.pull(back)
+        return _in_order(gradients[::-1])
+
+    def infer(
+        self,
+        x: Batch,
+        y: Batch,
+        settings: InferenceSettings,
+        precision: Batch | None = None,
+    ) -> Inference[Tensor]:
+        """Relax the hidden activities with input and output clamped.
+
+        Raises
+        ------
+        BackendUnavailableError
+            If exact inference is asked of a network that is not linear.
+        """
+        if replicas := self.layers[0].affine.replicas:
+            # A batch that replicas share is clamped in each of them.
+            x, y = (batch.expand(*replicas, *batch.shape[-2:]) for batch in (x, y))
+        if precision is not None:
+            precision = precision.expand(y.shape)
+        with threads_that_pay(self.weights, x):
+            if isinstance(settings, ExactInference):
+                return self._infer_exactly(x, y, precision)
+            relaxation = Relaxation(self.layers, x, y, precision)
+            match settings:
+                case GradientInference():
+                    return infer_by_gradient(relaxation, settings)
+                case GaussNewtonInference():
+                    return infer_by_gauss_newton(relaxation, settings)
+                case ErrorInference():
+                    return infer_by_errors(relaxation, settings)
+                case OdeInference():
+                    return infer_by_ode(relaxation, settings)
+
+    def _infer_exactly(self, x: Batch, y: Batch, precision: Batch | None) -> Inference[Tensor]:
+        raise BackendUnavailableError(
+            "engine: exact solves linear networks without biases; use engine: gauss_newton here"
+        )
+
+    def energies(
+        self, activities: Sequence[Batch], precision: Batch | None = None
+    ) -> Float[Tensor, "*#replica L"]:
+        """``1/(2N) Σ_n ‖z_l - f_l(z_{l-1})‖²`` for ``l = 1 … L``."""
+        predictions = [layer(below) for layer, below in zip(self.layers, activities, strict=False)]
+        return torch.stack(
+            [
+                _half_mean(error, force)
+                for error, force in _errors(activities, predictions, precision)
+            ],
+            dim=-1,
+        )
+
+    def energy_gradients(
+        self, activities: Sequence[Batch], precision: Batch | None = None
+    ) -> list[Tensor]:
+        """``∂𝓕/∂W_l``, local to each layer, then ``∂𝓕/∂b_l``."""
+        tangents = [layer.at(below) for layer, below in zip(self.layers, activities, strict=False)]
+        n = activities[0].shape[-2]
+        return _in_order(
+            [
+                tangent.gradients(force / -n)
+                for tangent, (_, force) in zip(
+                    tangents,
+                    _errors(activities, [tangent.value for tangent in tangents], precision),
+                    strict=True,
+                )
+            ]
+        )
+
+
+class LinearModel(LayeredModel):
+    """``f_l(z) = W_l z`` at every layer: the equilibrium and all Hessians in closed form.
 
     Parameters
     ----------
@@ -30,61 +154,10 @@ class LinearModel(Model[Tensor]):
     """
 
     def __init__(self, weights: Sequence[Float[Tensor, "*#replica _out _inp"]]) -> None:
-        self.weights = list(weights)
+        super().__init__([Layer(Matrix(weight, None)) for weight in weights])
 
-    def predict(self, x: Float[Tensor, "*#replica N d_0"]) -> Float[Tensor, "*#replica N d_L"]:
-        """``ŷ = W_L … W_1 x``."""
-        return self._forward(x)[-1]
-
-    def loss(
-        self, x: Float[Tensor, "*#replica N d_0"], y: Float[Tensor, "*#replica N d_L"]
-    ) -> Float[Tensor, "*#replica"]:
-        """``𝓛 = 1/(2N) Σ_n ‖y - ŷ‖²``."""
-        return _half_mean_square(y - self.predict(x))
-
-    def loss_gradients(
-        self, x: Float[Tensor, "*#replica N d_0"], y: Float[Tensor, "*#replica N d_L"]
-    ) -> list[Float[Tensor, "*#replica _out _inp"]]:
-        """``∂𝓛/∂W_l = (1/N) g_lᵀ h_{l-1}``, with ``g_L = ŷ - y`` and ``g_l = g_{l+1} W_{l+1}``."""
-        with threads_that_pay(self.weights, x):
-            activities = self._forward(x)
-            backward = (activities[-1] - y) / x.shape[-2]
-            gradients = []
-            for weight, below in zip(self.weights[::-1], activities[-2::-1], strict=True):
-                gradients.append(backward.mT @ below)
-                if len(gradients) < len(self.weights):
-                    backward = backward @ weight
-        return gradients[::-1]
-
-    def infer(
-        self,
-        x: Float[Tensor, "*#replica N d_0"],
-        y: Float[Tensor, "*#replica N d_L"],
-        settings: InferenceSettings,
-    ) -> Inference[Tensor]:
-        """Relax the hidden activities with input and output clamped."""
-        replicas = self.weights[0].shape[:-2]  # a batch that they share is clamped in each of them
-        x, y = (batch.expand(*replicas, *batch.shape[-2:]) for batch in (x, y))
-        with threads_that_pay(self.weights, x):
-            if isinstance(settings, ExactInference):
-                return infer_exactly(self.weights, x, y)
-            return infer_by_gradient(self.weights, x, y, settings)
-
-    def energies(
-        self, activities: Sequence[Float[Tensor, "*#replica N _d"]]
-    ) -> Float[Tensor, "*#replica L"]:
-        """``1/(2N) Σ_n ‖z_l - W_l z_{l-1}‖²`` for ``l = 1 … L``."""
-        return torch.stack([_half_mean_square(e) for e in self._errors(activities)], dim=-1)
-
-    def energy_gradients(
-        self, activities: Sequence[Float[Tensor, "*#replica N _d"]]
-    ) -> list[Float[Tensor, "*#replica _out _inp"]]:
-        """``∂𝓕/∂W_l = -(1/N) e_lᵀ z_{l-1}``: local to each layer."""
-        n = activities[0].shape[-2]
-        return [
-            error.mT @ below.div(-n)
-            for error, below in zip(self._errors(activities), activities, strict=False)
-        ]
+    def _infer_exactly(self, x: Batch, y: Batch, precision: Batch | None) -> Inference[Tensor]:
+        return infer_exactly(self.weights, x, y, precision)
 
     def hessian_product(
         self,
@@ -97,18 +170,32 @@ class LinearModel(Model[Tensor]):
         multiply = {"loss": hessian.loss_product, "energy": hessian.energy_product}[objective]
         return multiply(self.weights, x, y, vectors)
 
-    def _forward(self, x: Float[Tensor, "*#replica N d_0"]) -> list[Tensor]:
-        activities = [x]
-        for weight in self.weights:
-            activities.append(activities[-1] @ weight.mT)
-        return activities
 
-    def _errors(self, activities: Sequence[Tensor]) -> list[Tensor]:
-        return [
-            above - below @ weight.mT
-            for weight, below, above in zip(self.weights, activities, activities[1:], strict=False)
-        ]
+def _output_error(y: Batch, prediction: Batch, precision: Batch | None) -> Batch:
+    """``y - ŷ``; 0 where the output is not observed, whatever stands in ``y``."""
+    if precision is None:
+        return y - prediction
+    return torch.where(precision > 0, y - prediction, 0)
 
 
-def _half_mean_square(errors: Float[Tensor, "*#replica N _d"]) -> Float[Tensor, "*#replica"]:
-    return errors.square().sum(dim=(-2, -1)) / (2 * errors.shape[-2])
+def _weighed(error: Batch, precision: Batch | None) -> Batch:
+    return error if precision is None else error * precision
+
+
+def _errors(
+    activities: Sequence[Batch], predictions: Sequence[Batch], precision: Batch | None
+) -> list[tuple[Batch, Batch]]:
+    """``e_l`` and ``(π e)_l`` for ``l = 1 … L``."""
+    hidden = [above - below for above, below in zip(activities[1:-1], predictions, strict=False)]
+    output = _output_error(activities[-1], predictions[-1], precision)
+    return [*((error, error) for error in hidden), (output, _weighed(output, precision))]
+
+
+def _half_mean(error: Batch, force: Batch) -> Float[Tensor, "*#replica"]:
+    return (error * force).sum(dim=(-2, -1)) / (2 * error.shape[-2])
+
+
+def _in_order(gradients: Sequence[tuple[Tensor, Tensor | None]]) -> list[Tensor]:
+    """Weights of all layers, then biases of all that have them."""
+    weights = [weight for weight, _ in gradients]
+    return weights + [bias for _, bias in gradients if bias is not None]

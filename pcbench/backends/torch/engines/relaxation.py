@@ -1,0 +1,203 @@
+"""What every engine works on: a network between a clamped input and a clamped output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import isfinite
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pcbench.backends.base import Inference
+from pcbench.backends.torch.engines.exact import relative
+from pcbench.backends.torch.layer import Layer, Linearisation
+
+Batch = Float[Tensor, "*#R N _d"]
+
+
+class Relaxation:
+    """A network, inputs, targets, and how much each output counts.
+
+    Parameters
+    ----------
+    layers
+        ``f_1 … f_L``.
+    x, y
+        A batch, expanded to the replicas of the layers.
+    precision
+        ``(*#R, N, d_L)``, or ``None`` where every output counts once. Where it is 0, what stands in
+        ``y`` is not looked at.
+    """
+
+    def __init__(
+        self, layers: Sequence[Layer], x: Batch, y: Batch, precision: Batch | None
+    ) -> None:
+        self.layers, self.x, self.precision = list(layers), x, precision
+        self.y = y if precision is None else torch.where(precision > 0, y, 0)
+
+    def weigh(self, output_error: Tensor) -> Tensor:
+        """``π e_L``, for one error a sample."""
+        return output_error if self.precision is None else output_error * self.precision
+
+    def at(self, hidden: Sequence[Batch]) -> View:
+        """Look at hidden activities ``z_1 … z_{L-1}``."""
+        activities = [self.x, *hidden]
+        tangents = [layer.at(z) for layer, z in zip(self.layers, activities, strict=True)]
+        errors = [
+            above - tangent.value
+            for above, tangent in zip([*hidden, self.y], tangents, strict=True)
+        ]
+        return View(self, activities, tangents, errors)
+
+    def roll_out(self, hidden_errors: Sequence[Batch]) -> View:
+        """Look at the activities that have these errors, ``z_l = f_l(z_{l-1}) + e_l``."""
+        activities, tangents = [self.x], []
+        for layer, error in zip(self.layers, hidden_errors, strict=False):
+            tangents.append(layer.at(activities[-1]))
+            activities.append(tangents[-1].value + error)
+        tangents.append(self.layers[-1].at(activities[-1]))
+        errors = [*hidden_errors, self.y - tangents[-1].value]
+        return View(self, activities, tangents, errors)
+
+    def feedforward(self) -> View:
+        """Look at the activities where every hidden error is zero."""
+        activities, tangents = [self.x], []
+        for layer in self.layers:
+            tangents.append(layer.at(activities[-1]))
+            activities.append(tangents[-1].value)
+        output = activities.pop()
+        return View(
+            self,
+            activities,
+            tangents,
+            [*(torch.zeros_like(hidden) for hidden in activities[1:]), self.y - output],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The network at certain activities.
+
+    Attributes
+    ----------
+    relaxation
+        What is being relaxed.
+    activities
+        ``z_0 … z_{L-1}``.
+    tangents
+        The layers linearised there.
+    errors
+        ``e_1 … e_L``; the last against the clamped output.
+    """
+
+    relaxation: Relaxation
+    activities: list[Batch]
+    tangents: list[Linearisation]
+    errors: list[Batch]
+
+    @property
+    def forces(self) -> list[Batch]:
+        """``∂(N𝓕)/∂e_l``: the errors, the last one weighted by its precision."""
+        return [*self.errors[:-1], self.relaxation.weigh(self.errors[-1])]
+
+    def slopes(self) -> list[Batch]:
+        """``∂(N𝓕)/∂z_l = e_l - J_{l+1}ᵀ (π e)_{l+1}`` of the hidden layers."""
+        return [
+            error - tangent.pull(after)
+            for tangent, (error, after) in zip(
+                self.tangents[1:], pairwise(self.forces), strict=True
+            )
+        ]
+
+    def energies(self) -> Float[Tensor, "*#R L"]:
+        """``1/(2N) Σ_n ‖e_l‖²`` for ``l = 1 … L``."""
+        squares = [
+            (error * force).sum(dim=(-2, -1))
+            for error, force in zip(self.errors, self.forces, strict=True)
+        ]
+        return torch.stack(squares, dim=-1) / (2 * self.relaxation.y.shape[-2])
+
+    def sample_energies(self) -> Float[Tensor, "*#R N"]:
+        """``½ Σ_l ‖e_l‖²`` of every sample."""
+        total = torch.zeros_like(self.errors[-1][..., 0])
+        for error, force in zip(self.errors, self.forces, strict=True):
+            total = total + (error * force).sum(-1)
+        return total / 2
+
+    def ending(self) -> list[Batch]:
+        """All activities; the output clamped, and as predicted where it is not observed."""
+        output, precision = self.relaxation.y, self.relaxation.precision
+        if precision is not None:
+            output = torch.where(precision > 0, output, self.tangents[-1].value)
+        return [*self.activities, output]
+
+
+def squared_norms(slopes: Sequence[Batch], like: Batch) -> Float[Tensor, "*#R N"]:
+    """``‖∂(N𝓕)/∂z‖²`` over all hidden activities of every sample."""
+    total = torch.zeros_like(like[..., 0])
+    for slope in slopes:
+        total = total + slope.square().sum(-1)
+    return total
+
+
+class Progress:
+    """How far an engine has come: residuals relative to the start, the path, the price.
+
+    Parameters
+    ----------
+    start
+        The view at the feedforward activities.
+    residual
+        The relative residual to reach.
+    record
+        Whether to keep the energies of every step.
+    by_sample
+        Whether every sample has to reach the residual by itself, or all of them together.
+    """
+
+    def __init__(
+        self, start: View, residual: float, *, record: bool, by_sample: bool = False
+    ) -> None:
+        self._asked, self._by_sample = residual, by_sample
+        self._path: list[Tensor] | None = [] if record else None
+        self._start: Tensor | None = None
+        self.passes = 1.0
+        self.step = 0
+        self.reached = self.ended = False
+        self.samples: Tensor
+        self.whole: Tensor
+        self.meet(start, start.slopes())
+
+    def meet(self, view: View, slopes: Sequence[Batch]) -> None:
+        """Take note of a view, and of whether to end there: arrived, or in infinity."""
+        squares = squared_norms(slopes, like=view.errors[-1])
+        if self._start is None:
+            self._start = squares
+        self.samples = relative(squares, self._start)
+        self.whole = relative(squares.sum(-1), self._start.sum(-1))
+        if self._path is not None:
+            self._path.append(view.energies())
+        largest = float((self.samples if self._by_sample else self.whole).max())
+        self.reached = largest <= self._asked  # NaN is not
+        self.ended = self.reached or not isfinite(largest)
+
+    @property
+    def done(self) -> Tensor:
+        """Which samples have reached the residual."""
+        return self.samples <= self._asked
+
+    def close(self, view: View) -> Inference[Tensor]:
+        """Return where inference ended."""
+        return Inference(
+            activities=view.ending(),
+            energies=view.energies(),
+            steps=self.step,
+            residual=self.whole,
+            converged=self.reached,
+            passes=self.passes,
+            sample_residuals=self.samples,
+            path=None if self._path is None else torch.stack(self._path, dim=-2),
+        )

@@ -1,0 +1,156 @@
+"""The affine part of a layer: a matrix, or a convolution.
+
+Activities are flat, ``(*R, N, d)``. What is pulled back may have an axis more, of many vectors a
+sample: ``(*R, N, K, d)``. ``R`` stands for an optional leading axis of replicas.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from math import prod
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.grad import conv2d_weight
+
+from pcbench.networks import Convolution
+
+
+class AffineMap(ABC):
+    """``z ↦ A z + b``, its transpose, and its derivative in its parameters.
+
+    Parameters
+    ----------
+    weight
+        With one replica axis in front, or none.
+    bias
+        One number an output or an output channel; ``None`` for none.
+    """
+
+    _weight_axes: ClassVar[int]
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self.weight, self.bias = weight, bias
+
+    @property
+    def replicas(self) -> torch.Size:
+        """``(R,)``, or ``()``."""
+        return self.weight.shape[: -self._weight_axes]
+
+    @abstractmethod
+    def __call__(self, z: Float[Tensor, "*#R N d_in"]) -> Float[Tensor, "*#R N d_out"]:
+        """``A z + b``."""
+
+    @abstractmethod
+    def pull(self, e: Float[Tensor, "*#R N *K d_out"]) -> Float[Tensor, "*#R N *K d_in"]:
+        """``Aᵀ e``."""
+
+    @abstractmethod
+    def weight_gradient(
+        self, z: Float[Tensor, "*#R N d_in"], e: Float[Tensor, "*#R N d_out"]
+    ) -> Tensor:
+        """``Σ_n (∂(A z_n)/∂W)ᵀ e_n``, in the weight's shape."""
+
+    @abstractmethod
+    def bias_gradient(self, e: Float[Tensor, "*#R N d_out"]) -> Tensor:
+        """``Σ_n (∂b/∂b)ᵀ e_n``, in the bias's shape."""
+
+
+class Matrix(AffineMap):
+    """``W z + b``; the weight is ``(*R, d_out, d_in)``."""
+
+    _weight_axes: ClassVar[int] = 2
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """``A z + b``."""
+        product = z @ self.weight.mT
+        return product if self.bias is None else product + self.bias.unsqueeze(-2)
+
+    def pull(self, e: Tensor) -> Tensor:
+        """``Aᵀ e``."""
+        if self.weight.dim() == 2 or e.dim() == 3:
+            return e @ self.weight
+        rows = e.flatten(-3, -2) @ self.weight  # one product a replica, not one a sample
+        return rows.reshape(*rows.shape[:-2], *e.shape[-3:-1], rows.shape[-1])
+
+    def weight_gradient(self, z: Tensor, e: Tensor) -> Tensor:
+        """``eᵀ z``."""
+        return e.mT @ z
+
+    def bias_gradient(self, e: Tensor) -> Tensor:
+        """``Σ_n e_n``."""
+        return e.sum(-2)
+
+
+class ConvolutionMap(AffineMap):
+    """A convolution of stride 1 that keeps height and width; the weight ``(*R, out, in, k, k)``.
+
+    Replicas are groups of channels of one convolution.
+    """
+
+    _weight_axes: ClassVar[int] = 4
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, layer: Convolution) -> None:
+        super().__init__(weight, bias)
+        self._image = layer.image
+        self._out = (layer.channels, *layer.image[1:])
+        self._padding = layer.kernel // 2
+        self._groups = prod(self.replicas)
+        self._kernels = weight.reshape(-1, *weight.shape[-3:])  # (R * out, in, k, k)
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """``A z + b``."""
+        bias = None if self.bias is None else self.bias.reshape(-1)
+        images = functional.conv2d(
+            self._as_channels(z, self._image),
+            self._kernels,
+            bias,
+            padding=self._padding,
+            groups=self._groups,
+        )
+        return self._as_rows(images, z.shape[-2:-1])
+
+    def pull(self, e: Tensor) -> Tensor:
+        """``Aᵀ e``."""
+        rows = e.shape[len(self.replicas) : -1]
+        images = functional.conv_transpose2d(
+            self._as_channels(
+                e.reshape(*e.shape[: len(self.replicas)], -1, e.shape[-1]), self._out
+            ),
+            self._kernels,
+            padding=self._padding,
+            groups=self._groups,
+        )
+        return self._as_rows(images, rows)
+
+    def weight_gradient(self, z: Tensor, e: Tensor) -> Tensor:
+        """The cross-correlation of inputs with errors."""
+        gradient: Tensor = conv2d_weight(  # type: ignore[no-untyped-call]
+            self._as_channels(z, self._image),
+            list(self._kernels.shape),
+            self._as_channels(e, self._out),
+            padding=self._padding,
+            groups=self._groups,
+        )
+        return gradient.reshape(self.weight.shape)
+
+    def bias_gradient(self, e: Tensor) -> Tensor:
+        """``Σ_n e_n``, over the positions of a channel."""
+        return e.reshape(*e.shape[:-1], self._out[0], -1).sum((-3, -1))
+
+    def _as_channels(self, rows: Tensor, image: tuple[int, ...]) -> Tensor:
+        """``(*R, N, d)`` to ``(N, R * channels, height, width)``."""
+        if not self.replicas:
+            return rows.reshape(-1, *image)
+        expanded = rows.expand(*self.replicas, *rows.shape[-2:])
+        return expanded.transpose(0, 1).reshape(-1, self._groups * image[0], *image[1:])
+
+    def _as_rows(self, images: Tensor, rows: torch.Size) -> Tensor:
+        """``(N, R * channels, height, width)`` to ``(*R, *rows, d)``."""
+        if not self.replicas:
+            return images.reshape(*rows, -1)
+        split = images.reshape(images.shape[0], self._groups, -1)
+        return split.transpose(0, 1).reshape(*self.replicas, *rows, -1)

@@ -1,0 +1,283 @@
+"""Where inference ended, in any network, and the judgement of it by the energy's definition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from pcbench import checks, theory
+from pcbench.backends import (
+    Backend,
+    Capability,
+    DType,
+    Inference,
+    InferenceSettings,
+    IterativeInference,
+    Model,
+)
+from pcbench.cases._problem import Problem
+from pcbench.checks import Check, Tolerance
+from pcbench.networks import NetworkParameters
+
+DEFINITION = "definitions of energy and loss (theory.md 1)"
+STATIONARITY = "stationarity in the activities (theory.md 2.2)"
+CONTRACT = "the contract of a backend (pcbench/backends/base.py)"
+COUNT = Tolerance(0.5, "a count is right or it is not")
+
+
+def needs(
+    network: NetworkParameters, engines: dict[str, InferenceSettings], *, masked: bool = False
+) -> frozenset[Capability]:
+    """Return what a backend must offer for a network and engines, and unobserved outputs."""
+    needed = {settings.capability for settings in engines.values()}
+    if masked:
+        needed.add(Capability.PRECISION)
+    if network.convolutions:
+        needed.add(Capability.CONVOLUTIONS)
+    if network.activation != "identity" or network.bias:
+        needed.add(Capability.NONLINEAR)
+    return frozenset(needed)
+
+
+def judged(problem: Problem) -> theory.Layered:
+    """Return the network as the theory sees it."""
+    network = problem.network
+    return theory.Layered(
+        problem.weights,
+        problem.biases if network.bias else None,
+        network.activation,
+        network.convention,
+        [layer.image for layer in network.convolutions],
+        [layer.pool for layer in network.convolutions],
+    )
+
+
+def infer(
+    backend: Backend[Any], model: Model[Any], problem: Problem, settings: InferenceSettings
+) -> Inference[Any]:
+    """Ask for inference; a precision is only mentioned where there is one."""
+    x, y = backend.to_device(problem.x), backend.to_device(problem.y)
+    if problem.precision is None:
+        return model.infer(x, y, settings)
+    return model.infer(x, y, settings, backend.to_device(problem.precision))
+
+
+@dataclass(frozen=True, slots=True)
+class Relaxed:
+    """An answer to ``infer``, brought to the host; see :class:`pcbench.backends.Inference`."""
+
+    activities: list[Float[np.ndarray, "..."]]
+    energies: Float[np.ndarray, "..."]
+    residual: Float[np.ndarray, "..."]
+    steps: int
+    converged: bool
+    passes: float | None
+    sample_residuals: Float[np.ndarray, "..."] | None
+    path: Float[np.ndarray, "..."] | None
+
+    @classmethod
+    def ask(
+        cls, backend: Backend[Any], model: Model[Any], problem: Problem, settings: InferenceSettings
+    ) -> Relaxed:
+        """Put one batch to the backend."""
+        reached = infer(backend, model, problem, settings)
+
+        def host(array: Any) -> Any:
+            return None if array is None else backend.to_host(array)
+
+        return cls(
+            [host(activity) for activity in reached.activities],
+            host(reached.energies),
+            host(reached.residual),
+            reached.steps,
+            reached.converged,
+            reached.passes,
+            host(reached.sample_residuals),
+            host(reached.path),
+        )
+
+    @property
+    def energy(self) -> float:
+        """The energy that inference says it reached."""
+        return float(self.energies.sum())
+
+
+class RelaxedJudge:
+    """Holds answers about one batch against the definition of the energy.
+
+    Parameters
+    ----------
+    problem
+        The network and the batch, in numbers that fit the dtype.
+    dtype
+        The backend's.
+
+    Attributes
+    ----------
+    network
+        The network as the theory sees it.
+    samples
+        ``N``.
+    loss
+        ``𝓛``, where every engine starts.
+    start
+        ``‖∂(N𝓕)/∂z‖`` there, or 1 where that is zero.
+    """
+
+    def __init__(self, problem: Problem, dtype: DType) -> None:
+        self.network, self._x, self._y = judged(problem), problem.x, problem.y
+        self._precision = problem.precision
+        self._u = theory.unit_roundoff(dtype)
+        forward = theory.feedforward(self.network, self._x)
+        self._forward = [*forward[:-1], self._y]
+        self.loss = theory.layered_loss(self.network, self._x, self._y, self._precision)
+        self.starts = self.sample_residuals(self._forward)
+        self.samples = len(self._x)
+        self.start = float(np.linalg.norm(self.starts)) or 1.0
+
+    def sample_residuals(
+        self, activities: list[Float[np.ndarray, "N _d"]]
+    ) -> Float[np.ndarray, " N"]:
+        """``‖∂(N𝓕)/∂z‖`` of every sample, by definition."""
+        slopes = theory.activity_residuals(self.network, activities, self._precision)
+        squares = sum((np.sum(slope**2, axis=1) for slope in slopes), np.zeros(len(self._x)))
+        return np.sqrt(squares)
+
+    def clamped(self, relaxed: Relaxed) -> list[Float[np.ndarray, "N _d"]]:
+        """``z_0 … z_L`` with the output clamped."""
+        return [*relaxed.activities[:-1], self._y]
+
+    def gradients(self, relaxed: Relaxed) -> list[Float[np.ndarray, "..."]]:
+        """``∂𝓕/∂W_l``, then ``∂𝓕/∂b_l``, at the activities reached, by definition."""
+        weights, biases = theory.energy_gradients(
+            self.network, self.clamped(relaxed), self._precision
+        )
+        return [*weights, *(biases or [])]
+
+    def least_curvatures(self, relaxed: Relaxed) -> Float[np.ndarray, " N"]:
+        """Least curvature of the energy in each sample's activities; dense networks only."""
+        return theory.least_curvatures(self.network, self.clamped(relaxed), self._precision)
+
+    def rounding(self, relaxed: Relaxed) -> theory.LayeredRounding:
+        """Bound what evaluating energy and slopes at these activities may be off by."""
+        return theory.layered_rounding(
+            self.network, self.clamped(relaxed), self._u, self._precision
+        )
+
+    def checks(
+        self, label: str, relaxed: Relaxed, settings: InferenceSettings, *, must_converge: bool
+    ) -> Iterator[Check]:
+        """Hold an answer against what it says of itself, and against the loss.
+
+        Parameters
+        ----------
+        label
+            The engine's name in the suite; every check begins with it.
+        relaxed
+            The answer.
+        settings
+            What was asked.
+        must_converge
+            Whether a budget spent before the residual was reached fails.
+        """
+        well_formed = self.form(label, relaxed)
+        yield well_formed
+        if not well_formed.passed:
+            return
+        activities, rounding = self.clamped(relaxed), self.rounding(relaxed)
+        yield checks.all_close(
+            f"{label}: energy of each layer",
+            relaxed.energies,
+            theory.layered_energies(self.network, activities, self._precision),
+            self._tolerance(max(rounding.energies)),
+            source=DEFINITION,
+        )
+        residual = float(np.linalg.norm(self.sample_residuals(activities)))
+        allowed = self._tolerance(rounding.residual)
+        yield checks.approx(
+            f"{label}: reported residual",
+            float(relaxed.residual) * self.start,
+            residual,
+            allowed,
+            source=STATIONARITY,
+        )
+        yield checks.at_most(
+            f"{label}: energy ≤ loss",
+            relaxed.energy,
+            self.loss,
+            self._tolerance(sum(rounding.energies) + sum(self.forward_rounding().energies)),
+            source="inference begins at the feedforward activities, where the energy is the loss",
+        )
+        asked = settings.residual if isinstance(settings, IterativeInference) else None
+        if must_converge or asked is None:
+            yield checks.at_most(
+                f"{label}: residual within the budget",
+                residual,
+                (asked or 0.0) * self.start,
+                allowed,
+                source="inference that stops early is not at equilibrium (theory.md 2.3)",
+            )
+        yield from self._account(label, relaxed, asked)
+
+    def never_rises(self, label: str, relaxed: Relaxed) -> Check:
+        """Check that the recorded energy of the whole batch falls at every step."""
+        path = np.empty(0) if relaxed.path is None else relaxed.path.sum(axis=-1)
+        rise = float(np.max(np.diff(path), initial=0.0))
+        tolerance = self._tolerance(
+            sum(self.rounding(relaxed).energies) + sum(self.forward_rounding().energies)
+        )
+        return checks.at_most(
+            f"{label}: rise of the energy in a step",
+            rise if len(path) == relaxed.steps + 1 else np.inf,
+            0.0,
+            tolerance,
+            source="a damped step is only taken where it lowers the energy (theory.md 3.3)",
+        )
+
+    def _account(self, label: str, relaxed: Relaxed, asked: float | None) -> Iterator[Check]:
+        """Check what inference says of having converged, for the batch and every sample."""
+        worst = float(relaxed.residual)
+        if relaxed.sample_residuals is not None:
+            judged_residuals = self.sample_residuals(self.clamped(relaxed))
+            starts = np.where(self.starts > 0, self.starts, 1.0)
+            yield checks.all_close(
+                f"{label}: residual of each sample",
+                relaxed.sample_residuals * starts,
+                judged_residuals,
+                self._tolerance(self.rounding(relaxed).residual),
+                source=STATIONARITY,
+            )
+        if asked is not None:
+            yield checks.at_most(
+                f"{label}: converged as reported",
+                float(relaxed.converged and not worst <= asked),
+                0.0,
+                COUNT,
+                source=CONTRACT,
+            )
+
+    def forward_rounding(self) -> theory.LayeredRounding:
+        """Bound what evaluating energy and slopes at the feedforward activities may be off by."""
+        return theory.layered_rounding(self.network, self._forward, self._u, self._precision)
+
+    def form(self, label: str, relaxed: Relaxed) -> Check:
+        """Check that every array has the shape that is due, and holds numbers."""
+        depth = self.network.depth
+        shapes = [activity.shape for activity in self._forward]
+        malformed = sum(
+            array.shape != shape or not np.isfinite(array).all()
+            for array, shape in zip(relaxed.activities, shapes, strict=False)
+        )
+        malformed += abs(len(relaxed.activities) - len(shapes))
+        malformed += relaxed.energies.shape != (depth,) or not np.isfinite(relaxed.energies).all()
+        malformed += relaxed.residual.shape != () or not np.isfinite(relaxed.residual)
+        return checks.at_most(
+            f"{label}: malformed or infinite answers", malformed, 0, COUNT, source=CONTRACT
+        )
+
+    def _tolerance(self, value: float) -> Tolerance:
+        return Tolerance(value, f"rounding at u = {self._u:.2g} at these activities (theory.md 4)")

@@ -1,0 +1,303 @@
+"""The equilibrium of any network: that it is one, that engines agree on it, and what it teaches.
+
+Non-linear networks have no closed form for their equilibrium, but much must hold there: all forces
+on the hidden activities vanish; every engine that gets there finds the same energy and activities,
+to what its residual and the curvature of the energy leave open; the local weight gradients are
+those of the equilibrated energy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import Field, PositiveInt
+
+from pcbench import checks, theory
+from pcbench.backends import Capability, GaussNewtonInference, InferenceSettings, Model
+from pcbench.cases._problem import Problem, rounded
+from pcbench.cases._relaxed import Relaxed, RelaxedJudge, infer, needs
+from pcbench.cases.base import Case, CaseParameters, Context, Finding
+from pcbench.checks import Check, Tolerance
+from pcbench.data import DataField
+from pcbench.networks import NetworkParameters
+
+ENVELOPE = "envelope theorem (theory.md 2.1)"
+AGREEMENT = "one equilibrium, whichever way it is reached (theory.md 2.3)"
+_SMOOTH = ("identity", "tanh", "silu")
+# How much lower the curvature may be between two points than at both.
+_CURVATURE_KEPT = 0.5
+
+
+class Parameters(CaseParameters):
+    """What a suite may write under ``kind: equilibrium``."""
+
+    data: DataField
+    network: NetworkParameters
+    engines: dict[str, InferenceSettings] = Field(
+        min_length=1,
+        description="Engines with their settings, under names of your choice. The first is the "
+        "one that the others are compared with, and whose gradients are checked.",
+    )
+    unfinished: bool = Field(
+        False, description="Whether an engine may spend its budget before the residual is reached."
+    )
+    observed: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Probability that an output is observed; the precision of others is 0, and "
+        "their targets are not numbers.",
+    )
+    directions: PositiveInt = Field(
+        3, description="Random directions of the weights, along which gradients are checked."
+    )
+
+
+class Equilibrium(Case[Parameters]):
+    """Residuals, engines and gradients at the equilibrium of any network."""
+
+    kind: ClassVar[str] = "equilibrium"
+    description: ClassVar[str] = (
+        "the equilibrium of a network, linear or not: residuals, agreement of the engines, and "
+        "weight gradients against differences of the equilibrated energy"
+    )
+    Parameters: ClassVar[type[CaseParameters]] = Parameters
+
+    def needs(self) -> frozenset[Capability]:
+        """Return the capabilities behind the engines and the network."""
+        asked = self.parameters
+        return needs(asked.network, asked.engines, masked=asked.observed < 1)
+
+    def run(self, context: Context) -> Iterator[Finding]:
+        """Judge every engine by itself, then against the first one; then the gradients."""
+        asked, backend = self.parameters, context.backend
+        problem = Problem.pose(context, asked.data, asked.network)
+        if asked.observed < 1:
+            problem = problem.masked(asked.observed, context.rng("mask"))
+        judge = RelaxedJudge(problem, backend.dtype)
+        model = backend.build(problem.network, problem.parameters)
+        found: dict[str, Relaxed] = {}
+        engines = asked.engines.items()
+        for label, settings in context.progress("engines", engines, len(engines)):
+            monotone = isinstance(settings, GaussNewtonInference)
+            if monotone:
+                settings = settings.model_copy(update={"record": True})
+            relaxed = Relaxed.ask(backend, model, problem, settings)
+            made = list(judge.checks(label, relaxed, settings, must_converge=not asked.unfinished))
+            if monotone and checks.all_passed(made):
+                made.append(judge.never_rises(label, relaxed))
+            yield from made
+            if checks.all_passed(made):
+                found[label] = relaxed
+        (first, settings), *_ = engines
+        if first not in found:
+            return
+        if problem.network.is_linear:
+            yield from _theorem_1(judge, problem, found)
+        if asked.network.activation in _SMOOTH and not asked.network.convolutions:
+            yield from _agreement(judge, found, first)
+        yield from self._local_gradients(context, judge, model, problem, found[first])
+        if asked.network.activation in _SMOOTH:
+            yield from _envelope(context, judge, problem, settings, found[first], asked.directions)
+        for label, settings in engines:
+            yield context.measure(label, partial(infer, backend, model, problem, settings))
+
+    def _local_gradients(
+        self,
+        context: Context,
+        judge: RelaxedJudge,
+        model: Model[Any],
+        problem: Problem,
+        relaxed: Relaxed,
+    ) -> Iterator[Check]:
+        """Hold the gradients at the activities reached against their definition."""
+        backend = context.backend
+        activities = judge.clamped(relaxed)
+        staged = [backend.to_device(activity) for activity in activities]
+        precision = problem.precision
+        gradients = (
+            model.energy_gradients(staged)
+            if precision is None
+            else model.energy_gradients(staged, backend.to_device(precision))
+        )
+        seen = [backend.to_host(gradient) for gradient in gradients]
+        rounding, expected = judge.rounding(relaxed), judge.gradients(relaxed)
+        allowed = [*rounding.gradients, *rounding.biases]
+        yield checks.approx(
+            "number of gradients",
+            len(seen),
+            len(expected),
+            Tolerance(0.5, "a count"),
+            source="the contract of a backend (pcbench/backends/base.py)",
+        )
+        worst = checks.Worst()
+        for index, (ours, theirs, bound) in enumerate(zip(seen, expected, allowed, strict=False)):
+            worst.add(
+                checks.distance(
+                    "local gradients",
+                    ours,
+                    theirs,
+                    Tolerance(bound, "rounding at these activities (theory.md 4)"),
+                    source="-(1/N) Σ_n (∂f_l/∂θ_l)ᵀ e_l at the activities reached (theory.md 1)",
+                    where=f"parameters {index + 1}",
+                )
+            )
+        yield from worst
+
+
+def _theorem_1(judge: RelaxedJudge, problem: Problem, found: dict[str, Relaxed]) -> Iterator[Check]:
+    """Compare energies with the closed form that a linear network has, unobserved outputs too."""
+    precision = 1.0 if problem.precision is None else problem.precision
+    expected = theory.masked_energy(problem.weights, problem.x, problem.y, precision)
+    for label, relaxed in found.items():
+        rounding = judge.rounding(relaxed)
+        force = judge.sample_residuals(judge.clamped(relaxed)) + rounding.residual
+        left = float(np.sum(force**2 / (2 * judge.least_curvatures(relaxed)))) / judge.samples
+        yield checks.within(
+            f"{label}: energy at equilibrium",
+            relaxed.energy,
+            (expected, expected + left),
+            Tolerance(sum(rounding.energies), "rounding at these activities (theory.md 4)"),
+            source="Theorem 1, of observed outputs alone (theory.md 2.1)",
+        )
+
+
+def _agreement(judge: RelaxedJudge, found: dict[str, Relaxed], first: str) -> Iterator[Check]:
+    """Compare energies and activities of each engine with the first one's.
+
+    Where a sample's energy has curvature of at least ``c`` between two points with forces ``ρ``
+    and ``ρ'``, they are ``(‖ρ‖ + ‖ρ'‖)/c`` apart at most, and their energies differ from the least
+    one by no more than ``‖ρ‖²/2c``.
+    """
+    curvature = {label: judge.least_curvatures(relaxed) for label, relaxed in found.items()}
+    forces = {
+        label: judge.sample_residuals(judge.clamped(relaxed)) for label, relaxed in found.items()
+    }
+    for label in found:
+        yield checks.at_least(
+            f"{label}: least curvature of a sample",
+            float(curvature[label].min()),
+            0.0,
+            Tolerance(1e-12, "an equilibrium that inference reaches is a minimum"),
+            source=AGREEMENT,
+        )
+    ours = found[first]
+    for label, theirs in found.items():
+        least = _CURVATURE_KEPT * np.minimum(curvature[first], curvature[label])
+        if label == first or least.min() <= 0:
+            continue
+        rounding = [judge.rounding(relaxed) for relaxed in (ours, theirs)]
+        off = [
+            force + sum(r.residual for r in rounding) for force in (forces[first], forces[label])
+        ]
+        derivation = "residuals over half of the least curvature that a sample has at both ends"
+        apart = float(np.linalg.norm((off[0] + off[1]) / least))
+        yield checks.distance(
+            f"{label} and {first}: activities",
+            _hidden(theirs),
+            _hidden(ours),
+            Tolerance(apart, derivation),
+            source=AGREEMENT,
+        )
+        left = float(np.sum((off[0] ** 2 + off[1] ** 2) / (2 * least))) / judge.samples
+        yield checks.approx(
+            f"{label} and {first}: energy",
+            theirs.energy,
+            ours.energy,
+            Tolerance(left + sum(sum(r.energies) for r in rounding), derivation),
+            source=AGREEMENT,
+        )
+
+
+def _hidden(relaxed: Relaxed) -> Float[np.ndarray, "N n_hidden"]:
+    if len(relaxed.activities) == 2:
+        return np.zeros((len(relaxed.activities[0]), 1))
+    return np.concatenate(relaxed.activities[1:-1], axis=1)
+
+
+def _envelope(
+    context: Context,
+    judge: RelaxedJudge,
+    problem: Problem,
+    settings: InferenceSettings,
+    relaxed: Relaxed,
+    directions: int,
+) -> Iterator[Check]:
+    """Compare the gradient along random directions with central differences of ``𝓕*``.
+
+    Two steps, ``h`` and ``2h``, give the difference and an estimate of what it leaves out: the
+    error of the first is a third of how far they are apart, up to fourth order.
+    """
+    rng, dtype = context.rng("directions"), context.backend.dtype
+    gradient = judge.gradients(relaxed)
+    rounding = sum(judge.rounding(relaxed).energies)
+    u = theory.unit_roundoff(dtype)
+    size = np.sqrt(sum(float(np.sum(p**2)) for p in problem.parameters)) or 1.0
+    h = size * u ** (1 / 3)
+    worst = checks.Worst()
+    for index in range(directions):
+        direction = [rng.standard_normal(p.shape) for p in problem.parameters]
+        length = np.sqrt(sum(float(np.sum(d**2)) for d in direction))
+        direction = [d / length for d in direction]
+        energies, residuals, points = {}, 0.0, {}
+        for k in (-2, -1, 1, 2):
+            moved = rounded(
+                [p + k * h * d for p, d in zip(problem.parameters, direction, strict=True)], dtype
+            )
+            points[k] = moved
+            model = context.backend.build(problem.network, moved)
+            answer = Relaxed.ask(context.backend, model, problem, settings)
+            energies[k] = answer.energy
+            residuals = max(residuals, float(answer.residual) * judge.start)
+        # Rounding to the dtype turns the direction a little: it is taken as it came out.
+        slopes = {k: (energies[k] - energies[-k]) / 2 for k in (1, 2)}
+        along = {
+            k: sum(
+                float(np.sum(g * (a - b))) / 2
+                for g, a, b in zip(gradient, points[k], points[-k], strict=True)
+            )
+            for k in (1, 2)
+        }
+        missed = abs(slopes[2] / 2 - slopes[1]) / 3
+        unfinished = residuals**2 / (2 * judge.samples) * _stiffness(judge, relaxed)
+        gradient_off = _gradient_slack(judge, relaxed, residuals) * h
+        worst.add(
+            checks.approx(
+                "weight gradients along a direction",
+                along[1],
+                slopes[1],
+                Tolerance(
+                    2 * missed + 2 * (rounding + unfinished) + gradient_off,
+                    "a third of how far differences of two steps are apart, doubled; rounding; "
+                    "and what the residual leaves of energy and gradient",
+                ),
+                source=ENVELOPE,
+                where=f"direction {index + 1}",
+            )
+        )
+    yield from worst
+
+
+def _stiffness(judge: RelaxedJudge, relaxed: Relaxed) -> float:
+    """``1/c`` for the least curvature of a sample; dense networks alone know it."""
+    if judge.network.images:
+        return 1.0
+    least = float(judge.least_curvatures(relaxed).min())
+    return 1 / (_CURVATURE_KEPT * max(least, 1e-12))
+
+
+def _gradient_slack(judge: RelaxedJudge, relaxed: Relaxed, residual: float) -> float:
+    """How far the gradient at these activities may be from that at equilibrium.
+
+    ``𝓕_θz δz`` with ``‖δz‖ ≤ ‖ρ‖/c``, each layer as in ``theory.unfinished_inference``.
+    """
+    dz = residual * _stiffness(judge, relaxed)
+    activities = judge.clamped(relaxed)
+    # All errors together are no larger than the loss has them: 𝓕* ≤ 𝓛.
+    size = max(float(np.linalg.norm(z)) for z in activities[:-1])
+    size += float(np.sqrt(2 * judge.samples * judge.loss))
+    return judge.network.depth * dz * (size + dz) / judge.samples

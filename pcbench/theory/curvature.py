@@ -1,0 +1,192 @@
+r"""The landscape that inference descends in non-linear dense networks, exactly (§2.3, §3).
+
+With ``J_l = ∂f_l/∂z`` at ``z_{l-1}``, moving the hidden activities by ``v`` moves the errors by
+``δe_l = v_l - J_l v_{l-1}``, where ``v_0 = 0`` and ``v_L = 0``, and so the gradient by
+
+.. math::
+    (H v)_l = δe_l - J_{l+1}^T (π\, δe)_{l+1} - (δJ_{l+1})^T (π e)_{l+1} .
+
+Gauss-Newton leaves out the last term, which makes ``H`` indefinite where errors are large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+from scipy.sparse.linalg import LinearOperator, eigsh
+from scipy.special import expit
+
+from pcbench.theory.layered import (
+    Batch,
+    Layered,
+    Precision,
+    activate,
+    activation_slope,
+    affine,
+    affine_transposed,
+    pull_back,
+    weigh,
+    weighted_errors,
+)
+
+# Up to this many hidden units a dense eigensolver is as fast as an iteration, and has no tolerance.
+_DENSE_UNITS = 300
+# The iteration's relative accuracy. Error bounds divide by what it returns, so it is subtracted.
+_LANCZOS_ACCURACY = 1e-2
+# Least eigenvalues crowd together: a wide basis needs far fewer restarts.
+_LANCZOS_BASIS = 60
+
+
+def activity_hessian_product(
+    network: Layered,
+    activities: Sequence[Batch],
+    direction: Sequence[Batch],
+    precision: Precision | None = None,
+) -> list[Batch]:
+    """``∂²(N𝓕)/∂z²`` at the activities times a direction, sample by sample.
+
+    Parameters
+    ----------
+    network
+        Dense layers only.
+    activities
+        ``z_0 … z_L``.
+    direction
+        ``v_1 … v_{L-1}``, one row a sample like the hidden activities.
+    precision
+        Of the outputs; 1 if not given.
+
+    Returns
+    -------
+    list of array
+        One a hidden layer, like ``direction``. Kinks of an activation count as straight.
+    """
+    if network.images:
+        raise ValueError("the curvature of convolutions is not worked out; give dense layers")
+    forces = weighted_errors(network, activities, precision)
+    moved = [np.zeros_like(activities[0]), *direction, np.zeros_like(forces[-1])]
+    errors = [
+        moved[l] - _push_forward(network, l, activities[l - 1], moved[l - 1])
+        for l in range(1, network.depth + 1)
+    ]
+    errors[-1] = weigh(errors[-1], precision)[1]
+    return [
+        errors[l - 1]
+        - pull_back(network, l + 1, activities[l], errors[l])
+        - _turned(network, l + 1, activities[l], moved[l], forces[l])
+        for l in range(1, network.depth)
+    ]
+
+
+def least_curvatures(
+    network: Layered, activities: Sequence[Batch], precision: Precision | None = None
+) -> Float[np.ndarray, " N"]:
+    """``λ_min`` of the Hessian of each sample; where found by iteration, from below.
+
+    A network without hidden layers has no Hessian: 1, the value of decoupled activities.
+    """
+    return _extreme_curvatures(network, activities, precision, least=True)
+
+
+def largest_curvatures(
+    network: Layered, activities: Sequence[Batch], precision: Precision | None = None
+) -> Float[np.ndarray, " N"]:
+    """``λ_max`` of the Hessian of each sample; where found by iteration, from above.
+
+    1 without hidden layers.
+    """
+    return _extreme_curvatures(network, activities, precision, least=False)
+
+
+def activation_curvature(name: str, z: Batch) -> Batch:
+    """``φ''(z)``; 0 of what is straight or kinked."""
+    match name:
+        case "tanh":
+            curvature: Batch = -2 * np.tanh(z) * (1 - np.tanh(z) ** 2)
+        case "silu":
+            curvature = expit(z) * expit(-z) * (2 + z * (expit(-z) - expit(z)))
+        case _:
+            curvature = np.zeros_like(z)
+    return curvature
+
+
+def _push_forward(network: Layered, l: int, z: Batch, v: Batch) -> Batch:
+    """``J_l v``."""
+    before, after = network.activations(l)
+    potential = affine(network, l, activate(before, z))
+    pushed: Batch = activation_slope(after, potential) * _potential_moved(network, l, z, v)
+    return pushed
+
+
+def _potential_moved(network: Layered, l: int, z: Batch, v: Batch) -> Batch:
+    """What ``z + v`` adds to the potential ``a = A_l φᶦⁿ(z) + b_l``, to first order."""
+    before, _ = network.activations(l)
+    moved: Batch = (activation_slope(before, z) * v) @ network.weights[l - 1].T
+    return moved
+
+
+def _turned(network: Layered, l: int, z: Batch, v: Batch, e: Batch) -> Batch:
+    """``(δJ_l)ᵀ e`` for ``z + v``, to first order.
+
+    The derivative of ``J_lᵀ e = φᶦⁿ'(z) * A_lᵀ (φᵒᵘᵗ'(a) * e)`` by the product rule.
+    """
+    before, after = network.activations(l)
+    potential = affine(network, l, activate(before, z))
+    force = activation_slope(after, potential) * e
+    turned_force = activation_curvature(after, potential) * _potential_moved(network, l, z, v) * e
+    turned: Batch = activation_curvature(before, z) * v * affine_transposed(
+        network, l, force
+    ) + activation_slope(before, z) * affine_transposed(network, l, turned_force)
+    return turned
+
+
+def _extreme_curvatures(
+    network: Layered, activities: Sequence[Batch], precision: Precision | None, *, least: bool
+) -> Float[np.ndarray, " N"]:
+    samples = len(activities[0])
+    if network.depth == 1:
+        return np.ones(samples)
+    if precision is not None:
+        precision = np.broadcast_to(np.asarray(precision, np.float64), activities[-1].shape)
+    extremes = np.empty(samples)
+    for n in range(samples):
+        sample = [z[n : n + 1] for z in activities]
+        own = None if precision is None else precision[n : n + 1]
+        extremes[n] = _extreme_curvature(network, sample, own, least)
+    return extremes
+
+
+def _extreme_curvature(
+    network: Layered, sample: Sequence[Batch], precision: Precision | None, least: bool
+) -> float:
+    widths = [z.shape[1] for z in sample[1:-1]]
+    size = sum(widths)
+    cuts = np.cumsum(widths)[:-1]
+
+    def product(rows: Float[np.ndarray, "_rows n_hidden"]) -> Float[np.ndarray, "_rows n_hidden"]:
+        """Multiply every row by the Hessian of this one sample."""
+        repeated = [np.repeat(z, len(rows), axis=0) for z in sample]
+        blocks = np.split(rows, cuts, axis=1)
+        return np.concatenate(
+            activity_hessian_product(network, repeated, blocks, precision), axis=1
+        )
+
+    if size <= _DENSE_UNITS:
+        return float(np.linalg.eigvalsh(product(np.eye(size)))[0 if least else -1])
+    operator = LinearOperator(
+        (size, size), matvec=lambda v: product(v.reshape(1, -1))[0], dtype=np.float64
+    )
+    found = eigsh(
+        operator,
+        k=1,
+        which="SA" if least else "LA",
+        # A fixed start keeps the number, and so every tolerance made from it, reproducible.
+        v0=np.random.default_rng(0).standard_normal(size),
+        ncv=min(size, _LANCZOS_BASIS),
+        tol=_LANCZOS_ACCURACY,
+        return_eigenvectors=False,
+    )
+    margin = _LANCZOS_ACCURACY * abs(found[0])
+    return float(found[0] - margin if least else found[0] + margin)

@@ -1,0 +1,161 @@
+"""Backends whose inference has one deliberate mistake each, around the correct one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from pcbench.backends import ErrorInference, GaussNewtonInference, GradientInference
+from pcbench.backends.torch import TorchBackend
+from pcbench.backends.torch.engines import gauss_newton
+from pcbench.backends.torch.engines.relaxation import Progress, Relaxation
+from pcbench.backends.torch.layer import Layer, Linearisation
+from pcbench.backends.torch.maps import Matrix
+
+ENGINE_FAULTS: dict[str, type[TorchBackend]] = {}
+
+
+def fault(backend: type[TorchBackend]) -> type[TorchBackend]:
+    """Put a backend into the catalogue."""
+    ENGINE_FAULTS[backend.__name__] = backend
+    return backend
+
+
+class WithLayers(TorchBackend):
+    """Correct but for its layers."""
+
+    def layer(self, layer: Layer) -> Layer:
+        raise NotImplementedError
+
+    def build(self, network, parameters):
+        model = super().build(network, parameters)
+        model.layers = [self.layer(layer) for layer in model.layers]
+        return model
+
+
+class WithInference(TorchBackend):
+    """Correct but for ``infer``."""
+
+    def infer(self, model, honest, x, y, settings, precision=None):
+        raise NotImplementedError
+
+    def build(self, network, parameters):
+        model = super().build(network, parameters)
+        honest = model.infer
+
+        def infer(x, y, settings, precision=None):
+            return self.infer(model, honest, x, y, settings, precision)
+
+        model.infer = infer
+        return model
+
+
+class Untransposed(Matrix):
+    def pull(self, e):
+        square = self.weight.shape[-1] == self.weight.shape[-2]
+        return Matrix(self.weight.mT if square else self.weight, None).pull(e)
+
+
+@fault
+class WrongTranspose(WithLayers):
+    """Errors are pulled back by W instead of its transpose, where the shapes allow it."""
+
+    def layer(self, layer):
+        return replace(layer, affine=Untransposed(layer.affine.weight, layer.affine.bias))
+
+
+class NoSlope(Layer):
+    def at(self, z):
+        tangent = super().at(z)
+        return Linearisation(
+            tangent.layer, tangent.seen, tangent.value, None, None, tangent.winners
+        )
+
+
+@fault
+class MissingDerivative(WithLayers):
+    """The derivative of the activation is forgotten."""
+
+    def layer(self, layer):
+        return NoSlope(layer.affine, layer.before, layer.after, layer.pool)
+
+
+@fault
+class AcceptsIncreases(WithInference):
+    """Gauss-Newton takes every full step, whatever becomes of the energy."""
+
+    def infer(self, model, honest, x, y, settings, precision=None):
+        if not isinstance(settings, GaussNewtonInference):
+            return honest(x, y, settings, precision)
+        relaxation = Relaxation(model.layers, x, y, precision)
+        view = relaxation.feedforward()
+        progress = Progress(view, settings.residual, record=settings.record, by_sample=True)
+        while not progress.ended and progress.step < settings.max_steps:
+            none = torch.zeros_like(view.sample_energies())
+            view = relaxation.roll_out(gauss_newton._solve(view, none)[0])
+            progress.step += 1
+            progress.meet(view, view.slopes())
+        return progress.close(view)
+
+
+@fault
+class WrongNorm(WithInference):
+    """Engines stop, and say that they converged, on the squared residual."""
+
+    def infer(self, model, honest, x, y, settings, precision=None):
+        if not isinstance(settings, GradientInference | ErrorInference | GaussNewtonInference):
+            return honest(x, y, settings, precision)
+        loose = settings.model_copy(update={"residual": settings.residual**0.5})
+        return honest(x, y, loose, precision)
+
+
+@fault
+class LargestEntry(WithInference):
+    """The residual reported is the mean over the samples, not the norm over all."""
+
+    def infer(self, model, honest, x, y, settings, precision=None):
+        reached = honest(x, y, settings, precision)
+        return replace(reached, residual=reached.residual / x.shape[-2] ** 0.5)
+
+
+@fault
+class LeakyMask(WithInference):
+    """Outputs that are not observed count as if their target were zero."""
+
+    def infer(self, model, honest, x, y, settings, precision=None):
+        if precision is None:
+            return honest(x, y, settings)
+        return honest(x, torch.nan_to_num(y), settings, torch.ones_like(precision))
+
+
+@fault
+class FaintMask(WithInference):
+    """Outputs that are not observed count a little, with a precision of 1 %."""
+
+    def infer(self, model, honest, x, y, settings, precision=None):
+        if precision is None:
+            return honest(x, y, settings)
+        return honest(x, torch.nan_to_num(y), settings, precision.clamp(min=0.01))
+
+
+@fault
+class ForgottenBias(WithLayers):
+    """Biases are left out of inference's forward pass."""
+
+    def layer(self, layer):
+        return replace(layer, affine=Unbiased(layer.affine.weight, layer.affine.bias))
+
+
+class Unbiased(Matrix):
+    def __call__(self, z):
+        return z @ self.weight.mT
+
+
+@fault
+class OtherConvention(TorchBackend):
+    """The activation sits where the other convention has it."""
+
+    def build(self, network, parameters):
+        other = "pre" if network.convention == "post" else "post"
+        return super().build(replace(network, convention=other), parameters)

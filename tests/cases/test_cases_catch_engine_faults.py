@@ -1,0 +1,56 @@
+"""The shipped suites of inference pass a correct backend, and fail every faulty one."""
+
+from functools import cache
+
+import pytest
+from faulty_engines import ENGINE_FAULTS
+
+from pcbench.registry import BACKENDS
+from pcbench.runner import run_suites
+from pcbench.suite import load_suites
+
+CASES = (
+    "(smooth and tanh and convention=post and bias=true) or masked[activation=identity] "
+    "or (rectifiers and activation=relu and convention=post)"
+)
+# Loose residuals and small budgets: a faulty engine goes on to the end of its own.
+SMALLER = [
+    "engines.gradient.max_steps=300",
+    "engines.gradient.residual=0.1",
+    "engines.error-based.max_steps=100",
+    "engines.error-based.residual=0.1",
+    "engines.gauss-newton.max_steps=20",
+    "engines.ode.max_time=2",
+    "engines.ode.residual=0.9",
+    "data.samples=4",
+    "directions=1",
+]
+
+
+@cache
+def verdict(backend, dtype):
+    chosen = [f"backend={backend}", f"dtype={dtype}", *SMALLER]
+    return run_suites(load_suites(["nonlinear"], overrides=chosen, select=CASES))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _faulty_backends_registered():
+    before = dict(BACKENDS._added)
+    for name, backend in ENGINE_FAULTS.items():
+        BACKENDS.add(name, backend)
+    yield
+    BACKENDS._added.clear()
+    BACKENDS._added.update(before)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_correct_backend_passes(dtype):
+    report = verdict("torch", dtype)
+    assert report.summary.passed == len(report.cases) > 0
+
+
+@pytest.mark.parametrize("name", ENGINE_FAULTS)
+def test_a_faulty_engine_fails(name):
+    report = verdict(name, "float64")
+    assert report.summary.failed > 0
+    assert report.summary.errored == 0, [case.message for case in report.cases]
