@@ -129,6 +129,37 @@ def test_theory_passes_on_data_that_every_machine_has(tmp_path, kinds, count, ov
     assert len(report.cases) == count
 
 
+SMALL = [
+    "data.samples=4",
+    "engines.gradient.max_steps=200",
+    "engines.gradient.residual=0.1",
+    "engines.error-based.residual=0.1",
+    "engines.ode.residual=0.5",
+    "directions=1",
+]
+CHEAP = ["data.samples=4", "network.width=10", "residuals=[0.1]", "early=[5]", "steps=[1, 7]"]
+
+
+# Other variants of these cases differ in time alone; some are the faulty engines' reference.
+@pytest.mark.parametrize(
+    ("suite", "select", "overrides", "dtype"),
+    [
+        ("nonlinear", "smooth and silu and convention=pre and bias=true", SMALL, "float32"),
+        ("nonlinear", "smooth and convention=post and bias=false", SMALL, "float64"),
+        ("nonlinear", "masked-linear or (masked and tanh)", SMALL[:4], "float64"),
+        ("nonlinear", "rectifiers and convention=pre", ["data.samples=4"], "float64"),
+        ("nonlinear", "origin and widths=8x8 or origin-pre", ["directions=1"], "float64"),
+        ("inference", "linear or flow or usual", CHEAP, "float32"),
+        ("inference", "depth or width", [*CHEAP[:3]], "float64"),
+    ],
+)
+def test_suites_of_inference_pass_where_they_are_made_small(suite, select, overrides, dtype):
+    chosen = [*overrides, f"dtype={dtype}"]
+    report = run_suites([load_suite(suite, select=select, overrides=chosen)])
+    assert {case.id: case.message for case in report.cases if case.status != "passed"} == {}
+    assert report.summary.passed > 0
+
+
 IMAGES = "suite: images\ncases:\n" + "".join(
     f"  - {{id: {name}, kind: equilibrated_energy, network: {{widths: [2]}}, "
     f"data: {{name: {name}, samples: 4, split: {split}}}, training: {{steps: 1, batch: 2}}}}\n"

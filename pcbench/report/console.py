@@ -10,6 +10,7 @@ from rich.text import Text
 from pcbench.report.describe import data_name, network_shape
 from pcbench.report.layout import Column, make_console, plain, print_line, print_prose, print_table
 from pcbench.report.numbers import (
+    ABSENT,
     format_bytes,
     format_duration,
     format_expected,
@@ -222,9 +223,7 @@ def _print_timings(report: Report, console: Console) -> None:
         Column("timing", labelled=False),
         Column("median", right=True),
         Column("IQR", right=True),
-        Column("BP steps", right=True),
         Column("repeats", right=True),
-        Column("peak memory", right=True),
     ]
     rows = [
         [
@@ -232,12 +231,19 @@ def _print_timings(report: Report, console: Console) -> None:
             plain(timing.name),
             plain(format_duration(timing.median_s)),
             plain(format_duration(timing.iqr_s)),
-            plain(_in_bp_steps(case, timing)),
             plain(str(len(timing.samples_s))),
-            plain(format_bytes(timing.peak_memory_bytes)),
         ]
         for case, timing in timed
     ]
+    # What no case has is not worth a column.
+    for name, values in (
+        ("BP steps", [_in_bp_steps(case, timing) for case, timing in timed]),
+        ("peak memory", [format_bytes(timing.peak_memory_bytes) for _, timing in timed]),
+    ):
+        if set(values) != {ABSENT}:
+            columns.append(Column(name, right=True))
+            for row, value in zip(rows, values, strict=True):
+                row.append(plain(value))
     print_table(console, columns, rows)
     console.print()
 
@@ -245,7 +251,7 @@ def _print_timings(report: Report, console: Console) -> None:
 def _in_bp_steps(case: CaseResult, timing: Timing) -> str:
     """Say how often the loss's gradients, where the case timed them, fit into the time."""
     bp = [each.median_s for each in case.timings if each.name == BP]
-    return f"{timing.median_s / bp[0]:.3g}" if bp and bp[0] > 0 else "–"
+    return f"{timing.median_s / bp[0]:.3g}" if bp and bp[0] > 0 else ABSENT
 
 
 def _count(report: Report) -> Text:

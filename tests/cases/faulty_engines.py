@@ -159,3 +159,30 @@ class OtherConvention(TorchBackend):
     def build(self, network, parameters):
         other = "pre" if network.convention == "post" else "post"
         return super().build(replace(network, convention=other), parameters)
+
+
+SLOW_FAULTS: dict[str, type[TorchBackend]] = {}
+"""Faults that only the closed form of gradient inference's every step can tell."""
+
+
+class HalfStep(WithInference):
+    """Gradient inference takes half of the step that was asked for."""
+
+    def infer(self, model, honest, x, y, settings, precision=None):
+        if isinstance(settings, GradientInference):
+            settings = settings.model_copy(update={"step": settings.step / 2})
+        return honest(x, y, settings, precision)
+
+
+class OneStepLess(WithInference):
+    """Gradient inference takes one step less than it says."""
+
+    def infer(self, model, honest, x, y, settings, precision=None):
+        if not isinstance(settings, GradientInference) or settings.max_steps < 2:
+            return honest(x, y, settings, precision)
+        fewer = settings.model_copy(update={"max_steps": settings.max_steps - 1})
+        reached = honest(x, y, fewer, precision)
+        return replace(reached, steps=reached.steps + 1)
+
+
+SLOW_FAULTS |= {"HalfStep": HalfStep, "OneStepLess": OneStepLess}

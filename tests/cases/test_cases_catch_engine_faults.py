@@ -3,7 +3,7 @@
 from functools import cache
 
 import pytest
-from faulty_engines import ENGINE_FAULTS
+from faulty_engines import ENGINE_FAULTS, SLOW_FAULTS
 
 from pcbench.registry import BACKENDS
 from pcbench.runner import run_suites
@@ -36,7 +36,7 @@ def verdict(backend, dtype):
 @pytest.fixture(scope="module", autouse=True)
 def _faulty_backends_registered():
     before = dict(BACKENDS._added)
-    for name, backend in ENGINE_FAULTS.items():
+    for name, backend in (ENGINE_FAULTS | SLOW_FAULTS).items():
         BACKENDS.add(name, backend)
     yield
     BACKENDS._added.clear()
@@ -54,3 +54,44 @@ def test_a_faulty_engine_fails(name):
     report = verdict(name, "float64")
     assert report.summary.failed > 0
     assert report.summary.errored == 0, [case.message for case in report.cases]
+
+
+def descends(backend):
+    """Gradient inference in a small linear network, step by step."""
+    small = ["data.samples=4", "network.width=5", "residuals=[0.1]", "steps=[3]", "early=[]"]
+    chosen = [f"backend={backend}", *small]
+    return run_suites(
+        load_suites(["inference"], overrides=chosen, select="linear and hidden_layers=2")
+    )
+
+
+def test_steps_of_the_correct_backend_are_those_of_the_closed_form():
+    report = descends("torch")
+    assert report.exit_code == 0
+    assert "gradient: energy after n steps" in {
+        check.name for case in report.cases for check in case.checks
+    }
+
+
+@pytest.mark.parametrize("name", SLOW_FAULTS)
+def test_other_steps_are_told_by_the_closed_form(name):
+    failed = {
+        check.name for case in descends(name).cases for check in case.checks if not check.passed
+    }
+    assert "gradient: energy after n steps" in failed
+
+
+def test_a_step_that_raises_the_energy_is_told_as_that():
+    failed = {
+        check.name
+        for case in run_suites(
+            load_suites(
+                ["nonlinear"],
+                overrides=["backend=AcceptsIncreases", "engines.gradient.max_steps=10"],
+                select="rectifiers and activation=relu",
+            )
+        ).cases
+        for check in case.checks
+        if not check.passed
+    }
+    assert "gauss-newton: rise of the energy in a step" in failed

@@ -10,6 +10,7 @@ from report_strategies import printable, reports
 from rich.console import Console
 
 from pcbench.checks import Tolerance, approx, at_most, below, within
+from pcbench.report import Timing
 from pcbench.report.console import make_console, render_report
 from pcbench.report.numbers import format_number
 
@@ -232,7 +233,16 @@ def test_skipped_cases_share_the_sentence_of_their_reason(make_case, make_report
 
 def test_timings_are_summarised(make_case, make_report):
     text = piped(make_report(make_case()))
-    assert re.search(r"energy\[.*\] +inference +2 ms +1\.5 ms +3 +–$", text, re.MULTILINE)
+    assert re.search(r"energy\[.*\] +inference +2 ms +1\.5 ms +3$", text, re.MULTILINE)
+
+
+def test_timings_are_told_in_bp_steps_where_one_was_timed(make_case, make_report):
+    slow = Timing.of("slow", [0.5])
+    bp = Timing.of("gradients of the loss (BP)", [0.1])
+    text = piped(make_report(make_case("timed", timings=[bp, slow]), make_case("other")))
+    assert re.search(r"timed +slow .* +1 +5$", text, re.MULTILINE)
+    assert re.search(r"other +inference .* +3 +–$", text, re.MULTILINE)
+    assert "peak memory" not in text
 
 
 def test_the_last_line_counts_and_times_the_run(make_case, make_report):
