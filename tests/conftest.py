@@ -1,8 +1,20 @@
 """Shapes in annotations are executed: jaxtyping's are checked wherever the package has arrays."""
 
+import pytest
 from jaxtyping import install_import_hook
 
 ROOMS_WITH_ARRAYS = ["theory", "networks", "data", "backends", "cases"]
 
 # Before any test imports the package, or the modules imported first would escape the hook.
 install_import_hook([f"pcbench.{room}" for room in ROOMS_WITH_ARRAYS], "beartype.beartype")
+
+from pcbench.runner import timing  # noqa: E402 - after the hook
+
+
+@pytest.fixture(scope="module")
+def timed_twice():
+    """Take two samples of every timing: no verdict depends on them, and they take a while."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timing, "MIN_SAMPLES", 2)
+        patch.setattr(timing, "BUDGET_S", 0.0)
+        yield

@@ -10,6 +10,8 @@ from pcbench.data import Places
 from pcbench.runner import run_suites
 from pcbench.suite import load_suite, shipped_suites
 
+pytestmark = pytest.mark.usefixtures("timed_twice")
+
 # The sizes of the paper (Innocenti et al. 2024), figure by figure: data, coordinates and target of
 # the toy data, units of each hidden layer.
 FIGURE_1 = {

@@ -9,6 +9,8 @@ from pcbench.registry import BACKENDS
 from pcbench.runner import run_suites
 from pcbench.suite import load_suites
 
+pytestmark = pytest.mark.usefixtures("timed_twice")
+
 CASES = (
     "(smooth and tanh and convention=post and bias=true) or masked[activation=identity] "
     "or (rectifiers and activation=relu and convention=post)"
