@@ -10,10 +10,8 @@ from jaxtyping import Float
 from pcbench import checks
 from pcbench.backends import GradientInference
 from pcbench.cases._problem import Problem
-from pcbench.cases._relaxed import Relaxed, RelaxedJudge
+from pcbench.cases._relaxed import NEVER, Relaxed, RelaxedJudge
 from pcbench.cases.base import Columns, Context, Finding
-
-_NEVER = 1e-300
 
 
 def early_findings(
@@ -49,7 +47,7 @@ def early_findings(
         "norm of the weight gradient, relative": [],
     }
     for stop in stops:
-        settings = engine.model_copy(update={"max_steps": stop, "residual": _NEVER, "halve": False})
+        settings = engine.model_copy(update={"max_steps": stop, "residual": NEVER, "halve": False})
         relaxed = Relaxed.ask(backend, model, problem, settings)
         made = list(judge.checks(f"{label} stopped", relaxed, settings, must_converge=False))
         worst.add(*(check.at(f"{stop} steps") for check in made))

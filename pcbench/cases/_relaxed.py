@@ -14,6 +14,8 @@ from pcbench.backends import (
     Backend,
     Capability,
     DType,
+    ExactInference,
+    GaussNewtonInference,
     Inference,
     InferenceSettings,
     IterativeInference,
@@ -25,8 +27,11 @@ from pcbench.networks import NetworkParameters
 
 DEFINITION = "definitions of energy and loss (theory.md 1)"
 STATIONARITY = "stationarity in the activities (theory.md 2.2)"
+DAMPED = "a damped step is only taken where it lowers the energy (theory.md 3.3)"
 CONTRACT = "the contract of a backend (pcbench/backends/base.py)"
 COUNT = Tolerance(0.5, "a count is right or it is not")
+NEVER = 1e-300
+"""A residual that no engine reaches: it takes all the steps that it is given."""
 
 
 def needs(
@@ -64,6 +69,20 @@ def infer(
     if problem.precision is None:
         return model.infer(x, y, settings)
     return model.infer(x, y, settings, backend.to_device(problem.precision))
+
+
+def arrived(
+    settings: IterativeInference,
+    residual: Float[np.ndarray, ""],
+    sample_residuals: Float[np.ndarray, " N"] | None,
+) -> bool:
+    """Whether an answer with these residuals may call itself converged.
+
+    Gauss-Newton treats samples one by one, and has to bring every one of them there.
+    """
+    if isinstance(settings, GaussNewtonInference) and sample_residuals is not None:
+        return bool(np.max(sample_residuals) <= settings.residual)
+    return bool(residual <= settings.residual)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +167,8 @@ class RelaxedJudge:
         return np.sqrt(squares)
 
     def clamped(self, relaxed: Relaxed) -> list[Float[np.ndarray, "N _d"]]:
-        """``z_0 … z_L`` with the output clamped."""
-        return [*relaxed.activities[:-1], self._y]
+        """``z_0 … z_L`` with input and output clamped, whatever the answer has for them."""
+        return [self._x, *relaxed.activities[1:-1], self._y]
 
     def gradients(self, relaxed: Relaxed) -> list[Float[np.ndarray, "..."]]:
         """``∂𝓕/∂W_l``, then ``∂𝓕/∂b_l``, at the activities reached, by definition."""
@@ -189,6 +208,7 @@ class RelaxedJudge:
         if not well_formed.passed:
             return
         activities, rounding = self.clamped(relaxed), self.rounding(relaxed)
+        yield from self._clamps(label, relaxed, settings)
         yield checks.all_close(
             f"{label}: energy of each layer",
             relaxed.energies,
@@ -221,26 +241,87 @@ class RelaxedJudge:
                 allowed,
                 source="inference that stops early is not at equilibrium (theory.md 2.3)",
             )
-        yield from self._account(label, relaxed, asked)
+        yield from self._account(label, relaxed, settings)
 
-    def never_rises(self, label: str, relaxed: Relaxed) -> Check:
-        """Check that the recorded energy of the whole batch falls at every step."""
+    def never_rises(self, label: str, relaxed: Relaxed) -> Iterator[Check]:
+        """Check that energy falls at every step, of the batch as recorded and of every sample.
+
+        The path has to begin at the loss and to end where the answer says that it ended.
+        """
         path = np.empty(0) if relaxed.path is None else relaxed.path.sum(axis=-1)
-        rise = float(np.max(np.diff(path), initial=0.0))
-        tolerance = self._tolerance(
-            sum(self.rounding(relaxed).energies) + sum(self.forward_rounding().energies)
+        if len(path) != relaxed.steps + 1 or not np.isfinite(path).all():
+            path = np.array([np.inf])
+        allowed = sum(self.rounding(relaxed).energies) + sum(self.forward_rounding().energies)
+        tolerance = self._tolerance(allowed)
+        yield checks.all_close(
+            f"{label}: ends of the path",
+            path[[0, -1]],
+            [self.loss, relaxed.energy],
+            tolerance,
+            source=CONTRACT,
         )
-        return checks.at_most(
+        yield checks.at_most(
             f"{label}: rise of the energy in a step",
-            rise if len(path) == relaxed.steps + 1 else np.inf,
+            float(np.max(np.diff(path), initial=0.0)),
             0.0,
             tolerance,
-            source="a damped step is only taken where it lowers the energy (theory.md 3.3)",
+            source=DAMPED,
+        )
+        begun, ended = (self._sample_energies(z) for z in (self._forward, self.clamped(relaxed)))
+        yield checks.at_most(
+            f"{label}: rise of the energy of a sample",
+            float(np.max(ended - begun)),
+            0.0,
+            self._tolerance(allowed * self.samples),
+            source=DAMPED,
         )
 
-    def _account(self, label: str, relaxed: Relaxed, asked: float | None) -> Iterator[Check]:
+    def _sample_energies(
+        self, activities: list[Float[np.ndarray, "N _d"]]
+    ) -> Float[np.ndarray, " N"]:
+        """``½ Σ_l e_lᵀ π e_l`` of every sample, by definition."""
+        precision = self._precision
+        return np.array(
+            [
+                theory.layered_energies(
+                    self.network,
+                    [z[n : n + 1] for z in activities],
+                    None if precision is None else precision[n : n + 1],
+                ).sum()
+                for n in range(self.samples)
+            ]
+        )
+
+    def _clamps(self, label: str, relaxed: Relaxed, settings: InferenceSettings) -> Iterator[Check]:
+        """Check that input and observed outputs are where they were clamped."""
+        observed = np.isfinite(self._y)
+        yield checks.all_close(
+            f"{label}: clamped input",
+            relaxed.activities[0],
+            self._x,
+            self._tolerance(self._u * (1 + float(np.abs(self._x).max()))),
+            source=STATIONARITY,
+        )
+        allowed = self._u * (1 + float(np.linalg.norm(self._y[observed])))
+        if isinstance(settings, ExactInference):
+            # It returns the output as its recursion leaves it, a check of the whole computation.
+            forward = theory.feedforward(self.network, self._x)[-1]
+            completed = np.where(observed, self._y, forward)
+            allowed += theory.equilibrium_rounding(
+                self.network.weights, self._x, completed, self._u
+            ).output
+        yield checks.distance(
+            f"{label}: clamped output",
+            relaxed.activities[-1][observed],
+            self._y[observed],
+            self._tolerance(allowed),
+            source=STATIONARITY,
+        )
+
+    def _account(
+        self, label: str, relaxed: Relaxed, settings: InferenceSettings
+    ) -> Iterator[Check]:
         """Check what inference says of having converged, for the batch and every sample."""
-        worst = float(relaxed.residual)
         if relaxed.sample_residuals is not None:
             judged_residuals = self.sample_residuals(self.clamped(relaxed))
             starts = np.where(self.starts > 0, self.starts, 1.0)
@@ -251,14 +332,18 @@ class RelaxedJudge:
                 self._tolerance(self.rounding(relaxed).residual),
                 source=STATIONARITY,
             )
-        if asked is not None:
-            yield checks.at_most(
-                f"{label}: converged as reported",
-                float(relaxed.converged and not worst <= asked),
-                0.0,
-                COUNT,
-                source=CONTRACT,
-            )
+        reached, most = True, 0
+        if isinstance(settings, IterativeInference):
+            reached = arrived(settings, relaxed.residual, relaxed.sample_residuals)
+            most = settings.max_steps
+        yield checks.approx(
+            f"{label}: converged as reported",
+            float(relaxed.converged),
+            float(reached),
+            COUNT,
+            source=CONTRACT,
+        )
+        yield checks.within(f"{label}: steps", relaxed.steps, (0, most), COUNT, source=CONTRACT)
 
     def forward_rounding(self) -> theory.LayeredRounding:
         """Bound what evaluating energy and slopes at the feedforward activities may be off by."""
@@ -275,6 +360,10 @@ class RelaxedJudge:
         malformed += abs(len(relaxed.activities) - len(shapes))
         malformed += relaxed.energies.shape != (depth,) or not np.isfinite(relaxed.energies).all()
         malformed += relaxed.residual.shape != () or not np.isfinite(relaxed.residual)
+        malformed += relaxed.sample_residuals is not None and (
+            relaxed.sample_residuals.shape != (self.samples,)
+        )
+        malformed += relaxed.path is not None and relaxed.path.shape[1:] != (depth,)
         return checks.at_most(
             f"{label}: malformed or infinite answers", malformed, 0, COUNT, source=CONTRACT
         )

@@ -19,7 +19,7 @@ from pydantic import Field, PositiveInt
 from pcbench import checks, theory
 from pcbench.backends import Capability, GaussNewtonInference, InferenceSettings, Model
 from pcbench.cases._problem import Problem, rounded
-from pcbench.cases._relaxed import Relaxed, RelaxedJudge, infer, needs
+from pcbench.cases._relaxed import CONTRACT, COUNT, Relaxed, RelaxedJudge, infer, needs
 from pcbench.cases.base import Case, CaseParameters, Context, Finding
 from pcbench.checks import Check, Tolerance
 from pcbench.data import DataField
@@ -89,7 +89,7 @@ class Equilibrium(Case[Parameters]):
             relaxed = Relaxed.ask(backend, model, problem, settings)
             made = list(judge.checks(label, relaxed, settings, must_converge=not asked.unfinished))
             if monotone and checks.all_passed(made):
-                made.append(judge.never_rises(label, relaxed))
+                made += judge.never_rises(label, relaxed)
             yield from made
             if checks.all_passed(made):
                 found[label] = relaxed
@@ -131,8 +131,8 @@ class Equilibrium(Case[Parameters]):
             "number of gradients",
             len(seen),
             len(expected),
-            Tolerance(0.5, "a count"),
-            source="the contract of a backend (pcbench/backends/base.py)",
+            COUNT,
+            source=CONTRACT,
         )
         worst = checks.Worst()
         for index, (ours, theirs, bound) in enumerate(zip(seen, expected, allowed, strict=False)):

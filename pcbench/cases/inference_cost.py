@@ -12,7 +12,7 @@ from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from pcbench import checks
 from pcbench.backends import (
@@ -54,7 +54,7 @@ class Parameters(CaseParameters):
     early: list[PositiveInt] = Field(
         default=[], description="Steps after which gradient engines are stopped, to see the bias."
     )
-    steps: list[NonNegativeInt] = Field(
+    steps: list[PositiveInt] = Field(
         default=[],
         description="Steps after which gradient inference in a linear network is held against its "
         f"closed form; for up to {MAX_UNITS} hidden units.",
@@ -91,16 +91,22 @@ class InferenceCost(Case[Parameters]):
         ]
         worst, prices = checks.Worst(), Prices()
         best: tuple[float, Relaxed] | None = None
-        for label, settings in context.progress("engines", runs, len(runs)):
-            relaxed = Relaxed.ask(backend, model, problem, settings)
-            made = list(self._judge(judge, label, relaxed, settings))
-            worst.add(*made)
-            if not checks.all_passed(made):
-                continue
-            prices.add(label, settings, relaxed)
-            residual = float(relaxed.residual)
-            best = min(best or (residual, relaxed), (residual, relaxed), key=lambda one: one[0])
-            yield context.measure(f"{label}{_to(settings)}", partial(model.infer, x, y, settings))
+        try:
+            for label, settings in context.progress("engines", runs, len(runs)):
+                relaxed = Relaxed.ask(backend, model, problem, settings)
+                made = list(self._judge(judge, label, relaxed, settings))
+                worst.add(*made)
+                if not checks.all_passed(made):
+                    continue
+                prices.add(label, settings, relaxed)
+                residual = float(relaxed.residual)
+                best = min(best or (residual, relaxed), (residual, relaxed), key=lambda one: one[0])
+                # What was recorded for the judge is not part of the price.
+                timed = settings.model_copy(update={"record": False})
+                yield context.measure(f"{label}{_to(settings)}", partial(model.infer, x, y, timed))
+        except Exception:
+            yield from worst  # a later engine that gives up must not hide an earlier one's failure
+            raise
         yield from worst
         yield from prices
 
@@ -121,7 +127,7 @@ class InferenceCost(Case[Parameters]):
         )
         yield from made
         if checks.all_passed(made[:1]) and isinstance(settings, GaussNewtonInference):
-            yield judge.never_rises(label, relaxed)
+            yield from judge.never_rises(label, relaxed)
 
 
 def to_residuals(engine: InferenceSettings, residuals: list[float]) -> Iterator[InferenceSettings]:

@@ -9,6 +9,7 @@ asked, a small step to both sides of the origin, so that no backend needs second
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,7 +21,7 @@ from pcbench.backends import Backend, Capability, GaussNewtonInference, Inferenc
 from pcbench.cases._problem import Problem, rounded
 from pcbench.cases._relaxed import Relaxed, RelaxedJudge, needs
 from pcbench.cases.base import Case, CaseParameters, Context, Finding
-from pcbench.checks import Tolerance
+from pcbench.checks import Check, Tolerance
 from pcbench.data import DataField
 from pcbench.networks import InitialisationField, NetworkParameters, Origin
 
@@ -74,53 +75,91 @@ class OriginCurvature(Case[Parameters]):
 
     def run(self, context: Context) -> Iterator[Finding]:
         """Compare ``∇²𝓕*(0) V`` with the closed form along random directions and the steepest."""
-        asked, dtype = self.parameters, context.backend.dtype
+        asked = self.parameters
         problem = Problem.pose(context, asked.data, asked.network)
         rng = context.rng("directions")
         last = -(_slope(asked.network) ** 2) * (problem.y.T @ problem.y) / len(problem.x)
         eigenvalues, eigenvectors = np.linalg.eigh(last)
         steepest = [np.zeros_like(weight) for weight in problem.weights]
         steepest[-1][:, 0] = eigenvectors[:, 0]
-        directions = [_unit([rng.standard_normal(w.shape) for w in problem.weights])]
-        directions += [
-            _unit([rng.standard_normal(w.shape) for w in problem.weights])
-            for _ in range(asked.directions - 1)
+        directions = [
+            _unit([rng.standard_normal(weight.shape) for weight in problem.weights])
+            for _ in range(asked.directions)
         ]
-        h = theory.unit_roundoff(dtype) ** (1 / 3)
-        worst, curvature = checks.Worst(), np.nan
-        for index, direction in enumerate([*directions, steepest]):
-            once, off = _difference(context.backend, problem, direction, h, asked.inference)
-            twice, _ = _difference(context.backend, problem, direction, 2 * h, asked.inference)
-            # Rectifiers leave a term of first order in h, smooth activations of second.
-            missed = float(
-                np.sqrt(sum(np.sum((a - b) ** 2) for a, b in zip(once, twice, strict=True)))
-            )
-            tolerance = Tolerance(
-                2 * missed + off,
-                "twice how far differences of two steps are apart, and rounding over the step",
-            )
+        worst = checks.Worst()
+        for index, direction in enumerate([*directions, steepest], start=1):
+            moved = _curvature_along(context.backend, problem, direction, asked.inference)
+            worst.add(moved.well_formed)
+            if not moved.well_formed.passed:
+                break
             expected = [*(np.zeros_like(d) for d in direction[:-1]), last @ direction[-1]]
-            for layer, (seen, wanted) in enumerate(zip(once, expected, strict=True), start=1):
+            for layer, (seen, wanted) in enumerate(
+                zip(moved.product, expected, strict=True), start=1
+            ):
                 worst.add(
                     checks.distance(
                         "curvature times a direction",
                         seen,
                         wanted,
-                        tolerance,
+                        moved.tolerance,
                         source=SOURCE,
-                        where=f"layer {layer}, direction {index + 1}",
+                        where=f"layer {layer}, direction {index}",
                     )
                 )
-            curvature = sum(float(np.sum(d * s)) for d, s in zip(direction, once, strict=True))
         yield from worst
+        if not moved.well_formed.passed:
+            return
+        curvature = sum(float(np.sum(d * s)) for d, s in zip(steepest, moved.product, strict=True))
         yield checks.approx(
             "curvature along the steepest direction",
             curvature,
             float(eigenvalues[0]),
-            tolerance,
+            moved.tolerance,
             source=SOURCE,
         )
-        yield checks.below("strict saddle of the energy", curvature, 0.0, tolerance, source=SOURCE)
+        yield checks.below(
+            "strict saddle of the energy", curvature, 0.0, moved.tolerance, source=SOURCE
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """``∇²𝓕*(0) V`` from gradients to both sides of the origin.
+
+    Attributes
+    ----------
+    product
+        One array a layer.
+    tolerance
+        How far differences of a step may leave it from the truth.
+    well_formed
+        Whether inference answered at all, at every point that was asked for.
+    """
+
+    product: list[Float[np.ndarray, "_out _inp"]]
+    tolerance: Tolerance
+    well_formed: Check
+
+
+def _curvature_along(
+    backend: Backend[Any],
+    problem: Problem,
+    direction: list[Float[np.ndarray, "_out _inp"]],
+    settings: InferenceSettings,
+) -> Moved:
+    """Take the difference for a step ``h``, and for ``2h`` to see what that leaves out.
+
+    Rectifiers leave a term of first order in ``h``, smooth activations of second.
+    """
+    h = theory.unit_roundoff(backend.dtype) ** (1 / 3)
+    once, off, well_formed = _difference(backend, problem, direction, h, settings)
+    twice, _, further = _difference(backend, problem, direction, 2 * h, settings)
+    squares = sum(float(np.sum((a - b) ** 2)) for a, b in zip(once, twice, strict=True))
+    tolerance = Tolerance(
+        2 * float(np.sqrt(squares)) + off,
+        "twice how far differences of two steps are apart, and rounding over the step",
+    )
+    return Moved(once, tolerance, well_formed if not well_formed.passed else further)
 
 
 def _slope(network: OriginNetwork) -> float:
@@ -141,14 +180,20 @@ def _difference(
     direction: list[Float[np.ndarray, "_out _inp"]],
     h: float,
     settings: InferenceSettings,
-) -> tuple[list[Float[np.ndarray, "_out _inp"]], float]:
-    """``(∇𝓕*(hV) - ∇𝓕*(-hV)) / 2h``, and how far rounding and the residual may have moved it."""
+) -> tuple[list[Float[np.ndarray, "_out _inp"]], float, Check]:
+    """``(∇𝓕*(hV) - ∇𝓕*(-hV)) / 2h``, and how far rounding and the residual may have moved it.
+
+    Where inference gives no sensible answer, the check returned has failed, and that is all.
+    """
     slopes, off = [np.zeros_like(d) for d in direction], 0.0
     for sign in (1, -1):
         weights = rounded([sign * h * d for d in direction], backend.dtype)
         there = Problem(problem.network, weights, problem.x, problem.y)
         judge, model = RelaxedJudge(there, backend.dtype), backend.build(there.network, weights)
         relaxed = Relaxed.ask(backend, model, there, settings)
+        well_formed = judge.form("inference", relaxed)
+        if not well_formed.passed:
+            return slopes, 1.0, well_formed
         activities = [backend.to_device(z) for z in judge.clamped(relaxed)]
         rounding = judge.rounding(relaxed)
         left = float(relaxed.residual) * judge.start + rounding.residual
@@ -156,4 +201,4 @@ def _difference(
         off += sum(rounding.gradients) + 2 * len(weights) * left * size / judge.samples
         for slope, gradient in zip(slopes, model.energy_gradients(activities), strict=True):
             slope += sign * backend.to_host(gradient) / (2 * h)
-    return slopes, off / (2 * h)
+    return slopes, off / (2 * h), well_formed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import replace
 
 import torch
@@ -25,8 +26,9 @@ def fault(backend: type[TorchBackend]) -> type[TorchBackend]:
 class WithLayers(TorchBackend):
     """Correct but for its layers."""
 
+    @abstractmethod
     def layer(self, layer: Layer) -> Layer:
-        raise NotImplementedError
+        """Return the layer with its mistake."""
 
     def build(self, network, parameters):
         model = super().build(network, parameters)
@@ -37,8 +39,9 @@ class WithLayers(TorchBackend):
 class WithInference(TorchBackend):
     """Correct but for ``infer``."""
 
+    @abstractmethod
     def infer(self, model, honest, x, y, settings, precision=None):
-        raise NotImplementedError
+        """Answer with the mistake; ``honest`` is the model's own answer."""
 
     def build(self, network, parameters):
         model = super().build(network, parameters)
@@ -111,12 +114,55 @@ class WrongNorm(WithInference):
 
 
 @fault
-class LargestEntry(WithInference):
+class MeanResidual(WithInference):
     """The residual reported is the mean over the samples, not the norm over all."""
 
     def infer(self, model, honest, x, y, settings, precision=None):
         reached = honest(x, y, settings, precision)
         return replace(reached, residual=reached.residual / x.shape[-2] ** 0.5)
+
+
+@fault
+class RelaxesItsInput(WithInference):
+    """The input is not clamped but replaced by another one, for which all else is right."""
+
+    def infer(self, model, honest, x, y, settings, precision=None):
+        return honest(torch.ones_like(x), y, settings, precision)
+
+
+@fault
+class ForgetsTheOutput(WithInference):
+    """The output that is returned is the prediction, not the target."""
+
+    def infer(self, model, honest, x, y, settings, precision=None):
+        reached = honest(x, y, settings, precision)
+        output = model.layers[-1](reached.activities[-2])
+        return replace(reached, activities=[*reached.activities[:-1], output])
+
+
+@fault
+class SaysItConverged(WithInference):
+    """Every answer is said to have converged."""
+
+    def infer(self, model, honest, x, y, settings, precision=None):
+        return replace(honest(x, y, settings, precision), converged=True)
+
+
+@fault
+class NeverSaysSo(WithInference):
+    """No answer is said to have converged."""
+
+    def infer(self, model, honest, x, y, settings, precision=None):
+        return replace(honest(x, y, settings, precision), converged=False)
+
+
+@fault
+class InventedPath(WithInference):
+    """The path that is recorded is not the one that was taken."""
+
+    def infer(self, model, honest, x, y, settings, precision=None):
+        reached = honest(x, y, settings, precision)
+        return reached if reached.path is None else replace(reached, path=0 * reached.path)
 
 
 @fault

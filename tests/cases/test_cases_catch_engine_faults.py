@@ -4,8 +4,8 @@ from functools import cache
 
 import pytest
 from faulty_engines import ENGINE_FAULTS, SLOW_FAULTS
+from plugged_in import plugged_in
 
-from pcbench.registry import BACKENDS
 from pcbench.runner import run_suites
 from pcbench.suite import load_suites
 
@@ -37,12 +37,8 @@ def verdict(backend, dtype):
 
 @pytest.fixture(scope="module", autouse=True)
 def _faulty_backends_registered():
-    before = dict(BACKENDS._added)
-    for name, backend in (ENGINE_FAULTS | SLOW_FAULTS).items():
-        BACKENDS.add(name, backend)
-    yield
-    BACKENDS._added.clear()
-    BACKENDS._added.update(before)
+    with plugged_in(ENGINE_FAULTS | SLOW_FAULTS):
+        yield
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

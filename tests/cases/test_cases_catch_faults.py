@@ -6,8 +6,8 @@ from functools import cache
 
 import pytest
 from faulty_backends import FAULTS
+from plugged_in import plugged_in
 
-from pcbench.registry import BACKENDS
 from pcbench.report import Report
 from pcbench.runner import run_suites
 from pcbench.suite import load_suites
@@ -35,12 +35,8 @@ def verdict(backend: str, dtype: str) -> Report:
 
 @pytest.fixture(scope="module", autouse=True)
 def _faulty_backends_registered():
-    before = dict(BACKENDS._added)
-    for name, backend in FAULTS.items():
-        BACKENDS.add(name, backend)
-    yield
-    BACKENDS._added.clear()
-    BACKENDS._added.update(before)
+    with plugged_in(FAULTS):
+        yield
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

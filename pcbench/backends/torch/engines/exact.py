@@ -158,7 +158,7 @@ def infer_exactly(
         energies,
         steps=0,
         residual=residuals[..., -1],
-        converged=True,
+        converged=bool(residuals.isfinite().all()),
         passes=1 + d_out / n,
         sample_residuals=residuals[..., :-1],
     )
