@@ -65,7 +65,8 @@ def energy_product(
             missed = missed @ weight.mT + push + move
         # ... which the output error makes good, as S e_L = r does in inference.
         output = -many_systems.solve(missed)
-        de = [move + output @ product for move, product in zip(moved, to_output, strict=True)]
+        de = [move + output @ product for move, product in zip(moved, to_output, strict=False)]
+        de.append(moved[-1] + output)
         dz = [torch.zeros_like(z[0])]
         for weight, push, error in zip(w[:-1], pushed, de, strict=False):
             dz.append(dz[-1] @ weight.mT + push + error)

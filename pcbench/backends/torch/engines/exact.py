@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from math import isfinite
 
 import torch
 from jaxtyping import Float, Int
@@ -25,44 +26,41 @@ from pcbench.backends.base import Inference
 
 @dataclass(frozen=True, slots=True)
 class OutputSystem:
-    """What the output sees of the network.
+    """What the output sees of the hidden layers.
 
     Attributes
     ----------
     reach
-        ``K = [W_{L:2}, …, W_{L:L}, I]`` side by side: how the error of each layer reaches the
-        output.
-    covariance
-        ``S = K Kᵀ``.
+        ``K = [W_{L:2}, …, W_{L:L}]`` side by side: how the error of each hidden layer reaches the
+        output. No columns where there is no hidden layer.
+    through
+        ``T = K Kᵀ``.
     factor
-        Its lower Cholesky factor.
+        The lower Cholesky factor of ``S = I + T``.
     widths
-        ``d_1 … d_L``, the widths of the blocks of ``K``.
+        ``d_1 … d_{L-1}``, the widths of the blocks of ``K``.
     """
 
-    reach: Float[Tensor, "*#replica d_L units"]
-    covariance: Float[Tensor, "*#replica d_L d_L"]
+    reach: Float[Tensor, "*#replica d_L hidden"]
+    through: Float[Tensor, "*#replica d_L d_L"]
     factor: Float[Tensor, "*#replica d_L d_L"]
     widths: tuple[int, ...]
 
     @classmethod
     def of(cls, weights: Sequence[Float[Tensor, "*#replica _out _inp"]]) -> OutputSystem:
         """Multiply on from the output."""
-        last = weights[-1]
-        identity = torch.eye(last.shape[-2], dtype=last.dtype, device=last.device)
-        products = [identity.expand(*last.shape[:-2], -1, -1)]
-        for weight in reversed(weights[1:]):
-            products.append(products[-1] @ weight if len(products) > 1 else weight)
+        products = [weights[-1][..., :0]] if len(weights) == 1 else [weights[-1]]
+        for weight in weights[-2:0:-1]:
+            products.append(products[-1] @ weight)
         reach = torch.cat(products[::-1], dim=-1)
+        through = reach @ reach.mT
         # S ⪰ I cannot fail to factorise unless weights overflowed, and then NaN should show itself.
-        covariance = reach @ reach.mT
-        factor, _ = torch.linalg.cholesky_ex(covariance)
-        return cls(reach, covariance, factor, tuple(weight.shape[-2] for weight in weights))
+        factor, _ = torch.linalg.cholesky_ex(through + _identity_like(through))
+        return cls(reach, through, factor, tuple(weight.shape[-2] for weight in weights[:-1]))
 
     def to_output(self) -> Sequence[Float[Tensor, "*#replica d_L _d"]]:
-        """``W_{L:2}, …, W_{L:L}, I``, one a layer."""
-        blocks: Sequence[Tensor] = torch.split(self.reach, list(self.widths), dim=-1)
-        return blocks
+        """``W_{L:2}, …, W_{L:L}``, one a hidden layer."""
+        return self._by_layer(self.reach)
 
     def solve(self, right: Float[Tensor, "*batch N d_L"]) -> Float[Tensor, "*batch N d_L"]:
         """``S⁻¹`` times every row."""
@@ -71,16 +69,14 @@ class OutputSystem:
     def solve_observed(
         self, off: Float[Tensor, "*#replica N d_L"], precision: Float[Tensor, "*#replica N d_L"]
     ) -> Float[Tensor, "*#replica N d_L"]:
-        """Return ``λ = π e_L`` of outputs that count by their precision (theory.md 2.1).
+        """Return ``λ = π e_L`` of outputs that count by their precision (theory.md 2.3).
 
-        Every sample has a system of its own, ``(I + P (S - I) P) v = P r`` with ``P = √π`` and ``λ
-        = P v``: where the precision is 0, no force comes from the output.
+        Every sample has a system of its own, ``(I + P T P) v = P r`` with ``P = √π`` and ``λ = P
+        v``: where the precision is 0, no force comes from the output.
         """
         root = precision.sqrt()
-        identity = torch.eye(off.shape[-1], dtype=off.dtype, device=off.device)
-        through = (self.covariance - identity).unsqueeze(-3)
-        system = root.unsqueeze(-1) * through * root.unsqueeze(-2) + identity
-        factor, _ = torch.linalg.cholesky_ex(system)
+        system = root.unsqueeze(-1) * self.through.unsqueeze(-3) * root.unsqueeze(-2)
+        factor, _ = torch.linalg.cholesky_ex(system + _identity_like(system))
         return root * torch.cholesky_solve((root * off).unsqueeze(-1), factor).squeeze(-1)
 
     def pull(
@@ -88,24 +84,30 @@ class OutputSystem:
         weights: Sequence[Float[Tensor, "*#replica _out _inp"]],
         force: Float[Tensor, "*#replica N d_L"],
     ) -> Sequence[Float[Tensor, "*#replica N _d"]]:
-        """``W_{L:l+1}ᵀ λ`` for ``l = 1 … L``, the cheaper of two ways."""
-        at_once = force.shape[-1] * sum(self.widths[:-1])
+        """``W_{L:l+1}ᵀ λ`` for the hidden layers, the cheaper of two ways."""
+        at_once = force.shape[-1] * sum(self.widths)
         layer_by_layer = sum(weight.shape[-1] * weight.shape[-2] for weight in weights[1:])
         if at_once <= layer_by_layer:
-            blocks: Sequence[Tensor] = torch.split(force @ self.reach, list(self.widths), dim=-1)
-            return blocks
+            return self._by_layer(force @ self.reach)
         errors = [force]
         for weight in reversed(weights[1:]):
             errors.append(errors[-1] @ weight)
-        return errors[::-1]
+        return errors[:0:-1]
 
-    def square_sums(self, force: Float[Tensor, "*#replica N d_L"]) -> Float[Tensor, "*#replica L"]:
-        """``Σ_n ‖W_{L:l+1}ᵀ λ_n‖² = tr(K_lᵀ (Σ_n λ_n λ_nᵀ) K_l)`` for ``l = 1 … L``."""
+    def square_sums(
+        self, force: Float[Tensor, "*#replica N d_L"]
+    ) -> Float[Tensor, "*#replica hidden_layers"]:
+        """``Σ_n ‖W_{L:l+1}ᵀ λ_n‖² = tr(K_lᵀ (Σ_n λ_n λ_nᵀ) K_l)`` for the hidden layers."""
         by_unit = ((force.mT @ force) @ self.reach).mul_(self.reach).sum(-2)
-        sums = torch.zeros(
-            (*by_unit.shape[:-1], len(self.widths)), dtype=force.dtype, device=force.device
-        )
+        sums = by_unit.new_zeros((*by_unit.shape[:-1], len(self.widths)))
         return sums.index_add_(-1, _layer_of_unit(self.widths, force.device), by_unit)
+
+    def _by_layer(self, units: Float[Tensor, "*batch hidden"]) -> Sequence[Tensor]:
+        """Split the last axis into hidden layers."""
+        if not self.widths:
+            return []
+        blocks: Sequence[Tensor] = torch.split(units, list(self.widths), dim=-1)
+        return blocks
 
 
 def infer_exactly(
@@ -121,53 +123,41 @@ def infer_exactly(
     is not observed, it is the prediction. The energies take the output as clamped.
     """
     system = OutputSystem.of(weights)
-    n, d_out = y.shape[-2], y.shape[-1]
-    if d_out <= n:  # the product of all layers is cheaper than a forward pass of the batch
-        prediction = ((system.to_output()[0] @ weights[0]) @ x.mT).mT
-    else:
-        prediction = x
-        for weight in weights:
-            prediction = prediction @ weight.mT
+    driven = x @ weights[0].mT  # W_1 x, of which prediction and z_1 are both made
+    prediction = driven if len(weights) == 1 else driven @ system.to_output()[0].mT
     if precision is None:
         off = y - prediction
         force = output_error = system.solve(off)
     else:
         off = torch.where(precision > 0, y, prediction) - prediction
         force = system.solve_observed(off, precision)
-        reached = force @ system.covariance - force  # what the hidden errors make good
+        reached = force @ system.through  # what the hidden errors make good
         output_error = torch.where(precision > 0, off - reached, 0)
 
-    activities = [x]
-    for weight, error in zip(weights[:-1], system.pull(weights, force), strict=False):
+    errors = [*system.pull(weights, force), output_error]
+    activities = [x, driven + errors[0]]
+    for weight, error in zip(weights[1:], errors[1:], strict=True):
         activities.append(_step(error, activities[-1], weight))
-    activities.append(_step(output_error, activities[-1], weights[-1]))
 
-    missed = y - activities[-1] if precision is None else _missed(y, activities[-1], precision)
-    energies = _energies(system, force, output_error + missed, precision) / (2 * n)
-    # The recursion makes every hidden residual zero but the last, which the output's miss drives.
+    missed = y - activities[-1]
     if precision is not None:
-        off, missed = off * precision, missed * precision
-    pair = torch.stack([off, missed])
-    by_sample = ((pair @ (weights[-1] @ weights[-1].mT)) * pair).sum(-1)  # ‖missed W_L‖²
-    squares = torch.cat([by_sample, by_sample.sum(-1, keepdim=True)], dim=-1)
-    residuals = relative(squares[1], squares[0])
-    if len(weights) == 1:
-        residuals = torch.zeros_like(residuals)
+        missed = torch.where(precision > 0, missed, 0)
+    clamped_error = output_error + missed
+    clamped_force = clamped_error
+    if precision is not None:
+        off, missed, clamped_force = (part * precision for part in (off, missed, clamped_error))
+    output_square = (clamped_error * clamped_force).sum((-2, -1), keepdim=True).squeeze(-1)
+    squares = torch.cat([system.square_sums(force), output_square], dim=-1)
+    sample_residuals, residual = _residuals(weights, off, missed)
     return Inference(
         activities,
-        energies,
+        squares / (2 * y.shape[-2]),
         steps=0,
-        residual=residuals[..., -1],
-        converged=bool(residuals.isfinite().all()),
-        passes=1 + d_out / n,
-        sample_residuals=residuals[..., :-1],
+        residual=residual,
+        converged=isfinite(float(residual.sum())),
+        passes=1 + y.shape[-1] / y.shape[-2],
+        sample_residuals=sample_residuals,
     )
-
-
-@cache
-def _layer_of_unit(widths: tuple[int, ...], device: torch.device) -> Int[Tensor, " units"]:
-    """Number the layer, from 0, that each unit belongs to."""
-    return torch.arange(len(widths)).repeat_interleave(torch.tensor(widths)).to(device)
 
 
 def relative(squares: Tensor, start: Tensor) -> Tensor:
@@ -175,19 +165,36 @@ def relative(squares: Tensor, start: Tensor) -> Tensor:
     return torch.where(start > 0, squares / start, squares).sqrt()
 
 
-def _energies(
-    system: OutputSystem, force: Tensor, output_error: Tensor, precision: Tensor | None
-) -> Float[Tensor, "*#replica L"]:
-    """``Σ_n ‖e_l‖²`` of every layer, the output's from its error as it is."""
-    squares = system.square_sums(force)
-    weighed = output_error if precision is None else output_error * precision
-    squares[..., -1] = (output_error * weighed).sum((-2, -1))
-    return squares
+def _residuals(
+    weights: Sequence[Float[Tensor, "*#replica _out _inp"]],
+    off: Float[Tensor, "*#replica N d_L"],
+    missed: Float[Tensor, "*#replica N d_L"],
+) -> tuple[Float[Tensor, "*#replica N"], Float[Tensor, "*#replica"]]:
+    """Relative residuals of every sample, and of the batch.
+
+    The recursion makes every hidden residual zero but that of the last hidden layer: the miss of
+    the output, pulled back, as at the feedforward activities it is the output's whole error.
+    """
+    pair = torch.stack([off, missed])
+    if len(weights) == 1:
+        return torch.zeros_like(off[..., 0]), torch.zeros_like(off[..., 0, 0])
+    squares = ((pair @ (weights[-1] @ weights[-1].mT)) * pair).sum(-1)  # ‖missed W_L‖²
+    whole = squares.sum(-1)
+    return relative(squares[1], squares[0]), relative(whole[1], whole[0])
 
 
-def _missed(y: Tensor, reached: Tensor, precision: Tensor) -> Tensor:
-    """How far the observed outputs are from their targets."""
-    return torch.where(precision > 0, y, reached) - reached
+def _identity_like(matrices: Tensor) -> Float[Tensor, "d_L d_L"]:
+    return torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
+
+
+@cache
+def _layer_of_unit(widths: tuple[int, ...], device: torch.device) -> Int[Tensor, " units"]:
+    """Number the layer, from 0, that each unit belongs to."""
+    return (
+        torch.arange(len(widths))
+        .repeat_interleave(torch.tensor(widths, dtype=torch.long))
+        .to(device)
+    )
 
 
 def _step(
