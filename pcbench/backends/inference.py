@@ -97,14 +97,18 @@ class OdeInference(IterativeInference):
 class GaussNewtonInference(IterativeInference):
     """Gauss-Newton in the prediction errors, damped sample by sample (Levenberg-Marquardt).
 
-    Each iteration linearises all layers and solves the network so linearised exactly (theory.md
-    3.3); a step that raises a sample's energy is not taken for that sample, and damped.
+    All layers are linearised, and the network so linearised is solved exactly (theory.md 3.3). A
+    linearisation is dear and serves several steps. A step that raises a sample's energy is not
+    taken for that sample, and damped.
     """
 
     capability: ClassVar[Capability] = Capability.GAUSS_NEWTON_INFERENCE
 
     engine: Literal["gauss_newton"] = "gauss_newton"
-    max_steps: PositiveInt = Field(50, description="Budget of iterations.")
+    max_steps: PositiveInt = Field(50, description="Budget of steps.")
+    reuse: PositiveInt = Field(
+        3, description="Steps that each linearisation serves; 1 linearises anew at every step."
+    )
 
 
 class ErrorInference(IterativeInference):

@@ -25,6 +25,8 @@ from pcbench.backends import (
     GradientInference,
     OdeInference,
 )
+from pcbench.backends.torch.engines.gauss_newton import LinearisedNetwork
+from pcbench.backends.torch.engines.relaxation import Relaxation
 from pcbench.theory import curvature, layered
 from pcbench.theory.masked import masked_energy, masked_equilibrium
 
@@ -257,13 +259,64 @@ def test_one_iteration_of_gauss_newton_solves_a_linear_network(arguments):
             assert apart(found.energies, exact.energies) < SAME
 
 
+@quick
+@given(arguments=networks(min_layers=2), damping=st.floats(0, 10), masked=st.booleans())
+def test_a_correction_where_nothing_has_moved_is_the_minimum_of_the_linearised_network(
+    arguments, damping, masked
+):
+    """The second way to the same numbers, by the gradient; errors there are random."""
+    drawn = draw(*arguments)
+    problem = drawn.masked() if masked else drawn.unmasked()
+    _, network, (x, *hidden, y), precision = staged(problem)
+    view = Relaxation(network.layers, x, y, precision).at(hidden)
+    linearised, damping = LinearisedNetwork.at(view), torch.full((len(x),), damping).double()
+    energy = view.sample_energies()
+    for ours, theirs in zip(
+        linearised.correction(view, energy, damping), linearised.minimum(damping), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-11)
+
+
+@slower
+@given(arguments=networks(("tanh", "silu"), (DENSE,), min_layers=2, gain=0.5))
+def test_a_linearisation_that_is_reused_leads_to_the_same_place(arguments):
+    problem = draw(*arguments)
+    often, seldom = (
+        Outcome(problem, arriving("gauss_newton", residual=1e-9, reuse=reuse)) for reuse in (1, 3)
+    )
+    assert often.converged
+    assert seldom.converged
+    assert apart(seldom.activities, often.activities) < SAME
+
+
+def test_gauss_newton_goes_on_where_rounding_hides_what_a_step_brings():
+    """In float32 energies cannot tell residuals of 1e-4 and 1e-6: their squares are too small."""
+    problem = draw("tanh", "post", True, DENSE, (20, 30, 30, 30, 10), 16, 0, 1, "float32")
+    found = Outcome(problem.unmasked(), GaussNewtonInference(residual=1e-6), "float32")
+    assert found.converged
+    assert (
+        found.slopes().max() < 1e-5 * slopes_at(problem.unmasked(), at_feedforward(problem)).max()
+    )
+
+
+def test_reusing_a_linearisation_pays_where_there_are_many_outputs():
+    problem = draw("tanh", "post", False, DENSE, (6, 12, 12, 12, 10), 3, 0, 1)
+    often, seldom = (
+        Outcome(problem, arriving("gauss_newton", residual=1e-9, reuse=reuse)) for reuse in (1, 3)
+    )
+    assert seldom.converged
+    assert seldom.passes < often.passes
+
+
 @slower
 @given(arguments=networks(min_layers=2, gain=3))
-def test_gauss_newton_raises_the_energy_of_no_sample(arguments):
+@pytest.mark.parametrize("reuse", [1, 3])
+def test_gauss_newton_raises_the_energy_of_no_sample(reuse, arguments):
     problem = draw(*arguments).masked()
     energies = energies_by_sample(problem, at_feedforward(problem))
     for steps in range(1, 9):
-        found = Outcome(problem, GaussNewtonInference(residual=1e-12, max_steps=steps))
+        asked = GaussNewtonInference(residual=1e-12, max_steps=steps, reuse=reuse)
+        found = Outcome(problem, asked)
         after = found.sample_energies()
         assert np.all(after <= energies * (1 + 1e-12) + 1e-25)
         energies = after

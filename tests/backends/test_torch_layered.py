@@ -108,6 +108,22 @@ def test_vectors_pulled_back_together_go_where_each_goes_alone(arguments, many):
             assert apart(together[:, k], alone) < CLOSE["float64"]
 
 
+@quick
+@given(arguments=networks())
+def test_what_is_pushed_forward_is_the_derivative_that_is_pulled_back(arguments):
+    """``⟨e, J v⟩ = ⟨Jᵀ e, v⟩`` for any ``v`` and ``e``; ``Jᵀ`` is held against the judge's."""
+    _, model, z, _ = staged(draw(*arguments))
+    generator = torch.manual_seed(0)
+    for layer, below in zip(model.layers, z, strict=False):
+        tangent = layer.at(below)
+        v = torch.randn(below.shape, dtype=below.dtype, generator=generator)
+        e = torch.randn(tangent.value.shape, dtype=below.dtype, generator=generator)
+        pushed, pulled = tangent.push(v), tangent.pull(e)
+        assert pushed.shape == tangent.value.shape
+        bound = SMALL + CLOSE["float64"] * float((e.abs() * pushed.abs()).sum())
+        assert abs(float((e * pushed).sum() - (pulled * v).sum())) < bound
+
+
 # --- Replicas
 
 
@@ -147,6 +163,8 @@ def test_many_vectors_are_pulled_back_in_every_replica(architecture):
             torch.testing.assert_close(together[r], alone.pull(e[r]), rtol=1e-12, atol=1e-12)
             one = layer.at(below).pull(e[:, :, 0])
             torch.testing.assert_close(one[r], alone.pull(e[r, :, 0]), rtol=1e-12, atol=1e-12)
+            pushed = layer.at(below).push(below)
+            torch.testing.assert_close(pushed[r], alone.push(z[l]), rtol=1e-12, atol=1e-12)
 
 
 # --- Manners

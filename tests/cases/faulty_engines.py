@@ -9,7 +9,7 @@ import torch
 
 from pcbench.backends import ErrorInference, GaussNewtonInference, GradientInference
 from pcbench.backends.torch import TorchBackend
-from pcbench.backends.torch.engines import gauss_newton
+from pcbench.backends.torch.engines.gauss_newton import LinearisedNetwork
 from pcbench.backends.torch.engines.relaxation import Progress, Relaxation
 from pcbench.backends.torch.layer import Layer, Linearisation
 from pcbench.backends.torch.maps import Matrix
@@ -96,7 +96,7 @@ class AcceptsIncreases(WithInference):
         progress = Progress(view, settings.residual, record=settings.record, by_sample=True)
         while not progress.ended and progress.step < settings.max_steps:
             none = torch.zeros_like(view.sample_energies())
-            view = relaxation.roll_out(gauss_newton._solve(view, none)[0])
+            view = relaxation.roll_out(LinearisedNetwork.at(view).minimum(none)[0])
             progress.step += 1
             progress.meet(view, view.slopes())
         return progress.close(view)

@@ -78,6 +78,17 @@ class Linearisation:
         back = self.layer.affine.pull(self._to_affine(e))
         return back if self.inner is None else back * _aligned(self.inner, back)
 
+    def push(self, v: Float[Tensor, "*#R N d_in"]) -> Float[Tensor, "*#R N d_out"]:
+        """``J v``."""
+        if self.inner is not None:
+            v = self.inner * v
+        v = self.layer.affine.push(v)
+        if self.outer is not None:
+            v = self.outer * v
+        if self.layer.pool is not None and self.winners is not None:
+            v = v.gather(-1, self.winners)
+        return v
+
     def gradients(self, e: Float[Tensor, "*#R N d_out"]) -> tuple[Tensor, Tensor | None]:
         """``Σ_n (∂f/∂W)ᵀ e_n``, and the same for the bias, if there is one."""
         affine, reached = self.layer.affine, self._to_affine(e)

@@ -45,6 +45,10 @@ class AffineMap(ABC):
         """``A z + b``."""
 
     @abstractmethod
+    def push(self, v: Float[Tensor, "*#R N d_in"]) -> Float[Tensor, "*#R N d_out"]:
+        """``A v``."""
+
+    @abstractmethod
     def pull(self, e: Float[Tensor, "*#R N *K d_out"]) -> Float[Tensor, "*#R N *K d_in"]:
         """``Aᵀ e``."""
 
@@ -66,8 +70,12 @@ class Matrix(AffineMap):
 
     def __call__(self, z: Tensor) -> Tensor:
         """``A z + b``."""
-        product = z @ self.weight.mT
+        product = self.push(z)
         return product if self.bias is None else product + self.bias.unsqueeze(-2)
+
+    def push(self, v: Tensor) -> Tensor:
+        """``A v``."""
+        return v @ self.weight.mT
 
     def pull(self, e: Tensor) -> Tensor:
         """``Aᵀ e``."""
@@ -103,15 +111,11 @@ class ConvolutionMap(AffineMap):
 
     def __call__(self, z: Tensor) -> Tensor:
         """``A z + b``."""
-        bias = None if self.bias is None else self.bias.reshape(-1)
-        images = functional.conv2d(
-            self._as_channels(z, self._image),
-            self._kernels,
-            bias,
-            padding=self._padding,
-            groups=self._groups,
-        )
-        return self._as_rows(images, z.shape[-2:-1])
+        return self._convolved(z, None if self.bias is None else self.bias.reshape(-1))
+
+    def push(self, v: Tensor) -> Tensor:
+        """``A v``."""
+        return self._convolved(v, None)
 
     def pull(self, e: Tensor) -> Tensor:
         """``Aᵀ e``."""
@@ -140,6 +144,16 @@ class ConvolutionMap(AffineMap):
     def bias_gradient(self, e: Tensor) -> Tensor:
         """``Σ_n e_n``, over the positions of a channel."""
         return e.reshape(*e.shape[:-1], self._out[0], -1).sum((-3, -1))
+
+    def _convolved(self, z: Tensor, bias: Tensor | None) -> Tensor:
+        images = functional.conv2d(
+            self._as_channels(z, self._image),
+            self._kernels,
+            bias,
+            padding=self._padding,
+            groups=self._groups,
+        )
+        return self._as_rows(images, z.shape[-2:-1])
 
     def _as_channels(self, rows: Tensor, image: tuple[int, ...]) -> Tensor:
         """``(*R, N, d)`` to ``(N, R * channels, height, width)``."""

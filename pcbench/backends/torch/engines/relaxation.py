@@ -37,6 +37,8 @@ class Relaxation:
     ) -> None:
         self.layers, self.x, self.precision = list(layers), x, precision
         self.y = y if precision is None else torch.where(precision > 0, y, 0)
+        # Of a clamped input the first layer, often the widest, makes the same every time.
+        self._first = layers[0].at(x)
 
     def weigh(self, output_error: Tensor) -> Tensor:
         """``π e_L``, for one error a sample."""
@@ -45,7 +47,8 @@ class Relaxation:
     def at(self, hidden: Sequence[Batch]) -> View:
         """Look at hidden activities ``z_1 … z_{L-1}``."""
         activities = [self.x, *hidden]
-        tangents = [layer.at(z) for layer, z in zip(self.layers, activities, strict=True)]
+        above_first = zip(self.layers[1:], hidden, strict=True)
+        tangents = [self._first, *(layer.at(z) for layer, z in above_first)]
         errors = [
             above - tangent.value
             for above, tangent in zip([*hidden, self.y], tangents, strict=True)
@@ -54,27 +57,21 @@ class Relaxation:
 
     def roll_out(self, hidden_errors: Sequence[Batch]) -> View:
         """Look at the activities that have these errors, ``z_l = f_l(z_{l-1}) + e_l``."""
-        activities, tangents = [self.x], []
-        for layer, error in zip(self.layers, hidden_errors, strict=False):
-            tangents.append(layer.at(activities[-1]))
+        activities, tangents = [self.x], [self._first]
+        for layer, error in zip(self.layers[1:], hidden_errors, strict=True):
             activities.append(tangents[-1].value + error)
-        tangents.append(self.layers[-1].at(activities[-1]))
+            tangents.append(layer.at(activities[-1]))
         errors = [*hidden_errors, self.y - tangents[-1].value]
         return View(self, activities, tangents, errors)
 
     def feedforward(self) -> View:
         """Look at the activities where every hidden error is zero."""
-        activities, tangents = [self.x], []
-        for layer in self.layers:
-            tangents.append(layer.at(activities[-1]))
+        activities, tangents = [self.x], [self._first]
+        for layer in self.layers[1:]:
             activities.append(tangents[-1].value)
-        output = activities.pop()
-        return View(
-            self,
-            activities,
-            tangents,
-            [*(torch.zeros_like(hidden) for hidden in activities[1:]), self.y - output],
-        )
+            tangents.append(layer.at(activities[-1]))
+        errors = [torch.zeros_like(hidden) for hidden in activities[1:]]
+        return View(self, activities, tangents, [*errors, self.y - tangents[-1].value])
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +164,14 @@ class Progress:
         self.passes = 1.0
         self.step = 0
         self.reached = self.ended = False
+        self.squares: Tensor  # ‖∂(N𝓕)/∂z‖² of every sample
         self.samples: Tensor
         self.whole: Tensor
         self.meet(start, start.slopes())
 
     def meet(self, view: View, slopes: Sequence[Batch]) -> None:
         """Take note of a view, and of whether to end there: arrived, or in infinity."""
-        squares = squared_norms(slopes, like=view.errors[-1])
+        self.squares = squares = squared_norms(slopes, like=view.errors[-1])
         if self._start is None:
             self._start = squares
         self.samples = relative(squares, self._start)
