@@ -1,4 +1,4 @@
-r"""The landscape that inference descends in non-linear dense networks, exactly (§2.3, §3).
+r"""The landscape that inference descends in non-linear networks, exactly (§2.3, §3).
 
 With ``J_l = ∂f_l/∂z`` at ``z_{l-1}``, moving the hidden activities by ``v`` moves the errors by
 ``δe_l = v_l - J_l v_{l-1}``, where ``v_0 = 0`` and ``v_L = 0``, and so the gradient by
@@ -7,29 +7,45 @@ With ``J_l = ∂f_l/∂z`` at ``z_{l-1}``, moving the hidden activities by ``v``
     (H v)_l = δe_l - J_{l+1}^T (π\, δe)_{l+1} - (δJ_{l+1})^T (π e)_{l+1} .
 
 Gauss-Newton leaves out the last term, which makes ``H`` indefinite where errors are large.
+
+Of one sample, in dense layers, ``H`` is a block tridiagonal matrix. With the slopes ``s`` and
+curvatures ``c`` of what comes before and after ``A_{l+1}``,
+
+.. math::
+    H_{l,l} = I + s_{in} A^T (s_{out}^2 π - c_{out} π e) A s_{in} - c_{in} A^T s_{out} π e, \qquad
+    H_{l+1,l} = - s_{out} A s_{in} .
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
+from scipy.linalg import LinAlgError, solve_triangular
 from scipy.sparse.linalg import LinearOperator, eigsh
 from scipy.special import expit
 
 from pcbench.theory.layered import (
     Batch,
     Layered,
+    Matrix,
     Precision,
+    Vector,
     activate,
     activation_slope,
     affine,
     affine_transposed,
+    linear,
+    pool_with,
     pull_back,
+    unpool,
     weigh,
     weighted_errors,
 )
+
+Array = Float[np.ndarray, "..."]
 
 # Up to this many hidden units a dense eigensolver is as fast as an iteration, and has no tolerance.
 _DENSE_UNITS = 300
@@ -37,6 +53,8 @@ _DENSE_UNITS = 300
 _LANCZOS_ACCURACY = 1e-2
 # Least eigenvalues crowd together: a wide basis needs far fewer restarts.
 _LANCZOS_BASIS = 60
+# The inverse's largest stands alone.
+_INVERSE_BASIS = 10
 
 
 def activity_hessian_product(
@@ -50,7 +68,7 @@ def activity_hessian_product(
     Parameters
     ----------
     network
-        Dense layers only.
+        Where convolutions pool, maxima stay where they are.
     activities
         ``z_0 … z_L``.
     direction
@@ -63,8 +81,6 @@ def activity_hessian_product(
     list of array
         One a hidden layer, like ``direction``. Kinks of an activation count as straight.
     """
-    if network.images:
-        raise ValueError("the curvature of convolutions is not worked out; give dense layers")
     forces = weighted_errors(network, activities, precision)
     moved = [np.zeros_like(activities[0]), *direction, np.zeros_like(forces[-1])]
     errors = [
@@ -116,15 +132,14 @@ def _push_forward(network: Layered, l: int, z: Batch, v: Batch) -> Batch:
     """``J_l v``."""
     before, after = network.activations(l)
     potential = affine(network, l, activate(before, z))
-    pushed: Batch = activation_slope(after, potential) * _potential_moved(network, l, z, v)
-    return pushed
+    pushed = activation_slope(after, potential) * _potential_moved(network, l, z, v)
+    return pool_with(network, l, activate(after, potential), pushed)
 
 
 def _potential_moved(network: Layered, l: int, z: Batch, v: Batch) -> Batch:
     """What ``z + v`` adds to the potential ``a = A_l φᶦⁿ(z) + b_l``, to first order."""
     before, _ = network.activations(l)
-    moved: Batch = (activation_slope(before, z) * v) @ network.weights[l - 1].T
-    return moved
+    return linear(network, l, activation_slope(before, z) * v)
 
 
 def _turned(network: Layered, l: int, z: Batch, v: Batch, e: Batch) -> Batch:
@@ -134,6 +149,7 @@ def _turned(network: Layered, l: int, z: Batch, v: Batch, e: Batch) -> Batch:
     """
     before, after = network.activations(l)
     potential = affine(network, l, activate(before, z))
+    e = unpool(network, l, activate(after, potential), e)
     force = activation_slope(after, potential) * e
     turned_force = activation_curvature(after, potential) * _potential_moved(network, l, z, v) * e
     turned: Batch = activation_curvature(before, z) * v * affine_transposed(
@@ -175,18 +191,104 @@ def _extreme_curvature(
 
     if size <= _DENSE_UNITS:
         return float(np.linalg.eigvalsh(product(np.eye(size)))[0 if least else -1])
-    operator = LinearOperator(
-        (size, size), matvec=lambda v: product(v.reshape(1, -1))[0], dtype=np.float64
+    if least and not network.images:
+        try:
+            return _least_of_blocks(*sample_hessian(network, sample, precision))
+        except LinAlgError:
+            pass  # not positive definite: the least is negative, and found by iteration
+    which: Literal["SA", "LA"] = "SA" if least else "LA"
+    found = _lanczos(lambda v: product(v.reshape(1, -1))[0], size, which, _LANCZOS_BASIS)
+    margin = _LANCZOS_ACCURACY * abs(found)
+    return found - margin if least else found + margin
+
+
+def sample_hessian(
+    network: Layered, sample: Sequence[Batch], precision: Precision | None = None
+) -> tuple[list[Matrix], list[Matrix]]:
+    """``H`` of one sample in a dense network, block by block.
+
+    Parameters
+    ----------
+    network
+        Dense layers only.
+    sample
+        ``z_0 … z_L``, one row each.
+    precision
+        Of the outputs, one row; 1 if not given.
+
+    Returns
+    -------
+    tuple
+        ``H_{l,l}`` for the hidden layers, and ``H_{l+1,l}`` for all but the last of them.
+    """
+    forces = weighted_errors(network, sample, precision)
+    counted = weigh(np.ones_like(forces[-1]), precision)[1]
+    diagonal, below = [], []
+    for l in range(1, network.depth):
+        z, force, weight = sample[l], forces[l], network.weights[l]
+        before, after = network.activations(l + 1)
+        potential = affine(network, l + 1, activate(before, z))
+        outer, driven = activation_slope(after, potential), weight * activation_slope(before, z)
+        pi = counted if l + 1 == network.depth else 1.0
+        middle = outer**2 * pi - activation_curvature(after, potential) * force
+        straight = 1 - activation_curvature(before, z) * ((outer * force) @ weight)
+        diagonal.append(driven.T @ (middle.T * driven) + np.diag(straight[0]))
+        below.append(-outer.T * driven)
+    return diagonal, below[:-1]
+
+
+def _least_of_blocks(diagonal: Sequence[Matrix], below: Sequence[Matrix]) -> float:
+    """``λ_min``, from below: the inverse's largest eigenvalue is well separated.
+
+    By block Cholesky: ``C_l C_lᵀ = H_{l,l} - G_{l-1} G_{l-1}ᵀ``, ``G_l = H_{l+1,l} C_l⁻ᵀ``.
+
+    Raises
+    ------
+    LinAlgError
+        If the matrix is not positive definite.
+    """
+    factors, couplings, rest = [], [], diagonal[0]
+    for block, after in zip(below, diagonal[1:], strict=True):
+        factors.append(np.linalg.cholesky(rest))
+        couplings.append(_solve_lower(factors[-1], block.T).T)
+        rest = after - couplings[-1] @ couplings[-1].T
+    factors.append(np.linalg.cholesky(rest))
+    cuts = np.cumsum([len(block) for block in diagonal])[:-1]
+
+    def solve(vector: Vector) -> Vector:
+        parts = np.split(vector, cuts)
+        for l, factor in enumerate(factors):
+            parts[l] = _solve_lower(factor, parts[l])
+            if l < len(couplings):
+                parts[l + 1] = parts[l + 1] - couplings[l] @ parts[l]
+        for l in reversed(range(len(factors))):
+            if l < len(couplings):
+                parts[l] = parts[l] - couplings[l].T @ parts[l + 1]
+            parts[l] = _solve_lower(factors[l], parts[l], transposed=True)
+        return np.concatenate(parts)
+
+    return (1 - _LANCZOS_ACCURACY) / _lanczos(solve, sum(map(len, diagonal)), "LA", _INVERSE_BASIS)
+
+
+def _solve_lower(factor: Matrix, right: Array, *, transposed: bool = False) -> Array:
+    solved: Array = solve_triangular(
+        factor, right, lower=True, trans=int(transposed), check_finite=False
     )
+    return solved
+
+
+def _lanczos(
+    product: Callable[[Vector], Vector], size: int, which: Literal["SA", "LA"], basis: int
+) -> float:
+    operator = LinearOperator((size, size), matvec=lambda v: product(v.ravel()), dtype=np.float64)
     found = eigsh(
         operator,
         k=1,
-        which="SA" if least else "LA",
+        which=which,
         # A fixed start keeps the number, and so every tolerance made from it, reproducible.
         v0=np.random.default_rng(0).standard_normal(size),
-        ncv=min(size, _LANCZOS_BASIS),
+        ncv=min(size, basis),
         tol=_LANCZOS_ACCURACY,
         return_eigenvectors=False,
     )
-    margin = _LANCZOS_ACCURACY * abs(found[0])
-    return float(found[0] - margin if least else found[0] + margin)
+    return float(found[0])

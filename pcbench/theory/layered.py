@@ -261,14 +261,19 @@ def weighted_errors(
     return [*hidden, weigh(output, precision)[1]]
 
 
-def affine(network: Layered, l: int, u: Batch) -> Batch:
-    """``A_l u + b_l``, of a convolution before it is pooled."""
+def linear(network: Layered, l: int, u: Batch) -> Batch:
+    """``A_l u``, of a convolution before it is pooled."""
     weight = network.weights[l - 1]
     if network.is_convolution(l):
-        potential = _convolve(weight, u.reshape(len(u), *network.images[l - 1]))
-        potential = potential.reshape(len(u), -1)
-    else:
-        potential = u @ weight.T
+        images = _convolve(weight, u.reshape(len(u), *network.images[l - 1]))
+        return images.reshape(len(u), -1)
+    product: Batch = u @ weight.T
+    return product
+
+
+def affine(network: Layered, l: int, u: Batch) -> Batch:
+    """``A_l u + b_l``, of a convolution before it is pooled."""
+    potential = linear(network, l, u)
     if network.biases is not None:
         bias = network.biases[l - 1]
         potential = potential + np.repeat(bias, potential.shape[1] // len(bias))
@@ -303,7 +308,7 @@ def _pull_back_to_potential(network: Layered, l: int, z: Batch, e: Batch) -> Bat
     """``(∂f_l/∂a)ᵀ e``, where ``a`` is the potential ``A_l u + b_l``."""
     before, after = network.activations(l)
     potential = affine(network, l, activate(before, z))
-    force: Batch = activation_slope(after, potential) * _unpool(
+    force: Batch = activation_slope(after, potential) * unpool(
         network, l, activate(after, potential), e
     )
     return force
@@ -358,7 +363,15 @@ def _pool(network: Layered, l: int, z: Batch) -> Batch:
     return pooled
 
 
-def _unpool(network: Layered, l: int, z: Batch, e: Batch) -> Batch:
+def pool_with(network: Layered, l: int, z: Batch, v: Batch) -> Batch:
+    """Keep of ``v`` what stands where the maxima of ``z`` are: the first of equal ones."""
+    if not network.is_convolution(l):
+        return v
+    first = _windows(network, l, z).argmax(axis=-1)[..., None]
+    return np.take_along_axis(_windows(network, l, v), first, axis=-1).reshape(len(v), -1)
+
+
+def unpool(network: Layered, l: int, z: Batch, e: Batch) -> Batch:
     """Return each entry of ``e`` to where its window's maximum is: to the first of equal ones."""
     if not network.is_convolution(l):
         return e

@@ -208,9 +208,56 @@ def test_without_hidden_layers_there_is_no_curvature():
     assert curvature.largest_curvatures(network, activities, precision).tolist() == [1.0] * 4
 
 
-def test_convolutions_are_refused():
-    kernels = [np.ones((1, 1, 3, 3)), np.ones((2, 4))]
-    network = Layered(kernels, None, "tanh", "post", [(1, 2, 2)])
-    activities = [np.zeros((1, width)) for width in (4, 4, 2)]
-    with pytest.raises(ValueError, match="dense layers"):
-        curvature.least_curvatures(network, activities)
+@quick
+@given(arguments=networks())
+def test_blocks_of_a_sample_are_its_dense_hessian(arguments):
+    network, activities, precision = draw(*arguments)
+    for n, pi in enumerate(precision):
+        sample = [z[n : n + 1] for z in activities]
+        diagonal, below = curvature.sample_hessian(network, sample, pi[None])
+        starts = np.cumsum([0, *map(len, diagonal)])
+        dense = np.zeros((starts[-1], starts[-1]))
+        for l, block in enumerate(diagonal):
+            here = slice(starts[l], starts[l + 1])
+            dense[here, here] = block
+            if l < len(below):
+                above = slice(starts[l + 1], starts[l + 2])
+                dense[above, here], dense[here, above] = below[l], below[l].T
+        assert apart(dense, torch_hessian(network, activities, precision, n)) < SAME
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize("activation", ["tanh", "silu"])
+def test_convolutions_curve_as_their_residuals_turn(activation, convention, pool):
+    """Pooled ones too: a step this small leaves every maximum where it is."""
+    rng, images = np.random.default_rng(0), [(2, 4, 4), (3, 4 // pool, 4 // pool)]
+    places = (4 // pool // pool) ** 2
+    shapes = [(3, 2, 3, 3), (2, 3, 3, 3), (4, 2 * places), (2, 4)]
+    network = Layered(
+        [rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:])) for shape in shapes],
+        [rng.standard_normal(shape[0]) for shape in shapes],
+        activation,
+        convention,
+        images,
+        [pool, pool],
+    )
+    widths = (32, 3 * (4 // pool) ** 2, 2 * places, 4, 2)
+    activities = [rng.standard_normal((3, width)) for width in widths]
+    precision = rng.uniform(0.2, 3.0, (3, 2))
+    v, step = directions(activities, 1), 1e-6
+
+    def residuals(distance):
+        hidden = [z + distance * part for z, part in zip(activities[1:-1], v, strict=True)]
+        return activity_residuals(network, [activities[0], *hidden, activities[-1]], precision)
+
+    expected = [
+        (ahead - behind) / (2 * step)
+        for ahead, behind in zip(residuals(step), residuals(-step), strict=True)
+    ]
+    ours = curvature.activity_hessian_product(network, activities, v, precision)
+    assert apart(ours, expected) < 1e-6
+    quotient = sum((a * b).sum(axis=1) for a, b in zip(v, ours, strict=True))
+    quotient /= sum((a**2).sum(axis=1) for a in v)
+    assert np.all(curvature.least_curvatures(network, activities, precision) <= quotient)
+    assert np.all(curvature.largest_curvatures(network, activities, precision) >= quotient)
