@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -50,18 +51,30 @@ def descent_findings(
     backend = context.backend
     model = backend.build(problem.network, problem.parameters)
     descent = theory.Descent.of(problem.weights, problem.x, problem.y)
-    table: dict[str, list[float]] = {"step": [], "rate": [], "after": [], "energy": []}
+    table: dict[str, list[float]] = {
+        name: [] for name in ("step", "rate", "measured rate", "after", "energy")
+    }
     worst = checks.Worst()
     for step in (engine.step, descent.best_step, BEYOND * descent.largest_step):
-        for count in steps:
+        before: _Residual | None = None
+        for count in sorted(steps):
             if descent.rate(step) ** count > MOST_GROWTH:
                 continue
             settings = GradientInference(step=step, max_steps=count, residual=NEVER)
             relaxed = Relaxed.ask(backend, model, problem, settings)
-            worst.add(*_compare(judge, descent, label, relaxed, settings))
-            for column, value in zip(
-                table.values(), (step, descent.rate(step), count, relaxed.energy), strict=True
-            ):
+            well_formed = judge.form(f"{label}: descent", relaxed).at(_where(settings))
+            worst.add(well_formed)
+            if not well_formed.passed:
+                continue
+            after = _Residual.of(judge, descent, relaxed, settings)
+            worst.add(*_compare(judge, descent, label, relaxed, settings, after))
+            measured = float("nan")
+            if before is not None and before.is_told and after.is_told:
+                measured = after.rate_since(before)
+                worst.add(_rate_check(label, before, after).at(f"steps of {step:.3g}"))
+            before = after
+            row = (step, descent.rate(step), measured, count, relaxed.energy)
+            for column, value in zip(table.values(), row, strict=True):
                 column.append(float(value))
     yield from worst
     yield Columns(f"contraction of {label}", table)
@@ -69,10 +82,80 @@ def descent_findings(
         "activity landscape",
         {
             "hidden layers": [float(problem.network.n_hidden)],
+            "largest width": [float(max(problem.network.widths[1:-1]))],
             "condition of H_z": [descent.condition],
             "least curvature": [float(descent.curvatures[0])],
             "largest curvature": [float(descent.curvatures[-1])],
         },
+    )
+
+
+def _where(settings: GradientInference) -> str:
+    return f"{settings.max_steps} steps of {settings.step:.3g}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Residual:
+    """What is left after some steps: as reported, in closed form, and how far rounding may reach.
+
+    ``apart`` is how far rounding may have carried the activities. Every step rounds anew, and the
+    steps after it multiply that by at most ``ρ`` each.
+    """
+
+    count: int
+    seen: float
+    expected: float
+    apart: float
+    tolerance: float
+
+    @classmethod
+    def of(
+        cls,
+        judge: RelaxedJudge,
+        descent: theory.Descent,
+        relaxed: Relaxed,
+        settings: GradientInference,
+    ) -> _Residual:
+        step, count = settings.step, settings.max_steps
+        reached, begun = judge.rounding(relaxed), judge.forward_rounding()
+        anew = step * max(reached.residual, begun.residual) + max(*reached.errors, *begun.errors)
+        apart = anew * float(np.sum(descent.rate(step) ** np.arange(count + 1)))
+        return cls(
+            count,
+            float(relaxed.residual) * judge.start,
+            descent.residual(step, count),
+            apart,
+            float(descent.curvatures[-1]) * apart + reached.residual,
+        )
+
+    @property
+    def is_told(self) -> bool:
+        """Whether rounding leaves enough of it to tell a rate."""
+        return self.tolerance < self.expected / 4
+
+    def rate_since(self, before: _Residual) -> float:
+        """Return what a step has left of the residual, on average."""
+        return float((self.seen / before.seen) ** (1 / (self.count - before.count)))
+
+
+def _rate_check(label: str, before: _Residual, after: _Residual) -> Check:
+    """Compare the measured rate with that of the closed form over the same steps.
+
+    A relative error ``δ`` of a residual, up to a quarter, moves its logarithm by up to ``4δ/3``.
+    """
+    steps = after.count - before.count
+    expected = float((after.expected / before.expected) ** (1 / steps))
+    off = sum(end.tolerance / end.expected for end in (before, after)) * 4 / 3 / steps
+    return checks.approx(
+        f"{label}: contraction a step",
+        after.rate_since(before),
+        expected,
+        Tolerance(
+            float(expected * np.expm1(off)) + 4 * np.finfo(float).eps,
+            "rounding of both residuals, over the steps between them (theory.md 2.3, 4)",
+        ),
+        source=SOURCE,
+        where=f"from step {before.count} to {after.count}",
     )
 
 
@@ -82,41 +165,26 @@ def _compare(
     label: str,
     relaxed: Relaxed,
     settings: GradientInference,
+    left: _Residual,
 ) -> Iterator[Check]:
-    """Compare energy and residual after all steps with what the eigenvalues of H_z make of them.
-
-    Every step rounds anew, and the steps after it multiply that by at most ``ρ`` each.
-    """
-    step, count = settings.step, settings.max_steps
-    where = f"{count} steps of {step:.3g}"
-    well_formed = judge.form(f"{label}: descent", relaxed).at(where)
-    yield well_formed
-    if not well_formed.passed:
-        return
-    reached, begun = judge.rounding(relaxed), judge.forward_rounding()
-    largest = float(descent.curvatures[-1])
-    anew = step * max(reached.residual, begun.residual) + max(*reached.errors, *begun.errors)
-    carried = float(np.sum(descent.rate(step) ** np.arange(count + 1)))
-    apart = anew * carried
-    residual, energy = descent.residual(step, count), descent.energy(step, count)
+    """Compare energy and residual after all steps with what the eigenvalues of H_z make of them."""
+    where, largest = _where(settings), float(descent.curvatures[-1])
     derivation = "rounding of every step, carried on at the rate ρ (theory.md 2.3, 4)"
     yield checks.approx(
         f"{label}: residual after n steps",
-        float(relaxed.residual) * judge.start,
-        residual,
-        Tolerance(largest * apart + reached.residual, derivation),
+        left.seen,
+        left.expected,
+        Tolerance(left.tolerance, derivation),
         source=SOURCE,
     ).at(where)
+    gap = (left.expected * left.apart + largest * left.apart**2 / 2) / judge.samples
     yield checks.approx(
         f"{label}: energy after n steps",
         relaxed.energy,
-        energy,
-        Tolerance(
-            (residual * apart + largest * apart**2 / 2) / judge.samples + sum(reached.energies),
-            derivation,
-        ),
+        descent.energy(settings.step, settings.max_steps),
+        Tolerance(gap + sum(judge.rounding(relaxed).energies), derivation),
         source=SOURCE,
     ).at(where)
-    yield checks.approx(f"{label}: steps taken", relaxed.steps, count, COUNT, source=CONTRACT).at(
-        where
-    )
+    yield checks.approx(
+        f"{label}: steps taken", relaxed.steps, settings.max_steps, COUNT, source=CONTRACT
+    ).at(where)

@@ -77,6 +77,11 @@ class Problem:
         seen[np.arange(len(seen)), rng.integers(0, seen.shape[1], len(seen))] = True
         return replace(self, y=np.where(seen, self.y, np.nan), precision=seen.astype(float))
 
+    def first(self, samples: int) -> Problem:
+        """Return the problem with its first samples alone."""
+        precision = None if self.precision is None else self.precision[:samples]
+        return replace(self, x=self.x[:samples], y=self.y[:samples], precision=precision)
+
     @property
     def parameters(self) -> list[Float[np.ndarray, "..."]]:
         """Weights, then biases, as a backend takes them."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -124,6 +125,10 @@ class Relaxed:
         """The energy that inference says it reached."""
         return float(self.energies.sum())
 
+    def first(self, samples: int) -> Relaxed:
+        """Return the first samples alone; energies and residual stay those of the whole batch."""
+        return replace(self, activities=[activity[:samples] for activity in self.activities])
+
 
 class RelaxedJudge:
     """Holds answers about one batch against the definition of the energy.
@@ -170,6 +175,11 @@ class RelaxedJudge:
         """``z_0 … z_L`` with input and output clamped, whatever the answer has for them."""
         return [self._x, *relaxed.activities[1:-1], self._y]
 
+    def energy(self, relaxed: Relaxed) -> float:
+        """``𝓕`` at the activities reached, by definition."""
+        energies = theory.layered_energies(self.network, self.clamped(relaxed), self._precision)
+        return float(energies.sum())
+
     def gradients(self, relaxed: Relaxed) -> list[Float[np.ndarray, "..."]]:
         """``∂𝓕/∂W_l``, then ``∂𝓕/∂b_l``, at the activities reached, by definition."""
         weights, biases = theory.energy_gradients(
@@ -178,7 +188,7 @@ class RelaxedJudge:
         return [*weights, *(biases or [])]
 
     def least_curvatures(self, relaxed: Relaxed) -> Float[np.ndarray, " N"]:
-        """Least curvature of the energy in each sample's activities; dense networks only."""
+        """Least curvature of the energy in each sample's activities."""
         return theory.least_curvatures(self.network, self.clamped(relaxed), self._precision)
 
     def rounding(self, relaxed: Relaxed) -> theory.LayeredRounding:
@@ -350,23 +360,35 @@ class RelaxedJudge:
         return theory.layered_rounding(self.network, self._forward, self._u, self._precision)
 
     def form(self, label: str, relaxed: Relaxed) -> Check:
-        """Check that every array has the shape that is due, and holds numbers."""
+        """Check that every array has the shape that is due, and that inference did not diverge."""
         depth = self.network.depth
         shapes = [activity.shape for activity in self._forward]
-        malformed = sum(
-            array.shape != shape or not np.isfinite(array).all()
-            for array, shape in zip(relaxed.activities, shapes, strict=False)
+        due = [
+            *zip_longest(relaxed.activities, shapes),
+            (relaxed.energies, (depth,)),
+            (relaxed.residual, ()),
+        ]
+        if relaxed.sample_residuals is not None:
+            due.append((relaxed.sample_residuals, (self.samples,)))
+        if relaxed.path is not None:
+            due.append((relaxed.path, (len(relaxed.path), depth)))
+        malformed = sum(array is None or array.shape != shape for array, shape in due)
+        if not malformed and not all(np.isfinite(array).all() for array, _ in due):
+            return self._diverged(label, relaxed)
+        return checks.at_most(f"{label}: malformed answers", malformed, 0, COUNT, source=CONTRACT)
+
+    def _diverged(self, label: str, relaxed: Relaxed) -> Check:
+        """Fail, and say what happened."""
+        name, energy = f"{label}: finite energy", relaxed.energy
+        failed = checks.at_most(
+            name,
+            np.nan if np.isfinite(energy) else energy,
+            self.loss,
+            COUNT,
+            source="inference begins at the feedforward activities, where the energy is the loss",
         )
-        malformed += abs(len(relaxed.activities) - len(shapes))
-        malformed += relaxed.energies.shape != (depth,) or not np.isfinite(relaxed.energies).all()
-        malformed += relaxed.residual.shape != () or not np.isfinite(relaxed.residual)
-        malformed += relaxed.sample_residuals is not None and (
-            relaxed.sample_residuals.shape != (self.samples,)
-        )
-        malformed += relaxed.path is not None and relaxed.path.shape[1:] != (depth,)
-        return checks.at_most(
-            f"{label}: malformed or infinite answers", malformed, 0, COUNT, source=CONTRACT
-        )
+        story = f"inference diverged: after {relaxed.steps} steps the energy is {energy}"
+        return failed.model_copy(update={"message": f"{label}: {story}."})
 
     def _tolerance(self, value: float) -> Tolerance:
         return Tolerance(value, f"rounding at u = {self._u:.2g} at these activities (theory.md 4)")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -29,11 +29,15 @@ class CaseParameters(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Raw timings of one thing, in seconds, in the order they were taken."""
+    """Raw timings of one thing, in seconds, in the order they were taken.
+
+    ``details`` are what else it took or reached, by name: steps, say. Tables show them beside it.
+    """
 
     name: str
     samples_s: list[float]
     peak_memory_bytes: int | None = None
+    details: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

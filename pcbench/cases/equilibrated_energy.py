@@ -70,9 +70,7 @@ class EquilibratedEnergy(Case[Parameters]):
 
     def needs(self) -> frozenset[Capability]:
         """Return the capability behind the inference engine."""
-        if isinstance(self.parameters.inference, ExactInference):
-            return frozenset({Capability.EXACT_INFERENCE})
-        return frozenset({Capability.GRADIENT_INFERENCE})
+        return frozenset({self.parameters.inference.capability})
 
     def run(self, context: Context) -> Iterator[Finding]:
         """Train, check at every step, and report the comparison nearest its edge of each kind."""

@@ -13,11 +13,11 @@ from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Float
 from pydantic import Field, PositiveInt
 
 from pcbench import checks, theory
 from pcbench.backends import Capability, GaussNewtonInference, InferenceSettings, Model
+from pcbench.cases._agreement import agreement, is_smooth, stiffness
 from pcbench.cases._problem import Problem, rounded
 from pcbench.cases._relaxed import CONTRACT, COUNT, Relaxed, RelaxedJudge, infer, needs
 from pcbench.cases.base import Case, CaseParameters, Context, Finding
@@ -26,10 +26,6 @@ from pcbench.data import DataField
 from pcbench.networks import NetworkParameters
 
 ENVELOPE = "envelope theorem (theory.md 2.1)"
-AGREEMENT = "one equilibrium, whichever way it is reached (theory.md 2.3)"
-_SMOOTH = ("identity", "tanh", "silu")
-# How much lower the curvature may be between two points than at both.
-_CURVATURE_KEPT = 0.5
 
 
 class Parameters(CaseParameters):
@@ -98,10 +94,16 @@ class Equilibrium(Case[Parameters]):
             return
         if problem.network.is_linear:
             yield from _theorem_1(judge, problem, found)
-        if asked.network.activation in _SMOOTH and not asked.network.convolutions:
-            yield from _agreement(judge, found, first)
+        arrived = {
+            label: relaxed
+            for label, relaxed in found.items()
+            if relaxed.converged or not asked.unfinished  # else judged to have arrived above
+        }
+        smooth = is_smooth(problem.network) and first in arrived
+        if smooth:
+            yield from agreement(problem, backend.dtype, arrived, samples=judge.samples)
         yield from self._local_gradients(context, judge, model, problem, found[first])
-        if asked.network.activation in _SMOOTH:
+        if smooth:
             yield from _envelope(context, judge, problem, settings, found[first], asked.directions)
         for label, settings in engines:
             yield context.measure(label, partial(infer, backend, model, problem, settings))
@@ -166,59 +168,6 @@ def _theorem_1(judge: RelaxedJudge, problem: Problem, found: dict[str, Relaxed])
         )
 
 
-def _agreement(judge: RelaxedJudge, found: dict[str, Relaxed], first: str) -> Iterator[Check]:
-    """Compare energies and activities of each engine with the first one's.
-
-    Where a sample's energy has curvature of at least ``c`` between two points with forces ``ρ``
-    and ``ρ'``, they are ``(‖ρ‖ + ‖ρ'‖)/c`` apart at most, and their energies differ from the least
-    one by no more than ``‖ρ‖²/2c``.
-    """
-    curvature = {label: judge.least_curvatures(relaxed) for label, relaxed in found.items()}
-    forces = {
-        label: judge.sample_residuals(judge.clamped(relaxed)) for label, relaxed in found.items()
-    }
-    for label in found:
-        yield checks.at_least(
-            f"{label}: least curvature of a sample",
-            float(curvature[label].min()),
-            0.0,
-            Tolerance(1e-12, "an equilibrium that inference reaches is a minimum"),
-            source=AGREEMENT,
-        )
-    ours = found[first]
-    for label, theirs in found.items():
-        least = _CURVATURE_KEPT * np.minimum(curvature[first], curvature[label])
-        if label == first or least.min() <= 0:
-            continue
-        rounding = [judge.rounding(relaxed) for relaxed in (ours, theirs)]
-        off = [
-            force + sum(r.residual for r in rounding) for force in (forces[first], forces[label])
-        ]
-        derivation = "residuals over half of the least curvature that a sample has at both ends"
-        apart = float(np.linalg.norm((off[0] + off[1]) / least))
-        yield checks.distance(
-            f"{label} and {first}: activities",
-            _hidden(theirs),
-            _hidden(ours),
-            Tolerance(apart, derivation),
-            source=AGREEMENT,
-        )
-        left = float(np.sum((off[0] ** 2 + off[1] ** 2) / (2 * least))) / judge.samples
-        yield checks.approx(
-            f"{label} and {first}: energy",
-            theirs.energy,
-            ours.energy,
-            Tolerance(left + sum(sum(r.energies) for r in rounding), derivation),
-            source=AGREEMENT,
-        )
-
-
-def _hidden(relaxed: Relaxed) -> Float[np.ndarray, "N n_hidden"]:
-    if len(relaxed.activities) == 2:
-        return np.zeros((len(relaxed.activities[0]), 1))
-    return np.concatenate(relaxed.activities[1:-1], axis=1)
-
-
 def _envelope(
     context: Context,
     judge: RelaxedJudge,
@@ -233,7 +182,7 @@ def _envelope(
     error of the first is a third of how far they are apart, up to fourth order.
     """
     rng, dtype = context.rng("directions"), context.backend.dtype
-    gradient = judge.gradients(relaxed)
+    gradient, stiff = judge.gradients(relaxed), stiffness(judge.least_curvatures(relaxed))
     rounding = sum(judge.rounding(relaxed).energies)
     u = theory.unit_roundoff(dtype)
     size = np.sqrt(sum(float(np.sum(p**2)) for p in problem.parameters)) or 1.0
@@ -263,8 +212,8 @@ def _envelope(
             for k in (1, 2)
         }
         missed = abs(slopes[2] / 2 - slopes[1]) / 3
-        unfinished = residuals**2 / (2 * judge.samples) * _stiffness(judge, relaxed)
-        gradient_off = _gradient_slack(judge, relaxed, residuals) * h
+        unfinished = residuals**2 / (2 * judge.samples) * stiff
+        gradient_off = _gradient_slack(judge, relaxed, residuals * stiff) * h
         worst.add(
             checks.approx(
                 "weight gradients along a direction",
@@ -282,20 +231,11 @@ def _envelope(
     yield from worst
 
 
-def _stiffness(judge: RelaxedJudge, relaxed: Relaxed) -> float:
-    """``1/c`` for the least curvature of a sample; dense networks alone know it."""
-    if judge.network.images:
-        return 1.0
-    least = float(judge.least_curvatures(relaxed).min())
-    return 1 / (_CURVATURE_KEPT * max(least, 1e-12))
-
-
-def _gradient_slack(judge: RelaxedJudge, relaxed: Relaxed, residual: float) -> float:
+def _gradient_slack(judge: RelaxedJudge, relaxed: Relaxed, dz: float) -> float:
     """How far the gradient at these activities may be from that at equilibrium.
 
     ``𝓕_θz δz`` with ``‖δz‖ ≤ ‖ρ‖/c``, each layer as in ``theory.unfinished_inference``.
     """
-    dz = residual * _stiffness(judge, relaxed)
     activities = judge.clamped(relaxed)
     # All errors together are no larger than the loss has them: 𝓕* ≤ 𝓛.
     size = max(float(np.linalg.norm(z)) for z in activities[:-1])

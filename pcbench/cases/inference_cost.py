@@ -8,6 +8,7 @@ in linear networks also against the closed form of every step that gradient infe
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, ClassVar
 
@@ -22,7 +23,9 @@ from pcbench.backends import (
     GradientInference,
     InferenceSettings,
     IterativeInference,
+    Model,
 )
+from pcbench.cases._agreement import agreement, is_smooth
 from pcbench.cases._descent import MAX_UNITS, descent_findings
 from pcbench.cases._early import early_findings
 from pcbench.cases._problem import Problem
@@ -50,6 +53,9 @@ class Parameters(CaseParameters):
     )
     unfinished: bool = Field(
         False, description="Whether an engine may spend its budget before the residual is reached."
+    )
+    compared: PositiveInt = Field(
+        8, description="Samples whose activities are compared between engines that arrived."
     )
     early: list[PositiveInt] = Field(
         default=[], description="Steps after which gradient engines are stopped, to see the bias."
@@ -83,41 +89,53 @@ class InferenceCost(Case[Parameters]):
         model = backend.build(problem.network, problem.parameters)
         x, y = backend.to_device(problem.x), backend.to_device(problem.y)
         yield context.measure("gradients of the loss (BP)", lambda: model.loss_gradients(x, y))
+        yield from self._prices(context, judge, problem, model)
+        for label, engine in asked.engines.items():
+            if isinstance(engine, GradientInference) and asked.steps and problem.network.is_linear:
+                yield from descent_findings(context, judge, problem, label, engine, asked.steps)
 
+    def _prices(
+        self, context: Context, judge: RelaxedJudge, problem: Problem, model: Model[Any]
+    ) -> Iterator[Finding]:
+        """Run and time every engine to every residual, and compare where they end."""
+        asked, backend = self.parameters, context.backend
+        x, y = backend.to_device(problem.x), backend.to_device(problem.y)
+        worst, prices = checks.Worst(), Prices()
         runs = [
             (label, settings)
             for label, engine in asked.engines.items()
             for settings in to_residuals(engine, asked.residuals)
         ]
-        worst, prices = checks.Worst(), Prices()
-        best: tuple[float, Relaxed] | None = None
         try:
             for label, settings in context.progress("engines", runs, len(runs)):
+                if label in prices.spent:
+                    continue  # it would miss a smaller residual in the same way
                 relaxed = Relaxed.ask(backend, model, problem, settings)
                 made = list(self._judge(judge, label, relaxed, settings))
                 worst.add(*made)
                 if not checks.all_passed(made):
                     continue
-                prices.add(label, settings, relaxed)
-                residual = float(relaxed.residual)
-                best = min(best or (residual, relaxed), (residual, relaxed), key=lambda one: one[0])
+                details = prices.add(label, settings, relaxed)
                 # What was recorded for the judge is not part of the price.
                 timed = settings.model_copy(update={"record": False})
-                yield context.measure(f"{label}{_to(settings)}", partial(model.infer, x, y, timed))
+                timing = context.measure(
+                    f"{label}{_to(settings)}", partial(model.infer, x, y, timed)
+                )
+                yield replace(timing, details=details)
+            if is_smooth(problem.network) and len(prices.arrived) > 1:
+                worst.add(
+                    *agreement(problem, backend.dtype, prices.arrived, samples=asked.compared)
+                )
         except Exception:
             yield from worst  # a later engine that gives up must not hide an earlier one's failure
             raise
         yield from worst
         yield from prices
-
         for label, engine in asked.engines.items():
-            if isinstance(engine, GradientInference):
-                if asked.early and best is not None:
-                    yield from early_findings(
-                        context, judge, problem, label, engine, asked.early, best[1]
-                    )
-                if asked.steps and problem.network.is_linear:
-                    yield from descent_findings(context, judge, problem, label, engine, asked.steps)
+            if isinstance(engine, GradientInference) and asked.early and prices.nearest is not None:
+                yield from early_findings(
+                    context, judge, problem, label, engine, asked.early, prices.nearest
+                )
 
     def _judge(
         self, judge: RelaxedJudge, label: str, relaxed: Relaxed, settings: InferenceSettings
@@ -145,30 +163,67 @@ def _to(settings: InferenceSettings) -> str:
 
 
 class Prices:
-    """Collects, for each engine, what every residual cost."""
+    """Collects, for each engine, what every residual cost.
+
+    Attributes
+    ----------
+    arrived
+        The answer of each engine to the smallest residual that it reached.
+    nearest
+        The answer with the smallest residual of all.
+    spent
+        Engines that spent their budget before they had reached a residual.
+    """
 
     def __init__(self) -> None:
+        self.arrived: dict[str, Relaxed] = {}
+        self.nearest: Relaxed | None = None
+        self.spent: set[str] = set()
         self._columns: dict[str, dict[str, list[float]]] = {}
+        self._short: dict[str, Columns] = {}
 
-    def add(self, label: str, settings: InferenceSettings, relaxed: Relaxed) -> None:
-        """Add one run."""
+    def add(self, label: str, settings: InferenceSettings, relaxed: Relaxed) -> dict[str, float]:
+        """Add one run; return what it cost, for the table of timings."""
         asked = settings.residual if isinstance(settings, IterativeInference) else 0.0
-        unfinished = 0
-        if relaxed.sample_residuals is not None:
-            unfinished = int(np.sum(relaxed.sample_residuals > asked)) if asked else 0
-        row: dict[str, Any] = {
-            "residual asked for": asked,
-            "residual reached": float(relaxed.residual),
-            "converged": float(relaxed.converged),
+        if relaxed.converged:
+            self.arrived[label] = relaxed
+        else:
+            self.spent.add(label)
+        if self.nearest is None or relaxed.residual < self.nearest.residual:
+            self.nearest = relaxed
+        short = _short(relaxed, asked) if asked else {}
+        self._short.pop(label, None)
+        if short:
+            self._short[label] = Columns(
+                f"samples of {label} above the residual",
+                {"sample": list(map(float, short)), "residual reached": list(short.values())},
+            )
+        cost = {
             "steps": float(relaxed.steps),
             "passes": float("nan") if relaxed.passes is None else relaxed.passes,
-            "samples above the residual": float(unfinished),
+            "residual reached": float(relaxed.residual),
+            "samples short of it": float(len(short)),
+        }
+        row = {
+            "residual asked for": asked,
+            "converged": float(relaxed.converged),
             "energy": relaxed.energy,
+            **cost,
         }
         columns = self._columns.setdefault(label, {name: [] for name in row})
         for name, value in row.items():
             columns[name].append(value)
+        return cost
 
     def __iter__(self) -> Iterator[Columns]:
         for label, columns in self._columns.items():
             yield Columns(f"price of {label}", columns)
+        yield from self._short.values()
+
+
+def _short(relaxed: Relaxed, asked: float) -> dict[int, float]:
+    """Return the samples that are above the residual asked for, with theirs, by number."""
+    residuals = relaxed.sample_residuals
+    if residuals is None:
+        return {}
+    return {int(n): float(residuals[n]) for n in np.flatnonzero(~(residuals <= asked))}

@@ -235,9 +235,11 @@ def _print_timings(report: Report, console: Console) -> None:
         ]
         for case, timing in timed
     ]
+    details = dict.fromkeys(name for _, timing in timed for name in timing.details)
     # What no case has is not worth a column.
     for name, values in (
         ("BP steps", [_in_bp_steps(case, timing) for case, timing in timed]),
+        *((name, [_detail(timing, name) for _, timing in timed]) for name in details),
         ("peak memory", [format_bytes(timing.peak_memory_bytes) for _, timing in timed]),
     ):
         if set(values) != {ABSENT}:
@@ -252,6 +254,11 @@ def _in_bp_steps(case: CaseResult, timing: Timing) -> str:
     """Say how often the loss's gradients, where the case timed them, fit into the time."""
     bp = [each.median_s for each in case.timings if each.name == BP]
     return f"{timing.median_s / bp[0]:.3g}" if bp and bp[0] > 0 else ABSENT
+
+
+def _detail(timing: Timing, name: str) -> str:
+    value = timing.details.get(name)
+    return ABSENT if value is None else f"{value:.4g}"
 
 
 def _count(report: Report) -> Text:

@@ -37,9 +37,18 @@ class Timing(_Record):
     peak_memory_bytes: int | None = Field(
         None, description="Peak accelerator memory, where the backend can tell."
     )
+    details: dict[str, float | None] = Field(
+        {}, description="What else it took or reached, by name; null where it is not finite."
+    )
 
     @classmethod
-    def of(cls, name: str, samples_s: list[float], peak_memory_bytes: int | None = None) -> Timing:
+    def of(
+        cls,
+        name: str,
+        samples_s: list[float],
+        peak_memory_bytes: int | None = None,
+        details: dict[str, float | None] | None = None,
+    ) -> Timing:
         """Summarise raw samples (seconds)."""
         low, _, high = (
             quantiles(samples_s, n=4, method="inclusive") if len(samples_s) > 1 else (0.0, 0.0, 0.0)
@@ -50,6 +59,7 @@ class Timing(_Record):
             median_s=median(samples_s),
             iqr_s=high - low,
             peak_memory_bytes=peak_memory_bytes,
+            details=details or {},
         )
 
 

@@ -41,8 +41,7 @@ class Findings:
                 # Validated anew, for `model_copy`, by which a check is located, validates nothing.
                 self.checks.append(Check.model_validate(storable(finding.model_dump())))
             elif isinstance(finding, Measurement):
-                name = storable(finding.name)
-                self.timings.append(Timing.of(name, finding.samples_s, finding.peak_memory_bytes))
+                self.timings.append(_timing(finding))
             elif isinstance(finding, Columns):
                 self.series[storable(finding.name)] = _series(finding)
             else:
@@ -63,10 +62,23 @@ def storable(value: Any) -> Any:
     return value
 
 
+def _timing(found: Measurement) -> Timing:
+    return Timing.of(
+        storable(found.name),
+        found.samples_s,
+        found.peak_memory_bytes,
+        {storable(name): _finite(value) for name, value in found.details.items()},
+    )
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if isfinite(value) else None
+
+
 def _series(found: Columns) -> Series:
     if len({len(column) for column in found.columns.values()}) > 1:
         raise ValueError(f"the columns of {found.name!r} differ in length")
     return {
-        storable(name): [float(value) if isfinite(value) else None for value in column]
+        storable(name): [_finite(value) for value in column]
         for name, column in found.columns.items()
     }

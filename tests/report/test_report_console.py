@@ -245,6 +245,15 @@ def test_timings_are_told_in_bp_steps_where_one_was_timed(make_case, make_report
     assert "peak memory" not in text
 
 
+def test_what_else_a_timed_thing_took_stands_beside_its_time(make_case, make_report):
+    slow = Timing.of("slow", [0.5], details={"steps": 12.0, "passes": 3.25})
+    other = Timing.of("other", [0.5], details={"steps": None})
+    text = piped(make_report(make_case("timed", timings=[slow, other])))
+    assert re.search(r"timing .* steps +passes$", text, re.MULTILINE)
+    assert re.search(r"timed +slow .* 12 +3\.25$", text, re.MULTILINE)
+    assert re.search(r"timed +other .* – +–$", text, re.MULTILINE)
+
+
 def test_the_last_line_counts_and_times_the_run(make_case, make_report):
     cases = [make_case("a", duration_s=20), make_case("b", [], status="skipped", duration_s=15.1)]
     counts = "1 passed, 0 failed, 0 errored, 1 skipped in"
