@@ -117,8 +117,9 @@ def test_theory_takes_hessians_of_one_batch_of_64(theory):
     ("kinds", "count", "overrides"),
     [
         # One step of training stands for a hundred; gradient steps grow in number with accuracy.
-        ("equilibrated_energy and not gradient", 8, ["training.steps=1", "data.samples=64"]),
+        ("equilibrated-energy", 8, ["training.steps=1", "data.samples=64"]),
         ("gradient", 6, ["training.steps=1", "inference.residual=1e-2"]),
+        ("engines", 9, ["training.steps=1", "inference.residual=1e-2", "network.width=20"]),
         ("origin_hessian or zero_rank_saddle", 20, []),
     ],
 )
@@ -152,7 +153,7 @@ CHEAP = ["data.samples=4", "network.width=10", "residuals=[0.1]", "early=[5]", "
         ("nonlinear", "rectifiers and convention=pre", ["data.samples=4"], "float64"),
         ("nonlinear", "origin and widths=8x8 or origin-pre", ["directions=1"], "float64"),
         ("inference", "linear or flow or usual", CHEAP, "float32"),
-        ("inference", "depth or width", [*CHEAP[:3]], "float64"),
+        ("inference", "contraction or depth or width", [*CHEAP[:3]], "float64"),
     ],
 )
 def test_suites_of_inference_pass_where_they_are_made_small(suite, select, overrides, dtype):

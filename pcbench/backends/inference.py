@@ -121,7 +121,9 @@ class ErrorInference(IterativeInference):
     capability: ClassVar[Capability] = Capability.ERROR_INFERENCE
 
     engine: Literal["error"] = "error"
-    step: PositiveFloat = Field(0.1, description="In units of the inverse curvature of 𝓕.")
+    step: PositiveFloat = Field(
+        0.05, description="In units of the inverse curvature; stable below 2/λ_max(I + KᵀK)."
+    )
 
 
 InferenceSettings = Annotated[

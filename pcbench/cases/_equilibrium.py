@@ -13,7 +13,14 @@ from jaxtyping import Float
 from pcbench import checks, theory
 from pcbench.backends import Backend, DType, InferenceSettings, IterativeInference
 from pcbench.cases._problem import Problem
-from pcbench.cases._relaxed import CONTRACT, COUNT, DEFINITION, STATIONARITY, arrived
+from pcbench.cases._relaxed import (
+    CONTRACT,
+    COUNT,
+    DEFINITION,
+    STATIONARITY,
+    arrived,
+    diverged,
+)
 from pcbench.checks import Check, Tolerance
 
 Arrays = list[Float[np.ndarray, "N _d"]]
@@ -275,10 +282,9 @@ class Judge:
             *zip_longest(answer.gradients, shapes),
             *zip_longest(answer.loss_gradients, shapes),
         ]
-        malformed = sum(
-            array is None or array.shape != shape or not np.isfinite(array).all()
-            for array, shape in due
-        )
+        malformed = sum(array is None or array.shape != shape for array, shape in due)
+        if not malformed and not all(np.isfinite(array).all() for array, _ in due):
+            return diverged("", answer.energy, answer.steps, self.theorem_1)
         return checks.at_most("malformed answers", malformed, 0, COUNT, source=CONTRACT)
 
     def _account(self, answer: Answer) -> Iterator[Check]:

@@ -86,6 +86,24 @@ def arrived(
     return bool(residual <= settings.residual)
 
 
+def diverged(label: str, energy: float, steps: int, bound: float) -> Check:
+    """Fail an answer with numbers that are not finite, and say what happened.
+
+    ``label`` goes before the name of the check; ``bound`` is what the energy should be at most.
+    """
+    failed = checks.at_most(
+        f"{label}finite energy",
+        np.nan if np.isfinite(energy) else energy,
+        bound,
+        COUNT,
+        source="inference begins at the feedforward activities, where the energy is the loss",
+    )
+    story = f"inference diverged: after {steps} steps the energy is {energy:.3g}"
+    if np.isfinite(energy):
+        story += ", and an answer is not finite"
+    return failed.model_copy(update={"message": f"{label}{story}."})
+
+
 @dataclass(frozen=True, slots=True)
 class Relaxed:
     """An answer to ``infer``, brought to the host; see :class:`pcbench.backends.Inference`."""
@@ -374,21 +392,8 @@ class RelaxedJudge:
             due.append((relaxed.path, (len(relaxed.path), depth)))
         malformed = sum(array is None or array.shape != shape for array, shape in due)
         if not malformed and not all(np.isfinite(array).all() for array, _ in due):
-            return self._diverged(label, relaxed)
+            return diverged(f"{label}: ", relaxed.energy, relaxed.steps, self.loss)
         return checks.at_most(f"{label}: malformed answers", malformed, 0, COUNT, source=CONTRACT)
-
-    def _diverged(self, label: str, relaxed: Relaxed) -> Check:
-        """Fail, and say what happened."""
-        name, energy = f"{label}: finite energy", relaxed.energy
-        failed = checks.at_most(
-            name,
-            np.nan if np.isfinite(energy) else energy,
-            self.loss,
-            COUNT,
-            source="inference begins at the feedforward activities, where the energy is the loss",
-        )
-        story = f"inference diverged: after {relaxed.steps} steps the energy is {energy}"
-        return failed.model_copy(update={"message": f"{label}: {story}."})
 
     def _tolerance(self, value: float) -> Tolerance:
         return Tolerance(value, f"rounding at u = {self._u:.2g} at these activities (theory.md 4)")

@@ -56,17 +56,17 @@ def test_a_faulty_engine_fails(name):
 
 def descends(backend):
     """Gradient inference in a small linear network, step by step."""
-    small = ["data.samples=4", "network.width=5", "residuals=[0.1]", "steps=[3]", "early=[]"]
+    small = ["data.samples=4", "network.width=5", "residuals=[0.1]", "steps=[3,6]", "early=[]"]
     chosen = [f"backend={backend}", *small]
     return run_suites(
-        load_suites(["inference"], overrides=chosen, select="linear and hidden_layers=2")
+        load_suites(["inference"], overrides=chosen, select="contraction and hidden_layers=2")
     )
 
 
 def test_steps_of_the_correct_backend_are_those_of_the_closed_form():
     report = descends("torch")
     assert report.exit_code == 0
-    assert "gradient: energy after n steps" in {
+    assert {"gradient: energy after n steps", "gradient: contraction a step"} <= {
         check.name for case in report.cases for check in case.checks
     }
 
@@ -79,13 +79,57 @@ def test_other_steps_are_told_by_the_closed_form(name):
     assert "gradient: energy after n steps" in failed
 
 
+def test_a_wrong_step_is_told_by_its_rate():
+    failed = {
+        check.name
+        for case in descends("HalfStep").cases
+        for check in case.checks
+        if not check.passed
+    }
+    assert "gradient: contraction a step" in failed
+
+
+def test_divergence_is_a_failure_that_says_so():
+    chosen = ["engines.gradient.step=3", "engines.gradient.max_steps=2000", "data.samples=4"]
+    report = run_suites(
+        load_suites(
+            ["nonlinear"], overrides=chosen, select="smooth and silu and post and bias=true"
+        )
+    )
+    [case] = report.cases
+    assert case.status == "failed"
+    [diverged] = [check for check in case.checks if check.name == "gradient: finite energy"]
+    assert "gradient: inference diverged: after" in diverged.message
+    assert "gauss-newton and" not in "".join(check.name for check in case.checks)
+
+
+def test_an_engine_whose_budget_is_spent_is_not_asked_for_less():
+    small = ["data.samples=4", "network.width=10", "early=[]", "engines.gradient.max_steps=3"]
+    report = run_suites(
+        load_suites(["inference"], overrides=small, select="depth-tanh and hidden_layers=2")
+    )
+    [case] = report.cases
+    price = case.series["price of gradient"]
+    assert price["converged"] == [0.0]
+    assert price["steps"] == [3.0]
+    assert len(case.series["price of gauss-newton"]["converged"]) == 3
+    assert case.series["samples of gradient above the residual"]["sample"] == [0.0, 1.0, 2.0, 3.0]
+    [timing] = [timing for timing in case.timings if timing.name.startswith("gradient to")]
+    assert timing.details["samples short of it"] == 4.0
+    assert timing.details["passes"] == price["passes"][0]
+
+
 def test_a_step_that_raises_the_energy_is_told_as_that():
     failed = {
         check.name
         for case in run_suites(
             load_suites(
                 ["nonlinear"],
-                overrides=["backend=AcceptsIncreases", "engines.gradient.max_steps=10"],
+                overrides=[
+                    "backend=AcceptsIncreases",
+                    "engines.gradient.max_steps=10",
+                    "data.samples=4",
+                ],
                 select="rectifiers and activation=relu",
             )
         ).cases

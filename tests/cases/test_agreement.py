@@ -1,0 +1,78 @@
+"""Agreement of engines: one minimum found twice passes, two minima of one network do not."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from pcbench import theory
+from pcbench.cases._agreement import agreement, is_smooth
+from pcbench.cases._problem import Problem
+from pcbench.cases._relaxed import Relaxed, judged
+from pcbench.checks import all_passed
+from pcbench.networks import Convolution, NetworkSpec
+
+
+def two_valleys():
+    """A network whose steep second layer is satisfied far from, or not at all near, its input."""
+    weights = [np.array([[-2.0]]), np.array([[20.0]]), np.array([[10.0]])]
+    x, y = np.array([[1.0]]), np.array([[10.0]])
+    return Problem(NetworkSpec((1, 1, 1, 1), "tanh"), weights, x, y)
+
+
+def settled(problem, start):
+    """Minimise the energy from given hidden activities by an independent method."""
+    network = judged(problem)
+
+    def activities(hidden):
+        return [problem.x, *(np.array([[z]]) for z in hidden), problem.y]
+
+    def energy(hidden):
+        return theory.layered_energies(network, activities(hidden)).sum()
+
+    def slopes(hidden):
+        return np.concatenate(theory.activity_residuals(network, activities(hidden))).ravel()
+
+    found = minimize(energy, start, jac=slopes, method="BFGS", options={"gtol": 1e-10})
+    z = activities(found.x)
+    energies = theory.layered_energies(network, z)
+    return Relaxed(z, energies, np.array(1e-10), 1, True, None, None, None)
+
+
+def test_the_same_minimum_from_two_sides_agrees():
+    problem = two_valleys()
+    found = {"left": settled(problem, [-1.0, -0.9]), "right": settled(problem, [-1.1, -1.0])}
+    made = list(agreement(problem, "float64", found, samples=1))
+    assert all_passed(made)
+    assert {check.name for check in made} >= {
+        "right and left: activities",
+        "right and left: energy",
+    }
+
+
+def test_two_minima_of_one_network_do_not_agree():
+    problem = two_valleys()
+    found = {"near": settled(problem, [-1.0, -1.0]), "far": settled(problem, [0.1, 0.9])}
+    made = {check.name: check for check in agreement(problem, "float64", found, samples=1)}
+    assert made["near: least curvature of a sample"].passed
+    assert made["far: least curvature of a sample"].passed
+    assert not made["far and near: activities"].passed
+    assert not made["far and near: energy"].passed
+
+
+def test_a_ridge_is_no_equilibrium():
+    problem = two_valleys()
+    ridge = settled(problem, [-1.0, -1.0])
+    between = [problem.x, np.array([[-0.0275]]), np.array([[0.985]]), problem.y]
+    found = {"ridge": Relaxed(between, ridge.energies, np.array(1.0), 1, True, None, None, None)}
+    [check] = agreement(problem, "float64", found, samples=1)
+    assert not check.passed
+
+
+@pytest.mark.parametrize(
+    ("activation", "pool", "smooth"),
+    [("tanh", 1, True), ("silu", 1, True), ("relu", 1, False), ("tanh", 2, False)],
+)
+def test_kinks_are_those_of_rectifiers_and_of_pooling(activation, pool, smooth):
+    layer = Convolution((1, 4, 4), 2, 3, pool)
+    network = NetworkSpec((16, layer.outputs, 3), activation, "post", convolutions=(layer,))
+    assert is_smooth(network) == smooth
