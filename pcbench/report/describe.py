@@ -20,7 +20,7 @@ def data_name(parameters: Mapping[str, JsonValue]) -> str:
 
 
 def network_shape(parameters: Mapping[str, JsonValue]) -> str:
-    """Return the hidden layers and the activation: ``5×300``, ``300-100 tanh``.
+    """Return the hidden layers and the activation: ``5×300``, ``conv 64-128, 300-100 tanh``.
 
     The identity goes unsaid: a network is linear unless something is written beside its widths.
     """
@@ -34,5 +34,12 @@ def network_shape(parameters: Mapping[str, JsonValue]) -> str:
         shape = f"{network['hidden_layers']}×{network['width']}"
     else:
         return ABSENT
+    if channels := _channels(network.get("convolutions")):
+        shape = f"conv {channels}, {shape}"
     activation = network.get("activation")
     return shape if activation in (None, "identity") else f"{shape} {activation}"
+
+
+def _channels(convolutions: JsonValue) -> str:
+    layers = convolutions if isinstance(convolutions, list) else []
+    return "-".join(str(layer.get("channels")) for layer in layers if isinstance(layer, dict))

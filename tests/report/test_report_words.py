@@ -74,6 +74,10 @@ def test_numbers_that_differ_are_written_differently(difference):
         ({"widths": [5, 5], "activation": "identity"}, "5-5"),
         ({"widths": [300, 200, 100], "hidden_layers": None}, "300-200-100"),
         ({"widths": []}, "no hidden layer"),
+        (
+            {"widths": [20], "convolutions": [{"channels": 4}, {"channels": 6}]},
+            "conv 4-6, 20",
+        ),
         ({"depth": 3}, "–"),
         ("5x300", "–"),
     ],
