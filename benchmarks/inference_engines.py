@@ -8,7 +8,7 @@ Batch 64, 784 inputs, 10 outputs, float32.
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import median
 from time import perf_counter
 
@@ -30,16 +30,21 @@ STEPS, MOST_STEPS = (0.2, 0.3, 0.4, 0.5), 3_000
 NEVER = 1e-300  # a residual that stops no engine
 
 
-def side_by_side(*works: Callable[[], object]) -> list[list[float]]:
-    """Time works in alternating blocks; seconds a call, one entry a block."""
+def side_by_side(
+    *works: Callable[[], object], blocks: int = BLOCKS, calls: Sequence[int] = ()
+) -> list[list[float]]:
+    """Time works in alternating blocks; seconds a call, one entry a block.
+
+    ``calls`` says how often each work is done in its block, where they differ too much in length.
+    """
     times: list[list[float]] = [[] for _ in works]
-    for block in range(-2, BLOCKS):
-        for work, samples in zip(works, times, strict=True):
+    for block in range(-2, blocks):
+        for work, count, samples in zip(works, calls or [BLOCK] * len(works), times, strict=True):
             start = perf_counter()
-            for _ in range(BLOCK):
+            for _ in range(count):
                 work()
             if block >= 0:
-                samples.append((perf_counter() - start) / BLOCK)
+                samples.append((perf_counter() - start) / count)
     return times
 
 
