@@ -12,7 +12,8 @@ energy of what each returns is taken by its definition in float64, with input an
 
 from __future__ import annotations
 
-import pcbench.backends.torch  # noqa: F401  before torch is loaded: how long its threads spin
+# Before torch is loaded, as there.
+from inference_engines import BATCH, INPUTS, OUTPUTS, problem, side_by_side
 
 # isort: split
 import sys
@@ -25,7 +26,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from inference_engines import BATCH, INPUTS, OUTPUTS, problem, side_by_side
 
 from pcbench import theory
 from pcbench.backends import ExactInference

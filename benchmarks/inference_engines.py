@@ -7,6 +7,10 @@ Batch 64, 784 inputs, 10 outputs, float32.
 
 from __future__ import annotations
 
+# Before torch is loaded: it says how long torch's threads spin.
+from pcbench.backends.torch import LayeredModel, TorchBackend
+
+# isort: split
 import resource
 from collections.abc import Callable, Sequence
 from statistics import median
@@ -21,7 +25,6 @@ from pcbench.backends import (
     GradientInference,
     InferenceSettings,
 )
-from pcbench.backends.torch import LayeredModel, TorchBackend
 from pcbench.networks import Activation, LecunNormal, NetworkSpec
 
 BATCH, INPUTS, OUTPUTS = 64, 784, 10
