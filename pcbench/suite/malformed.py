@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # What to look for in PyYAML's words (libyaml's and those of pure Python), and what to say.
 # {start} is where the construct begins that the complaint is about.
 _SENTENCES = (
+    # libyaml's own limit, which its scanner meets far ahead of what has been read.
+    ("maximum nesting depth", "values are nested too deep here; flatten them"),
     ("',' or ']'", "a comma or the closing ']' is missing here; the '[' is at {start}"),
     ("',' or '}'", "a comma or the closing '}}' is missing here; the '{{' is at {start}"),
     ("unexpected end of stream", "the quotation mark at {start} is never closed"),
