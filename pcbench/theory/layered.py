@@ -143,7 +143,8 @@ def layer(
 ) -> Float[np.ndarray, "N d_l"]:
     """``f_l(z)``."""
     before, after = network.activations(l)
-    return _pool(network, l, activate(after, affine(network, l, activate(before, z))))
+    value = activate(after, affine(network, l, activate(before, z)))
+    return pool_with(network, l, value, value)
 
 
 def pull_back(
@@ -355,42 +356,41 @@ def _pad(images: Images, kernel: int) -> Images:
     return padded
 
 
-def _pool(network: Layered, l: int, z: Batch) -> Batch:
-    """Keep the maximum of each window; dense layers pool nothing."""
-    if not network.is_convolution(l):
-        return z
-    pooled: Batch = _windows(network, l, z).max(axis=-1).reshape(len(z), -1)
-    return pooled
-
-
 def pool_with(network: Layered, l: int, z: Batch, v: Batch) -> Batch:
-    """Keep of ``v`` what stands where the maxima of ``z`` are: the first of equal ones."""
+    """Keep of ``v`` what stands where the maxima of ``z`` are: the first of equal ones.
+
+    Dense layers pool nothing.
+    """
     if not network.is_convolution(l):
         return v
-    first = _windows(network, l, z).argmax(axis=-1)[..., None]
-    return np.take_along_axis(_windows(network, l, v), first, axis=-1).reshape(len(v), -1)
+    first = windows(network, l, z).argmax(axis=-1)[..., None]
+    return np.take_along_axis(windows(network, l, v), first, axis=-1).reshape(len(v), -1)
 
 
 def unpool(network: Layered, l: int, z: Batch, e: Batch) -> Batch:
     """Return each entry of ``e`` to where its window's maximum is: to the first of equal ones."""
     if not network.is_convolution(l):
         return e
-    windows = _windows(network, l, z)
-    first = windows.argmax(axis=-1)[..., None]
-    spread = np.zeros_like(windows)
+    values = windows(network, l, z)
+    first = values.argmax(axis=-1)[..., None]
+    spread = np.zeros_like(values)
     np.put_along_axis(spread, first, e.reshape(first.shape), axis=-1)
-    samples, channels, rows, columns, _ = windows.shape
-    side = _pool_side(network, l)
-    tiles = spread.reshape(samples, channels, rows, columns, side, side)
-    return tiles.swapaxes(3, 4).reshape(samples, -1)
+    return from_windows(network, l, spread)
 
 
-def _windows(network: Layered, l: int, z: Batch) -> Windows:
-    """Pooling windows, the entries of each row by row on the last axis."""
+def windows(network: Layered, l: int, z: Batch) -> Windows:
+    """Pooling windows of a convolution, the entries of each row by row on the last axis."""
     side, (_, height, width) = _pool_side(network, l), network.images[l - 1]
     rows, columns = height // side, width // side
     tiles = z.reshape(len(z), -1, rows, side, columns, side).swapaxes(3, 4)
     return tiles.reshape(*tiles.shape[:4], side * side)
+
+
+def from_windows(network: Layered, l: int, values: Windows) -> Batch:
+    """Undo ``windows``: flat images, one sample a row."""
+    side = _pool_side(network, l)
+    tiles = values.reshape(*values.shape[:4], side, side)
+    return tiles.swapaxes(3, 4).reshape(len(values), -1)
 
 
 def _pool_side(network: Layered, l: int) -> int:
