@@ -35,6 +35,7 @@ from pcbench.theory.equilibrium import (
     output_covariance_norm,
     residuals,
 )
+from pcbench.theory.feedforward_rounding import FeedforwardRounding, feedforward_rounding
 from pcbench.theory.layered import (
     Layered,
     activity_residuals,
@@ -72,6 +73,7 @@ __all__ = [
     "CONFIDENCE",
     "Descent",
     "EquilibriumRounding",
+    "FeedforwardRounding",
     "HessianRounding",
     "Layered",
     "LayeredRounding",
@@ -92,6 +94,7 @@ __all__ = [
     "equilibrium_rounding",
     "feedforward",
     "feedforward_residual",
+    "feedforward_rounding",
     "hessian_rounding",
     "largest_curvatures",
     "layered_energies",

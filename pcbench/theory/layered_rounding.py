@@ -1,12 +1,14 @@
-r"""How far rounding may carry an honest evaluation of a non-linear network's energy (§4).
+r"""How far rounding may carry an honest evaluation of a network's energy at given activities (§4).
 
 No closed form is at stake here: activities are given, and errors, energies, slopes and gradients
-are evaluated at them. An inner product of length ``n`` errs by ``λ u √(2n) ‖a‖‖b‖`` at most (see
-``rounding.py``), and no activation magnifies an error by more than ``1.1`` (the largest slope of
-SiLU). Norms are Frobenius's over the batch.
+are evaluated at them. Nothing travels further than from a potential to the units around it, so that
+the variances of ``unit_rounding.py`` add up as they stand: with independent errors ``δ_i``,
 
-Within its rounding of a kink, the slope of a rectifier is either side's. What that may change is
-added up from the units that are so near.
+.. math:: E ‖Σ_i δ_i v_i‖^2 = Σ_i \mathrm{Var}(δ_i) ‖v_i‖^2 ,
+
+which is what stochastic arithmetic (``perturbation.py``) would find with ever more repetitions.
+What a norm may be then is in ``concentration.py``, and what kinks and ties may change comes on
+top. An energy errs by ``⟨π e, δe⟩`` and by ``½ ⟨π δe, δe⟩``, and by its summation.
 """
 
 from __future__ import annotations
@@ -17,22 +19,17 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.theory.layered import (
-    LEAK,
-    Batch,
-    Layered,
-    Precision,
-    activate,
-    affine,
-    layer,
-    layered_errors,
-    weigh,
-    weighted_errors,
-)
+from pcbench.theory.concentration import norm_bound
+from pcbench.theory.layered import Batch, Layered, Precision
 from pcbench.theory.rounding import CONFIDENCE
+from pcbench.theory.summation import rounded_product, rounded_sum
+from pcbench.theory.unfolding import by_place, seen_rows
+from pcbench.theory.unit_rounding import UnitRounding, of_both, pull_rounding, unit_roundings
 
-STEEPEST = 1.1
-"""No activation has a larger slope: SiLU's is 1.0998 at most."""
+# Below the smallest normal number of float32, an honest implementation may answer zero.
+_UNDERFLOW = 2.0**-126
+
+PerSample = Float[np.ndarray, " N"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +39,26 @@ class LayeredRounding:
     Attributes
     ----------
     errors
-        On ``e_l``, one a layer.
+        On ``e_l``, Frobenius norm, one a layer.
     energies
-        On ``1/(2N) Σ_n ‖e_l‖²``, one a layer.
+        On ``1/(2N) Σ_n e_lᵀ π e_l``, one a layer.
+    sample_energies
+        On ``½ Σ_l e_lᵀ π e_l``, one a sample.
     residual
         On ``‖∂(N𝓕)/∂z‖`` over all hidden activities.
+    sample_residuals
+        The same, one a sample.
     gradients
-        On ``∂𝓕/∂A_l``, one a layer.
+        On ``∂𝓕/∂A_l``, Frobenius norm, one a layer.
     biases
         On ``∂𝓕/∂b_l``, one a layer.
     """
 
     errors: tuple[float, ...]
     energies: tuple[float, ...]
+    sample_energies: tuple[float, ...]
     residual: float
+    sample_residuals: tuple[float, ...]
     gradients: tuple[float, ...]
     biases: tuple[float, ...]
 
@@ -64,102 +67,93 @@ def layered_rounding(
     network: Layered, activities: Sequence[Batch], u: float, precision: Precision | None = None
 ) -> LayeredRounding:
     """Bound the rounding, at unit roundoff ``u``, of what is evaluated at ``z_0 … z_L``."""
-    n = len(activities[0])
-    plain = layered_errors(network, activities)
-    plain[-1] = weigh(plain[-1], precision)[0]  # what is not observed is no number, perhaps
-    forces = weighted_errors(network, activities, precision)
-    weight_of_output = 1.0 if precision is None else float(np.max(precision, initial=1.0))
-    errors, energies, gradients, biases, kinks = [], [], [], [], []
-    for l in range(1, network.depth + 1):
-        below, force = activities[l - 1], forces[l - 1]
-        before, _ = network.activations(l)
-        driven = activate(before, below)
-        seen = CONFIDENCE * u * _length(network, l) * np.linalg.norm(driven, axis=1, keepdims=True)
-        above = _norm(plain[l - 1]) + _norm(layer(network, l, below))
-        error = STEEPEST**2 * _norm(seen) + 8 * u * above
-        factor = weight_of_output if l == network.depth else 1.0
-        size, summed = _norm(force), 1 + np.sqrt(2 * force.size)
-        errors.append(error)
-        energies.append(
-            (2 * size * error + factor * error**2) / (2 * n)
-            + CONFIDENCE * u * summed * size * _norm(plain[l - 1]) / (2 * n)
-        )
-        kinks.append(_kinks(network, l, below, force, seen))
-        products = CONFIDENCE * u * np.sqrt(2 * n * _places(network, l))
-        moved = STEEPEST * (factor * error + products * size + kinks[-1])
-        gradients.append(moved * _patches(network, l) * _norm(driven) / n)
-        biases.append(moved * np.sqrt(n * _places(network, l)) / n)
-    squares = 0.0
-    for l in range(1, network.depth):
-        factor = weight_of_output if l + 1 == network.depth else 1.0
-        pulled = STEEPEST * _reach(network, l + 1)
-        products = CONFIDENCE * u * _back_length(network, l + 1) * _norm(forces[l])
-        squares += (
-            errors[l - 1] + pulled * (factor * errors[l] + kinks[l]) + STEEPEST**2 * products
-        ) ** 2
+    units, u = unit_roundings(network, activities, u, precision), of_both(u)
+    by_sample = sum((_sample_energies(unit, u) for unit in units), np.zeros(len(activities[0])))
+    residual, residuals = _residuals(network, activities, units, u)
+    parameters = [_parameters(network, l, unit, u) for l, unit in enumerate(units, start=1)]
     return LayeredRounding(
-        tuple(map(float, errors)),
-        tuple(map(float, energies)),
-        float(np.sqrt(squares)),
-        tuple(map(float, gradients)),
-        tuple(map(float, biases)),
+        errors=tuple(_error(unit, u) for unit in units),
+        energies=tuple(_energy(unit, u) for unit in units),
+        sample_energies=tuple((by_sample + _UNDERFLOW).tolist()),
+        residual=residual + _UNDERFLOW,
+        sample_residuals=tuple((residuals + _UNDERFLOW).tolist()),
+        gradients=tuple(weight for weight, _ in parameters),
+        biases=tuple(bias for _, bias in parameters),
     )
 
 
-def _kinks(
-    network: Layered, l: int, below: Batch, force: Batch, seen: Float[np.ndarray, "N 1"]
-) -> float:
-    """What the slope of the other side would change of ``φ' e``, over the units at a kink.
+def _error(unit: UnitRounding, u: float) -> float:
+    """Bound the rounding of ``e_l``."""
+    total, worst = np.sum(unit.error_std**2), np.max(_along(unit.error_std, unit) ** 2)
+    return u * float(norm_bound(float(total), float(worst))) + _UNDERFLOW
 
-    Only where the activation comes after the product: what comes before it sees activities, which
-    are given, and given exactly.
+
+def _along(std: Batch, unit: UnitRounding) -> PerSample:
+    """Standard deviation along the worst direction, of units that share what they inherit."""
+    along: PerSample = np.hypot(std.max(axis=1), unit.shared)
+    return along
+
+
+def _energy(unit: UnitRounding, u: float) -> float:
+    """Bound the rounding of ``1/(2N) Σ_n e_nᵀ π e_n``, all samples in one sum."""
+    terms = float(np.sum((unit.force * unit.error_std) ** 2))
+    summed = float(rounded_sum((unit.error * unit.force).reshape(1, -1))[0]) / 4
+    second = float(np.sum(unit.error_std * unit.force_std)) / 2
+    scale = CONFIDENCE * u
+    whole = scale * np.sqrt(terms + summed) + scale**2 * second
+    return float(whole) / len(unit.error) + _UNDERFLOW
+
+
+def _sample_energies(unit: UnitRounding, u: float) -> PerSample:
+    """Bound the rounding of ``½ e_nᵀ π e_n``, one a sample."""
+    terms = np.sum((unit.force * unit.error_std) ** 2, axis=1)
+    summed = rounded_sum(unit.error * unit.force) / 4
+    second = np.sum(unit.error_std * unit.force_std, axis=1) / 2
+    scale = CONFIDENCE * u
+    bound: PerSample = scale * np.sqrt(terms + summed) + scale**2 * second
+    return bound
+
+
+def _residuals(
+    network: Layered, activities: Sequence[Batch], units: Sequence[UnitRounding], u: float
+) -> tuple[float, PerSample]:
+    """Bound the rounding of ``e_l - (∂f_{l+1}/∂z)ᵀ (π e)_{l+1}``: of all samples, and of each.
+
+    What a potential errs moves the error of its unit and the pulls on all below. The two change by
+    no more than their standard deviation, and that of forces times their reach.
     """
-    before, after = network.activations(l)
-    jump = {"relu": 1.0, "leaky_relu": 1 - LEAK}.get(after, 0.0)
-    if not jump:
-        return 0.0
-    near = np.abs(affine(network, l, activate(before, below))) <= seen
-    if near.shape == force.shape:
-        return jump * _norm(force * near)
-    largest = np.abs(force).max(axis=1)  # pooled: any of the forces may be that unit's
-    return jump * float(np.sqrt(np.sum(near.sum(axis=1) * largest**2)))
+    total, here, below, own, flips = np.zeros((5, len(activities[0])))
+    for l in range(1, network.depth):
+        pull = pull_rounding(network, l + 1, activities[l], units[l])
+        alone = pull.own + (units[l - 1].error - pull.pulled) ** 2
+        total += np.sum(units[l - 1].error_std ** 2 + pull.brought + alone, axis=1)
+        here = np.maximum(here, _along(units[l - 1].error_std, units[l - 1]))
+        below = np.maximum(below, pull.reach * _along(units[l].back_std, units[l]))
+        own = np.maximum(own, alone.max(axis=1))
+        flips += np.sum(pull.flips**2, axis=1)
+    worst = (here + below) ** 2 + own
+    whole = u * float(norm_bound(float(np.sum(total)), float(np.max(worst))))
+    return whole + float(np.sqrt(np.sum(flips))), u * norm_bound(total, worst) + np.sqrt(flips)
 
 
-def _norm(array: Batch) -> float:
-    return float(np.linalg.norm(array))
+def _parameters(network: Layered, l: int, unit: UnitRounding, u: float) -> tuple[float, float]:
+    """Bound the rounding of ``∂𝓕/∂A_l`` and ``∂𝓕/∂b_l``.
 
-
-def _length(network: Layered, l: int) -> float:
-    """``√(2n) ‖A_l‖`` of the inner products that make a potential, image patches included."""
-    weight = network.weights[l - 1]
-    fan_in = weight.size // len(weight)
-    return float(np.sqrt(2 * fan_in + 2) * np.linalg.norm(weight)) * _patches(network, l)
-
-
-def _back_length(network: Layered, l: int) -> float:
-    """The same of those that pull errors back."""
-    weight = network.weights[l - 1]
-    fan_out = weight.size // weight.shape[1]
-    return float(np.sqrt(2 * fan_out) * np.linalg.norm(weight)) * _patches(network, l)
-
-
-def _reach(network: Layered, l: int) -> float:
-    """A bound on ``‖A_l‖_2``."""
-    weight = network.weights[l - 1]
-    if weight.ndim == 2:
-        return float(np.linalg.norm(weight, 2))
-    return float(np.linalg.norm(weight)) * _patches(network, l)
-
-
-def _patches(network: Layered, l: int) -> float:
-    """``k`` of a convolution: a pixel is seen ``k²`` times; 1 of a matrix."""
-    weight = network.weights[l - 1]
-    return float(weight.shape[-1]) if weight.ndim == 4 else 1.0
-
-
-def _places(network: Layered, l: int) -> int:
-    """Over how many places of an image a kernel's gradient is summed."""
-    if not network.is_convolution(l):
-        return 1
-    _, height, width = network.images[l - 1]
-    return height * width
+    Both are sums over samples and places, of rows of what the layer sees, and of ones. Rows of the
+    gradient are independent, so that the worst direction is within one; but for what is inherited,
+    which all rows of one column share.
+    """
+    rows = seen_rows(network, l, unit.driven)
+    back, std, flips = (by_place(network, l, one) for one in (unit.back, unit.back_std, unit.flips))
+    bounds = []
+    for seen, inherited in ((rows, unit.inherited), (np.ones((len(rows), 1)), 0.0)):
+        gradient, variance = rounded_product(back.T, seen, inherited=inherited)
+        # Divided by N, and perhaps the mean of a weighted batch before that.
+        by_row = np.sum(variance + 2 * gradient**2, axis=1)
+        by_row += (std**2).T @ np.sum(seen**2, axis=1)
+        by_column = inherited**2 * np.sum(back**2, axis=1) @ seen**2
+        worst = float(np.max(by_row)) + float(np.max(by_column))
+        spread = u * float(norm_bound(float(np.sum(by_row)), worst))
+        doubts = float(np.linalg.norm(flips.T @ np.abs(seen)))
+        bounds.append((spread + doubts) / len(unit.error) + _UNDERFLOW)
+    return bounds[0], bounds[1]
