@@ -198,6 +198,48 @@ def all_close(
     return verdict.model_copy(update={"comparisons": seen.size})
 
 
+def each_close(
+    name: str,
+    observed: ArrayLike,
+    expected: ArrayLike,
+    tolerances: ArrayLike,
+    derivation: str,
+    *,
+    source: str,
+) -> Check:
+    """Check ``|observed - expected| ≤ tolerance``, every entry by its own; report the worst one.
+
+    Parameters
+    ----------
+    name, source
+        As everywhere.
+    observed, expected, tolerances
+        Arrays of one axis; an observed one of another shape fails.
+    derivation
+        Where the tolerances come from.
+    """
+    import numpy as np
+
+    seen, wanted = np.asarray(observed, np.float64), np.asarray(expected, np.float64)
+    allowed = np.asarray(tolerances, np.float64)
+    if seen.shape != wanted.shape:
+        least = Tolerance(float(allowed.min(initial=1.0)), derivation)
+        return _misshapen(name, seen.shape, wanted.shape, least, source, "")
+    if seen.size == 0:
+        raise ValueError(f"check {name!r} was given nothing to compare")
+    # As in all_close, a NaN is the worst entry there is.
+    worst = int(np.argmax(np.abs(seen - wanted) / allowed))
+    verdict = approx(
+        name,
+        float(seen[worst]),
+        float(wanted[worst]),
+        Tolerance(float(allowed[worst]), derivation),
+        source=source,
+        where=f"entry ({worst})",
+    )
+    return verdict.model_copy(update={"comparisons": seen.size})
+
+
 def distance(
     name: str,
     observed: ArrayLike,

@@ -178,6 +178,27 @@ def test_the_worst_entry_of_an_array_is_named_and_all_are_counted():
     assert verdict(checks.all_close, 3.0, 3.0).where == ""
 
 
+def each(observed, expected, tolerances):
+    return checks.each_close("energy", observed, expected, tolerances, "by hand", source="test")
+
+
+def test_every_entry_may_have_a_tolerance_of_its_own():
+    check = each([1.0, 2.5, 9.0], [1.0, 2.0, 3.0], [1e-9, 1.0, 8.0])
+    assert check.passed
+    assert (check.observed, check.expected, check.tolerance) == (9.0, 3.0, 8.0)
+    assert (check.where, check.comparisons, check.margin) == ("entry (2)", 3, 0.25)
+    assert not each([1.0, 2.5, 9.0], [1.1, 2.0, 3.0], [1e-9, 1.0, 8.0]).passed
+
+
+def test_of_entries_with_tolerances_of_their_own_one_that_is_no_number_is_the_worst():
+    check = each([1.0, math.nan, 9.0], [1.0, 2.0, 3.0], [1.0, 1e9, 1e-9])
+    assert not check.passed
+    assert check.where == "entry (1)"
+    assert not each([1.0], [1.0, 2.0], [1.0, 1.0]).passed
+    with pytest.raises(ValueError, match="nothing to compare"):
+        each([], [], [])
+
+
 def test_a_verdict_on_numbers_too_far_apart_to_subtract_fails_and_stays_finite():
     for check in (
         verdict(checks.approx, 1e308, -1e308),

@@ -117,15 +117,18 @@ class _Residual:
         settings: GradientInference,
     ) -> _Residual:
         step, count = settings.step, settings.max_steps
-        reached, begun = judge.rounding(relaxed), judge.forward_rounding()
-        anew = step * max(reached.residual, begun.residual) + max(*reached.errors, *begun.errors)
+        reached, begun = judge.rounding(relaxed), judge.forward_rounding
+        made = max(float(np.linalg.norm(reached.errors[:-1])), begun.activities)
+        anew = step * max(reached.residual, begun.residual) + made
         apart = anew * float(np.sum(descent.rate(step) ** np.arange(count + 1)))
+        expected = descent.residual(step, count)
+        evaluated = reached.residual + expected / judge.start * begun.residual
         return cls(
             count,
             float(relaxed.residual) * judge.start,
-            descent.residual(step, count),
+            expected,
             apart,
-            float(descent.curvatures[-1]) * apart + reached.residual,
+            float(descent.curvatures[-1]) * apart + evaluated,
         )
 
     @property

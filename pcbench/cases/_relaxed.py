@@ -23,6 +23,7 @@ from pcbench.backends import (
     Model,
 )
 from pcbench.cases._problem import Problem
+from pcbench.cases._rounding import Rounding
 from pcbench.checks import Check, Tolerance
 from pcbench.networks import NetworkParameters
 
@@ -104,9 +105,12 @@ def diverged(label: str, energy: float, steps: int, bound: float) -> Check:
     return failed.model_copy(update={"message": f"{label}{story}."})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Relaxed:
-    """An answer to ``infer``, brought to the host; see :class:`pcbench.backends.Inference`."""
+    """An answer to ``infer``, brought to the host; see :class:`pcbench.backends.Inference`.
+
+    Two answers are the same only if they are one object, so that what is known of one can be kept.
+    """
 
     activities: list[Float[np.ndarray, "..."]]
     energies: Float[np.ndarray, "..."]
@@ -173,13 +177,13 @@ class RelaxedJudge:
     def __init__(self, problem: Problem, dtype: DType) -> None:
         self.network, self._x, self._y = judged(problem), problem.x, problem.y
         self._precision = problem.precision
-        self._u = theory.unit_roundoff(dtype)
         forward = theory.feedforward(self.network, self._x)
         self._forward = [*forward[:-1], self._y]
         self.loss = theory.layered_loss(self.network, self._x, self._y, self._precision)
         self.starts = self.sample_residuals(self._forward)
         self.samples = len(self._x)
         self.start = float(np.linalg.norm(self.starts)) or 1.0
+        self._rounding = Rounding(self.network, self._x, self._y, self._precision, dtype)
 
     def sample_residuals(
         self, activities: list[Float[np.ndarray, "N _d"]]
@@ -211,9 +215,12 @@ class RelaxedJudge:
 
     def rounding(self, relaxed: Relaxed) -> theory.LayeredRounding:
         """Bound what evaluating energy and slopes at these activities may be off by."""
-        return theory.layered_rounding(
-            self.network, self.clamped(relaxed), self._u, self._precision
-        )
+        return self._rounding.of(relaxed, self.clamped(relaxed))
+
+    @property
+    def forward_rounding(self) -> theory.FeedforwardRounding:
+        """Bound what the start of every engine, and what is evaluated there, may be off by."""
+        return self._rounding.start
 
     def checks(
         self, label: str, relaxed: Relaxed, settings: InferenceSettings, *, must_converge: bool
@@ -237,36 +244,39 @@ class RelaxedJudge:
             return
         activities, rounding = self.clamped(relaxed), self.rounding(relaxed)
         yield from self._clamps(label, relaxed, settings)
-        yield checks.all_close(
+        yield checks.each_close(
             f"{label}: energy of each layer",
             relaxed.energies,
             theory.layered_energies(self.network, activities, self._precision),
-            self._tolerance(max(rounding.energies)),
+            rounding.energies,
+            self._rounding.derivation,
             source=DEFINITION,
         )
         residual = float(np.linalg.norm(self.sample_residuals(activities)))
-        allowed = self._tolerance(rounding.residual)
+        begun = self.forward_rounding
         yield checks.approx(
             f"{label}: reported residual",
             float(relaxed.residual) * self.start,
             residual,
-            allowed,
+            # It is relative to a start that rounds, too.
+            self._rounding.tolerance(rounding.residual + residual / self.start * begun.residual),
             source=STATIONARITY,
         )
         yield checks.at_most(
             f"{label}: energy ≤ loss",
             relaxed.energy,
             self.loss,
-            self._tolerance(sum(rounding.energies) + sum(self.forward_rounding().energies)),
+            self._rounding.tolerance(sum(rounding.energies) + begun.loss),
             source="inference begins at the feedforward activities, where the energy is the loss",
         )
         asked = settings.residual if isinstance(settings, IterativeInference) else None
         if must_converge or asked is None:
+            carried = self._rounding.exact.residual if asked is None else asked * begun.residual
             yield checks.at_most(
                 f"{label}: residual within the budget",
                 residual,
                 (asked or 0.0) * self.start,
-                allowed,
+                self._rounding.tolerance(rounding.residual + carried),
                 source="inference that stops early is not at equilibrium (theory.md 2.3)",
             )
         yield from self._account(label, relaxed, settings)
@@ -279,46 +289,45 @@ class RelaxedJudge:
         path = np.empty(0) if relaxed.path is None else relaxed.path.sum(axis=-1)
         if len(path) != relaxed.steps + 1 or not np.isfinite(path).all():
             path = np.array([np.inf])
-        allowed = sum(self.rounding(relaxed).energies) + sum(self.forward_rounding().energies)
-        tolerance = self._tolerance(allowed)
-        yield checks.all_close(
+        rounding, begun = self.rounding(relaxed), self.forward_rounding
+        ending = sum(rounding.energies)
+        yield checks.each_close(
             f"{label}: ends of the path",
             path[[0, -1]],
             [self.loss, relaxed.energy],
-            tolerance,
+            [begun.loss, ending],
+            self._rounding.derivation,
             source=CONTRACT,
         )
         yield checks.at_most(
             f"{label}: rise of the energy in a step",
             float(np.max(np.diff(path), initial=0.0)),
             0.0,
-            tolerance,
+            self._rounding.tolerance(begun.loss + ending),
             source=DAMPED,
         )
-        begun, ended = (self._sample_energies(z) for z in (self._forward, self.clamped(relaxed)))
+        rise = self._sample_energies(self.clamped(relaxed)) - self._sample_energies(self._forward)
+        allowed = np.add(rounding.sample_energies, begun.sample_losses)
+        worst = int(np.argmax(rise / allowed))
         yield checks.at_most(
             f"{label}: rise of the energy of a sample",
-            float(np.max(ended - begun)),
+            float(rise[worst]),
             0.0,
-            self._tolerance(allowed * self.samples),
+            self._rounding.tolerance(float(allowed[worst])),
             source=DAMPED,
+            where=f"sample {worst + 1}",
         )
 
     def _sample_energies(
         self, activities: list[Float[np.ndarray, "N _d"]]
     ) -> Float[np.ndarray, " N"]:
         """``½ Σ_l e_lᵀ π e_l`` of every sample, by definition."""
-        precision = self._precision
-        return np.array(
-            [
-                theory.layered_energies(
-                    self.network,
-                    [z[n : n + 1] for z in activities],
-                    None if precision is None else precision[n : n + 1],
-                ).sum()
-                for n in range(self.samples)
-            ]
-        )
+        errors = theory.layered_errors(self.network, activities)
+        forces = theory.weighted_errors(self.network, activities, self._precision)
+        # A target that is not observed need be no number; its force is zero.
+        squares = [np.nansum(e * f, axis=1) for e, f in zip(errors, forces, strict=True)]
+        energies: Float[np.ndarray, " N"] = np.sum(squares, axis=0) / 2
+        return energies
 
     def _clamps(self, label: str, relaxed: Relaxed, settings: InferenceSettings) -> Iterator[Check]:
         """Check that input and observed outputs are where they were clamped."""
@@ -327,22 +336,18 @@ class RelaxedJudge:
             f"{label}: clamped input",
             relaxed.activities[0],
             self._x,
-            self._tolerance(self._u * (1 + float(np.abs(self._x).max()))),
+            self._rounding.tolerance(self._rounding.u * (1 + float(np.abs(self._x).max()))),
             source=STATIONARITY,
         )
-        allowed = self._u * (1 + float(np.linalg.norm(self._y[observed])))
+        allowed = self._rounding.u * (1 + float(np.linalg.norm(self._y[observed])))
         if isinstance(settings, ExactInference):
             # It returns the output as its recursion leaves it, a check of the whole computation.
-            forward = theory.feedforward(self.network, self._x)[-1]
-            completed = np.where(observed, self._y, forward)
-            allowed += theory.equilibrium_rounding(
-                self.network.weights, self._x, completed, self._u
-            ).output
+            allowed += self._rounding.exact.output
         yield checks.distance(
             f"{label}: clamped output",
             relaxed.activities[-1][observed],
             self._y[observed],
-            self._tolerance(allowed),
+            self._rounding.tolerance(allowed),
             source=STATIONARITY,
         )
 
@@ -353,11 +358,13 @@ class RelaxedJudge:
         if relaxed.sample_residuals is not None:
             judged_residuals = self.sample_residuals(self.clamped(relaxed))
             starts = np.where(self.starts > 0, self.starts, 1.0)
-            yield checks.all_close(
+            of_start = judged_residuals / starts * self.forward_rounding.sample_residuals
+            yield checks.each_close(
                 f"{label}: residual of each sample",
                 relaxed.sample_residuals * starts,
                 judged_residuals,
-                self._tolerance(self.rounding(relaxed).residual),
+                np.add(self.rounding(relaxed).sample_residuals, of_start),
+                self._rounding.derivation,
                 source=STATIONARITY,
             )
         reached, most = True, 0
@@ -372,10 +379,6 @@ class RelaxedJudge:
             source=CONTRACT,
         )
         yield checks.within(f"{label}: steps", relaxed.steps, (0, most), COUNT, source=CONTRACT)
-
-    def forward_rounding(self) -> theory.LayeredRounding:
-        """Bound what evaluating energy and slopes at the feedforward activities may be off by."""
-        return theory.layered_rounding(self.network, self._forward, self._u, self._precision)
 
     def form(self, label: str, relaxed: Relaxed) -> Check:
         """Check that every array has the shape that is due, and that inference did not diverge."""
@@ -394,6 +397,3 @@ class RelaxedJudge:
         if not malformed and not all(np.isfinite(array).all() for array, _ in due):
             return diverged(f"{label}: ", relaxed.energy, relaxed.steps, self.loss)
         return checks.at_most(f"{label}: malformed answers", malformed, 0, COUNT, source=CONTRACT)
-
-    def _tolerance(self, value: float) -> Tolerance:
-        return Tolerance(value, f"rounding at u = {self._u:.2g} at these activities (theory.md 4)")

@@ -45,6 +45,7 @@ from pcbench.theory.layered import (
     layered_errors,
     layered_loss,
     layered_loss_gradients,
+    weighted_errors,
 )
 from pcbench.theory.layered_rounding import LayeredRounding, layered_rounding
 from pcbench.theory.masked import masked_energy, masked_equilibrium
@@ -118,6 +119,7 @@ __all__ = [
     "residuals",
     "unfinished_inference",
     "unit_roundoff",
+    "weighted_errors",
     "zero_rank_curvature_bound",
     "zero_rank_hessian",
     "zero_rank_spectrum",

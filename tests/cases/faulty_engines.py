@@ -232,3 +232,19 @@ class OneStepLess(WithInference):
 
 
 SLOW_FAULTS |= {"HalfStep": HalfStep, "OneStepLess": OneStepLess}
+
+
+class Lengthened(Matrix):
+    def pull(self, e):
+        return super().pull(e) * (1 + 1e-4)
+
+
+class SlightlyWrongPull(WithLayers):
+    """What is pulled back is too long by a ten thousandth."""
+
+    def layer(self, layer):
+        return replace(layer, affine=Lengthened(layer.affine.weight, layer.affine.bias))
+
+
+SLIGHT_FAULTS: dict[str, type[TorchBackend]] = {"SlightlyWrongPull": SlightlyWrongPull}
+"""Faults that have to be told in float32, too, from its rounding."""

@@ -3,7 +3,7 @@
 from functools import cache
 
 import pytest
-from faulty_engines import ENGINE_FAULTS, SLOW_FAULTS
+from faulty_engines import ENGINE_FAULTS, SLIGHT_FAULTS, SLOW_FAULTS
 from plugged_in import plugged_in
 
 from pcbench.runner import run_suites
@@ -37,7 +37,7 @@ def verdict(backend, dtype):
 
 @pytest.fixture(scope="module", autouse=True)
 def _faulty_backends_registered():
-    with plugged_in(ENGINE_FAULTS | SLOW_FAULTS):
+    with plugged_in(ENGINE_FAULTS | SLOW_FAULTS | SLIGHT_FAULTS):
         yield
 
 
@@ -137,3 +137,15 @@ def test_a_step_that_raises_the_energy_is_told_as_that():
         if not check.passed
     }
     assert "gauss-newton: rise of the energy in a step" in failed
+
+
+@pytest.mark.parametrize(("backend", "told"), [("torch", False), ("SlightlyWrongPull", True)])
+def test_a_force_that_is_wrong_by_a_ten_thousandth_is_told_in_float32(backend, told):
+    """At the size that it is: 4 layers of 100 units, 64 samples."""
+    chosen = [f"backend={backend}", "dtype=float32", "residuals=[0.2]"]
+    report = run_suites(
+        load_suites(["inference"], overrides=chosen, select="usual and activation=tanh")
+    )
+    failed = {check.name for case in report.cases for check in case.checks if not check.passed}
+    assert ("paper: reported residual" in failed) == told
+    assert report.summary.passed == int(not told)

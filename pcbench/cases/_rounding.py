@@ -1,0 +1,71 @@
+"""What answers about one batch may be off by, each bound found once."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from jaxtyping import Float
+
+from pcbench import theory
+from pcbench.backends import DType
+from pcbench.checks import Tolerance
+
+Activities = list[Float[np.ndarray, "N _d"]]
+
+
+class Rounding:
+    """Bounds on rounding, of the start of every engine and of where each ended.
+
+    Parameters
+    ----------
+    network, x, y, precision
+        What inference is given; targets that are not observed need be no numbers.
+    dtype
+        The backend's.
+
+    Attributes
+    ----------
+    u
+        Its unit roundoff.
+    derivation
+        Where the bounds come from, for a report.
+    """
+
+    def __init__(
+        self,
+        network: theory.Layered,
+        x: Float[np.ndarray, "N d_0"],
+        y: Float[np.ndarray, "N d_L"],
+        precision: Float[np.ndarray, "N d_L"] | None,
+        dtype: DType,
+    ) -> None:
+        self._network, self._x, self._y, self._precision = network, x, y, precision
+        self.u = theory.unit_roundoff(dtype)
+        self.derivation = f"rounding at u = {self.u:.2g} at these activities (theory.md 4)"
+        self._known: WeakKeyDictionary[object, theory.LayeredRounding] = WeakKeyDictionary()
+
+    def of(self, answer: object, activities: Activities) -> theory.LayeredRounding:
+        """Bound what evaluation at an answer's activities is off by, for as long as it lives."""
+        if answer not in self._known:
+            self._known[answer] = theory.layered_rounding(
+                self._network, activities, self.u, self._precision
+            )
+        return self._known[answer]
+
+    @cached_property
+    def start(self) -> theory.FeedforwardRounding:
+        """Bound what the start of every engine, and what is evaluated there, is off by."""
+        return theory.feedforward_rounding(self._network, self._x, self._y, self.u, self._precision)
+
+    @cached_property
+    def exact(self) -> theory.EquilibriumRounding:
+        """Bound what exact inference carries from layer to layer, in a linear network."""
+        prediction = theory.feedforward(self._network, self._x)[-1]
+        completed = np.where(np.isfinite(self._y), self._y, prediction)
+        return theory.equilibrium_rounding(self._network.weights, self._x, completed, self.u)
+
+    def tolerance(self, value: float) -> Tolerance:
+        """Return the tolerance of a bound made of these."""
+        return Tolerance(value, self.derivation)
