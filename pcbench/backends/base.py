@@ -50,6 +50,10 @@ class BackendUnavailableError(UsageError):
 class Inference(Generic[Array]):
     """Where inference ended.
 
+    Replicas have answers of their own, and energies, residuals and path a leading axis ``R``. Each
+    goes as it would alone and stays where it would have ended, while the others go on; but ``ode``
+    has one step size for all, and goes on with all of them until the last has arrived.
+
     Attributes
     ----------
     activities
@@ -59,13 +63,15 @@ class Inference(Generic[Array]):
         Energy of each layer, ``1/(2N) Σ_n ‖e_l‖²`` for ``l = 1 … L`` with the output clamped to the
         target; shape ``(L,)``. Their sum is the energy that inference reached.
     steps
-        Steps that an iterative engine took; 0 for an exact one.
+        Steps that an iterative engine took; 0 for an exact one. Of an adaptive one, those that it
+        accepted; of replicas, those of the one that took most.
     residual
         ``‖∂(N𝓕)/∂z‖`` over all hidden activities of all samples, relative to its value at the
         feedforward activities (absolute where that value is 0); shape ``()``.
     converged
-        Whether the residual asked for was reached within the budget: by the whole batch, or, by
-        engines that treat samples one by one (``gauss_newton``), by every sample.
+        Whether the residual asked for was reached within the budget, in every replica: by the whole
+        batch, or, by engines that treat samples one by one (``gauss_newton``), by every sample.
+        Never where a residual or an energy is not finite.
     passes
         What it cost: how often the batch went through all weights, forward or backward. A sweep of
         ``d_L`` vectors a sample counts ``d_L`` times; ``None`` if unknown.

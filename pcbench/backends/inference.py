@@ -62,7 +62,7 @@ class GradientInference(IterativeInference):
     step: PositiveFloat = Field(0.1, description="Δt, in units of the inverse curvature of 𝓕.")
     halve: bool = Field(False, description="Halve the step when the energy of a replica rises.")
     smallest_step: NonNegativeFloat = Field(
-        0.0, description="End, unfinished, where halving comes to this step."
+        0.0, description="A replica ends, unfinished, where halving comes to this step."
     )
 
     @model_validator(mode="before")
@@ -82,16 +82,28 @@ PAPER_SCHEDULE: dict[str, Any] = {
 
 
 class OdeInference(IterativeInference):
-    """The gradient flow ``dz/dt = -∂(N𝓕)/∂z``, by an adaptive Runge-Kutta method."""
+    """The gradient flow ``dz/dt = -∂(N𝓕)/∂z``, by an adaptive Runge-Kutta method.
+
+    Steps are those that the method accepts. They must be stable, however smooth the flow is, and so
+    grow in number with ``λ_max/λ_min``, as those of gradient descent do (theory.md 2.3).
+    """
 
     capability: ClassVar[Capability] = Capability.ODE_INFERENCE
 
     engine: Literal["ode"] = "ode"
-    method: Literal["dopri5", "bosh3", "adaptive_heun"] = "dopri5"
-    rtol: PositiveFloat = Field(1e-3, description="Relative tolerance of a step.")
-    atol: PositiveFloat = Field(1e-5, description="Absolute tolerance of a step.")
+    method: Literal["dopri5", "bosh3", "adaptive_heun"] = Field(
+        "dopri5", description="The lower its order, the more steps to a small residual."
+    )
+    rtol: NonNegativeFloat = Field(0.0, description="Relative tolerance of a step.")
+    atol: PositiveFloat | None = Field(
+        None,
+        description="Absolute tolerance of a step; where none is given, what the residual takes. "
+        "With a larger one activities keep moving about by more than the residual allows.",
+    )
     max_time: PositiveFloat = Field(1_000.0, description="Budget, in units of time of the flow.")
-    max_steps: PositiveInt = Field(20_000, description="Budget of evaluations of the flow.")
+    max_steps: PositiveInt = Field(
+        10_000, description="Budget of steps that are tried, accepted or not."
+    )
 
 
 class GaussNewtonInference(IterativeInference):

@@ -45,7 +45,15 @@ ARRIVING = {
     "gradient": {"kind": GradientInference, "step": 0.2, "max_steps": 600},
     "error": {"kind": ErrorInference, "step": 0.2, "max_steps": 600},
     "gauss_newton": {"kind": GaussNewtonInference, "max_steps": 1000},
-    "ode": {"kind": OdeInference, "rtol": 1e-6, "atol": 1e-8, "max_time": 50},
+    "ode": {"kind": OdeInference},
+}
+# With the budgets that they have by default.
+PLAIN = {
+    "gradient": GradientInference(),
+    "paper": GradientInference(preset="paper"),
+    "error": ErrorInference(),
+    "gauss_newton": GaussNewtonInference(),
+    "ode": OdeInference(),
 }
 MASKABLE = ("gradient", "error", "gauss_newton")
 every_engine = pytest.mark.parametrize("engine", STOPPED)
@@ -162,8 +170,7 @@ def test_the_path_leads_from_the_loss_to_the_energies_returned(engine, arguments
     assert silent.path is None
     for ours, theirs in zip(found.activities, silent.activities, strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    if engine != "ode":  # which looks at energies more rarely than it steps
-        assert found.path.shape == (found.steps + 1, problem.judge.depth)
+    assert found.path.shape == (found.steps + 1, problem.judge.depth)
 
 
 @every_engine
@@ -591,6 +598,70 @@ def test_weights_that_are_not_numbers_end_it_at_once(engine, dtype):
     assert math.isnan(found.residual)
 
 
+@pytest.mark.parametrize("layer", range(3))
+@pytest.mark.parametrize("nothing", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("engine", [*PLAIN, "exact"])
+def test_a_weight_that_is_no_number_leaves_no_equilibrium(engine, nothing, layer):
+    problem = draw("identity", "post", False, DENSE, (4, 5, 5, 3), 4, 0)
+    problem.judge.weights[layer][0, 0] = nothing
+    found = Outcome(problem, ExactInference() if engine == "exact" else PLAIN[engine])
+    assert not found.converged
+    assert found.steps < 10
+
+
+LARGE = {"float32": 1e30, "float64": 1e200}  # the square of neither is a number
+
+
+@pytest.mark.parametrize("dtype", answers.DTYPES)
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    ("engine", "activation"),
+    [("exact", "identity"), *((e, a) for e in PLAIN for a in ("identity", "tanh", "relu"))],
+)
+def test_weights_that_overflow_end_it_at_once(engine, activation, masked, dtype):
+    problem = draw(activation, "post", False, DENSE, (4, 5, 5, 3), 4, 0)
+    problem = problem.masked() if masked else problem.unmasked()
+    for weight in problem.judge.weights:
+        weight *= LARGE[dtype]
+    asked = ExactInference() if engine == "exact" else PLAIN[engine]
+    found = Outcome(problem, asked, dtype)
+    assert not found.converged
+    assert found.steps == 0
+    assert not math.isfinite(found.residual)
+
+
+@pytest.mark.parametrize(("dtype", "large"), [("float32", 1e20), ("float64", 1e155)])
+@pytest.mark.parametrize("engine", [*PLAIN, "exact"])
+def test_an_energy_that_is_not_a_number_is_no_equilibrium(engine, dtype, large):
+    """Relative to a start that is infinite every residual is 0."""
+    problem = draw("identity", "post", False, DENSE, (4, 5, 5, 3), 4, 0).unmasked()
+    problem.judge.weights[0][:] *= large
+    asked = ExactInference() if engine == "exact" else PLAIN[engine]
+    found = Outcome(problem, asked, dtype)
+    assert not np.isfinite(found.energies).all()
+    assert not found.converged
+
+
+@pytest.mark.parametrize("engine", PLAIN)
+def test_an_energy_that_is_not_a_number_is_no_equilibrium_where_forces_are_small(engine):
+    problem = draw("identity", "post", False, DENSE, (4, 5, 5, 3), 4, 0).unmasked()
+    problem.judge.weights[-1][:] *= 1e-50
+    problem.y[:] *= 1e160
+    found = Outcome(problem, PLAIN[engine])
+    assert math.isfinite(found.residual)
+    assert not found.converged
+
+
+@pytest.mark.parametrize("engine", ["gradient", "paper", "error"])
+@pytest.mark.parametrize(("dtype", "large"), [("float32", 1e12), ("float64", 1e100)])
+def test_numbers_that_overflow_on_the_way_end_it_there(engine, dtype, large):
+    problem = draw("identity", "post", False, DENSE, (4, 5, 5, 3), 4, 0).unmasked()
+    problem.judge.weights[1][0, 0] = large
+    found = Outcome(problem, PLAIN[engine], dtype)
+    assert not found.converged
+    assert found.steps < 10
+
+
 @every_engine
 @quick
 @given(arguments=networks(bodies=(DENSE,), max_layers=1))
@@ -627,7 +698,7 @@ def smooth(architecture):
     ids=str,
 )
 def test_replicas_are_inferred_as_they_are_alone(engine, architecture):
-    singles, model = replicated(architecture, gain=1.5)
+    singles, model = replicated(architecture, gains=(1.5,) * 3)
     inference = STOPPED[engine].model_copy(update={"record": True})
     exactly = {"rtol": 1e-12, "atol": 1e-12}
     if engine == "ode":
@@ -665,7 +736,7 @@ def test_replicas_with_masks_are_inferred_exactly_as_they_are_alone():
 
 @pytest.mark.parametrize("engine", ["gradient", "gauss_newton", "error"])
 def test_replicas_go_on_until_the_last_has_arrived(engine):
-    singles, model = replicated(("tanh", "post", True, DENSE, (4, 5, 5, 3)), gain=0.5)
+    singles, model = replicated(("tanh", "post", True, DENSE, (4, 5, 5, 3)), gains=(0.5,) * 3)
     inference = arriving(
         engine, residual=1e-6, **({} if engine == "gauss_newton" else {"step": 0.1})
     )
@@ -675,6 +746,81 @@ def test_replicas_go_on_until_the_last_has_arrived(engine):
     assert together.converged
     assert together.steps == max(outcome.steps for outcome in alone)
     assert float(together.residual.max()) <= 1e-6
+
+
+# Some arrive, each in its time, and of the others some rise or diverge, or are just slow.
+GAINS = (0.5, 1.0, 2.3, 5.0)
+ENDING = {
+    "gradient": ("identity", GradientInference(step=0.2, residual=1e-2, max_steps=400)),
+    "paper": ("leaky_relu", GradientInference(preset="paper", residual=0.05)),
+    "error": ("identity", ErrorInference(step=0.1, residual=1e-2, max_steps=400)),
+    "gauss_newton": ("tanh", GaussNewtonInference(residual=0.1, max_steps=12)),
+}
+
+
+@pytest.mark.parametrize("engine", ENDING)
+def test_a_replica_ends_and_stays_where_it_ends_alone(engine):
+    activation, inference = ENDING[engine]
+    inference = inference.model_copy(update={"record": True})
+    singles, model = replicated((activation, "post", True, DENSE, (5, 6, 6, 4)), gains=GAINS)
+    alone = [Outcome(single, inference).raw for single in singles]
+    _, _, (x, *_, y), precision = staged(singles[0])
+    together = model.infer(x, y, inference, precision)
+    assert len({raw.steps for raw in alone}) > 2
+    assert {raw.converged for raw in alone} == {False, True}
+    assert not together.converged
+    assert together.steps == max(raw.steps for raw in alone)
+    for replica, raw in enumerate(alone):
+        ours = [*(z.expand(4, -1, -1) for z in together.activities), together.energies]
+        theirs = [*raw.activities, raw.energies, raw.residual, raw.sample_residuals]
+        ours += [together.residual, together.sample_residuals]
+        for mine, its in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(mine[replica], its, rtol=1e-9, atol=1e-12, equal_nan=True)
+        walked, stood = together.path[replica].tensor_split([raw.steps + 1])
+        torch.testing.assert_close(walked, raw.path, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(stood, walked[-1:].expand_as(stood), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("engine", ["gradient", "paper", "error", "gauss_newton"])
+def test_a_replica_that_is_not_a_number_stops_no_other(engine):
+    singles, model = replicated(("tanh", "post", True, DENSE, (4, 5, 5, 3)), gains=(0.5,) * 3)
+    model.layers[1].affine.weight[1] = math.nan
+    inference = PLAIN[engine].model_copy(update={"residual": 0.1})
+    alone = [Outcome(single, inference).raw for single in (singles[0], singles[2])]
+    _, _, (x, *_, y), precision = staged(singles[0])
+    together = model.infer(x, y, inference, precision)
+    assert all(raw.converged for raw in alone)
+    assert not together.converged
+    assert together.steps == max(raw.steps for raw in alone) > 0
+    for ours, *theirs in zip(
+        *((*raw.activities[1:], raw.energies) for raw in (together, *alone)), strict=True
+    ):
+        torch.testing.assert_close(ours[[0, 2]], torch.stack(theirs), rtol=1e-12, atol=1e-12)
+
+
+def test_gauss_newton_gives_up_on_every_sample_where_it_would_alone():
+    """On kinks no step that can be told from none lowers the energy."""
+    problem = draw("relu", "post", True, DENSE, (4, 8, 8, 8, 3), 6, 0).unmasked()
+    _, model, (x, *_, y), _ = staged(problem)
+    asked = GaussNewtonInference(max_steps=2_000)
+    together = model.infer(x, y, asked)
+    alone = [model.infer(x[[n]], y[[n]], asked) for n in range(6)]
+    assert {raw.converged for raw in alone} == {False, True}
+    assert not together.converged
+    assert together.steps == max(raw.steps for raw in alone) < 2_000
+    for ours, *theirs in zip(*(raw.activities for raw in (together, *alone)), strict=True):
+        torch.testing.assert_close(ours, torch.cat(theirs), rtol=0, atol=1e-13)
+
+
+def test_gauss_newton_lets_no_sample_that_is_not_a_number_stop_another():
+    problem = draw("tanh", "post", True, DENSE, (4, 5, 5, 3), 5, 0)
+    problem.x[2] = math.nan
+    found = Outcome(problem, GaussNewtonInference())
+    assert not found.converged
+    others = np.arange(5) != 2
+    assert np.all(found.sample_residuals[others] <= 1e-6)
+    assert math.isnan(found.sample_residuals[2])
+    assert found.steps > 0
 
 
 # --- What cannot be had

@@ -18,7 +18,10 @@ from torch_layered import (
 )
 
 from pcbench.backends import BackendUnavailableError, ExactInference
+from pcbench.backends.torch.layer import Layer
+from pcbench.backends.torch.maps import ConvolutionMap, Matrix
 from pcbench.backends.torch.threads import WORTH_SHARING, threads_that_pay
+from pcbench.networks import Convolution
 from pcbench.theory import layered
 
 every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES, ids=str)
@@ -130,7 +133,7 @@ def test_what_is_pushed_forward_is_the_derivative_that_is_pulled_back(arguments)
 @every_architecture
 @pytest.mark.parametrize("replicas", [1, 3])
 def test_replicas_answer_as_they_do_alone(architecture, replicas):
-    singles, model = replicated(architecture, replicas)
+    singles, model = replicated(architecture, gains=(1,) * replicas)
     (_, _, (x, *_, y), precision), *_ = parts = [staged(single) for single in singles]
     hidden = [torch.stack(layer) for layer in zip(*(z[1:-1] for _, _, z, _ in parts), strict=True)]
 
@@ -221,11 +224,26 @@ def two_threads():
     torch.set_num_threads(before)
 
 
+def dense(*shape):
+    return Layer(Matrix(torch.zeros(shape), None))
+
+
+def convolution(*replicas, image, kernel=3, channels=2):
+    spec = Convolution(image, channels, kernel, 1)
+    weight = torch.zeros(*replicas, channels, image[0], kernel, kernel)
+    return Layer(ConvolutionMap(weight, None, spec))
+
+
+def threads_for(layers, samples):
+    with threads_that_pay(layers, torch.zeros(samples, 1)):
+        return torch.get_num_threads()
+
+
 @pytest.mark.usefixtures("two_threads")
 def test_small_products_have_one_thread_and_large_ones_all_of_them():
     batch = torch.zeros(10, 1)
-    small = [torch.zeros(3, 3), torch.zeros(7, 3)]
-    large = [torch.zeros(2, 2), torch.zeros(int(WORTH_SHARING) // 20)]
+    small = [dense(3, 3), dense(7, 3)]
+    large = [dense(2, 2), dense(int(WORTH_SHARING) // 20, 1)]
     with threads_that_pay(small, batch):
         assert torch.get_num_threads() == 1
         with threads_that_pay(large, batch):
@@ -235,6 +253,31 @@ def test_small_products_have_one_thread_and_large_ones_all_of_them():
     with threads_that_pay(large, batch):
         assert torch.get_num_threads() == 2
     assert torch.get_num_threads() == 2
+
+
+# 2 · 64 · d² is 5e6 at d = 198.
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize(("width", "threads"), [(10, 1), (100, 1), (197, 1), (198, 2), (300, 2)])
+def test_one_thread_is_enough_for_a_dense_layer_up_to_a_width(width, threads):
+    assert threads_for([dense(width, width)], 64) == threads
+
+
+# 64 samples of 28 × 28 are 7.2 million operations, of 72 weights.
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize(
+    ("height", "width", "kernel", "samples", "threads"),
+    [(28, 28, 3, 64, 2), (28, 28, 3, 32, 1), (14, 28, 3, 64, 1), (28, 28, 1, 64, 1)],
+)
+def test_a_kernel_counts_at_every_place_of_the_image(height, width, kernel, samples, threads):
+    layer = convolution(image=(2, height, width), kernel=kernel, channels=4)
+    assert threads_for([dense(3, 3), layer], samples) == threads
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize(("replicas", "threads"), [(8, 1), (16, 2)])
+def test_replicas_count_together(replicas, threads):
+    assert threads_for([dense(replicas, 50, 50)], 64) == threads
+    assert threads_for([convolution(replicas, image=(2, 14, 14))], 32) == threads
 
 
 @pytest.mark.usefixtures("two_threads")

@@ -116,9 +116,9 @@ ARCHITECTURES = [
 ]
 
 
-def replicated(architecture, replicas=3, samples=4, gain=1):
-    """Return separate problems on one batch, and the model of all of them together."""
-    singles = [draw(*architecture, samples, seed, gain) for seed in range(replicas)]
+def replicated(architecture, gains=(1, 1, 1), samples=4):
+    """Return a problem of each gain, on one batch, and the model of all of them together."""
+    singles = [draw(*architecture, samples, seed, gain) for seed, gain in enumerate(gains)]
     shared = singles[0]
     singles = [
         replace(

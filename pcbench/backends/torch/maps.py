@@ -40,6 +40,11 @@ class AffineMap(ABC):
         """``(R,)``, or ``()``."""
         return self.weight.shape[: -self._weight_axes]
 
+    @property
+    @abstractmethod
+    def multiplications(self) -> int:
+        """How many one sample costs, in all replicas together."""
+
     @abstractmethod
     def __call__(self, z: Float[Tensor, "*#R N d_in"]) -> Float[Tensor, "*#R N d_out"]:
         """``A z + b``."""
@@ -67,6 +72,11 @@ class Matrix(AffineMap):
     """``W z + b``; the weight is ``(*R, d_out, d_in)``."""
 
     _weight_axes: ClassVar[int] = 2
+
+    @property
+    def multiplications(self) -> int:
+        """Every weight is used once a sample."""
+        return self.weight.numel()
 
     def __call__(self, z: Tensor) -> Tensor:
         """``A z + b``."""
@@ -108,6 +118,11 @@ class ConvolutionMap(AffineMap):
         self._padding = layer.kernel // 2
         self._groups = prod(self.replicas)
         self._kernels = weight.reshape(-1, *weight.shape[-3:])  # (R * out, in, k, k)
+
+    @property
+    def multiplications(self) -> int:
+        """Every weight is used once a sample at every place of the image."""
+        return self.weight.numel() * prod(self._image[1:])
 
     def __call__(self, z: Tensor) -> Tensor:
         """``A z + b``."""

@@ -61,7 +61,7 @@ class LayeredModel(Model[Tensor]):
 
     def loss_gradients(self, x: Batch, y: Batch, precision: Batch | None = None) -> list[Tensor]:
         """``∂𝓛/∂W_l`` by backpropagation, then ``∂𝓛/∂b_l``."""
-        with threads_that_pay(self.weights, x):
+        with threads_that_pay(self.layers, x):
             tangents = []
             for layer in self.layers:
                 tangents.append(layer.at(x))
@@ -94,7 +94,7 @@ class LayeredModel(Model[Tensor]):
             x, y = (batch.expand(*replicas, *batch.shape[-2:]) for batch in (x, y))
         if precision is not None:
             precision = precision.expand(y.shape)
-        with threads_that_pay(self.weights, x):
+        with threads_that_pay(self.layers, x):
             if isinstance(settings, ExactInference):
                 return self._infer_exactly(x, y, precision)
             relaxation = Relaxation(self.layers, x, y, precision)

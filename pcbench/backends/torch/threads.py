@@ -8,19 +8,22 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from pcbench.backends.torch.layer import Layer
+
 # Below this many floating-point operations a product is done sooner by one thread than by two:
-# measured at 64 × d · d × d, where the two meet at d = 200 in either dtype.
+# measured at 64 × d · d × d, where the two meet at d = 200 in either dtype. Convolutions and
+# products of many replicas gain from a second thread no later.
 WORTH_SHARING = 5e6
 
 
 @contextmanager
-def threads_that_pay(weights: Sequence[Tensor], batch: Tensor) -> Iterator[None]:
+def threads_that_pay(layers: Sequence[Layer], batch: Tensor) -> Iterator[None]:
     """Compute with one thread where the network's largest product is not worth sharing.
 
     The choice depends on shapes alone, never on the clock: the number of threads decides in which
     order a product sums, and the same run must give the same bits.
     """
-    largest = 2 * batch.shape[-2] * max(weight.numel() for weight in weights)
+    largest = 2 * batch.shape[-2] * max(layer.affine.multiplications for layer in layers)
     if batch.device.type != "cpu" or largest >= WORTH_SHARING:
         yield
         return

@@ -15,7 +15,8 @@ def infer_by_errors(relaxation: Relaxation, settings: ErrorInference) -> Inferen
     With ``z_l = f_l(z_{l-1}) + e_l`` the energy is a function of the hidden errors alone. Its
     gradient, ``e_l - λ_l`` with ``λ_l = J_{l+1}ᵀ λ_{l+1}`` and ``λ_L = π e_L``, is backpropagation:
     one step carries the output's error to all layers. Of ``I + KᵀK`` (``K`` the layers' reach to
-    the output), its Hessian in a linear network, at most ``d_L`` eigenvalues are not 1.
+    the output), its Hessian in a linear network, at most ``d_L`` eigenvalues are not 1. Every
+    replica stays where it would end alone.
     """
     view = relaxation.feedforward()
     progress = Progress(view, settings.residual, record=settings.record)
@@ -25,7 +26,7 @@ def infer_by_errors(relaxation: Relaxation, settings: ErrorInference) -> Inferen
             error - settings.step * (error - pulled)
             for error, pulled in zip(view.errors[:-1], backpropagated(view), strict=True)
         ]
-        view = relaxation.roll_out(errors)
+        view = relaxation.roll_out(progress.hold(errors, view.errors[:-1]))
         progress.step += 1
         progress.passes += 3  # roll out, pull for the step, pull for the residual
         progress.meet(view, view.slopes())

@@ -148,13 +148,15 @@ def infer_exactly(
         off, missed, clamped_force = (part * precision for part in (off, missed, clamped_error))
     output_square = (clamped_error * clamped_force).sum((-2, -1), keepdim=True).squeeze(-1)
     squares = torch.cat([system.square_sums(force), output_square], dim=-1)
+    energies = squares / (2 * y.shape[-2])
     sample_residuals, residual = _residuals(weights, off, missed)
     return Inference(
         activities,
-        squares / (2 * y.shape[-2]),
+        energies,
         steps=0,
         residual=residual,
-        converged=isfinite(float(residual.sum())),
+        # Where squares overflow, a residual relative to infinity is 0: energies tell.
+        converged=isfinite(float(residual.sum() + energies.sum())),
         passes=1 + y.shape[-1] / y.shape[-2],
         sample_residuals=sample_residuals,
     )

@@ -25,12 +25,11 @@ with ``Π = P²``: the first form where nothing has moved, at the price of a few
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from pcbench.backends.base import Inference
@@ -41,6 +40,7 @@ from pcbench.backends.torch.engines.relaxation import (
     Progress,
     Relaxation,
     View,
+    chosen,
     squared_norms,
 )
 
@@ -79,19 +79,19 @@ def infer_by_gauss_newton(
         trial = relaxation.roll_out(target)
         trial_slopes, tried, noise = trial.slopes(), trial.sample_energies(), _noise(trial)
         calmer = squared_norms(trial_slopes, like=view.errors[-1]) < progress.squares
-        taken = ((tried <= energy) | (calmer & (tried <= energy + noise))) & ~progress.done
+        taken = ((tried <= energy) | (calmer & (tried <= energy + noise))) & ~progress.over
         gain = (energy - tried) / (energy - promised)
         gain = torch.where(energy - promised > noise, gain, _UNTOLD)
         damping = _damp(damping, taken, gain, fresh)
         if not bool(taken.all()):
             progress.passes += 1
-            trial = relaxation.roll_out(_chosen(taken, trial.errors[:-1], view.errors[:-1]))
-            trial_slopes = _chosen(taken, trial_slopes, slopes)
+            trial = relaxation.roll_out(chosen(taken, trial.errors[:-1], view.errors[:-1]))
+            trial_slopes = chosen(taken, trial_slopes, slopes)
         view, slopes, energy = trial, trial_slopes, torch.where(taken, tried, energy)
         progress.step += 1
         progress.passes += relaxation.y.shape[-1] + 3 if fresh else 5
         progress.meet(view, slopes)
-        progress.ended |= bool((progress.done | (damping > _ALL)).all())
+        progress.over |= damping > _ALL
     return progress.close(view)
 
 
@@ -200,11 +200,3 @@ class LinearisedNetwork:
         factor, _ = torch.linalg.cholesky_ex(system + identity)
         solved = torch.cholesky_solve(right.unsqueeze(-1), factor).squeeze(-1)
         return solved if root is None else root * solved
-
-
-def _chosen(
-    samples: Bool[Tensor, "*#R N"], theirs: Sequence[Batch], ours: Sequence[Batch]
-) -> list[Batch]:
-    """Take theirs for the samples chosen, ours for the others."""
-    where = samples.unsqueeze(-1)
-    return [torch.where(where, a, b) for a, b in zip(theirs, ours, strict=True)]

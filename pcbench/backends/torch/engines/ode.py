@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from pcbench.backends.base import BackendUnavailableError, Inference
 from pcbench.backends.inference import OdeInference
-from pcbench.backends.torch.engines.relaxation import Progress, Relaxation
+from pcbench.backends.torch.engines.relaxation import (
+    Batch,
+    Progress,
+    Relaxation,
+    squared_norms,
+)
 
-# The residual is looked at here, and then at every doubling of the time.
-_FIRST_LOOK = 1.0
+# What a step may be off by makes at most this part of the force that is asked for in the end.
+_PART = 0.1
+# Multiplications by the Hessian to find the steepest curvature, of which the order matters.
+_ITERATIONS = 5
 
 
-class _BudgetSpentError(Exception):
-    """Ends a solver that would go on."""
+class _EndError(Exception):
+    """Leaves a solver that would go on: it looks at nothing but the time."""
 
 
 def infer_by_ode(relaxation: Relaxation, settings: OdeInference) -> Inference[Tensor]:
     """Follow ``dz/dt = -∂(N𝓕)/∂z`` until the residual is reached or a budget is spent.
 
-    One step size serves all samples and replicas. Steps are evaluations of the flow; where their
-    budget ends between two looks at the residual, the earlier look is what is returned.
+    The residual is looked at after every step that the solver accepts. One step size serves all
+    samples and replicas, and all move on until the last replica has arrived. Where the solver
+    would go on with a step that is lost in the rounding of the time, or with numbers that are not
+    finite, inference ends, unfinished.
 
     Raises
     ------
@@ -37,37 +47,113 @@ def infer_by_ode(relaxation: Relaxation, settings: OdeInference) -> Inference[Te
             "engine: ode needs torchdiffeq; install pcbench with its extra 'ode'"
         ) from error
 
-    view = relaxation.feedforward()
-    progress = Progress(view, settings.residual, record=settings.record)
-    progress.passes += 1
-
-    def flow(_: Tensor, hidden: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        if progress.step == settings.max_steps:
-            raise _BudgetSpentError
-        progress.step += 1
-        progress.passes += 2
-        return tuple(-slope for slope in relaxation.at(hidden).slopes())
-
-    times = [0.0, min(_FIRST_LOOK, settings.max_time)]
-    while times[-1] < settings.max_time:
-        times.append(min(2 * times[-1], settings.max_time))
-    for span in pairwise(times):
-        if progress.ended:
-            break
+    flow = _Flow(relaxation, settings)
+    if not flow.progress.ended:
+        x = relaxation.x
         try:
             ends = odeint(
                 flow,
-                tuple(view.activities[1:]),
-                torch.tensor(
-                    span, dtype=view.activities[0].dtype, device=view.activities[0].device
-                ),
+                tuple(flow.view.activities[1:]),
+                torch.tensor([0.0, settings.max_time], dtype=x.dtype, device=x.device),
                 method=settings.method,
                 rtol=settings.rtol,
-                atol=settings.atol,
+                atol=settings.atol or flow.tolerance(settings.residual),
+                # By default times are kept in float64, which not every device knows.
+                options={"dtype": x.dtype, "norm": _largest_rms},
             )
-        except _BudgetSpentError:
-            break
-        view = relaxation.at([path[-1] for path in ends])
-        progress.passes += 2
-        progress.meet(view, view.slopes())
-    return progress.close(view)
+            flow.arrive([path[-1] for path in ends])
+        except _EndError:
+            pass
+    return flow.progress.close(flow.view)
+
+
+class _Flow:
+    """The flow, with an eye on the steps along it.
+
+    torchdiffeq announces every step that it tries, from where it stands (``callback_step``), and
+    tells when it has accepted it (``callback_accept_step``).
+
+    Attributes
+    ----------
+    view
+        Where the last accepted step ended.
+    progress
+        How far that is; steps are accepted steps.
+    """
+
+    def __init__(self, relaxation: Relaxation, settings: OdeInference) -> None:
+        self._relaxation, self._max_steps = relaxation, settings.max_steps
+        self.view = self._latest = relaxation.feedforward()
+        self._slopes = self.view.slopes()
+        self.progress = Progress(self.view, settings.residual, record=settings.record)
+        self.progress.passes += 1
+        self._tried, self._accepted = 0, False
+
+    def __call__(self, _: Tensor, hidden: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """``dz/dt``."""
+        self._look(hidden)
+        return tuple(-slope for slope in self._slopes)
+
+    def callback_accept_step(self, time: Tensor, hidden: tuple[Tensor, ...], step: Tensor) -> None:
+        """Take note that the step from here was accepted; where it ended is not told yet."""
+        self._accepted = True
+
+    def callback_step(self, time: Tensor, hidden: tuple[Tensor, ...], step: Tensor) -> None:
+        """Look at the step that was accepted, if one was, and let the next be tried, or not."""
+        if self._accepted:
+            self.arrive(hidden)
+        # A step that leaves the time as it is would fail an assertion of torchdiffeq.
+        lost = not bool(time + step > time)
+        if self.progress.ended or lost or self._tried == self._max_steps:
+            raise _EndError
+        self._tried += 1
+
+    def arrive(self, hidden: Sequence[Batch]) -> None:
+        """Take note of where an accepted step ended."""
+        self._accepted = False
+        self._look(hidden)
+        self.view = self._latest
+        self.progress.step += 1
+        self.progress.meet(self.view, self._slopes)
+
+    def tolerance(self, residual: float) -> float:
+        """Return an absolute tolerance that leaves the residual within reach.
+
+        Near equilibrium an explicit method takes the longest steps that are stable, and leaves
+        activities to move about by what a step may be off by. Times the steepest curvature that
+        is a force, and must be less than the one asked for. Less than the rounding of activities
+        is asked of no step: none would be accepted.
+        """
+        hidden, squares = self.view.activities[1:], self.progress.squares.sum(-1)
+        units = sum(z.shape[-2] * z.shape[-1] for z in hidden)
+        off = residual * _PART * (squares / units).sqrt() / self._steepest()  # rms, by replica
+        rounding = torch.finfo(off.dtype).eps * _largest_rms([*hidden, self._relaxation.y])
+        return max(float(rounding), float(off[squares > 0].min()))
+
+    def _steepest(self) -> Float[Tensor, "*#R"]:
+        """Estimate the largest curvature of every replica by power iteration, from below."""
+        moves, curvature = self._slopes, self.progress.squares.sum(-1).sqrt()
+        for _ in range(_ITERATIONS):
+            moves = self.view.curve([move / curvature[..., None, None] for move in moves])
+            curvature = squared_norms(moves, like=self.view.errors[-1]).sum(-1).sqrt()
+        self.progress.passes += 2 * _ITERATIONS
+        return curvature
+
+    def _look(self, hidden: Sequence[Batch]) -> None:
+        """Evaluate the flow, but where it was evaluated last.
+
+        Most methods end a step with an evaluation at its end (FSAL), and start with the first one.
+        """
+        if all(map(torch.equal, hidden, self._latest.activities[1:])):
+            return
+        self._latest = self._relaxation.at(hidden)
+        self._slopes = self._latest.slopes()
+        self.progress.passes += 2
+
+
+def _largest_rms(layers: Sequence[Batch]) -> Float[Tensor, ""]:
+    """Root mean square of a layer in a replica, the largest of all.
+
+    torchdiffeq's own norm averages over replicas, too: one would pay for the ease of the others.
+    """
+    return torch.stack([layer.square().mean((-2, -1)).max() for layer in layers]).max().sqrt()

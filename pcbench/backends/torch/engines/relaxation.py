@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import isfinite
+from math import inf
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from pcbench.backends.base import Inference
@@ -109,6 +109,19 @@ class View:
             )
         ]
 
+    def curve(self, moves: Sequence[Batch]) -> list[Batch]:
+        """``H v``: what moves of the hidden activities change the slopes by.
+
+        ``H = ∂²(N𝓕)/∂z²`` without second derivatives of the activation: all of it where linear.
+        """
+        pushed = [tangent.push(v) for tangent, v in zip(self.tangents[1:], moves, strict=True)]
+        errors = [moves[0], *(v - below for v, below in zip(moves[1:], pushed, strict=False))]
+        forces = [*errors[1:], self.relaxation.weigh(-pushed[-1])]
+        return [
+            error - tangent.pull(after)
+            for tangent, error, after in zip(self.tangents[1:], errors, forces, strict=True)
+        ]
+
     def energies(self) -> Float[Tensor, "*#R L"]:
         """``1/(2N) Σ_n ‖e_l‖²`` for ``l = 1 … L``."""
         squares = [
@@ -140,6 +153,14 @@ def squared_norms(slopes: Sequence[Batch], like: Batch) -> Float[Tensor, "*#R N"
     return total
 
 
+def chosen(
+    samples: Bool[Tensor, "*#R #N"], theirs: Sequence[Batch], ours: Sequence[Batch]
+) -> list[Batch]:
+    """Take theirs for the samples chosen, ours for the others."""
+    where = samples.unsqueeze(-1)
+    return [torch.where(where, a, b) for a, b in zip(theirs, ours, strict=True)]
+
+
 class Progress:
     """How far an engine has come: residuals relative to the start, the path, the price.
 
@@ -152,8 +173,19 @@ class Progress:
     record
         Whether to keep the energies of every step.
     by_sample
-        Whether every sample has to reach the residual by itself, or all of them together.
+        Whether every sample has to reach the residual by itself, or all of a replica together.
+
+    Attributes
+    ----------
+    over
+        Which replicas, or samples where ``by_sample``, need no further step: they have arrived, or
+        gone to infinity. An engine that gives up on one adds it, after every ``meet``.
+    squares
+        ``‖∂(N𝓕)/∂z‖²`` of every sample.
     """
+
+    over: Bool[Tensor, "*#R"] | Bool[Tensor, "*#R N"]
+    squares: Float[Tensor, "*#R N"]
 
     def __init__(
         self, start: View, residual: float, *, record: bool, by_sample: bool = False
@@ -163,39 +195,47 @@ class Progress:
         self._start: Tensor | None = None
         self.passes = 1.0
         self.step = 0
-        self.reached = self.ended = False
-        self.squares: Tensor  # ‖∂(N𝓕)/∂z‖² of every sample
-        self.samples: Tensor
-        self.whole: Tensor
         self.meet(start, start.slopes())
 
     def meet(self, view: View, slopes: Sequence[Batch]) -> None:
-        """Take note of a view, and of whether to end there: arrived, or in infinity."""
+        """Take note of a view, and of what is over there."""
         self.squares = squares = squared_norms(slopes, like=view.errors[-1])
         if self._start is None:
             self._start = squares
-        self.samples = relative(squares, self._start)
-        self.whole = relative(squares.sum(-1), self._start.sum(-1))
+        self._samples = relative(squares, self._start)
+        self._whole = relative(squares.sum(-1), self._start.sum(-1))
         if self._path is not None:
             self._path.append(view.energies())
-        largest = float((self.samples if self._by_sample else self.whole).max())
-        self.reached = largest <= self._asked  # NaN is not
-        self.ended = self.reached or not isfinite(largest)
+        # NaN is neither above nor below anything: it is over, and has not arrived.
+        self.over = ~((self._residuals > self._asked) & (self._residuals < inf))
 
     @property
-    def done(self) -> Tensor:
-        """Which samples have reached the residual."""
-        return self.samples <= self._asked
+    def ended(self) -> bool:
+        """Whether all is over."""
+        return bool(self.over.all())
+
+    def hold(self, moved: Sequence[Batch], stayed: Sequence[Batch]) -> Sequence[Batch]:
+        """Let no replica move that is over: each is to end as it would alone."""
+        if not self.over.dim():  # a batch without replicas that is over has ended
+            return moved
+        return chosen(~self.over.unsqueeze(-1), moved, stayed)
 
     def close(self, view: View) -> Inference[Tensor]:
         """Return where inference ended."""
+        energies = view.energies()
+        arrived = (self._residuals <= self._asked).all() & energies.isfinite().all()
         return Inference(
             activities=view.ending(),
-            energies=view.energies(),
+            energies=energies,
             steps=self.step,
-            residual=self.whole,
-            converged=self.reached,
+            residual=self._whole,
+            converged=bool(arrived),
             passes=self.passes,
-            sample_residuals=self.samples,
+            sample_residuals=self._samples,
             path=None if self._path is None else torch.stack(self._path, dim=-2),
         )
+
+    @property
+    def _residuals(self) -> Tensor:
+        """The residuals that have to come down."""
+        return self._samples if self._by_sample else self._whole
