@@ -214,7 +214,7 @@ def each_close(
     name, source
         As everywhere.
     observed, expected, tolerances
-        Arrays of one axis; an observed one of another shape fails.
+        Arrays of one axis; an observed one of another shape fails. Tolerances are positive.
     derivation
         Where the tolerances come from.
     """
@@ -222,6 +222,8 @@ def each_close(
 
     seen, wanted = np.asarray(observed, np.float64), np.asarray(expected, np.float64)
     allowed = np.asarray(tolerances, np.float64)
+    if not (allowed > 0).all():
+        raise ValueError(f"check {name!r} was given a tolerance that is not positive")
     if seen.shape != wanted.shape:
         least = Tolerance(float(allowed.min(initial=1.0)), derivation)
         return _misshapen(name, seen.shape, wanted.shape, least, source, "")

@@ -197,6 +197,8 @@ def test_of_entries_with_tolerances_of_their_own_one_that_is_no_number_is_the_wo
     assert not each([1.0], [1.0, 2.0], [1.0, 1.0]).passed
     with pytest.raises(ValueError, match="nothing to compare"):
         each([], [], [])
+    with pytest.raises(ValueError, match="not positive"):
+        each([0.0], [0.0], [0.0])
 
 
 def test_a_verdict_on_numbers_too_far_apart_to_subtract_fails_and_stays_finite():

@@ -57,8 +57,8 @@ def descent_findings(
     worst = checks.Worst()
     for step in (engine.step, descent.best_step, BEYOND * descent.largest_step):
         before: _Residual | None = None
-        for count in sorted(steps):
-            if descent.rate(step) ** count > MOST_GROWTH:
+        for count in sorted(set(steps)):
+            if count * np.log(max(descent.rate(step), 1.0)) > np.log(MOST_GROWTH):
                 continue
             settings = GradientInference(step=step, max_steps=count, residual=NEVER)
             relaxed = Relaxed.ask(backend, model, problem, settings)
@@ -134,7 +134,7 @@ class _Residual:
     @property
     def is_told(self) -> bool:
         """Whether rounding leaves enough of it to tell a rate."""
-        return self.tolerance < self.expected / 4
+        return self.tolerance < self.expected / 4 and self.seen > 0
 
     def rate_since(self, before: _Residual) -> float:
         """Return what a step has left of the residual, on average."""

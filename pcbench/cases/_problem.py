@@ -77,6 +77,11 @@ class Problem:
         seen[np.arange(len(seen)), rng.integers(0, seen.shape[1], len(seen))] = True
         return replace(self, y=np.where(seen, self.y, np.nan), precision=seen.astype(float))
 
+    def at(self, parameters: Weights) -> Problem:
+        """Return the problem at other weights and biases, in the order of ``parameters``."""
+        layers = len(self.weights)
+        return replace(self, weights=list(parameters[:layers]), biases=list(parameters[layers:]))
+
     def first(self, samples: int) -> Problem:
         """Return the problem with its first samples alone."""
         precision = None if self.precision is None else self.precision[:samples]

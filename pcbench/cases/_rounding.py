@@ -61,9 +61,15 @@ class Rounding:
 
     @cached_property
     def exact(self) -> theory.EquilibriumRounding:
-        """Bound what exact inference carries from layer to layer, in a linear network."""
-        prediction = theory.feedforward(self._network, self._x)[-1]
-        completed = np.where(np.isfinite(self._y), self._y, prediction)
+        """Bound what exact inference carries from layer to layer, in a linear network.
+
+        Outputs that are not observed are taken as observed where they are predicted: they pull at
+        nothing then, either.
+        """
+        completed = self._y
+        if self._precision is not None:
+            prediction = theory.feedforward(self._network, self._x)[-1]
+            completed = np.where(self._precision > 0, self._y, prediction)
         return theory.equilibrium_rounding(self._network.weights, self._x, completed, self.u)
 
     def tolerance(self, value: float) -> Tolerance:

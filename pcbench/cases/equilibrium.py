@@ -101,7 +101,7 @@ class Equilibrium(Case[Parameters]):
         }
         smooth = is_smooth(problem.network) and first in arrived
         if smooth:
-            yield from agreement(problem, backend.dtype, arrived, samples=judge.samples)
+            yield from agreement(problem, arrived, samples=judge.samples)
         yield from self._local_gradients(context, judge, model, problem, found[first])
         if smooth:
             yield from _envelope(context, judge, problem, settings, found[first], asked.directions)
@@ -157,7 +157,7 @@ def _theorem_1(judge: RelaxedJudge, problem: Problem, found: dict[str, Relaxed])
     expected = theory.masked_energy(problem.weights, problem.x, problem.y, precision)
     for label, relaxed in found.items():
         rounding = judge.rounding(relaxed)
-        force = judge.sample_residuals(judge.clamped(relaxed)) + rounding.residual
+        force = judge.sample_residuals(judge.clamped(relaxed))
         left = float(np.sum(force**2 / (2 * judge.least_curvatures(relaxed)))) / judge.samples
         yield checks.within(
             f"{label}: energy at equilibrium",
@@ -198,10 +198,13 @@ def _envelope(
                 [p + k * h * d for p, d in zip(problem.parameters, direction, strict=True)], dtype
             )
             points[k] = moved
-            model = context.backend.build(problem.network, moved)
-            answer = Relaxed.ask(context.backend, model, problem, settings)
+            there = problem.at(moved)
+            model = context.backend.build(there.network, moved)
+            answer = Relaxed.ask(context.backend, model, there, settings)
             energies[k] = answer.energy
-            residuals = max(residuals, float(answer.residual) * judge.start)
+            judge_there = RelaxedJudge(there, dtype)
+            left = judge_there.sample_residuals(judge_there.clamped(answer))
+            residuals = max(residuals, float(np.linalg.norm(left)))
         # Rounding to the dtype turns the direction a little: it is taken as it came out.
         slopes = {k: (energies[k] - energies[-k]) / 2 for k in (1, 2)}
         along = {

@@ -17,7 +17,13 @@ from jaxtyping import Float
 from pydantic import Field, PositiveInt, model_validator
 
 from pcbench import checks, theory
-from pcbench.backends import Backend, Capability, GaussNewtonInference, InferenceSettings
+from pcbench.backends import (
+    Backend,
+    Capability,
+    GaussNewtonInference,
+    InferenceSettings,
+    IterativeInference,
+)
 from pcbench.cases._problem import Problem, rounded
 from pcbench.cases._relaxed import Relaxed, RelaxedJudge, needs
 from pcbench.cases.base import Case, CaseParameters, Context, Finding
@@ -196,7 +202,19 @@ def _difference(
             return slopes, 1.0, well_formed
         activities = [backend.to_device(z) for z in judge.clamped(relaxed)]
         rounding = judge.rounding(relaxed)
-        left = float(relaxed.residual) * judge.start + rounding.residual
+        residual = float(np.linalg.norm(judge.sample_residuals(judge.clamped(relaxed))))
+        if isinstance(settings, IterativeInference):
+            begun = settings.residual * judge.forward_rounding.residual
+            well_formed = checks.at_most(
+                "inference: residual within the budget",
+                residual,
+                settings.residual * judge.start,
+                Tolerance(rounding.residual + begun, "rounding at these activities (theory.md 4)"),
+                source="inference that stops early is not at equilibrium (theory.md 2.3)",
+            )
+            if not well_formed.passed:
+                return slopes, 1.0, well_formed
+        left = residual + rounding.residual
         size = max(float(np.linalg.norm(z)) for z in judge.clamped(relaxed))
         off += sum(rounding.gradients) + 2 * len(weights) * left * size / judge.samples
         for slope, gradient in zip(slopes, model.energy_gradients(activities), strict=True):

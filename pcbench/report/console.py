@@ -258,7 +258,9 @@ def _in_bp_steps(case: CaseResult, timing: Timing) -> str:
 
 def _detail(timing: Timing, name: str) -> str:
     value = timing.details.get(name)
-    return ABSENT if value is None else f"{value:.4g}"
+    if value is None:
+        return ABSENT
+    return f"{value:.0f}" if value == round(value) else f"{value:.4g}"
 
 
 def _count(report: Report) -> Text:

@@ -89,6 +89,24 @@ def test_a_wrong_step_is_told_by_its_rate():
     assert "gradient: contraction a step" in failed
 
 
+@pytest.mark.parametrize("steps", ["[10,5000]", "[7,7]"])
+def test_numbers_of_steps_beyond_all_growth_or_written_twice_do_no_harm(steps):
+    small = ["data.samples=4", "residuals=[0.1]", f"steps={steps}"]
+    select = "contraction[hidden_layers=2,width=20]"
+    [case] = run_suites(load_suites(["inference"], overrides=small, select=select)).cases
+    assert (case.status, case.message) == ("passed", "")
+
+
+def test_an_origin_whose_inference_is_not_finished_is_not_judged_by_what_it_says_of_itself():
+    lazy = ["inference.engine=gradient", "inference.step=1e-9", "inference.max_steps=1"]
+    [case] = run_suites(
+        load_suites(["nonlinear"], overrides=lazy, select="origin-pre and activation=tanh")
+    ).cases
+    assert [check.name for check in case.checks if not check.passed] == [
+        "inference: residual within the budget"
+    ]
+
+
 def test_divergence_is_a_failure_that_says_so():
     chosen = ["engines.gradient.step=3", "engines.gradient.max_steps=2000", "data.samples=4"]
     report = run_suites(

@@ -14,11 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from math import isfinite
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from pcbench.backends.base import Inference
@@ -99,8 +98,8 @@ class OutputSystem:
     ) -> Float[Tensor, "*#replica hidden_layers"]:
         """``Σ_n ‖W_{L:l+1}ᵀ λ_n‖² = tr(K_lᵀ (Σ_n λ_n λ_nᵀ) K_l)`` for the hidden layers."""
         by_unit = ((force.mT @ force) @ self.reach).mul_(self.reach).sum(-2)
-        sums = by_unit.new_zeros((*by_unit.shape[:-1], len(self.widths)))
-        return sums.index_add_(-1, _layer_of_unit(self.widths, force.device), by_unit)
+        layers = [units.sum(-1) for units in self._by_layer(by_unit)]
+        return torch.stack(layers, dim=-1) if layers else by_unit
 
     def _by_layer(self, units: Float[Tensor, "*batch hidden"]) -> Sequence[Tensor]:
         """Split the last axis into hidden layers."""
@@ -187,16 +186,6 @@ def _residuals(
 
 def _identity_like(matrices: Tensor) -> Float[Tensor, "d_L d_L"]:
     return torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
-
-
-@cache
-def _layer_of_unit(widths: tuple[int, ...], device: torch.device) -> Int[Tensor, " units"]:
-    """Number the layer, from 0, that each unit belongs to."""
-    return (
-        torch.arange(len(widths))
-        .repeat_interleave(torch.tensor(widths, dtype=torch.long))
-        .to(device)
-    )
 
 
 def _step(
