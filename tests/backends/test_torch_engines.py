@@ -38,7 +38,7 @@ STOPPED = {
     "paper": GradientInference(preset="paper", max_steps=5, residual=1e-15),
     "error": ErrorInference(step=0.05, max_steps=4, residual=1e-15),
     "gauss_newton": GaussNewtonInference(max_steps=1, residual=1e-15),
-    "ode": OdeInference(max_time=0.3, residual=1e-15),
+    "ode": OdeInference(max_time=0.3, residual=1e-15, rtol=1e-3, atol=1e-5),
 }
 # Each of its own kind, on the way to any residual; for networks of gain 0.5.
 ARRIVING = {
