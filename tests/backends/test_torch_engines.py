@@ -42,8 +42,8 @@ STOPPED = {
 }
 # Each of its own kind, on the way to any residual; for networks of gain 0.5.
 ARRIVING = {
-    "gradient": {"kind": GradientInference, "step": 0.2, "max_steps": 600},
-    "error": {"kind": ErrorInference, "step": 0.2, "max_steps": 600},
+    "gradient": {"kind": GradientInference, "step": 0.2, "max_steps": 20_000},
+    "error": {"kind": ErrorInference, "step": 0.2, "max_steps": 20_000},
     "gauss_newton": {"kind": GaussNewtonInference, "max_steps": 1000},
     "ode": {"kind": OdeInference},
 }
