@@ -1,7 +1,8 @@
 r"""How far rounding may carry a sum whose terms are known (§4.1).
 
-An inner product of ``n`` terms ``t_i`` rounds every term, by ``u |t_i|`` at most, and then up to
-``n`` partial sums. Without the terms at hand no partial sum is known to be smaller than ``‖a‖‖b‖``.
+An inner product of ``n + 1`` terms ``t_i`` rounds every term, by ``u |t_i|`` at most, and then
+``n`` partial sums; what is zero adds nothing, exactly. Without the terms at hand no partial sum is
+known to be smaller than ``‖a‖‖b‖``.
 With them, cut them into blocks: taken in whatever order, whole blocks add up to no more than
 
 .. math:: p = \max\Big(\sum_b \max(s_b, 0), \sum_b \max(-s_b, 0)\Big), \qquad
@@ -53,8 +54,8 @@ def rounded_product(
     tuple of array
         The product, and variances in units of ``u²``, both ``(R, d)``.
     """
-    n = a.shape[1] + (bias is not None)
-    squares, largest = a**2 @ b**2, np.zeros((len(a), b.shape[1]))
+    products = a**2 @ b**2
+    squares, largest = products, np.zeros_like(products)
     for blocks in _ways(a.shape[1]):
         total, absolute = np.zeros((2, *largest.shape))
         for block in blocks:
@@ -65,9 +66,11 @@ def rounded_product(
             total += bias
             absolute += np.abs(bias)
         np.maximum(largest, (absolute + np.abs(total)) / 2, out=largest)
+    terms = np.count_nonzero(a, axis=1)[:, None]
     if bias is not None:
-        squares += bias**2
-    variance: Matrix = n * largest**2 + (1 + n / 2 + inherited**2) * squares
+        squares, terms = products + bias**2, terms + (bias != 0)
+    additions = np.maximum(terms - 1, 0)
+    variance: Matrix = additions * (largest**2 + squares / 2) + (1 + inherited**2) * products
     return total, variance
 
 

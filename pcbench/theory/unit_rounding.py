@@ -7,7 +7,9 @@ is done entry by entry is a few roundings, counted here. To first order,
     δe = -\mathrm{pool}(φ'(a)\, δa), \qquad
     δ(φ'(a)\, π e) = φ''(a)\, π e\, δa + φ'(a)\, π\, δe ,
 
-where ``δa`` is the same on both sides: their sizes are added. Two things are not small, and no
+where ``δa`` is the same on both sides: their sizes are added. What is computed from the same
+numbers errs the same way: of ``m`` equal units, samples or patches, each is given ``m`` times the
+variance, so that they add up as if they were different. Two things are not small, and no
 matter of variances. A rectifier's slope jumps where a potential is within its own rounding of the
 kink; and a maximum within rounding of the next one may send its force there. What such a unit's
 force may change by is kept apart, in ``flips``.
@@ -55,6 +57,9 @@ JUMP = {"relu": 1.0, "leaky_relu": 1 - LEAK}
 # units in the last place, 8 u (NumPy 4, CUDA 2, SLEEF 1); SiLU multiplies once more, and a leaky
 # rectifier rounds its leak, too.
 _VALUE_ROUNDINGS = {"identity": 0.0, "tanh": 8.0, "relu": 0.0, "leaky_relu": 2.0, "silu": 9.0}
+
+# Beyond it the logistic function is 1 in either dtype, and what it lacks of 1 nothing at all.
+_SETTLED = 40.0
 
 # The judge computes in float64 whatever the backend does, and errs too.
 _JUDGE = 2.0**-53
@@ -130,8 +135,9 @@ def _unit_rounding(
     steepest = np.where(at_kink, 1.0, np.abs(slope))
     value = activate(after, potential)
     value_std = np.hypot(steepest * spread, _VALUE_ROUNDINGS[after] * value)
+    alike = np.sqrt(_copies(network, l, driven))
 
-    pool = _Pool.of(network, l, value, value_std, u)
+    pool = _Pool.of(network, l, value, value_std, alike, u)
     error, force = weigh(above - pool.value, precision)
     weight = _weights(error, precision)
     # The error is rounded where it is z - f; a hidden activity, where it was made of f and e.
@@ -142,9 +148,9 @@ def _unit_rounding(
     sent = pool.send(force)
     back = slope * sent
     back_std = (
-        np.abs(activation_curvature(after, potential) * sent) * spread
+        np.abs(activation_curvature(after, potential) * sent) * spread * alike
         + np.abs(slope) * pool.send(force_std)
-        + slope_roundings(after, potential) * np.abs(sent)
+        + slope_roundings(after, potential) * np.abs(sent) * alike
         + (0.0 if after == "identity" else np.abs(back))
     )
     flips = np.abs(sent) * np.where(at_kink, JUMP.get(after, 0.0), 0.0) + pool.flips(
@@ -175,8 +181,8 @@ def slope_roundings(name: str, z: Batch) -> Batch:
         case "tanh":
             roundings: Batch = 2 * _VALUE_ROUNDINGS[name] * np.tanh(z) ** 2 + 1
         case "silu":
-            gate = expit(z)
-            roundings = 2 * _VALUE_ROUNDINGS[name] * gate * (1 + np.abs(z))
+            gate, unsettled = expit(z), np.where(z < _SETTLED, np.abs(z), 0.0)
+            roundings = 2 * _VALUE_ROUNDINGS[name] * gate * (1 + unsettled)
         case "leaky_relu":
             roundings = np.where(z > 0, 0.0, LEAK)
         case _:
@@ -190,6 +196,24 @@ def _potential(network: Layered, l: int, driven: Batch, inherited: float) -> tup
     rows = seen_rows(network, l, driven)
     value, variance = rounded_product(rows, seen_columns(network, l), bias, inherited)
     return by_sample(network, l, value), by_sample(network, l, np.sqrt(variance))
+
+
+def _copies(network: Layered, l: int, driven: Batch) -> Batch:
+    """How many potentials are the same inner product, the one at hand included."""
+    weight = network.weights[l - 1]
+    columns = weight.reshape(len(weight), -1)
+    if network.biases is not None:
+        columns = np.concatenate([columns, network.biases[l - 1][:, None]], axis=1)
+    seen, units = _counts(seen_rows(network, l, driven)), _counts(columns)
+    return by_sample(network, l, np.outer(seen, units))
+
+
+def _counts(rows: Rows) -> Float[np.ndarray, " _rows"]:
+    """How often each row occurs."""
+    rows = np.ascontiguousarray(rows + 0.0)  # there is a zero with a sign, which is equal
+    whole = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel()
+    _, place, counts = np.unique(whole, return_inverse=True, return_counts=True)
+    return counts[place.ravel()].astype(np.float64)
 
 
 def _shared(network: Layered, l: int, driven: Batch, inherited: float) -> Float[np.ndarray, " N"]:
@@ -270,7 +294,7 @@ class _Pool:
     Attributes
     ----------
     value, value_std
-        The maxima.
+        The maxima; ``alike`` is a factor that makes no doubt greater.
     wins, contends
         Which entries of a window are sent the force, and which may be.
     """
@@ -283,14 +307,16 @@ class _Pool:
     contends: Bool[np.ndarray, "_N _c _rows _columns _entries"]
 
     @classmethod
-    def of(cls, network: Layered, l: int, value: Batch, std: Batch, u: float) -> _Pool:
+    def of(
+        cls, network: Layered, l: int, value: Batch, std: Batch, alike: Batch, u: float
+    ) -> _Pool:
         values, stds = _windows(network, l, value), _windows(network, l, std)
         first = values.argmax(axis=-1)[..., None]
         wins = np.zeros(values.shape, bool)
         np.put_along_axis(wins, first, True, axis=-1)
         largest, its_std = (np.take_along_axis(a, first, axis=-1) for a in (values, stds))
         contends = wins | (largest - values < CONFIDENCE * u * (stds + its_std))
-        value_std = np.where(contends, stds, 0.0).max(axis=-1)
+        value_std = np.where(contends, stds * _windows(network, l, alike), 0.0).max(axis=-1)
         return cls(
             network,
             l,

@@ -16,7 +16,7 @@ from pcbench.networks import Convolution, NetworkSpec
 from pcbench.theory.layered import weigh, weighted_errors
 
 U = theory.unit_roundoff("float32")
-SHAPES = ["random", "positive", "smooth", "repeated", "sparse", "alternating", "heavy"]
+SHAPES = ["random", "positive", "smooth", "repeated", "sparse", "alternating", "heavy", "coarse"]
 ACTIVATIONS = ["identity", "tanh", "relu", "leaky_relu", "silu"]
 CONVOLVED = (Convolution((2, 8, 8), 3, 3, 2),)
 WIDTHS = [(40, 20, 20, 10), (30, 1, 3), (1, 60, 60, 1), (3, 5, 5, 5, 5, 3), (100, 120, 4), (7, 3)]
@@ -45,6 +45,8 @@ def shaped(shape, kind, rng):
             drawn = (-1.0) ** np.arange(n) * rng.uniform(0.9, 1.1, drawn.shape)
         case "heavy":
             drawn = drawn**3
+        case "coarse":  # equal patches, ties, potentials of zero
+            drawn = np.round(2 * drawn) / 2
     return drawn.reshape(shape)
 
 
@@ -75,6 +77,9 @@ class Staged:
     def host(self, tensors):
         return [self.backend.to_host(tensor) for tensor in tensors]
 
+
+EQUAL = ("identity", "post", False, (1, 60, 60, 1), *2 * ["repeated"], 64, 1.0, False, True, 0)
+"""Equal units see equal samples: all of them err the same way."""
 
 problems = st.tuples(
     st.sampled_from(ACTIVATIONS),

@@ -11,7 +11,8 @@ U = 2.0**-24
 
 
 def partial_sums(terms):
-    return np.cumsum(terms)
+    """What is rounded: not the first term, which is a sum of nothing else."""
+    return np.cumsum(terms)[1:]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -45,15 +46,27 @@ def test_the_product_is_the_product():
         np.testing.assert_allclose(rounded_product(a, b, bias)[0], a @ b + bias, rtol=1e-12)
 
 
-def test_a_bias_is_one_more_term():
+def test_a_bias_is_one_more_term_that_no_product_rounds():
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((4, 5)), rng.standard_normal((5, 3))
     ones = np.ones((4, 1))
     bias = rng.standard_normal(3)
     one_more = np.concatenate([a, ones], axis=1), np.concatenate([b, bias[None]])
     np.testing.assert_allclose(
-        rounded_product(a, b, bias)[1], rounded_product(*one_more)[1], rtol=1e-12
+        rounded_product(a, b, bias)[1], rounded_product(*one_more)[1] - bias**2, rtol=1e-12
     )
+
+
+def test_what_is_zero_adds_nothing():
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((4, 50)), rng.standard_normal((50, 3))
+    a[0], a[1, 1:], a[2, ::2] = 0, 0, 0
+    _, variance = rounded_product(a, b)
+    np.testing.assert_array_equal(variance[0], 0)
+    np.testing.assert_allclose(variance[1], (a[1, 0] * b[0]) ** 2)  # one product
+    _, biased = rounded_product(a, b, np.ones(3))
+    np.testing.assert_array_equal(biased[0], 0)
+    assert (biased[1] > variance[1]).all()
 
 
 def test_what_entries_bring_along_is_added():
@@ -80,5 +93,5 @@ def test_the_variance_is_like_what_happens(n):
 
 def test_sums_of_one_sign_are_no_larger_than_the_whole():
     terms = np.random.default_rng(0).random((3, 7))
-    expected = np.sum(terms**2, axis=1) + np.sum(np.cumsum(terms, axis=1) ** 2, axis=1)
+    expected = np.sum(terms**2, axis=1) + np.sum(np.cumsum(terms, axis=1)[:, 1:] ** 2, axis=1)
     assert (rounded_sum(terms) >= expected).all()
