@@ -46,5 +46,7 @@ def scaled_norm_bounds(
 ) -> Float[np.ndarray, " _N"]:
     """``‖A_n‖_2 ≤ ‖A_n A_nᵀ‖_F^{1/2}`` of ``A_n = diag(s_n) A``, for every row ``s_n``."""
     squares = (matrix @ matrix.T) ** 2
-    bounds: Float[np.ndarray, " _N"] = np.sum((scales**2 @ squares) * scales**2, axis=1) ** 0.25
+    largest = np.maximum(np.abs(scales).max(axis=1), np.finfo(float).tiny)
+    parts = (scales / largest[:, None]) ** 2
+    bounds: Float[np.ndarray, " _N"] = largest * np.sum((parts @ squares) * parts, axis=1) ** 0.25
     return bounds

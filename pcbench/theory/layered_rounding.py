@@ -63,17 +63,20 @@ class LayeredRounding:
     biases: tuple[float, ...]
 
 
+# Gradients are products: of an answer that diverged theirs alone may overflow, to no bound at all.
+@np.errstate(over="ignore", invalid="ignore")
 def layered_rounding(
     network: Layered, activities: Sequence[Batch], u: float, precision: Precision | None = None
 ) -> LayeredRounding:
     """Bound the rounding, at unit roundoff ``u``, of what is evaluated at ``z_0 … z_L``."""
-    units, u = unit_roundings(network, activities, u, precision), of_both(u)
-    by_sample = sum((_sample_energies(unit, u) for unit in units), np.zeros(len(activities[0])))
+    units, u, n = unit_roundings(network, activities, u, precision), of_both(u), len(activities[0])
+    by_sample = sum((_half_squares(unit, u, together=False) for unit in units), np.zeros(n))
+    by_layer = [float(_half_squares(unit, u, together=True)[0]) / n for unit in units]
     residual, residuals = _residuals(network, activities, units, u)
     parameters = [_parameters(network, l, unit, u) for l, unit in enumerate(units, start=1)]
     return LayeredRounding(
         errors=tuple(_error(unit, u) for unit in units),
-        energies=tuple(_energy(unit, u) for unit in units),
+        energies=tuple(energy + _UNDERFLOW for energy in by_layer),
         sample_energies=tuple((by_sample + _UNDERFLOW).tolist()),
         residual=residual + _UNDERFLOW,
         sample_residuals=tuple((residuals + _UNDERFLOW).tolist()),
@@ -94,23 +97,16 @@ def _along(std: Batch, unit: UnitRounding) -> PerSample:
     return along
 
 
-def _energy(unit: UnitRounding, u: float) -> float:
-    """Bound the rounding of ``1/(2N) Σ_n e_nᵀ π e_n``, all samples in one sum."""
-    terms = float(np.sum((unit.force * unit.error_std) ** 2))
-    summed = float(rounded_sum((unit.error * unit.force).reshape(1, -1))[0]) / 4
-    second = float(np.sum(unit.error_std * unit.force_std)) / 2
-    scale = CONFIDENCE * u
-    whole = scale * np.sqrt(terms + summed) + scale**2 * second
-    return float(whole) / len(unit.error) + _UNDERFLOW
-
-
-def _sample_energies(unit: UnitRounding, u: float) -> PerSample:
-    """Bound the rounding of ``½ e_nᵀ π e_n``, one a sample."""
-    terms = np.sum((unit.force * unit.error_std) ** 2, axis=1)
-    summed = rounded_sum(unit.error * unit.force) / 4
-    second = np.sum(unit.error_std * unit.force_std, axis=1) / 2
-    scale = CONFIDENCE * u
-    bound: PerSample = scale * np.sqrt(terms + summed) + scale**2 * second
+def _half_squares(unit: UnitRounding, u: float, *, together: bool) -> PerSample:
+    """Bound the rounding of ``½ eᵀ π e``, its terms' and their sum's: of all samples, or each."""
+    shape = (1, -1) if together else unit.error.shape
+    parts = (unit.error, unit.error_std, unit.force, unit.force_std)
+    # In units of their own, as squares of squares overflow long before an energy does.
+    size = np.maximum(np.max(np.abs(parts), axis=0).reshape(shape).max(axis=1), _UNDERFLOW)
+    error, error_std, force, force_std = (one.reshape(shape) / size[:, None] for one in parts)
+    terms = np.sum((force * error_std) ** 2, axis=1) + rounded_sum(error * force) / 4
+    second, scale = np.sum(error_std * force_std, axis=1) / 2, CONFIDENCE * u
+    bound: PerSample = size**2 * (scale * np.sqrt(terms) + scale**2 * second)
     return bound
 
 

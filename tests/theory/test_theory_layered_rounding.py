@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from float32_problems import ACTIVATIONS, U, fitting, half_squares, norms, problems, stage
-from hypothesis import given, settings
+from float32_problems import ACTIVATIONS, EQUAL, U, fitting, half_squares, norms, problems, stage
+from hypothesis import example, given, settings
 
 from pcbench import theory
 from pcbench.backends import GradientInference
@@ -86,6 +86,7 @@ def used_up(staged):
 
 @settings(max_examples=200, deadline=None)
 @given(problems)
+@example(EQUAL)
 def test_float32_stays_inside(arguments):
     used = used_up(stage(*arguments))
     assert max(used.values()) <= 1, used
@@ -156,6 +157,22 @@ def test_bounds_scale_with_the_dtype(activation):
 
 def test_a_tolerance_is_a_function_of_the_problem_alone():
     assert bounds_of(stage("tanh")) == bounds_of(stage("tanh"))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("size", [1e100, 1e-100, 0.0])
+def test_activities_beyond_all_measure_have_bounds(activation, size):
+    """Energies of 1e200 are numbers still, of inference that diverged in float64."""
+    staged = stage(activation, "pre", weighted=True)
+    z = [size * z for z in staged.activities]
+    bounds = theory.layered_rounding(staged.judged, z, U, staged.precision)
+    for bound in (bounds.energies, bounds.sample_energies, bounds.sample_residuals, bounds.errors):
+        assert np.isfinite(bound).all()
+        assert (np.array(bound) > 0).all()
+    assert np.isfinite(bounds.residual)
+    if size:
+        whole = theory.layered_energies(staged.judged, z, staged.precision)
+        assert max(bounds.energies) < 1e-3 * max(whole) + 1e-37
 
 
 def test_outputs_that_are_not_observed_leave_no_trace():
