@@ -10,7 +10,8 @@ from jaxtyping import Float
 
 from pcbench import checks
 from pcbench.cases._problem import Problem
-from pcbench.cases._relaxed import Relaxed, RelaxedJudge
+from pcbench.cases._relaxed import Relaxed
+from pcbench.cases._relaxed_judge import RelaxedJudge
 from pcbench.cases.base import Columns
 from pcbench.checks import Check, Tolerance
 from pcbench.networks import NetworkSpec

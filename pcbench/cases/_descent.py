@@ -9,8 +9,10 @@ import numpy as np
 
 from pcbench import checks, theory
 from pcbench.backends import GradientInference
+from pcbench.cases._account import CONTRACT, COUNT
 from pcbench.cases._problem import Problem
-from pcbench.cases._relaxed import CONTRACT, COUNT, NEVER, Relaxed, RelaxedJudge
+from pcbench.cases._relaxed import NEVER, Relaxed
+from pcbench.cases._relaxed_judge import RelaxedJudge
 from pcbench.cases.base import CaseSkippedError, Columns, Context, Finding
 from pcbench.checks import Check, Tolerance
 

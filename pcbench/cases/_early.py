@@ -10,7 +10,8 @@ from jaxtyping import Float
 from pcbench import checks
 from pcbench.backends import GradientInference
 from pcbench.cases._problem import Problem
-from pcbench.cases._relaxed import NEVER, Relaxed, RelaxedJudge
+from pcbench.cases._relaxed import NEVER, Relaxed
+from pcbench.cases._relaxed_judge import RelaxedJudge
 from pcbench.cases.base import Columns, Context, Finding
 
 

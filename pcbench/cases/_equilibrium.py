@@ -12,8 +12,7 @@ from jaxtyping import Float
 
 from pcbench import checks, theory
 from pcbench.backends import Backend, DType, InferenceSettings, IterativeInference
-from pcbench.cases._problem import Problem
-from pcbench.cases._relaxed import (
+from pcbench.cases._account import (
     CONTRACT,
     COUNT,
     DEFINITION,
@@ -21,6 +20,7 @@ from pcbench.cases._relaxed import (
     arrived,
     diverged,
 )
+from pcbench.cases._problem import Problem
 from pcbench.checks import Check, Tolerance
 
 Arrays = list[Float[np.ndarray, "N _d"]]

@@ -1,37 +1,17 @@
-"""Where inference ended, in any network, and the judgement of it by the energy's definition."""
+"""Inference asked of a backend in any network, and where it ended."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from pcbench import checks, theory
-from pcbench.backends import (
-    Backend,
-    Capability,
-    DType,
-    ExactInference,
-    GaussNewtonInference,
-    Inference,
-    InferenceSettings,
-    IterativeInference,
-    Model,
-)
+from pcbench.backends import Backend, Capability, Inference, InferenceSettings, Model
 from pcbench.cases._problem import Problem
-from pcbench.cases._rounding import Rounding
-from pcbench.checks import Check, Tolerance
 from pcbench.networks import NetworkParameters
 
-DEFINITION = "definitions of energy and loss (theory.md 1)"
-STATIONARITY = "stationarity in the activities (theory.md 2.2)"
-DAMPED = "a damped step is only taken where it lowers the energy (theory.md 3.3)"
-CONTRACT = "the contract of a backend (pcbench/backends/base.py)"
-COUNT = Tolerance(0.5, "a count is right or it is not")
 NEVER = 1e-300
 """A residual that no engine reaches: it takes all the steps that it is given."""
 
@@ -50,19 +30,6 @@ def needs(
     return frozenset(needed)
 
 
-def judged(problem: Problem) -> theory.Layered:
-    """Return the network as the theory sees it."""
-    network = problem.network
-    return theory.Layered(
-        problem.weights,
-        problem.biases if network.bias else None,
-        network.activation,
-        network.convention,
-        [layer.image for layer in network.convolutions],
-        [layer.pool for layer in network.convolutions],
-    )
-
-
 def infer(
     backend: Backend[Any], model: Model[Any], problem: Problem, settings: InferenceSettings
 ) -> Inference[Any]:
@@ -71,38 +38,6 @@ def infer(
     if problem.precision is None:
         return model.infer(x, y, settings)
     return model.infer(x, y, settings, backend.to_device(problem.precision))
-
-
-def arrived(
-    settings: IterativeInference,
-    residual: Float[np.ndarray, ""],
-    sample_residuals: Float[np.ndarray, " N"] | None,
-) -> bool:
-    """Whether an answer with these residuals may call itself converged.
-
-    Gauss-Newton treats samples one by one, and has to bring every one of them there.
-    """
-    if isinstance(settings, GaussNewtonInference) and sample_residuals is not None:
-        return bool(np.max(sample_residuals) <= settings.residual)
-    return bool(residual <= settings.residual)
-
-
-def diverged(label: str, energy: float, steps: int, bound: float) -> Check:
-    """Fail an answer with numbers that are not finite, and say what happened.
-
-    ``label`` goes before the name of the check; ``bound`` is what the energy should be at most.
-    """
-    failed = checks.at_most(
-        f"{label}finite energy",
-        np.nan if np.isfinite(energy) else energy,
-        bound,
-        COUNT,
-        source="inference begins at the feedforward activities, where the energy is the loss",
-    )
-    story = f"inference diverged: after {steps} steps the energy is {energy:.3g}"
-    if np.isfinite(energy):
-        story += ", and an answer is not finite"
-    return failed.model_copy(update={"message": f"{label}{story}."})
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -150,251 +85,3 @@ class Relaxed:
     def first(self, samples: int) -> Relaxed:
         """Return the first samples alone; energies and residual stay those of the whole batch."""
         return replace(self, activities=[activity[:samples] for activity in self.activities])
-
-
-class RelaxedJudge:
-    """Holds answers about one batch against the definition of the energy.
-
-    Parameters
-    ----------
-    problem
-        The network and the batch, in numbers that fit the dtype.
-    dtype
-        The backend's.
-
-    Attributes
-    ----------
-    network
-        The network as the theory sees it.
-    samples
-        ``N``.
-    loss
-        ``𝓛``, where every engine starts.
-    start
-        ``‖∂(N𝓕)/∂z‖`` there, or 1 where that is zero.
-    """
-
-    def __init__(self, problem: Problem, dtype: DType) -> None:
-        self.network, self._x, self._y = judged(problem), problem.x, problem.y
-        self._precision = problem.precision
-        forward = theory.feedforward(self.network, self._x)
-        self._forward = [*forward[:-1], self._y]
-        self.loss = theory.layered_loss(self.network, self._x, self._y, self._precision)
-        self.starts = self.sample_residuals(self._forward)
-        self.samples = len(self._x)
-        self.start = float(np.linalg.norm(self.starts)) or 1.0
-        self._rounding = Rounding(self.network, self._x, self._y, self._precision, dtype)
-
-    def sample_residuals(
-        self, activities: list[Float[np.ndarray, "N _d"]]
-    ) -> Float[np.ndarray, " N"]:
-        """``‖∂(N𝓕)/∂z‖`` of every sample, by definition."""
-        slopes = theory.activity_residuals(self.network, activities, self._precision)
-        squares = sum((np.sum(slope**2, axis=1) for slope in slopes), np.zeros(len(self._x)))
-        return np.sqrt(squares)
-
-    def clamped(self, relaxed: Relaxed) -> list[Float[np.ndarray, "N _d"]]:
-        """``z_0 … z_L`` with input and output clamped, whatever the answer has for them."""
-        return [self._x, *relaxed.activities[1:-1], self._y]
-
-    def energy(self, relaxed: Relaxed) -> float:
-        """``𝓕`` at the activities reached, by definition."""
-        energies = theory.layered_energies(self.network, self.clamped(relaxed), self._precision)
-        return float(energies.sum())
-
-    def gradients(self, relaxed: Relaxed) -> list[Float[np.ndarray, "..."]]:
-        """``∂𝓕/∂W_l``, then ``∂𝓕/∂b_l``, at the activities reached, by definition."""
-        weights, biases = theory.energy_gradients(
-            self.network, self.clamped(relaxed), self._precision
-        )
-        return [*weights, *(biases or [])]
-
-    def least_curvatures(self, relaxed: Relaxed) -> Float[np.ndarray, " N"]:
-        """Least curvature of the energy in each sample's activities."""
-        return theory.least_curvatures(self.network, self.clamped(relaxed), self._precision)
-
-    def rounding(self, relaxed: Relaxed) -> theory.LayeredRounding:
-        """Bound what evaluating energy and slopes at these activities may be off by."""
-        return self._rounding.of(relaxed, self.clamped(relaxed))
-
-    @property
-    def forward_rounding(self) -> theory.FeedforwardRounding:
-        """Bound what the start of every engine, and what is evaluated there, may be off by."""
-        return self._rounding.start
-
-    def checks(
-        self, label: str, relaxed: Relaxed, settings: InferenceSettings, *, must_converge: bool
-    ) -> Iterator[Check]:
-        """Hold an answer against what it says of itself, and against the loss.
-
-        Parameters
-        ----------
-        label
-            The engine's name in the suite; every check begins with it.
-        relaxed
-            The answer.
-        settings
-            What was asked.
-        must_converge
-            Whether a budget spent before the residual was reached fails.
-        """
-        well_formed = self.form(label, relaxed)
-        yield well_formed
-        if not well_formed.passed:
-            return
-        activities, rounding = self.clamped(relaxed), self.rounding(relaxed)
-        yield from self._clamps(label, relaxed, settings)
-        yield checks.each_close(
-            f"{label}: energy of each layer",
-            relaxed.energies,
-            theory.layered_energies(self.network, activities, self._precision),
-            rounding.energies,
-            self._rounding.derivation,
-            source=DEFINITION,
-        )
-        residual = float(np.linalg.norm(self.sample_residuals(activities)))
-        begun = self.forward_rounding
-        yield checks.approx(
-            f"{label}: reported residual",
-            float(relaxed.residual) * self.start,
-            residual,
-            # It is relative to a start that rounds, too.
-            self._rounding.tolerance(rounding.residual + residual / self.start * begun.residual),
-            source=STATIONARITY,
-        )
-        yield checks.at_most(
-            f"{label}: energy ≤ loss",
-            relaxed.energy,
-            self.loss,
-            self._rounding.tolerance(sum(rounding.energies) + begun.loss),
-            source="inference begins at the feedforward activities, where the energy is the loss",
-        )
-        asked = settings.residual if isinstance(settings, IterativeInference) else None
-        if must_converge or asked is None:
-            carried = self._rounding.exact.residual if asked is None else asked * begun.residual
-            yield checks.at_most(
-                f"{label}: residual within the budget",
-                residual,
-                (asked or 0.0) * self.start,
-                self._rounding.tolerance(rounding.residual + carried),
-                source="inference that stops early is not at equilibrium (theory.md 2.3)",
-            )
-        yield from self._account(label, relaxed, settings)
-
-    def never_rises(self, label: str, relaxed: Relaxed) -> Iterator[Check]:
-        """Check that energy falls at every step, of the batch as recorded and of every sample.
-
-        The path has to begin at the loss and to end where the answer says that it ended.
-        """
-        path = np.empty(0) if relaxed.path is None else relaxed.path.sum(axis=-1)
-        if len(path) != relaxed.steps + 1 or not np.isfinite(path).all():
-            path = np.array([np.inf])
-        rounding, begun = self.rounding(relaxed), self.forward_rounding
-        ending = sum(rounding.energies)
-        yield checks.each_close(
-            f"{label}: ends of the path",
-            path[[0, -1]],
-            [self.loss, relaxed.energy],
-            [begun.loss, ending],
-            self._rounding.derivation,
-            source=CONTRACT,
-        )
-        yield checks.at_most(
-            f"{label}: rise of the energy in a step",
-            float(np.max(np.diff(path), initial=0.0)),
-            0.0,
-            self._rounding.tolerance(begun.loss + ending),
-            source=DAMPED,
-        )
-        rise = self._sample_energies(self.clamped(relaxed)) - self._sample_energies(self._forward)
-        allowed = np.add(rounding.sample_energies, begun.sample_losses)
-        worst = int(np.argmax(rise / allowed))
-        yield checks.at_most(
-            f"{label}: rise of the energy of a sample",
-            float(rise[worst]),
-            0.0,
-            self._rounding.tolerance(float(allowed[worst])),
-            source=DAMPED,
-            where=f"sample {worst + 1}",
-        )
-
-    def _sample_energies(
-        self, activities: list[Float[np.ndarray, "N _d"]]
-    ) -> Float[np.ndarray, " N"]:
-        """``½ Σ_l e_lᵀ π e_l`` of every sample, by definition."""
-        errors = theory.layered_errors(self.network, activities)
-        forces = theory.weighted_errors(self.network, activities, self._precision)
-        # A target that is not observed need be no number; its force is zero.
-        squares = [np.nansum(e * f, axis=1) for e, f in zip(errors, forces, strict=True)]
-        energies: Float[np.ndarray, " N"] = np.sum(squares, axis=0) / 2
-        return energies
-
-    def _clamps(self, label: str, relaxed: Relaxed, settings: InferenceSettings) -> Iterator[Check]:
-        """Check that input and observed outputs are where they were clamped."""
-        precision = self._precision
-        observed = np.ones_like(self._y, bool) if precision is None else precision > 0
-        yield checks.all_close(
-            f"{label}: clamped input",
-            relaxed.activities[0],
-            self._x,
-            self._rounding.tolerance(self._rounding.u * (1 + float(np.abs(self._x).max()))),
-            source=STATIONARITY,
-        )
-        allowed = self._rounding.u * (1 + float(np.linalg.norm(self._y[observed])))
-        if isinstance(settings, ExactInference):
-            # It returns the output as its recursion leaves it, a check of the whole computation.
-            allowed += self._rounding.exact.output
-        yield checks.distance(
-            f"{label}: clamped output",
-            relaxed.activities[-1][observed],
-            self._y[observed],
-            self._rounding.tolerance(allowed),
-            source=STATIONARITY,
-        )
-
-    def _account(
-        self, label: str, relaxed: Relaxed, settings: InferenceSettings
-    ) -> Iterator[Check]:
-        """Check what inference says of having converged, for the batch and every sample."""
-        if relaxed.sample_residuals is not None:
-            judged_residuals = self.sample_residuals(self.clamped(relaxed))
-            starts = np.where(self.starts > 0, self.starts, 1.0)
-            of_start = judged_residuals / starts * self.forward_rounding.sample_residuals
-            yield checks.each_close(
-                f"{label}: residual of each sample",
-                relaxed.sample_residuals * starts,
-                judged_residuals,
-                np.add(self.rounding(relaxed).sample_residuals, of_start),
-                self._rounding.derivation,
-                source=STATIONARITY,
-            )
-        reached, most = True, 0
-        if isinstance(settings, IterativeInference):
-            reached = arrived(settings, relaxed.residual, relaxed.sample_residuals)
-            most = settings.max_steps
-        yield checks.approx(
-            f"{label}: converged as reported",
-            float(relaxed.converged),
-            float(reached),
-            COUNT,
-            source=CONTRACT,
-        )
-        yield checks.within(f"{label}: steps", relaxed.steps, (0, most), COUNT, source=CONTRACT)
-
-    def form(self, label: str, relaxed: Relaxed) -> Check:
-        """Check that every array has the shape that is due, and that inference did not diverge."""
-        depth = self.network.depth
-        shapes = [activity.shape for activity in self._forward]
-        due = [
-            *zip_longest(relaxed.activities, shapes),
-            (relaxed.energies, (depth,)),
-            (relaxed.residual, ()),
-        ]
-        if relaxed.sample_residuals is not None:
-            due.append((relaxed.sample_residuals, (self.samples,)))
-        if relaxed.path is not None:
-            due.append((relaxed.path, (len(relaxed.path), depth)))
-        malformed = sum(array is None or array.shape != shape for array, shape in due)
-        if not malformed and not all(np.isfinite(array).all() for array, _ in due):
-            return diverged(f"{label}: ", relaxed.energy, relaxed.steps, self.loss)
-        return checks.at_most(f"{label}: malformed answers", malformed, 0, COUNT, source=CONTRACT)

@@ -17,9 +17,11 @@ from pydantic import Field, PositiveInt
 
 from pcbench import checks, theory
 from pcbench.backends import Capability, GaussNewtonInference, InferenceSettings, Model
+from pcbench.cases._account import CONTRACT, COUNT
 from pcbench.cases._agreement import agreement, is_smooth, stiffness
 from pcbench.cases._problem import Problem, rounded
-from pcbench.cases._relaxed import CONTRACT, COUNT, Relaxed, RelaxedJudge, infer, needs
+from pcbench.cases._relaxed import Relaxed, infer, needs
+from pcbench.cases._relaxed_judge import RelaxedJudge
 from pcbench.cases.base import Case, CaseParameters, Context, Finding
 from pcbench.checks import Check, Tolerance
 from pcbench.data import DataField

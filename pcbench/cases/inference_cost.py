@@ -29,7 +29,8 @@ from pcbench.cases._agreement import agreement, is_smooth
 from pcbench.cases._descent import MAX_UNITS, descent_findings
 from pcbench.cases._early import early_findings
 from pcbench.cases._problem import Problem
-from pcbench.cases._relaxed import Relaxed, RelaxedJudge, needs
+from pcbench.cases._relaxed import Relaxed, needs
+from pcbench.cases._relaxed_judge import RelaxedJudge
 from pcbench.cases.base import Case, CaseParameters, Columns, Context, Finding
 from pcbench.checks import Check
 from pcbench.data import DataField

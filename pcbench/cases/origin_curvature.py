@@ -26,7 +26,8 @@ from pcbench.backends import (
 )
 from pcbench.cases._agreement import is_smooth
 from pcbench.cases._problem import Problem, rounded
-from pcbench.cases._relaxed import Relaxed, RelaxedJudge, needs
+from pcbench.cases._relaxed import Relaxed, needs
+from pcbench.cases._relaxed_judge import RelaxedJudge
 from pcbench.cases.base import Case, CaseParameters, Context, Finding
 from pcbench.checks import Check, Tolerance
 from pcbench.data import DataField

@@ -9,7 +9,8 @@ from scipy.optimize import minimize
 from pcbench import theory
 from pcbench.cases._agreement import agreement, is_smooth
 from pcbench.cases._problem import Problem
-from pcbench.cases._relaxed import Relaxed, judged
+from pcbench.cases._relaxed import Relaxed
+from pcbench.cases._relaxed_judge import judged
 from pcbench.checks import all_passed
 from pcbench.networks import Convolution, NetworkSpec
 
