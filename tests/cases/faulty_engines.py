@@ -166,6 +166,86 @@ class InventedPath(WithInference):
 
 
 @fault
+class RaisesASample(WithInference):
+    """Gauss-Newton watches the energy of the batch alone, in which one sample's rise is lost."""
+
+    def infer(self, model, honest, x, y, settings, precision=None):
+        if not isinstance(settings, GaussNewtonInference):
+            return honest(x, y, settings, precision)
+        relaxation = Relaxation(model.layers, x, y, precision)
+        view = relaxation.feedforward()
+        progress = Progress(view, settings.residual, record=settings.record, by_sample=True)
+        loss = view.sample_energies()
+        errors, _ = LinearisedNetwork.at(view).minimum(torch.zeros_like(loss))
+        easiest = int(loss.argmin())
+        errors[0][easiest] = (2 * loss[easiest] / errors[0].shape[-1]).sqrt()
+        view = relaxation.roll_out(errors)
+        progress.step += 1
+        progress.meet(view, view.slopes())
+        return progress.close(view)
+
+
+@fault
+class EndsAboveTheLoss(WithInference):
+    """Hidden activities are returned three times as large as they were found."""
+
+    def infer(self, model, honest, x, y, settings, precision=None):
+        reached = honest(x, y, settings, precision)
+        hidden = [3 * z for z in reached.activities[1:-1]]
+        activities = [x, *hidden, reached.activities[-1]]
+        energies = model.energies([x, *hidden, y], precision)
+        return replace(reached, activities=activities, energies=energies)
+
+
+@fault
+class CountsOn(WithInference):
+    """Steps are counted on from one call to the next."""
+
+    def infer(self, model, honest, x, y, settings, precision=None):
+        reached = honest(x, y, settings, precision)
+        return replace(reached, steps=reached.steps + 100_000)
+
+
+@fault
+class Transposed(WithInference):
+    """Activities are returned one sample a column."""
+
+    def infer(self, model, honest, x, y, settings, precision=None):
+        reached = honest(x, y, settings, precision)
+        return replace(reached, activities=[z.mT for z in reached.activities])
+
+
+class WithGradients(TorchBackend):
+    """Correct but for ``energy_gradients``."""
+
+    @abstractmethod
+    def gradients(self, gradients):
+        """Return them with the mistake."""
+
+    def build(self, network, parameters):
+        model = super().build(network, parameters)
+        honest = model.energy_gradients
+        model.energy_gradients = lambda *arguments: self.gradients(honest(*arguments))
+        return model
+
+
+@fault
+class SignOfGradients(WithGradients):
+    """Local gradients point uphill."""
+
+    def gradients(self, gradients):
+        return [-gradient for gradient in gradients]
+
+
+@fault
+class NoBiasGradient(WithGradients):
+    """The gradient of the last bias is forgotten."""
+
+    def gradients(self, gradients):
+        return gradients[:-1]
+
+
+@fault
 class LeakyMask(WithInference):
     """Outputs that are not observed count as if their target were zero."""
 

@@ -54,6 +54,24 @@ def test_a_faulty_engine_fails(name):
     assert report.summary.errored == 0, [case.message for case in report.cases]
 
 
+def kind(check):
+    """Return what a check compares, whichever engine it is about."""
+    return check.name.rpartition(": ")[2]
+
+
+def test_every_check_is_failed_by_some_faulty_engine():
+    made = {kind(check) for case in verdict("torch", "float64").cases for check in case.checks}
+    failed = {
+        kind(check)
+        for name in ENGINE_FAULTS
+        for case in verdict(name, "float64").cases
+        for check in case.checks
+        if not check.passed
+    }
+    # Engines agree unless a network has two minima: see test_agreement.py.
+    assert made - failed == {"activities", "energy"}
+
+
 def descends(backend):
     """Gradient inference in a small linear network, step by step."""
     small = ["data.samples=4", "network.width=5", "residuals=[0.1]", "steps=[3,6]", "early=[]"]
