@@ -84,22 +84,41 @@ class MissingDerivative(WithLayers):
         return NoSlope(layer.affine, layer.before, layer.after, layer.pool)
 
 
-@fault
-class AcceptsIncreases(WithInference):
-    """Gauss-Newton takes every full step, whatever becomes of the energy."""
+class WithGaussNewton(WithInference):
+    """Correct but for the way that Gauss-Newton takes its steps."""
+
+    @abstractmethod
+    def steps(self, relaxation, view, settings):
+        """Yield where each step leads, from the view at the start."""
 
     def infer(self, model, honest, x, y, settings, precision=None):
         if not isinstance(settings, GaussNewtonInference):
             return honest(x, y, settings, precision)
         relaxation = Relaxation(model.layers, x, y, precision)
-        view = relaxation.feedforward()
-        progress = Progress(view, settings.residual, record=settings.record, by_sample=True)
-        while not progress.ended and progress.step < settings.max_steps:
-            none = torch.zeros_like(view.sample_energies())
-            view = relaxation.roll_out(LinearisedNetwork.at(view).minimum(none)[0])
+        start = view = relaxation.feedforward()
+        progress = Progress(start, settings.residual, record=settings.record, by_sample=True)
+        for view in self.steps(relaxation, start, settings):
             progress.step += 1
             progress.meet(view, view.slopes())
+            if progress.ended:
+                break
         return progress.close(view)
+
+
+def full_step(view):
+    """Hidden errors at the minimum of the linearised network."""
+    undamped = torch.zeros_like(view.sample_energies())
+    return LinearisedNetwork.at(view).minimum(undamped)[0]
+
+
+@fault
+class AcceptsIncreases(WithGaussNewton):
+    """Gauss-Newton takes every full step, whatever becomes of the energy."""
+
+    def steps(self, relaxation, view, settings):
+        for _ in range(settings.max_steps):
+            view = relaxation.roll_out(full_step(view))
+            yield view
 
 
 @fault
@@ -166,23 +185,14 @@ class InventedPath(WithInference):
 
 
 @fault
-class RaisesASample(WithInference):
+class RaisesASample(WithGaussNewton):
     """Gauss-Newton watches the energy of the batch alone, in which one sample's rise is lost."""
 
-    def infer(self, model, honest, x, y, settings, precision=None):
-        if not isinstance(settings, GaussNewtonInference):
-            return honest(x, y, settings, precision)
-        relaxation = Relaxation(model.layers, x, y, precision)
-        view = relaxation.feedforward()
-        progress = Progress(view, settings.residual, record=settings.record, by_sample=True)
-        loss = view.sample_energies()
-        errors, _ = LinearisedNetwork.at(view).minimum(torch.zeros_like(loss))
+    def steps(self, relaxation, view, settings):
+        loss, errors = view.sample_energies(), full_step(view)
         easiest = int(loss.argmin())
         errors[0][easiest] = (2 * loss[easiest] / errors[0].shape[-1]).sqrt()
-        view = relaxation.roll_out(errors)
-        progress.step += 1
-        progress.meet(view, view.slopes())
-        return progress.close(view)
+        yield relaxation.roll_out(errors)
 
 
 @fault
