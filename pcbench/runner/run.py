@@ -19,6 +19,7 @@ from pcbench.runner.backends import Backends
 from pcbench.runner.context import RunContext
 from pcbench.runner.environment import describe_environment
 from pcbench.runner.findings import Findings, storable
+from pcbench.runner.interrupts import insistent_interrupts
 from pcbench.runner.observer import Observer
 from pcbench.suite import PlannedCase, Suite
 
@@ -50,7 +51,7 @@ def run_suites(
     started, results, interrupted = perf_counter(), [], False
     observer.run_started(len(plan))
     try:
-        with one_thread_for_the_judge():
+        with insistent_interrupts(), one_thread_for_the_judge():
             for case in plan:
                 observer.case_started(case)
                 result = run_case(case, backends.of(case), places, observer)

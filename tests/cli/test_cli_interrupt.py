@@ -2,10 +2,10 @@
 
 import signal
 import subprocess
-from contextlib import contextmanager
 
 import pytest
 from command_line import PCBENCH, environment
+from interruptions import interruptible
 from toy_suites import ENERGY, UNFINISHED, write_suite
 
 from pcbench.report import read_report
@@ -13,18 +13,6 @@ from pcbench.report import read_report
 ENDLESS = UNFINISHED.replace(
     "max_steps: 1, residual: 1e-6", "max_steps: 1000000000, residual: 1e-300"
 )
-
-
-@contextmanager
-def interruptible():
-    """Let children hear SIGINT even where whoever started the tests ignores or blocks it."""
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        signal.signal(signal.SIGINT, handler)
 
 
 @pytest.fixture(scope="module")
