@@ -33,14 +33,19 @@ def interrupted(file):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             encoding="utf-8",
-            env=environment(),
+            env=environment(PYTHONFAULTHANDLER=1),
         ) as process,
     ):
         try:
             first = process.stderr.readline()
             assert first.startswith("[1/3] passed energy"), first
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=60)
+            try:
+                out, err = process.communicate(timeout=60)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGABRT)  # the fault handler says where it hangs
+                out, err = process.communicate()
+                pytest.fail(f"it did not end within 60 s of the interrupt:\n{out}\n{err}")
         finally:
             process.kill()
     return process.returncode, out, err
