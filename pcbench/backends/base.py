@@ -92,6 +92,35 @@ class Inference(Generic[Array]):
     path: Array | None = None
 
 
+class Hessian(ABC, Generic[Array]):
+    """The Hessian of an objective at the parameters of a model, by its products with vectors.
+
+    Attributes
+    ----------
+    residual
+        The largest relative residual ``‖𝓕_zz δz + 𝓕_zθ v‖ / ‖𝓕_zθ v‖``, of a sample and a vector,
+        that the inner systems (theory.md 3.1) were left with in products so far; 0 where there is
+        no such system, or a closed form solves it.
+    """
+
+    residual: float
+
+    @abstractmethod
+    def product(self, vectors: Array) -> Array:
+        """Multiply vectors.
+
+        Parameters
+        ----------
+        vectors
+            ``(K, P)``: a vector a row, over all ``P`` parameters in their order, each row-major.
+
+        Returns
+        -------
+        Array
+            ``(K, P)``, the products, a row each.
+        """
+
+
 class Model(ABC, Generic[Array]):
     """A network with weights, on a device. All arrays in and out are the backend's own."""
 
@@ -132,26 +161,55 @@ class Model(ABC, Generic[Array]):
         Local: ``-(1/N) e_lᵀ z_{l-1}`` where linear.
         """
 
-    def hessian_product(self, objective: Objective, x: Array, y: Array, vectors: Array) -> Array:
-        """Multiply vectors by the Hessian of the loss or of the equilibrated energy.
+    def loss_hessian(self, x: Array, y: Array, precision: Array | None = None) -> Hessian[Array]:
+        """``∇²𝓛`` on a batch. Needs ``Capability.HESSIAN``.
 
-        Needs ``Capability.HESSIAN``.
+        Raises
+        ------
+        BackendUnavailableError
+            If there is none.
+        """
+        raise BackendUnavailableError(f"{type(self).__name__} offers no Hessians")
+
+    def energy_hessian(
+        self,
+        activities: Sequence[Array],
+        precision: Array | None = None,
+        residual: float | None = None,
+    ) -> Hessian[Array]:
+        """``∇²𝓕*``, with ``𝓕*(θ) = min_z 𝓕(θ, z)``. Needs ``Capability.HESSIAN``.
+
+        By the implicit-function theorem (theory.md 3.1), at the equilibrium that is given.
 
         Parameters
         ----------
-        objective
-            ``loss``: ``∇²𝓛``. ``energy``: ``∇²𝓕*``, with ``𝓕*(θ) = min_z 𝓕(θ, z)``.
-        x, y
-            A batch.
-        vectors
-            ``(K, P)``: a vector a row, over all ``P`` weights, layer by layer, each row-major.
+        activities
+            ``z_0 … z_L`` at equilibrium, the last the target.
+        precision
+            Of the outputs.
+        residual
+            Relative residual that the inner systems are to be solved to; ``None`` for what the
+            dtype allows.
 
-        Returns
-        -------
-        Array
-            ``(K, P)``, the products, a row each.
+        Raises
+        ------
+        BackendUnavailableError
+            If there is none.
         """
-        raise BackendUnavailableError(f"{type(self).__name__} offers no Hessian products")
+        raise BackendUnavailableError(f"{type(self).__name__} offers no Hessians")
+
+    def unrolled_hessian(self, x: Array, y: Array, steps: int, step: float) -> Hessian[Array]:
+        """Hessian of the energy that ``steps`` steps of gradient inference reach.
+
+        From the feedforward activities, ``z ← z - step · ∂(N𝓕)/∂z``; the activities count as what
+        they are, functions of the parameters. Needs ``Capability.UNROLLED_HESSIAN``.
+
+        Raises
+        ------
+        BackendUnavailableError
+            If there is none.
+        """
+        raise BackendUnavailableError(f"{type(self).__name__} offers no unrolled Hessians")
 
 
 class Backend(ABC, Generic[Array]):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse
 from jaxtyping import Float, Int
 
 from pcbench import checks, theory
-from pcbench.backends import Objective
+from pcbench.backends import Backend, ExactInference, Hessian, Objective
 from pcbench.cases._critical import critical_point_checks
 from pcbench.cases._problem import Problem
 from pcbench.cases._spectrum import block_eigenvalues
@@ -72,6 +73,17 @@ def examine(
         raise CaseSkippedError("; ".join(judge.unresolved))
 
 
+def hessians(backend: Backend[Any], problem: Problem) -> dict[Objective, Hessian[Any]]:
+    """Make the Hessians of loss and of energy at the equilibrium of a linear network."""
+    model = backend.build(problem.network, problem.weights)
+    x, y = backend.to_device(problem.x), backend.to_device(problem.y)
+    reached = model.infer(x, y, ExactInference())
+    return {
+        "loss": model.loss_hessian(x, y),
+        "energy": model.energy_hessian([*reached.activities[:-1], y]),
+    }
+
+
 class HessianJudge:
     """Holds the Hessians of loss and energy at one point against closed forms.
 
@@ -92,8 +104,7 @@ class HessianJudge:
         u = theory.unit_roundoff(backend.dtype)
         self._rounding = theory.hessian_rounding(problem.weights, problem.x, problem.y, u)
         self._derivation = f"rounding at u = {u:.2g} through this network (theory.md 4)"
-        self._model = backend.build(problem.network, problem.weights)
-        self._x, self._y = backend.to_device(problem.x), backend.to_device(problem.y)
+        self._hessians = hessians(backend, problem)
 
     def findings(self, objective: Objective, closed: ClosedForms) -> Iterator[Finding]:
         """Compare entries, eigenvalues and strictness with what the theory has for them.
@@ -134,9 +145,7 @@ class HessianJudge:
         vectors = np.zeros((len(rows), self._problem.network.n_parameters))
         vectors[np.arange(len(rows)), rows] = 1.0
         backend = self._context.backend
-        return backend.to_host(
-            self._model.hessian_product(objective, self._x, self._y, backend.to_device(vectors))
-        )
+        return backend.to_host(self._hessians[objective].product(backend.to_device(vectors)))
 
     def _compare_entries(
         self, objective: Objective, hessian: scipy.sparse.csr_array

@@ -61,10 +61,19 @@ def test_a_backend_needs_no_more_than_the_required_methods():
     assert model.infer(x, np.zeros((2, 2)), ExactInference()).converged
 
 
-def test_hessian_products_that_are_not_offered_are_refused_by_the_models_name():
+X, Y = np.ones((2, 3)), np.ones((2, 2))
+NOT_OFFERED = {
+    "no Hessians": lambda model: model.loss_hessian(X, Y),
+    "no Hessians ": lambda model: model.energy_hessian([X, Y]),
+    "no unrolled Hessians": lambda model: model.unrolled_hessian(X, Y, 1, 0.1),
+}
+
+
+@pytest.mark.parametrize("refusal", NOT_OFFERED)
+def test_hessians_that_are_not_offered_are_refused_by_the_models_name(refusal):
     model = LeastBackend().build(NetworkSpec((3, 2)), [np.ones((2, 3))])
-    with pytest.raises(BackendUnavailableError, match="LeastModel offers no Hessian products"):
-        model.hessian_product("loss", np.ones((2, 3)), np.ones((2, 2)), np.ones((1, 6)))
+    with pytest.raises(BackendUnavailableError, match=f"LeastModel offers {refusal.strip()}"):
+        NOT_OFFERED[refusal](model)
 
 
 @pytest.mark.parametrize("method", ["build", "to_device", "to_host", "describe"])

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from linear_problems import points, problem_at, problems, random_problem, seeds, widths
 
 from pcbench import theory
-from pcbench.backends.torch import hessian
+from pcbench.backends.torch.hessians import blocks
 from pcbench.networks import Origin, PenultimateOnly, ZeroRank
 
 both = pytest.mark.parametrize("objective", answers.OBJECTIVES)
@@ -21,7 +21,9 @@ few = settings(max_examples=25, deadline=None)
 
 def products(problem, objective, vectors):
     backend, model, x, y = answers.stage(problem)
-    return backend.to_host(model.hessian_product(objective, x, y, backend.to_device(vectors)))
+    return backend.to_host(
+        answers.hessian_of(model, objective, x, y).product(backend.to_device(vectors))
+    )
 
 
 def directions(problem, count, seed=0):
@@ -103,7 +105,7 @@ def test_multiplying_in_blocks_changes_nothing(objective, numbers):
     problem = random_problem((3, 4, 5, 2))
     vectors = directions(problem, 9)
     whole = products(problem, objective, vectors)
-    with patch.object(hessian, "_BLOCK_NUMBERS", numbers):
+    with patch.object(blocks, "_BLOCK_NUMBERS", numbers):
         assert apart(products(problem, objective, vectors), whole) < 1e-13
 
 

@@ -116,7 +116,10 @@ def test_every_answer_is_in_the_dtype_of_the_backend(engine, dtype):
         reached.residual,
         model.energies(reached.activities),
         *model.energy_gradients(reached.activities),
-        *(model.hessian_product(objective, x, y, vectors) for objective in answers.OBJECTIVES),
+        *(
+            answers.hessian_of(model, objective, x, y).product(vectors)
+            for objective in answers.OBJECTIVES
+        ),
     ]
     assert {tensor.dtype for tensor in found} == {getattr(torch, dtype)}
 
@@ -133,7 +136,7 @@ def test_every_answer_has_the_shape_of_the_contract(engine):
     for gradients in (model.loss_gradients(x, y), model.energy_gradients(reached.activities)):
         assert [tuple(g.shape) for g in gradients] == shapes
     vectors = torch.zeros(7, sum(a * b for a, b in shapes), dtype=x.dtype)
-    assert model.hessian_product("loss", x, y, vectors).shape == vectors.shape
+    assert model.loss_hessian(x, y).product(vectors).shape == vectors.shape
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -147,7 +150,7 @@ def test_nothing_that_is_given_is_changed(engine):
     model.energy_gradients(reached.activities)
     model.loss_gradients(x, y)
     for objective in answers.OBJECTIVES:
-        model.hessian_product(objective, x, y, vectors)
+        answers.hessian_of(model, objective, x, y).product(vectors)
 
     now = (*model.weights, x, y)
     then = (*untouched.weights, untouched.x, untouched.y)

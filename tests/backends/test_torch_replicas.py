@@ -90,11 +90,11 @@ def test_hessian_products(widths, objective):
     vectors = torch.randn(
         R, 4, NetworkSpec(widths).n_parameters, dtype=x.dtype, generator=torch.manual_seed(0)
     )
-    together = model.hessian_product(objective, x, y, vectors)
+    together = answers.hessian_of(model, objective, x, y).product(vectors)
     close(
         together,
         [
-            answers.stage(single)[1].hessian_product(objective, x, y, own)
+            answers.hessian_of(answers.stage(single)[1], objective, x, y).product(own)
             for single, own in zip(singles, vectors, strict=True)
         ],
     )

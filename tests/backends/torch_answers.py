@@ -96,7 +96,14 @@ def hessian(problem, objective, dtype="float64", device="cpu"):
     """Ask for a whole Hessian, a row a product."""
     backend, model, x, y = stage(problem, dtype, device)
     rows = backend.to_device(np.eye(problem.network.n_parameters))
-    return backend.to_host(model.hessian_product(objective, x, y, rows))
+    return backend.to_host(hessian_of(model, objective, x, y).product(rows))
+
+
+def hessian_of(model, objective, x, y):
+    """The Hessian of loss, or of energy at the equilibrium of exact inference."""
+    if objective == "loss":
+        return model.loss_hessian(x, y)
+    return model.energy_hessian([*model.infer(x, y, ExactInference()).activities[:-1], y])
 
 
 def steady(problem, **settings):

@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pcbench.backends import GradientInference, Inference
+from pcbench.backends import ExactInference, GradientInference, Hessian, Inference
 from pcbench.backends.torch import LinearModel, TorchBackend
 
 
@@ -156,26 +156,50 @@ class SummedGradients(LinearModel):
         return [len(activities[0]) * gradient for gradient in super().energy_gradients(activities)]
 
 
+class Distorted(Hessian):
+    """A Hessian with one mistake, made of a correct one."""
+
+    residual = 0.0
+
+    def __init__(self, correct, mistake):
+        self._correct, self._mistake = correct, mistake
+
+    def product(self, vectors):
+        return self._mistake(self._correct.product, vectors)
+
+
+class WithDistortedHessians(LinearModel):
+    """Both Hessians have the mistake ``distort``."""
+
+    def distort(self, product, vectors):
+        raise NotImplementedError
+
+    def loss_hessian(self, x, y, precision=None):
+        return Distorted(super().loss_hessian(x, y), self.distort)
+
+    def energy_hessian(self, activities, precision=None, residual=None):
+        return Distorted(super().energy_hessian(activities), self.distort)
+
+
 @fault
-class HalvedLastBlock(LinearModel):
+class HalvedLastBlock(WithDistortedHessians):
     """The last diagonal block of the Hessian is halved."""
 
-    def hessian_product(self, objective, x, y, vectors):
-        product = super().hessian_product(objective, x, y, vectors)
+    def distort(self, product, vectors):
         last = self.weights[-1].numel()
         alone = torch.zeros_like(vectors)
         alone[:, -last:] = vectors[:, -last:]
-        product[:, -last:] -= super().hessian_product(objective, x, y, alone)[:, -last:] / 2
-        return product
+        found = product(vectors)
+        found[:, -last:] -= product(alone)[:, -last:] / 2
+        return found
 
 
 @fault
-class WrongBlock(LinearModel):
+class WrongBlock(WithDistortedHessians):
     """The Hessian is symmetrised by copying a block where its transpose belongs."""
 
-    def hessian_product(self, objective, x, y, vectors):
-        size = vectors.shape[1]
-        hessian = super().hessian_product(objective, x, y, torch.eye(size, dtype=x.dtype))
+    def distort(self, product, vectors):
+        hessian = product(torch.eye(vectors.shape[1], dtype=vectors.dtype))
         last = self.weights[-1].numel()
         block = hessian[:-last, -last:]
         hessian[-last:, :-last] = block.reshape(last, -1)
@@ -289,27 +313,26 @@ class NeverConverged(LinearModel):
 class LossForEnergy(LinearModel):
     """The energy's Hessian is the loss's: the movement of the equilibrium is left out."""
 
-    def hessian_product(self, objective, x, y, vectors):
-        return super().hessian_product("loss", x, y, vectors)
+    def energy_hessian(self, activities, precision=None, residual=None):
+        return self.loss_hessian(activities[0], activities[-1])
 
 
 @fault
 class EnergyForLoss(LinearModel):
     """The loss's Hessian is the energy's."""
 
-    def hessian_product(self, objective, x, y, vectors):
-        return super().hessian_product("energy", x, y, vectors)
+    def loss_hessian(self, x, y, precision=None):
+        reached = self.infer(x, y, ExactInference())
+        return self.energy_hessian([*reached.activities[:-1], y])
 
 
 @fault
-class GaussNewton(LinearModel):
+class GaussNewton(WithDistortedHessians):
     """The Hessians are Gauss-Newton matrices: no negative curvature."""
 
-    def hessian_product(self, objective, x, y, vectors):
-        product = super().hessian_product(
-            objective, x, y, torch.eye(vectors.shape[1], dtype=x.dtype)
-        )
-        values, basis = torch.linalg.eigh(product)
+    def distort(self, product, vectors):
+        whole = product(torch.eye(vectors.shape[1], dtype=vectors.dtype))
+        values, basis = torch.linalg.eigh(whole)
         return vectors @ (basis * values.clamp(min=0)) @ basis.T
 
 

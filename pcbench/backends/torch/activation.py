@@ -3,26 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from pcbench.networks import LEAK, Activation
 
-ValueAndSlope = Callable[[Tensor], tuple[Tensor, Tensor]]
 
+@dataclass(frozen=True, slots=True)
+class Phi:
+    """An activation ``φ``, entry by entry.
 
-def activation(name: Activation) -> ValueAndSlope | None:
-    """Return what gives ``φ(a)`` and ``φ'(a)``, entry by entry; ``None`` for the identity.
+    At its kink a rectifier has the slope of its left side, as autograd has it, and no curvature.
 
-    At its kink a rectifier has the slope of its left side, as autograd has it.
+    Attributes
+    ----------
+    value_and_slope
+        ``φ(a)`` and ``φ'(a)``.
+    curvature
+        ``φ''(a)``.
     """
+
+    value_and_slope: Callable[[Tensor], tuple[Tensor, Tensor]]
+    curvature: Callable[[Tensor], Tensor]
+
+    def __call__(self, a: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``φ(a)`` and ``φ'(a)``."""
+        return self.value_and_slope(a)
+
+
+def activation(name: Activation) -> Phi | None:
+    """Return an activation by name; ``None`` for the identity."""
     return _BY_NAME[name]
 
 
 def _tanh(a: Tensor) -> tuple[Tensor, Tensor]:
     value = torch.tanh(a)
     return value, 1 - value.square()
+
+
+def _tanh_curvature(a: Tensor) -> Tensor:
+    value, slope = _tanh(a)
+    return -2 * value * slope
 
 
 def _relu(a: Tensor) -> tuple[Tensor, Tensor]:
@@ -40,10 +63,15 @@ def _silu(a: Tensor) -> tuple[Tensor, Tensor]:
     return value, gate + value * (1 - gate)
 
 
-_BY_NAME: dict[Activation, ValueAndSlope | None] = {
+def _silu_curvature(a: Tensor) -> Tensor:
+    gate = torch.sigmoid(a)
+    return gate * (1 - gate) * (2 + a * (1 - 2 * gate))
+
+
+_BY_NAME: dict[Activation, Phi | None] = {
     "identity": None,
-    "tanh": _tanh,
-    "relu": _relu,
-    "leaky_relu": _leaky_relu,
-    "silu": _silu,
+    "tanh": Phi(_tanh, _tanh_curvature),
+    "relu": Phi(_relu, torch.zeros_like),
+    "leaky_relu": Phi(_leaky_relu, torch.zeros_like),
+    "silu": Phi(_silu, _silu_curvature),
 }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxtyping import Float
 from torch import Tensor
 
-from pcbench.backends.torch.activation import ValueAndSlope
+from pcbench.backends.torch.activation import Phi
 from pcbench.backends.torch.maps import AffineMap
 from pcbench.backends.torch.pooling import MaxPool
 
@@ -27,13 +27,17 @@ class Layer:
     """
 
     affine: AffineMap
-    before: ValueAndSlope | None = None
-    after: ValueAndSlope | None = None
+    before: Phi | None = None
+    after: Phi | None = None
     pool: MaxPool | None = None
 
     def __call__(self, z: Float[Tensor, "*#R N d_in"]) -> Float[Tensor, "*#R N d_out"]:
         """Return ``f(z)``."""
         return self.at(z).value
+
+    def with_directions(self) -> Layer:
+        """Make room for an axis of directions behind that of replicas, if there is one."""
+        return replace(self, affine=self.affine.with_directions())
 
     def at(self, z: Float[Tensor, "*#R N d_in"]) -> Linearisation:
         """Return value and derivatives at ``z``."""
@@ -83,11 +87,7 @@ class Linearisation:
         if self.inner is not None:
             v = self.inner * v
         v = self.layer.affine.push(v)
-        if self.outer is not None:
-            v = self.outer * v
-        if self.layer.pool is not None and self.winners is not None:
-            v = v.gather(-1, self.winners)
-        return v
+        return self.pool(v if self.outer is None else self.outer * v)
 
     def gradients(self, e: Float[Tensor, "*#R N d_out"]) -> tuple[Tensor, Tensor | None]:
         """``Σ_n (∂f/∂W)ᵀ e_n``, and the same for the bias, if there is one."""
@@ -95,9 +95,20 @@ class Linearisation:
         weight = affine.weight_gradient(self.seen, reached)
         return weight, None if affine.bias is None else affine.bias_gradient(reached)
 
+    def pool(self, v: Tensor) -> Tensor:
+        """Let the winners through."""
+        if self.layer.pool is None or self.winners is None:
+            return v
+        return self.layer.pool.push(v, self.winners)
+
+    def unpool(self, e: Tensor) -> Tensor:
+        """Put every entry where its winner was."""
+        if self.layer.pool is None or self.winners is None:
+            return e
+        return self.layer.pool.pull(e, self.winners)
+
     def _to_affine(self, e: Tensor) -> Tensor:
-        if self.layer.pool is not None and self.winners is not None:
-            e = self.layer.pool.pull(e, self.winners)
+        e = self.unpool(e)
         return e if self.outer is None else e * _aligned(self.outer, e)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
+from pcbench.backends.base import BackendUnavailableError
 from pcbench.networks import Convolution
 
 
@@ -39,6 +40,25 @@ class AffineMap(ABC):
     def replicas(self) -> torch.Size:
         """``(R,)``, or ``()``."""
         return self.weight.shape[: -self._weight_axes]
+
+    @property
+    @abstractmethod
+    def widths(self) -> tuple[int, int]:
+        """``(d_in, d_out)``."""
+
+    @abstractmethod
+    def along(self, weight: Tensor, bias: Tensor | None) -> AffineMap:
+        """Return the map of other parameters, which may have an axis more in front."""
+
+    @abstractmethod
+    def with_directions(self) -> AffineMap:
+        """Return the map for batches with an axis of directions, ``(*R, K, N, d)``.
+
+        Raises
+        ------
+        BackendUnavailableError
+            If it is a convolution with replicas.
+        """
 
     @property
     @abstractmethod
@@ -74,6 +94,23 @@ class Matrix(AffineMap):
     _weight_axes: ClassVar[int] = 2
 
     @property
+    def widths(self) -> tuple[int, int]:
+        """``(d_in, d_out)``."""
+        return self.weight.shape[-1], self.weight.shape[-2]
+
+    def along(self, weight: Tensor, bias: Tensor | None) -> Matrix:
+        """Return the map of other parameters."""
+        return Matrix(weight, bias)
+
+    def with_directions(self) -> Matrix:
+        """Return the map for batches with an axis of directions."""
+        if not self.replicas:
+            return self
+        return Matrix(
+            self.weight.unsqueeze(-3), None if self.bias is None else self.bias.unsqueeze(-2)
+        )
+
+    @property
     def multiplications(self) -> int:
         """Every weight is used once a sample."""
         return self.weight.numel()
@@ -89,7 +126,7 @@ class Matrix(AffineMap):
 
     def pull(self, e: Tensor) -> Tensor:
         """``Aᵀ e``."""
-        if self.weight.dim() == 2 or e.dim() == 3:
+        if self.weight.dim() == 2 or e.dim() <= self.weight.dim():
             return e @ self.weight
         rows = e.flatten(-3, -2) @ self.weight  # one product a replica, not one a sample
         return rows.reshape(*rows.shape[:-2], *e.shape[-3:-1], rows.shape[-1])
@@ -113,11 +150,33 @@ class ConvolutionMap(AffineMap):
 
     def __init__(self, weight: Tensor, bias: Tensor | None, layer: Convolution) -> None:
         super().__init__(weight, bias)
+        self._layer = layer
         self._image = layer.image
         self._out = (layer.channels, *layer.image[1:])
         self._padding = layer.kernel // 2
         self._groups = prod(self.replicas)
         self._kernels = weight.reshape(-1, *weight.shape[-3:])  # (R * out, in, k, k)
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """``(d_in, d_out)``, before pooling."""
+        return prod(self._image), prod(self._out)
+
+    def along(self, weight: Tensor, bias: Tensor | None) -> ConvolutionMap:
+        """Return the map of other parameters."""
+        return ConvolutionMap(weight, bias, self._layer)
+
+    def with_directions(self) -> ConvolutionMap:
+        """Return the map itself: without replicas it takes any number of axes.
+
+        Raises
+        ------
+        BackendUnavailableError
+            If there are replicas.
+        """
+        if self.replicas:
+            raise BackendUnavailableError("Hessians of convolutions take no replicas")
+        return self
 
     @property
     def multiplications(self) -> int:
@@ -168,7 +227,7 @@ class ConvolutionMap(AffineMap):
             padding=self._padding,
             groups=self._groups,
         )
-        return self._as_rows(images, z.shape[-2:-1])
+        return self._as_rows(images, z.shape[-2:-1] if self.replicas else z.shape[:-1])
 
     def _as_channels(self, rows: Tensor, image: tuple[int, ...]) -> Tensor:
         """``(*R, N, d)`` to ``(N, R * channels, height, width)``."""

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pcbench.backends.base import BackendUnavailableError, Inference, Model, Objective
+from pcbench.backends.base import BackendUnavailableError, Hessian, Inference, Model
 from pcbench.backends.inference import (
     ErrorInference,
     ExactInference,
@@ -21,13 +21,16 @@ from pcbench.backends.inference import (
     InferenceSettings,
     OdeInference,
 )
-from pcbench.backends.torch import hessian
 from pcbench.backends.torch.engines.error import infer_by_errors
 from pcbench.backends.torch.engines.exact import infer_exactly
 from pcbench.backends.torch.engines.gauss_newton import infer_by_gauss_newton
 from pcbench.backends.torch.engines.gradient import infer_by_gradient
 from pcbench.backends.torch.engines.ode import infer_by_ode
 from pcbench.backends.torch.engines.relaxation import Relaxation
+from pcbench.backends.torch.hessians.implicit import ImplicitEnergyHessian
+from pcbench.backends.torch.hessians.linear import LinearEnergyHessian, LinearLossHessian
+from pcbench.backends.torch.hessians.loss import LossHessian
+from pcbench.backends.torch.hessians.unrolled import UnrolledHessian
 from pcbench.backends.torch.layer import Layer
 from pcbench.backends.torch.maps import Matrix
 from pcbench.backends.torch.threads import threads_that_pay
@@ -143,6 +146,35 @@ class LayeredModel(Model[Tensor]):
             ]
         )
 
+    def loss_hessian(self, x: Batch, y: Batch, precision: Batch | None = None) -> Hessian[Tensor]:
+        """``∇²𝓛``.
+
+        Raises
+        ------
+        BackendUnavailableError
+            If convolutions have replicas.
+        """
+        return LossHessian(self.layers, x, y, precision)
+
+    def energy_hessian(
+        self,
+        activities: Sequence[Batch],
+        precision: Batch | None = None,
+        residual: float | None = None,
+    ) -> Hessian[Tensor]:
+        """``∇²𝓕*`` by the implicit-function theorem, at the equilibrium that is given.
+
+        Raises
+        ------
+        BackendUnavailableError
+            If convolutions have replicas.
+        """
+        return ImplicitEnergyHessian(self.layers, activities, precision, residual)
+
+    def unrolled_hessian(self, x: Batch, y: Batch, steps: int, step: float) -> Hessian[Tensor]:
+        """Hessian of the energy that so many steps of gradient inference reach."""
+        return UnrolledHessian(self.layers, x, y, steps, step)
+
 
 class LinearModel(LayeredModel):
     """``f_l(z) = W_l z`` at every layer: the equilibrium and all Hessians in closed form.
@@ -159,16 +191,22 @@ class LinearModel(LayeredModel):
     def _infer_exactly(self, x: Batch, y: Batch, precision: Batch | None) -> Inference[Tensor]:
         return infer_exactly(self.weights, x, y, precision)
 
-    def hessian_product(
+    def loss_hessian(self, x: Batch, y: Batch, precision: Batch | None = None) -> Hessian[Tensor]:
+        """``∇²𝓛`` in closed form."""
+        if precision is not None:
+            return super().loss_hessian(x, y, precision)
+        return LinearLossHessian(self.layers, x, y)
+
+    def energy_hessian(
         self,
-        objective: Objective,
-        x: Float[Tensor, "N d_0"],
-        y: Float[Tensor, "N d_L"],
-        vectors: Float[Tensor, "*#replica K P"],
-    ) -> Float[Tensor, "*#replica K P"]:
-        """Multiply vectors by ``∇²𝓛`` or ``∇²𝓕*``."""
-        multiply = {"loss": hessian.loss_product, "energy": hessian.energy_product}[objective]
-        return multiply(self.weights, x, y, vectors)
+        activities: Sequence[Batch],
+        precision: Batch | None = None,
+        residual: float | None = None,
+    ) -> Hessian[Tensor]:
+        """``∇²𝓕*`` in closed form."""
+        if precision is not None:
+            return super().energy_hessian(activities, precision, residual)
+        return LinearEnergyHessian(self.layers, activities)
 
 
 def _output_error(y: Batch, prediction: Batch, precision: Batch | None) -> Batch:

@@ -31,11 +31,17 @@ class MaxPool:
         shape = (*z.shape[:-1], self.layer.outputs)
         return values.reshape(shape), positions.reshape(shape)
 
+    def push(
+        self, v: Float[Tensor, "*#R N d_in"], positions: Int[Tensor, "*#R N d_out"]
+    ) -> Float[Tensor, "*#R N d_out"]:
+        """Take every entry from where the maximum came from."""
+        return v.gather(-1, positions.expand(*v.shape[:-1], positions.shape[-1]))
+
     def pull(
         self, e: Float[Tensor, "*R N *K d_out"], positions: Int[Tensor, "*R N d_out"]
     ) -> Float[Tensor, "*R N *K d_in"]:
         """Put every entry where the maximum came from."""
         if e.dim() > positions.dim():
-            positions = positions.unsqueeze(-2).expand(e.shape)
+            positions = positions.unsqueeze(-2)
         spread = e.new_zeros((*e.shape[:-1], self.layer.channels * prod(self.layer.image[1:])))
-        return spread.scatter_(-1, positions, e)
+        return spread.scatter_(-1, positions.expand(e.shape), e)

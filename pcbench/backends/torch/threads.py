@@ -17,13 +17,15 @@ WORTH_SHARING = 5e6
 
 
 @contextmanager
-def threads_that_pay(layers: Sequence[Layer], batch: Tensor) -> Iterator[None]:
+def threads_that_pay(layers: Sequence[Layer], batch: Tensor, directions: int = 1) -> Iterator[None]:
     """Compute with one thread where the network's largest product is not worth sharing.
 
     The choice depends on shapes alone, never on the clock: the number of threads decides in which
     order a product sums, and the same run must give the same bits.
     """
-    largest = 2 * batch.shape[-2] * max(layer.affine.multiplications for layer in layers)
+    largest = (
+        2 * directions * batch.shape[-2] * max(layer.affine.multiplications for layer in layers)
+    )
     if batch.device.type != "cpu" or largest >= WORTH_SHARING:
         yield
         return

@@ -1,0 +1,1 @@
+"""Hessians of loss and energy, by their products with vectors."""

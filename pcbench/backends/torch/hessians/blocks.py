@@ -1,0 +1,72 @@
+"""Many vectors at once: in blocks that fit the cache, and split into layers."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pcbench.backends.base import Hessian
+from pcbench.backends.torch.layer import Layer
+from pcbench.backends.torch.threads import threads_that_pay
+
+# Vectors are multiplied in blocks whose largest intermediate stays near this many numbers, which
+# keeps a block in cache on a CPU and bounds memory on any device.
+_BLOCK_NUMBERS = 4_000_000
+
+Vectors = Float[Tensor, "*#R K P"]
+
+
+class BlockedHessian(Hessian[Tensor]):
+    """Multiplies block by block; subclasses multiply one.
+
+    Parameters
+    ----------
+    layers
+        ``f_1 … f_L``.
+    x
+        The batch, ``(*R, N, d_0)``.
+    """
+
+    def __init__(self, layers: Sequence[Layer], x: Float[Tensor, "*#R N d_0"]) -> None:
+        self._layers, self._x = list(layers), x
+        weights = [layer.affine.weight for layer in layers]
+        biases = [layer.affine.bias for layer in layers if layer.affine.bias is not None]
+        replicas = len(layers[0].affine.replicas)
+        self._shapes = [part.shape[replicas:] for part in [*weights, *biases]]
+        widths = [layer.affine.widths for layer in layers]
+        self._numbers = layers[0].affine.replicas.numel() * max(
+            sum(shape.numel() for shape in self._shapes), x.shape[-2] * max(map(max, widths))
+        )
+
+    @abstractmethod
+    def multiply(self, directions: list[Tensor]) -> Sequence[Tensor]:
+        """Multiply a block of vectors, split into parameters: ``(*R, K, *shape)`` each."""
+
+    def product(self, vectors: Vectors) -> Vectors:
+        """Multiply every row."""
+        sizes = [shape.numel() for shape in self._shapes]
+        products = []
+        with threads_that_pay(self._layers, self._x, vectors.shape[-2]):
+            for block in torch.split(vectors, max(1, _BLOCK_NUMBERS // self._numbers), dim=-2):
+                directions = [
+                    part.reshape(*part.shape[:-1], *shape)
+                    for part, shape in zip(
+                        torch.split(block, sizes, dim=-1), self._shapes, strict=True
+                    )
+                ]
+                moved = self.multiply(directions)
+                flat = [
+                    part.reshape(*block.shape[:-1], size)
+                    for part, size in zip(moved, sizes, strict=True)
+                ]
+                products.append(torch.cat(flat, dim=-1))
+        return torch.cat(products, dim=-2)
+
+
+def many(tensor: Float[Tensor, "*#R _a _b"]) -> Float[Tensor, "*broadcast _a _b"]:
+    """Make room for the axis of directions behind the replicas; a matrix broadcasts as it is."""
+    return tensor.unsqueeze(-3) if tensor.dim() > 2 else tensor
