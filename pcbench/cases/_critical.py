@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pcbench import checks, theory
-from pcbench.backends import Backend, ExactInference
+from pcbench.backends import Backend, ExactInference, GaussNewtonInference, InferenceSettings
 from pcbench.cases._problem import Problem
 from pcbench.checks import Check, Tolerance
+from pcbench.networks import NetworkSpec
+
+
+def saddle_inference(network: NetworkSpec) -> InferenceSettings:
+    """Return how the equilibrium is found: exactly where the network is linear.
+
+    At the origin of a non-linear one, feedforward activities are the equilibrium already.
+    """
+    return ExactInference() if network.is_linear else GaussNewtonInference(residual=1e-8)
 
 
 def critical_point_checks(
@@ -20,7 +29,7 @@ def critical_point_checks(
     """
     model = backend.build(problem.network, problem.weights)
     x, y = backend.to_device(problem.x), backend.to_device(problem.y)
-    reached = model.infer(x, y, ExactInference())
+    reached = model.infer(x, y, saddle_inference(problem.network))
     gradients = {
         "loss": model.loss_gradients(x, y),
         "energy": model.energy_gradients([*reached.activities[:-1], y]),

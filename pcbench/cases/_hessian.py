@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +11,15 @@ import scipy.sparse
 from jaxtyping import Float, Int
 
 from pcbench import checks, theory
-from pcbench.backends import Backend, ExactInference, Hessian, Objective
-from pcbench.cases._critical import critical_point_checks
+from pcbench.backends import Backend, Hessian, Objective
+from pcbench.cases._critical import critical_point_checks, saddle_inference
 from pcbench.cases._problem import Problem
 from pcbench.cases._spectrum import block_eigenvalues
 from pcbench.cases.base import CaseSkippedError, Columns, Context, Finding
 from pcbench.checks import Check, Tolerance
+from pcbench.spectra import HessianOperator, dense
 
-# A dense Hessian of so many parameters takes 3.2 GB.
+# A dense Hessian of so many parameters takes 3.2 GB; beyond, its extremes are examined.
 MAX_PARAMETERS = 20_000
 # Rows of the Hessian asked for at a time: enough to keep a backend busy, few enough that the
 # vectors stay small beside the Hessian itself.
@@ -45,26 +46,28 @@ class ClosedForms:
 
 
 def examine(
-    context: Context, problem: Problem, source: str, forms: dict[Objective, ClosedForms]
+    context: Context,
+    problem: Problem,
+    source: str,
+    forms: dict[Objective, ClosedForms],
+    during: Sequence[DuringInference] = (),
 ) -> Iterator[Finding]:
     """Check that a point is critical, then the Hessian of each objective there.
+
+    And of the energy ``during`` inference, where that is asked for.
 
     Raises
     ------
     CaseSkippedError
-        If the network is too large, or the dtype cannot tell whether the saddle is strict.
+        If the dtype cannot tell whether the saddle is strict.
     """
-    if problem.network.n_parameters > MAX_PARAMETERS:
-        raise CaseSkippedError(
-            f"the whole Hessian of {problem.network.n_parameters:,} parameters would not fit in "
-            f"memory; this kind takes up to {MAX_PARAMETERS:,}"
-        )
     critical = checks.Worst()
     critical.add(*critical_point_checks(context.backend, problem, source))
     yield from critical
     judge = HessianJudge(context, problem, source)
     for objective, closed in forms.items():
         yield from judge.findings(objective, closed)
+    yield from judge.during_inference(during)
     rows = np.arange(min(ROWS, problem.network.n_parameters))
     yield context.measure(
         f"{len(rows)} Hessian-vector products of the energy", lambda: judge.rows("energy", rows)
@@ -74,14 +77,33 @@ def examine(
 
 
 def hessians(backend: Backend[Any], problem: Problem) -> dict[Objective, Hessian[Any]]:
-    """Make the Hessians of loss and of energy at the equilibrium of a linear network."""
+    """Make the Hessians of loss and of energy at the equilibrium of a network at a saddle."""
     model = backend.build(problem.network, problem.weights)
     x, y = backend.to_device(problem.x), backend.to_device(problem.y)
-    reached = model.infer(x, y, ExactInference())
+    reached = model.infer(x, y, saddle_inference(problem.network))
     return {
         "loss": model.loss_hessian(x, y),
         "energy": model.energy_hessian([*reached.activities[:-1], y]),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class DuringInference:
+    """What the Hessian of the energy must be after so many steps of gradient inference.
+
+    Attributes
+    ----------
+    steps
+        How many, and of which length.
+    hessian
+        The whole matrix, ``(P, P)``.
+    growth
+        By how much the steps amplify rounding, at most; 1 where they contract.
+    """
+
+    steps: theory.Steps
+    hessian: scipy.sparse.csr_array
+    growth: float
 
 
 class HessianJudge:
@@ -139,6 +161,38 @@ class HessianJudge:
             )
         levels = _levels(eigenvalues, closed.spectrum, tolerance)
         yield Columns(f"spectrum of the {objective}", levels)
+
+    def during_inference(self, during: Sequence[DuringInference]) -> Iterator[Finding]:
+        """Compare entries of the energy's Hessian through the steps of inference so far."""
+        backend, worst = self._context.backend, checks.Worst()
+        x, y = backend.to_device(self._problem.x), backend.to_device(self._problem.y)
+        model = backend.build(self._problem.network, self._problem.weights)
+        least = []
+        for expected in self._context.progress("during inference", during, len(during)):
+            number, step = expected.steps.number, expected.steps.step
+            hessian = model.unrolled_hessian(x, y, number, step)
+            operator = HessianOperator(backend, hessian, self._problem.network.n_parameters)
+            observed, wanted = dense(operator), expected.hessian.toarray()
+            allowed = self._rounding.entry * (1 + 2 * number) * expected.growth
+            worst.add(
+                checks.all_close(
+                    "Hessian entries during inference",
+                    observed,
+                    wanted,
+                    Tolerance(allowed, f"{self._derivation}, in every step, forth and back"),
+                    source=self._source,
+                    where=f"after {number} steps",
+                )
+            )
+            if np.isfinite(observed).all():
+                least.append((float(number), float(block_eigenvalues(observed)[0])))
+        yield from worst
+        if least:
+            steps, values = zip(*least, strict=True)
+            yield Columns(
+                "least curvature during inference",
+                {"steps": list(steps), "least eigenvalue": list(values)},
+            )
 
     def rows(self, objective: Objective, rows: Int[np.ndarray, " K"]) -> Float[np.ndarray, "..."]:
         """Ask the backend for rows of a Hessian."""

@@ -1,38 +1,72 @@
 """Figures 3, 4 and 8 of the paper: the Hessians at the origin, entry by entry, by Theorem 2.
 
 The origin is a strict saddle of the equilibrated energy at any depth; of the loss only with one
-hidden layer.
+hidden layer. The same holds of non-linear networks with ``φ(0) = 0`` (theory.md 3.2). Where the
+Hessian is too large to be written down, the ends of its spectrum are compared.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar, get_args
+from typing import Annotated, ClassVar, get_args
 
-from pydantic import model_validator
+import numpy as np
+from pydantic import BeforeValidator, Field, model_validator
 
 from pcbench import theory
 from pcbench.backends import Capability, Objective
-from pcbench.cases._hessian import ClosedForms, examine
-from pcbench.cases._problem import LinearNetwork, Problem
+from pcbench.cases._critical import saddle_inference
+from pcbench.cases._during import DuringParameters
+from pcbench.cases._extremes import ClosedEnds, examine_ends
+from pcbench.cases._hessian import MAX_PARAMETERS, ClosedForms, DuringInference, examine
+from pcbench.cases._problem import Problem
+from pcbench.cases._relaxed import needs
 from pcbench.cases.base import Case, CaseParameters, Context, Finding
 from pcbench.data import DataField
-from pcbench.networks import InitialisationField, Origin
+from pcbench.networks import InitialisationField, NetworkParameters, Origin
+from pcbench.networks.specification import Activation
 
 THEOREM_2 = "Theorem 2 (theory.md 2.4)"
+NON_LINEAR = "the origin of a non-linear network (theory.md 3.2)"
 
 
-class OriginNetwork(LinearNetwork):
-    """A linear network with at least one hidden layer and all weights zero."""
+def refuse_sigmoid(name: object) -> object:
+    """Say why, where a name that is known would only be called unknown."""
+    if name == "sigmoid":
+        raise ValueError(
+            "the sigmoid is not 0 at 0, so the origin is not a critical point of its network; "
+            "use tanh, relu, leaky_relu or silu"
+        )
+    return name
 
+
+class OriginNetwork(NetworkParameters):
+    """A network with at least one hidden layer and all weights zero."""
+
+    activation: Annotated[Activation, BeforeValidator(refuse_sigmoid)] = "identity"
     initialisation: InitialisationField = Origin()
 
     @model_validator(mode="after")
     def _is_at_the_origin(self) -> OriginNetwork:
         if not isinstance(self.initialisation, Origin):
             raise ValueError("this kind is about the origin; leave initialisation out")
-        if not self.hidden:
-            raise ValueError("Theorem 2 is about networks with at least one hidden layer")
+        if not self.hidden or self.convolutions or self.bias:
+            raise ValueError(
+                "Theorem 2 is about fully connected networks without biases, with at least one "
+                "hidden layer"
+            )
+        if self.activation not in {"relu", "leaky_relu"}:
+            return self
+        if self.convention == "pre":
+            raise ValueError(
+                f"{self.activation} has no second derivative at the origin in the pre convention; "
+                "kind: origin_curvature looks at one side of it"
+            )
+        if len(self.hidden) < 2:
+            raise ValueError(
+                f"{self.activation} with one hidden layer has no Hessian at the origin: its cross "
+                "block depends on the side; use two hidden layers or more, or a smooth activation"
+            )
         return self
 
 
@@ -41,6 +75,9 @@ class Parameters(CaseParameters):
 
     data: DataField
     network: OriginNetwork
+    during: DuringParameters | None = Field(
+        None, description="Also look at the Hessian during inference; for small networks."
+    )
 
 
 class OriginHessian(Case[Parameters]):
@@ -48,28 +85,63 @@ class OriginHessian(Case[Parameters]):
 
     kind: ClassVar[str] = "origin_hessian"
     description: ClassVar[str] = (
-        "the whole Hessians of loss and equilibrated energy at the origin, their spectra and "
-        "strictness, against Theorem 2 (figures 3, 4, 8)"
+        "the Hessians of loss and equilibrated energy at the origin, entry by entry or by the ends "
+        "of their spectra, and strictness, against Theorem 2 (figures 3, 4, 8)"
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 
     def needs(self) -> frozenset[Capability]:
-        """Return what inference at a critical point and Hessian products need."""
-        return frozenset({Capability.EXACT_INFERENCE, Capability.HESSIAN})
+        """Return what inference at a critical point and Hessians need."""
+        network = self.parameters.network
+        engine = saddle_inference(network.specification((1,), 1))
+        through = {Capability.UNROLLED_HESSIAN} if self.parameters.during else set()
+        return needs(network, {"": engine}) | {Capability.HESSIAN} | through
 
     def run(self, context: Context) -> Iterator[Finding]:
         """Check that the origin is critical, then both Hessians there."""
         problem = Problem.pose(context, self.parameters.data, self.parameters.network)
-        widths, x, y = problem.network.widths, problem.x, problem.y
-        forms: dict[Objective, ClosedForms] = {
-            objective: ClosedForms(
-                theory.origin_hessian(widths, x, y, objective),
-                theory.origin_spectrum(widths, x, y, objective),
-                # At the origin M of theory.md 2.5 is the identity.
-                theory.zero_rank_curvature_bound(problem.weights, y)
-                if objective == "energy"
-                else None,
-            )
+        spec, x, y = problem.network, problem.x, problem.y
+        slopes = theory.Slopes.of(spec.activation, spec.convention)
+        source = THEOREM_2 if spec.is_linear else NON_LINEAR
+        spectra = {
+            objective: theory.origin_spectrum(spec.widths, x, y, objective, slopes)
             for objective in get_args(Objective)
         }
-        yield from examine(context, problem, THEOREM_2, forms)
+        # At the origin M of theory.md 2.5 is the identity.
+        bound = slopes.corner * theory.zero_rank_curvature_bound(problem.weights, y)
+        bounds = {"loss": None, "energy": bound}
+        if spec.n_parameters > MAX_PARAMETERS:
+            ends: dict[Objective, ClosedEnds] = {
+                objective: ClosedEnds(float(values[0]), float(values[-1]), bounds[objective])
+                for objective, values in spectra.items()
+            }
+            yield from examine_ends(context, problem, source, ends)
+            return
+        forms: dict[Objective, ClosedForms] = {
+            objective: ClosedForms(
+                theory.origin_hessian(spec.widths, x, y, objective, slopes),
+                values,
+                bounds[objective],
+            )
+            for objective, values in spectra.items()
+        }
+        yield from examine(context, problem, source, forms, self._during(problem, slopes))
+
+    def _during(self, problem: Problem, slopes: theory.Slopes) -> list[DuringInference]:
+        """At the origin ``H_z`` is the identity: all of the corner comes alike."""
+        found: list[DuringInference] = []
+        if self.parameters.during is None:
+            return found
+        for steps in self.parameters.during.all:
+            rate = abs(1 - steps.step)
+            passed = 1 - rate ** (2 * steps.number)
+            hessian = theory.origin_hessian(
+                problem.network.widths,
+                problem.x,
+                problem.y,
+                "energy",
+                theory.Slopes(slopes.cross, passed * slopes.corner),
+            )
+            growth = float(np.maximum(rate, 1.0) ** (2 * steps.number))
+            found.append(DuringInference(steps, hessian, growth))
+        return found

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar, get_args
 
-from pydantic import model_validator
+import numpy as np
+from pydantic import Field, model_validator
 
 from pcbench import theory
 from pcbench.backends import Capability, Objective
-from pcbench.cases._hessian import ClosedForms, examine
+from pcbench.cases._during import DuringParameters
+from pcbench.cases._extremes import ClosedEnds, examine_ends
+from pcbench.cases._hessian import MAX_PARAMETERS, ClosedForms, DuringInference, examine
 from pcbench.cases._problem import LinearNetwork, Problem
 from pcbench.cases.base import Case, CaseParameters, Context, Finding
 from pcbench.data import DataField
@@ -42,6 +45,9 @@ class Parameters(CaseParameters):
 
     data: DataField
     network: SaddleNetwork
+    during: DuringParameters | None = Field(
+        None, description="Also look at the Hessian during inference; for small networks."
+    )
 
 
 class ZeroRankSaddle(Case[Parameters]):
@@ -49,25 +55,49 @@ class ZeroRankSaddle(Case[Parameters]):
 
     kind: ClassVar[str] = "zero_rank_saddle"
     description: ClassVar[str] = (
-        "the whole Hessians of loss and equilibrated energy at a zero-rank saddle, their spectra "
-        "and strictness, against Theorem 3 and beyond (figures 9, 10)"
+        "the Hessians of loss and equilibrated energy at a zero-rank saddle, entry by entry or by "
+        "the ends of their spectra, and strictness, against Theorem 3 and beyond (figures 9, 10)"
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 
     def needs(self) -> frozenset[Capability]:
-        """Return what inference at a critical point and Hessian products need."""
-        return frozenset({Capability.EXACT_INFERENCE, Capability.HESSIAN})
+        """Return what inference at a critical point and Hessians need."""
+        through = {Capability.UNROLLED_HESSIAN} if self.parameters.during else set()
+        return frozenset({Capability.EXACT_INFERENCE, Capability.HESSIAN}) | through
 
     def run(self, context: Context) -> Iterator[Finding]:
         """Check that the point is critical, then both Hessians there."""
         problem = Problem.pose(context, self.parameters.data, self.parameters.network)
         weights, x, y = problem.weights, problem.x, problem.y
+        bounds = {"loss": None, "energy": theory.zero_rank_curvature_bound(weights, y)}
+        if problem.network.n_parameters > MAX_PARAMETERS:
+            ends: dict[Objective, ClosedEnds] = {
+                objective: ClosedEnds(
+                    *theory.zero_rank_ends(weights, x, y, objective), bounds[objective]
+                )
+                for objective in get_args(Objective)
+            }
+            yield from examine_ends(context, problem, THEOREM_3, ends)
+            return
         forms: dict[Objective, ClosedForms] = {
             objective: ClosedForms(
                 theory.zero_rank_hessian(weights, x, y, objective),
                 theory.zero_rank_spectrum(weights, x, y, objective),
-                theory.zero_rank_curvature_bound(weights, y) if objective == "energy" else None,
+                bounds[objective],
             )
             for objective in get_args(Objective)
         }
-        yield from examine(context, problem, THEOREM_3, forms)
+        yield from examine(context, problem, THEOREM_3, forms, self._during(problem))
+
+    def _during(self, problem: Problem) -> list[DuringInference]:
+        found: list[DuringInference] = []
+        if self.parameters.during is None:
+            return found
+        for steps in self.parameters.during.all:
+            hessian = theory.zero_rank_hessian(
+                problem.weights, problem.x, problem.y, "energy", steps
+            )
+            rate = theory.contraction_rate(problem.weights, steps.step)
+            growth = float(np.maximum(rate, 1.0) ** (2 * steps.number))
+            found.append(DuringInference(steps, hessian, growth))
+        return found

@@ -36,6 +36,11 @@ from pcbench.theory.equilibrium import (
     residuals,
 )
 from pcbench.theory.feedforward_rounding import FeedforwardRounding, feedforward_rounding
+from pcbench.theory.hessian_rounding import (
+    LayeredHessianRounding,
+    energy_hessian_rounding,
+    loss_hessian_rounding,
+)
 from pcbench.theory.layered import (
     Layered,
     activity_residuals,
@@ -49,7 +54,7 @@ from pcbench.theory.layered import (
 )
 from pcbench.theory.layered_rounding import LayeredRounding, layered_rounding
 from pcbench.theory.masked import masked_energy, masked_equilibrium
-from pcbench.theory.origin import origin_hessian, origin_spectrum
+from pcbench.theory.origin import Slopes, origin_hessian, origin_spectrum
 from pcbench.theory.perturbation import (
     EquilibriumRounding,
     equilibrium_rounding,
@@ -65,9 +70,17 @@ from pcbench.theory.rounding import (
     unit_roundoff,
 )
 from pcbench.theory.saddles import (
+    Steps,
     zero_rank_curvature_bound,
+    zero_rank_ends,
     zero_rank_hessian,
+    zero_rank_operator,
     zero_rank_spectrum,
+)
+from pcbench.theory.second_order import (
+    HessianProduct,
+    energy_hessian_product,
+    loss_hessian_product,
 )
 
 __all__ = [
@@ -75,9 +88,13 @@ __all__ = [
     "Descent",
     "EquilibriumRounding",
     "FeedforwardRounding",
+    "HessianProduct",
     "HessianRounding",
     "Layered",
+    "LayeredHessianRounding",
     "LayeredRounding",
+    "Slopes",
+    "Steps",
     "UnfinishedInference",
     "activities_from_errors",
     "activity_hessian",
@@ -88,6 +105,8 @@ __all__ = [
     "chains_to_input",
     "contraction_rate",
     "energy_gradients",
+    "energy_hessian_product",
+    "energy_hessian_rounding",
     "equilibrated_energy",
     "equilibrated_energy_gradient",
     "equilibrium_activities",
@@ -108,6 +127,8 @@ __all__ = [
     "loss",
     "loss_gradient",
     "loss_gradient_rounding",
+    "loss_hessian_product",
+    "loss_hessian_rounding",
     "masked_energy",
     "masked_equilibrium",
     "origin_hessian",
@@ -121,6 +142,8 @@ __all__ = [
     "unit_roundoff",
     "weighted_errors",
     "zero_rank_curvature_bound",
+    "zero_rank_ends",
     "zero_rank_hessian",
+    "zero_rank_operator",
     "zero_rank_spectrum",
 ]

@@ -19,6 +19,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import expit
 
+from pcbench.theory.convolution import Kernels, convolve, convolve_transposed, kernel_gradient
+
 ACTIVATIONS = ("identity", "tanh", "relu", "leaky_relu", "silu")
 CONVENTIONS = ("post", "pre")
 LEAK = 0.01
@@ -26,10 +28,8 @@ LEAK = 0.01
 
 Vector = Float[np.ndarray, " _d"]
 Batch = Float[np.ndarray, "_N _d"]
-Images = Float[np.ndarray, "_N _c _h _w"]
 Windows = Float[np.ndarray, "_N _c _rows _columns _entries"]
 Matrix = Float[np.ndarray, "_out _inp"]
-Kernels = Float[np.ndarray, "_out _inp _k _k"]
 Precision = Float[np.ndarray, "..."] | Bool[np.ndarray, "..."] | float
 """One entry an output unit and sample, ``(N, d_L)``, or what broadcasts to that."""
 
@@ -163,13 +163,8 @@ def parameter_gradient(
     """``Σ_n (∂f_l/∂A_l)ᵀ e_n`` and ``Σ_n (∂f_l/∂b_l)ᵀ e_n``; ``None`` without biases."""
     before, _ = network.activations(l)
     driven, force = activate(before, z), _pull_back_to_potential(network, l, z, e)
-    if network.is_convolution(l):
-        by_weight = _kernel_gradient(network, l, driven, force)
-    else:
-        by_weight = force.T @ driven
-    if network.biases is None:
-        return by_weight, None
-    return by_weight, force.sum(axis=0).reshape(len(network.biases[l - 1]), -1).sum(axis=1)
+    by_weight = weight_gradient(network, l, driven, force)
+    return by_weight, bias_gradient(network, l, force)
 
 
 def feedforward(network: Layered, x: Float[np.ndarray, "N d_0"]) -> list[Batch]:
@@ -266,7 +261,7 @@ def linear(network: Layered, l: int, u: Batch) -> Batch:
     """``A_l u``, of a convolution before it is pooled."""
     weight = network.weights[l - 1]
     if network.is_convolution(l):
-        images = _convolve(weight, u.reshape(len(u), *network.images[l - 1]))
+        images = convolve(weight, u.reshape(len(u), *network.images[l - 1]))
         return images.reshape(len(u), -1)
     product: Batch = u @ weight.T
     return product
@@ -289,7 +284,26 @@ def affine_transposed(network: Layered, l: int, force: Batch) -> Batch:
         return pulled
     _, height, width = network.images[l - 1]
     images = force.reshape(len(force), -1, height, width)
-    return _convolve_transposed(weight, images).reshape(len(force), -1)
+    return convolve_transposed(weight, images).reshape(len(force), -1)
+
+
+def weight_gradient(network: Layered, l: int, u: Batch, force: Batch) -> Matrix | Kernels:
+    """``Σ_n (∂(A_l u_n)/∂A_l)ᵀ force_n``."""
+    if not network.is_convolution(l):
+        gradient: Matrix = force.T @ u
+        return gradient
+    image = network.images[l - 1]
+    forces = force.reshape(len(force), -1, *image[1:])
+    kernel = network.weights[l - 1].shape[-1]
+    return kernel_gradient(u.reshape(len(u), *image), forces, kernel)
+
+
+def bias_gradient(network: Layered, l: int, force: Batch) -> Vector | None:
+    """``Σ_n force_n``, over the places of a channel; ``None`` without biases."""
+    if network.biases is None:
+        return None
+    total: Vector = force.sum(axis=0).reshape(len(network.biases[l - 1]), -1).sum(axis=1)
+    return total
 
 
 def _descend(
@@ -313,47 +327,6 @@ def _pull_back_to_potential(network: Layered, l: int, z: Batch, e: Batch) -> Bat
         network, l, activate(after, potential), e
     )
     return force
-
-
-def _convolve(weight: Kernels, images: Images) -> Images:
-    """``out[o, i, j] = Σ_{c, p, q} weight[o, c, p, q] padded[c, i + p, j + q]``, each image."""
-    kernel, (height, width) = weight.shape[-1], images.shape[2:]
-    padded = _pad(images, kernel)
-    out: Images = np.zeros((len(images), len(weight), height, width))
-    for p, q in np.ndindex(kernel, kernel):
-        seen = padded[:, :, p : p + height, q : q + width]
-        out += np.einsum("oc,nchw->nohw", weight[:, :, p, q], seen, optimize=True)
-    return out
-
-
-def _convolve_transposed(weight: Kernels, forces: Images) -> Images:
-    """Return each force to every pixel that its place was computed from, the padding cut off."""
-    kernel, (height, width) = weight.shape[-1], forces.shape[2:]
-    padded = _pad(np.zeros((len(forces), weight.shape[1], height, width)), kernel)
-    for p, q in np.ndindex(kernel, kernel):
-        back = np.einsum("oc,nohw->nchw", weight[:, :, p, q], forces, optimize=True)
-        padded[:, :, p : p + height, q : q + width] += back
-    margin = (kernel - 1) // 2
-    return padded[:, :, margin : margin + height, margin : margin + width]
-
-
-def _kernel_gradient(network: Layered, l: int, driven: Batch, force: Batch) -> Kernels:
-    """``Σ_{n, i, j} force[o, i, j] padded[c, i + p, j + q]`` at ``[o, c, p, q]``."""
-    weight, (channels, height, width) = network.weights[l - 1], network.images[l - 1]
-    kernel = weight.shape[-1]
-    padded = _pad(driven.reshape(len(driven), channels, height, width), kernel)
-    forces = force.reshape(len(force), -1, height, width)
-    gradient = np.empty_like(weight)
-    for p, q in np.ndindex(kernel, kernel):
-        seen = padded[:, :, p : p + height, q : q + width]
-        gradient[:, :, p, q] = np.einsum("nohw,nchw->oc", forces, seen, optimize=True)
-    return gradient
-
-
-def _pad(images: Images, kernel: int) -> Images:
-    margin = (kernel - 1) // 2
-    padded: Images = np.pad(images, ((0, 0), (0, 0), (margin, margin), (margin, margin)))
-    return padded
 
 
 def pool_with(network: Layered, l: int, z: Batch, v: Batch) -> Batch:

@@ -9,11 +9,16 @@ With ``Σ_yy = YᵀY/N`` and ``Σ_xy = XᵀY/N``, and parameters flattened row b
 * everything else is zero.
 
 So the origin is a strict saddle of the energy at any depth, and of the loss only for ``L = 2``.
+
+Of a non-linear network with ``φ(0) = 0`` the cross block carries ``φ'(0)``, and in the ``pre``
+convention the diagonal block ``φ'(0)²`` (§3.2); in ``post`` that block is free of ``φ``, and needs
+no slope where there is no cross block.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
@@ -24,11 +29,38 @@ from jaxtyping import Float
 Objective = Literal["loss", "energy"]
 
 
+@dataclass(frozen=True, slots=True)
+class Slopes:
+    """What an activation makes of the two blocks: factors of the cross and the diagonal one."""
+
+    cross: float = 1.0
+    corner: float = 1.0
+
+    @classmethod
+    def of(cls, activation: str, convention: str) -> Slopes:
+        """Return the factors of an activation with ``φ(0) = 0``, in a convention.
+
+        Raises
+        ------
+        ValueError
+            If it has a kink at 0 on which a block depends in every network: a rectifier in ``pre``.
+        """
+        kinked = activation in {"relu", "leaky_relu"}
+        if kinked and convention == "pre":
+            raise ValueError(f"{activation} in the pre convention has no Hessian at the origin")
+        slope = 0.5 if activation == "silu" else 1.0
+        return cls(float("nan") if kinked else slope, slope**2 if convention == "pre" else 1.0)
+
+
+LINEAR = Slopes()
+
+
 def origin_hessian(
     widths: Sequence[int],
     x: Float[np.ndarray, "N d_0"],
     y: Float[np.ndarray, "N d_L"],
     objective: Objective,
+    slopes: Slopes = LINEAR,
 ) -> scipy.sparse.csr_array:
     """Return the whole Hessian at the origin, ``(P, P)``, entry by entry.
 
@@ -40,12 +72,12 @@ def origin_hessian(
     n_layers = _require_hidden(widths)
     last = np.zeros((widths[-1] * widths[-2],) * 2)
     if objective == "energy":
-        last = np.kron(-(y.T @ y) / len(y), np.eye(widths[-2]))
+        last = np.kron(-slopes.corner * (y.T @ y) / len(y), np.eye(widths[-2]))
     if n_layers > 2:
         before = sum(out * inp for inp, out in pairwise(widths[:-1]))
         empty = scipy.sparse.csr_array((before, before))
         return scipy.sparse.block_diag([empty, last], format="csr")
-    cross = np.einsum("ik,ja->ijak", np.eye(widths[1]), -(x.T @ y) / len(x))
+    cross = np.einsum("ik,ja->ijak", np.eye(widths[1]), -slopes.cross * (x.T @ y) / len(x))
     cross = cross.reshape(widths[1] * widths[0], widths[2] * widths[1])
     return scipy.sparse.block_array([[None, cross], [cross.T, last]], format="csr")
 
@@ -55,6 +87,7 @@ def origin_spectrum(
     x: Float[np.ndarray, "N d_0"],
     y: Float[np.ndarray, "N d_L"],
     objective: Objective,
+    slopes: Slopes = LINEAR,
 ) -> Float[np.ndarray, " P"]:
     """Return all eigenvalues at the origin, ascending, found from a small matrix.
 
@@ -65,10 +98,10 @@ def origin_spectrum(
     n_layers = _require_hidden(widths)
     corner = np.zeros((widths[-1],) * 2)
     if objective == "energy":
-        corner = -(y.T @ y) / len(y)
+        corner = -slopes.corner * (y.T @ y) / len(y)
     small = corner
     if n_layers == 2:
-        cross = -(x.T @ y) / len(x)
+        cross = -slopes.cross * (x.T @ y) / len(x)
         small = np.block([[np.zeros((widths[0],) * 2), cross], [cross.T, corner]])
     eigenvalues = np.repeat(np.linalg.eigvalsh(small), widths[-2])
     n_parameters = sum(out * inp for inp, out in pairwise(widths))

@@ -1,0 +1,25 @@
+"""What a suite may ask of the Hessian during inference."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat
+
+from pcbench import theory
+
+
+class DuringParameters(BaseModel):
+    """After which steps of gradient inference the Hessian of the energy is looked at."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: list[NonNegativeInt] = Field(
+        default=[0, 1, 2, 5, 10, 20, 50],
+        min_length=1,
+        description="Numbers of steps, from the feedforward activities.",
+    )
+    step: PositiveFloat = Field(0.1, description="Δt.")
+
+    @property
+    def all(self) -> list[theory.Steps]:
+        """Every number of steps, with their length."""
+        return [theory.Steps(number, self.step) for number in self.steps]

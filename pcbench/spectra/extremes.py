@@ -1,0 +1,143 @@
+r"""The least and the largest eigenvalue of a symmetric operator, with error bars.
+
+Three statements are made of each, and none of them rests on how plausible the estimate looks:
+
+* it is a Rayleigh quotient, so ``λ_min ≤ θ`` (and ``λ_max ≥ θ``) however early the iteration ended;
+* an eigenvalue lies within the residual ``‖H v - θ v‖``, from a product made for that purpose;
+* from a random start, whatever the operator, the least Ritz value after ``k`` steps is off by more
+  than ``ε (λ_max - λ_min)`` with probability at most ``1.648 √P exp(-√ε (2k - 1))`` (Kuczyński &
+  Woźniakowski 1992, SIAM J. Matrix Anal. Appl. 13(4),): what may have been missed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy.sparse.linalg import LinearOperator
+
+from pcbench.spectra.lanczos import Krylov
+
+# How likely the bound on what was missed may be wrong.
+MISSED = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Eigenpair:
+    """An approximate eigenvalue and eigenvector.
+
+    Attributes
+    ----------
+    value
+        The Rayleigh quotient ``θ``.
+    vector
+        Of unit length.
+    residual
+        ``‖H v - θ v‖``: an eigenvalue lies within that of ``value``.
+    """
+
+    value: float
+    vector: Float[np.ndarray, " P"]
+    residual: float
+
+
+@dataclass(frozen=True, slots=True)
+class Extremes:
+    """Both ends of a spectrum.
+
+    Attributes
+    ----------
+    lowest, highest
+        Eigenpairs from the least one upwards, and from the largest one downwards. One start sees
+        one vector of every eigenspace: a multiple eigenvalue is among them once, and no two of
+        their vectors are alike.
+    steps
+        Products that it took, but for those of the residuals.
+    missed
+        With probability ``1 - MISSED`` no eigenvalue lies further outside than that.
+    """
+
+    lowest: tuple[Eigenpair, ...]
+    highest: tuple[Eigenpair, ...]
+    steps: int
+    missed: float
+
+    @property
+    def least(self) -> Eigenpair:
+        """The pair of the least eigenvalue."""
+        return self.lowest[0]
+
+    @property
+    def largest(self) -> Eigenpair:
+        """The pair of the largest eigenvalue."""
+        return self.highest[0]
+
+
+def extreme_eigenpairs(
+    operator: LinearOperator,
+    rng: np.random.Generator,
+    *,
+    count: int = 1,
+    relative: float = 1e-4,
+    max_steps: int = 300,
+) -> Extremes:
+    """Find the least and the largest eigenvalues, by the Lanczos process from a random start.
+
+    Parameters
+    ----------
+    operator
+        Symmetric, ``(P, P)``.
+    rng
+        Draws the start.
+    count
+        How many at each end, if the operator has so many different ones.
+    relative
+        The iteration ends where the residuals of all of them are smaller than this fraction of
+        the least, or of the largest, or than rounding makes them.
+    max_steps
+        Or after so many steps: the residuals then say what was reached.
+    """
+    size = operator.shape[0]
+    krylov = Krylov(operator, rng.standard_normal(size))
+    while True:
+        krylov.extend()
+        values, vectors = krylov.ritz()
+        # The ends of fewer Ritz values overlap, and tell nothing of how far they are apart.
+        complete = krylov.steps > 2 * count and _arrived(krylov, values, vectors, count, relative)
+        if krylov.exhausted or krylov.steps >= max_steps or complete:
+            break
+    found = min(count, krylov.steps)
+    ends = [*range(found), *range(krylov.steps - 1, krylov.steps - 1 - found, -1)]
+    lifted = krylov.lift(vectors[:, ends])
+    images = operator.matmat(lifted)
+    pairs = [_pair(vector, image) for vector, image in zip(lifted.T, images.T, strict=True)]
+    lowest, highest = tuple(pairs[:found]), tuple(pairs[found:])
+    width = highest[0].value - lowest[0].value
+    return Extremes(lowest, highest, krylov.steps, _missed(krylov, size, width))
+
+
+def _arrived(
+    krylov: Krylov,
+    values: Float[np.ndarray, " k"],
+    vectors: Float[np.ndarray, "k k"],
+    count: int,
+    relative: float,
+) -> bool:
+    left, floor = krylov.residuals(vectors), krylov.rounding
+    low = left[:count] <= relative * abs(values[0]) + floor
+    high = left[-count:] <= relative * abs(values[-1]) + floor
+    return bool(low.all() and high.all())
+
+
+def _pair(vector: Float[np.ndarray, " P"], image: Float[np.ndarray, " P"]) -> Eigenpair:
+    value = float(vector @ image)
+    return Eigenpair(value, vector, float(np.linalg.norm(image - value * vector)))
+
+
+def _missed(krylov: Krylov, size: int, width: float) -> float:
+    """``ε (λ_max - λ_min)``, the width from the Ritz values: ``(1 - 2ε)`` of it is theirs."""
+    if krylov.exhausted:  # a random start has a part in every eigenspace
+        return 0.0
+    epsilon = (np.log(1.648 * np.sqrt(size) / MISSED) / (2 * krylov.steps - 1)) ** 2
+    return float(epsilon * width / (1 - 2 * epsilon)) if epsilon < 0.5 else float("inf")

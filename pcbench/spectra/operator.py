@@ -1,0 +1,69 @@
+"""A backend's Hessian as SciPy knows operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from scipy.sparse.linalg import LinearOperator
+
+from pcbench.backends.base import Backend, Hessian
+
+# Columns of the whole matrix that are asked for at a time: enough to keep a backend busy, few
+# enough that the vectors stay small beside the matrix itself.
+COLUMNS = 256
+
+Progress = Callable[[Iterable[int], int], Iterator[int]]
+
+
+class HessianOperator(LinearOperator):  # type: ignore[misc] # SciPy has no types
+    """The Hessian of loss or energy, ``(P, P)``, for everything that takes a SciPy operator.
+
+    Vectors are NumPy's, on the host, and travel to the backend's device and back.
+
+    Parameters
+    ----------
+    backend
+        Where the Hessian lives.
+    hessian
+        What multiplies.
+    size
+        ``P``, the number of parameters.
+    """
+
+    def __init__(self, backend: Backend[Any], hessian: Hessian[Any], size: int) -> None:
+        self._backend, self.hessian, self.products = backend, hessian, 0
+        super().__init__(np.dtype(backend.dtype), (size, size))
+
+    def _matvec(self, vector: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+        return self._matmat(vector.reshape(-1, 1)).reshape(vector.shape)
+
+    def _matmat(self, matrix: Float[np.ndarray, "P K"]) -> Float[np.ndarray, "P K"]:
+        self.products += matrix.shape[1]
+        rows = self._backend.to_device(np.ascontiguousarray(matrix.T))
+        return self._backend.to_host(self.hessian.product(rows)).T
+
+    def _adjoint(self) -> HessianOperator:
+        return self  # symmetric
+
+
+def dense(operator: LinearOperator, progress: Progress | None = None) -> Float[np.ndarray, "P P"]:
+    """Return the whole matrix, column by column in blocks.
+
+    Parameters
+    ----------
+    operator
+        Of any origin.
+    progress
+        Iterates over the numbers of the blocks, given those and how many there are.
+    """
+    size = operator.shape[0]
+    whole, starts = np.empty((size, size)), range(0, size, COLUMNS)
+    for start in progress(starts, len(starts)) if progress else starts:
+        stop = min(start + COLUMNS, size)
+        block = np.zeros((size, stop - start))
+        block[np.arange(start, stop), np.arange(stop - start)] = 1.0
+        whole[:, start:stop] = operator.matmat(block)
+    return whole
