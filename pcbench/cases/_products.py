@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
@@ -14,9 +16,28 @@ from pcbench.cases._relaxed_judge import judged
 from pcbench.checks import Check, Tolerance
 from pcbench.spectra import Extremes, HessianOperator
 
-IMPLICIT = "the Hessian of an equilibrated energy (theory.md 3.1)"
-BACKPROPAGATION = "the Hessian of the loss: backpropagation, differentiated"
-SOURCES: dict[Objective, str] = {"loss": BACKPROPAGATION, "energy": IMPLICIT}
+SOURCES: dict[Objective, str] = {
+    "loss": "the Hessian of the loss: backpropagation, differentiated",
+    "energy": "the Hessian of an equilibrated energy (theory.md 3.1)",
+}
+
+Vector = Float[np.ndarray, " P"]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedProduct:
+    """``H v`` as the theory has it, and how far another may be off.
+
+    Attributes
+    ----------
+    image
+        The product.
+    rounding
+        How far rounding may carry it.
+    """
+
+    image: Vector
+    rounding: float
 
 
 class ProductJudge:
@@ -29,7 +50,7 @@ class ProductJudge:
     objective
         Of which the Hessian is.
     activities
-        ``z_0 … z_L`` at equilibrium, as the backend found them; the loss looks at the first alone.
+        ``z_0 … z_L`` at equilibrium, as the backend found them; the loss looks at the ends alone.
     dtype
         The backend's.
 
@@ -46,96 +67,99 @@ class ProductJudge:
         activities: Sequence[Float[np.ndarray, "N _d"]],
         dtype: DType,
     ) -> None:
-        self._problem, self.objective, self._activities = problem, objective, list(activities)
-        self._network, u = judged(problem), theory.unit_roundoff(dtype)
-        self.derivation = f"rounding at u = {u:.2g} in this network (theory.md 4)"
+        self.objective, self.source = objective, SOURCES[objective]
+        self._problem, self._network, self._activities = problem, judged(problem), list(activities)
+        self._u = theory.unit_roundoff(dtype)
+        self.derivation = f"rounding at u = {self._u:.2g} in this network (theory.md 4)"
+        forces = theory.weighted_errors(self._network, activities)
         if objective == "loss":
-            self.rounding = theory.loss_hessian_rounding(self._network, problem.x, problem.y, u)
+            self._system = theory.InnerSystem(self._u, 0.0)
+            forces = [problem.y - theory.feedforward(self._network, problem.x)[-1]]
         else:
-            self.rounding = theory.energy_hessian_rounding(self._network, activities, u)
+            self._system = theory.inner_system(self._network, activities, self._u)
+        self._floor = theory.product_floor(self._network, activities, forces, self._u)
 
-    def product(self, vector: Float[np.ndarray, " P"]) -> tuple[Float[np.ndarray, " P"], float]:
-        """Return ``H v``, and the relative residual of the system behind it."""
-        parts, sizes = [], [parameter.size for parameter in self._problem.parameters]
-        for part, like in zip(
-            np.split(vector, np.cumsum(sizes)[:-1]), self._problem.parameters, strict=True
-        ):
-            parts.append(part.reshape(like.shape))
+    def product(self, vector: Vector) -> JudgedProduct:
+        """Return ``H v`` of a unit vector."""
+        parameters = self._problem.parameters
+        cuts = np.cumsum([parameter.size for parameter in parameters])[:-1]
+        direction = [
+            part.reshape(like.shape)
+            for part, like in zip(np.split(vector, cuts), parameters, strict=True)
+        ]
+        image, residual = self._multiply(self._network, self._activities, direction)
+        # A fixed stream: what is allowed must not depend on what was asked before.
+        errors = np.random.default_rng(0)
+        moved, _ = self._multiply(
+            *theory.with_rounding(self._network, self._activities, direction, self._u, errors)
+        )
+        off = theory.CONFIDENCE * float(np.linalg.norm(moved - image))
+        return JudgedProduct(image, off + self._floor + self._system.weight * residual)
+
+    def _multiply(
+        self,
+        network: theory.Layered,
+        activities: Sequence[Float[np.ndarray, "N _d"]],
+        direction: Sequence[Float[np.ndarray, "..."]],
+    ) -> tuple[Vector, float]:
         if self.objective == "loss":
-            found = theory.loss_hessian_product(
-                self._network, self._problem.x, self._problem.y, parts
-            )
+            found = theory.loss_hessian_product(network, activities[0], activities[-1], direction)
         else:
-            found = theory.energy_hessian_product(self._network, self._activities, parts)
+            found = theory.energy_hessian_product(network, activities, direction)
         return np.concatenate([part.ravel() for part in found.product]), found.residual
 
-    def tolerance(self, residual: float = 0.0) -> Tolerance:
-        """Return how far a product with a vector of unit length may be off."""
-        return Tolerance(self.rounding.product + self.rounding.unsolved * residual, self.derivation)
+    def tolerance(self, rounding: float, residual: float) -> Tolerance:
+        """Return what rounding and the residual of the backend's inner systems may make."""
+        return Tolerance(rounding + self._system.weight * residual, self.derivation)
 
     def findings(
         self, operator: HessianOperator, vectors: Float[np.ndarray, "K P"]
     ) -> Iterator[Check]:
         """Compare products with unit vectors, two by two for symmetry, and the systems solved."""
         seen = np.asarray(operator.matmat(vectors.T), np.float64).T
-        if seen.shape != vectors.shape:
-            yield checks.all_close(
-                f"Hessian products of the {self.objective}",
-                seen,
-                np.zeros_like(vectors),
-                self.tolerance(),
-                source=SOURCES[self.objective],
+        residual = operator.hessian.residual
+        if self.objective == "energy":
+            yield checks.at_most(
+                "inner systems solved",
+                residual,
+                0.0,
+                Tolerance(self._system.rounding, self.derivation),
+                source=self.source,
+            )
+        compare = partial(checks.distance, f"Hessian products of the {self.objective}")
+        if seen.shape != vectors.shape or not np.isfinite([residual, *seen.ravel()]).all():
+            yield compare(
+                seen, np.zeros_like(vectors), self.tolerance(1.0, 0.0), source=self.source
             )
             return
+        wanted = [self.product(vector) for vector in vectors]
         worst = checks.Worst()
-        solved = Tolerance(self.rounding.system, self.derivation)
-        if self.objective == "energy":
-            worst.add(
-                checks.at_most(
-                    "inner systems solved",
-                    operator.hessian.residual,
-                    0.0,
-                    solved,
-                    source=IMPLICIT,
-                )
-            )
-        for index, (vector, image) in enumerate(zip(vectors, seen, strict=True), start=1):
-            wanted, residual = self.product(vector)
-            allowed = self.tolerance(residual + self.rounding.system)
-            worst.add(
-                checks.distance(
-                    f"Hessian products of the {self.objective}",
-                    image,
-                    wanted,
-                    allowed,
-                    source=SOURCES[self.objective],
-                    where=f"direction {index}",
-                )
-            )
-        form = vectors @ seen.T
-        worst.add(
-            checks.all_close(
-                f"symmetric Hessian of the {self.objective}",
-                form,
-                form.T,
-                self.tolerance(2 * self.rounding.system),
-                source="a Hessian is symmetric",
-            )
-        )
+        for index, (image, due) in enumerate(zip(seen, wanted, strict=True), start=1):
+            allowed, where = self.tolerance(due.rounding, residual), f"direction {index}"
+            worst.add(compare(image, due.image, allowed, source=self.source, where=where))
         yield from worst
+        form = vectors @ seen.T
+        largest = max(due.rounding for due in wanted)
+        yield checks.all_close(
+            f"symmetric Hessian of the {self.objective}",
+            form,
+            form.T,
+            self.tolerance(2 * largest, 2 * residual),
+            source="a Hessian is symmetric",
+        )
 
-    def eigenpairs(self, found: Extremes) -> Iterator[Check]:
+    def eigenpairs(self, operator: HessianOperator, found: Extremes) -> Iterator[Check]:
         """Check that what is said to be eigenpairs, and how well, is so, and that none is twice."""
-        worst, pairs = checks.Worst(), [*found.lowest, *found.highest]
-        for index, pair in enumerate(pairs, start=1):
-            image, residual = self.product(pair.vector)
+        worst, residual = checks.Worst(), operator.hessian.residual
+        for index, pair in enumerate([*found.lowest, *found.highest], start=1):
+            due = self.product(pair.vector)
             worst.add(
                 checks.at_most(
                     f"extreme eigenpairs of the {self.objective}",
-                    float(np.linalg.norm(image - pair.value * pair.vector)),
+                    float(np.linalg.norm(due.image - pair.value * pair.vector)),
                     pair.residual,
-                    self.tolerance(residual + self.rounding.system),
-                    source=SOURCES[self.objective],
+                    self.tolerance(due.rounding, residual),
+                    source=self.source,
                     where=f"pair {index}",
                 )
             )

@@ -132,7 +132,7 @@ class HessianSpectrum(Case[Parameters]):
             relative=asked.relative,
             max_steps=asked.max_steps,
         )
-        yield from judge.eigenpairs(found)
+        yield from judge.eigenpairs(operator, found)
         yield extremes_series(objective, found)
         density = None
         if asked.probes:
@@ -161,7 +161,9 @@ def _against_whole(
     matrix = dense(operator)
     eigenvalues = np.linalg.eigvalsh((matrix + matrix.T) / 2)
     yield Columns(f"spectrum of the {objective}", {"eigenvalue": eigenvalues.tolist()})
-    rounding = judge.tolerance(judge.rounding.system).value
+    # Weyl: eigenvalues of the matrix are off by no more than its products.
+    rounding = max(judge.product(pair.vector).rounding for pair in (found.least, found.largest))
+    rounding = judge.tolerance(rounding, operator.hessian.residual).value
     for end, pair, exact in (
         ("least", found.least, float(eigenvalues[0])),
         ("largest", found.largest, float(eigenvalues[-1])),

@@ -1,25 +1,23 @@
-r"""How far rounding may carry the Hessian of any network, and an inner solve that stopped (§4).
+r"""How far rounding may carry a Hessian product, and an inner solve that stopped (§4).
 
-A unit change ``V`` of the parameters moves what a layer's output meets by ``ẑ + ĝ``, with the
-largest spectral norms of activities and of forces; activities by at most ``(ẑ + ĝ)/σ²``, errors by
-``(ẑ + ĝ)/σ``, where ``σ²`` is the least curvature ``λ_min(𝓕_zz)`` of a sample; and its image is
-made of those, times ``ẑ`` and ``ĝ`` once more. Where layers bend, forces bend with them, by at most
-``|g|_∞`` of what moves. The parts of an image so are at most
+A product has no closed form whose rounding could be followed by hand, but it can be tried: an inner
+product of ``n`` terms has rounding of standard deviation up to ``u √(2n) ‖a‖ ‖b‖``, and so has one
+whose factors are exact but for independent relative errors of ``√2 n u``. The theory's own product
+is therefore made once more, of a network, activities and a direction with such errors, ``n`` being
+the longest sum that they enter. How far that carries the image, as one vector of many entries, is
+close to its standard deviation; ``λ = 8`` times it is allowed.
 
-.. math:: (ẑ + ĝ/σ)^2 \, (1 + |g|_∞) / N ,
-
-each with rounding of ``λ u √(2n)``, ``n`` the batch and all widths, magnified by ``√κ(𝓕_zz) ≤ (1 +
-max ‖A_l‖)/σ``. A residual ``ρ`` of the inner system, relative to its right-hand side, moves an
-image by at most ``ρ (ẑ + ĝ)² (1 + |g|_∞)² / (σ² N)``.
-
-The loss is an equilibrated energy whose output has no force on the activities: the same holds with
-forces from backpropagation, and ``σ²`` of the hidden errors alone.
+Activities that are a minimum, with least curvature ``σ² = λ_min(𝓕_zz)`` of a sample, tell what an
+inner solve may leave: with ``ẑ`` and ``ĝ`` the largest spectral norms of activities and of forces,
+a unit direction has a right-hand side of at most ``ẑ + ĝ``, so a relative residual ``ρ`` moves the
+image by at most ``ρ (ẑ + ĝ)² (1 + |g|_∞)² / (σ² N)``, where forces bend layers by ``|g|_∞``. What
+rounding leaves of it is ``λ u √(2n) κ``, with ``κ ≤ ((1 + max ‖A_l‖)/σ)²``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -29,56 +27,35 @@ from pcbench.theory.layered import (
     Batch,
     Layered,
     Precision,
-    feedforward,
-    pull_back,
-    weigh,
     weighted_errors,
 )
 from pcbench.theory.rounding import CONFIDENCE
+from pcbench.theory.second_order import Parameters
 
 
 @dataclass(frozen=True, slots=True)
-class LayeredHessianRounding:
-    """Bounds for a Hessian, each for a direction of unit length.
+class InnerSystem:
+    """What may be left of the inner system ``𝓕_zz δz = -𝓕_zθ V``, for ``V`` of unit length.
 
     Attributes
     ----------
-    product
-        How far an image, or an eigenvalue, may be off by rounding.
-    system
-        The relative residual of the inner system that rounding leaves.
-    unsolved
+    rounding
+        The relative residual that rounding leaves.
+    weight
         How far an image is off for a relative residual of 1.
     """
 
-    product: float
-    system: float
-    unsolved: float
+    rounding: float
+    weight: float
 
 
-def loss_hessian_rounding(
-    network: Layered,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
-    u: float,
-    precision: Precision | None = None,
-) -> LayeredHessianRounding:
-    """Bound the rounding of ``∇²𝓛`` in arithmetic of unit roundoff ``u``."""
-    activities = feedforward(network, x)
-    forces = [weigh(y - activities[-1], precision)[1]]
-    for l in range(network.depth, 1, -1):
-        forces.insert(0, pull_back(network, l, activities[l - 1], forces[0]))
-    curvature = float(np.min(least_curvatures(network, activities, 0.0)))
-    return _rounding(network, activities, forces, curvature, u)
-
-
-def energy_hessian_rounding(
+def inner_system(
     network: Layered,
     activities: Sequence[Batch],
     u: float,
     precision: Precision | None = None,
-) -> LayeredHessianRounding:
-    """Bound the rounding of ``∇²𝓕*`` at equilibrium activities.
+) -> InnerSystem:
+    """Bound what may be left of the inner system at equilibrium activities.
 
     Raises
     ------
@@ -89,30 +66,63 @@ def energy_hessian_rounding(
     curvature = float(np.min(least_curvatures(network, activities, precision)))
     if curvature <= 0:
         raise ValueError("these activities are no minimum of the energy: it curves downwards")
-    return _rounding(network, activities, forces, curvature, u)
+    n = len(activities[0])
+    lengths = n + sum(activity.shape[1] for activity in activities)
+    condition = (1 + max(map(_norm, network.weights))) ** 2 / curvature
+    return InnerSystem(
+        rounding=float(CONFIDENCE * u * np.sqrt(2 * lengths) * condition),
+        weight=float(_size(network, activities, forces) / curvature),
+    )
 
 
-def _rounding(
+def product_floor(
+    network: Layered, activities: Sequence[Batch], forces: Sequence[Batch], u: float
+) -> float:
+    """One rounding of the largest terms: what is allowed where sums of zeros have none."""
+    return CONFIDENCE * u * _size(network, activities, forces)
+
+
+def with_rounding(
     network: Layered,
     activities: Sequence[Batch],
-    forces: Sequence[Batch],
-    curvature: float,
+    direction: Parameters,
     u: float,
-) -> LayeredHessianRounding:
-    n, sigma = len(activities[0]), float(np.sqrt(curvature))
+    rng: np.random.Generator,
+) -> tuple[Layered, list[Batch], list[Float[np.ndarray, "..."]]]:
+    """Return all that a product is made of, with relative errors of ``√2 n u``.
+
+    Parameters
+    ----------
+    network
+        The network.
+    activities
+        ``z_0 … z_L``; of the loss, inputs and targets are enough.
+    direction
+        Like the parameters: weights, then biases.
+    u
+        Unit roundoff.
+    rng
+        Draws the errors.
+    """
+    longest = max(len(activities[0]), *(weight[0].size for weight in network.weights))
+    size = np.sqrt(2) * longest * u
+
+    def off(array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+        return np.asarray(array * (1 + size * rng.standard_normal(array.shape)))
+
+    biases = None if network.biases is None else [off(bias) for bias in network.biases]
+    moved = replace(network, weights=[off(weight) for weight in network.weights], biases=biases)
+    return moved, [off(z) for z in activities], [off(part) for part in direction]
+
+
+def _size(network: Layered, activities: Sequence[Batch], forces: Sequence[Batch]) -> float:
+    """``(ẑ + ĝ)² (1 + |g|_∞)² / N``."""
     # A kernel of side k meets every pixel k² times.
     sides = [weight.shape[-1] if weight.ndim == 4 else 1 for weight in network.weights]
     z = max(side * float(np.linalg.norm(a, 2)) for side, a in zip(sides, activities, strict=False))
     g = max(float(np.linalg.norm(force, 2)) for force in forces)
     bent = 1 + max(float(np.abs(force).max(initial=0)) for force in forces)
-    lengths = n + sum(activity.shape[1] for activity in activities)
-    magnified = (1 + max(map(_norm, network.weights))) / sigma
-    relative = CONFIDENCE * u * np.sqrt(2 * lengths) * magnified
-    return LayeredHessianRounding(
-        product=float(network.depth * relative * (z + g / sigma) ** 2 * bent / n),
-        system=float(relative * magnified),
-        unsolved=float((z + g) ** 2 * bent**2 / (curvature * n)),
-    )
+    return float((z + g) ** 2 * bent**2 / len(activities[0]))
 
 
 def _norm(weight: Float[np.ndarray, "_out ..."]) -> float:
