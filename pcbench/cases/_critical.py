@@ -11,6 +11,16 @@ from pcbench.checks import Check, Tolerance
 from pcbench.networks import NetworkSpec
 
 
+def refuse_sigmoid(name: object) -> object:
+    """Say why, where a name that is known would only be called unknown."""
+    if name == "sigmoid":
+        raise ValueError(
+            "the sigmoid is not 0 at 0, so the origin is not a critical point of its network; "
+            "use tanh, relu, leaky_relu or silu"
+        )
+    return name
+
+
 def saddle_inference(network: NetworkSpec) -> InferenceSettings:
     """Return how the equilibrium is found: exactly where the network is linear.
 

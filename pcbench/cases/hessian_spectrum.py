@@ -12,7 +12,7 @@ from typing import ClassVar, get_args
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from pcbench import checks
 from pcbench.backends import (
@@ -44,11 +44,25 @@ WEYL = "residuals bound eigenvalues of symmetric operators (Weyl)"
 QUADRATURE = "stochastic Lanczos quadrature and its confidence band"
 
 
+class SmoothNetwork(NetworkParameters):
+    """A network whose equilibrated energy has a Hessian."""
+
+    @model_validator(mode="after")
+    def _has_no_kinks(self) -> SmoothNetwork:
+        kinked = self.activation in {"relu", "leaky_relu"}
+        if kinked or any(layer.pool > 1 for layer in self.convolutions):
+            raise ValueError(
+                "equilibria of rectifiers and of max pooling lie on kinks, where the energy has no "
+                "Hessian; use identity, tanh or silu, and pool: 1"
+            )
+        return self
+
+
 class Parameters(CaseParameters):
     """What a suite may write under ``kind: hessian_spectrum``."""
 
     data: DataField
-    network: NetworkParameters
+    network: SmoothNetwork
     inference: InferenceSettings | None = Field(
         None,
         description="How the equilibrium is found; exact in linear networks, else gauss_newton to "

@@ -3,18 +3,19 @@
 With ``φ(0) = 0`` and more than one hidden layer, the equilibrated energy has at the origin the
 Hessian of a linear network, ``-Σ_yy ⊗ I`` in the block of ``W_L``, times ``φ'(0)²`` in the pre
 convention, and zero elsewhere: a strict saddle. Of the equilibrated energy only gradients are
-asked, a small step to both sides of the origin, so that no backend needs second derivatives.
+asked, a small step to both sides of the origin, so that no backend needs second derivatives; of
+relu in the pre convention, whose origin is a kink, a step to one side.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from pcbench import checks, theory
 from pcbench.backends import (
@@ -24,7 +25,9 @@ from pcbench.backends import (
     InferenceSettings,
     IterativeInference,
 )
+from pcbench.cases import _one_sided
 from pcbench.cases._agreement import is_smooth
+from pcbench.cases._critical import refuse_sigmoid
 from pcbench.cases._problem import Problem, rounded
 from pcbench.cases._relaxed import Relaxed, needs
 from pcbench.cases._relaxed_judge import RelaxedJudge
@@ -32,6 +35,7 @@ from pcbench.cases.base import Case, CaseParameters, Context, Finding
 from pcbench.checks import Check, Tolerance
 from pcbench.data import DataField
 from pcbench.networks import InitialisationField, NetworkParameters, Origin
+from pcbench.networks.specification import Activation
 
 SOURCE = "the origin of a non-linear network (theory.md 3.2)"
 
@@ -39,6 +43,7 @@ SOURCE = "the origin of a non-linear network (theory.md 3.2)"
 class OriginNetwork(NetworkParameters):
     """A network of at least two hidden layers, with all weights zero."""
 
+    activation: Annotated[Activation, BeforeValidator(refuse_sigmoid)] = "identity"
     initialisation: InitialisationField = Origin()
 
     @model_validator(mode="after")
@@ -50,12 +55,22 @@ class OriginNetwork(NetworkParameters):
                 "this kind takes fully connected networks, of 2 hidden layers or more, "
                 "without biases"
             )
-        if (self.activation, self.convention) in {("relu", "pre"), ("leaky_relu", "pre")}:
+        if self.convention == "pre" and self.activation == "leaky_relu":
             raise ValueError(
-                f"{self.activation} has no second derivative at the origin in the pre convention; "
-                "use convention: post, or a smooth activation"
+                "leaky_relu has no second derivative at the origin in the pre convention; use "
+                "convention: post, a smooth activation, or relu, of which one side is looked at"
+            )
+        if self.one_sided and len(self.hidden) > 2:
+            raise ValueError(
+                "relu in the pre convention is looked at from one side, with 2 hidden layers: with "
+                "more, inference decides itself which units are awake"
             )
         return self
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether the origin is a kink, of which one side is looked at."""
+        return (self.activation, self.convention) == ("relu", "pre")
 
 
 class Parameters(CaseParameters):
@@ -86,6 +101,9 @@ class OriginCurvature(Case[Parameters]):
         asked = self.parameters
         problem = Problem.pose(context, asked.data, asked.network)
         rng = context.rng("directions")
+        if asked.network.one_sided:
+            yield from self._one_side(context, problem, rng)
+            return
         last = -(_slope(asked.network) ** 2) * (problem.y.T @ problem.y) / len(problem.x)
         eigenvalues, eigenvectors = np.linalg.eigh(last)
         steepest = [np.zeros_like(weight) for weight in problem.weights]
@@ -129,6 +147,46 @@ class OriginCurvature(Case[Parameters]):
             "strict saddle of the energy", curvature, 0.0, moved.tolerance, source=SOURCE
         )
 
+    def _one_side(
+        self, context: Context, problem: Problem, rng: np.random.Generator
+    ) -> Iterator[Finding]:
+        """Compare how gradients grow on the way out, along random directions."""
+        worst = checks.Worst()
+        for index in range(1, self.parameters.directions + 1):
+            along = _unit(_one_sided.direction(problem, rng))
+            moved = _curvature_along(
+                context.backend, problem, along, self.parameters.inference, sides=(1,)
+            )
+            worst.add(moved.well_formed)
+            if not moved.well_formed.passed:
+                break
+            expected = _one_sided.growth(problem, along)
+            for layer, (seen, wanted) in enumerate(
+                zip(moved.product, expected, strict=True), start=1
+            ):
+                worst.add(
+                    checks.distance(
+                        "one-sided curvature times a direction",
+                        seen,
+                        wanted,
+                        moved.tolerance,
+                        source=SOURCE,
+                        where=f"layer {layer}, direction {index}",
+                    )
+                )
+            curvature = sum(float(np.sum(d * s)) for d, s in zip(along, moved.product, strict=True))
+            worst.add(
+                checks.below(
+                    "one-sidedly strict saddle of the energy",
+                    curvature,
+                    0.0,
+                    moved.tolerance,
+                    source=SOURCE,
+                    where=f"direction {index}",
+                )
+            )
+        yield from worst
+
 
 @dataclass(frozen=True, slots=True)
 class Moved:
@@ -154,14 +212,15 @@ def _curvature_along(
     problem: Problem,
     direction: list[Float[np.ndarray, "_out _inp"]],
     settings: InferenceSettings,
+    sides: tuple[int, ...] = (1, -1),
 ) -> Moved:
     """Take the difference for a step ``h``, and for ``2h`` to see what that leaves out.
 
     Rectifiers leave a term of first order in ``h``, smooth activations of second.
     """
     h = theory.unit_roundoff(backend.dtype) ** (1 / 3)
-    once, off, well_formed = _difference(backend, problem, direction, h, settings)
-    twice, _, further = _difference(backend, problem, direction, 2 * h, settings)
+    once, off, well_formed = _difference(backend, problem, direction, h, settings, sides)
+    twice, _, further = _difference(backend, problem, direction, 2 * h, settings, sides)
     squares = sum(float(np.sum((a - b) ** 2)) for a, b in zip(once, twice, strict=True))
     tolerance = Tolerance(
         2 * float(np.sqrt(squares)) + off,
@@ -188,13 +247,17 @@ def _difference(
     direction: list[Float[np.ndarray, "_out _inp"]],
     h: float,
     settings: InferenceSettings,
+    sides: tuple[int, ...],
 ) -> tuple[list[Float[np.ndarray, "_out _inp"]], float, Check]:
     """``(∇𝓕*(hV) - ∇𝓕*(-hV)) / 2h``, and how far rounding and the residual may have moved it.
+
+    Of one side, ``∇𝓕*(hV) / h``: the gradient at the origin is zero.
 
     Where inference gives no sensible answer, the check returned has failed, and that is all.
     """
     slopes, off = [np.zeros_like(d) for d in direction], 0.0
-    for sign in (1, -1):
+    step = len(sides) * h
+    for sign in sides:
         weights = rounded([sign * h * d for d in direction], backend.dtype)
         there = Problem(problem.network, weights, problem.x, problem.y)
         judge, model = RelaxedJudge(there, backend.dtype), backend.build(there.network, weights)
@@ -221,5 +284,5 @@ def _difference(
         size = max(float(np.linalg.norm(z)) for z in judge.clamped(relaxed))
         off += sum(rounding.gradients) + 2 * len(weights) * left * size / judge.samples
         for slope, gradient in zip(slopes, model.energy_gradients(activities), strict=True):
-            slope += sign * backend.to_host(gradient) / (2 * h)
-    return slopes, off / (2 * h), well_formed
+            slope += sign * backend.to_host(gradient) / step
+    return slopes, off / step, well_formed

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from pcbench import theory
 from pcbench.backends import Capability, Objective
-from pcbench.cases._critical import saddle_inference
+from pcbench.cases._critical import refuse_sigmoid, saddle_inference
 from pcbench.cases._during import DuringParameters
 from pcbench.cases._extremes import ClosedEnds, examine_ends
 from pcbench.cases._hessian import MAX_PARAMETERS, ClosedForms, DuringInference, examine
@@ -28,16 +28,6 @@ from pcbench.networks.specification import Activation
 
 THEOREM_2 = "Theorem 2 (theory.md 2.4)"
 NON_LINEAR = "the origin of a non-linear network (theory.md 3.2)"
-
-
-def refuse_sigmoid(name: object) -> object:
-    """Say why, where a name that is known would only be called unknown."""
-    if name == "sigmoid":
-        raise ValueError(
-            "the sigmoid is not 0 at 0, so the origin is not a critical point of its network; "
-            "use tanh, relu, leaky_relu or silu"
-        )
-    return name
 
 
 class OriginNetwork(NetworkParameters):

@@ -21,6 +21,8 @@ from pcbench.spectra.lanczos import Krylov
 
 # How likely the bound on what was missed may be wrong.
 MISSED = 1e-6
+# An end this much smaller than the other is found relative to the other: it may be zero.
+_SMALL = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,8 @@ def extreme_eigenpairs(
         How many at each end, if the operator has so many different ones.
     relative
         The iteration ends where the residuals of all of them are smaller than this fraction of
-        the least, or of the largest, or than rounding makes them.
+        the least, or of the largest, or than rounding makes them. (Of an end that is less than a
+        hundredth of the other: than this fraction of such a hundredth.)
     max_steps
         Or after so many steps: the residuals then say what was reached.
     """
@@ -124,10 +127,12 @@ def _arrived(
     count: int,
     relative: float,
 ) -> bool:
-    left, floor = krylov.residuals(vectors), krylov.rounding
-    low = left[:count] <= relative * abs(values[0]) + floor
-    high = left[-count:] <= relative * abs(values[-1]) + floor
-    return bool(low.all() and high.all())
+    left, radius = krylov.residuals(vectors), float(np.abs(values).max())
+    low, high = (
+        relative * max(abs(end), _SMALL * radius) + krylov.rounding
+        for end in (values[0], values[-1])
+    )
+    return bool((left[:count] <= low).all() and (left[-count:] <= high).all())
 
 
 def _pair(vector: Float[np.ndarray, " P"], image: Float[np.ndarray, " P"]) -> Eigenpair:
