@@ -51,9 +51,9 @@ class Extremes:
     Attributes
     ----------
     lowest, highest
-        Eigenpairs from the least one upwards, and from the largest one downwards. One start sees
-        one vector of every eigenspace: a multiple eigenvalue is among them once, and no two of
-        their vectors are alike.
+        Eigenpairs from the least one upwards, and from the largest one downwards, their vectors
+        orthogonal. One start sees one vector of every eigenspace: a multiple eigenvalue is among
+        them once, unless rounding lets another of its vectors in.
     steps
         Products that it took, but for those of the residuals.
     missed

@@ -57,9 +57,9 @@ class Krylov:
 
     @property
     def rounding(self) -> float:
-        """What rounding leaves in a product: ``√P`` units in the last place of the largest."""
-        u = float(np.finfo(self._operator.dtype).eps)
-        return u * float(np.sqrt(self._basis.shape[1])) * self._scale
+        """What rounding may leave of a product: eight times ``u √(2P)`` of the largest one."""
+        u = float(np.finfo(self._operator.dtype).eps) / 2
+        return 8 * u * float(np.sqrt(2 * self._basis.shape[1])) * self._scale
 
     def extend(self) -> None:
         """Multiply once more.

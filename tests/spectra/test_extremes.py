@@ -1,0 +1,70 @@
+"""Extreme eigenpairs, with error bars that hold."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matrices import operator, rotated, seeds, spectra
+
+from pcbench.spectra import extreme_eigenpairs
+
+quick = settings(max_examples=30, deadline=None)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+@quick
+@given(size=st.integers(2, 60), seed=seeds)
+def test_both_ends_are_found_within_their_residuals(size, seed):
+    eigenvalues = np.sort(rng(seed).standard_normal(size))
+    found = extreme_eigenpairs(operator(rotated(eigenvalues, seed)), rng(seed))
+    for pair, exact in ((found.least, eigenvalues[0]), (found.largest, eigenvalues[-1])):
+        assert abs(pair.value - exact) <= pair.residual + 1e-12
+        assert abs(np.linalg.norm(pair.vector) - 1) < 1e-12
+
+
+@quick
+@given(eigenvalues=spectra, seed=seeds, count=st.integers(1, 4))
+def test_multiple_eigenvalues_have_different_eigenvectors(eigenvalues, seed, count):
+    matrix = rotated(eigenvalues, seed)
+    found = extreme_eigenpairs(operator(matrix), rng(seed), count=count)
+    assert abs(found.least.value - eigenvalues[0]) < 1e-9
+    assert abs(found.largest.value - eigenvalues[-1]) < 1e-9
+    for end in (found.lowest, found.highest):
+        assert 1 <= len(end) <= count
+        vectors = np.stack([pair.vector for pair in end])
+        assert np.abs(vectors @ vectors.T - np.eye(len(end))).max() < 1e-9
+        for pair in end:
+            assert np.linalg.norm(matrix @ pair.vector - pair.value * pair.vector) < 1e-9
+
+
+@quick
+@given(size=st.integers(20, 200), seed=seeds, steps=st.integers(4, 30))
+def test_an_iteration_that_was_cut_short_says_what_it_may_have_missed(size, seed, steps):
+    eigenvalues = np.sort(rng(seed).standard_normal(size))
+    found = extreme_eigenpairs(
+        operator(rotated(eigenvalues, seed)), rng(seed), relative=0.0, max_steps=steps
+    )
+    assert found.steps <= steps
+    # A Rayleigh quotient is never outside; what is missed is bounded with near certainty.
+    missed = found.missed + 1e-12
+    assert eigenvalues[0] - 1e-12 <= found.least.value <= eigenvalues[0] + missed
+    assert eigenvalues[-1] - missed <= found.largest.value <= eigenvalues[-1] + 1e-12
+
+
+def test_an_end_that_is_zero_is_found_relative_to_the_other():
+    eigenvalues = np.concatenate([-np.linspace(1, 2, 50), np.zeros(200)])
+    found = extreme_eigenpairs(operator(rotated(eigenvalues)), rng())
+    assert found.steps < 40
+    assert abs(found.largest.value) < 1e-5
+    assert abs(found.least.value + 2) < 1e-4
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_same_draw_gives_the_same_numbers(dtype):
+    matrix = operator(rotated(np.linspace(-1, 2, 60)), dtype)
+    first, second = (extreme_eigenpairs(matrix, rng()) for _ in range(2))
+    assert first.least.value == second.least.value
+    assert (first.least.vector == second.least.vector).all()
