@@ -14,15 +14,15 @@ of ``δW_L = u aᵀ`` and ``δW_1 = b vᵀ/‖b‖`` is
     c = a^T A Σ_{xx} A^T a - (u^T \tfrac{R^T R}{N} u) \; a^T K a ,
 
 whose determinant is negative. *Proof.* Along ``δW_1`` neither ``S`` nor ``r`` changes, for
-``W_L W_{L-1:2} b = W_L a = 0``; so its curvature is 0. Along both, ``∂r/∂ε = -t u vᵀx/‖b‖``, and the
-mixed derivative is ``-uᵀ S⁻¹ Σ_rx v/‖b‖ = -σ/‖b‖``, as ``S⁻¹ r = r``. ``c`` is the second derivative
-of Theorem 1's formula with ``R W_L = 0``, ``A Σ_xr = 0`` and ``u ⟂ range W_L``. ∎
+``W_L W_{L-1:2} b = W_L a = 0``; so its curvature is 0. Along both, ``∂r/∂ε = -t u vᵀx/‖b‖``, and
+the mixed derivative is ``-uᵀ S⁻¹ Σ_rx v/‖b‖ = -σ/‖b‖``, as ``S⁻¹ r = r``. ``c`` is the second
+derivative of Theorem 1's formula with ``R W_L = 0``, ``A Σ_xr = 0`` and ``u ⟂ range W_L``. ∎
 
 **Lemma D.** If ``W_L`` has full column rank and ``A`` full row rank, ``W_{L:1} = P B`` with ``B``
 the least-squares solution and ``P``, the projection onto the range of ``W_L``, commuting with
-``Q = B Σ_xx Bᵀ``. If an eigenvector ``u ⟂ range P`` of ``Q`` has a larger eigenvalue than one in it,
-``w`` (``λ_u > λ_w``), turning ``w`` into ``u`` lowers the loss with curvature ``-(λ_u - λ_w)``, and
-``𝓕* ≤ 𝓛`` with equality at the point, so that the energy's curvature along it is no larger.
+``Q = B Σ_xx Bᵀ``. If an eigenvector ``u ⟂ range P`` of ``Q`` has a larger eigenvalue than one in
+it, ``w`` (``λ_u > λ_w``), turning ``w`` into ``u`` lowers the loss with curvature ``-(λ_u - λ_w)``,
+and ``𝓕* ≤ 𝓛`` with equality at the point, so that the energy's curvature along it is no larger.
 
 Together: *every critical point of* ``𝓕*`` *that is no global minimum of the loss is a strict
 saddle.* For if A has full row rank and ``Σ_rx ≠ 0`` (without which ``W_{L:1} = B``), either ``W_L``

@@ -1,7 +1,7 @@
 r"""What holds at all critical points of the equilibrated energy (§2.6), and how nearly nearby.
 
-**Lemma A.** Scaling ``W_{l-1}`` by ``1/c`` and ``W_l`` by ``c`` leaves the residuals alone, so that,
-with ``G_l = ∂𝓕*/∂W_l``, *at every point* and for each ``l = 2 … L``
+**Lemma A.** Scaling ``W_{l-1}`` by ``1/c`` and ``W_l`` by ``c`` leaves the residuals alone, so
+that, with ``G_l = ∂𝓕*/∂W_l``, *at every point* and for each ``l = 2 … L``
 
 .. math:: \langle G_l, W_l \rangle - \langle G_{l-1}, W_{l-1} \rangle
           = -\frac1N \sum_n ‖W_{L:l}^T S^{-1} r_n‖^2 .
@@ -23,7 +23,7 @@ whatever ``S`` is, since ``S`` differs from ``I`` within the range of ``W_L`` al
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 from jaxtyping import Float
@@ -47,9 +47,7 @@ def scaling_slopes(
     return np.diff([np.sum(g * w) for g, w in zip(gradients, weights, strict=True)])
 
 
-def scaling_bounds(
-    weights: Weights, gradients: Sequence[float]
-) -> Float[np.ndarray, " L_minus_1"]:
+def scaling_bounds(weights: Weights, gradients: Sequence[float]) -> Float[np.ndarray, " L_minus_1"]:
     """``‖G_l‖‖W_l‖ + ‖G_{l-1}‖‖W_{l-1}‖``, ``l = 2 … L``, which the output forces do not exceed.
 
     Parameters
@@ -60,7 +58,7 @@ def scaling_bounds(
         ``‖G_l‖`` (Frobenius), or what it is at most, one a layer.
     """
     sizes = [g * float(np.linalg.norm(w)) for g, w in zip(gradients, weights, strict=True)]
-    return np.array([above + below for below, above in zip(sizes, sizes[1:], strict=False)])
+    return np.array([above + below for below, above in pairwise(sizes)])
 
 
 def residual_bounds(
@@ -74,7 +72,10 @@ def residual_bounds(
     reached = np.sqrt(samples * forces)  # ‖U P_k‖
     return np.array(
         [
-            own + sum(q * np.linalg.norm(p.T @ product, 2) for q, p in zip(reached, products))
+            own
+            + sum(
+                q * np.linalg.norm(p.T @ product, 2) for q, p in zip(reached, products, strict=True)
+            )
             for own, product in zip(reached, products, strict=True)
         ]
     )
@@ -88,9 +89,7 @@ def loss_excess_bound(
     return float(products.sum()) / (2 * samples)
 
 
-def last_layer_bound(
-    residual: Float[np.ndarray, "N d_L"], pulled: float
-) -> float:
+def last_layer_bound(residual: Float[np.ndarray, "N d_L"], pulled: float) -> float:
     """Bound ``‖W_L‖`` where ``‖R W_L‖ ≤ pulled``: the corollary for noisy data.
 
     Infinite where some output direction is fitted exactly, and the corollary is silent.
@@ -133,11 +132,12 @@ def least_energy(y: Float[np.ndarray, "N d_L"], last_hidden_width: int) -> float
 
 
 def product_change(weights: Weights, distance: float) -> float:
-    """Bound, to first order, how far ``W_{L:1}`` moves (spectral norm) as weights move so far."""
-    norms = [float(np.linalg.norm(weight, 2)) for weight in weights]
-    return distance * sum(
-        float(np.prod([norm for k, norm in enumerate(norms) if k != l])) for l in range(len(norms))
-    )
+    """Bound how far any product ``W_{k:l}`` moves (spectral norm) as weights move, to first order.
+
+    Norms below 1 count as 1, so that one number serves products of all lengths.
+    """
+    norms = np.maximum([float(np.linalg.norm(weight, 2)) for weight in weights], 1.0)
+    return float(distance * np.sum(np.prod(norms) / norms))
 
 
 def numerical_rank(matrix: Float[np.ndarray, "_rows _columns"], off: float) -> int:
