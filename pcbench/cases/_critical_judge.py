@@ -17,14 +17,20 @@ from pcbench.cases._critical_search import Fate, Judged, Points, Search
 from pcbench.cases.base import Columns, Context, Finding
 from pcbench.checks import Check, Tolerance
 from pcbench.theory import critical
+from pcbench.theory.expansion import curvature_along
 
 COUNT = Tolerance(0.5, "a count is right or it is not")
 
 
-def scaling_checks(judged: Judged, points: Points) -> Iterator[Check]:
-    """Check Lemma A's identity, which holds at every point, where gradients are not small."""
+def checks_anywhere(judged: Judged, points: Points, rng: np.random.Generator) -> Iterator[Check]:
+    """Check what holds at every point, where gradients are not small.
+
+    Lemma A's identity, and curvatures along random directions: a search that is led by a wrong
+    Hessian may never see the saddles at which that would show.
+    """
     worst, u = checks.Worst(), theory.unit_roundoff("float64")
-    for point, gradient in zip(points, judged.landscape(points).gradients, strict=True):
+    gradients, hessians = judged.landscape(points).gradients, judged.hessians(points)
+    for point, gradient, hessian in zip(points, gradients, hessians, strict=True):
         weights = judged.weights(point)
         rounding = theory.equilibrium_rounding(weights, judged.x, judged.y, u)
         worst.add(
@@ -35,6 +41,18 @@ def scaling_checks(judged: Judged, points: Points) -> Iterator[Check]:
                 critical.scaling_bounds(weights, rounding.gradients),
                 f"rounding of the gradients at u = {u:.2g} (theory.md 4)",
                 source=LEMMA_A,
+            )
+        )
+        v = rng.standard_normal(len(point))
+        v /= np.linalg.norm(v)
+        bound = theory.hessian_rounding(weights, judged.x, judged.y, u).eigenvalue
+        worst.add(
+            checks.approx(
+                "curvature along a random direction",
+                float(v @ hessian @ v),
+                curvature_along(weights, judged.weights(v), judged.x, judged.y),
+                Tolerance(bound, f"rounding of a Hessian at u = {u:.2g} (theory.md 4)"),
+                source="Theorem 1, as a power series (theory.md 2.1)",
             )
         )
     yield from worst

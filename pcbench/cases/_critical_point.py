@@ -153,7 +153,7 @@ class CriticalPoint:
         if not self.batch.exact:
             return False
         least = critical.least_energy(self.batch.y, self.weights[-1].shape[1])
-        return self.energy <= least + self._energy_tolerance.value
+        return bool(self.energy <= least + self._energy_tolerance.value)
 
     @property
     def verdict(self) -> Verdict:

@@ -18,15 +18,16 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 
 from pcbench import checks
 from pcbench.backends import Capability
-from pcbench.cases._critical_judge import arrivals, judge, scaling_checks
+from pcbench.cases._critical_judge import arrivals, checks_anywhere, judge
 from pcbench.cases._critical_point import Batch
 from pcbench.cases._critical_search import Fate, Judged, Points, Search
 from pcbench.cases.base import Case, CaseParameters, CaseSkippedError, Columns, Context, Finding
 from pcbench.checks import Tolerance
 from pcbench.networks import NetworkSpec
+from pcbench.theory import critical
 
-# Starts at which Lemma A's identity is checked: each says the same of another point.
-_POINTS_OF_THE_IDENTITY = 64
+# Starts at which what holds everywhere is checked: each says the same of another point.
+_CHECKED_STARTS = 16
 # Beyond the gradient asked for, steps that bring quadratic convergence to rounding.
 _POLISH = 4
 
@@ -51,7 +52,7 @@ class Parameters(CaseParameters):
     iterations: PositiveInt = Field(200, description="Levenberg-Marquardt steps, at most.")
     gradient: PositiveFloat = Field(1e-10, description="‖∇𝓕*‖ at which a start has arrived.")
     step: PositiveFloat = Field(1e-6, description="Relative step that is left there, at most.")
-    limit: PositiveFloat = Field(50.0, description="‖θ‖ beyond which a start leaves for infinity.")
+    limit: PositiveFloat = Field(30.0, description="‖θ‖ beyond which a start leaves for infinity.")
     arrivals: NonNegativeFloat = Field(
         0.5, le=1, description="Share of the starts that must arrive, where there is no noise."
     )
@@ -98,7 +99,7 @@ class CriticalPoints(Case[Parameters]):
         batch = draw_batch(asked, context.rng("data"))
         judged = Judged(context.backend, network, batch.x, batch.y)
         starts = draw_starts(asked, network, context.rng("starts"))
-        yield from scaling_checks(judged, starts[:_POINTS_OF_THE_IDENTITY])
+        yield from checks_anywhere(judged, starts[:_CHECKED_STARTS], context.rng("directions"))
         search = Search(judged, starts, asked.gradient, asked.step, asked.limit)
         for _ in context.progress("search", search.run(asked.iterations), asked.iterations):
             pass
@@ -113,6 +114,9 @@ class CriticalPoints(Case[Parameters]):
                 source="the search itself: Levenberg-Marquardt converges from most starts",
             )
         yield Columns("fates", {fate: [float(np.sum(search.fates == fate))] for fate in Fate})
+        # Where it is positive, only W_L = 0 is critical, and all other starts must leave.
+        misfit = critical.least_misfit(batch.x, batch.y)
+        yield Columns("targets", {"least misfit of a direction": [misfit]})
         yield from judge(context, judged, points, Path(asked.candidates))
 
 
