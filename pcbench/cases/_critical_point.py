@@ -11,9 +11,10 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench import checks, theory
+from pcbench.cases._critical_batch import Batch
 from pcbench.checks import Check, Tolerance
 from pcbench.theory import certificates, critical
-from pcbench.theory.expansion import curvature_along
+from pcbench.theory.expansion import curvature_along, curvature_rounding
 
 Weights = list[Float[np.ndarray, "_out _inp"]]
 LEMMA_A = "Lemma A (theory.md 2.6)"
@@ -27,23 +28,6 @@ class Verdict(StrEnum):
     CERTIFIED = "strict saddle, certified"
     MEASURED = "strict saddle, measured"
     CANDIDATE = "candidate for a non-strict saddle"
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Inputs and targets, and what is known of the targets.
-
-    Attributes
-    ----------
-    x, y
-        ``(N, d_0)`` and ``(N, d_L)``.
-    exact
-        Whether the targets are a linear function of the inputs.
-    """
-
-    x: Float[np.ndarray, "N d_0"]
-    y: Float[np.ndarray, "N d_L"]
-    exact: bool
 
 
 @dataclass(frozen=True)
@@ -62,6 +46,9 @@ class CriticalPoint:
         ``∂𝓕*/∂W_l``, one a layer.
     hessian
         ``∇²𝓕*``, ``(P, P)``.
+    drift
+        How much the Hessian was seen to change (spectral norm) over the step that is left to the
+        critical point; ``None`` where nobody looked, and a bound has to do.
     """
 
     weights: Weights
@@ -70,6 +57,7 @@ class CriticalPoint:
     loss: float
     gradients: Weights
     hessian: Float[np.ndarray, "P P"]
+    drift: float | None = None
 
     @cached_property
     def eigenpairs(self) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, "P P"]]:
@@ -79,7 +67,7 @@ class CriticalPoint:
 
     @property
     def eigenvalues(self) -> Float[np.ndarray, " P"]:
-        """Of the Hessian, ascending."""
+        """Eigenvalues alone."""
         return self.eigenpairs[0]
 
     @cached_property
@@ -90,10 +78,8 @@ class CriticalPoint:
         """
         values, vectors = self.eigenpairs
         firm = np.abs(values) > self._hessian_rounding(_U)
-        gradient = np.concatenate([g.ravel() for g in self.gradients])
-        step: Float[np.ndarray, " P"] = -(vectors[:, firm] / values[firm]) @ (
-            vectors[:, firm].T @ gradient
-        )
+        along = vectors[:, firm].T @ _flat(self.gradients) / values[firm]
+        step: Float[np.ndarray, " P"] = -vectors[:, firm] @ along
         return step
 
     @cached_property
@@ -117,7 +103,7 @@ class CriticalPoint:
     def along_certificate(self) -> float:
         """``Vᵀ ∇²𝓕* V`` along the certificate's direction, by the backend's Hessian."""
         assert self.certificate is not None  # for the type checker
-        v = np.concatenate([d.ravel() for d in self.certificate.directions])
+        v = _flat(self.certificate.directions)
         return float(v @ self.hessian @ v)
 
     @cached_property
@@ -140,6 +126,11 @@ class CriticalPoint:
         The identity in ``S`` makes 1 the scale of weights, and so a distance from the point acts as
         rounding of that relative size would, but for the many independent roundings of a sum.
         """
+        if self.drift is not None:
+            return Tolerance(
+                self._hessian_rounding(_U) + 2 * self.drift,
+                "rounding, and twice what a step towards the critical point changed",
+            )
         lengths = len(self.batch.x) + self.batch.x.shape[1] + sum(map(len, self.weights))
         summed = theory.CONFIDENCE * np.sqrt(2 * lengths)
         bound = self._hessian_rounding(_U + self.distance / summed)
@@ -254,7 +245,11 @@ class CriticalPoint:
             "curvature along the certificate",
             self.along_certificate,
             curvature_along(self.weights, found.directions, x, y),
-            Tolerance(self._hessian_rounding(_U), _ROUNDING),
+            Tolerance(
+                self._hessian_rounding(_U)
+                + curvature_rounding(self.weights, float(np.abs(self.eigenvalues).max())),
+                _ROUNDING,
+            ),
             source="Theorem 1, as a power series (theory.md 2.1)",
         )
         compare = checks.at_most if found.lemma == "D" else checks.approx
@@ -288,3 +283,7 @@ class CriticalPoint:
 
 _U = theory.unit_roundoff("float64")
 _ROUNDING = f"rounding at u = {_U:.2g} through this network (theory.md 4)"
+
+
+def _flat(layers: Weights) -> Float[np.ndarray, " P"]:
+    return np.concatenate([layer.ravel() for layer in layers])

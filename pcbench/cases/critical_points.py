@@ -18,8 +18,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 
 from pcbench import checks
 from pcbench.backends import Capability
+from pcbench.cases._critical_batch import Batch
 from pcbench.cases._critical_judge import arrivals, checks_anywhere, judge
-from pcbench.cases._critical_point import Batch
 from pcbench.cases._critical_search import Fate, Judged, Points, Search
 from pcbench.cases.base import Case, CaseParameters, CaseSkippedError, Columns, Context, Finding
 from pcbench.checks import Tolerance

@@ -19,6 +19,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Shaped
 
+from pcbench.theory.equilibrium import output_covariance_norm
+from pcbench.theory.rounding import CONFIDENCE
+
 # Not ``Float``: jaxtyping does not know numpy.longdouble by its platform's name.
 Matrix = Shaped[np.ndarray, "_rows _columns"]
 
@@ -70,8 +73,23 @@ def curvature_along(
     x: Shaped[np.ndarray, "N d_0"],
     y: Shaped[np.ndarray, "N d_L"],
 ) -> float:
-    """``d²𝓕*/dt²`` at ``W_l + t V_l``, ``t = 0``: ``Vᵀ ∇²𝓕* V``, at any point."""
-    return 2 * float(energy_series(weights, directions, x, y, 2)[2])
+    """``d²𝓕*/dt²`` at ``W_l + t V_l``, ``t = 0``: ``Vᵀ ∇²𝓕* V``, at any point, in longdouble."""
+    inputs, targets = _long([x, y])
+    return 2 * float(energy_series(_long(weights), _long(directions), inputs, targets, 2)[2])
+
+
+def curvature_rounding(weights: Sequence[Matrix], curvature: float) -> float:
+    """Bound the rounding of :func:`curvature_along` where no curvature is larger than this.
+
+    ``S ⪰ I`` is solved with a condition number of ``λ_max(S)`` at most, in longdouble: which is
+    float64 on some machines.
+    """
+    condition = output_covariance_norm(weights)
+    return CONFIDENCE * float(np.finfo(np.longdouble).eps) / 2 * condition * curvature
+
+
+def _long(parts: Sequence[Matrix]) -> list[Matrix]:
+    return [np.asarray(part, np.longdouble) for part in parts]
 
 
 def _times_line(series: list[Matrix], weight: Matrix, direction: Matrix) -> list[Matrix]:

@@ -8,9 +8,10 @@ from faulty_critical import FAULTS
 
 from pcbench.backends.torch import TorchBackend
 from pcbench.cases import Columns, Context
+from pcbench.cases._critical_batch import Batch
 from pcbench.cases._critical_candidate import examine, refined
 from pcbench.cases._critical_judge import arrivals, judge
-from pcbench.cases._critical_point import Batch, Verdict
+from pcbench.cases._critical_point import Verdict
 from pcbench.cases._critical_search import Fate, Judged, Search
 from pcbench.cases.base import CaseSkippedError
 from pcbench.cases.critical_points import CriticalPoints, Parameters, draw_batch, draw_starts

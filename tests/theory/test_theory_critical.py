@@ -14,7 +14,7 @@ from linear_problems import Problem, problems, random_problem, seeds
 from pcbench import theory
 from pcbench.theory import critical
 from pcbench.theory.certificates import certificate
-from pcbench.theory.expansion import curvature_along, energy_series
+from pcbench.theory.expansion import curvature_along, curvature_rounding, energy_series
 from pcbench.theory.nonstrict import non_strict_saddle
 
 quick = settings(max_examples=40, deadline=None)
@@ -124,6 +124,21 @@ def test_the_series_keeps_the_precision_that_comes_in():
     found = energy_series(long[:2], long[:2], long[2], long[3], 2)
     assert found.dtype == np.longdouble
     assert apart(found.astype(float), energy_series(weights, weights, x, y, 2)) < SAME
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_rounding_of_a_curvature_is_bounded_where_s_is_badly_conditioned(seed):
+    problem = random_problem((2, 3, 3, 2), seed=seed, gain=20.0)
+    rng = np.random.default_rng(seed)
+    directions = [rng.standard_normal(weight.shape) for weight in problem.weights]
+    length = np.sqrt(sum(np.sum(d**2) for d in directions))
+    directions = [d / length for d in directions]
+    plain = 2 * energy_series(problem.weights, directions, problem.x, problem.y, 2)[2]
+    better = curvature_along(problem.weights, directions, problem.x, problem.y)
+    steepest = float(np.abs(np.linalg.eigvalsh(hessian(problem))).max())
+    bound = curvature_rounding(problem.weights, steepest)
+    in_float64 = bound * np.finfo(np.float64).eps / np.finfo(np.longdouble).eps
+    assert abs(plain - better) <= in_float64
 
 
 # Critical points, constructed
