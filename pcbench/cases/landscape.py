@@ -13,9 +13,10 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from pcbench import checks
+from pcbench import checks, theory
 from pcbench.backends import (
     Capability,
+    DType,
     ExactInference,
     GaussNewtonInference,
     InferenceSettings,
@@ -67,7 +68,7 @@ class Parameters(CaseParameters):
     inference: InferenceSettings | None = Field(
         None,
         description="How energies are found; if not given, exactly in linear networks, by "
-        "Gauss-Newton to a residual of 1e-10 in others.",
+        "Gauss-Newton in others, until what is left is of the size of rounding.",
     )
     directions: Literal["extreme", "random"] = Field(
         "extreme",
@@ -115,14 +116,15 @@ class Parameters(CaseParameters):
             )
         return self
 
-    @property
-    def engine(self) -> InferenceSettings:
-        """How energies are found."""
+    def engine(self, dtype: DType) -> InferenceSettings:
+        """How energies are found in a dtype."""
         if self.inference is not None:
             return self.inference
         if self.network.is_linear:
             return ExactInference()
-        return GaussNewtonInference(residual=1e-10)
+        # Energies err by the square of the residual, and so by no more than they are rounded.
+        residual = float(np.sqrt(theory.unit_roundoff(dtype)))
+        return GaussNewtonInference(residual=residual, max_steps=500)
 
 
 class Landscape(Case[Parameters]):
@@ -138,7 +140,8 @@ class Landscape(Case[Parameters]):
     def needs(self) -> frozenset[Capability]:
         """Return the capabilities behind the engine and the network, and Hessian products."""
         asked = self.parameters
-        return needs(asked.network, {"": asked.engine}) | {Capability.HESSIAN}
+        engine = asked.engine("float64")  # the same in every dtype but for its residual
+        return needs(asked.network, {"": engine}) | {Capability.HESSIAN}
 
     def run(self, context: Context) -> Iterator[Finding]:
         """Judge the point, its surroundings, the slice and the paths, in this order."""
@@ -153,15 +156,16 @@ class Landscape(Case[Parameters]):
                 yield finding
         yield from worst
         if checks.all_passed(worst):
+            engine = asked.engine(context.backend.dtype)
             points = np.tile(joined(problem.parameters), (REPLICAS, 1))
             yield context.measure(
                 f"loss, energy and gradients at {REPLICAS} points",
-                lambda: list(ask(context.backend, problem, points, asked.engine)),
+                lambda: list(ask(context.backend, problem, points, engine)),
             )
 
     def _explore(self, context: Context, problem: Problem) -> Iterator[Check | Columns]:
         """Yield every comparison, and stop at what would make the next ones meaningless."""
-        asked, settings = self.parameters, self.parameters.engine
+        asked, settings = self.parameters, self.parameters.engine(context.backend.dtype)
         [centre] = judged(context, problem, joined(problem.parameters)[None], settings)
         made = list(verdicts_of([centre]))
         yield from (check.at("the point itself") for check in made)
