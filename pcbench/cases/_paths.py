@@ -110,7 +110,7 @@ class Walk:
     ) -> tuple[Points, list[Check]]:
         """Move all points against the backend's gradient, and check that by the theory's."""
         judges = judged(self._context, batch, points, self._settings)
-        formed = [judge.form() for judge in judges]
+        formed = [judge.well_formed for judge in judges]
         if not checks.all_passed(formed):
             return points, formed
         rate = self._asked.learning_rate

@@ -74,7 +74,8 @@ class PointJudge:
         self.u = theory.unit_roundoff(dtype)
         self._derivation = f"rounding at u = {self.u:.2g} at this point (theory.md 4)"
 
-    def form(self) -> Check:
+    @cached_property
+    def well_formed(self) -> Check:
         """Check that every array has the shape that is due, and holds numbers."""
         answer, shapes = self.answer, [p.shape for p in self._problem.parameters]
         well_formed = self._judge.form("inference", self._relaxed)
@@ -215,8 +216,12 @@ def judged(
 def verdicts_of(judges: Iterable[PointJudge]) -> Iterator[Check]:
     """Judge points one after the other, up to the first that is not well-formed."""
     for index, judge in enumerate(judges, start=1):
-        well_formed = judge.form()
-        made = [well_formed, *(judge.checks() if well_formed.passed else [])]
+        made = [judge.well_formed, *(judge.checks() if judge.well_formed.passed else [])]
         yield from (check.at(f"point {index}") for check in made)
-        if not well_formed.passed:
+        if not judge.well_formed.passed:
             return
+
+
+def are_well_formed(judges: Iterable[PointJudge]) -> bool:
+    """Whether there is something to go on with, right or wrong."""
+    return all(judge.well_formed.passed for judge in judges)

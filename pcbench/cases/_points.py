@@ -101,9 +101,9 @@ def _ask_block(
     replicas: int | None,
 ) -> Iterator[Answer]:
     """Ask once; ``replicas`` is their number, ``None`` for parameters without that axis."""
-    there = problem.at(rounded(parameters, backend.dtype))
-    model = backend.build(there.network, there.parameters)
-    x, y = backend.to_device(there.x), backend.to_device(there.y)
+    parameters = rounded(parameters, backend.dtype)
+    model = backend.build(problem.network, parameters)
+    x, y = backend.to_device(problem.x), backend.to_device(problem.y)
     reached = model.infer(x, y, settings)
     clamped = [*reached.activities[:-1], y]
     loss = backend.to_host(model.loss(x, y))
@@ -116,10 +116,10 @@ def _ask_block(
             # An answer without the axis of replicas keeps its shape, which is then told as wrong.
             if array is None or index is None or array.shape[:1] != (replicas,):
                 return array
-            return array[index]
+            return array[index, ...]  # of a number an array, too
 
         yield Answer(
-            there.at([one(parameter) for parameter in there.parameters]),
+            problem.at([one(parameter) for parameter in parameters]),
             one(loss),
             relaxed.each(one),
             {"loss": [one(g) for g in by_loss], "energy": [one(g) for g in by_energy]},

@@ -6,17 +6,19 @@ from collections.abc import Iterator
 from typing import get_args
 
 import numpy as np
+from jaxtyping import Float
 
-from pcbench import checks
 from pcbench.backends import InferenceSettings, Objective
-from pcbench.cases._point_judge import judged, verdicts_of
+from pcbench.cases._point_judge import are_well_formed, judged, verdicts_of
 from pcbench.cases._points import Points, joined
 from pcbench.cases._problem import Problem
 from pcbench.cases.base import Columns, Context
 from pcbench.checks import Check
 
+Grid = Float[np.ndarray, "points 2"]
 
-def coordinates(extent: float, points: int) -> Points:
+
+def coordinates(extent: float, points: int) -> Grid:
     """``(u, v)`` of all points of a square grid, one a row; ``v`` runs fastest."""
     ticks = np.linspace(-extent, extent, points)
     return np.stack(np.meshgrid(ticks, ticks, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -26,7 +28,7 @@ def slices(
     context: Context,
     problem: Problem,
     directions: Points,
-    grid: Points,
+    grid: Grid,
     settings: InferenceSettings,
 ) -> Iterator[Check | Columns]:
     """Judge every point of the grid, and give what there is to plot.
@@ -52,9 +54,8 @@ def slices(
     place = iter(grid.tolist())
     for row in context.progress("slice", rows, len(rows)):
         judges = judged(context, problem, row, settings)
-        made = list(verdicts_of(judges))
-        yield from (check.at("on the slice") for check in made)
-        if not checks.all_passed(made):
+        yield from (check.at("on the slice") for check in verdicts_of(judges))
+        if not are_well_formed(judges):
             return
         for judge in judges:
             answer = judge.answer

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from pcbench import checks
 from pcbench.backends import Hessian, InferenceSettings, Objective
 from pcbench.cases._account import CONTRACT, COUNT
-from pcbench.cases._point_judge import PointJudge, judged, verdicts_of
+from pcbench.cases._point_judge import PointJudge, are_well_formed, judged, verdicts_of
 from pcbench.cases._points import Points, joined
 from pcbench.cases._problem import Problem
 from pcbench.cases._slice_directions import ExtremeDirections
@@ -109,10 +109,8 @@ class Tangent:
         h, origin = step_of(self._centre.u), joined(self._problem.parameters)
         points = np.concatenate([line(origin, way, h) for way in ways])
         judges = judged(self._context, self._problem, points, self._settings)
-        made = [check.at("next to the point") for check in verdicts_of(judges)]
-        made += [self.form(objective, directions) for objective in get_args(Objective)]
-        yield from made
-        if not checks.all_passed(made):
+        yield from (check.at("next to the point") for check in verdicts_of(judges))
+        if not are_well_formed(judges):
             return
         lines = [
             Line(h, way, self._centre, dict(zip(REACH, judges[len(REACH) * i :], strict=False)))

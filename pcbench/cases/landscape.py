@@ -167,9 +167,8 @@ class Landscape(Case[Parameters]):
         """Yield every comparison, and stop at what would make the next ones meaningless."""
         asked, settings = self.parameters, self.parameters.engine(context.backend.dtype)
         [centre] = judged(context, problem, joined(problem.parameters)[None], settings)
-        made = list(verdicts_of([centre]))
-        yield from (check.at("the point itself") for check in made)
-        if not checks.all_passed(made):
+        yield from (check.at("the point itself") for check in verdicts_of([centre]))
+        if not centre.well_formed.passed:
             return
         tangent, size = Tangent(context, problem, centre, settings), problem.network.n_parameters
         formed = [tangent.form(each, np.ones((1, size))) for each in get_args(Objective)]
