@@ -69,9 +69,10 @@ class Walk:
         self._batches = [replace(problem, x=problem.x[rows], y=problem.y[rows]) for rows in drawn]
 
     def growth(self) -> Columns:
-        """By how much ``‖W_L‖`` grows on PC's paths as long as they are near the origin (§2.7).
+        """By how much ``‖W_L‖`` grows on PC's paths as long as they are near the origin.
 
-        ``(1 + η λ_max(Σ_yy))`` a step, with two hidden layers or more, where BP stays.
+        ``(1 + η λ_max(Σ_yy))`` a step, by Theorem 2 (theory.md 2.4), with two hidden layers or more
+        and in the direction of steepest descent; BP stays there.
         """
         y, rate = self._problem.y, self._asked.learning_rate
         a_step = 1 + rate * float(np.linalg.eigvalsh(y.T @ y / len(y))[-1])

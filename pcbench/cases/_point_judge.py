@@ -147,16 +147,16 @@ class PointJudge:
         """Least curvature of the energy in a sample's activities, where inference ended."""
         return 2 / stiffness(self._judge.least_curvatures(self._relaxed))
 
-    def uncertainty(self, objective: Objective) -> float:
+    def uncertainty(self, objective: Objective, least_curvature: float) -> float:
         """How far the value may be from ``𝓛`` or ``𝓕*``: by rounding, and by forces that are left.
 
         A force ``ρ`` leaves the energy at most ``‖ρ‖²/2c`` above its minimum, where half of the
-        curvature at the end is relied on for ``c``.
+        least curvature hereabouts is relied on for ``c``.
         """
         off = self.expected.off[objective]
         if objective == "loss":
             return off
-        return off + self.force**2 / (self.least_curvature * self._judge.samples)
+        return off + self.force**2 / (least_curvature * self._judge.samples)
 
     @cached_property
     def _residual(self) -> float:

@@ -117,7 +117,7 @@ class Line:
             aside = joined(judge.answer.problem.parameters) - origin - t * self.direction
             carried = float(gradient @ aside) + t * float(product @ aside)
             values[k] = judge.answer.value(objective) - carried
-            off[k] = judge.uncertainty(objective)
+            off[k] = judge.uncertainty(objective, self.centre.least_curvature)
         return values, off
 
     def _settled(

@@ -36,7 +36,7 @@ from pcbench.checks import Check
 from pcbench.data import DataField
 from pcbench.networks import NetworkParameters, Origin
 
-REPLICAS = 64
+REPLICAS = 16
 """Points that are timed together."""
 
 

@@ -5,8 +5,6 @@ Every class is right but for its docstring.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from faulty_backends import FAULTS as LINEAR_FAULTS
 from faulty_backends import Distorted, WithDistortedHessians
 from faulty_engines import WithInference
@@ -72,16 +70,6 @@ class RememberedBatch(LinearModel):
     def energy_gradients(self, activities):
         scale = self._scale(activities[0])
         return [scale * gradient for gradient in super().energy_gradients(activities)]
-
-
-@fault
-class UndampedEnergy(LinearModel):
-    """The energy is the loss's of targets twice as far off: inference only ever adds to it."""
-
-    def infer(self, x, y, settings):
-        reached = super().infer(x, y, settings)
-        off = 4 * self.loss(x, y) / len(self.weights)
-        return replace(reached, energies=off.expand(len(self.weights)))
 
 
 NONLINEAR_FAULTS: dict[str, type[TorchBackend]] = {}
@@ -168,3 +156,12 @@ class OneLossForAll(WithModel):
     def spoil(self, model):
         honest = model.loss
         model.loss = lambda x, y: honest(x, y).mean()
+
+
+@nonlinear_fault
+class BoxedLoss(WithModel):
+    """The loss comes with an axis of its own."""
+
+    def spoil(self, model):
+        honest = model.loss
+        model.loss = lambda x, y: honest(x, y)[..., None]

@@ -21,7 +21,7 @@ from pcbench.suite import PlannedCase, Suite
 
 pytestmark = pytest.mark.usefixtures("timed_twice")
 
-TOY = {"name": "toy_gaussian", "dimension": 2, "samples": 16}
+TOY = {"name": "toy_gaussian", "dimension": 2, "samples": 8}
 CHAIN = {
     "data": {"name": "toy_gaussian", "dimension": 1, "samples": 16},
     "network": {"hidden_layers": 2, "width": 1, "initialisation": "origin"},
@@ -33,7 +33,7 @@ LINEAR = {
     "data": TOY,
     "network": {"hidden_layers": 2, "width": 2},
     "points": 3,
-    "paths": {"starts": 2, "steps": 2, "batch": 8},
+    "paths": {"starts": 1, "steps": 1, "batch": 4},
 }
 WIDE = {"data": TOY, "network": {"hidden_layers": 3, "width": 4}, "points": 3}
 TANH = {
@@ -78,9 +78,13 @@ def _plugged_in():
     CASES._added.update(before)
 
 
-@cache
 def landscape(problem, backend="torch", dtype="float64"):
-    """Run one case."""
+    """Run one case, once."""
+    return _landscape(problem, backend, dtype)
+
+
+@cache
+def _landscape(problem, backend, dtype):
     return run(PROBLEMS[problem], backend, dtype)
 
 
@@ -104,8 +108,9 @@ def failed(result):
     return {check.name for check in result.checks if not check.passed}
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("backend", ["torch", "alone"])
+@pytest.mark.parametrize(
+    ("backend", "dtype"), [("torch", "float64"), ("torch", "float32"), ("alone", "float64")]
+)
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_the_correct_backend_passes(problem, backend, dtype):
     result = landscape(problem, backend, dtype)
@@ -115,10 +120,8 @@ def test_the_correct_backend_passes(problem, backend, dtype):
 @pytest.mark.parametrize("name", LANDSCAPE_FAULTS)
 def test_a_faulty_backend_fails_or_is_right_about_landscapes(name):
     result = landscape("linear", name)
-    # Exact inference here takes no steps, and what it says of itself is another kind's question.
-    harmless = {
-        "RelaxedOutput", "SilentResidual", "ShiftedPrediction", "NeverConverged"
-    }  # fmt: skip
+    # What inference says of itself, and where it leaves the output, are other kinds' questions.
+    harmless = {"RelaxedOutput", "SilentResidual", "NeverConverged"}
     assert result.status == ("passed" if name in harmless else "failed"), result.message
 
 
@@ -146,14 +149,15 @@ def test_every_check_is_failed_by_some_fault():
         ("linear", "LossForEnergy", {"curvature of the energy along u"}),
         ("linear", "HalvedLastBlock", {"mixed curvature of the energy"}),
         ("linear", "EnergyForLoss", {"curvature of the loss along v"}),
-        ("linear", "UndampedEnergy", {"energy ≤ loss", "energy"}),
+        ("linear", "InferenceReportsLoss", {"energy ≤ loss", "energy"}),
         ("tanh", "FewSteps", {"residual within the budget"}),
         ("tanh", "TiltedGradients", {"slope of the loss along u", "slope of the loss along v"}),
         ("tanh", "TiltedForces", {"slope of the energy along u", "gradient of the energy"}),
         ("tanh", "ScaledHessians", {"curvature of the loss along u"}),
         ("tanh", "FrozenEquilibrium", {"curvature of the energy along u"}),
         ("tanh", "MixedUpReplicas", {"loss"}),
-        ("tanh", "OneLossForAll", {"inference: malformed answers"}),
+        ("tanh", "OneLossForAll", {"loss"}),
+        ("tanh", "BoxedLoss", {"inference: malformed answers"}),
     ],
 )
 def test_a_fault_is_told_by_the_check_that_is_about_it(problem, backend, checks):
@@ -194,7 +198,7 @@ def test_near_the_origin_of_a_deep_chain_pc_leaves_at_the_rate_of_the_theory_and
     asked = {**CHAIN, "paths": {"starts": 1, "std": 1e-4, "steps": 4, "batch": 16}}
     series = run(asked).series
     growth = np.array(series["growth of W_L near the origin"]["factor"])
-    last = {way: series[f"path 1 of {way}"]["parameter 3"] for way in ("PC", "BP")}
+    last = {way: np.array(series[f"path 1 of {way}"]["parameter 3"]) for way in ("PC", "BP")}
     np.testing.assert_allclose(last["PC"] / last["PC"][0], growth, rtol=1e-2)
     np.testing.assert_allclose(last["BP"], last["BP"][0], rtol=1e-2)
 
