@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -61,7 +62,11 @@ class Relaxed:
         cls, backend: Backend[Any], model: Model[Any], problem: Problem, settings: InferenceSettings
     ) -> Relaxed:
         """Put one batch to the backend."""
-        reached = infer(backend, model, problem, settings)
+        return cls.of(backend, infer(backend, model, problem, settings))
+
+    @classmethod
+    def of(cls, backend: Backend[Any], reached: Inference[Any]) -> Relaxed:
+        """Bring an answer to the host, with the replica axis that it may have."""
 
         def host(array: Any) -> Any:
             return None if array is None else backend.to_host(array)
@@ -75,6 +80,17 @@ class Relaxed:
             reached.passes,
             host(reached.sample_residuals),
             host(reached.path),
+        )
+
+    def each(self, one: Callable[[Any], Any]) -> Relaxed:
+        """Return the answer with a function applied to every array, ``None`` included."""
+        return replace(
+            self,
+            activities=[one(activity) for activity in self.activities],
+            energies=one(self.energies),
+            residual=one(self.residual),
+            sample_residuals=one(self.sample_residuals),
+            path=one(self.path),
         )
 
     @property

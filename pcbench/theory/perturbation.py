@@ -37,6 +37,8 @@ _PROBE = 2.0**-30
 _PROBE_OF_COVARIANCE = 2.0**-10
 # So for S, whose rounding all samples share: perturbed entries of it, at least.
 _PERTURBED_COVARIANCES = 8
+# And for gradients of single weights: perturbed entries of one, at least.
+_PERTURBED_GRADIENTS = 8
 # Below the smallest normal number of float32, an honest implementation may answer zero.
 _UNDERFLOW = 2.0**-126
 # The judge computes in float64 whatever the backend does, and errs too.
@@ -133,10 +135,16 @@ def loss_gradient_rounding(
     y: Float[np.ndarray, "N d_L"],
     u: float,
 ) -> tuple[float, ...]:
-    """Bound the rounding of backpropagation: on ``∂𝓛/∂W_l``, Frobenius norm, one a layer."""
+    """Bound the rounding of backpropagation: on ``∂𝓛/∂W_l``, Frobenius norm, one a layer.
+
+    The judge's own gradients come from other products of the same factors, in float64.
+    """
     product = _perturbed_product(_PROBE, np.random.default_rng(0))
     exact = _backpropagated(weights, x, y, np.matmul)
-    repeats = ceil(_PERTURBED_ACTIVITIES / (len(x) * sum(len(weight) for weight in weights)))
+    activities = len(x) * sum(len(weight) for weight in weights)
+    # However large the batch, a gradient of few entries is as few numbers in every repetition.
+    entries = min(weight.size for weight in weights)
+    repeats = max(ceil(_PERTURBED_ACTIVITIES / activities), ceil(_PERTURBED_GRADIENTS / entries))
     seen = [
         [
             _distance([noisy], [gradient])
@@ -144,7 +152,8 @@ def loss_gradient_rounding(
         ]
         for _ in range(repeats)
     ]
-    return tuple(map(float, CONFIDENCE * (u / _PROBE) * np.max(seen, axis=0) + _UNDERFLOW))
+    scale = CONFIDENCE * (u + _JUDGE) / _PROBE
+    return tuple(map(float, scale * np.max(seen, axis=0) + _UNDERFLOW))
 
 
 def _backpropagated(weights: Weights, x: Matrix, y: Matrix, product: Product) -> list[Matrix]:
