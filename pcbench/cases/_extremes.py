@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from pcbench import checks, theory
 from pcbench.backends import Objective
+from pcbench.cases._account import CONTRACT, COUNT
 from pcbench.cases._critical import critical_point_checks
 from pcbench.cases._hessian import hessians
 from pcbench.cases._problem import Problem
@@ -46,6 +49,10 @@ def examine_ends(
     stages = context.progress("extreme eigenvalues", ends.items(), len(ends))
     for objective, closed in stages:
         operator = HessianOperator(backend, found_hessians[objective], problem.network.n_parameters)
+        numbers = _numbers(objective, operator, context.rng(f"a vector for the {objective}"))
+        yield numbers
+        if not numbers.passed:
+            return
         found = extreme_eigenpairs(operator, context.rng(f"extremes of the {objective}"), count=2)
         yield ghosts(f"different eigenvectors of the {objective}", found)
         for end, pair, expected in (
@@ -85,6 +92,18 @@ def examine_ends(
             ),
             context.rng("extremes of the energy"),
         ),
+    )
+
+
+def _numbers(
+    objective: Objective, operator: HessianOperator, rng: np.random.Generator
+) -> checks.Check:
+    """Check that a product has as many entries as the vector, and all of them numbers."""
+    size = operator.shape[0]
+    image = operator.matmat(rng.standard_normal((size, 1)))
+    missing = size - int(np.isfinite(image).sum()) if image.shape == (size, 1) else size
+    return checks.at_most(
+        f"Hessian products of the {objective}: missing numbers", missing, 0, COUNT, source=CONTRACT
     )
 
 

@@ -107,5 +107,5 @@ class Krylov:
             before = left
             image = image - basis.T @ (basis @ image.astype(basis.dtype))
             left = float(np.linalg.norm(image))
-            if left >= before / np.sqrt(2) or left == 0:
+            if not left < before / np.sqrt(2) or left == 0:  # what is no number ends it, too
                 return image, left

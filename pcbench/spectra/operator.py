@@ -40,7 +40,8 @@ class HessianOperator(LinearOperator):  # type: ignore[misc] # SciPy has no type
     def _matvec(self, vector: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
         return self._matmat(vector.reshape(-1, 1)).reshape(vector.shape)
 
-    def _matmat(self, matrix: Float[np.ndarray, "P K"]) -> Float[np.ndarray, "P K"]:
+    def _matmat(self, matrix: Float[np.ndarray, "P K"]) -> Float[np.ndarray, "..."]:
+        # Of whatever shape the backend answers with: that is for a check to find out.
         self.products += matrix.shape[1]
         rows = self._backend.to_device(np.ascontiguousarray(matrix.T))
         return self._backend.to_host(self.hessian.product(rows)).T

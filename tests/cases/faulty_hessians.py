@@ -208,6 +208,15 @@ class OneSign(WithProducts):
 
 
 @fault
+class NoNegativeCurvature(WithProducts):
+    """The Hessians are their positive semidefinite parts, as Gauss-Newton matrices are."""
+
+    def change(self, model, product, vectors):
+        values, basis = torch.linalg.eigh(product(torch.eye(vectors.shape[1], dtype=vectors.dtype)))
+        return vectors @ (basis * values.clamp(min=0)) @ basis.T
+
+
+@fault
 class OneStepLess(TorchBackend):
     """The Hessian during inference is that of the step before."""
 

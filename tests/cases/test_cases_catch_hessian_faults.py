@@ -17,12 +17,18 @@ pytestmark = pytest.mark.usefixtures("timed_twice")
 
 # One case of every sort; all that differ are sizes.
 CURVATURE = (
-    "(anywhere and convention=post and bias=true and not silu and not anywhere-else) "
+    "(anywhere and convention=post and bias=true and tanh and not anywhere-else) "
     "or (origin and tanh and convention=pre and widths=10) "
     "or (origin-one-sided and data=mnist1d)"
 )
 SADDLES = "origin-during-inference[widths=4x4x4] or (saddle-during and zero_rank)"
-SMALLER = ["data.samples=8", "during.steps=[0, 2, 5]", "network.widths=[5, 5]"]
+SMALLER = [
+    "data.samples=4",
+    "during.steps=[0, 2, 5]",
+    "network.widths=[3, 3]",
+    "probes=2",
+    "density_steps=10",
+]
 LARGE = "origin-wide or (saddle-large and width=100 and zero_rank)"
 SMALL = ["network.width=4", "data.samples=8"]
 
@@ -61,10 +67,9 @@ def test_the_correct_backend_passes(dtype):
     assert messages == {}
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", HESSIAN_FAULTS)
-def test_a_faulty_backend_fails(name, dtype):
-    cases = verdict(name, dtype)
+def test_a_faulty_backend_fails(name):
+    cases = verdict(name, "float64")
     assert [case.message for case in cases if case.status == "errored"] == []
     assert any(case.status == "failed" for case in cases)
 
