@@ -1,9 +1,15 @@
 """Shapes in annotations are executed: jaxtyping's are checked wherever the package has arrays."""
 
+import os
+
 import pytest
 from jaxtyping import install_import_hook
 
 ROOMS_WITH_ARRAYS = ["theory", "networks", "data", "backends", "spectra", "cases"]
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # A process a core: threads of one would wait for cores that another has. Read when torch loads.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Before any test imports the package, or the modules imported first would escape the hook.
 install_import_hook([f"pcbench.{room}" for room in ROOMS_WITH_ARRAYS], "beartype.beartype")

@@ -174,6 +174,15 @@ class NoNumbers(WithProducts):
 
 
 @fault
+class NoEnergyNumbers(WithEnergyHessian):
+    """The energy's products are not numbers, the loss's are."""
+
+    class hessian(ImplicitEnergyHessian):  # noqa: N801 - an attribute of the class above
+        def multiply(self, directions):
+            return [torch.nan * part for part in super().multiply(directions)]
+
+
+@fault
 class ShortProducts(WithProducts):
     """Products lack the last parameter."""
 

@@ -67,7 +67,8 @@ def test_what_the_gradient_bounds_is_bounded_at_every_point(problem):
     assert (pulled <= limits * (1 + SAME)).all()
 
     excess = theory.loss(*problem.parts) - theory.equilibrated_energy(*problem.parts)
-    assert -SAME <= excess <= critical.loss_excess_bound(weights, forces, n) * (1 + SAME)
+    lost = 1e-14 * theory.loss(*problem.parts)  # by the difference of what is nearly the same
+    assert -SAME <= excess <= critical.loss_excess_bound(weights, forces, n) * (1 + SAME) + lost
 
     least = critical.last_layer_bound(r, float(limits[-1]))
     assert np.linalg.norm(weights[-1]) <= least * (1 + SAME)

@@ -5,8 +5,10 @@ formula passes to within rounding must find the wrong one far off.
 """
 
 import inspect
+import sys
 import types
 from dataclasses import dataclass
+from unittest.mock import patch
 
 import pytest
 import theory_comparisons as comparisons
@@ -221,15 +223,15 @@ FAULTS = {
     ),
     "origin with the last block halved": Fault(
         origin,
-        "last = np.kron(-(y.T @ y) / len(y)",
-        "last = np.kron(-(y.T @ y) / (2 * len(y))",
+        "last = np.kron(-slopes.corner * (y.T @ y) / len(y)",
+        "last = np.kron(-slopes.corner * (y.T @ y) / (2 * len(y))",
         comparisons.origin_hessian,
         DEEP_ORIGIN,
     ),
     "origin with the last block column by column": Fault(
         origin,
-        "np.kron(-(y.T @ y) / len(y), np.eye(widths[-2]))",
-        "np.kron(np.eye(widths[-2]), -(y.T @ y) / len(y))",
+        "np.kron(-slopes.corner * (y.T @ y) / len(y), np.eye(widths[-2]))",
+        "np.kron(np.eye(widths[-2]), -slopes.corner * (y.T @ y) / len(y))",
         comparisons.origin_hessian,
         DEEP_ORIGIN,
     ),
@@ -248,15 +250,15 @@ FAULTS = {
     ),
     "origin with the sign of the cross block wrong": Fault(
         origin,
-        "np.eye(widths[1]), -(x.T @ y)",
-        "np.eye(widths[1]), (x.T @ y)",
+        "np.eye(widths[1]), -slopes.cross * (x.T @ y)",
+        "np.eye(widths[1]), slopes.cross * (x.T @ y)",
         comparisons.origin_hessian,
         SHALLOW_ORIGIN,
     ),
     "origin with Σ_xy transposed": Fault(
         origin,
-        "np.eye(widths[1]), -(x.T @ y)",
-        "np.eye(widths[1]), -(y.T @ x)",
+        "np.eye(widths[1]), -slopes.cross * (x.T @ y)",
+        "np.eye(widths[1]), -slopes.cross * (y.T @ x)",
         comparisons.origin_hessian,
         SHALLOW_ORIGIN,
     ),
@@ -276,7 +278,7 @@ FAULTS = {
     ),
     "origin's spectrum without Σ_yy": Fault(
         origin,
-        "corner = -(y.T @ y) / len(y)",
+        "corner = -slopes.corner * (y.T @ y) / len(y)",
         "corner = 0 * corner",
         comparisons.origin_spectrum,
         UNEQUAL_SHALLOW_ORIGIN,
@@ -307,8 +309,8 @@ FAULTS = {
     ),
     "M ⊗ Σ_yy": Fault(
         saddles,
-        "np.kron(-(y.T @ y) / len(y), _last_hidden_covariance(weights))",
-        "np.kron(_last_hidden_covariance(weights), -(y.T @ y) / len(y))",
+        "np.kron(-(y.T @ y) / len(y), covariance)",
+        "np.kron(covariance, -(y.T @ y) / len(y))",
         comparisons.zero_rank_hessian,
         SADDLE,
     ),
@@ -398,5 +400,7 @@ def variant(fault):
     source = inspect.getsource(fault.module)
     assert source.count(fault.right) == 1, f"{fault.right!r} is not one place of the source"
     copy = types.ModuleType(f"wrong {fault.module.__name__}")
-    exec(compile(source.replace(fault.right, fault.wrong), copy.__name__, "exec"), vars(copy))
+    # Dataclasses look the module up that they are defined in.
+    with patch.dict(sys.modules, {copy.__name__: copy}):
+        exec(compile(source.replace(fault.right, fault.wrong), copy.__name__, "exec"), vars(copy))
     return copy
