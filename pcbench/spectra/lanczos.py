@@ -21,6 +21,8 @@ from scipy.sparse.linalg import LinearOperator
 
 Vector = Float[np.ndarray, " P"]
 
+# What is left of a product is nothing if it is so many roundings of the largest one.
+_ROUNDINGS = 32
 # The basis grows by so many vectors at a time.
 _GROWTH = 16
 
@@ -57,9 +59,11 @@ class Krylov:
 
     @property
     def rounding(self) -> float:
-        """What rounding may leave of a product: eight times ``u √(2P)`` of the largest one."""
-        u = float(np.finfo(self._operator.dtype).eps) / 2
-        return 8 * u * float(np.sqrt(2 * self._basis.shape[1])) * self._scale
+        """What rounding alone may leave of a product, once the basis has been taken out.
+
+        Errors are relative to each entry, or of sums within a layer: they do not grow with ``P``.
+        """
+        return _ROUNDINGS * float(np.finfo(self._operator.dtype).eps) / 2 * self._scale
 
     def extend(self) -> None:
         """Multiply once more.

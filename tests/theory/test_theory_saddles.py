@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from closeness import SAME, apart
 from hypothesis import given, settings
-from linear_problems import points, problem_at, widths
+from hypothesis import strategies as st
+from linear_problems import points, problem_at, random_problem, widths
 
 from pcbench import theory
 from pcbench.networks import Origin, PenultimateOnly, ZeroRank
@@ -97,3 +98,83 @@ def test_the_origin_is_strict_for_the_energy_at_any_depth_and_for_the_loss_with_
 def test_a_network_without_hidden_layers_is_refused(function):
     with pytest.raises(ValueError, match="at least one hidden layer"):
         function((3, 2), np.ones((4, 3)), np.ones((4, 2)), "energy")
+
+
+# Beyond dense matrices, and during inference
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    point=points(
+        [Origin(), PenultimateOnly(), ZeroRank()],
+        widths(min_layers=3, max_layers=4, min_width=2, max_width=4),
+    ),
+    objective=st.sampled_from(["loss", "energy"]),
+)
+def test_the_operator_multiplies_as_the_matrix(point, objective):
+    problem = problem_at(*point)
+    matrix = theory.zero_rank_hessian(*problem.parts, objective).toarray()
+    operator = theory.zero_rank_operator(*problem.parts, objective)
+    assert apart(operator @ np.eye(len(matrix)), matrix) < SAME
+
+
+@pytest.mark.parametrize("objective", ["loss", "energy"])
+@pytest.mark.parametrize("point", [Origin(), PenultimateOnly(), ZeroRank()])
+def test_the_ends_are_those_of_the_spectrum(point, objective):
+    problem = problem_at(point, (5, 6, 6, 4, 2))
+    spectrum = theory.zero_rank_spectrum(*problem.parts, objective)
+    ends = theory.zero_rank_ends(*problem.parts, objective)
+    assert apart(list(ends), [spectrum[0], spectrum[-1]]) < 1e-7
+
+
+def test_the_ends_of_a_small_network_are_refused():
+    with pytest.raises(ValueError, match="whole spectrum"):
+        theory.zero_rank_ends(*problem_at(Origin(), (1, 2, 2)).parts, "energy")
+
+
+def test_the_hessian_during_inference_leads_from_the_loss_to_the_energy():
+    problem = problem_at(ZeroRank(), (3, 4, 5, 3, 2))
+
+    def after(steps):
+        return theory.zero_rank_hessian(
+            *problem.parts, "energy", theory.Steps(steps, 0.1)
+        ).toarray()
+
+    assert apart(after(0), theory.zero_rank_hessian(*problem.parts, "loss").toarray()) < SAME
+    assert apart(after(5000), theory.zero_rank_hessian(*problem.parts, "energy").toarray()) < SAME
+    least = [np.linalg.eigvalsh(after(steps))[0] for steps in (0, 1, 5, 20)]
+    assert (np.diff(least) < 0).all()
+
+
+def test_at_the_origin_fifty_steps_are_short_by_what_is_left_of_a_unit():
+    problem = problem_at(Origin(), (3, 4, 4, 2))
+    whole = theory.zero_rank_hessian(*problem.parts, "energy").toarray()
+    part = theory.zero_rank_hessian(*problem.parts, "energy", theory.Steps(50, 0.1)).toarray()
+    assert apart(part, (1 - 0.9**100) * whole) < SAME
+
+
+@pytest.mark.parametrize("convention", ["post", "pre"])
+@pytest.mark.parametrize(("activation", "slope"), [("tanh", 1.0), ("silu", 0.5)])
+@pytest.mark.parametrize("widths", [(3, 4, 2), (3, 4, 3, 2)])
+def test_the_origin_of_non_linear_networks(activation, slope, convention, widths):
+    batch = random_problem(widths)
+    network = theory.Layered([0 * w for w in batch.weights], None, activation, convention)
+    still = [np.zeros((len(batch.x), width)) for width in widths[1:-1]]
+    slopes = theory.Slopes.of(activation, convention)
+    assert slopes == theory.Slopes(slope, slope**2 if convention == "pre" else 1.0)
+    rows = []
+    for row in np.eye(sum(w.size for w in batch.weights)):
+        parts = np.split(row, np.cumsum([w.size for w in batch.weights])[:-1])
+        direction = [p.reshape(w.shape) for p, w in zip(parts, batch.weights, strict=True)]
+        found = theory.energy_hessian_product(network, [batch.x, *still, batch.y], direction)
+        rows.append(np.concatenate([part.ravel() for part in found.product]))
+    ours = theory.origin_hessian(widths, batch.x, batch.y, "energy", slopes).toarray()
+    assert apart(np.stack(rows), ours) < SAME
+    values = theory.origin_spectrum(widths, batch.x, batch.y, "energy", slopes)
+    assert apart(values, np.linalg.eigvalsh(ours)) < SAME
+
+
+def test_rectifiers_in_pre_have_no_hessian_at_the_origin():
+    with pytest.raises(ValueError, match="pre convention"):
+        theory.Slopes.of("relu", "pre")
+    assert theory.Slopes.of("relu", "post").corner == 1.0
