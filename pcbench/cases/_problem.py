@@ -50,7 +50,7 @@ class Problem:
         ------
         CaseSkippedError
             If the samples are images where a fully connected network needs flat inputs, or the
-            other way round.
+            other way round; or a saved point is of another network.
         """
         samples = context.load(data)
         x, y, dtype = samples.x, samples.y, context.backend.dtype
@@ -61,10 +61,10 @@ class Problem:
             )
         try:
             spec = network.specification(x.shape[1:], y.shape[1])
+            weights = network.initialisation.draw(spec, context.rng("weights"))
+            biases = network.initialisation.draw_biases(spec, context.rng("biases"))
         except ImpossibleNetworkError as error:
             raise CaseSkippedError(str(error)) from error
-        weights = network.initialisation.draw(spec, context.rng("weights"))
-        biases = network.initialisation.draw_biases(spec, context.rng("biases"))
         x, y = rounded([x.reshape(len(x), -1), y], dtype)
         return cls(spec, rounded(weights, dtype), x, y, rounded(biases, dtype))
 

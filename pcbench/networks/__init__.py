@@ -14,6 +14,7 @@ from pcbench.networks.initialisation import (
 )
 from pcbench.networks.layers import Convolution, Dense, Layer
 from pcbench.networks.parameters import InitialisationField, NetworkParameters
+from pcbench.networks.saved import Saved
 from pcbench.networks.specification import LEAK, Activation, Convention, NetworkSpec
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Origin",
     "Orthogonal",
     "PenultimateOnly",
+    "Saved",
     "XavierNormal",
     "ZeroRank",
 ]

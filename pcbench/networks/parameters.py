@@ -19,6 +19,7 @@ from pcbench.networks.initialisation import (
     ZeroRank,
 )
 from pcbench.networks.layers import Convolution
+from pcbench.networks.saved import Saved
 from pcbench.networks.specification import Activation, Convention, NetworkSpec
 
 MAX_WIDTH = 100_000
@@ -41,14 +42,23 @@ InitialisationField = Annotated[
         | KaimingUniform
         | Orthogonal
         | PenultimateOnly
-        | ZeroRank,
+        | ZeroRank
+        | Saved,
         Field(discriminator="name"),
     ],
     BeforeValidator(_by_name),
 ]
 
 
-_FOR_ANY_LAYER = (Origin, NearOrigin, LecunNormal, XavierNormal, KaimingUniform, Orthogonal)
+_FOR_ANY_LAYER = (
+    Origin,
+    NearOrigin,
+    LecunNormal,
+    XavierNormal,
+    KaimingUniform,
+    Orthogonal,
+    Saved,
+)
 
 
 class ConvolutionParameters(BaseModel):

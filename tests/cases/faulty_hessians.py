@@ -239,9 +239,10 @@ class OneStepLess(TorchBackend):
         return model
 
 
-@fault
-class DeadUnits(TorchBackend):
-    """Gradients of the last layer are halved: curvature near a kink, too."""
+class WithLastGradient(TorchBackend):
+    """Correct but for the energy's gradient in the last layer."""
+
+    factor: float
 
     def build(self, network, parameters):
         model = super().build(network, parameters)
@@ -249,26 +250,24 @@ class DeadUnits(TorchBackend):
 
         def energy_gradients(activities, precision=None):
             *others, last = honest(activities)
-            return [*others, last / 2]
+            return [*others, self.factor * last]
 
         model.energy_gradients = energy_gradients
         return model
 
 
 @fault
-class NoEscape(TorchBackend):
-    """Gradients of the last layer have the wrong sign: nothing leaves the origin."""
+class DeadUnits(WithLastGradient):
+    """It is halved."""
 
-    def build(self, network, parameters):
-        model = super().build(network, parameters)
-        honest = model.energy_gradients
+    factor = 0.5
 
-        def energy_gradients(activities, precision=None):
-            *others, last = honest(activities)
-            return [*others, -last]
 
-        model.energy_gradients = energy_gradients
-        return model
+@fault
+class NoEscape(WithLastGradient):
+    """It has the wrong sign: nothing leaves the origin."""
+
+    factor = -1.0
 
 
 @fault
