@@ -17,7 +17,9 @@ class DuringParameters(BaseModel):
         min_length=1,
         description="Numbers of steps, from the feedforward activities.",
     )
-    step: PositiveFloat = Field(0.1, description="Δt.")
+    step: PositiveFloat = Field(
+        0.1, lt=2, description="Δt; below 2, or steps diverge at any point."
+    )
 
     @property
     def all(self) -> list[theory.Steps]:

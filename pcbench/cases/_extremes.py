@@ -16,7 +16,7 @@ from pcbench.cases._problem import Problem
 from pcbench.cases._products import ghosts
 from pcbench.cases.base import Columns, Context, Finding
 from pcbench.checks import Tolerance
-from pcbench.spectra import Extremes, HessianOperator, extreme_eigenpairs
+from pcbench.spectra import Extremes, HessianOperator, NotNumbersError, extreme_eigenpairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,12 @@ def examine_ends(
         yield numbers
         if not numbers.passed:
             return
-        found = extreme_eigenpairs(operator, context.rng(f"extremes of the {objective}"), count=2)
+        try:
+            rng = context.rng(f"extremes of the {objective}")
+            found = extreme_eigenpairs(operator, rng, count=2)
+        except NotNumbersError:
+            yield numbers_missing(objective, operator.shape[0])
+            return
         yield ghosts(f"different eigenvectors of the {objective}", found)
         for end, pair, expected in (
             ("least", found.least, closed.least),
@@ -102,6 +107,11 @@ def _numbers(
     size = operator.shape[0]
     image = operator.matmat(rng.standard_normal((size, 1)))
     missing = size - int(np.isfinite(image).sum()) if image.shape == (size, 1) else size
+    return numbers_missing(objective, missing)
+
+
+def numbers_missing(objective: Objective, missing: int) -> checks.Check:
+    """Check that no product has entries that are missing, or no numbers."""
     return checks.at_most(
         f"Hessian products of the {objective}: missing numbers", missing, 0, COUNT, source=CONTRACT
     )

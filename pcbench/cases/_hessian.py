@@ -97,13 +97,10 @@ class DuringInference:
         How many, and of which length.
     hessian
         The whole matrix, ``(P, P)``.
-    growth
-        By how much the steps amplify rounding, at most; 1 where they contract.
     """
 
     steps: theory.Steps
     hessian: scipy.sparse.csr_array
-    growth: float
 
 
 class HessianJudge:
@@ -173,7 +170,7 @@ class HessianJudge:
             hessian = model.unrolled_hessian(x, y, number, step)
             operator = HessianOperator(backend, hessian, self._problem.network.n_parameters)
             observed, wanted = dense(operator), expected.hessian.toarray()
-            allowed = self._rounding.entry * (1 + 2 * number) * expected.growth
+            allowed = self._rounding.entry * (1 + 2 * number)  # steps that contract add, no more
             worst.add(
                 checks.all_close(
                     "Hessian entries during inference",

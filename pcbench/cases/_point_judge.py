@@ -15,7 +15,7 @@ from pcbench.cases._agreement import stiffness
 from pcbench.cases._points import Answer, Point, Points, ask, joined
 from pcbench.cases._problem import Problem
 from pcbench.cases._relaxed_judge import RelaxedJudge
-from pcbench.cases.base import Context
+from pcbench.cases.base import CaseSkippedError, Context
 from pcbench.checks import Check, Tolerance
 
 THEOREM_1 = "Theorem 1 (theory.md 2.1)"
@@ -144,8 +144,20 @@ class PointJudge:
 
     @cached_property
     def least_curvature(self) -> float:
-        """Least curvature of the energy in a sample's activities, where inference ended."""
-        return 2 / stiffness(self._judge.least_curvatures(self._relaxed))
+        """Least curvature of the energy in a sample's activities, where inference ended.
+
+        Raises
+        ------
+        CaseSkippedError
+            If it is no minimum: no tolerance rests on that.
+        """
+        curvatures = self._judge.least_curvatures(self._relaxed)
+        if curvatures.min() <= 0:
+            raise CaseSkippedError(
+                "inference ended where the energy curves downwards, at no minimum: there is no "
+                "equilibrated energy there; use smaller weights"
+            )
+        return 2 / stiffness(curvatures)
 
     def uncertainty(self, objective: Objective, least_curvature: float) -> float:
         """How far the value may be from ``𝓛`` or ``𝓕*``: by rounding, and by forces that are left.

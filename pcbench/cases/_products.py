@@ -21,6 +21,9 @@ SOURCES: dict[Objective, str] = {
     "energy": "the Hessian of an equilibrated energy (theory.md 3.1)",
 }
 
+# A residual of 1 is no solution at all: of much less, rounding must not be the excuse.
+UNSOLVABLE = 0.02
+
 Vector = Float[np.ndarray, " P"]
 
 
@@ -57,7 +60,7 @@ class ProductJudge:
     Raises
     ------
     ValueError
-        If the activities are no minimum of the energy.
+        If the activities are no minimum of the energy, or the dtype cannot tell a solution there.
     """
 
     def __init__(
@@ -77,6 +80,11 @@ class ProductJudge:
             forces = [problem.y - theory.feedforward(self._network, problem.x)[-1]]
         else:
             self._system = theory.inner_system(self._network, activities, self._u)
+            if self._system.rounding > UNSOLVABLE:
+                raise ValueError(
+                    f"rounding in {dtype} leaves up to {self._system.rounding:.2g} of the inner "
+                    "systems unsolved at this equilibrium; use dtype: float64, or smaller weights"
+                )
         self._floor = theory.product_floor(self._network, activities, forces, self._u)
 
     def product(self, vector: Vector) -> JudgedProduct:
@@ -109,23 +117,19 @@ class ProductJudge:
         return np.concatenate([part.ravel() for part in found.product]), found.residual
 
     def tolerance(self, rounding: float, residual: float) -> Tolerance:
-        """Return what rounding and the residual of the backend's inner systems may make."""
-        return Tolerance(rounding + self._system.weight * residual, self.derivation)
+        """Return what rounding and the residual of the backend's inner systems may make.
+
+        No more of the latter than :meth:`solved` lets pass: nobody sets their own tolerance.
+        """
+        left = residual if residual <= self._system.rounding else self._system.rounding
+        return Tolerance(rounding + self._system.weight * left, self.derivation)
 
     def findings(
         self, operator: HessianOperator, vectors: Float[np.ndarray, "K P"]
     ) -> Iterator[Check]:
-        """Compare products with unit vectors, two by two for symmetry, and the systems solved."""
+        """Compare products with unit vectors, and two by two for symmetry."""
         seen = np.asarray(operator.matmat(vectors.T), np.float64).T
         residual = operator.hessian.residual
-        if self.objective == "energy":
-            yield checks.at_most(
-                "inner systems solved",
-                residual,
-                0.0,
-                Tolerance(self._system.rounding, self.derivation),
-                source=self.source,
-            )
         compare = partial(checks.distance, f"Hessian products of the {self.objective}")
         if seen.shape != vectors.shape or not np.isfinite([residual, *seen.ravel()]).all():
             yield compare(
@@ -147,6 +151,17 @@ class ProductJudge:
             self.tolerance(2 * largest, 2 * residual),
             source="a Hessian is symmetric",
         )
+
+    def solved(self, operator: HessianOperator) -> Iterator[Check]:
+        """Check how well the inner systems were solved, in all products so far."""
+        if self.objective == "energy":
+            yield checks.at_most(
+                "inner systems solved",
+                operator.hessian.residual,
+                0.0,
+                Tolerance(self._system.rounding, self.derivation),
+                source=self.source,
+            )
 
     def eigenpairs(self, operator: HessianOperator, found: Extremes) -> Iterator[Check]:
         """Check that what is said to be eigenpairs, and how well, is so, and that none is twice."""

@@ -61,6 +61,15 @@ class Parameters(CaseParameters):
     )
 
     @model_validator(mode="after")
+    def _noise_is_not_fitted(self) -> Parameters:
+        if self.noise > 0 and self.samples < self.widths[0] + self.widths[-1]:
+            raise ValueError(
+                f"with {self.samples} samples a network may fit the noise; give at least "
+                f"{self.widths[0] + self.widths[-1]}, inputs and outputs together"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _scales_ascend(self) -> Parameters:
         if self.scale[0] > self.scale[1]:
             raise ValueError("scale is [least, largest]; swap them")

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, get_args
 
-import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
 from pcbench import theory
@@ -123,8 +122,7 @@ class OriginHessian(Case[Parameters]):
         if self.parameters.during is None:
             return found
         for steps in self.parameters.during.all:
-            rate = abs(1 - steps.step)
-            passed = 1 - rate ** (2 * steps.number)
+            passed = 1 - abs(1 - steps.step) ** (2 * steps.number)
             hessian = theory.origin_hessian(
                 problem.network.widths,
                 problem.x,
@@ -132,6 +130,5 @@ class OriginHessian(Case[Parameters]):
                 "energy",
                 theory.Slopes(slopes.cross, passed * slopes.corner),
             )
-            growth = float(np.maximum(rate, 1.0) ** (2 * steps.number))
-            found.append(DuringInference(steps, hessian, growth))
+            found.append(DuringInference(steps, hessian))
         return found

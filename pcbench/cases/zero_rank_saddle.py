@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar, get_args
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from pcbench import theory
@@ -18,7 +17,7 @@ from pcbench.cases._during import DuringParameters
 from pcbench.cases._extremes import ClosedEnds, examine_ends
 from pcbench.cases._hessian import MAX_PARAMETERS, ClosedForms, DuringInference, examine
 from pcbench.cases._problem import LinearNetwork, Problem
-from pcbench.cases.base import Case, CaseParameters, Context, Finding
+from pcbench.cases.base import Case, CaseParameters, CaseSkippedError, Context, Finding
 from pcbench.data import DataField
 from pcbench.networks import InitialisationField, PenultimateOnly, ZeroRank
 
@@ -93,11 +92,15 @@ class ZeroRankSaddle(Case[Parameters]):
         found: list[DuringInference] = []
         if self.parameters.during is None:
             return found
+        rate = theory.contraction_rate(problem.weights, self.parameters.during.step)
+        if rate > 1:
+            raise CaseSkippedError(
+                f"steps of {self.parameters.during.step} diverge at this saddle, by {rate:.3g} "
+                "each; write a smaller during.step"
+            )
         for steps in self.parameters.during.all:
             hessian = theory.zero_rank_hessian(
                 problem.weights, problem.x, problem.y, "energy", steps
             )
-            rate = theory.contraction_rate(problem.weights, steps.step)
-            growth = float(np.maximum(rate, 1.0) ** (2 * steps.number))
-            found.append(DuringInference(steps, hessian, growth))
+            found.append(DuringInference(steps, hessian))
         return found

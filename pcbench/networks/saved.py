@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 from zipfile import BadZipFile
 
 import numpy as np
@@ -60,23 +61,31 @@ class Saved(Initialisation):
     def _read(self, letter: str, shapes: Sequence[tuple[int, ...]]) -> Weights:
         arrays = []
         try:
-            with np.load(self.path, allow_pickle=False) as file:
+            with Path(self.path).open("rb") as stream, _opened(stream) as file:
                 for layer, shape in enumerate(shapes, start=1):
-                    array = np.asarray(file[f"{letter}_{layer}"], np.float64)
-                    if array.shape != shape or not np.isfinite(array).all():
+                    array = file[f"{letter}_{layer}"]
+                    real = array.dtype.kind in "fiu"
+                    if array.shape != shape or not (real and np.isfinite(array).all()):
                         raise ImpossibleNetworkError(
                             f"{letter}_{layer} in {self.path!r} has shape {array.shape}, or holds "
                             f"what is no number; the network needs numbers of shape {shape}"
                         )
-                    arrays.append(array)
+                    arrays.append(np.asarray(array, np.float64))
         except KeyError as error:
             raise ImpossibleNetworkError(
                 f"{self.path!r} lacks an array: {error.args[0]}; save W_1 … W_L, and b_1 … b_L"
             ) from error
-        except (OSError, BadZipFile, ValueError) as error:
-            if isinstance(error, ImpossibleNetworkError):
-                raise
+        except ImpossibleNetworkError:
+            raise
+        except (OSError, BadZipFile, ValueError, EOFError, zlib.error) as error:
             raise ImpossibleNetworkError(
-                f"{self.path!r} is no .npz file of numbers: {error}"
+                f"{self.path!r} is no .npz file of numbers, as numpy.savez writes them"
             ) from error
         return arrays
+
+
+def _opened(stream: BinaryIO) -> np.lib.npyio.NpzFile:
+    opened = np.load(stream, allow_pickle=False)
+    if not isinstance(opened, np.lib.npyio.NpzFile):
+        raise ValueError("one array, where several are due")
+    return opened

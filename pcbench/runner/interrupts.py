@@ -35,9 +35,12 @@ def insistent_interrupts(every_s: float = 1.0) -> Iterator[None]:
                 _thread.interrupt_main()
 
     signal.signal(signal.SIGINT, interrupt)
-    threading.Thread(target=insist, name="insistent-interrupts", daemon=True).start()
+    insistent = threading.Thread(target=insist, name="insistent-interrupts", daemon=True)
+    insistent.start()
     try:
         yield
     finally:
+        signal.signal(signal.SIGINT, lambda *_: None)  # nothing is to strike while tidying up
         left.set()
+        insistent.join()
         signal.signal(signal.SIGINT, signal.default_int_handler)

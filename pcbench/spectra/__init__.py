@@ -2,7 +2,7 @@
 
 from pcbench.spectra.density import Density, spectral_density
 from pcbench.spectra.extremes import Eigenpair, Extremes, extreme_eigenpairs
-from pcbench.spectra.lanczos import Krylov
+from pcbench.spectra.lanczos import Krylov, NotNumbersError
 from pcbench.spectra.operator import HessianOperator, dense
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Extremes",
     "HessianOperator",
     "Krylov",
+    "NotNumbersError",
     "dense",
     "extreme_eigenpairs",
     "spectral_density",

@@ -6,7 +6,10 @@ below ``λ``, ``Φ_v(λ)``, has the share of eigenvalues ``Φ(λ)`` as its mean,
 sub-Gaussian with variance ``1/(2P + 4)`` (Marchal & Arbel 2017), so the mean of ``n`` of them is
 off by more than ``t`` with probability at most
 
-.. math:: 2 \exp(-n (P + 2)\, t^2) .
+.. math:: 2 \exp(-n (P + 2)\, t^2) ,
+
+and, as shares change at no more than ``P`` places, at any ``λ`` at all at most ``P + 1`` times
+that.
 
 ``k`` steps of Lanczos from ``v`` do not give ``Φ_v`` but its Gauss quadrature, nodes ``θ_j`` with
 weights ``s_{1j}²``. By the Chebyshev-Markov-Stieltjes inequalities, at every ``λ``
@@ -77,7 +80,7 @@ def spectral_density(
     points
         Where the band is given, evenly from the least to the largest Ritz value.
     confidence
-        Of the whole band, at all points together.
+        Of the whole band: at every ``λ``, whether it is among the points or not.
     """
     spaces = [
         _space(operator, rng.standard_normal(operator.shape[0]), steps) for _ in range(probes)
@@ -95,8 +98,9 @@ def spectral_density(
         else:
             lower += weights[np.maximum(below - 1, 0)]
             upper += weights[np.minimum(below + 1, len(values))]
-    chance = (1 - confidence) / points
-    off = np.sqrt(np.log(2 / chance) / (probes * (operator.shape[0] + 2)))
+    # Shares change at eigenvalues alone: between them, P + 1 values are off together or not at all.
+    size = operator.shape[0]
+    off = np.sqrt(np.log(2 * (size + 1) / (1 - confidence)) / (probes * (size + 2)))
     order = np.argsort(everything, kind="stable")
     shares = np.concatenate([vectors[0] ** 2 for _, vectors in found]) / probes
     u = float(np.finfo(operator.dtype).eps)

@@ -4,9 +4,14 @@ Three statements are made of each, and none of them rests on how plausible the e
 
 * it is a Rayleigh quotient, so ``λ_min ≤ θ`` (and ``λ_max ≥ θ``) however early the iteration ended;
 * an eigenvalue lies within the residual ``‖H v - θ v‖``, from a product made for that purpose;
-* from a random start, whatever the operator, the least Ritz value after ``k`` steps is off by more
-  than ``ε (λ_max - λ_min)`` with probability at most ``1.648 √P exp(-√ε (2k - 1))`` (Kuczyński &
-  Woźniakowski 1992, SIAM J. Matrix Anal. Appl. 13(4),): what may have been missed.
+* what may have been missed. With ``p`` the characteristic polynomial of ``T``, ``‖p(H) q_1‖ = β_1 ⋯
+  β_k``, so that an eigenvector ``u`` of which the start has the part ``s = |uᵀ q_1|`` belongs to an
+  eigenvalue with ``s |p(λ)| ≤ β_1 ⋯ β_k``. Below all Ritz values, by ``δ``, that is
+
+.. math:: δ \prod_{i>1} (θ_i - θ_1 + δ) \;≤\; β_1 \cdots β_k / s ,
+
+  which bounds ``δ``, at every ``k``. A random start has ``s ≥ ε √(π/2P)`` with probability
+  ``1 - ε``.
 """
 
 from __future__ import annotations
@@ -115,9 +120,8 @@ def extreme_eigenpairs(
     lifted = krylov.lift(vectors[:, ends])
     images = operator.matmat(lifted)
     pairs = [_pair(vector, image) for vector, image in zip(lifted.T, images.T, strict=True)]
-    lowest, highest = tuple(pairs[:found]), tuple(pairs[found:])
-    width = highest[0].value - lowest[0].value
-    return Extremes(lowest, highest, krylov.steps, _missed(krylov, size, width))
+    missed = max(_missed(krylov, values), _missed(krylov, -values[::-1]))
+    return Extremes(tuple(pairs[:found]), tuple(pairs[found:]), krylov.steps, missed)
 
 
 def _arrived(
@@ -140,9 +144,21 @@ def _pair(vector: Float[np.ndarray, " P"], image: Float[np.ndarray, " P"]) -> Ei
     return Eigenpair(value, vector, float(np.linalg.norm(image - value * vector)))
 
 
-def _missed(krylov: Krylov, size: int, width: float) -> float:
-    """``ε (λ_max - λ_min)``, the width from the Ritz values: ``(1 - 2ε)`` of it is theirs."""
-    if krylov.exhausted:  # a random start has a part in every eigenspace
-        return 0.0
-    epsilon = (np.log(1.648 * np.sqrt(size) / MISSED) / (2 * krylov.steps - 1)) ** 2
-    return float(epsilon * width / (1 - 2 * epsilon)) if epsilon < 0.5 else float("inf")
+def _missed(krylov: Krylov, values: Float[np.ndarray, " k"]) -> float:
+    """``δ``: how far below the least of all Ritz values an eigenvalue may be."""
+    size = krylov.size
+    if krylov.steps == size or krylov.rounding == 0:  # all was seen; or the start is sent to 0
+        return krylov.rounding
+    part = MISSED / 2 * np.sqrt(np.pi / (2 * size))  # of the start, in either end's eigenvector
+    # A space that is exhausted is so up to rounding; none of its β is known better.
+    allowed = float(np.sum(np.log(np.maximum(krylov.couplings, krylov.rounding)))) - np.log(part)
+    gaps = values[1:] - values[0]
+
+    def taken(log_delta: float) -> float:
+        return log_delta + float(np.sum(np.log(gaps + np.exp(log_delta))))
+
+    low, high = -700.0, 700.0
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if taken(middle) <= allowed else (low, middle)
+    return float(np.exp(high)) + krylov.rounding

@@ -27,6 +27,10 @@ _ROUNDINGS = 32
 _GROWTH = 16
 
 
+class NotNumbersError(ArithmeticError):
+    """The operator answered with what is no number."""
+
+
 class Krylov:
     """A Krylov space that grows.
 
@@ -53,6 +57,16 @@ class Krylov:
         return len(self._diagonal)
 
     @property
+    def size(self) -> int:
+        """``P``."""
+        return int(self._basis.shape[1])
+
+    @property
+    def couplings(self) -> Float[np.ndarray, " k"]:
+        """``β_1 … β_k``; the last leads out of the space."""
+        return np.array(self._off)
+
+    @property
     def basis(self) -> Float[np.ndarray, "k P"]:
         """``Qᵀ``: the basis, a vector a row."""
         return self._basis[: self.steps]
@@ -70,10 +84,17 @@ class Krylov:
 
         ``exhausted`` says that the space has become invariant: what is left of the new direction
         is no more than the rounding of the product. Then there is nothing to extend.
+
+        Raises
+        ------
+        NotNumbersError
+            If the product is not finite.
         """
         k = self.steps
         direction = self._basis[k]
         image = np.asarray(self._operator.matvec(direction), np.float64)
+        if not np.isfinite(image).all():
+            raise NotNumbersError("a product of the operator is not made of numbers")
         self._scale = max(self._scale, float(np.linalg.norm(image)))
         self._diagonal.append(float(direction @ image))
         image -= self._diagonal[-1] * direction

@@ -69,7 +69,7 @@ def origin_hessian(
     ValueError
         If the network has no hidden layer: the theorem is about ``L ≥ 2``.
     """
-    n_layers = _require_hidden(widths)
+    n_layers = _require_hidden(widths, slopes)
     last = np.zeros((widths[-1] * widths[-2],) * 2)
     if objective == "energy":
         last = np.kron(-slopes.corner * (y.T @ y) / len(y), np.eye(widths[-2]))
@@ -95,7 +95,7 @@ def origin_spectrum(
     ``d_1`` times. ``L > 2``: those of ``-Σ_yy``, each ``d_{L-1}`` times, and zeros (for the loss,
     zeros only).
     """
-    n_layers = _require_hidden(widths)
+    n_layers = _require_hidden(widths, slopes)
     corner = np.zeros((widths[-1],) * 2)
     if objective == "energy":
         corner = -slopes.corner * (y.T @ y) / len(y)
@@ -109,7 +109,9 @@ def origin_spectrum(
     return np.sort(np.concatenate([eigenvalues, zeros]))
 
 
-def _require_hidden(widths: Sequence[int]) -> int:
+def _require_hidden(widths: Sequence[int], slopes: Slopes) -> int:
     if len(widths) < 3:
         raise ValueError("Theorem 2 is about networks with at least one hidden layer")
+    if len(widths) == 3 and np.isnan(slopes.cross):
+        raise ValueError("a rectifier has no slope at 0, and so no cross block")
     return len(widths) - 1

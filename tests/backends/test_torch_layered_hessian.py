@@ -229,3 +229,27 @@ def test_dense_lanczos_and_quadrature_agree_with_central_differences(
     )
     assert (density.lower <= below).all()
     assert (above <= density.upper).all()
+
+
+def test_what_is_solved_already_stays_solved():
+    backend, network = layered.TorchBackend(), NetworkSpec((4, 5, 5, 3), "tanh")
+    rng = np.random.default_rng(0)
+    model = backend.build(network, [0.5 * rng.standard_normal(shape) for shape in network.shapes])
+    x, y = (rng.standard_normal((6, width)) for width in (4, 3))
+    x[:3, 0] = 0.0  # the first weight moves nothing of these samples
+    x, y = backend.to_device(x), backend.to_device(y)
+    reached = model.infer(x, y, GaussNewtonInference(residual=1e-10, max_steps=100))
+    hessian = model.energy_hessian([*reached.activities[:-1], y])
+    whole = hessian.product(torch.eye(network.n_parameters, dtype=torch.float64))
+    assert torch.isfinite(whole).all()
+    assert torch.allclose(whole, whole.mT, atol=1e-10)
+    assert not hessian.product(torch.zeros(1, network.n_parameters, dtype=torch.float64)).any()
+    assert hessian.residual < 1e-12
+
+
+def test_a_product_that_is_no_number_says_so_of_its_system():
+    problem = layered.draw("tanh", "post", False, layered.DENSE, (3, 4, 2), 3, 0)
+    backend, model, z, _ = layered.staged(problem)
+    hessian = model.energy_hessian(z)
+    hessian.product(backend.to_device(np.full((1, 20), np.inf)))
+    assert not hessian.residual < 1

@@ -38,7 +38,8 @@ def test_what_was_saved_is_read(path, arrays):
     [
         ({"W_2": np.zeros((9, 9))}, r"shape \(9, 9\)"),
         ({"W_1": np.full((3, 2), np.nan)}, "no number"),
-        ({"W_1": np.array(["x"])}, r"no \.npz file of numbers"),
+        ({"W_1": np.array(["x"])}, "no number"),
+        ({"W_1": np.ones((3, 2), complex)}, "no number"),
     ],
 )
 def test_another_network_is_refused(path, arrays, change, reason):
@@ -47,14 +48,24 @@ def test_another_network_is_refused(path, arrays, change, reason):
         Saved(path=str(path)).draw(NETWORK, np.random.default_rng(0))
 
 
-def test_a_file_that_lacks_a_layer_or_is_none_is_refused(path, arrays):
+def test_a_file_that_lacks_a_layer_is_refused(path, arrays):
     arrays.pop("W_2")
     np.savez(path, **arrays)
     with pytest.raises(ImpossibleNetworkError, match="lacks an array"):
         Saved(path=str(path)).draw(NETWORK, np.random.default_rng(0))
-    path.write_bytes(b"no zip")
+
+
+@pytest.mark.parametrize("content", [b"no zip", b"", b"PK\x03\x04 damaged"])
+def test_a_file_of_another_sort_is_refused(path, content):
+    path.write_bytes(content)
     with pytest.raises(ImpossibleNetworkError, match=r"no \.npz file of"):
         Saved(path=str(path)).draw(NETWORK, np.random.default_rng(0))
+
+
+def test_a_single_array_is_refused(tmp_path):
+    np.save(tmp_path / "one.npy", np.ones((3, 2)))
+    with pytest.raises(ImpossibleNetworkError, match=r"no \.npz file of"):
+        Saved(path=str(tmp_path / "one.npy")).draw(NETWORK, np.random.default_rng(0))
 
 
 def test_a_file_that_is_not_there_is_a_mistake_of_the_suite(tmp_path):

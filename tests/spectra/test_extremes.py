@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matrices import operator, rotated, seeds, spectra
+from scipy.sparse.linalg import aslinearoperator
 
-from pcbench.spectra import extreme_eigenpairs
+from pcbench.spectra import NotNumbersError, extreme_eigenpairs
 
 quick = settings(max_examples=30, deadline=None)
 
@@ -70,3 +72,18 @@ def test_the_same_draw_gives_the_same_numbers(dtype):
     first, second = (extreme_eigenpairs(matrix, rng()) for _ in range(2))
     assert first.least.value == second.least.value
     assert (first.least.vector == second.least.vector).all()
+
+
+def test_a_start_that_hardly_sees_an_eigenvalue_does_not_claim_to():
+    diagonal = np.ones(20_000)
+    diagonal[0] = 1.0005
+    found = extreme_eigenpairs(operator(np.zeros((1, 1))), rng())
+    assert found.missed < 1e-6
+    matrix = aslinearoperator(scipy.sparse.diags_array(diagonal.astype("float32")))
+    found = extreme_eigenpairs(matrix, rng())
+    assert found.largest.value + found.missed >= 1.0005
+
+
+def test_products_that_are_no_numbers_are_an_error_with_a_name():
+    with pytest.raises(NotNumbersError):
+        extreme_eigenpairs(operator(np.full((3, 3), np.nan)), rng())

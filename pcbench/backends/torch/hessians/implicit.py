@@ -120,11 +120,12 @@ class ImplicitEnergyHessian(BlockedHessian):
         direction: Hidden = []
         rho = torch.ones_like(start)
         for _ in range(_MAX_STEPS):
-            if self._relative(residual, start) <= self._wanted:
+            if not self._relative(residual, start) > self._wanted:  # or no number: no use to go on
                 break
             steepest = self._precondition(residual)
             before, rho = rho, _dot(residual, steepest)
-            turn = rho / before
+            # Of a system that is solved to the last bit nothing is left to turn, or to go.
+            turn = torch.where(before == 0, 0.0, rho / before)
             direction = (
                 [s + turn * d for s, d in zip(steepest, direction, strict=True)]
                 if direction
@@ -132,13 +133,14 @@ class ImplicitEnergyHessian(BlockedHessian):
             )
             image, _, _ = self._sweep(direction, none, rows)
             curvature = _dot(direction, image)
-            # A system that is solved to the last bit has no direction left to go.
             length = torch.where(curvature == 0, 0.0, rho / curvature)
             solution = [s + length * d for s, d in zip(solution, direction, strict=True)]
             residual = [r - length * i for r, i in zip(residual, image, strict=True)]
         if direction:  # what the recursion believes is left is less than what is
             residual = _minus(right, self._sweep(solution, none, rows)[0])
-        self.residual = max(self.residual, self._relative(residual, start))
+        left = self._relative(residual, start)
+        if not left <= self.residual:  # what is no number is worse than any
+            self.residual = left
         return solution
 
     @staticmethod
