@@ -61,10 +61,11 @@ def dense(operator: LinearOperator, progress: Progress | None = None) -> Float[n
         Iterates over the numbers of the blocks, given those and how many there are.
     """
     size = operator.shape[0]
-    whole, starts = np.empty((size, size)), range(0, size, COLUMNS)
+    # Column after column in memory, as products come.
+    columns, starts = np.empty((size, size)), range(0, size, COLUMNS)
     for start in progress(starts, len(starts)) if progress else starts:
         stop = min(start + COLUMNS, size)
-        block = np.zeros((size, stop - start))
-        block[np.arange(start, stop), np.arange(stop - start)] = 1.0
-        whole[:, start:stop] = operator.matmat(block)
-    return whole
+        block = np.zeros((stop - start, size))
+        block[np.arange(stop - start), np.arange(start, stop)] = 1.0
+        columns[start:stop] = operator.matmat(block.T).T
+    return columns.T
