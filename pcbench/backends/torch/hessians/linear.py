@@ -55,7 +55,7 @@ class LinearEnergyHessian(BlockedHessian):
     def multiply(self, directions: Directions) -> Directions:
         """Multiply a block of vectors."""
         z, w, e = self._z, self._w, self._e
-        pushed = [below @ v.mT for below, v in zip(z, directions, strict=False)]  # V_l z_{l-1}
+        pushed = [_pushed(v, below) for below, v in zip(z, directions, strict=False)]
         # Errors as they would move if the output error did not: c_L = 0, then down the layers.
         moved = [torch.zeros_like(pushed[-1])]
         for weight, v, error in zip(w[:0:-1], directions[:0:-1], e[:0:-1], strict=True):
@@ -75,7 +75,7 @@ class LinearEnergyHessian(BlockedHessian):
         for weight, push, error in zip(w[:-1], pushed, de, strict=False):
             dz.append(dz[-1] @ weight.mT + push + error)
         return [
-            -(d_error.mT @ below + error.mT @ d_below) / z[0].shape[-2]
+            -(_gradient(d_error, below) + error.mT @ d_below) / z[0].shape[-2]
             for d_error, below, error, d_below in zip(de, z, e, dz, strict=False)
         ]
 
@@ -107,12 +107,30 @@ class LinearLossHessian(BlockedHessian):
         w, h, g = self._w, self._h, self._g
         dh = [torch.zeros_like(h[0])]
         for weight, v, below in zip(w, directions, h, strict=False):
-            dh.append(dh[-1] @ weight.mT + below @ v.mT)
+            dh.append(dh[-1] @ weight.mT + _pushed(v, below))
         dg = [dh[-1]]
         for weight, v, above in zip(w[:0:-1], directions[:0:-1], g[:0:-1], strict=True):
             dg.append(dg[-1] @ weight + above @ v)
         dg.reverse()
         return [
-            (d_above.mT @ below + above.mT @ d_below) / h[0].shape[-2]
+            (_gradient(d_above, below) + above.mT @ d_below) / h[0].shape[-2]
             for d_above, below, above, d_below in zip(dg, h, g, dh, strict=False)
         ]
+
+
+def _pushed(v: Float[Tensor, "*#R K _out _inp"], z: Tensor) -> Tensor:
+    """``V z`` of every direction: one product of all rows, where there are no replicas."""
+    if v.dim() > 3:
+        return z @ v.mT
+    count, out, inputs = v.shape
+    rows = v.reshape(count * out, inputs) @ z.mT
+    return rows.reshape(count, out, z.shape[0]).mT
+
+
+def _gradient(e: Float[Tensor, "*#R K N _out"], z: Tensor) -> Tensor:
+    """``eᵀ z`` of every direction, likewise."""
+    if e.dim() > 3:
+        return e.mT @ z
+    count, samples, out = e.shape
+    rows = e.mT.reshape(count * out, samples) @ z
+    return rows.reshape(count, out, z.shape[1])
