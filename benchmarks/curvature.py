@@ -145,12 +145,16 @@ def whole_hessians() -> None:
         rows = jax.jit(jax.vmap(lambda v, g=gradient, w=flat: jax.jvp(g, (w,), (v,))[1]))
         unrolled = partial(by_blocks, rows, unit)
         by_blocks(rows, unit[:BLOCK])  # compiled before time is taken
-        mine, theirs = [], []
+        works: list[Callable[[], Any]] = [partial(whole, here), unrolled]
+        samples: list[list[float]] = [[], []]
+        errors = [0.0, 0.0]
         for _ in range(3):
-            mine.append(timed(partial(whole, here)))
-            theirs.append(timed(unrolled))
-        times = [median(seconds for seconds, _ in runs) for runs in (mine, theirs)]
-        errors = [float(np.abs(runs[0][1] - expected).max()) for runs in (mine, theirs)]
+            for side, work in enumerate(works):
+                seconds, found = timed(work)
+                samples[side].append(seconds)
+                errors[side] = float(np.abs(found - expected).max())
+                del found  # half a gigabyte, which the next run would have to find anew
+        times = [median(side) for side in samples]
         print(
             f"{'-'.join(map(str, widths)):>14} {times[0]:>8.2f}s {times[1]:>8.2f}s "
             f"{times[1] / times[0]:>6.1f} {errors[0]:>10.1e} {errors[1]:>10.1e}",
