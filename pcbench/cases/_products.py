@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from pcbench import checks, theory
 from pcbench.backends import DType, Objective
+from pcbench.cases._points import joined, split
 from pcbench.cases._problem import Problem
 from pcbench.cases._relaxed_judge import judged
 from pcbench.checks import Check, Tolerance
@@ -89,12 +90,7 @@ class ProductJudge:
 
     def product(self, vector: Vector) -> JudgedProduct:
         """Return ``H v`` of a unit vector."""
-        parameters = self._problem.parameters
-        cuts = np.cumsum([parameter.size for parameter in parameters])[:-1]
-        direction = [
-            part.reshape(like.shape)
-            for part, like in zip(np.split(vector, cuts), parameters, strict=True)
-        ]
+        direction = split(self._problem.network, vector)
         image, residual = self._multiply(self._network, self._activities, direction)
         # A fixed stream: what is allowed must not depend on what was asked before.
         errors = np.random.default_rng(0)
@@ -114,7 +110,7 @@ class ProductJudge:
             found = theory.loss_hessian_product(network, activities[0], activities[-1], direction)
         else:
             found = theory.energy_hessian_product(network, activities, direction)
-        return np.concatenate([part.ravel() for part in found.product]), found.residual
+        return joined(found.product), found.residual
 
     def tolerance(self, rounding: float, residual: float) -> Tolerance:
         """Return what rounding and the residual of the backend's inner systems may make.

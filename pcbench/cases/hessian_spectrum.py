@@ -8,6 +8,7 @@ bars, and, where the matrix can be written down, every eigenvalue and their dist
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import ClassVar, get_args
 
 import numpy as np
@@ -125,7 +126,7 @@ class HessianSpectrum(Case[Parameters]):
         for objective, hessian in hessians.items():
             yield context.measure(
                 f"Hessian-vector product of the {objective}",
-                lambda hessian=hessian: hessian.product(vector),  # type: ignore[misc]
+                partial(hessian.product, vector),
             )
 
     def _spectrum(

@@ -29,8 +29,11 @@ def test_an_interrupt_that_was_dropped_is_raised_again():
 
 
 def test_nobody_is_interrupted_who_did_not_ask():
-    with interruptible(), insistent_interrupts(every_s=0.01):
-        time.sleep(0.1)
+    with interruptible():
+        with insistent_interrupts(every_s=0.01):
+            assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+            time.sleep(0.1)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_nothing_comes_after_the_block():
