@@ -7,7 +7,6 @@ from pcbench.backends.base import (
     Hessian,
     Inference,
     Model,
-    Objective,
 )
 from pcbench.backends.capability import Capability
 from pcbench.backends.inference import (
@@ -19,8 +18,18 @@ from pcbench.backends.inference import (
     IterativeInference,
     OdeInference,
 )
+from pcbench.backends.training import (
+    Adam,
+    Objective,
+    Optimiser,
+    Record,
+    Sgd,
+    Trainer,
+    TrainingSettings,
+)
 
 __all__ = [
+    "Adam",
     "Backend",
     "BackendUnavailableError",
     "Capability",
@@ -36,4 +45,9 @@ __all__ = [
     "Model",
     "Objective",
     "OdeInference",
+    "Optimiser",
+    "Record",
+    "Sgd",
+    "Trainer",
+    "TrainingSettings",
 ]

@@ -34,12 +34,12 @@ from jaxtyping import Float
 
 from pcbench.backends.capability import Capability
 from pcbench.backends.inference import InferenceSettings
+from pcbench.backends.training import Trainer, TrainingSettings
 from pcbench.errors import UsageError
 from pcbench.networks import NetworkSpec
 
 Array = TypeVar("Array")
 DType = Literal["float32", "float64"]
-Objective = Literal["loss", "energy"]
 
 
 class BackendUnavailableError(UsageError):
@@ -210,6 +210,25 @@ class Model(ABC, Generic[Array]):
             If there is none.
         """
         raise BackendUnavailableError(f"{type(self).__name__} offers no unrolled Hessians")
+
+    def trainer(
+        self, x: Array, y: Array, settings: TrainingSettings, precision: Array | None = None
+    ) -> Trainer[Array]:
+        """Begin to train a copy of this network on these data. Needs ``Capability.TRAINING``.
+
+        Parameters
+        ----------
+        x, y, precision
+            All samples that batches are chosen from, shared by all replicas.
+        settings
+            By which rule it learns.
+
+        Raises
+        ------
+        BackendUnavailableError
+            If the engine asked for cannot treat this network, or there is no training.
+        """
+        raise BackendUnavailableError(f"{type(self).__name__} offers no training")
 
 
 class Backend(ABC, Generic[Array]):

@@ -28,3 +28,5 @@ class Capability(StrEnum):
     """``Model.unrolled_hessian``: through the steps of inference."""
     REPLICAS = "replicas"
     """Weights with a leading replica axis."""
+    TRAINING = "training"
+    """``Model.trainer``."""
