@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -19,17 +20,19 @@ if TYPE_CHECKING:
 Batch = Float[Tensor, "*#R N _d"]
 
 
-class Rule(Protocol):
+class Rule(ABC):
     """Says where downhill is."""
 
+    @abstractmethod
     def __call__(self, x: Batch, y: Batch, precision: Batch | None) -> Slope:
         """Evaluate the objective and its gradients at the parameters as they are now."""
 
+    @abstractmethod
     def residual(self, x: Batch, y: Batch, precision: Batch | None) -> Float[Tensor, "*R"]:
         """Relative residual that inference reaches there."""
 
 
-class Backpropagation:
+class Backpropagation(Rule):
     """Gradients of the loss, layer by layer."""
 
     def __init__(self, model: LayeredModel) -> None:
@@ -46,7 +49,7 @@ class Backpropagation:
         return torch.zeros(weight.replicas, dtype=x.dtype, device=x.device)
 
 
-class PredictiveCoding:
+class PredictiveCoding(Rule):
     """Inference by any engine, then local gradients of the energy at the activities reached."""
 
     def __init__(self, model: LayeredModel, settings: InferenceSettings) -> None:
@@ -65,7 +68,7 @@ class PredictiveCoding:
         return self._residual
 
 
-class FewRows:
+class FewRows(Rule):
     r"""Either rule in a linear network, from ``d_L`` rows instead of a batch.
 
     With ``K_l = W_{L:l+1}``, output errors ``E`` (``N × d_L``; ``R`` of backpropagation, ``R S⁻¹``
