@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from pcbench.backends import Backend, Trainer, TrainingSettings
-from pcbench.cases._escape_parameters import Escape, Parameters
+from pcbench.cases._escape_parameters import Parameters
 from pcbench.cases._problem import Problem, rounded
 from pcbench.cases._seeds import Batches, Replicas, draw_seeds
 from pcbench.cases._training import LEARNERS, Budget, Course, Scaling, looks, scale

@@ -18,9 +18,7 @@ def series(label: str, outcome: Outcome) -> Iterator[Columns]:
     """Yield losses, norms, tests and trajectories of one learner."""
     course, tests = outcome.course, outcome.tests
     rows = _thinned(len(course.losses))
-    yield _by_seed(
-        f"training of {label}", rows, {"loss": course.losses, "energy": course.energies}
-    )
+    yield _by_seed(f"training of {label}", rows, {"loss": course.losses, "energy": course.energies})
     rows = _thinned(len(course.recorded))
     norms = np.linalg.norm(course.gradient_norms, axis=2)
     whole = {"gradient norm": norms, "residual of inference": course.residuals}

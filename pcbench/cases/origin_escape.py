@@ -89,5 +89,4 @@ class OriginEscape(Case[Parameters]):
 def _median(times: Times) -> float:
     """Return the median time; NaN where it is censored."""
     ordered = np.sort(np.where(times.observed, times.times, np.inf))
-    middle = float(np.median(ordered)) if np.isfinite(ordered[len(ordered) // 2]) else np.nan
-    return middle
+    return float(np.median(ordered)) if np.isfinite(ordered[len(ordered) // 2]) else np.nan
