@@ -57,8 +57,9 @@ def escape_times(
 
     The smoothed loss of a step is the mean over the last ``window`` steps, that one included. There
     is none before step ``window``, so that one lucky batch at the start is no escape: steps are
-    counted from 1, and an observed time is at least ``window``. It is later than the fall of the
-    loss itself, by up to ``window`` steps, for whoever is measured with the same window.
+    counted from 1, and an observed time is at least ``window``. A loss that has fallen for good is
+    seen to have fewer than ``window`` steps later, which draws ratios of times towards 1: a window
+    is best short against the times that are compared.
 
     The first loss that is not finite ends a replica, whether it was dropped or has diverged. What
     comes after is not looked at, and it is censored at its last finite step.

@@ -43,7 +43,8 @@ class Interval:
     estimate
         The sample's value, and ``nan`` where censoring leaves that open.
     confidence
-        The probability with which such intervals cover, which need not be what was asked for.
+        The probability with which such intervals cover. Of order statistics, the least of any
+        distribution, which is mostly not what was asked for; interpolated, approximate.
     """
 
     low: float

@@ -33,8 +33,8 @@ def log_rank(a: Times, b: Times) -> float:
     compared by :func:`~pcbench.statistics.paired_ratio`, which sees more.
 
     Up to 20 replicas in all, the p-value is exact, from all splits of the pooled sample in two. The
-    normal distribution, used beyond, is no replacement there: at a level of 5 % it is wrong in 7 %
-    of experiments with two samples of 5 to 10, and in 6 % with two of 20 (tests/statistics).
+    normal distribution, used beyond, is no replacement there: at a level of 5 % it tells equal
+    samples of 5 to 10 apart in 7 % of experiments, and samples of 20 in 6 % (tests/statistics).
 
     Raises
     ------
@@ -53,7 +53,7 @@ def _share_as_far_apart(scores: Float[np.ndarray, " N"], n: int) -> float:
     """Return the share of all choices of ``n`` scores whose sum is as far from 0 as the first's."""
     sums = np.abs([sum(chosen) for chosen in combinations(scores.tolist(), n)])
     # At most N terms are summed for a score, up to at most 1 + max|s|, and at most N scores. Sums
-    # closer than that are tied: others differ by more than 1/lcm(1, …, N) = 4e-9 at N = 20.
+    # closer than that are tied: others differ by at least 1/lcm(1, …, N) = 4e-9 at N = 20.
     rounding = scores.size**2 * np.finfo(float).eps * (2 + np.abs(scores).max())
     return float(np.mean(sums >= abs(scores[:n].sum()) - rounding))
 

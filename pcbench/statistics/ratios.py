@@ -38,10 +38,10 @@ def paired_ratio(
     the reciprocals. As observed times are counted from 1, no ratio is 0/0.
 
     If both learners are alike, pairs are exchangeable, and ``high < 1`` holds in a share
-    ``(1 - confidence) / 2`` of experiments, ``confidence`` being the interval's own; in less where
-    ratios are 1 at times. Of fewer than six pairs that is 1/2ⁿ, however much was asked for: 3.1 %
-    of five. Interpolated, it is only nearly so; without interpolation it holds whatever the
-    distribution, which is what a verdict should rest on.
+    ``(1 - confidence) / 2`` of experiments, ``confidence`` being the interval's own, and in less
+    where ratios are 1 at times or pairs are censored. Five pairs, whose confidence is 93.75 % at
+    most, have at least 1/32. Interpolated, it is only nearly so; without interpolation it holds
+    whatever the distribution, which is what a verdict should rest on.
 
     Parameters
     ----------

@@ -47,6 +47,9 @@ def test_ranks_and_their_confidence_are_those_of_the_sign_test(n, ranks, confide
     interval = median_interval(*known(*range(1, n + 1)), interpolate=False)
     assert (interval.low, interval.high) == (ranks, n + 1 - ranks)
     assert interval.confidence == pytest.approx(confidence, abs=1e-5)
+    # Whoever asks for exactly that confidence needs no more.
+    asked = median_interval(*known(*range(1, n + 1)), interval.confidence, interpolate=False)
+    assert asked == interval
 
 
 def test_interpolation_gives_the_published_weights():
