@@ -105,8 +105,8 @@ class Start:
         x, y = backend.to_device(self.problem.x), backend.to_device(self.problem.y)
         return model.trainer(x, y, settings)
 
-    def measured_batches(self, steps: int) -> Int[np.ndarray, "T R N"] | None:
-        """Return the first batches, for a measurement of time."""
+    def first_batches(self, steps: int) -> Int[np.ndarray, "T R N"] | None:
+        """Return the batches of the first steps; ``None`` where these see all samples."""
         return None if self.batches is None else self.batches(0, steps)
 
 

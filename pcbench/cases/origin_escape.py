@@ -67,7 +67,7 @@ class OriginEscape(Case[Parameters]):
         """Time a step, and say what escaping costs in wall-clock time."""
         settings = start.settings(self.parameters, learner, scaling)
         trainer = start.trainer(context.backend, settings)
-        batches = start.measured_batches(TIMED_STEPS)
+        batches = start.first_batches(TIMED_STEPS)
         timed = context.measure(
             f"step of {learner}, {scaling} scaling",
             partial(trainer.run, TIMED_STEPS, batches, TIMED_STEPS),
