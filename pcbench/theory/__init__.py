@@ -20,6 +20,7 @@ from pcbench.theory.activities import (
     prediction_errors,
     residual_norm,
 )
+from pcbench.theory.backpropagation_rounding import backpropagation_rounding
 from pcbench.theory.curvature import (
     activity_hessian_product,
     largest_curvatures,
@@ -55,6 +56,7 @@ from pcbench.theory.layered import (
 )
 from pcbench.theory.layered_rounding import LayeredRounding, layered_rounding
 from pcbench.theory.masked import masked_energy, masked_equilibrium
+from pcbench.theory.optimisers import AdamSteps, GradientDescent, Optimiser
 from pcbench.theory.origin import Slopes, origin_hessian, origin_spectrum
 from pcbench.theory.perturbation import (
     EquilibriumRounding,
@@ -86,14 +88,17 @@ from pcbench.theory.second_order import (
 
 __all__ = [
     "CONFIDENCE",
+    "AdamSteps",
     "Descent",
     "EquilibriumRounding",
     "FeedforwardRounding",
+    "GradientDescent",
     "HessianProduct",
     "HessianRounding",
     "InnerSystem",
     "Layered",
     "LayeredRounding",
+    "Optimiser",
     "Slopes",
     "Steps",
     "UnfinishedInference",
@@ -101,6 +106,7 @@ __all__ = [
     "activity_hessian",
     "activity_hessian_product",
     "activity_residuals",
+    "backpropagation_rounding",
     "chain",
     "chains_from_output",
     "chains_to_input",
