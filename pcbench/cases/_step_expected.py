@@ -1,0 +1,168 @@
+"""What one step of training must see: loss, energy and gradient of its batch, and their rounding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from pcbench import theory
+from pcbench.backends import Adam, DType, ExactInference, TrainingSettings
+from pcbench.cases._problem import Problem
+from pcbench.cases._relaxed import Relaxed
+from pcbench.cases._relaxed_judge import RelaxedJudge
+from pcbench.cases._rounding import Rounding
+from pcbench.cases.base import CaseSkippedError
+from pcbench.networks import NetworkSpec
+
+Gradients = list[Float[np.ndarray, "..."]]
+
+# Below the smallest normal number of float32, an honest implementation may answer zero.
+_UNDERFLOW = 2.0**-126
+# The judge computes in float64 whatever the backend does, and errs too.
+_JUDGE = 2.0**-53
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the theory has for one replica and one batch; ``…_off`` bounds what rounding may do.
+
+    Attributes
+    ----------
+    loss, energy
+        ``𝓛``, and the energy that inference has to reach; of backpropagation the loss.
+    gradients
+        Of the objective, one an array of parameters; bounds are on their Frobenius norms.
+    residual
+        Relative residual of inference.
+    """
+
+    loss: float
+    loss_off: float
+    energy: float
+    energy_off: float
+    gradients: Gradients
+    gradients_off: tuple[float, ...]
+    residual: float
+    residual_off: float
+
+
+def is_closed_form(network: NetworkSpec, settings: TrainingSettings) -> bool:
+    """Whether the gradient is known without asking a backend where inference ends."""
+    exact = network.is_linear and isinstance(settings.inference, ExactInference)
+    return settings.objective == "loss" or exact
+
+
+def expect(
+    problem: Problem, settings: TrainingSettings, dtype: DType, relaxed: Relaxed | None
+) -> Expected:
+    """Say what a step must see.
+
+    Parameters
+    ----------
+    problem
+        The network at the parameters before the step, and the step's batch.
+    settings
+        By which rule it learns.
+    dtype
+        The backend's.
+    relaxed
+        Where the backend's inference ends in this problem, for predictive coding that has no closed
+        form: inference is for other kinds to judge.
+    """
+    if settings.objective == "loss":
+        return _backpropagation(problem, dtype)
+    if relaxed is None:
+        return _equilibrium(problem, dtype)
+    return _inferred(problem, dtype, relaxed)
+
+
+def optimiser(settings: TrainingSettings, replica: int) -> theory.Optimiser:
+    """Return an optimiser of one array of a replica's parameters.
+
+    Raises
+    ------
+    CaseSkippedError
+        If its steps have no bound that could be held against them.
+    """
+    rate = np.asarray(settings.learning_rate, np.float64)
+    own = float(rate[replica] if rate.ndim else rate)
+    asked = settings.optimiser
+    if not isinstance(asked, Adam):
+        return theory.GradientDescent(own, settings.scale)
+    try:
+        return theory.AdamSteps(own, settings.scale, asked.beta_1, asked.beta_2, asked.epsilon)
+    except ValueError as error:
+        raise CaseSkippedError(f"{error}; give beta_2 a positive value") from error
+
+
+def norm_off(array: Float[np.ndarray, "..."], off: float, u: float) -> float:
+    """Bound what the Frobenius norm of an array that is off by so much may be off by.
+
+    Squares of one sign are added: half the relative rounding of a sum (theory.md 4.1), and a root.
+    A square that is too small to be a normal number may be lost.
+    """
+    norm, size = float(np.linalg.norm(array)), array.size
+    relative = theory.CONFIDENCE * (u + _JUDGE) * (1 + np.sqrt(2 * size) / 2)
+    lost = size * _UNDERFLOW
+    lost_norm = min(np.sqrt(lost), lost / (2 * norm)) if norm else np.sqrt(lost)
+    return off + float(relative) * norm + float(lost_norm)
+
+
+def _backpropagation(problem: Problem, dtype: DType) -> Expected:
+    """``∂𝓛/∂θ``, of a linear network in closed form."""
+    judge, u = RelaxedJudge(problem, dtype), theory.unit_roundoff(dtype)
+    x, y, precision = problem.x, problem.y, problem.precision
+    if problem.network.is_linear and precision is None:
+        gradients: Gradients = [*theory.loss_gradient(problem.weights, x, y)]
+        gradients_off = theory.loss_gradient_rounding(problem.weights, x, y, u)
+    else:
+        weights, biases = theory.layered_loss_gradients(judge.network, x, y, precision)
+        gradients = [*weights, *(biases or [])]
+        gradients_off = theory.backpropagation_rounding(judge.network, x, y, u, precision)
+    off = judge.forward_rounding.loss
+    return Expected(judge.loss, off, judge.loss, off, gradients, gradients_off, 0.0, _UNDERFLOW)
+
+
+def _equilibrium(problem: Problem, dtype: DType) -> Expected:
+    """``∂𝓕*/∂θ`` of a linear network, in closed form."""
+    judge, u = RelaxedJudge(problem, dtype), theory.unit_roundoff(dtype)
+    weights, x, y, precision = problem.weights, problem.x, problem.y, problem.precision
+    exact = Rounding(judge.network, x, y, precision, dtype).exact
+    if precision is None:
+        gradients: Gradients = [*theory.equilibrated_energy_gradient(weights, x, y)]
+        energy = theory.equilibrated_energy(weights, x, y)
+        energy_off, gradients_off = exact.energy, exact.gradients
+    else:
+        hidden, _ = theory.masked_equilibrium(weights, x, y, precision)
+        there = theory.layered_rounding(judge.network, [*hidden, y], u, precision)
+        gradients = [*theory.energy_gradients(judge.network, [*hidden, y], precision)[0]]
+        energy = theory.masked_energy(weights, x, y, precision)
+        # What exact inference carries there, and what evaluation rounds.
+        energy_off = exact.energy + sum(there.energies)
+        gradients_off = tuple(map(sum, zip(exact.gradients, there.gradients, strict=True)))
+    # A prediction may come of a forward pass, or of products from the output.
+    loss_off = max(judge.forward_rounding.loss, exact.loss)
+    residual_off = exact.residual / judge.start
+    return Expected(
+        judge.loss, loss_off, energy, energy_off, gradients, gradients_off, 0.0, residual_off
+    )
+
+
+def _inferred(problem: Problem, dtype: DType, relaxed: Relaxed) -> Expected:
+    """``∂𝓕/∂θ`` where inference ended."""
+    judge = RelaxedJudge(problem, dtype)
+    rounding, begun = judge.rounding(relaxed), judge.forward_rounding
+    residual = float(np.linalg.norm(judge.sample_residuals(judge.clamped(relaxed)))) / judge.start
+    return Expected(
+        judge.loss,
+        begun.loss,
+        judge.energy(relaxed),
+        sum(rounding.energies),
+        judge.gradients(relaxed),
+        (*rounding.gradients, *(rounding.biases if problem.network.bias else ())),
+        residual,
+        # It is relative to a start that rounds, too.
+        (rounding.residual + residual * begun.residual) / judge.start,
+    )
