@@ -1,4 +1,4 @@
-"""What one step of training must see: loss, energy and gradient of its batch, and their rounding."""
+"""What one step of training must see: loss, energy and gradient, and what rounding may do."""
 
 from __future__ import annotations
 
