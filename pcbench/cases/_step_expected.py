@@ -11,7 +11,7 @@ from pcbench import theory
 from pcbench.backends import Adam, DType, ExactInference, TrainingSettings
 from pcbench.cases._problem import Problem
 from pcbench.cases._relaxed import Relaxed
-from pcbench.cases._relaxed_judge import RelaxedJudge
+from pcbench.cases._relaxed_judge import RelaxedJudge, judged
 from pcbench.cases._rounding import Rounding
 from pcbench.cases.base import CaseSkippedError
 from pcbench.networks import NetworkSpec
@@ -110,43 +110,61 @@ def norm_off(array: Float[np.ndarray, "..."], off: float, u: float) -> float:
     return off + float(relative) * norm + float(lost_norm)
 
 
+def loss_off(problem: Problem, dtype: DType) -> float:
+    """Bound the rounding of ``𝓛``.
+
+    In a linear network a prediction may come of a forward pass, or of products from the output.
+    """
+    rounding = _rounding(problem, dtype)
+    if problem.network.is_linear and problem.precision is None:
+        return rounding.exact.loss
+    return rounding.start.loss
+
+
+def _rounding(problem: Problem, dtype: DType) -> Rounding:
+    return Rounding(judged(problem), problem.x, problem.y, problem.precision, dtype)
+
+
 def _backpropagation(problem: Problem, dtype: DType) -> Expected:
     """``∂𝓛/∂θ``, of a linear network in closed form."""
-    judge, u = RelaxedJudge(problem, dtype), theory.unit_roundoff(dtype)
+    network, u = judged(problem), theory.unit_roundoff(dtype)
     x, y, precision = problem.x, problem.y, problem.precision
     if problem.network.is_linear and precision is None:
         gradients: Gradients = [*theory.loss_gradient(problem.weights, x, y)]
         gradients_off = theory.loss_gradient_rounding(problem.weights, x, y, u)
     else:
-        weights, biases = theory.layered_loss_gradients(judge.network, x, y, precision)
+        weights, biases = theory.layered_loss_gradients(network, x, y, precision)
         gradients = [*weights, *(biases or [])]
-        gradients_off = theory.backpropagation_rounding(judge.network, x, y, u, precision)
-    off = judge.forward_rounding.loss
-    return Expected(judge.loss, off, judge.loss, off, gradients, gradients_off, 0.0, _UNDERFLOW)
+        gradients_off = theory.backpropagation_rounding(network, x, y, u, precision)
+    loss, off = theory.layered_loss(network, x, y, precision), loss_off(problem, dtype)
+    return Expected(loss, off, loss, off, gradients, gradients_off, 0.0, _UNDERFLOW)
 
 
 def _equilibrium(problem: Problem, dtype: DType) -> Expected:
     """``∂𝓕*/∂θ`` of a linear network, in closed form."""
-    judge, u = RelaxedJudge(problem, dtype), theory.unit_roundoff(dtype)
+    judge, rounding = RelaxedJudge(problem, dtype), _rounding(problem, dtype)
     weights, x, y, precision = problem.weights, problem.x, problem.y, problem.precision
-    exact = Rounding(judge.network, x, y, precision, dtype).exact
+    exact, residual_off = rounding.exact, rounding.exact.residual / judge.start
     if precision is None:
+        energy, off = theory.equilibrated_energy(weights, x, y), exact.energy
         gradients: Gradients = [*theory.equilibrated_energy_gradient(weights, x, y)]
-        energy = theory.equilibrated_energy(weights, x, y)
-        energy_off, gradients_off = exact.energy, exact.gradients
-    else:
-        hidden, _ = theory.masked_equilibrium(weights, x, y, precision)
-        there = theory.layered_rounding(judge.network, [*hidden, y], u, precision)
-        gradients = [*theory.energy_gradients(judge.network, [*hidden, y], precision)[0]]
-        energy = theory.masked_energy(weights, x, y, precision)
-        # What exact inference carries there, and what evaluation rounds.
-        energy_off = exact.energy + sum(there.energies)
-        gradients_off = tuple(map(sum, zip(exact.gradients, there.gradients, strict=True)))
-    # A prediction may come of a forward pass, or of products from the output.
-    loss_off = max(judge.forward_rounding.loss, exact.loss)
-    residual_off = exact.residual / judge.start
+        return Expected(
+            judge.loss, exact.loss, energy, off, gradients, exact.gradients, 0.0, residual_off
+        )
+    hidden, _ = theory.masked_equilibrium(weights, x, y, precision)
+    there = theory.layered_rounding(judge.network, [*hidden, y], rounding.u, precision)
+    # What exact inference carries there, forces being as many times errors as precisions are; and
+    # what evaluation there rounds.
+    most = max(1.0, float(np.max(precision)))
     return Expected(
-        judge.loss, loss_off, energy, energy_off, gradients, gradients_off, 0.0, residual_off
+        judge.loss,
+        loss_off(problem, dtype),
+        theory.masked_energy(weights, x, y, precision),
+        most * exact.energy + sum(there.energies),
+        [*theory.energy_gradients(judge.network, [*hidden, y], precision)[0]],
+        tuple(most * a + b for a, b in zip(exact.gradients, there.gradients, strict=True)),
+        0.0,
+        most * residual_off,
     )
 
 

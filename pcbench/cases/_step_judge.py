@@ -20,8 +20,7 @@ from pcbench.cases._account import DEFINITION
 from pcbench.cases._problem import Problem, rounded
 from pcbench.cases._relaxed import Relaxed
 from pcbench.cases._relaxed_judge import judged
-from pcbench.cases._rounding import Rounding
-from pcbench.cases._step_expected import expect, is_closed_form, optimiser
+from pcbench.cases._step_expected import expect, is_closed_form, loss_off, optimiser
 from pcbench.cases._step_taken import AFTER, Parameters, StepTaken, alike, one_run
 from pcbench.cases.base import Context
 from pcbench.checks import Check, Tolerance, Worst, approx
@@ -210,13 +209,11 @@ class StepJudge:
     def _moved_on(self, model: Model[Any], taken: StepTaken) -> Check:
         """Check that the trainer's model is at the parameters that the trainer says."""
         problem = self._at(taken, 0, after=True)
-        network = judged(problem)
-        rounding = Rounding(network, problem.x, problem.y, problem.precision, self._backend.dtype)
         x, y, *rest = self._staged(problem)
         return approx(
             "loss of the model that training left",
             float(self._backend.to_host(model.loss(x, y, *rest))[0]),
-            theory.layered_loss(network, problem.x, problem.y, problem.precision),
-            Tolerance(rounding.start.loss, rounding.derivation),
+            theory.layered_loss(judged(problem), problem.x, problem.y, problem.precision),
+            Tolerance(loss_off(problem, self._backend.dtype), "rounding of a loss (theory.md 4)"),
             source=DEFINITION,
         )
