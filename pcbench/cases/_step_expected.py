@@ -141,30 +141,33 @@ def _backpropagation(problem: Problem, dtype: DType) -> Expected:
 
 
 def _equilibrium(problem: Problem, dtype: DType) -> Expected:
-    """``∂𝓕*/∂θ`` of a linear network, in closed form."""
+    """``∂𝓕*/∂θ`` of a linear network, in closed form.
+
+    Rounding is what exact inference carries, and then what evaluation at its activities loses.
+    """
     judge, rounding = RelaxedJudge(problem, dtype), _rounding(problem, dtype)
     weights, x, y, precision = problem.weights, problem.x, problem.y, problem.precision
-    exact, residual_off = rounding.exact, rounding.exact.residual / judge.start
+    most, exact = 1.0, rounding.exact
     if precision is None:
-        energy, off = theory.equilibrated_energy(weights, x, y), exact.energy
+        hidden = theory.equilibrium_activities(weights, x, y)[:-1]
+        energy = theory.equilibrated_energy(weights, x, y)
         gradients: Gradients = [*theory.equilibrated_energy_gradient(weights, x, y)]
-        return Expected(
-            judge.loss, exact.loss, energy, off, gradients, exact.gradients, 0.0, residual_off
-        )
-    hidden, _ = theory.masked_equilibrium(weights, x, y, precision)
+    else:
+        hidden, _ = theory.masked_equilibrium(weights, x, y, precision)
+        energy = theory.masked_energy(weights, x, y, precision)
+        gradients = [*theory.energy_gradients(judge.network, [*hidden, y], precision)[0]]
+        # Forces are as many times errors as precisions are.
+        most = max(1.0, float(np.max(precision)))
     there = theory.layered_rounding(judge.network, [*hidden, y], rounding.u, precision)
-    # What exact inference carries there, forces being as many times errors as precisions are; and
-    # what evaluation there rounds.
-    most = max(1.0, float(np.max(precision)))
     return Expected(
         judge.loss,
         loss_off(problem, dtype),
-        theory.masked_energy(weights, x, y, precision),
+        energy,
         most * exact.energy + sum(there.energies),
-        [*theory.energy_gradients(judge.network, [*hidden, y], precision)[0]],
-        tuple(most * a + b for a, b in zip(exact.gradients, there.gradients, strict=True)),
+        gradients,
+        tuple(most * a + b for a, b in zip(exact.carried, there.gradients, strict=True)),
         0.0,
-        most * residual_off,
+        most * exact.residual / judge.start,
     )
 
 

@@ -37,6 +37,14 @@ from pcbench.theory.equilibrium import (
     residuals,
 )
 from pcbench.theory.feedforward_rounding import FeedforwardRounding, feedforward_rounding
+from pcbench.theory.first_steps import FirstSteps, first_steps
+from pcbench.theory.growth import (
+    Growth,
+    growth,
+    least_slope,
+    top_direction,
+    vanishing_slopes,
+)
 from pcbench.theory.hessian_rounding import (
     InnerSystem,
     inner_system,
@@ -92,7 +100,9 @@ __all__ = [
     "Descent",
     "EquilibriumRounding",
     "FeedforwardRounding",
+    "FirstSteps",
     "GradientDescent",
+    "Growth",
     "HessianProduct",
     "HessianRounding",
     "InnerSystem",
@@ -121,6 +131,8 @@ __all__ = [
     "feedforward",
     "feedforward_residual",
     "feedforward_rounding",
+    "first_steps",
+    "growth",
     "hessian_rounding",
     "inner_system",
     "largest_curvatures",
@@ -131,6 +143,7 @@ __all__ = [
     "layered_rounding",
     "least_activity_curvature",
     "least_curvatures",
+    "least_slope",
     "loss",
     "loss_gradient",
     "loss_gradient_rounding",
@@ -145,8 +158,10 @@ __all__ = [
     "product_floor",
     "residual_norm",
     "residuals",
+    "top_direction",
     "unfinished_inference",
     "unit_roundoff",
+    "vanishing_slopes",
     "weighted_errors",
     "with_rounding",
     "zero_rank_curvature_bound",

@@ -8,6 +8,7 @@ from training_problems import NETWORKS, PAPER, SITUATIONS, failed, judge, pose, 
 
 from pcbench.backends import Adam, TrainingSettings
 from pcbench.backends.torch import TorchBackend
+from pcbench.cases.base import CaseSkippedError
 
 HONEST = {"torch": TorchBackend, "reference": training_with(ReferenceTrainer)}
 NAMES = {
