@@ -135,7 +135,9 @@ def _backward(
         std.insert(0, np.sqrt(pull.brought + pull.own))
         away = [np.abs(z[l - 1] - forward[l - 1]) / _PROBE for z in noisy]
         near = np.abs(forward[l - 1]) < CONFIDENCE * u * np.max(away, axis=0)
-        doubt = pull.flips + JUMP.get(before, 0.0) * near * np.abs(pull.at_input)
+        jump = near * JUMP.get(before, 0.0)
+        # A slope in doubt lets through what is in doubt above, too.
+        doubt = np.where(jump > 0, pull.doubts, pull.flips) + jump * np.abs(pull.at_input)
         made.insert(
             0,
             with_force(

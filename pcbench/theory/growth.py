@@ -58,7 +58,7 @@ class Growth:
         What it is to leading order: ``‖uᵀ G_k W_L‖/‖uᵀ W_L‖``, ``(1 + η λ)^k`` on a batch of which
         ``u`` is an eigenvector.
     off
-        How far the departures may carry it from there.
+        How far the departures may carry it from there; infinite where the bound says nothing.
     """
 
     law: float
@@ -76,6 +76,7 @@ def top_direction(y: Float[np.ndarray, "N d_L"]) -> tuple[float, Direction]:
     return float(values[-1]), vectors[:, -1]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # far from the origin a bound is soon none at all
 def growth(weights: Weights, batches: Sequence[Batch], rate: float, u: Direction) -> list[Growth]:
     """Growth of ``‖uᵀ W_L‖`` by predictive coding with exact inference, after every step.
 
@@ -104,7 +105,8 @@ def growth(weights: Weights, batches: Sequence[Batch], rate: float, u: Direction
         # Known better than by its own gradient: what the law says, and what it leaves.
         grown = float(np.linalg.norm(amplified - np.eye(len(last)), 2)) * norm_of_last
         bounds.moved[-1] = grown + left
-        found.append(Growth(float(np.linalg.norm(u @ amplified @ last)) / start, left / start))
+        off = float(left / start) if np.isfinite(left) else np.inf
+        found.append(Growth(float(np.linalg.norm(u @ amplified @ last)) / start, off))
     return found
 
 
@@ -223,11 +225,11 @@ class _Bounds:
     def _product(self, first: int, last: int) -> float:
         """Bound a product of layers ``first + 1 … last`` by those of its factors."""
         pairs = zip(self._norms[first:last], self.moved[first:last], strict=True)
-        return prod(norm + moved for norm, moved in pairs)
+        return prod((norm + moved for norm, moved in pairs), start=1.0)
 
     def _changed(self, first: int, last: int) -> float:
         """Bound what the product of layers ``first + 1 … last`` has changed by."""
-        return self._product(first, last) - prod(self._norms[first:last])
+        return self._product(first, last) - prod(self._norms[first:last], start=1.0)
 
 
 def _norm(matrix: Float[np.ndarray, "_rows _columns"]) -> float:

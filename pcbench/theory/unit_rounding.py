@@ -310,6 +310,8 @@ class PullRounding:
         ``A_lᵀ (∂f_l/∂a)ᵀ (π e)_l``, not yet times ``φᶦⁿ'(z_{l-1})``.
     flips
         What kinks and ties within rounding may change of ``pulled``, at most, entry by entry.
+    doubts
+        The same of ``at_input``.
     """
 
     pulled: Batch
@@ -318,6 +320,7 @@ class PullRounding:
     reach: float
     at_input: Batch
     flips: Batch
+    doubts: Batch
 
 
 def pull_rounding(network: Layered, l: int, below: Batch, unit: UnitRounding) -> PullRounding:
@@ -343,6 +346,7 @@ def pull_rounding(network: Layered, l: int, below: Batch, unit: UnitRounding) ->
         reach=float(np.abs(slope).max(initial=0.0)) * map_norm_bound(network, l),
         at_input=at_input,
         flips=np.abs(slope) * doubts,
+        doubts=doubts,
     )
 
 
