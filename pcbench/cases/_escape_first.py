@@ -111,9 +111,7 @@ def _norms(
     ).at(f"seed {seed + 1}, steps by layers")
 
 
-def _at_the_start(
-    steps: Steps, seed: int, objective: Objective, u: float
-) -> Iterator[Check]:
+def _at_the_start(steps: Steps, seed: int, objective: Objective, u: float) -> Iterator[Check]:
     """Check that BP's gradient is as small as weights near the origin make it, and PC's is not."""
     weights, (x, y) = [weight[seed] for weight in steps.before], steps.batches[seed][0]
     seen = steps.gradient_norms[0, seed]

@@ -14,12 +14,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from pcbench.backends import Capability
+from pcbench.backends import Capability, ExactInference, Sgd
 from pcbench.cases._escape_claims import Pair, claims, comparison
+from pcbench.cases._escape_first import first_steps
 from pcbench.cases._escape_parameters import Parameters
 from pcbench.cases._escape_run import Outcome, Run, Start
 from pcbench.cases._escape_series import series
 from pcbench.cases._relaxed import needs
+from pcbench.cases._step_judge import StepJudge
 from pcbench.cases._training import LEARNERS, Scaling
 from pcbench.cases.base import Case, CaseParameters, Context, Finding, Measurement
 from pcbench.statistics import Times
@@ -55,11 +57,31 @@ class OriginEscape(Case[Parameters]):
         for scaling in asked.scalings:
             outcomes = {learner: run(learner, scaling) for learner in LEARNERS}
             pairs[scaling] = outcomes["PC"].times, outcomes["BP"].times
+            yield from self._first_steps(context, start, scaling)
             yield comparison(scaling, pairs[scaling])
             for learner, outcome in outcomes.items():
                 yield from series(f"{learner}, {scaling} scaling", outcome)
                 yield self._price(context, start, learner, scaling, outcome)
         yield from claims(pairs)
+
+    def _first_steps(self, context: Context, start: Start, scaling: Scaling) -> Iterator[Finding]:
+        """Judge whether it is training at all, and begins as the initial weights foretell."""
+        asked = self.parameters
+        if not asked.judged:
+            return
+        for learner in LEARNERS:
+            judge = StepJudge(
+                context,
+                start.problem,
+                start.settings(asked, learner, scaling),
+                start.seeds,
+                start.first_batches(asked.judged),
+                f"{learner}, {scaling} scaling",
+            )
+            yield from judge.findings(asked.judged)
+        sgd = isinstance(asked.training.optimiser, Sgd)
+        if start.problem.network.is_linear and sgd and isinstance(asked.inference, ExactInference):
+            yield from first_steps(context, asked, start, scaling)
 
     def _price(
         self, context: Context, start: Start, learner: str, scaling: Scaling, outcome: Outcome
