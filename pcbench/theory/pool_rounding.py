@@ -32,6 +32,7 @@ class Pool:
 
     @classmethod
     def of(cls, network: Layered, l: int, value: Batch, std: Batch, alike: Batch, u: float) -> Pool:
+        """Find the maxima of values with these standard deviations, in units of ``u``."""
         values, stds = _windows(network, l, value), _windows(network, l, std)
         first = values.argmax(axis=-1)[..., None]
         wins = np.zeros(values.shape, bool)
