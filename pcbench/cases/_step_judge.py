@@ -126,12 +126,14 @@ class StepJudge:
         x, y, *precision = self._staged(self._problem)
         return model.trainer(x, y, self._settings, *precision)
 
-    def _staged(self, problem: Problem) -> list[Any]:
+    def _staged(
+        self, problem: Problem, rows: slice | Int[np.ndarray, "*R N"] = slice(None)
+    ) -> list[Any]:
         """Inputs, targets and, where there is one, the precision, on the device."""
         parts = [problem.x, problem.y]
         if problem.precision is not None:
             parts.append(problem.precision)
-        return [self._backend.to_device(part) for part in parts]
+        return [self._backend.to_device(part[rows]) for part in parts]
 
     def _outputs(self, model: Model[Any]) -> list[Float[np.ndarray, "..."]]:
         """What shows whether parameters have changed: no prediction stays, if all of them move."""
@@ -203,12 +205,10 @@ class StepJudge:
 
     def _infer(self, taken: StepTaken) -> Relaxed:
         """Where the backend's own inference ends, of all replicas at once, as in a step."""
-        model, problem = self._backend.build(self._problem.network, taken.before), self._problem
-        if taken.rows is not None:
-            rows = taken.rows[0]
-            precision = None if problem.precision is None else problem.precision[rows]
-            problem = replace(problem, x=problem.x[rows], y=problem.y[rows], precision=precision)
-        x, y, *rest = self._staged(problem)
+        model = self._backend.build(self._problem.network, taken.before)
+        # Batches may have the axis of replicas, which a problem has not.
+        rows = slice(None) if taken.rows is None else taken.rows[0]
+        x, y, *rest = self._staged(self._problem, rows)
         return Relaxed.of(self._backend, model.infer(x, y, self._settings.inference, *rest))
 
     def _moved_on(self, model: Model[Any], taken: StepTaken) -> Check:

@@ -210,15 +210,15 @@ class _Bounds:
         for l in range(1, depth + 1):
             slopes.append(reach[l] * errors * carried)
             carried = driven[l] + sum(
-                self._product(j, l) * reach[j] * errors for j in range(1, l + 1)
+                (self._product(j, l) * reach[j] * errors for j in range(1, l + 1)), start=0.0
             )
         return _Seen(
             targets,
             errors,
-            sum(norm**2 for norm in reach[1:-1]) * targets + driven[-1],
+            sum((norm**2 for norm in reach[1:-1]), start=0.0) * targets + driven[-1],
             driven[-2],
             reach[-2],
-            sum(norm**2 for norm in hidden),
+            sum((norm**2 for norm in hidden), start=0.0),
             slopes,
         )
 
