@@ -20,6 +20,7 @@ from pcbench.theory.activities import (
     prediction_errors,
     residual_norm,
 )
+from pcbench.theory.chain import chain_escape_times
 from pcbench.theory.curvature import (
     activity_hessian_product,
     largest_curvatures,
@@ -34,6 +35,14 @@ from pcbench.theory.equilibrium import (
     output_covariance,
     output_covariance_norm,
     residuals,
+)
+from pcbench.theory.escape import (
+    escape_exponent,
+    escape_rates,
+    leading_share,
+    logarithmic_exponent,
+    stage_coefficient,
+    steps_per_e_fold,
 )
 from pcbench.theory.feedforward_rounding import FeedforwardRounding, feedforward_rounding
 from pcbench.theory.hessian_rounding import (
@@ -54,6 +63,7 @@ from pcbench.theory.layered import (
     weighted_errors,
 )
 from pcbench.theory.layered_rounding import LayeredRounding, layered_rounding
+from pcbench.theory.learning import Fallen, Moments, steps_to_fall
 from pcbench.theory.masked import masked_energy, masked_equilibrium
 from pcbench.theory.origin import Slopes, origin_hessian, origin_spectrum
 from pcbench.theory.perturbation import (
@@ -88,12 +98,14 @@ __all__ = [
     "CONFIDENCE",
     "Descent",
     "EquilibriumRounding",
+    "Fallen",
     "FeedforwardRounding",
     "HessianProduct",
     "HessianRounding",
     "InnerSystem",
     "Layered",
     "LayeredRounding",
+    "Moments",
     "Slopes",
     "Steps",
     "UnfinishedInference",
@@ -102,6 +114,7 @@ __all__ = [
     "activity_hessian_product",
     "activity_residuals",
     "chain",
+    "chain_escape_times",
     "chains_from_output",
     "chains_to_input",
     "contraction_rate",
@@ -112,6 +125,8 @@ __all__ = [
     "equilibrium_activities",
     "equilibrium_errors",
     "equilibrium_rounding",
+    "escape_exponent",
+    "escape_rates",
     "feedforward",
     "feedforward_residual",
     "feedforward_rounding",
@@ -123,8 +138,10 @@ __all__ = [
     "layered_loss",
     "layered_loss_gradients",
     "layered_rounding",
+    "leading_share",
     "least_activity_curvature",
     "least_curvatures",
+    "logarithmic_exponent",
     "loss",
     "loss_gradient",
     "loss_gradient_rounding",
@@ -139,6 +156,9 @@ __all__ = [
     "product_floor",
     "residual_norm",
     "residuals",
+    "stage_coefficient",
+    "steps_per_e_fold",
+    "steps_to_fall",
     "unfinished_inference",
     "unit_roundoff",
     "weighted_errors",
