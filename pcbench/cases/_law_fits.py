@@ -110,6 +110,16 @@ def power_of_shifted_logarithm(first: float, second: float, third: float) -> flo
     return after / float(np.log1p(1 / (1 + brentq(excess, 1e-12, _FARTHEST))))
 
 
+def extrapolated(times: Times, ratio: float, exponent: float) -> Times:
+    """Fill in infinite times by a power law, from the two scales before; the first two stay."""
+    filled = times.copy()
+    for scale in range(2, len(filled)):
+        before, last = filled[scale - 2 : scale]
+        grown = last + ratio**exponent * (last - before)
+        filled[scale] = np.where(np.isinf(filled[scale]), grown, filled[scale])
+    return filled
+
+
 def _at_corners(fit: Callable[..., Seeds], times: Times) -> Bounds:
     """Evaluate a fit at all corners of ``[T - 1, T]``; what is no number at one bounds nothing."""
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -9,11 +9,11 @@ from jaxtyping import Bool, Float
 
 from pcbench.backends import Sgd, TrainingSettings
 from pcbench.cases._problem import Problem, rounded
-from pcbench.cases._training import Budget, Course, train
+from pcbench.cases._seeds import Replicas, draw_seeds
+from pcbench.cases._training import Budget, Course, looks
 from pcbench.cases.base import Context
+from pcbench.networks import NearOrigin
 from pcbench.statistics import escape_times
-
-Replicas = list[Float[np.ndarray, "R _out _inp"]]
 
 # Steps between two looks at who has left: few enough that nobody trains on for long.
 _LOOK = 1000
@@ -40,16 +40,13 @@ def scaled_draws(
 
     So that of one seed, a time depends on ``σ`` and on nothing else.
     """
-    shapes = problem.network.shapes
-    draws = []
-    for seed in range(1, seeds + 1):
-        rng = context.rng(f"weights, seed {seed}")
-        draws.append([rng.standard_normal(shape) for shape in shapes])
+    dtype = context.backend.dtype
+    rngs = context.rng("weights"), context.rng("biases")
+    draws = draw_seeds(problem.network, NearOrigin(std=1.0), seeds, rngs, dtype)
     weights = [
-        (scales[:, None, None, None] * np.stack(layer)).reshape(-1, *shape)
-        for layer, shape in zip(zip(*draws, strict=True), shapes, strict=True)
+        (scales[:, None, None, None] * layer).reshape(-1, *layer.shape[1:]) for layer in draws
     ]
-    return rounded(weights, context.backend.dtype)
+    return rounded(weights, dtype)
 
 
 def leave(
@@ -58,6 +55,7 @@ def leave(
     weights: Replicas,
     settings: TrainingSettings,
     *,
+    stage: str,
     seeds: int,
     fraction: float,
     max_steps: int,
@@ -78,7 +76,9 @@ def leave(
             known |= (values[-_LOOK:] <= (1 - fraction) * values[0]).any(axis=0)
         return np.asarray(fallen.all(axis=0))
 
-    train(trainer, course, Budget(max_steps, _LOOK, _LOOK), stop=both_have_fallen)
+    training = looks(trainer, course, Budget(max_steps, _LOOK, _LOOK), stop=both_have_fallen)
+    for _ in context.progress(stage, training, -(-max_steps // _LOOK)):
+        pass
     loss, energy = (
         _first_below(values, fraction).reshape(-1, seeds)
         for values in (course.losses, course.energies)

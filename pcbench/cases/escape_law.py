@@ -10,113 +10,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from pcbench import checks, theory
 from pcbench.backends import (
     Capability,
     ExactInference,
-    InferenceSettings,
     Objective,
     Sgd,
     TrainingSettings,
 )
 from pcbench.cases import _law_fits as fits
 from pcbench.cases._law_checks import Unresolved, judged, missing_power, replayed
-from pcbench.cases._law_runs import Escapes, Replicas, leave, scaled_draws
+from pcbench.cases._law_parameters import Parameters
+from pcbench.cases._law_runs import Escapes, leave, scaled_draws
 from pcbench.cases._problem import Problem
 from pcbench.cases._relaxed import needs
+from pcbench.cases._seeds import Replicas
 from pcbench.cases._training import LEARNERS
 from pcbench.cases.base import Case, CaseParameters, CaseSkippedError, Columns, Context, Finding
 from pcbench.checks import Check, Tolerance
-from pcbench.data import DataField
-from pcbench.networks import InitialisationField, NearOrigin, NetworkParameters
 
 SOURCE = "leaving the origin: rates and laws (theory.md 2.7)"
-LEAST_SPAN = 30
 HALF_WAY = 0.5
 """To the next power of ``1/σ``."""
-
-
-class LawNetwork(NetworkParameters):
-    """A network whose origin is a saddle of both objectives; its scale is what is varied."""
-
-    activation: Literal["identity", "tanh"] = "identity"
-    bias: Literal[False] = False
-    initialisation: InitialisationField = NearOrigin()
-
-    @model_validator(mode="after")
-    def _starts_near_an_origin(self) -> LawNetwork:
-        if self.initialisation != NearOrigin():
-            raise ValueError("weights are σ times a normal draw; leave initialisation to scales")
-        if self.convolutions or not self.hidden:
-            raise ValueError(
-                "this kind takes fully connected networks, of one hidden layer or more"
-            )
-        return self
-
-
-class Scales(BaseModel):
-    """Standard deviations ``σ`` of the initial weights, in one ratio."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    largest: PositiveFloat = 0.3
-    smallest: PositiveFloat = 0.01
-    count: int = Field(7, ge=fits.LEAST_SCALES)
-    further: int = Field(
-        12,
-        ge=0,
-        description="More scales, going on in the same ratio, for who leaves in logarithmic time: "
-        "PC, and BP with one hidden layer.",
-    )
-
-    @model_validator(mode="after")
-    def _span_enough(self) -> Scales:
-        # One part in a thousand: 0.3 over 0.01 is a bit less than 30 in binary.
-        if self.largest < LEAST_SPAN * self.smallest * 0.999:
-            raise ValueError(
-                f"scales from {self.largest:g} to {self.smallest:g} span less than a factor of "
-                f"{LEAST_SPAN}, on which no law can be told from another; make smallest at most "
-                f"{self.largest / LEAST_SPAN:.2g}"
-            )
-        return self
-
-    @property
-    def ratio(self) -> float:
-        """``ρ``, of one scale to the next."""
-        return float((self.largest / self.smallest) ** (1 / (self.count - 1)))
-
-    def all(self, *, further: bool) -> Float[np.ndarray, " scales"]:
-        """Return the scales, the largest first."""
-        return self.largest * self.ratio ** -np.arange(self.count + further * self.further)
-
-
-class LawTraining(BaseModel):
-    """Gradient descent on all samples at once."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    learning_rate: PositiveFloat = 0.1
-    max_steps: PositiveInt = Field(300_000, description="After so many, a run is given up.")
-
-
-class Parameters(CaseParameters):
-    """What a suite may write under ``kind: escape_law``."""
-
-    data: DataField
-    network: LawNetwork
-    scales: Scales = Scales()
-    seeds: int = Field(5, ge=5, description="Draws of the initial weights, each at every scale.")
-    fraction: float = Field(
-        0.5, gt=0, lt=1, description="Of loss or energy at the start, by which it is to fall."
-    )
-    training: LawTraining = LawTraining()
-    inference: InferenceSettings = ExactInference()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +79,7 @@ class EscapeLaw(Case[Parameters]):
                 f"first to leave; make fraction less than that, {share / 2:.2g} say"
             )
         open_questions: list[Unresolved] = []
-        learners = list(LEARNERS.items())
-        for learner, objective in context.progress("learners", learners, len(learners)):
+        for learner, objective in LEARNERS.items():
             left = self._leave(context, problem, learner, objective)
             yield from self._series(left)
             yield from replayed(
@@ -171,6 +90,7 @@ class EscapeLaw(Case[Parameters]):
                 learner,
                 objective,
                 exact=isinstance(asked.inference, ExactInference) or objective == "loss",
+                ratio=asked.scales.ratio,
                 step=asked.training.learning_rate,
                 fraction=asked.fraction,
                 max_steps=asked.training.max_steps,
@@ -178,6 +98,8 @@ class EscapeLaw(Case[Parameters]):
             for found in self._laws(problem, left):
                 if isinstance(found, Unresolved):
                     open_questions.append(found)
+                elif left.escapes.everywhere < len(left.scales):
+                    yield found.at(f"{left.escapes.everywhere} of {len(left.scales)} scales")
                 else:
                     yield found
         if open_questions:
@@ -198,9 +120,15 @@ class EscapeLaw(Case[Parameters]):
             objective, Sgd(), asked.training.learning_rate, inference=asked.inference
         )
         escapes = leave(
-            context, problem, weights, settings,
-            seeds=asked.seeds, fraction=asked.fraction, max_steps=asked.training.max_steps,
-        )  # fmt: skip
+            context,
+            problem,
+            weights,
+            settings,
+            stage=f"steps of {learner}",
+            seeds=asked.seeds,
+            fraction=asked.fraction,
+            max_steps=asked.training.max_steps,
+        )
         return Left(learner, objective, scales, weights, escapes)
 
     def _laws(self, problem: Problem, left: Left) -> Iterator[Check | Unresolved]:
@@ -208,8 +136,8 @@ class EscapeLaw(Case[Parameters]):
         complete = left.escapes.everywhere
         if complete < fits.LEAST_SCALES:
             raise CaseSkippedError(
-                f"{left.learner} left from {complete} scales with every seed, counted from the "
-                f"largest, and a fit needs {fits.LEAST_SCALES}; raise training.max_steps, or, where "
+                f"every seed of {left.learner} left from {complete} scales, counted from the "
+                f"largest, and a fit needs {fits.LEAST_SCALES}; raise training.max_steps or, where "
                 "runs from the largest scale diverge, make it smaller"
             )
         loss, energy = left.escapes.loss[:complete], left.escapes.energy[:complete]
