@@ -7,8 +7,9 @@ With weights ``w_l = e^{a_l}``, ``y = b x``, ``y² = 1`` and ``q_l = w_L ⋯ w_l
     \frac{d a_l}{dt} = w_l^{-2} \Bigl[ \frac{r q_1}{b S}
         + \frac{r²}{S²} \sum_{k=2}^{l} q_k² \Bigr] .
 
-In the logarithms ``a_l`` nothing underflows, however small the weights: the whole of the way is
-solved, from ``σ = 1e-150`` if need be, where an asymptotic law can be seen for what it is.
+In the logarithms ``a_l`` nothing underflows, however small the weights, and in the time ``s`` of
+``dt = S ds`` every stage of growth takes about ``ln(1/σ)``: the whole of the way is solved, from
+``σ = 1e-300`` if need be, where an asymptotic law can be seen for what it is.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy.integrate import solve_ivp
 
-_FOREVER = 1e30
+_FOREVER = 1e9
+_E_FOLD = 1.0
+"""No step of the solver is longer: beyond, exponentials of a trial step overflow."""
 
 
 def chain_escape_times(
@@ -35,7 +38,7 @@ def chain_escape_times(
     layers
         ``L``, at least 2.
     log_scales
-        ``Λ = ln(1/σ)`` each, up to 350.
+        ``Λ = ln(1/σ)`` each, up to 700.
     fraction
         Of the loss at the origin, strictly between 0 and 1.
     gain
@@ -48,14 +51,14 @@ def chain_escape_times(
     """
     escaped = log(gain) + log(1 - np.sqrt(1 - fraction))
 
-    def arrival(_: float, a: Float[np.ndarray, " L"], __: float) -> float:
-        return float(a.sum() - escaped)
+    def arrival(_: float, state: Float[np.ndarray, " n"], __: float) -> float:
+        return float(state[:-1].sum() - escaped)
 
     arrival.terminal = True  # type: ignore[attr-defined]
     times = []
     for log_scale in log_scales:
-        start = np.full(layers, -float(log_scale))
-        if start.sum() >= escaped:
+        start = np.append(np.full(layers, -float(log_scale)), 0.0)
+        if arrival(0.0, start, 0.0) >= 0:
             raise ValueError(f"a chain from σ = exp(-{log_scale:g}) has left before it starts")
         way = solve_ivp(
             _growth,
@@ -63,22 +66,26 @@ def chain_escape_times(
             start,
             "LSODA",
             args=(log(gain),),
+            max_step=_E_FOLD,
             rtol=1e-9,
             atol=1e-9,
             events=arrival,
         )
         if not way.t_events[0].size:
             raise ValueError(f"a chain from σ = exp(-{log_scale:g}) was not followed to its end")
-        times.append(way.t_events[0][0])
+        times.append(way.y_events[0][0, -1])
     return np.array(times)
 
 
-def _growth(_: float, a: Float[np.ndarray, " L"], log_gain: float) -> Float[np.ndarray, " L"]:
+def _growth(_: float, state: Float[np.ndarray, " n"], log_gain: float) -> Float[np.ndarray, " n"]:
+    """Return ``d/ds`` of the logarithms of the weights, and of the time."""
+    a = state[:-1]
     log_products = np.cumsum(a[::-1])[::-1]
     left = 1 - np.exp(log_products[0] - log_gain)
     covariance = 1 + np.exp(2 * log_products[1:]).sum()
-    # q_k²/w_l² for k = 2 … l: exponents are added before anything is exponentiated.
-    pulls = np.exp(2 * (log_products[None, 1:] - a[:, None]))
-    seen = np.tril(pulls, -1).sum(axis=1)  # row l has the columns k = 2 … l
+    # q_k²/w_l², k = 2 … l: exponents are added before anything is exponentiated. Row l has them
+    # below the diagonal; what is above would overflow, and is not wanted.
+    exponents = np.tril(2 * (log_products[None, 1:] - a[:, None]), -1)
+    pulls = np.tril(np.exp(exponents), -1).sum(axis=1)
     cross = np.exp(log_products[0] - log_gain - 2 * a)
-    return np.asarray(left * cross / covariance + (left / covariance) ** 2 * seen)
+    return np.append(left * cross + left**2 / covariance * pulls, covariance)

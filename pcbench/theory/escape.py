@@ -48,7 +48,8 @@ def escape_rates(
         cross = x.T @ y / len(x)
         small = np.block([[np.zeros((x.shape[1],) * 2), cross], [cross.T, small]])
     eigenvalues = np.linalg.eigvalsh(small)[::-1]
-    return eigenvalues[eigenvalues > 0]
+    rounding = len(small) * np.finfo(np.float64).eps * np.abs(eigenvalues).max()
+    return np.asarray(eigenvalues[eigenvalues > rounding])
 
 
 def leading_share(x: Float[np.ndarray, "N d_0"], y: Float[np.ndarray, "N d_L"]) -> float:
