@@ -142,12 +142,12 @@ def replayed(
             times = observed[measure]
             due = np.ones(times.shape, bool)
             if objective == "loss":
-                power = theory.escape_exponent(problem.network.n_layers)
+                power = float(theory.escape_exponent(problem.network.n_layers))
                 due[2:] = ~(extrapolated(times, ratio, power) > max_steps / 2)[2:]
             yield checks.at_least(
                 f"{learner}: runs whose {measure} fell within the budget",
-                int((np.isfinite(times) & due).sum()),
-                int(due.sum()),
+                float((np.isfinite(times) & due).sum()),
+                float(due.sum()),
                 COUNT,
                 source="a saddle is left (theory.md 2.7)",
             )

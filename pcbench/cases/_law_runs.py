@@ -15,9 +15,6 @@ from pcbench.cases.base import Context
 from pcbench.networks import NearOrigin
 from pcbench.statistics import escape_times
 
-# Steps between two looks at who has left: few enough that nobody trains on for long.
-_LOOK = 1000
-
 
 @dataclass(frozen=True, slots=True)
 class Escapes:
@@ -56,6 +53,7 @@ def leave(
     settings: TrainingSettings,
     *,
     stage: str,
+    look: int,
     seeds: int,
     fraction: float,
     max_steps: int,
@@ -73,11 +71,11 @@ def leave(
 
     def both_have_fallen(course: Course) -> Bool[np.ndarray, " R"]:
         for known, values in zip(fallen, (course.losses, course.energies), strict=True):
-            known |= (values[-_LOOK:] <= (1 - fraction) * values[0]).any(axis=0)
+            known |= (values[-look:] <= (1 - fraction) * values[0]).any(axis=0)
         return np.asarray(fallen.all(axis=0))
 
-    training = looks(trainer, course, Budget(max_steps, _LOOK, _LOOK), stop=both_have_fallen)
-    for _ in context.progress(stage, training, -(-max_steps // _LOOK)):
+    training = looks(trainer, course, Budget(max_steps, look, every=look), stop=both_have_fallen)
+    for _ in context.progress(stage, training, -(-max_steps // look)):
         pass
     loss, energy = (
         _first_below(values, fraction).reshape(-1, seeds)

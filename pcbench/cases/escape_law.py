@@ -39,6 +39,9 @@ MOST_OF_A_DIRECTION = 2 / 3
 """Until the energy of a direction has fallen by that, ``W_L`` grows to ``√2``, and by then the next
 layer by a factor of ``e`` at most. Later the energy, too, waits for the layers below."""
 
+SOON, SELDOM = 100, 1000
+"""Steps between two looks at who has left: few of little, and few looks at much."""
+
 HALF_WAY = 0.5
 """To the next power of ``1/σ``."""
 
@@ -129,6 +132,7 @@ class EscapeLaw(Case[Parameters]):
             weights,
             settings,
             stage=f"steps of {learner}",
+            look=SOON if quick else SELDOM,
             seeds=asked.seeds,
             fraction=asked.fraction,
             max_steps=asked.training.max_steps,

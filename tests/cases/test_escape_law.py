@@ -27,7 +27,7 @@ TANH = {
     "data": TOY,
     "network": {"hidden_layers": 2, "width": 4, "activation": "tanh"},
     "inference": {"engine": "gauss_newton", "residual": 1e-5, "max_steps": 50},
-    "training": {"max_steps": 2000},
+    "training": {"max_steps": 400},
     "scales": {"further": 6},
 }
 PROBLEMS = {**{f"H={depth}": problem for depth, problem in DEPTHS.items()}, "tanh": TANH}
@@ -87,7 +87,10 @@ def test_predictive_coding_that_is_backpropagation_shows_in_every_law_of_it():
 
 
 def test_backpropagation_that_is_predictive_coding_shows_in_its_law():
-    assert "BP: power of 1/σ" in failed("BackpropagationIsPredictiveCoding", "H=2")
+    # With two hidden layers and a few dozen steps, a power of 1 is not told from less; a slip of
+    # the times themselves is.
+    assert "BP: power of 1/σ" in failed("BackpropagationIsPredictiveCoding", "H=3")
+    assert failed("BackpropagationIsPredictiveCoding", "H=2") == {"BP: steps until the loss falls"}
     assert "BP: steps of the loss per e-fold of 1/σ" in failed(
         "BackpropagationIsPredictiveCoding", "H=1"
     )
@@ -105,6 +108,7 @@ def test_every_check_is_failed_by_some_fault():
     for problem, faults in {
         "H=1": LEARNER_FAULTS,
         "H=2": LEARNER_FAULTS,
+        "H=3": ["BackpropagationIsPredictiveCoding"],
         "tanh": ["AscentByBackpropagation", "AscentByPredictiveCoding"],
     }.items():
         for fault in faults:
