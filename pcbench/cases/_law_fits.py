@@ -43,8 +43,8 @@ def power(times: Times, ratio: float) -> Bounds:
     """Bound ``p`` in ``T = a σ^{-p} + b``, at the three smallest scales.
 
     Differences of neighbours have no ``b``, and are in the ratio ``ρ^p``. Corrections to the law
-    fall off at least like ``σ``, so that the last is less than ``1/(ρ - 1)`` times what ``p``
-    changed by from three scales to the next three.
+    fall off like ``σ`` or faster, so that the last is, to leading order, at most ``1/(ρ - 1)``
+    times what ``p`` changed by from three scales to the next three.
     """
 
     def fit(first: Seeds, second: Seeds, third: Seeds) -> Seeds:
@@ -115,7 +115,8 @@ def extrapolated(times: Times, ratio: float, exponent: float) -> Times:
     filled = times.copy()
     for scale in range(2, len(filled)):
         before, last = filled[scale - 2 : scale]
-        grown = last + ratio**exponent * (last - before)
+        with np.errstate(invalid="ignore"):  # two that are infinite foretell nothing
+            grown = last + ratio**exponent * (last - before)
         filled[scale] = np.where(np.isinf(filled[scale]), grown, filled[scale])
     return filled
 
