@@ -21,6 +21,7 @@ from pcbench.theory.activities import (
     residual_norm,
 )
 from pcbench.theory.backpropagation_rounding import backpropagation_rounding
+from pcbench.theory.chain import chain_escape_times
 from pcbench.theory.curvature import (
     activity_hessian_product,
     largest_curvatures,
@@ -35,6 +36,14 @@ from pcbench.theory.equilibrium import (
     output_covariance,
     output_covariance_norm,
     residuals,
+)
+from pcbench.theory.escape import (
+    escape_exponent,
+    escape_rates,
+    leading_share,
+    logarithmic_exponent,
+    stage_coefficient,
+    steps_per_e_fold,
 )
 from pcbench.theory.feedforward_rounding import FeedforwardRounding, feedforward_rounding
 from pcbench.theory.first_steps import FirstSteps, first_steps
@@ -63,6 +72,7 @@ from pcbench.theory.layered import (
     weighted_errors,
 )
 from pcbench.theory.layered_rounding import LayeredRounding, layered_rounding
+from pcbench.theory.learning import Fallen, Moments, steps_to_fall
 from pcbench.theory.masked import masked_energy, masked_equilibrium
 from pcbench.theory.optimisers import AdamSteps, GradientDescent, Optimiser
 from pcbench.theory.origin import Slopes, origin_hessian, origin_spectrum
@@ -99,6 +109,7 @@ __all__ = [
     "AdamSteps",
     "Descent",
     "EquilibriumRounding",
+    "Fallen",
     "FeedforwardRounding",
     "FirstSteps",
     "GradientDescent",
@@ -108,6 +119,7 @@ __all__ = [
     "InnerSystem",
     "Layered",
     "LayeredRounding",
+    "Moments",
     "Optimiser",
     "Slopes",
     "Steps",
@@ -118,6 +130,7 @@ __all__ = [
     "activity_residuals",
     "backpropagation_rounding",
     "chain",
+    "chain_escape_times",
     "chains_from_output",
     "chains_to_input",
     "contraction_rate",
@@ -128,6 +141,8 @@ __all__ = [
     "equilibrium_activities",
     "equilibrium_errors",
     "equilibrium_rounding",
+    "escape_exponent",
+    "escape_rates",
     "feedforward",
     "feedforward_residual",
     "feedforward_rounding",
@@ -141,9 +156,11 @@ __all__ = [
     "layered_loss",
     "layered_loss_gradients",
     "layered_rounding",
+    "leading_share",
     "least_activity_curvature",
     "least_curvatures",
     "least_slope",
+    "logarithmic_exponent",
     "loss",
     "loss_gradient",
     "loss_gradient_rounding",
@@ -158,6 +175,9 @@ __all__ = [
     "product_floor",
     "residual_norm",
     "residuals",
+    "stage_coefficient",
+    "steps_per_e_fold",
+    "steps_to_fall",
     "top_direction",
     "unfinished_inference",
     "unit_roundoff",
