@@ -72,8 +72,8 @@ class Context(ABC):
         """
 
     @abstractmethod
-    def load(self, data: DatasetParameters) -> Samples:
-        """Load samples, chosen by the stream ``data``."""
+    def load(self, data: DatasetParameters, stream: str = "data") -> Samples:
+        """Load samples, chosen by the random stream of that name."""
 
     @abstractmethod
     def measure(self, name: str, work: Callable[[], object]) -> Measurement:

@@ -35,9 +35,9 @@ class RunContext(Context):
         """Return the random stream of that name."""
         return stream(self._case.seed, self._case.randomness or self._case.id, name)
 
-    def load(self, parameters: data.DatasetParameters) -> data.Samples:
-        """Load samples, chosen by the stream ``data``."""
-        return data.load(parameters, self.rng("data"), self._places)
+    def load(self, parameters: data.DatasetParameters, stream: str = "data") -> data.Samples:
+        """Load samples, chosen by the random stream of that name."""
+        return data.load(parameters, self.rng(stream), self._places)
 
     def measure(self, name: str, work: Callable[[], object]) -> Measurement:
         """Time ``work`` on the case's backend."""

@@ -54,7 +54,7 @@ from pcbench.theory.layered import (
     weighted_errors,
 )
 from pcbench.theory.layered_rounding import LayeredRounding, layered_rounding
-from pcbench.theory.masked import masked_energy, masked_equilibrium
+from pcbench.theory.masked import masked_energy, masked_energy_gradient, masked_equilibrium
 from pcbench.theory.origin import Slopes, origin_hessian, origin_spectrum
 from pcbench.theory.perturbation import (
     EquilibriumRounding,
@@ -130,6 +130,7 @@ __all__ = [
     "loss_gradient_rounding",
     "loss_hessian_product",
     "masked_energy",
+    "masked_energy_gradient",
     "masked_equilibrium",
     "origin_hessian",
     "origin_spectrum",
