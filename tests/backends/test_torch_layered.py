@@ -235,22 +235,22 @@ def convolution(*replicas, image, kernel=3, channels=2):
 
 
 def threads_for(layers, samples):
-    with threads_that_pay(layers, torch.zeros(samples, 1)):
+    with threads_that_pay(layers, samples, torch.device("cpu")):
         return torch.get_num_threads()
 
 
 @pytest.mark.usefixtures("two_threads")
 def test_small_products_have_one_thread_and_large_ones_all_of_them():
-    batch = torch.zeros(10, 1)
+    cpu = torch.device("cpu")
     small = [dense(3, 3), dense(7, 3)]
     large = [dense(2, 2), dense(int(WORTH_SHARING) // 20, 1)]
-    with threads_that_pay(small, batch):
+    with threads_that_pay(small, 10, cpu):
         assert torch.get_num_threads() == 1
-        with threads_that_pay(large, batch):
+        with threads_that_pay(large, 10, cpu):
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 2
-    with threads_that_pay(large, batch):
+    with threads_that_pay(large, 10, cpu):
         assert torch.get_num_threads() == 2
     assert torch.get_num_threads() == 2
 

@@ -7,6 +7,9 @@ leave it out.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import zip_longest
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -34,6 +37,8 @@ from pcbench.backends.torch.hessians.unrolled import UnrolledHessian
 from pcbench.backends.torch.layer import Layer
 from pcbench.backends.torch.maps import Matrix
 from pcbench.backends.torch.threads import threads_that_pay
+from pcbench.backends.torch.training.trainer import TorchTrainer
+from pcbench.backends.training import Trainer, TrainingSettings
 
 Batch = Float[Tensor, "*#replica N _d"]
 
@@ -46,6 +51,9 @@ class LayeredModel(Model[Tensor]):
     layers
         ``f_1 … f_L``, their parameters on one device.
     """
+
+    solves_exactly: ClassVar[bool] = False
+    """Whether ``engine: exact`` takes it."""
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = list(layers)
@@ -64,19 +72,26 @@ class LayeredModel(Model[Tensor]):
 
     def loss_gradients(self, x: Batch, y: Batch, precision: Batch | None = None) -> list[Tensor]:
         """``∂𝓛/∂W_l`` by backpropagation, then ``∂𝓛/∂b_l``."""
-        with threads_that_pay(self.layers, x):
+        return self.backpropagate(x, y, precision)[1]
+
+    def backpropagate(
+        self, x: Batch, y: Batch, precision: Batch | None = None
+    ) -> tuple[Float[Tensor, "*#replica"], list[Tensor]]:
+        """``𝓛`` and its gradients, from one pass forward and one back."""
+        with threads_that_pay(self.layers, x.shape[-2], x.device):
             tangents = []
             for layer in self.layers:
                 tangents.append(layer.at(x))
                 x = tangents[-1].value
             error = _output_error(y, x, precision)
-            back = _weighed(error, precision) / -y.shape[-2]
+            force = _weighed(error, precision)
+            back = force / -y.shape[-2]
             gradients = []
             for tangent in reversed(tangents):
                 gradients.append(tangent.gradients(back))
                 if len(gradients) < len(tangents):
                     back = tangent.pull(back)
-        return _in_order(gradients[::-1])
+        return _half_mean(error, force), _in_order(gradients[::-1])
 
     def infer(
         self,
@@ -97,7 +112,7 @@ class LayeredModel(Model[Tensor]):
             x, y = (batch.expand(*replicas, *batch.shape[-2:]) for batch in (x, y))
         if precision is not None:
             precision = precision.expand(y.shape)
-        with threads_that_pay(self.layers, x):
+        with threads_that_pay(self.layers, x.shape[-2], x.device):
             if isinstance(settings, ExactInference):
                 return self._infer_exactly(x, y, precision)
             relaxation = Relaxation(self.layers, x, y, precision)
@@ -175,6 +190,33 @@ class LayeredModel(Model[Tensor]):
         """Hessian of the energy that so many steps of gradient inference reach."""
         return UnrolledHessian(self.layers, x, y, steps, step)
 
+    def trainer(
+        self, x: Batch, y: Batch, settings: TrainingSettings, precision: Batch | None = None
+    ) -> Trainer[Tensor]:
+        """Begin to train a copy of this network.
+
+        Raises
+        ------
+        BackendUnavailableError
+            If exact inference is asked of a network that is not linear.
+        """
+        return TorchTrainer(self, x, y, settings, precision)
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """``W_1 … W_L``, then the biases of all layers, if they have them."""
+        return _in_order([(layer.affine.weight, layer.affine.bias) for layer in self.layers])
+
+    def along(self, parameters: Sequence[Tensor]) -> LayeredModel:
+        """Return the network at other parameters, which it shares with the caller."""
+        weights, biases = parameters[: len(self.layers)], parameters[len(self.layers) :]
+        return LayeredModel(
+            [
+                replace(layer, affine=layer.affine.along(weight, bias))
+                for layer, weight, bias in zip_longest(self.layers, weights, biases)
+            ]
+        )
+
 
 class LinearModel(LayeredModel):
     """``f_l(z) = W_l z`` at every layer: the equilibrium and all Hessians in closed form.
@@ -185,11 +227,17 @@ class LinearModel(LayeredModel):
         ``W_1 … W_L``, each ``(d_l, d_{l-1})`` or ``(R, d_l, d_{l-1})``, on one device.
     """
 
+    solves_exactly: ClassVar[bool] = True
+
     def __init__(self, weights: Sequence[Float[Tensor, "*#replica _out _inp"]]) -> None:
         super().__init__([Layer(Matrix(weight, None)) for weight in weights])
 
     def _infer_exactly(self, x: Batch, y: Batch, precision: Batch | None) -> Inference[Tensor]:
         return infer_exactly(self.weights, x, y, precision)
+
+    def along(self, parameters: Sequence[Tensor]) -> LinearModel:
+        """Return the network at other weights, which it shares with the caller."""
+        return LinearModel(parameters)
 
     def loss_hessian(self, x: Batch, y: Batch, precision: Batch | None = None) -> Hessian[Tensor]:
         """``∇²𝓛`` in closed form."""

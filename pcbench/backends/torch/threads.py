@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
 
 from pcbench.backends.torch.layer import Layer
 
@@ -17,16 +16,15 @@ WORTH_SHARING = 5e6
 
 
 @contextmanager
-def threads_that_pay(layers: Sequence[Layer], batch: Tensor, directions: int = 1) -> Iterator[None]:
+def threads_that_pay(layers: Sequence[Layer], rows: int, device: torch.device) -> Iterator[None]:
     """Compute with one thread where the network's largest product is not worth sharing.
 
-    The choice depends on shapes alone, never on the clock: the number of threads decides in which
-    order a product sums, and the same run must give the same bits.
+    ``rows`` is how many vectors go through a layer at once: samples, times directions. The choice
+    depends on shapes alone, never on the clock: the number of threads decides in which order a
+    product sums, and the same run must give the same bits.
     """
-    largest = (
-        2 * directions * batch.shape[-2] * max(layer.affine.multiplications for layer in layers)
-    )
-    if batch.device.type != "cpu" or largest >= WORTH_SHARING:
+    largest = 2 * rows * max(layer.affine.multiplications for layer in layers)
+    if device.type != "cpu" or largest >= WORTH_SHARING:
         yield
         return
     threads = torch.get_num_threads()

@@ -48,10 +48,8 @@ class OutputSystem:
     @classmethod
     def of(cls, weights: Sequence[Float[Tensor, "*#replica _out _inp"]]) -> OutputSystem:
         """Multiply on from the output."""
-        products = [weights[-1][..., :0]] if len(weights) == 1 else [weights[-1]]
-        for weight in weights[-2:0:-1]:
-            products.append(products[-1] @ weight)
-        reach = torch.cat(products[::-1], dim=-1)
+        products = chains_from_output(weights) or [weights[-1][..., :0]]
+        reach = torch.cat(products, dim=-1)
         through = reach @ reach.mT
         # S ⪰ I cannot fail to factorise unless weights overflowed, and then NaN should show itself.
         factor, _ = torch.linalg.cholesky_ex(through + _identity_like(through))
@@ -107,6 +105,16 @@ class OutputSystem:
             return []
         blocks: Sequence[Tensor] = torch.split(units, list(self.widths), dim=-1)
         return blocks
+
+
+def chains_from_output(
+    weights: Sequence[Float[Tensor, "*#replica _out _inp"]],
+) -> list[Float[Tensor, "*#replica d_L _d"]]:
+    """``W_{L:2}, …, W_{L:L}``, one a hidden layer."""
+    products = [] if len(weights) == 1 else [weights[-1]]
+    for weight in weights[-2:0:-1]:
+        products.append(products[-1] @ weight)
+    return products[::-1]
 
 
 def infer_exactly(

@@ -50,7 +50,8 @@ class BlockedHessian(Hessian[Tensor]):
         """Multiply every row."""
         sizes = [shape.numel() for shape in self._shapes]
         products = []
-        with threads_that_pay(self._layers, self._x, vectors.shape[-2]):
+        rows = self._x.shape[-2] * vectors.shape[-2]
+        with threads_that_pay(self._layers, rows, self._x.device):
             for block in torch.split(vectors, max(1, _BLOCK_NUMBERS // self._numbers), dim=-2):
                 directions = [
                     part.reshape(*part.shape[:-1], *shape)
