@@ -5,7 +5,7 @@ import os
 import pytest
 from jaxtyping import install_import_hook
 
-ROOMS_WITH_ARRAYS = ["theory", "networks", "data", "backends", "spectra", "cases"]
+ROOMS_WITH_ARRAYS = ["theory", "networks", "data", "backends", "spectra", "statistics", "cases"]
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # A process a core: threads of one would wait for cores that another has. Read when torch loads.

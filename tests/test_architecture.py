@@ -45,10 +45,11 @@ def test_no_import_is_relative():
     assert [path for path in FILES if any(name.startswith(".") for name in imports(path))] == []
 
 
-def test_the_theory_imports_nothing_else_of_the_package():
-    for path in (PACKAGE / "theory").rglob("*.py"):
+@pytest.mark.parametrize("room", ["theory", "statistics"])
+def test_a_room_of_formulas_imports_nothing_else_of_the_package(room):
+    for path in (PACKAGE / room).rglob("*.py"):
         ours = {name for name in imports(path) if name.split(".")[0] == "pcbench"}
-        assert all(f"{name}.".startswith("pcbench.theory.") for name in ours), path
+        assert all(f"{name}.".startswith(f"pcbench.{room}.") for name in ours), path
 
 
 def test_no_backend_knows_the_theory_that_it_is_held_against():

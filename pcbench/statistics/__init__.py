@@ -1,0 +1,8 @@
+"""From training losses to escape times, and from escape times to intervals."""
+
+from pcbench.statistics.escape import Times, escape_times
+from pcbench.statistics.intervals import Interval, median_interval
+from pcbench.statistics.log_rank import log_rank
+from pcbench.statistics.ratios import paired_ratio
+
+__all__ = ["Interval", "Times", "escape_times", "log_rank", "median_interval", "paired_ratio"]
