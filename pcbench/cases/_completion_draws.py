@@ -57,7 +57,7 @@ class Draws:
     @property
     def outputs(self) -> int:
         """``d_L``, the columns of a matrix."""
-        return self.problems[0].y.shape[1]
+        return len(self.problems[0].y[0])
 
     def silenced(self) -> Draws:
         """Return the same draws, where targets that are not observed are not numbers."""

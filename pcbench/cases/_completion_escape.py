@@ -34,9 +34,15 @@ class Way:
     scaling: Scaling
     masking: Masking
 
-    def settings(
-        self, draws: Draws, rate: float, inference: InferenceSettings
-    ) -> TrainingSettings:
+    def __str__(self) -> str:
+        published = [
+            what
+            for what, how in (("scaling", self.scaling), ("masking", self.masking))
+            if how == "published"
+        ]
+        return f"{self.learner}, published {' and '.join(published)}" if published else self.learner
+
+    def settings(self, draws: Draws, rate: float, inference: InferenceSettings) -> TrainingSettings:
         """Return the rule, with the learning rate as it was asked for."""
         objective = LEARNERS[self.learner]
         return TrainingSettings(
@@ -68,7 +74,8 @@ class Escapes:
 
     def gradient_norms(self) -> Float[np.ndarray, " R"]:
         """``‖∇‖`` of the learner's objective at the saddles, over all parameters."""
-        return np.linalg.norm(self.course.gradient_norms[0], axis=-1)
+        norms: Float[np.ndarray, " R"] = np.linalg.norm(self.course.gradient_norms[0], axis=-1)
+        return norms
 
     def of_rank(self, rank: int) -> Times:
         """Return the times from saddles of one rank, in the order of draws."""

@@ -116,7 +116,10 @@ class _Watch:
         self._trainer, self._draws, self._goal, self._below = trainer, draws, goal, below
         self.paths = [Path() for _ in draws.problems]
         self._waiting = {draw: problem.parameters for draw, problem in enumerate(draws.problems)}
-        self._least: dict[tuple[int, int], tuple[float, Parameters]] = {}
+        self._floors: dict[int, Parameters] = {}
+        self._saddles: dict[tuple[int, int], tuple[int, Parameters]] = {
+            (draw, 0): (0, problem.parameters) for draw, problem in enumerate(draws.problems)
+        }
 
     def __call__(self, course: Course) -> Bool[np.ndarray, " R"]:
         """Take the last run in, and say who is at the goal."""
@@ -137,25 +140,30 @@ class _Watch:
         }
         return arrived
 
-    def _see(
-        self, draw: int, step: int, loss: float, norm: float, parameters: Parameters
-    ) -> None:
+    def _see(self, draw: int, step: int, loss: float, norm: float, parameters: Parameters) -> None:
         path, problem = self.paths[draw], self._draws.problems[draw].at(parameters)
         predictions = theory.feedforward(judged(problem), problem.x)[-1]
-        rank = numerical_rank(predictions, problem.y)
-        path.add(step, loss, norm, rank)
-        if 0 < rank < self._below:
-            least, _ = self._least.get((draw, rank), (np.inf, []))
-            if norm < least:
-                # What comes from the trainer holds all draws: a copy lets go of the others.
-                self._least[draw, rank] = norm, [np.array(part) for part in parameters]
+        left, lowest = path.add(step, loss, norm, numerical_rank(predictions, problem.y))
+        if left is not None and 0 < path.ranks[left] < self._below:
+            self._keep(draw, left)
+        if lowest:
+            # What comes from the trainer holds all draws: a copy lets go of the others.
+            self._floors[draw] = [np.array(part) for part in parameters]
+
+    def _keep(self, draw: int, look: int) -> None:
+        """Keep the floor of a valley, unless one of the same rank is lower."""
+        path, place = self.paths[draw], (draw, self.paths[draw].ranks[look])
+        known = self._saddles.get(place)
+        if known is None or path.gradient_norms[look] < path.gradient_norms[known[0]]:
+            self._saddles[place] = look, self._floors[draw]
 
     def saddles(self, draw: int) -> list[Saddle]:
         """Return those of a draw, by rank."""
-        path, problem = self.paths[draw], self._draws.problems[draw]
         found: list[Saddle] = []
-        for rank, look in sorted(path.saddles(self._below).items(), reverse=True):
-            there = problem.at(self._least[draw, rank][1]) if rank else problem
-            after = found[0] if found else None
-            found.insert(0, Saddle(draw, rank, path.steps[look], there, after))
+        for rank in reversed(range(self._below)):
+            if (draw, rank) in self._saddles:
+                look, parameters = self._saddles[draw, rank]
+                there = self._draws.problems[draw].at(parameters)
+                step = self.paths[draw].steps[look]
+                found.insert(0, Saddle(draw, rank, step, there, found[0] if found else None))
         return found

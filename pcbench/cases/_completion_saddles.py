@@ -12,14 +12,57 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-RANK_SHARE = 0.05
+PEAK = 2.0
+"""Gradient norm on both sides of a valley, over its least in it: the loss falls 4 times faster."""
+
+RANK_SHARE = 0.1
 """Predictions have as many ranks as singular values above this share of the targets' largest."""
 
-PEAK = 3.0
-"""Gradient norm of the drops around a plateau, over its least there: the loss falls 9 times faster.
-"""
+
+def numerical_rank(
+    predictions: Float[np.ndarray, "N d_L"], targets: Float[np.ndarray, "N d_L"]
+) -> int:
+    """Count the singular values of the predictions that matter beside the targets."""
+    singular = np.linalg.svd(predictions, compute_uv=False)
+    return int(np.sum(singular > RANK_SHARE * np.linalg.norm(targets, 2)))
+
+
+@dataclass(slots=True)
+class Valleys:
+    """Walks along a path, and knows the valley that it is in.
+
+    Attributes
+    ----------
+    peak
+        The highest since the last valley was left.
+    floor
+        The lowest after that.
+    """
+
+    peak: float = -np.inf
+    floor: float = np.inf
+
+    def walk(self, height: float) -> tuple[bool, bool]:
+        """Go on to a height.
+
+        Returns
+        -------
+        left
+            Whether a valley was left by this: its floor is ``PEAK`` times lower than the peak
+            before it, and than here.
+        lowest
+            Whether here is the lowest since the last peak, where the next valley may have its
+            floor.
+        """
+        left = self.floor * PEAK <= min(self.peak, height)
+        if left or height > self.peak:
+            self.peak = self.floor = height
+            return left, True
+        lowest = height < self.floor
+        self.floor = min(self.floor, height)
+        return False, lowest
 
 
 @dataclass(slots=True)
@@ -37,53 +80,27 @@ class Path:
     losses: list[float] = field(default_factory=list)
     gradient_norms: list[float] = field(default_factory=list)
     ranks: list[int] = field(default_factory=list)
+    _valleys: Valleys = field(default_factory=Valleys)
+    _floor: int = 0
 
-    def add(self, step: int, loss: float, gradient_norm: float, rank: int) -> None:
-        """Take one more look in."""
+    def add(
+        self, step: int, loss: float, gradient_norm: float, rank: int
+    ) -> tuple[int | None, bool]:
+        """Take one more look in.
+
+        Returns
+        -------
+        left
+            The look at the floor of a valley that the path has just left.
+        lowest
+            Whether this look may become such a floor.
+        """
+        left, lowest = self._valleys.walk(gradient_norm)
+        floor = self._floor
+        if lowest:
+            self._floor = len(self.steps)
         self.steps.append(step)
         self.losses.append(loss)
         self.gradient_norms.append(gradient_norm)
         self.ranks.append(rank)
-
-    def saddles(self, below: int) -> dict[int, int]:
-        """Return the look at each saddle of a rank below that one, by rank; see :func:`saddles`."""
-        return saddles(np.array(self.gradient_norms), np.array(self.ranks), below)
-
-
-def numerical_rank(
-    predictions: Float[np.ndarray, "N d_L"], targets: Float[np.ndarray, "N d_L"]
-) -> int:
-    """Count the singular values of the predictions that matter beside the targets."""
-    of_targets = np.linalg.norm(targets, 2)
-    singular = np.linalg.svd(predictions, compute_uv=False)
-    return int(np.sum(singular > RANK_SHARE * of_targets))
-
-
-def saddles(
-    gradient_norms: Float[np.ndarray, " K"], ranks: Int[np.ndarray, " K"], below: int
-) -> dict[int, int]:
-    """Find the look at each saddle.
-
-    That of rank 0 is where the path began, near the origin. That of rank ``k`` is where, among
-    looks of this rank, the gradient is least, if it was ``PEAK`` times as large both since the
-    saddle before and later on. A rank that a path hurries through has no saddle; nor has one that
-    it has not left by its end, of which nobody knows whether it is the bottom.
-
-    Parameters
-    ----------
-    gradient_norms, ranks
-        As they were along the path.
-    below
-        The rank of the targets: from there on points are no saddles but minima.
-    """
-    found = {0: 0}
-    for rank in range(1, below):
-        [looks] = np.nonzero(ranks == rank)
-        if not len(looks):
-            continue
-        least = int(looks[np.argmin(gradient_norms[looks])])
-        before = gradient_norms[max(found.values()) : least + 1].max()
-        after = gradient_norms[least:].max()
-        if least > max(found.values()) and min(before, after) >= PEAK * gradient_norms[least]:
-            found[rank] = least
-    return found
+        return floor if left else None, lowest

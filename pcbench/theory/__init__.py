@@ -54,6 +54,7 @@ from pcbench.theory.layered import (
     weighted_errors,
 )
 from pcbench.theory.layered_rounding import LayeredRounding, layered_rounding
+from pcbench.theory.low_rank import least_losses
 from pcbench.theory.masked import masked_energy, masked_energy_gradient, masked_equilibrium
 from pcbench.theory.origin import Slopes, origin_hessian, origin_spectrum
 from pcbench.theory.perturbation import (
@@ -125,6 +126,7 @@ __all__ = [
     "layered_rounding",
     "least_activity_curvature",
     "least_curvatures",
+    "least_losses",
     "loss",
     "loss_gradient",
     "loss_gradient_rounding",
