@@ -61,27 +61,29 @@ def rank_checks(saddles: Sequence[Saddle]) -> Iterator[Check]:
 
 
 def loss_checks(saddles: Sequence[Saddle]) -> Iterator[Check]:
-    """Hold the loss at saddles of linear networks against the best that their rank can do.
+    """Hold the misfit ``‖Y - Ŷ‖`` at saddles of linear networks against the best of their rank.
 
-    Of targets that are observed entirely, alone: others have no closed form. No map of rank ``k``
-    does better; a plateau is near it, if by far more than rounding.
+    Of targets that are observed entirely, alone: others have no closed form. No predictions of rank
+    ``k`` are nearer to the targets than the best; those of a plateau are near them, where the drop
+    from the rank below has been gone all but a share.
     """
     worst = checks.Worst()
     for saddle in saddles:
         problem = saddle.problem
         if not saddle.rank or problem.precision is not None:
             continue
-        best = theory.least_losses(problem.x, problem.y)
-        low, high = best[saddle.rank], best[saddle.rank - 1]
-        here, _ = saddle.losses("matched")
+        losses = theory.least_losses(problem.x, problem.y)
+        best, above = np.sqrt(2 * len(problem.x) * losses[[saddle.rank, saddle.rank - 1]])
+        predictions = theory.feedforward(judged(problem), problem.x)[-1]
+        beyond = np.linalg.svd(predictions, compute_uv=False)[saddle.rank :]
         worst.add(
             checks.within(
-                "loss at a saddle, from the best of its rank to that of the rank below",
-                float((here - low) / (high - low)),
-                (0.0, RANK_SHARE),
+                "misfit at a saddle",
+                float(np.linalg.norm(problem.y - predictions)),
+                (float(best), float(best + RANK_SHARE * (above - best))),
                 Tolerance(
-                    RANK_SHARE**2,
-                    "what singular values beyond the rank, which may be that share, add",
+                    float(np.linalg.norm(beyond)) + float(np.finfo(float).eps * above),
+                    "what the predictions have beyond this rank: the triangle inequality",
                 ),
                 source="Eckart-Young, and the saddles of linear networks (Baldi & Hornik 1989)",
                 where=str(saddle),

@@ -134,7 +134,8 @@ class _Watch:
             arrived[draw] = course.losses[begun:, draw].min() <= self._goal
         arrays = self._trainer.parameters()
         self._waiting = {
-            draw: [array[place] for array in arrays]
+            # What comes from the trainer holds all draws: a copy lets go of the others.
+            draw: [np.array(array[place]) for array in arrays]
             for place, draw in enumerate(self._waiting)
             if course.fates[draw] is None and not arrived[draw]
         }
@@ -147,8 +148,7 @@ class _Watch:
         if left is not None and 0 < path.ranks[left] < self._below:
             self._keep(draw, left)
         if lowest:
-            # What comes from the trainer holds all draws: a copy lets go of the others.
-            self._floors[draw] = [np.array(part) for part in parameters]
+            self._floors[draw] = parameters
 
     def _keep(self, draw: int, look: int) -> None:
         """Keep the floor of a valley, unless one of the same rank is lower."""
