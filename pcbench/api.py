@@ -9,11 +9,12 @@ from pathlib import Path
 from pcbench.backends.base import DType
 from pcbench.report import Report
 from pcbench.runner import Observer, run_suites
-from pcbench.suite import load_suites
+from pcbench.suite import QUICK, load_suites
 
 
 def run(
     *suites: str | Path,
+    size: str = QUICK,
     backend: str | None = None,
     device: str | None = None,
     dtype: DType | None = None,
@@ -28,6 +29,9 @@ def run(
     ----------
     suites
         Paths, or names of shipped suites such as ``"theory"``.
+    size
+        Which size of the cases to run, such as ``"full"``; cases that do not have it are run as
+        written.
     backend, device, dtype, seed
         Override what the suites say, for all cases.
     select
@@ -40,8 +44,8 @@ def run(
     Raises
     ------
     UsageError
-        If a suite, an override or the selection is not valid, or the backend, device or dtype
-        cannot be had here. Nothing has run then.
+        If a suite, an override or the selection is not valid, no case has the size, or the
+        backend, device or dtype cannot be had here. Nothing has run then.
 
     Examples
     --------
@@ -56,7 +60,7 @@ def run(
         settings = [_override(path, value) for path, value in settings.items()]
     choices = {"backend": backend, "device": device, "dtype": dtype, "seed": seed}
     chosen = [_override(name, value) for name, value in choices.items() if value is not None]
-    plan = load_suites(suites, overrides=[*settings, *chosen], select=select)
+    plan = load_suites(suites, size=size, overrides=[*settings, *chosen], select=select)
     return run_suites(plan, observer=observer)
 
 

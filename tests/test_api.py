@@ -4,7 +4,7 @@ import pytest
 from command_line import OUTSIDE
 from command_line import pcbench as command_line
 from example_plugins import LinearNetwork, LossAtOrigin, PlainNumpy, Ramp
-from toy_suites import ENERGY, ON_CIFAR10, ORIGIN, UNFINISHED, write_suite
+from toy_suites import ENERGY, ON_CIFAR10, ORIGIN, SIZED, UNFINISHED, write_suite
 
 import pcbench
 from pcbench import registry
@@ -87,6 +87,19 @@ def test_select_chooses_cases(suite):
     assert [case.id for case in pcbench.run(suite, select="origin").cases] == ["origin"]
 
 
+def test_a_size_is_run_where_cases_have_it_and_the_report_says_so(tmp_path):
+    suite = write_suite(tmp_path / "suite.yaml", SIZED, ORIGIN)
+    assert pcbench.run(suite).size == "quick"
+    report = pcbench.run(suite, size="full")
+    assert report.size == "full"
+    assert [(case.id, case.figure) for case in report.cases] == [
+        ("sized[widths=2]", "5"),
+        ("sized[widths=4x4]", "5"),
+        ("origin", ""),
+    ]
+    assert [case.parameters["data"]["samples"] for case in report.cases] == [16, 16, 8]
+
+
 def test_an_observer_is_told(suite):
     class Listener(Observer):
         finished = ()
@@ -106,6 +119,7 @@ def test_an_observer_is_told(suite):
     ("options", "words"),
     [
         ({"select": "nothing"}, "no case matches"),
+        ({"size": "full"}, "no case has this size; there is only quick"),
         ({"backend": "troch"}, "did you mean 'torch'?"),
         ({"backend": "a: b"}, "unknown backend 'a: b'"),
         ({"backend": "\N{GRINNING FACE}"}, "unknown backend '\N{GRINNING FACE}'"),

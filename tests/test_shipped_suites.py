@@ -4,11 +4,13 @@ import os
 from dataclasses import replace
 from itertools import product
 
+import jsonschema
 import pytest
 
 from pcbench.data import Places
 from pcbench.runner import run_suites
-from pcbench.suite import load_suite, shipped_suites
+from pcbench.suite import load_suite, shipped_suites, suite_schema
+from pcbench.suite.document import read_document
 
 pytestmark = pytest.mark.usefixtures("timed_twice")
 
@@ -42,9 +44,30 @@ BEYOND_FIGURE_1 = {
 } - FIGURE_1
 
 
+# Which kinds of cases stand for which figure in the suite `paper`. Figures that show the same cases
+# share them.
+FIGURES = {
+    "1": {"equilibrated_energy"},
+    "2": {"landscape"},
+    "3, 8": {"origin_hessian"},
+    "4": {"origin_hessian"},
+    "9, 10": {"zero_rank_saddle"},
+}
+
+
 @pytest.fixture(scope="module")
 def theory():
     return load_suite("theory")
+
+
+@pytest.fixture(scope="module", params=["quick", "full"])
+def paper(request):
+    return load_suite("paper", size=request.param)
+
+
+@pytest.fixture(scope="module")
+def schema():
+    return suite_schema()
 
 
 def of_kind(suite, kind):
@@ -63,11 +86,18 @@ def size(parameters):
 
 @pytest.mark.parametrize("name", shipped_suites())
 def test_a_shipped_suite_is_valid_and_its_identifiers_are_unique(name):
-    suite = load_suite(name)
-    identifiers = [case.id for case in suite.cases]
-    assert suite.name == name
-    assert suite.description
-    assert len(identifiers) == len(set(identifiers)) > 0
+    for size in load_suite(name).sizes:
+        suite = load_suite(name, size=size)
+        identifiers = [case.id for case in suite.cases]
+        assert (suite.name, suite.size) == (name, size)
+        assert suite.description
+        assert len(identifiers) == len(set(identifiers)) > 0
+
+
+@pytest.mark.parametrize("name", shipped_suites())
+def test_an_editor_finds_nothing_wrong_with_a_shipped_suite(name, schema):
+    document = read_document(shipped_suites()[name]).root
+    jsonschema.Draft202012Validator(schema).validate(document.plain())
 
 
 def test_the_theory_is_shipped():
@@ -110,6 +140,61 @@ def test_theory_takes_hessians_of_one_batch_of_64(theory):
         assert {parameters.data.samples for parameters in of_kind(theory, kind)} == {64}
 
 
+# The figures of the paper
+
+
+def of_figure(suite, figure):
+    """Return the parameters of a figure's cases."""
+    return [case.parameters for case in suite.cases if case.figure == figure]
+
+
+def test_every_figure_has_cases_of_its_kind_in_the_order_of_the_paper(paper):
+    found = {}
+    for case in paper.cases:
+        found.setdefault(case.figure, set()).add(case.kind)
+    assert found == FIGURES
+    firsts = [int(figure.split(",")[0]) for figure in found]
+    assert firsts == sorted(firsts)
+
+
+def test_the_paper_has_the_sizes_of_figure_1_and_in_full_its_steps(paper):
+    cases = of_figure(paper, "1")
+    sizes = [(parameters.data.name, parameters.network.hidden) for parameters in cases]
+    assert len(sizes) == len(set(sizes))
+    assert set(sizes) == FIGURE_1
+    assert {parameters.inference.engine for parameters in cases} == {"exact"}
+    for training in (parameters.training for parameters in cases):
+        assert (training.learning_rate, training.batch) == (1e-3, 64)
+        assert training.steps == {"quick": 20, "full": 100}[paper.size]
+
+
+def test_the_paper_has_the_networks_of_figure_2_at_the_origin(paper):
+    cases = of_figure(paper, "2")
+    assert {size(parameters) for parameters in cases} == {
+        ("toy_gaussian", 1, "negated", (1,)),
+        ("toy_gaussian", 1, "negated", (1, 1)),
+        ("toy_gaussian", 3, "negated", (4, 4, 4)),
+    }
+    assert {parameters.network.initialisation.name for parameters in cases} == {"origin"}
+    chains = [parameters.paths for parameters in cases if parameters.network.hidden[0] == 1]
+    assert {(paths.std, paths.learning_rate, paths.batch) for paths in chains} == {(0.05, 0.4, 64)}
+    assert {paths.starts for paths in chains} == {{"quick": 3, "full": 5}[paper.size]}
+
+
+@pytest.mark.parametrize(
+    ("figure", "sizes"),
+    [("3, 8", FIGURES_3_AND_8), ("4", FIGURE_4), ("9, 10", FIGURES_9_AND_10)],
+)
+def test_the_paper_has_the_sizes_of_its_hessians(paper, figure, sizes):
+    cases = of_figure(paper, figure)
+    assert len(cases) == len(sizes)
+    assert {size(parameters) for parameters in cases} == sizes
+    assert {parameters.data.samples for parameters in cases} == {64}
+    if figure == "9, 10":
+        saddles = {parameters.network.initialisation.name for parameters in cases}
+        assert saddles == {"penultimate_only"}
+
+
 # What they say
 
 
@@ -129,6 +214,24 @@ def test_theory_passes_on_data_that_every_machine_has(tmp_path, kinds, count, ov
     cases = tuple(case for case in suite.cases if case.parameters.data.name in everywhere)
     report = run_suites([replace(suite, cases=cases)], places=Places((), tmp_path))
     assert {case.id: case.message for case in report.cases if case.status != "passed"} == {}
+    assert len(report.cases) == count
+
+
+@pytest.mark.parametrize(
+    ("kinds", "count", "overrides"),
+    [
+        # Few points and short paths stand for many: the same is asked of each.
+        ("landscape-chain", 2, ["points=3", "paths.starts=1", "paths.steps=3"]),
+        ("landscape-wide", 1, ["points=3"]),
+        ("origin_hessian or zero_rank_saddle", 10, []),
+    ],
+)
+def test_the_paper_passes_on_toy_data(tmp_path, kinds, count, overrides):
+    suite = load_suite("paper", select=kinds, overrides=overrides)
+    cases = tuple(case for case in suite.cases if case.parameters.data.name == "toy_gaussian")
+    report = run_suites([replace(suite, cases=cases)], places=Places((), tmp_path))
+    assert {case.id: case.message for case in report.cases if case.status != "passed"} == {}
+    assert [case.figure for case in report.cases] == [case.figure for case in cases]
     assert len(report.cases) == count
 
 

@@ -8,6 +8,11 @@ ORIGIN = (
     "{id: origin, kind: origin_hessian, data: {name: toy_gaussian, samples: 8}, "
     "network: {widths: [2, 2]}}"
 )
+SIZED = (
+    '{id: sized, figure: "5", kind: origin_hessian, data: {name: toy_gaussian, samples: 8}, '
+    "network: {widths: [2]}, matrix: {network.widths: [[2], [3]]}, "
+    "sizes: {full: {data.samples: 16, matrix: {network.widths: [[2], [4, 4]]}}}}"
+)
 # One step of inference cannot come near the residual that is asked for.
 UNFINISHED = (
     "{id: unfinished, kind: equilibrated_energy, data: {name: toy_gaussian, samples: 8}, "

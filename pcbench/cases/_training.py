@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -146,7 +146,20 @@ def train(
     batches: Callable[[int, int], Int[np.ndarray, "T *R N"]] | None = None,
     stop: Callable[[Course], Bool[np.ndarray, " R"]] | None = None,
 ) -> None:
-    """Train the replicas that run until each has ended.
+    """Train until every replica has ended; see :func:`looks`."""
+    for _ in looks(trainer, course, budget, batches=batches, stop=stop):
+        pass
+
+
+def looks(
+    trainer: Trainer[Any],
+    course: Course,
+    budget: Budget,
+    *,
+    batches: Callable[[int, int], Int[np.ndarray, "T *R N"]] | None = None,
+    stop: Callable[[Course], Bool[np.ndarray, " R"]] | None = None,
+) -> Iterator[Int[np.ndarray, " alive"]]:
+    """Train the replicas that run until each has ended, and pause at every look.
 
     Parameters
     ----------
@@ -160,7 +173,12 @@ def train(
         Returns the batches from one step up to another, of all replicas ``(T, R, N)`` whether they
         run or not, or the same for all; ``None`` for all data at every step.
     stop
-        Looks at the course, and says who is to end.
+        Looks at the course after the pause, and says who is to end.
+
+    Yields
+    ------
+    Int[np.ndarray, "alive"]
+        Which replicas the trainer has, in its order.
     """
     while len(alive := course.running):
         begun = len(course.losses)
@@ -172,6 +190,7 @@ def train(
         if rows is not None and rows.ndim == 3:
             rows = rows[:, alive]
         course.add(trainer.run(ahead, rows, budget.every))
+        yield alive
         course.end(course.diverged(), "diverged")
         if stop is not None:
             course.end(stop(course), "stopped")

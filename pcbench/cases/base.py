@@ -73,7 +73,7 @@ class Context(ABC):
 
     @abstractmethod
     def load(self, data: DatasetParameters, stream: str = "data") -> Samples:
-        """Load samples, chosen by the random stream of that name."""
+        """Load samples, chosen by the stream of that name."""
 
     @abstractmethod
     def measure(self, name: str, work: Callable[[], object]) -> Measurement:

@@ -11,7 +11,7 @@ from pydantic_core import PydanticUndefined
 
 from pcbench.errors import UsageError
 from pcbench.registry import CASES, did_you_mean
-from pcbench.suite import PlannedCase, load_suites, shipped_suites
+from pcbench.suite import QUICK, PlannedCase, load_suites, shipped_suites
 from pcbench.suite.fields import fields_by_key
 from pcbench.suite.kinds import load_kind
 
@@ -23,16 +23,19 @@ def explain_kind(kind: str) -> str:
     return f"{kind}: {case.description}\n\nparameters\n{fields}"
 
 
-def explain_case(case_id: str, suites: Sequence[str] | None, settings: Sequence[str]) -> str:
+def explain_case(
+    case_id: str, suites: Sequence[str] | None, size: str, settings: Sequence[str]
+) -> str:
     """Say what a concrete case asks, with its parameters resolved.
 
     Raises
     ------
     UsageError
-        If no suite has a case of that identifier; the message offers the nearest.
+        If no suite has a case of that identifier, where the message offers the nearest; or if no
+        case has the size.
     """
     known: dict[str, tuple[str, PlannedCase]] = {}
-    for suite in load_suites(suites or shipped_suites(), overrides=settings):
+    for suite in load_suites(suites or shipped_suites(), size=size, overrides=settings):
         for case in suite.cases:
             known.setdefault(case.id, (suite.name, case))
     if case_id not in known:
@@ -43,6 +46,7 @@ def explain_case(case_id: str, suites: Sequence[str] | None, settings: Sequence[
     suite_name, case = known[case_id]
     settled = {
         "kind": case.kind,
+        **({"figure": case.figure} if case.figure else {}),
         **case.parameters.model_dump(mode="json", exclude_none=True),
         "seed": case.seed,
         "dtype": case.dtype,
@@ -50,7 +54,8 @@ def explain_case(case_id: str, suites: Sequence[str] | None, settings: Sequence[
         "device": case.device,
     }
     text = yaml.safe_dump(settled, sort_keys=False, allow_unicode=True, default_flow_style=None)
-    return f"{case.id} (suite {suite_name})\n{case.case.description}\n\n{text.rstrip()}"
+    at = f", size {size}" if size != QUICK else ""
+    return f"{case.id} (suite {suite_name}{at})\n{case.case.description}\n\n{text.rstrip()}"
 
 
 def _nearest(name: str, cases: Iterable[str]) -> str:

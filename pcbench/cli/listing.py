@@ -6,26 +6,30 @@ from typing import Annotated
 
 import typer
 
+from pcbench.cli.options import Size
+
 
 def list_suites(
     suites: Annotated[
         list[str] | None, typer.Argument(metavar="[SUITE]...", help="List the cases of these.")
     ] = None,
+    size: Size = "quick",
 ) -> None:
     """List the shipped suites, or the concrete cases of the suites given."""
-    from pcbench.suite import find_suite, outline, shipped_suites
+    from pcbench.suite import outlines, shipped_suites
 
+    found = outlines(suites or shipped_suites().values(), size=size)  # before anything is printed
     if suites:
-        found = [outline(find_suite(name)) for name in suites]  # before anything is printed
         for case in (case for suite in found for case in suite.cases):
-            typer.echo(f"{case.id}  {case.kind}")
+            figure = f"  figure {case.figure}" if case.figure else ""
+            typer.echo(f"{case.id}  {case.kind}{figure}")
         return
     from pcbench.registry import BACKENDS, CASES, DATASETS
 
     typer.echo("suites")
-    for name, path in shipped_suites().items():
-        suite = outline(path)
-        typer.echo(f"  {name}  {len(suite.cases)} cases  {suite.description}")
+    for name, suite in zip(shipped_suites(), found, strict=True):
+        sizes = f" (sizes {', '.join(suite.sizes)})" if len(suite.sizes) > 1 else ""
+        typer.echo(f"  {name}  {len(suite.cases)} cases  {suite.description}{sizes}")
     for registry in (CASES, DATASETS, BACKENDS):
         typer.echo(f"{registry.noun}s\n  {', '.join(registry.names())}")
     typer.echo("'pcbench list SUITE' lists a suite's cases, 'pcbench show CASE' explains one.")

@@ -17,6 +17,14 @@ Selection = Annotated[
         help="Only cases whose id or kind matches, such as 'mnist1d and not gradient'.",
     ),
 ]
+Size = Annotated[
+    str,
+    typer.Option(
+        "--size",
+        metavar="NAME",
+        help="The size to run cases at, such as full, where they have it; quick is as written.",
+    ),
+]
 Settings = Annotated[
     list[str],
     typer.Option(

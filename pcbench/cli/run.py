@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
-from pcbench.cli.options import Selection, Settings, Suites
+from pcbench.cli.options import Selection, Settings, Size, Suites
 
 
 def run(
     suites: Suites,
+    size: Size = "quick",
     backend: Annotated[
         str | None, typer.Option(help="Who computes, instead of what the suite says.")
     ] = None,
@@ -48,6 +49,7 @@ def run(
     with watch(quiet=quiet) as observer:
         report = run_suites(
             *suites,
+            size=size,
             backend=backend,
             device=device,
             dtype=dtype,  # type: ignore[arg-type] # checked with everything else in the suite

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pcbench.cli.options import Settings
+from pcbench.cli.options import Settings, Size
 
 
 def show(
@@ -15,6 +15,7 @@ def show(
         list[str] | None,
         typer.Option("--suite", metavar="SUITE", help="Where to look, if not in the shipped ones."),
     ] = None,
+    size: Size = "quick",
     settings: Settings = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Show a case's question and resolved parameters, or what a kind accepts."""
@@ -24,4 +25,4 @@ def show(
     if case in CASES.names():
         typer.echo(explain_kind(case))
     else:
-        typer.echo(explain_case(case, suites, settings))
+        typer.echo(explain_case(case, suites, size, settings))

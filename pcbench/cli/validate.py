@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import typer
 
-from pcbench.cli.options import Selection, Settings, Suites
+from pcbench.cli.options import Selection, Settings, Size, Suites
 
 
 def validate(
     suites: Suites,
+    size: Size = "quick",
     select: Selection = "",
     settings: Settings = [],  # noqa: B006 - typer copies it
 ) -> None:
-    """Check suites without running them: every mistake, with file, line and column."""
+    """Check suites without running them: every mistake of every size, with line and column."""
     from pcbench.suite import load_suites
 
-    for suite in load_suites(suites, overrides=settings, select=select or None):
-        typer.echo(f"{suite.path}: valid, {len(suite.cases)} cases")
+    for suite in load_suites(suites, size=size, overrides=settings, select=select or None):
+        sizes = f" (sizes {', '.join(suite.sizes)})" if len(suite.sizes) > 1 else ""
+        typer.echo(f"{suite.path}: valid, {len(suite.cases)} cases{sizes}")

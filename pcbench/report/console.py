@@ -9,6 +9,7 @@ from rich.text import Text
 
 from pcbench.report.describe import data_name, network_shape
 from pcbench.report.layout import Column, make_console, plain, print_line, print_prose, print_table
+from pcbench.report.model import AS_WRITTEN
 from pcbench.report.numbers import (
     ABSENT,
     format_bytes,
@@ -86,6 +87,8 @@ def _print_heading(report: Report, console: Console) -> None:
         for setting in _SETTINGS
         if setting not in varying
     ]
+    if report.size != AS_WRITTEN:
+        common.insert(0, f"size {report.size}")
     aside = " · ".join([*common, f"pcbench {report.environment.pcbench}", report.created])
     print_line(console, plain(report.suite, _TITLE), plain(aside, _ASIDE))
     console.print()
@@ -139,8 +142,9 @@ def _print_cases(
     if not cases:
         return
     settings = _varying(report)
+    names = ["figure", "id"] if any(case.figure for case in cases) else ["id"]
     columns = [
-        Column("case"),
+        *(Column("case" if name == "id" else name) for name in names),
         Column("data", labelled=False),
         Column("network", labelled=False),
         *(Column(setting) for setting in settings),
@@ -155,12 +159,12 @@ def _print_cases(
     rows: list[list[Text]] = []
     for case in cases:
         if verbose or case.status != "passed":
-            rows.append(_case_row(case, settings, None))
-            rows.extend(_check_row(check, settings) for check in case.checks)
+            rows.append(_case_row(case, names, settings, None))
+            rows.extend(_check_row(check, len(names + settings)) for check in case.checks)
         else:
             tightest = min(case.checks, key=_margin, default=None)
-            rows.append(_case_row(case, settings, tightest))
-    print_table(console, columns, rows)
+            rows.append(_case_row(case, names, settings, tightest))
+    print_table(console, columns, rows, heads=len(names))
     legend = _LEGEND if verbose else f"{_LEGEND_TIGHTEST} {_LEGEND}"
     print_prose(console, legend, style=_ASIDE)
     console.print()
@@ -170,10 +174,12 @@ def _margin(check: Check) -> float:
     return -math.inf if check.margin is None else check.margin
 
 
-def _case_row(case: CaseResult, settings: list[str], check: Check | None) -> list[Text]:
+def _case_row(
+    case: CaseResult, names: list[str], settings: list[str], check: Check | None
+) -> list[Text]:
     """Make the row of a case, with the check that stands for all of them if one does."""
     return [
-        plain(case.id),
+        *(plain(getattr(case, name)) for name in names),
         plain(data_name(case.parameters)),
         plain(network_shape(case.parameters)),
         *(plain(str(getattr(case, setting))) for setting in settings),
@@ -184,9 +190,10 @@ def _case_row(case: CaseResult, settings: list[str], check: Check | None) -> lis
     ]
 
 
-def _check_row(check: Check, settings: list[str]) -> list[Text]:
+def _check_row(check: Check, own: int) -> list[Text]:
+    """Make the row of a check, empty where its case has names, data, network and settings."""
     return [
-        *[Text()] * (4 + len(settings)),
+        *[Text()] * (3 + own),
         *_verdict(check),
         _status(check.status),
         Text(),

@@ -1,7 +1,7 @@
 """Text on a terminal or in a pipe that never cuts a name or a number in two.
 
-A table is as wide as its content. Where a terminal is narrower, the first cell of a row moves to a
-line above the others; where that is not enough, the others are packed into as many lines as they
+A table is as wide as its content. Where a terminal is narrower, the cells that name a row move to
+a line above the others; where that is not enough, the others are packed into as many lines as they
 need. Without a terminal nobody folds the lines, and they stay long.
 """
 
@@ -74,11 +74,16 @@ def print_prose(
 
 
 def print_table(
-    console: Console, columns: Sequence[Column], rows: Sequence[Sequence[Text]]
+    console: Console,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[Text]],
+    *,
+    heads: int = 1,
 ) -> None:
     """Print rows as a table, or as records where the terminal is narrower than the table.
 
-    An empty first cell continues the row above.
+    The first cells, as many as ``heads`` says, head a record together; where they are empty it
+    continues the one above.
     """
     room = console.width if console.is_terminal else _UNLIMITED
     table = _lines(columns, rows)
@@ -86,12 +91,14 @@ def print_table(
         for line in table:
             print_line(console, line)
         return
-    table = _lines(columns[1:], [row[1:] for row in rows])
+    headings = [Text("  ").join(cell for cell in row[:heads] if cell) for row in rows]
+    columns, rows = columns[heads:], [row[heads:] for row in rows]
+    table = _lines(columns, rows)
     if _width(table) + 2 <= room:
-        _print_under_heads(console, [row[0] for row in rows], table)
+        _print_under_heads(console, headings, table)
     else:
-        for row in rows:
-            _print_packed(console, columns, row)
+        for heading, row in zip(headings, rows, strict=True):
+            _print_packed(console, heading, columns, row)
 
 
 def _lines(columns: Sequence[Column], rows: Sequence[Sequence[Text]]) -> list[Text]:
@@ -118,7 +125,7 @@ def _width(lines: Sequence[Text]) -> int:
 
 
 def _print_under_heads(console: Console, heads: Sequence[Text], table: Sequence[Text]) -> None:
-    """Print each row's first cell on a line of its own, and the others aligned below it."""
+    """Print each row's heading on a line of its own, and its cells aligned below it."""
     titles, rule, *lines = table
     for line in (titles, rule):
         print_line(console, line, indent=2)
@@ -128,14 +135,15 @@ def _print_under_heads(console: Console, heads: Sequence[Text], table: Sequence[
         print_line(console, line, indent=2)
 
 
-def _print_packed(console: Console, columns: Sequence[Column], row: Sequence[Text]) -> None:
-    """Print the first cell on a line of its own, and the others on as many lines as they need."""
-    head, *others = row
+def _print_packed(
+    console: Console, head: Text, columns: Sequence[Column], row: Sequence[Text]
+) -> None:
+    """Print a row's heading on a line of its own, and its cells on as many lines as they need."""
     if head:
         print_line(console, head)
     indent = 2 if head else 4
     line: list[Text] = []
-    for column, cell in zip(columns[1:], others, strict=True):
+    for column, cell in zip(columns, row, strict=True):
         if not cell:
             continue
         piece = plain(f"{column.title} ", "dim") + cell if column.labelled else cell

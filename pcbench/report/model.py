@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pcbench.checks import Check
 
 SCHEMA_VERSION: Final = 1
+AS_WRITTEN: Final = "quick"
+"""The size of a case as it is written, and of reports from before there were sizes."""
 
 CaseStatus = Literal["passed", "failed", "errored", "skipped"]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -68,6 +70,7 @@ class CaseResult(_Record):
 
     id: str = Field(description="Unique in the report: suite-given id and matrix values.")
     kind: str
+    figure: str = Field("", description="Which figure of the paper it reproduces; empty if none.")
     parameters: dict[str, JsonValue] = Field(description="Resolved: defaults filled in.")
     backend: str
     device: str
@@ -110,6 +113,9 @@ class Report(_Record):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     suite: str
+    size: str = Field(
+        AS_WRITTEN, description="Which size of the cases ran; those without it ran as written."
+    )
     created: str = Field(description="ISO 8601, UTC.")
     interrupted: bool = Field(False, description="Whether the run was cut off; cases are missing.")
     duration_s: Seconds | None = Field(

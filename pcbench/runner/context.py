@@ -36,7 +36,7 @@ class RunContext(Context):
         return stream(self._case.seed, self._case.randomness or self._case.id, name)
 
     def load(self, parameters: data.DatasetParameters, stream: str = "data") -> data.Samples:
-        """Load samples, chosen by the random stream of that name."""
+        """Load samples, chosen by the stream of that name."""
         return data.load(parameters, self.rng(stream), self._places)
 
     def measure(self, name: str, work: Callable[[], object]) -> Measurement:

@@ -61,6 +61,7 @@ def run_suites(
         interrupted = True
     return Report(
         suite=" + ".join(suite.name for suite in suites),
+        size=" + ".join(dict.fromkeys(suite.size for suite in suites)),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         interrupted=interrupted,
         duration_s=perf_counter() - started,
@@ -117,6 +118,7 @@ def run_case(
     return CaseResult(
         id=case.id,
         kind=case.kind,
+        figure=case.figure,
         parameters=parameters,
         backend=case.backend,
         device=storable(case.device),

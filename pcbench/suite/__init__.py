@@ -4,13 +4,15 @@ Importing this imports neither pydantic nor any case kind; :func:`load_suites` d
 """
 
 from pcbench.suite.find import find_suite, shipped_suites
-from pcbench.suite.load import load_suite, load_suites, outline
+from pcbench.suite.load import load_suite, load_suites, outline, outlines
 from pcbench.suite.model import Outline, OutlinedCase, PlannedCase, Suite
 from pcbench.suite.problems import Position, Problem, SuiteError
 from pcbench.suite.schema import suite_schema
 from pcbench.suite.select import parse_selection
+from pcbench.suite.sizes import QUICK
 
 __all__ = [
+    "QUICK",
     "Outline",
     "OutlinedCase",
     "PlannedCase",
@@ -22,6 +24,7 @@ __all__ = [
     "load_suite",
     "load_suites",
     "outline",
+    "outlines",
     "parse_selection",
     "shipped_suites",
     "suite_schema",

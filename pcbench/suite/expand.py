@@ -19,10 +19,13 @@ from pcbench.suite.node import Node, NoKeysError, Path, dotted, split
 from pcbench.suite.problems import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-# What says which case it is rather than how it runs: no axis, default or override can set it.
-IDENTITY = ("id", "kind", "matrix")
+# Names go into identifiers, -k expressions and file names.
+NAME_PATTERN = "[A-Za-z0-9_][A-Za-z0-9_.-]*"
+
+# What says which case it is rather than how it runs: no axis, default, size or override can set it.
+IDENTITY = ("id", "kind", "figure", "matrix", "sizes")
 # What says who computes, and how finely: it changes no question.
 COMPUTING = ("backend", "device", "dtype")
 
@@ -65,14 +68,21 @@ class Variant:
 
     def apply(self, tree: Node, problems: list[Problem]) -> Node:
         """Return the case's values with those of the axes put in; one that cannot be is noted."""
-        # A whole mapping goes in before its own entries, in whatever order the axes are written.
-        for path, value in sorted(self.choices, key=lambda choice: len(choice[0])):
-            try:
-                tree = tree.put(path, value)
-            except NoKeysError as error:
-                message = f"the axis {dotted(path)!r} leads through {error}, which has no keys"
-                problems.append(Problem(value.key_at or value.at, message))
-        return tree
+        return put_all(tree, self.choices, "the axis", problems)
+
+
+def put_all(
+    tree: Node, choices: Iterable[tuple[Path, Node]], what: str, problems: list[Problem]
+) -> Node:
+    """Return a case's values with others put in; one that cannot be is noted, by what it is."""
+    # A whole mapping goes in before its own entries, in whatever order they are written.
+    for path, value in sorted(choices, key=lambda choice: len(choice[0])):
+        try:
+            tree = tree.put(path, value)
+        except NoKeysError as error:
+            message = f"{what} {dotted(path)!r} leads through {error}, which has no keys"
+            problems.append(Problem(value.key_at or value.at, message))
+    return tree
 
 
 def read_axes(matrix: Node, problems: list[Problem]) -> tuple[Axis, ...]:

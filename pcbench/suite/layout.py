@@ -6,23 +6,22 @@ This is all that ``pcbench list`` needs, so nothing heavy is imported here or be
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pcbench.registry import did_you_mean
 from pcbench.suite.document import read_document
-from pcbench.suite.expand import IDENTITY, Axis, count, read_axes
+from pcbench.suite.expand import IDENTITY, NAME_PATTERN, Axis, count, put_all, read_axes
 from pcbench.suite.node import Node
 from pcbench.suite.problems import Position, Problem, SuiteError
+from pcbench.suite.sizes import QUICK, Size, read_sizes
 
 if TYPE_CHECKING:
     import pathlib
 
 SUITE_KEYS = ("suite", "description", "defaults", "cases")
-MAX_CASES = 10_000
-
-# Names go into identifiers, -k expressions and file names.
-NAME_PATTERN = "[A-Za-z0-9_][A-Za-z0-9_.-]*"
+MAX_CASES = 10_000  # at all sizes together
+MAX_FIGURE = 20  # characters; it is a column of a table
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +34,45 @@ class CaseEntry:
         Empty where missing or not valid; the problem is noted.
     id_at, kind_at
         Where they stand.
+    figure
+        Which figure of the paper it reproduces; empty if none.
     tree
-        Run settings and parameters: the case without ``id``, ``kind`` and ``matrix``.
+        Run settings and parameters: the case without what says which case it is.
     axes
         The matrix; empty where there is none.
+    sizes
+        What the case says at other sizes than that at which it is written.
     """
 
     id: str
     kind: str
     id_at: Position
     kind_at: Position
+    figure: str
     tree: Node
     axes: tuple[Axis, ...]
+    sizes: dict[str, Size]
+
+    @property
+    def all_sizes(self) -> tuple[str, ...]:
+        """Its sizes, that at which it is written first."""
+        return (QUICK, *self.sizes)
+
+    def size(self, wanted: str) -> str:
+        """Return the size at which the case runs where a size is wanted."""
+        return wanted if wanted in self.sizes else QUICK
+
+    def axes_at(self, size: str) -> tuple[Axis, ...]:
+        """Return the matrix at a size."""
+        return self.sizes[size].axes if size in self.sizes else self.axes
+
+    def at(self, size: str, problems: list[Problem]) -> CaseEntry:
+        """Return the case at a size; a value that cannot be put in is noted."""
+        if size not in self.sizes:
+            return self
+        values = self.sizes[size].values
+        tree = put_all(self.tree, values, f"in the size {size!r},", problems)
+        return replace(self, tree=tree, axes=self.axes_at(size))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +99,11 @@ class Layout:
     defaults: Node
     cases: list[CaseEntry]
     problems: list[Problem]
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """The sizes that its cases have, the one at which they are written first."""
+        return tuple(dict.fromkeys(size for case in self.cases for size in case.all_sizes))
 
 
 def read_layout(path: pathlib.Path) -> Layout:
@@ -160,7 +191,7 @@ def _cases(root: Node, node: Node | None, problems: list[Problem]) -> list[CaseE
     total = 0
     for case in node.value:
         entry = _entry(case, problems)
-        total += count(entry.axes)
+        total += sum(count(entry.axes_at(size)) for size in entry.all_sizes)
         if total > MAX_CASES:
             message = f"with this case the suite makes over {MAX_CASES:,} cases; split it"
             raise SuiteError([*problems, Problem(case.at, message)])
@@ -175,13 +206,29 @@ def _entry(case: Node, problems: list[Problem]) -> CaseEntry:
     if not isinstance(case.value, dict):
         message = f"a case is a mapping with 'id' and 'kind', not {case.shown()}"
         problems.append(Problem(case.at, message))
-        return CaseEntry("", "", case.at, case.at, Node({}, case.at), ())
+        return CaseEntry("", "", case.at, case.at, "", Node({}, case.at), (), {})
     mapping = case.value
+    axes = read_axes(mapping["matrix"], problems) if "matrix" in mapping else ()
     return CaseEntry(
         id=_name(case, mapping, "id", "the case", problems),
         kind=_name(case, mapping, "kind", "the case", problems),
         id_at=mapping.get("id", case).at,
         kind_at=mapping.get("kind", case).at,
+        figure=_figure(mapping.get("figure"), problems),
         tree=case.restricted(lambda key: key not in IDENTITY),
-        axes=read_axes(mapping["matrix"], problems) if "matrix" in mapping else (),
+        axes=axes,
+        sizes=read_sizes(mapping.get("sizes"), axes, problems),
     )
+
+
+def _figure(node: Node | None, problems: list[Problem]) -> str:
+    if node is None:
+        return ""
+    if not isinstance(node.value, str):
+        message = f'\'figure\' must be a string, such as "5" or "9, 10", not {node.shown()}'
+    elif not (node.value.strip() and node.value.isprintable() and len(node.value) <= MAX_FIGURE):
+        message = f"'figure' must be 1 to {MAX_FIGURE} printable characters, not {node.shown()}"
+    else:
+        return node.value
+    problems.append(Problem(node.at, message))
+    return ""

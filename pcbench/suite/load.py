@@ -14,45 +14,55 @@ from pcbench.suite.node import dotted
 from pcbench.suite.overrides import Override, parse_overrides
 from pcbench.suite.problems import Position, Problem, SuiteError
 from pcbench.suite.select import parse_selection
+from pcbench.suite.sizes import QUICK, check_size
 
 if TYPE_CHECKING:
     import pathlib
     from collections.abc import Iterable, Sequence
 
+    from pcbench.suite.layout import Layout
     from pcbench.suite.plan import Plan
 
 
 def load_suite(
-    suite: str | pathlib.Path, *, overrides: Sequence[str] = (), select: str | None = None
+    suite: str | pathlib.Path,
+    *,
+    size: str = QUICK,
+    overrides: Sequence[str] = (),
+    select: str | None = None,
 ) -> Suite:
     """Load one suite; see :func:`load_suites`."""
-    return load_suites([suite], overrides=overrides, select=select)[0]
+    return load_suites([suite], size=size, overrides=overrides, select=select)[0]
 
 
 def load_suites(
     suites: Iterable[str | pathlib.Path],
     *,
+    size: str = QUICK,
     overrides: Sequence[str] = (),
     select: str | None = None,
 ) -> list[Suite]:
-    """Read, expand and validate suites.
+    """Read, expand and validate suites, every size of them.
 
     Parameters
     ----------
     suites
         Paths, or names of shipped suites.
+    size
+        The size of the cases that are returned; those that do not have it are as written.
     overrides
         ``PATH=VALUE``, applied to every selected case that has the parameter.
     select
         An expression as in :mod:`pcbench.suite.select`, over the identifiers that :func:`outline`
-        gives, so before any override. A suite of which it selects nothing is
+        gives at this size, so before any override. A suite of which it selects nothing is
         returned without cases, as long as it selects something of another.
 
     Raises
     ------
     SuiteError
-        With everything that is wrong with any of the suites; or if the overrides or the expression
-        are malformed, an override applies to no case, or nothing is selected.
+        With everything that is wrong with any of the suites; or if no case has the size, the
+        overrides or the expression are malformed, an override applies to no case, or nothing is
+        selected.
     """
     # Planning imports pydantic and the case kinds: not for those who only ask for an outline.
     from pcbench.suite.plan import make_plan
@@ -70,38 +80,59 @@ def load_suites(
             problems.extend(error.problems)
             whole = False
             continue
-        plan = make_plan(layout, settings, matches)
+        plan = make_plan(layout, size, settings, matches)
         problems.extend(layout.problems)
         whole &= plan.whole
         plans.append(plan)
-        loaded.append(Suite(layout.name, layout.description, tuple(plan.cases), layout.path))
+        cases = tuple(plan.cases)
+        loaded.append(
+            Suite(layout.name, layout.description, cases, layout.path, size, layout.sizes)
+        )
     if whole:  # what could not be read might have had the parameter
         problems.extend(_unused(settings, plans))
     if problems:
         raise SuiteError(problems)
+    check_size(size, (each for suite in loaded for each in suite.sizes))
     if select and not any(suite.cases for suite in loaded):
         message = "no case matches; 'pcbench list SUITE' shows their identifiers and kinds"
         raise SuiteError.at(Position(f"-k {shlex.quote(select)}"), message)
     return loaded
 
 
-def outline(suite: str | pathlib.Path) -> Outline:
-    """Read and expand a suite without importing pydantic or any case kind.
+def outline(suite: str | pathlib.Path, *, size: str = QUICK) -> Outline:
+    """Read and expand one suite; see :func:`outlines`."""
+    return outlines([suite], size=size)[0]
+
+
+def outlines(suites: Iterable[str | pathlib.Path], *, size: str = QUICK) -> list[Outline]:
+    """Read and expand suites without importing pydantic or any case kind.
+
+    Parameters
+    ----------
+    suites
+        Paths, or names of shipped suites.
+    size
+        The size of the cases; those that do not have it are as written.
 
     Raises
     ------
     SuiteError
-        With everything that is wrong, as far as it can be seen so.
+        With everything that is wrong, as far as it can be seen so; or if no case has the size.
     """
-    layout = read_layout(find_suite(suite))
+    found = [_outline(read_layout(find_suite(suite)), size) for suite in suites]
+    check_size(size, (each for suite in found for each in suite.sizes))
+    return found
+
+
+def _outline(layout: Layout, size: str) -> Outline:
     if layout.problems:
         raise SuiteError(layout.problems)
     cases = tuple(
-        OutlinedCase(variant.id, entry.kind)
+        OutlinedCase(variant.id, entry.kind, entry.figure)
         for entry in layout.cases
-        for variant in variants(entry.id, entry.axes)
+        for variant in variants(entry.id, entry.axes_at(size))
     )
-    return Outline(layout.name, layout.description, cases, layout.path)
+    return Outline(layout.name, layout.description, cases, layout.path, layout.sizes)
 
 
 def _unused(overrides: Iterable[Override], plans: Sequence[Plan]) -> list[Problem]:

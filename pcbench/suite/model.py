@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pcbench.suite.sizes import QUICK
+
 if TYPE_CHECKING:
     import pathlib
 
@@ -26,6 +28,8 @@ class PlannedCase:
         Validated, defaults filled in.
     seed, dtype, backend, device
         The run settings; see :class:`pcbench.suite.settings.RunSettings`.
+    figure
+        Which figure of the paper it reproduces; empty if none.
     randomness
         What its random streams are named by, the identifier if empty: the same for cases that
         differ only in who computes.
@@ -39,17 +43,32 @@ class PlannedCase:
     dtype: DType
     backend: str
     device: str
+    figure: str = ""
     randomness: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """A suite and its concrete cases, in the order written."""
+    """A suite and its concrete cases at one size, in the order written.
+
+    Parameters
+    ----------
+    name, description, path
+        What the suite says of itself, and its file.
+    cases
+        Those that are selected.
+    size
+        The size that was asked for; a case that does not have it is as written.
+    sizes
+        All that its cases have, the one at which they are written first.
+    """
 
     name: str
     description: str
     cases: tuple[PlannedCase, ...]
     path: pathlib.Path
+    size: str = QUICK
+    sizes: tuple[str, ...] = (QUICK,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +77,7 @@ class OutlinedCase:
 
     id: str
     kind: str
+    figure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +88,4 @@ class Outline:
     description: str
     cases: tuple[OutlinedCase, ...]
     path: pathlib.Path
+    sizes: tuple[str, ...] = (QUICK,)

@@ -1,7 +1,7 @@
 """From a suite as written to concrete cases, each validated by its kind.
 
-What a concrete case says is, from the bottom up: the suite's defaults, the case, its place in the
-matrix, and the overrides of the command line.
+What a concrete case says is, from the bottom up: the suite's defaults, the case, its size, its
+place in the matrix, and the overrides of the command line.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pcbench.suite.node import NoKeysError
 from pcbench.suite.parameters import Fault, check_parameters
 from pcbench.suite.problems import Problem
 from pcbench.suite.settings import RUN_SETTINGS, read_settings
+from pcbench.suite.sizes import QUICK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,11 +55,12 @@ class Plan:
     whole: bool = True
 
 
-def make_plan(layout: Layout, overrides: Sequence[Override], matches: Selection) -> Plan:
+def make_plan(layout: Layout, size: str, overrides: Sequence[Override], matches: Selection) -> Plan:
     """Plan the cases of a suite; what is wrong is added to the layout's problems.
 
-    The selection goes by identifiers as the suite has them, before any override; the overrides are
-    for the cases that it selects. The others are only checked, as written.
+    The selection goes by identifiers as the suite has them at that size, before any override; the
+    overrides are for the cases that it selects. The others are only checked, as written, and so
+    are all other sizes: no size of a suite is left to be found wrong by whoever runs it first.
     """
     plan = Plan(whole=bool(layout.cases))
     taken = {*RUN_SETTINGS, *IDENTITY}  # IDENTITY in defaults is refused by the layout already
@@ -72,8 +74,13 @@ def make_plan(layout: Layout, overrides: Sequence[Override], matches: Selection)
             plan.paths.update(known_paths(kind.Parameters))
         taken |= keys
         tree = entry.tree.over(layout.defaults.restricted(keys.__contains__))
-        plan.paths.update(tree.paths(), (axis.path for axis in entry.axes))
-        _plan_entry(replace(entry, tree=tree), kind, overrides, matches, plan, layout.problems)
+        told: set[Problem] = set()  # what is wrong in one variant is mostly wrong in all of them
+        for each in entry.all_sizes:
+            whole = replace(entry, tree=tree).at(each, layout.problems)
+            plan.paths.update(whole.tree.paths(), (axis.path for axis in whole.axes))
+            wanted = matches if each == entry.size(size) else _nothing
+            faults = _plan_entry(whole, kind, overrides, wanted, plan, layout.problems)
+            _tell(faults, each, told, layout.problems)
     if plan.whole:
         _check_defaults(layout.defaults, taken, layout.problems)
     return plan
@@ -105,7 +112,8 @@ def _plan_entry(
     matches: Selection,
     plan: Plan,
     problems: list[Problem],
-) -> None:
+) -> list[tuple[str, Fault]]:
+    """Plan the concrete cases of a case; return what is wrong, and with which of a matrix."""
     written = list(variants(entry.id, entry.axes))
     selected = [variant for variant in written if matches(variant.id, entry.kind)]
     axes = entry.axes
@@ -119,22 +127,39 @@ def _plan_entry(
         ]
     else:
         overrides = ()
-    told: set[Problem] = set()  # what is wrong in one variant is mostly wrong in all of them
+    found: list[tuple[str, Fault]] = []
     for variant in planned:
         tree, applied = _override(variant.apply(entry.tree, problems), kind, overrides)
         plan.applied |= applied
-        case, faults = _plan_case(variant, entry.kind, kind, tree)
+        case, faults = _plan_case(variant, entry, kind, tree)
         if case and selected:
             plan.cases.append(case)
-        for fault in faults:
-            if fault.problem not in told:
-                told.add(fault.problem)
-                where = f" (in {variant.id})" if fault.of_values and axes else ""
-                problems.append(replace(fault.problem, message=f"{fault.problem.message}{where}"))
+        found += ((variant.id if axes else "", fault) for fault in faults)
+    return found
+
+
+def _nothing(_case_id: str, _kind: str) -> bool:
+    return False
+
+
+def _tell(
+    found: Sequence[tuple[str, Fault]], size: str, told: set[Problem], problems: list[Problem]
+) -> None:
+    """Note what has not been told yet, with the first variant, and the size, in which it is."""
+    for variant, fault in found:
+        if fault.problem in told:
+            continue
+        told.add(fault.problem)
+        places = [
+            *([f"in {variant}"] if variant and fault.of_values else []),
+            *([f"at size {size}"] if size != QUICK else []),
+        ]
+        where = f" ({', '.join(places)})" if places else ""
+        problems.append(replace(fault.problem, message=f"{fault.problem.message}{where}"))
 
 
 def _plan_case(
-    variant: Variant, kind_name: str, kind: Kind | None, tree: Node
+    variant: Variant, entry: CaseEntry, kind: Kind | None, tree: Node
 ) -> tuple[PlannedCase | None, list[Fault]]:
     objections: list[Problem] = []
     settings = read_settings(tree, objections)
@@ -148,7 +173,8 @@ def _plan_case(
     case = PlannedCase(
         id=variant.id,
         randomness=variant.randomness,
-        kind=kind_name,
+        kind=entry.kind,
+        figure=entry.figure,
         case=kind,
         parameters=parameters,
         seed=settings.seed,

@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from pcbench import registry
-from pcbench.suite.layout import NAME_PATTERN
+from pcbench.suite.expand import NAME_PATTERN
+from pcbench.suite.layout import MAX_FIGURE
 from pcbench.suite.settings import DTYPES, RunSettings
+from pcbench.suite.sizes import QUICK
 
 Schema = dict[str, Any]
 
@@ -68,13 +70,35 @@ def _common() -> Schema:
     return {
         "id": _name("Unique in the suite."),
         "kind": {"type": "string", "description": "Which question is asked."},
-        "matrix": {
+        "figure": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_FIGURE,
+            "description": "The figure of the paper that the case reproduces.",
+        },
+        "matrix": _matrix("Lists of values by parameter: a case for every combination."),
+        "sizes": {
             "type": "object",
-            "description": "Lists of values by parameter: a case for every combination.",
+            "description": f"Other values by dotted path, by the size they make; {QUICK!r} is the "
+            "case as written.",
             "minProperties": 1,
-            "additionalProperties": {"type": "array", "minItems": 1, "uniqueItems": True},
+            "propertyNames": {"pattern": f"^{NAME_PATTERN}$", "not": {"const": QUICK}},
+            "additionalProperties": {
+                "type": "object",
+                "minProperties": 1,
+                "properties": {"matrix": _matrix("Other values of the matrix' axes.")},
+            },
         },
         **_run_settings(),
+    }
+
+
+def _matrix(description: str) -> Schema:
+    return {
+        "type": "object",
+        "description": description,
+        "minProperties": 1,
+        "additionalProperties": {"type": "array", "minItems": 1, "uniqueItems": True},
     }
 
 

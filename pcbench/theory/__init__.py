@@ -20,6 +20,7 @@ from pcbench.theory.activities import (
     prediction_errors,
     residual_norm,
 )
+from pcbench.theory.backpropagation_rounding import backpropagation_rounding
 from pcbench.theory.curvature import (
     activity_hessian_product,
     largest_curvatures,
@@ -36,6 +37,14 @@ from pcbench.theory.equilibrium import (
     residuals,
 )
 from pcbench.theory.feedforward_rounding import FeedforwardRounding, feedforward_rounding
+from pcbench.theory.first_steps import FirstSteps, first_steps
+from pcbench.theory.growth import (
+    Growth,
+    growth,
+    least_slope,
+    top_direction,
+    vanishing_slopes,
+)
 from pcbench.theory.hessian_rounding import (
     InnerSystem,
     inner_system,
@@ -56,6 +65,7 @@ from pcbench.theory.layered import (
 from pcbench.theory.layered_rounding import LayeredRounding, layered_rounding
 from pcbench.theory.low_rank import least_losses
 from pcbench.theory.masked import masked_energy, masked_energy_gradient, masked_equilibrium
+from pcbench.theory.optimisers import AdamSteps, GradientDescent, Optimiser
 from pcbench.theory.origin import Slopes, origin_hessian, origin_spectrum
 from pcbench.theory.perturbation import (
     EquilibriumRounding,
@@ -87,14 +97,19 @@ from pcbench.theory.second_order import (
 
 __all__ = [
     "CONFIDENCE",
+    "AdamSteps",
     "Descent",
     "EquilibriumRounding",
     "FeedforwardRounding",
+    "FirstSteps",
+    "GradientDescent",
+    "Growth",
     "HessianProduct",
     "HessianRounding",
     "InnerSystem",
     "Layered",
     "LayeredRounding",
+    "Optimiser",
     "Slopes",
     "Steps",
     "UnfinishedInference",
@@ -102,6 +117,7 @@ __all__ = [
     "activity_hessian",
     "activity_hessian_product",
     "activity_residuals",
+    "backpropagation_rounding",
     "chain",
     "chains_from_output",
     "chains_to_input",
@@ -116,6 +132,8 @@ __all__ = [
     "feedforward",
     "feedforward_residual",
     "feedforward_rounding",
+    "first_steps",
+    "growth",
     "hessian_rounding",
     "inner_system",
     "largest_curvatures",
@@ -127,6 +145,7 @@ __all__ = [
     "least_activity_curvature",
     "least_curvatures",
     "least_losses",
+    "least_slope",
     "loss",
     "loss_gradient",
     "loss_gradient_rounding",
@@ -142,8 +161,10 @@ __all__ = [
     "product_floor",
     "residual_norm",
     "residuals",
+    "top_direction",
     "unfinished_inference",
     "unit_roundoff",
+    "vanishing_slopes",
     "weighted_errors",
     "with_rounding",
     "zero_rank_curvature_bound",

@@ -152,7 +152,7 @@ def pull_back(
 ) -> Float[np.ndarray, "N d_below"]:
     """``(∂f_l/∂z)ᵀ e`` at ``z``, sample by sample."""
     before, _ = network.activations(l)
-    at_input = affine_transposed(network, l, _pull_back_to_potential(network, l, z, e))
+    at_input = affine_transposed(network, l, pull_back_to_potential(network, l, z, e))
     pulled: Batch = activation_slope(before, z) * at_input
     return pulled
 
@@ -162,7 +162,7 @@ def parameter_gradient(
 ) -> tuple[Matrix | Kernels, Vector | None]:
     """``Σ_n (∂f_l/∂A_l)ᵀ e_n`` and ``Σ_n (∂f_l/∂b_l)ᵀ e_n``; ``None`` without biases."""
     before, _ = network.activations(l)
-    driven, force = activate(before, z), _pull_back_to_potential(network, l, z, e)
+    driven, force = activate(before, z), pull_back_to_potential(network, l, z, e)
     by_weight = weight_gradient(network, l, driven, force)
     return by_weight, bias_gradient(network, l, force)
 
@@ -319,7 +319,7 @@ def _descend(
     return by_weights, None if network.biases is None else by_biases
 
 
-def _pull_back_to_potential(network: Layered, l: int, z: Batch, e: Batch) -> Batch:
+def pull_back_to_potential(network: Layered, l: int, z: Batch, e: Batch) -> Batch:
     """``(∂f_l/∂a)ᵀ e``, where ``a`` is the potential ``A_l u + b_l``."""
     before, after = network.activations(l)
     potential = affine(network, l, activate(before, z))

@@ -73,7 +73,7 @@ def layered_rounding(
     by_sample = sum((_half_squares(unit, u, together=False) for unit in units), np.zeros(n))
     by_layer = [float(_half_squares(unit, u, together=True)[0]) / n for unit in units]
     residual, residuals = _residuals(network, activities, units, u)
-    parameters = [_parameters(network, l, unit, u) for l, unit in enumerate(units, start=1)]
+    parameters = [parameter_rounding(network, l, unit, u) for l, unit in enumerate(units, start=1)]
     return LayeredRounding(
         errors=tuple(_error(unit, u) for unit in units),
         energies=tuple(energy + _UNDERFLOW for energy in by_layer),
@@ -132,8 +132,10 @@ def _residuals(
     return whole + float(np.sqrt(np.sum(flips))), u * norm_bound(total, worst) + np.sqrt(flips)
 
 
-def _parameters(network: Layered, l: int, unit: UnitRounding, u: float) -> tuple[float, float]:
-    """Bound the rounding of ``∂𝓕/∂A_l`` and ``∂𝓕/∂b_l``.
+def parameter_rounding(
+    network: Layered, l: int, unit: UnitRounding, u: float
+) -> tuple[float, float]:
+    """Bound the rounding of ``∂𝓕/∂A_l`` and ``∂𝓕/∂b_l``, given the unit's forces.
 
     Both are sums over samples and places, of rows of what the layer sees, and of ones. Rows of the
     gradient are independent, so that the worst direction is within one; but for what is inherited,

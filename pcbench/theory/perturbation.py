@@ -59,6 +59,9 @@ class EquilibriumRounding:
         On ``𝓛``; on ``ŷ``, Frobenius norm.
     gradients
         On ``∂𝓕/∂W_l``, Frobenius norm, one a layer.
+    carried
+        The same, of errors as exact inference finds them. Near the origin they are far smaller than
+        the activities, and evaluated anew, ``z_l - W_l z_{l-1}``, lose most of their digits.
     residual
         On ``‖∂(N𝓕)/∂z‖`` over all hidden activities.
     output
@@ -69,6 +72,7 @@ class EquilibriumRounding:
     loss: float
     prediction: float
     gradients: tuple[float, ...]
+    carried: tuple[float, ...]
     residual: float
     output: float
 
@@ -99,31 +103,40 @@ def equilibrium_rounding(
     for _ in range(repeats):
         judgement = _theorem_1(weights, x, y, product)
         judge.append([_apart(a, b) for a, b in zip(judgement, theorem_1, strict=True)])
-        reached, output, prediction = _two_passes(weights, x, y, product)
+        reached, found, output, prediction = _two_passes(weights, x, y, product)
         errors = prediction_errors(weights, reached)
-        gradients = zip(zip(errors, reached, strict=False), zip(e, z, strict=False), strict=True)
+        exact = list(zip(e, z, strict=False))
+        gradients = [
+            *zip(zip(errors, reached, strict=False), exact, strict=True),
+            *zip(zip(found, reached, strict=False), exact, strict=True),
+        ]
         seen.append(
             [
                 _distance(errors, e),
                 residual_norm(weights, errors),
                 _distance([output], [y]),
                 _distance([prediction], [y - off]),
-                *(_apart(seen, exact) / n for seen, exact in gradients),
+                *(_apart(erring, pair) / n for erring, pair in gradients),
             ]
         )
     bounds = CONFIDENCE * (u / probe) * np.max(seen, axis=0) + _UNDERFLOW
     misjudged = CONFIDENCE * (_JUDGE / probe) * np.max(judge, axis=0)
     off_errors, off_residual, off_output, off_prediction = map(float, bounds[:4])
-    last_product = [
-        CONFIDENCE * u * np.sqrt(2 / n) * np.linalg.norm(error) * np.linalg.norm(below)
-        for error, below in zip(e, z, strict=False)
-    ]
+    last_product = np.array(
+        [
+            CONFIDENCE * u * np.sqrt(2 / n) * np.linalg.norm(error) * np.linalg.norm(below)
+            for error, below in zip(e, z, strict=False)
+        ]
+    )
+    anew, carried = np.split(bounds[4:], 2)
+    own = last_product + misjudged[1:]
     return EquilibriumRounding(
         energy=_evaluation(weights, z, e, u) + off_errors**2 / (2 * n) + float(misjudged[0]),
         loss=(float(np.linalg.norm(off)) + off_prediction / 2) * off_prediction / n
         + _summation(off, u),
         prediction=off_prediction,
-        gradients=tuple(map(float, bounds[4:] + last_product + misjudged[1:])),
+        gradients=tuple(map(float, anew + own)),
+        carried=tuple(map(float, carried + own)),
         residual=off_residual,
         output=off_output,
     )
@@ -170,14 +183,14 @@ def _backpropagated(weights: Weights, x: Matrix, y: Matrix, product: Product) ->
 
 def _two_passes(
     weights: Weights, x: Matrix, y: Matrix, product: Product
-) -> tuple[list[Matrix], Matrix, Matrix]:
+) -> tuple[list[Matrix], list[Matrix], Matrix, Matrix]:
     """Exact inference as §2.2 has it, in the arithmetic of ``product``.
 
     Returns
     -------
     tuple
-        The activities with the output clamped; the output that the recursion reached; the
-        feedforward prediction.
+        The activities with the output clamped; the errors that they were made of; the output that
+        the recursion reached; the feedforward prediction.
     """
     covariance, to_output = np.eye(len(weights[-1])), np.eye(len(weights[-1]))
     for weight in reversed(weights[1:]):
@@ -192,7 +205,7 @@ def _two_passes(
     activities = [x]
     for weight, e in zip(weights, errors, strict=True):
         activities.append(product(activities[-1], weight.T) + e)
-    return [*activities[:-1], y], activities[-1], prediction
+    return [*activities[:-1], y], errors, activities[-1], prediction
 
 
 def _theorem_1(weights: Weights, x: Matrix, y: Matrix, product: Product) -> list[Factors]:

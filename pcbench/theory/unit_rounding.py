@@ -18,7 +18,7 @@ force may change by is kept apart, in ``flips``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -145,16 +145,8 @@ def _unit_rounding(
     error_std = np.where(weight > 0, np.sqrt(pool.value_std**2 + made**2 + error**2), 0.0)
     force_std = error_std if precision is None else np.hypot(weight * error_std, force)
 
-    sent = pool.send(force)
-    back = slope * sent
-    back_std = (
-        np.abs(activation_curvature(after, potential) * sent) * spread * alike
-        + np.abs(slope) * pool.send(force_std)
-        + slope_roundings(after, potential) * np.abs(sent) * alike
-        + (0.0 if after == "identity" else np.abs(back))
-    )
-    flips = np.abs(sent) * np.where(at_kink, JUMP.get(after, 0.0), 0.0) + pool.flips(
-        np.abs(force), steepest
+    back, back_std, flips = _sent_back(
+        after, potential, spread, alike, pool, force, force_std, at_kink
     )
     return UnitRounding(
         driven,
@@ -169,6 +161,73 @@ def _unit_rounding(
         flips,
         _shared(network, l, driven, inherited) * max(1.0, float(weight.max())),
     )
+
+
+def with_force(
+    network: Layered,
+    l: int,
+    below: Batch,
+    unit: UnitRounding,
+    force: Batch,
+    doubt: Batch,
+    off: Batch,
+    u: float,
+) -> UnitRounding:
+    """Return the layer with a force that does not come from its own error, as in backpropagation.
+
+    Parameters
+    ----------
+    network, l, below, unit
+        The layer at ``z_{l-1}``.
+    force
+        What pulls at ``f_l``, itself exact.
+    doubt
+        What kinks above may change of it, at most.
+    off
+        How far rounding below may have carried each potential, in units of ``u``.
+    u
+        The unit roundoff.
+    """
+    before, after = network.activations(l)
+    driven, inherited = activate(before, below), _VALUE_ROUNDINGS[before]
+    potential, spread = _potential(network, l, driven, inherited)
+    value, alike = activate(after, potential), np.sqrt(_copies(network, l, driven))
+    # No more than one where it rises at all: pooling compares values, kinks potentials.
+    near = spread + off
+    at_kink = (np.abs(potential) < CONFIDENCE * u * near) & (after in JUMP)
+    pool = _Pool.of(network, l, value, near, alike, u)
+    still = np.zeros_like(force)
+    back, back_std, flips = _sent_back(after, potential, spread, alike, pool, force, still, at_kink)
+    passed = np.where(at_kink, 1.0, np.abs(activation_slope(after, potential))) * pool.send(doubt)
+    return replace(
+        unit, force=force, force_std=still, back=back, back_std=back_std, flips=flips + passed
+    )
+
+
+def _sent_back(
+    after: str,
+    potential: Batch,
+    spread: Batch,
+    alike: Batch,
+    pool: _Pool,
+    force: Batch,
+    force_std: Batch,
+    at_kink: Bool[np.ndarray, "_N _d"],
+) -> tuple[Batch, Batch, Batch]:
+    """``(∂f_l/∂a)ᵀ`` times a force, its standard deviation, and what flips may change of it."""
+    sent, slope = pool.send(force), activation_slope(after, potential)
+    steepest = np.where(at_kink, 1.0, np.abs(slope))
+    back = slope * sent
+    back_std = (
+        np.abs(activation_curvature(after, potential) * sent) * spread * alike
+        + np.abs(slope) * pool.send(force_std)
+        + slope_roundings(after, potential) * np.abs(sent) * alike
+        + (0.0 if after == "identity" else np.abs(back))
+    )
+    flips = np.abs(sent) * np.where(at_kink, JUMP.get(after, 0.0), 0.0) + pool.flips(
+        np.abs(force), steepest
+    )
+    return back, back_std, flips
 
 
 def slope_roundings(name: str, z: Batch) -> Batch:
@@ -251,6 +310,8 @@ class PullRounding:
         ``A_lᵀ (∂f_l/∂a)ᵀ (π e)_l``, not yet times ``φᶦⁿ'(z_{l-1})``.
     flips
         What kinks and ties within rounding may change of ``pulled``, at most, entry by entry.
+    doubts
+        The same of ``at_input``.
     """
 
     pulled: Batch
@@ -259,6 +320,7 @@ class PullRounding:
     reach: float
     at_input: Batch
     flips: Batch
+    doubts: Batch
 
 
 def pull_rounding(network: Layered, l: int, below: Batch, unit: UnitRounding) -> PullRounding:
@@ -284,6 +346,7 @@ def pull_rounding(network: Layered, l: int, below: Batch, unit: UnitRounding) ->
         reach=float(np.abs(slope).max(initial=0.0)) * map_norm_bound(network, l),
         at_input=at_input,
         flips=np.abs(slope) * doubts,
+        doubts=doubts,
     )
 
 

@@ -55,6 +55,7 @@ def cases(names=words, numbers=finite):
         CaseResult,
         id=names,
         kind=words,
+        figure=words,
         parameters=parameters,
         backend=words,
         device=words,
@@ -90,6 +91,7 @@ def reports(draw, names=words, numbers=finite):
     found = draw(st.lists(cases(names, numbers), max_size=3))
     return Report(
         suite=draw(words),
+        size=draw(words),
         created=draw(words),
         interrupted=draw(st.booleans()),
         duration_s=draw(st.none() | seconds),

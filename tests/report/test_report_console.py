@@ -275,6 +275,33 @@ def test_settings_are_said_once_and_get_a_column_where_they_differ(make_case, ma
     assert re.search(r"^b .* cuda .*passed", mixed, re.MULTILINE)
 
 
+def test_a_size_is_said_unless_the_cases_are_as_written(make_case, make_report):
+    heading = piped(make_report(make_case())).splitlines()[0]
+    assert "size" not in heading
+    heading = piped(make_report(make_case(), size="full")).splitlines()[0]
+    assert heading.startswith("theory  size full · torch · cpu")
+
+
+def test_figures_are_a_first_column_where_any_case_has_one(make_case, make_report):
+    report = make_report(make_case("a", figure="9, 10"), make_case("b"))
+    lines = piped(report, verbose=True).splitlines()
+    assert any(line.startswith("figure  case  ") for line in lines)
+    assert any(line.startswith("9, 10   a  ") for line in lines)
+    assert any(line.startswith("        b  ") for line in lines)
+    checks = [line for line in lines if "≈ 0.25" in line]
+    assert len(checks) == 2
+    assert all(line.startswith(" " * 14) for line in checks)
+    assert "figure" not in piped(make_report(make_case("b")))
+
+
+@pytest.mark.parametrize("width", [40, 110])
+def test_on_a_narrow_terminal_a_figure_stands_before_its_case(make_case, make_report, width):
+    report = make_report(make_case("a", figure="9, 10"), make_case("b", device="x" * 40))
+    lines = on_terminal(report, width, verbose=True).splitlines()
+    assert "9, 10  a" in lines
+    assert "b" in lines
+
+
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_narrow_terminal_gets_lines_that_fit_where_names_allow_it(make_case, make_report, width):
     long = "equilibrated-energy[network.hidden_layers=10,data.name=toy_gaussian]"

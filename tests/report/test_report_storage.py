@@ -58,6 +58,15 @@ def test_any_report_is_strict_json_that_satisfies_the_published_schema(path, rep
     assert read_report(path).model_dump(mode="json") == content
 
 
+def test_a_report_from_before_there_were_sizes_and_figures_is_read(path, content):
+    del content["size"]
+    for case in content["cases"]:
+        del case["figure"]
+    path.write_text(json.dumps(content))
+    report = read_report(path)
+    assert (report.size, [case.figure for case in report.cases]) == ("quick", [""])
+
+
 def test_numbers_that_are_not_finite_become_null(make_case, make_report, path):
     numbers = [float("nan"), float("inf"), float("-inf"), 1.5]
     case = make_case(series={"energy": {"value": numbers}}, parameters={"scale": float("nan")})

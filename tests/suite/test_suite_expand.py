@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from suite_fakes import MARK
 
 from pcbench.suite import SuiteError, outline
-from pcbench.suite.expand import count, read_axes, variants
+from pcbench.suite.expand import IDENTITY, count, read_axes, variants
 from pcbench.suite.layout import MAX_CASES
 from pcbench.suite.node import Node
 from pcbench.suite.problems import Position
@@ -73,7 +73,7 @@ matrices = st.dictionaries(
     st.lists(values, min_size=1, max_size=4, unique_by=lambda each: node(each).label()),
     min_size=1,
     max_size=3,
-).filter(lambda matrix: not {"id", "kind", "matrix"} & {path.split(".")[0] for path in matrix})
+).filter(lambda matrix: not {*IDENTITY} & {path.split(".")[0] for path in matrix})
 
 
 @given(matrices)
@@ -149,6 +149,8 @@ def test_run_settings_can_be_axes(load):
         ("{¶id: [1]}", "an axis cannot vary 'id'"),
         ("{¶kind.x: [1]}", "an axis cannot vary 'kind'"),
         ("{¶matrix: [1]}", "an axis cannot vary 'matrix'"),
+        ("{¶figure: ['5', '6']}", "an axis cannot vary 'figure'"),
+        ("{¶sizes.full: [1]}", "an axis cannot vary 'sizes'"),
     ],
 )
 def test_a_matrix_that_is_not_valid_is_refused(refuse_case, matrix, message):

@@ -20,8 +20,10 @@ cases:
     kind: ordered
     low: 1
     high: 1e1
+    figure: "5"
     matrix:
       seed: [0, 1]
+    sizes: {full: {low: 2, matrix: {seed: [2]}}, huge: {high: 20}}
   - {id: three, kind: toy, data: digits, inference: {engine: gradient, tolerance: 1.5e-3}}
 """
 
@@ -84,8 +86,21 @@ def test_a_damaged_suite_is_a_suite_or_its_problems(write, data):
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
-keys = "suite cases id kind matrix defaults data name samples network widths inference seed low"
-words = st.sampled_from([*keys.split(), "toy", "ordered", "digits", "gradient", "data.name", "a.b"])
+keys = "suite cases id kind figure matrix sizes full defaults data name samples network widths"
+words = st.sampled_from(
+    [
+        *keys.split(),
+        "inference",
+        "seed",
+        "low",
+        "toy",
+        "ordered",
+        "digits",
+        "gradient",
+        "data.name",
+        "a.b",
+    ]
+)
 trees = st.recursive(
     scalars | words,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=5),
@@ -94,9 +109,14 @@ trees = st.recursive(
 
 
 @relaxed
-@given(trees, trees, trees)
-def test_any_tree_of_values_is_a_suite_or_its_problems(write, case, defaults, matrix):
-    cases = [case, {"id": "x", "kind": "toy", "matrix": matrix, "data": case, "network": matrix}]
+@given(trees, trees, trees, trees)
+def test_any_tree_of_values_is_a_suite_or_its_problems(write, case, defaults, matrix, sizes):
+    cases = [
+        case,
+        {"id": "x", "kind": "toy", "matrix": matrix, "data": case, "network": matrix},
+        {"id": "y", "kind": "toy", "figure": case, "matrix": matrix, "sizes": sizes},
+        {"id": "z", "kind": "ordered", "matrix": {"low": [0]}, "sizes": {"full": sizes}},
+    ]
     suite = {"suite": "s", "defaults": defaults, "cases": cases}
     load_or_refuse(write(json.dumps(suite)))
 

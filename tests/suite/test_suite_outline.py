@@ -61,8 +61,9 @@ def test_an_outline_imports_nothing_heavy(write):
         ("suite: s\ndescription: ¶1\ncases: [{id: a, kind: k}]", ["'description' must be"]),
         ("suite: s\ndefaults: ¶[]\ncases: [{id: a, kind: k}]", ["'defaults' must be a mapping"]),
         (
-            "suite: s\ndefaults: {¶id: a, ¶kind: k, ¶matrix: {}}\ncases: [{id: a, kind: k}]",
-            ["'id' belongs to", "'kind' belongs to", "'matrix' belongs to"],
+            "suite: s\ndefaults: {¶id: a, ¶kind: k, ¶matrix: {}, ¶figure: x, ¶sizes: {}}\n"
+            "cases: [{id: a, kind: k}]",
+            [f"'{key}' belongs to" for key in ("id", "kind", "matrix", "figure", "sizes")],
         ),
     ],
 )

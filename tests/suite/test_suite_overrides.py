@@ -109,6 +109,8 @@ def test_values_are_yaml_as_in_a_suite(load):
         ("id=x", "'id' cannot be set"),
         ("kind=toy", "'kind' cannot be set"),
         ("matrix.seed=[1]", "'matrix' cannot be set"),
+        ("figure=5", "'figure' cannot be set"),
+        ("sizes.full.seed=1", "'sizes' cannot be set"),
     ],
 )
 def test_a_wrong_override_is_refused_at_the_option(load, override, message):

@@ -159,5 +159,5 @@ class _Log:
 
 
 def to_host(array: Tensor) -> Float[np.ndarray, "..."]:
-    """Bring an array to the host, in float64."""
-    return array.cpu().to(torch.float64).numpy()
+    """Bring an array to the host, in float64: a copy, also of float64 that is there already."""
+    return array.cpu().to(torch.float64, copy=True).numpy()

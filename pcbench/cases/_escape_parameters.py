@@ -1,0 +1,132 @@
+"""What a suite may write about leaving a saddle by training."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from pcbench.backends import ExactInference, InferenceSettings, Optimiser, Sgd
+from pcbench.cases._training import Scaling
+from pcbench.cases.base import CaseParameters
+from pcbench.data import DataField
+from pcbench.networks import NetworkParameters
+
+
+class Stop(BaseModel):
+    """When a replica's training ends before its budget is spent; any of these ends it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    escaped: bool = Field(True, description="Once it has left the saddle.")
+    loss: PositiveFloat | None = Field(
+        None, description="Once the training loss, smoothed as for the escape, is below this."
+    )
+    test_loss: PositiveFloat | None = Field(
+        None, description="Once the test loss is below this, as the paper's chains."
+    )
+    epoch_gain: PositiveFloat | None = Field(
+        None,
+        description="After an epoch whose mean loss fell by less than this, as the paper's other "
+        "networks (1e-3); not before it has left the saddle, which would end it there.",
+    )
+
+
+class Training(BaseModel):
+    """How both learners are trained: all but the objective is the same."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    learning_rate: PositiveFloat = Field(description="η, the same for both learners.")
+    optimiser: Optimiser = Sgd()
+    batch: PositiveInt | None = Field(
+        64, description="Samples a step, each seed's shuffled anew every epoch; null for all."
+    )
+    steps: PositiveInt | None = Field(None, description="Budget of steps.")
+    epochs: PositiveInt | None = Field(None, description="Or: budget of epochs.")
+    look: PositiveInt = Field(
+        50, description="Steps between two looks: stopping rules, and the test set."
+    )
+    every: PositiveInt = Field(10, description="Steps between two records of norms.")
+    stop: Stop = Stop()
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Training:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give either training.steps or training.epochs")
+        return self
+
+    def budget(self, epoch: int) -> int:
+        """Return the budget in steps, with so many steps an epoch."""
+        return self.steps if self.steps is not None else (self.epochs or 0) * epoch
+
+
+class Escape(BaseModel):
+    """What counts as having left the saddle."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fraction: float = Field(
+        0.05,
+        gt=0,
+        lt=1,
+        description="Of the loss at the saddle, that it has fallen by. One-hot targets of ten "
+        "classes have a plateau at 0.1, where the network knows their mean alone.",
+    )
+    window: PositiveInt = Field(20, description="Steps that the loss is averaged over.")
+
+
+class Parameters(CaseParameters):
+    """What a suite may write under ``kind: origin_escape``."""
+
+    data: DataField
+    test: DataField | None = Field(
+        None, description="Samples to test on at every look; none if left out."
+    )
+    network: NetworkParameters
+    seeds: PositiveInt = Field(
+        8, ge=5, description="Initial weights and shuffles; each trains by both learners."
+    )
+    training: Training
+    inference: InferenceSettings = ExactInference()
+    scaling: Scaling | Literal["both"] = Field(
+        "matched",
+        description="Both objectives on 1/(2N), or as in the published notebooks: BP on a mean "
+        "over batch and outputs, PC on a sum over the batch.",
+    )
+    escape: Escape = Escape()
+    judged: NonNegativeInt = Field(
+        3, description="First steps of training that are held against the theory, every one."
+    )
+    trajectories: bool = Field(
+        False, description="Keep every parameter at every step, of networks with up to 16."
+    )
+
+    @model_validator(mode="after")
+    def _batch_fits(self) -> Parameters:
+        batch = self.training.batch
+        if batch is not None and batch > self.data.samples:
+            raise ValueError(
+                f"training.batch is {batch} but data.samples only {self.data.samples}; raise "
+                "data.samples or lower training.batch"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_test_to_stop_at(self) -> Parameters:
+        if self.training.stop.test_loss is not None and self.test is None:
+            raise ValueError("training.stop.test_loss needs samples to test on; give test")
+        return self
+
+    @property
+    def scalings(self) -> tuple[Scaling, ...]:
+        """All scalings asked for, the fair one first."""
+        return ("matched", "published") if self.scaling == "both" else (self.scaling,)

@@ -1,0 +1,189 @@
+"""What one step of training must see: loss, energy and gradient, and what rounding may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from pcbench import theory
+from pcbench.backends import Adam, DType, ExactInference, TrainingSettings
+from pcbench.cases._problem import Problem
+from pcbench.cases._relaxed import Relaxed
+from pcbench.cases._relaxed_judge import RelaxedJudge, judged
+from pcbench.cases._rounding import Rounding
+from pcbench.cases.base import CaseSkippedError
+from pcbench.networks import NetworkSpec
+
+Gradients = list[Float[np.ndarray, "..."]]
+
+# Below the smallest normal number of float32, an honest implementation may answer zero.
+_UNDERFLOW = 2.0**-126
+# The judge computes in float64 whatever the backend does, and errs too.
+_JUDGE = 2.0**-53
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the theory has for one replica and one batch; ``…_off`` bounds what rounding may do.
+
+    Attributes
+    ----------
+    loss, energy
+        ``𝓛``, and the energy that inference has to reach; of backpropagation the loss.
+    gradients
+        Of the objective, one an array of parameters; bounds are on their Frobenius norms.
+    residual
+        Relative residual of inference.
+    """
+
+    loss: float
+    loss_off: float
+    energy: float
+    energy_off: float
+    gradients: Gradients
+    gradients_off: tuple[float, ...]
+    residual: float
+    residual_off: float
+
+
+def is_closed_form(network: NetworkSpec, settings: TrainingSettings) -> bool:
+    """Whether the gradient is known without asking a backend where inference ends."""
+    exact = network.is_linear and isinstance(settings.inference, ExactInference)
+    return settings.objective == "loss" or exact
+
+
+def expect(
+    problem: Problem, settings: TrainingSettings, dtype: DType, relaxed: Relaxed | None
+) -> Expected:
+    """Say what a step must see.
+
+    Parameters
+    ----------
+    problem
+        The network at the parameters before the step, and the step's batch.
+    settings
+        By which rule it learns.
+    dtype
+        The backend's.
+    relaxed
+        Where the backend's inference ends in this problem, for predictive coding that has no closed
+        form: inference is for other kinds to judge.
+    """
+    if settings.objective == "loss":
+        return _backpropagation(problem, dtype)
+    if relaxed is None:
+        return _equilibrium(problem, dtype)
+    return _inferred(problem, dtype, relaxed)
+
+
+def optimiser(settings: TrainingSettings, replica: int) -> theory.Optimiser:
+    """Return an optimiser of one array of a replica's parameters.
+
+    Raises
+    ------
+    CaseSkippedError
+        If its steps have no bound that could be held against them.
+    """
+    rate = np.asarray(settings.learning_rate, np.float64)
+    own = float(rate[replica] if rate.ndim else rate)
+    asked = settings.optimiser
+    if not isinstance(asked, Adam):
+        return theory.GradientDescent(own, settings.scale)
+    try:
+        return theory.AdamSteps(own, settings.scale, asked.beta_1, asked.beta_2, asked.epsilon)
+    except ValueError as error:
+        raise CaseSkippedError(f"{error}; give beta_2 a positive value") from error
+
+
+def norm_off(array: Float[np.ndarray, "..."], off: float, u: float) -> float:
+    """Bound what the Frobenius norm of an array that is off by so much may be off by.
+
+    Squares of one sign are added: half the relative rounding of a sum (theory.md 4.1), and a root.
+    A square that is too small to be a normal number may be lost.
+    """
+    norm, size = float(np.linalg.norm(array)), array.size
+    relative = theory.CONFIDENCE * (u + _JUDGE) * (1 + np.sqrt(2 * size) / 2)
+    lost = size * _UNDERFLOW
+    lost_norm = min(np.sqrt(lost), lost / (2 * norm)) if norm else np.sqrt(lost)
+    return off + float(relative) * norm + float(lost_norm)
+
+
+def loss_off(problem: Problem, dtype: DType) -> float:
+    """Bound the rounding of ``𝓛``.
+
+    In a linear network a prediction may come of a forward pass, or of products from the output.
+    """
+    rounding = _rounding(problem, dtype)
+    if problem.network.is_linear and problem.precision is None:
+        return rounding.exact.loss
+    return rounding.start.loss
+
+
+def _rounding(problem: Problem, dtype: DType) -> Rounding:
+    return Rounding(judged(problem), problem.x, problem.y, problem.precision, dtype)
+
+
+def _backpropagation(problem: Problem, dtype: DType) -> Expected:
+    """``∂𝓛/∂θ``, of a linear network in closed form."""
+    network, u = judged(problem), theory.unit_roundoff(dtype)
+    x, y, precision = problem.x, problem.y, problem.precision
+    if problem.network.is_linear and precision is None:
+        gradients: Gradients = [*theory.loss_gradient(problem.weights, x, y)]
+        gradients_off = theory.loss_gradient_rounding(problem.weights, x, y, u)
+    else:
+        weights, biases = theory.layered_loss_gradients(network, x, y, precision)
+        gradients = [*weights, *(biases or [])]
+        gradients_off = theory.backpropagation_rounding(network, x, y, u, precision)
+    loss, off = theory.layered_loss(network, x, y, precision), loss_off(problem, dtype)
+    return Expected(loss, off, loss, off, gradients, gradients_off, 0.0, _UNDERFLOW)
+
+
+def _equilibrium(problem: Problem, dtype: DType) -> Expected:
+    """``∂𝓕*/∂θ`` of a linear network, in closed form.
+
+    Rounding is what exact inference carries, and then what evaluation at its activities loses.
+    """
+    judge, rounding = RelaxedJudge(problem, dtype), _rounding(problem, dtype)
+    weights, x, y, precision = problem.weights, problem.x, problem.y, problem.precision
+    most, exact = 1.0, rounding.exact
+    if precision is None:
+        hidden = theory.equilibrium_activities(weights, x, y)[:-1]
+        energy = theory.equilibrated_energy(weights, x, y)
+        gradients: Gradients = [*theory.equilibrated_energy_gradient(weights, x, y)]
+    else:
+        hidden, _ = theory.masked_equilibrium(weights, x, y, precision)
+        energy = theory.masked_energy(weights, x, y, precision)
+        gradients = [*theory.energy_gradients(judge.network, [*hidden, y], precision)[0]]
+        # Forces are as many times errors as precisions are.
+        most = max(1.0, float(np.max(precision)))
+    there = theory.layered_rounding(judge.network, [*hidden, y], rounding.u, precision)
+    return Expected(
+        judge.loss,
+        loss_off(problem, dtype),
+        energy,
+        most * exact.energy + sum(there.energies),
+        gradients,
+        tuple(most * a + b for a, b in zip(exact.carried, there.gradients, strict=True)),
+        0.0,
+        most * exact.residual / judge.start,
+    )
+
+
+def _inferred(problem: Problem, dtype: DType, relaxed: Relaxed) -> Expected:
+    """``∂𝓕/∂θ`` where inference ended."""
+    judge = RelaxedJudge(problem, dtype)
+    rounding, begun = judge.rounding(relaxed), judge.forward_rounding
+    residual = float(np.linalg.norm(judge.sample_residuals(judge.clamped(relaxed)))) / judge.start
+    return Expected(
+        judge.loss,
+        begun.loss,
+        judge.energy(relaxed),
+        sum(rounding.energies),
+        judge.gradients(relaxed),
+        (*rounding.gradients, *(rounding.biases if problem.network.bias else ())),
+        residual,
+        # It is relative to a start that rounds, too.
+        (rounding.residual + residual * begun.residual) / judge.start,
+    )

@@ -1,0 +1,219 @@
+"""The judgement of training: that a trainer takes the steps that it should.
+
+The first steps of a fresh trainer are taken one by one, with its parameters on the host in between:
+what it must do next is known from them, whatever happened before. Each step is held against the
+theory's own gradient at the parameters before, and the theory's own optimiser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from pcbench import theory
+from pcbench.backends import Model, Trainer, TrainingSettings
+from pcbench.cases._account import DEFINITION
+from pcbench.cases._problem import Problem, rounded
+from pcbench.cases._relaxed import Relaxed
+from pcbench.cases._relaxed_judge import judged
+from pcbench.cases._step_expected import expect, is_closed_form, loss_off, optimiser
+from pcbench.cases._step_taken import AFTER, Parameters, StepTaken, alike, one_run
+from pcbench.cases.base import Context
+from pcbench.checks import Check, Tolerance, Worst, approx
+
+
+class StepJudge:
+    """Holds the first steps of a trainer against the theory.
+
+    Every replica's first step is judged; of later ones, to keep the price down, those of two
+    replicas: the last, and one chosen at random (stream ``judged replicas``). Before the last step
+    the trainer has to let the first replica go, and to go on with the others in reverse order.
+
+    To look at a later step, give the parameters that training had come to, and that step's batch:
+    a trainer begins there like anywhere else. Only a history of Adam is then not looked at.
+
+    Parameters
+    ----------
+    context
+        Lends the backend, which needs ``Capability.TRAINING`` and ``REPLICAS``, and randomness.
+    problem
+        The network, and all samples.
+    settings
+        By which rule it learns.
+    parameters
+        Where it begins, weights and then biases, each with an axis of ``R`` replicas first.
+    batches
+        Rows of the samples that each of the first steps sees, ``(K, N)`` or ``(K, R, N)``; ``None``
+        for all of them at every step.
+    learner
+        What to call it in the names of checks.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        problem: Problem,
+        settings: TrainingSettings,
+        parameters: Parameters,
+        batches: Int[np.ndarray, "K *R N"] | None,
+        learner: str,
+    ) -> None:
+        self._backend, self._problem, self._settings = context.backend, problem, settings
+        self._begin, self._batches, self._learner = (
+            rounded(parameters, context.backend.dtype),
+            batches,
+            learner,
+        )
+        replicas = len(parameters[0])
+        self._optimisers = [[optimiser(settings, r) for _ in parameters] for r in range(replicas)]
+        self._allowed: list[list[float]] = [[] for _ in range(replicas)]
+        self._followed = {replicas - 1}
+        if replicas > 2:
+            self._followed.add(int(context.rng("judged replicas").integers(1, replicas - 1)))
+
+    def findings(self, steps: int = 3) -> Iterator[Check]:
+        """Take steps and judge them; each kind of check is one verdict, the one nearest the edge.
+
+        Parameters
+        ----------
+        steps
+            How many; no more than there are batches.
+        """
+        worst = Worst()
+        worst.add(*(self._named(check) for check in self._checks(steps)))
+        yield from worst
+
+    def _checks(self, steps: int) -> Iterator[Check]:
+        """Every single comparison, up to the first answer that is not well-formed."""
+        model = self._backend.build(self._problem.network, self._begin)
+        before = self._outputs(model)
+        trainer = self._trainer(model)
+        yield alike("parameters at the start", trainer.parameters(), self._begin)
+        taken: list[StepTaken] = []
+        for step in range(steps):
+            replicas = taken[-1].replicas if taken else list(range(len(self._begin[0])))
+            if step == steps - 1 > 0 and len(replicas) > 1:
+                yield from one_run(self._trainer(model), taken, self._allowed)
+                replicas = replicas[:0:-1]
+                yield self._keep(trainer, replicas, taken[-1].after)
+            taken.append(self._take(trainer, step, replicas))
+            verdicts = list(self._step(taken[-1]))
+            yield from verdicts
+            if not verdicts[0].passed:
+                return
+        if len(taken[-1].replicas) == len(self._begin[0]):
+            yield from one_run(self._trainer(model), taken, self._allowed)
+        yield self._moved_on(trainer.model, taken[-1])
+        yield alike("model that training began with", self._outputs(model), before)
+
+    def _named(self, check: Check) -> Check:
+        """Name the learner."""
+        name, message = f"{check.name} ({self._learner})", check.message
+        return check.model_copy(
+            update={"name": name, "message": message.replace(check.name, name, 1)}
+        )
+
+    def _trainer(self, model: Model[Any]) -> Trainer[Any]:
+        x, y, *precision = self._staged(self._problem)
+        return model.trainer(x, y, self._settings, *precision)
+
+    def _staged(
+        self, problem: Problem, rows: slice | Int[np.ndarray, "*R N"] = slice(None)
+    ) -> list[Any]:
+        """Inputs, targets and, where there is one, the precision, on the device."""
+        parts = [problem.x, problem.y]
+        if problem.precision is not None:
+            parts.append(problem.precision)
+        return [self._backend.to_device(part[rows]) for part in parts]
+
+    def _outputs(self, model: Model[Any]) -> list[Float[np.ndarray, "..."]]:
+        """What shows whether parameters have changed: no prediction stays, if all of them move."""
+        rows = slice(None) if self._batches is None else self._batches[0].ravel()[:8]
+        return [
+            self._backend.to_host(model.predict(self._backend.to_device(self._problem.x[rows])))
+        ]
+
+    def _take(self, trainer: Trainer[Any], step: int, replicas: list[int]) -> StepTaken:
+        rows = None if self._batches is None else self._batches[step : step + 1]
+        if rows is not None and rows.ndim == 3:
+            rows = rows[:, replicas]
+        brought = trainer.parameters()
+        before = [array.copy() for array in brought]
+        record = trainer.run(1, rows)
+        after = [array.copy() for array in trainer.parameters()]
+        return StepTaken(step, replicas, rows, brought, before, after, record)
+
+    def _keep(self, trainer: Trainer[Any], replicas: list[int], before: Parameters) -> Check:
+        """Let the first replica go, and turn the order of the others round."""
+        trainer.keep(replicas)
+        return alike(
+            "parameters of replicas kept",
+            trainer.parameters(),
+            [array[replicas] for array in before],
+        )
+
+    def _step(self, taken: StepTaken) -> Iterator[Check]:
+        """Judge a step, of all replicas at first, and then of those that are followed."""
+        well_formed = taken.well_formed([parameter.shape[1:] for parameter in self._begin])
+        yield well_formed
+        if not well_formed.passed:
+            return
+        relaxed = (
+            None if is_closed_form(self._problem.network, self._settings) else self._infer(taken)
+        )
+        # Where host and device are one, what was given may be the memory that training goes on in.
+        yield alike("parameters brought to the host", taken.brought, taken.before)
+        yield taken.inference_steps(0 if relaxed is None else relaxed.steps)
+        for place, replica in enumerate(taken.replicas):
+            if taken.step and replica not in self._followed:
+                continue
+
+            def one(array: Any, place: int = place) -> Any:
+                return None if array is None else array[place, ...]
+
+            expected = expect(
+                self._at(taken, place),
+                self._settings,
+                self._backend.dtype,
+                None if relaxed is None else relaxed.each(one),
+            )
+            where = f"step {taken.step + 1}, replica {replica + 1}"
+            u = theory.unit_roundoff(self._backend.dtype)
+            made = taken.checks(place, expected, self._optimisers[replica], u)
+            for check in made:
+                if check.name == AFTER:
+                    self._allowed[replica].append(check.tolerance)
+                yield check.at(where)
+
+    def _at(self, taken: StepTaken, place: int, *, after: bool = False) -> Problem:
+        """Return a replica at a step: its parameters and its batch."""
+        problem, rows = self._problem, taken.rows_of(place)
+        parameters = [array[place] for array in (taken.after if after else taken.before)]
+        if rows is not None:
+            precision = None if problem.precision is None else problem.precision[rows]
+            problem = replace(problem, x=problem.x[rows], y=problem.y[rows], precision=precision)
+        return problem.at(parameters)
+
+    def _infer(self, taken: StepTaken) -> Relaxed:
+        """Where the backend's own inference ends, of all replicas at once, as in a step."""
+        model = self._backend.build(self._problem.network, taken.before)
+        # Batches may have the axis of replicas, which a problem has not.
+        rows = slice(None) if taken.rows is None else taken.rows[0]
+        x, y, *rest = self._staged(self._problem, rows)
+        return Relaxed.of(self._backend, model.infer(x, y, self._settings.inference, *rest))
+
+    def _moved_on(self, model: Model[Any], taken: StepTaken) -> Check:
+        """Check that the trainer's model is at the parameters that the trainer says."""
+        problem = self._at(taken, 0, after=True)
+        x, y, *rest = self._staged(problem)
+        return approx(
+            "loss of the model that training left",
+            float(self._backend.to_host(model.loss(x, y, *rest))[0]),
+            theory.layered_loss(judged(problem), problem.x, problem.y, problem.precision),
+            Tolerance(loss_off(problem, self._backend.dtype), "rounding of a loss (theory.md 4)"),
+            source=DEFINITION,
+        )

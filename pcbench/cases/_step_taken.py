@@ -1,0 +1,212 @@
+"""One step that a trainer took, and what was recorded of it, against what is expected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int, Num
+
+from pcbench import checks, theory
+from pcbench.backends import Record, Trainer
+from pcbench.cases._account import CONTRACT, COUNT, DEFINITION, STATIONARITY
+from pcbench.cases._step_expected import Expected, norm_off
+from pcbench.checks import Check, Tolerance
+
+Parameters = list[Float[np.ndarray, "R ..."]]
+
+AFTER = "parameters after a step"
+STEP = "the optimiser's step from the gradient of the theory (theory.md 2.1, 4.5)"
+GRADIENT = "norm of the gradient of the theory (theory.md 2.1)"
+_RECORDED = ("losses", "energies", "gradient_norms", "parameter_norms", "residuals")
+
+
+@dataclass(frozen=True, slots=True)
+class StepTaken:
+    """A step of all replicas that run.
+
+    Attributes
+    ----------
+    step
+        Its number, from 0.
+    replicas
+        Which they are, of those that there were at the start.
+    rows
+        Their batch, ``(1, N)`` or ``(1, R, N)``; ``None`` for all samples.
+    brought
+        Their parameters as the trainer gave them to the host before the step, looked at after it.
+    before, after
+        Their parameters.
+    record
+        What the trainer says of it.
+    """
+
+    step: int
+    replicas: list[int]
+    rows: Int[np.ndarray, "1 *R N"] | None
+    brought: Parameters
+    before: Parameters
+    after: Parameters
+    record: Record
+
+    def rows_of(self, place: int) -> Int[np.ndarray, " N"] | None:
+        """The batch of the replica at that place."""
+        if self.rows is None or self.rows.ndim == 2:
+            chosen: Int[np.ndarray, " N"] | None = None if self.rows is None else self.rows[0]
+        else:
+            chosen = self.rows[0, place]
+        return chosen
+
+    def well_formed(self, shapes: Sequence[tuple[int, ...]]) -> Check:
+        """Check that every array has the shape that is due, and holds numbers."""
+        replicas, record = len(self.replicas), self.record
+        due: list[tuple[Any, tuple[int, ...]]] = [
+            (record.losses, (1, replicas)),
+            (record.energies, (1, replicas)),
+            (record.recorded, (1,)),
+            (record.gradient_norms, (1, replicas, len(shapes))),
+            (record.parameter_norms, (1, replicas, len(shapes))),
+            (record.inference_steps, (1,)),
+            (record.residuals, (1, replicas)),
+        ]
+        wrong = sum(array.shape != shape or not np.isfinite(array).all() for array, shape in due)
+        for parameters in (self.before, self.after):
+            wrong += [array.shape for array in parameters] != [(replicas, *one) for one in shapes]
+            wrong += not all(np.isfinite(array).all() for array in parameters)
+        return checks.at_most(
+            "malformed answers of training",
+            wrong,
+            0,
+            COUNT,
+            source=CONTRACT,
+            where=f"step {self.step + 1}",
+        )
+
+    def inference_steps(self, expected: int) -> Check:
+        """Check how many steps inference took, by the record."""
+        return checks.approx(
+            "steps of inference",
+            float(self.record.inference_steps[0]),
+            float(expected),
+            COUNT,
+            source=CONTRACT,
+            where=f"step {self.step + 1}",
+        )
+
+    def checks(
+        self, place: int, expected: Expected, optimisers: Sequence[theory.Optimiser], u: float
+    ) -> Iterator[Check]:
+        """Judge the step of one replica.
+
+        Parameters
+        ----------
+        place
+            The replica's, among those that run.
+        expected
+            What its step has to see.
+        optimisers
+            Its own, one an array of parameters; they take the step, too.
+        u
+            The unit roundoff of the backend.
+        """
+        derivation = f"rounding at u = {u:.2g} of gradient and step (theory.md 4.5)"
+        for index, (own, gradient, off) in enumerate(
+            zip(optimisers, expected.gradients, expected.gradients_off, strict=True)
+        ):
+            before = self.before[index][place]
+            after, after_off = own.step(before, gradient, off, u)
+            where = f"array {index + 1} of the parameters"
+            yield checks.distance(
+                AFTER,
+                self.after[index][place],
+                after,
+                Tolerance(after_off, derivation),
+                source=STEP,
+                where=where,
+            )
+            yield checks.approx(
+                "gradient norms",
+                float(self.record.gradient_norms[0, place, index]),
+                float(np.linalg.norm(gradient)),
+                Tolerance(norm_off(gradient, off, u), derivation),
+                source=GRADIENT,
+                where=where,
+            )
+            yield checks.approx(
+                "parameter norms",
+                float(self.record.parameter_norms[0, place, index]),
+                float(np.linalg.norm(before)),
+                Tolerance(norm_off(before, 0.0, u), derivation),
+                source=DEFINITION,
+                where=where,
+            )
+        record = self.record
+        for name, seen, wanted, allowed, source in (
+            ("loss of a step", record.losses, expected.loss, expected.loss_off, DEFINITION),
+            ("energy of a step", record.energies, expected.energy, expected.energy_off, DEFINITION),
+            (
+                "residual of inference",
+                record.residuals,
+                expected.residual,
+                expected.residual_off,
+                STATIONARITY,
+            ),
+        ):
+            tolerance = Tolerance(allowed, f"rounding at u = {u:.2g} (theory.md 4)")
+            yield checks.approx(name, float(seen[0, place]), wanted, tolerance, source=source)
+
+
+def alike(
+    name: str, seen: Sequence[Num[np.ndarray, "..."]], due: Sequence[Num[np.ndarray, "..."]]
+) -> Check:
+    """Check that nothing differs, where nothing has been computed."""
+    differing = abs(len(seen) - len(due))
+    for one, other in zip(seen, due, strict=False):
+        differing += int(np.sum(one != other)) if one.shape == other.shape else other.size
+    return checks.at_most(name, differing, 0, COUNT, source=CONTRACT)
+
+
+def one_run(
+    trainer: Trainer[Any], taken: Sequence[StepTaken], allowed: Sequence[Sequence[float]]
+) -> Iterator[Check]:
+    """Check that steps taken in one run are those that were taken one by one.
+
+    Where they agree to the last bit, so must what was recorded, at every second step. Elsewhere
+    slopes of what is recorded would be needed, and it is not compared.
+
+    Parameters
+    ----------
+    trainer
+        A fresh one.
+    taken
+        The single steps, of all replicas.
+    allowed
+        By replica, what each array of parameters may be off by at each of its steps that was
+        judged, in their order.
+    """
+    rows = None if taken[0].rows is None else np.concatenate([step.rows for step in taken])
+    record, steps, arrays = trainer.run(len(taken), rows, every=2), len(taken), taken[0].before
+    reached = trainer.parameters()
+    for replica, tolerances in enumerate(allowed):
+        if len(tolerances) != steps * len(arrays):
+            continue
+        for index, (one, other) in enumerate(zip(reached, taken[-1].after, strict=True)):
+            # Two courses, and as much again for what their distance changes in later gradients.
+            off = 4 * sum(tolerances[index :: len(arrays)])
+            yield checks.distance(
+                "steps taken in one run",
+                one[replica],
+                other[replica],
+                Tolerance(off, "what rounding may do to either, step by step, twice"),
+                source=CONTRACT,
+                where=f"array {index + 1} of the parameters, replica {replica + 1}",
+            )
+    single = [step.record for step in taken]
+    every = np.arange(0, steps, 2)
+    yield alike("steps recorded in one run", [record.recorded], [every])
+    if all(np.array_equal(a, b) for a, b in zip(reached, taken[-1].after, strict=True)):
+        due = [np.concatenate([getattr(one, name) for one in single]) for name in _RECORDED]
+        due = [due[0], due[1], *(values[every] for values in due[2:])]
+        yield alike("what one run records", [getattr(record, name) for name in _RECORDED], due)

@@ -1,0 +1,114 @@
+"""Figures 2, 5, 7, 11 and 12: training from near the origin, by PC and by BP, fairly.
+
+Both learners start from the same weights, see the same batches and take steps of the same size on
+objectives of the same scale; what differs is the objective. ``scaling: published`` is the
+notebooks' comparison, where PC's step is ``N d_L / 2`` times BP's, and ``both`` makes either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+
+from pcbench.backends import Capability, ExactInference, Sgd
+from pcbench.cases._escape_claims import Pair, claims, comparison
+from pcbench.cases._escape_first import first_steps
+from pcbench.cases._escape_parameters import Parameters
+from pcbench.cases._escape_run import Outcome, Run, Start
+from pcbench.cases._escape_series import series
+from pcbench.cases._relaxed import needs
+from pcbench.cases._step_judge import StepJudge
+from pcbench.cases._training import LEARNERS, Scaling
+from pcbench.cases.base import Case, CaseParameters, Context, Finding, Measurement
+from pcbench.statistics import Times
+
+TIMED_STEPS = 5
+"""Of a measurement, so that a visit to the host weighs little."""
+
+
+class OriginEscape(Case[Parameters]):
+    """Both learners, from near the origin, over seeds."""
+
+    kind: ClassVar[str] = "origin_escape"
+    description: ClassVar[str] = (
+        "steps and time that PC and BP take to leave the origin, over seeds, with an interval of "
+        "their ratio; growth and gradients on the way (figures 2, 5, 7, 11, 12)"
+    )
+    Parameters: ClassVar[type[CaseParameters]] = Parameters
+
+    def needs(self) -> frozenset[Capability]:
+        """Return training, replicas, and what engine and network take."""
+        asked = self.parameters
+        return needs(asked.network, {"PC": asked.inference}) | {
+            Capability.TRAINING,
+            Capability.REPLICAS,
+        }
+
+    def run(self, context: Context) -> Iterator[Finding]:
+        """Train by both learners in every scaling asked for, and compare."""
+        asked = self.parameters
+        start = Start.pose(context, asked)
+        run = Run(context, asked, start)
+        pairs: dict[Scaling, Pair] = {}
+        for scaling in asked.scalings:
+            outcomes = {learner: run(learner, scaling) for learner in LEARNERS}
+            pairs[scaling] = outcomes["PC"].times, outcomes["BP"].times
+            yield from self._first_steps(context, start, scaling)
+            yield comparison(scaling, pairs[scaling])
+            for learner, outcome in outcomes.items():
+                yield from series(f"{learner}, {scaling} scaling", outcome)
+                yield self._price(context, start, learner, scaling, outcome)
+        yield from claims(pairs)
+
+    def _first_steps(self, context: Context, start: Start, scaling: Scaling) -> Iterator[Finding]:
+        """Judge whether it is training at all, and begins as the initial weights foretell."""
+        asked = self.parameters
+        if not asked.judged:
+            return
+        for learner in LEARNERS:
+            judge = StepJudge(
+                context,
+                start.problem,
+                start.settings(asked, learner, scaling),
+                start.seeds,
+                start.first_batches(asked.judged),
+                f"{learner}, {scaling} scaling",
+            )
+            yield from judge.findings(asked.judged)
+        sgd = isinstance(asked.training.optimiser, Sgd)
+        if start.problem.network.is_linear and sgd and isinstance(asked.inference, ExactInference):
+            yield from first_steps(context, asked, start, scaling)
+
+    def _price(
+        self, context: Context, start: Start, learner: str, scaling: Scaling, outcome: Outcome
+    ) -> Measurement:
+        """Time a step, and say what escaping costs in wall-clock time."""
+        settings = start.settings(self.parameters, learner, scaling)
+        trainer = start.trainer(context.backend, settings)
+        batches = start.first_batches(TIMED_STEPS)
+        timed = context.measure(
+            f"step of {learner}, {scaling} scaling",
+            partial(trainer.run, TIMED_STEPS, batches, TIMED_STEPS),
+        )
+        seconds = [sample / TIMED_STEPS for sample in timed.samples_s]
+        steps = _median(outcome.times)
+        return replace(
+            timed,
+            samples_s=seconds,
+            details={
+                "seeds": float(len(outcome.times.times)),
+                "escaped": float(outcome.times.observed.sum()),
+                "median steps to escape": steps,
+                "seconds to escape": steps * float(np.median(seconds)),
+            },
+        )
+
+
+def _median(times: Times) -> float:
+    """Return the median time; NaN where it is censored."""
+    ordered = np.sort(np.where(times.observed, times.times, np.inf))
+    return float(np.median(ordered)) if np.isfinite(ordered[len(ordered) // 2]) else np.nan

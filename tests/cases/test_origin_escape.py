@@ -1,0 +1,333 @@
+"""Leaving the origin: honest learners pass, and every check is failed by some faulty one."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from plugged_in import plugged_in
+from pydantic import TypeAdapter, ValidationError
+
+from pcbench.backends.torch import TorchBackend
+from pcbench.cases._escape_claims import claims, comparison
+from pcbench.cases._escape_parameters import Parameters
+from pcbench.cases._escape_run import _last_gain
+from pcbench.cases.origin_escape import OriginEscape
+from pcbench.runner import run_suites
+from pcbench.statistics import Times
+from pcbench.suite import PlannedCase, Suite
+
+pytestmark = pytest.mark.usefixtures("timed_twice")
+
+TOY = {"name": "toy_gaussian", "dimension": 2, "samples": 64}
+NEAR = {"name": "near_origin", "std": 0.05}
+LINEAR = {
+    "data": TOY,
+    "network": {"hidden_layers": 2, "width": 4, "initialisation": NEAR},
+    "seeds": 6,
+    "training": {"learning_rate": 0.2, "batch": 16, "steps": 400},
+    "escape": {"fraction": 0.5, "window": 5},
+    "judged": 2,
+}
+TANH = {
+    **LINEAR,
+    "network": {**LINEAR["network"], "activation": "tanh"},
+    "inference": {"engine": "gauss_newton"},
+}
+CHAIN = {
+    **LINEAR,
+    "data": {**TOY, "dimension": 1},
+    "test": {**TOY, "dimension": 1, "samples": 8},
+    "network": {"hidden_layers": 2, "width": 1, "initialisation": NEAR},
+    "training": {
+        "learning_rate": 0.4,
+        "batch": 16,
+        "steps": 80,
+        "stop": {"escaped": False, "test_loss": 1e-3},
+    },
+    "escape": {"fraction": 0.5, "window": 1},
+    "trajectories": True,
+}
+CLASSES = {
+    **LINEAR,
+    "data": {"name": "mnist1d", "samples": 64},
+    "test": {"name": "mnist1d", "samples": 16, "split": "test"},
+    "training": {
+        "learning_rate": 0.01,
+        "batch": None,
+        "epochs": 4,
+        "look": 2,
+        "stop": {"escaped": False},
+        "optimiser": {"optimiser": "adam"},
+    },
+    "escape": {"fraction": 0.001, "window": 1},
+}
+
+
+def run(parameters, backend="torch", dtype="float64", seed=0):
+    """Run one case, and return its result."""
+    asked = TypeAdapter(Parameters).validate_python(parameters)
+    case = PlannedCase("case", "origin_escape", OriginEscape, asked, seed, dtype, backend, "cpu")
+    [result] = run_suites([Suite("suite", "", (case,), None)]).cases
+    assert result.traceback == ""
+    return result
+
+
+class Swapped(TorchBackend):
+    """Learners take each other's, or other, settings."""
+
+    name = "swapped"
+
+    def build(self, network, parameters):
+        model = super().build(network, parameters)
+        trainer, change = model.trainer, self.change
+        model.trainer = lambda x, y, settings, *rest: trainer(x, y, change(settings), *rest)
+        return model
+
+
+class PcIsBp(Swapped):
+    """PC learns by the loss."""
+
+    def change(self, settings):
+        return replace(settings, objective="loss")
+
+
+class BpIsPc(Swapped):
+    """BP learns by the energy."""
+
+    def change(self, settings):
+        return replace(settings, objective="energy")
+
+
+class Doubled(Swapped):
+    """Steps are twice as long as asked for."""
+
+    def change(self, settings):
+        return replace(settings, learning_rate=2 * settings.learning_rate)
+
+
+class Summed(Swapped):
+    """PC's gradients are summed over the batch."""
+
+    def change(self, settings):
+        return replace(settings, scale=16.0 if settings.objective == "energy" else 1.0)
+
+
+FAULTS = {each.__name__: each for each in (PcIsBp, BpIsPc, Doubled, Summed)}
+
+
+@pytest.fixture(autouse=True)
+def _plugged_in():
+    with plugged_in(FAULTS):
+        yield
+
+
+def failed(result):
+    return {check.name for check in result.checks if not check.passed}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("asked", [LINEAR, TANH, CHAIN], ids=["linear", "tanh", "chain"])
+def test_an_honest_backend_passes(asked, dtype):
+    result = run(asked, dtype=dtype)
+    assert (result.status, result.message) == ("passed", "")
+    [claim] = [check for check in result.checks if check.name.startswith("steps to escape")]
+    assert claim.observed < 1
+
+
+def test_in_a_linear_network_the_first_steps_are_foretold():
+    names = {check.name for check in run(LINEAR).checks}
+    assert {
+        "gradient norms of the first steps (BP)",
+        "gradient norms of the first steps (PC)",
+        "gradient norm at the start (BP)",
+        "gradient norm at the start (PC)",
+        "growth of W_L along the top eigenvector of Σ_yy (PC)",
+        "parameters after a step (BP, matched scaling)",
+        "parameters after a step (PC, matched scaling)",
+        "steps to escape, PC/BP (matched scaling)",
+    } <= names
+
+
+@pytest.mark.parametrize(
+    ("backend", "name"),
+    [
+        ("PcIsBp", "steps to escape, PC/BP (matched scaling)"),
+        ("PcIsBp", "gradient norm at the start (PC)"),
+        ("PcIsBp", "gradient norms of the first steps (PC)"),
+        ("PcIsBp", "growth of W_L along the top eigenvector of Σ_yy (PC)"),
+        ("PcIsBp", "parameters after a step (PC, matched scaling)"),
+        ("BpIsPc", "steps to escape, PC/BP (matched scaling)"),
+        ("BpIsPc", "gradient norm at the start (BP)"),
+        ("BpIsPc", "gradient norms of the first steps (BP)"),
+        ("Doubled", "growth of W_L along the top eigenvector of Σ_yy (PC)"),
+        ("Doubled", "gradient norms of the first steps (PC)"),
+        ("Doubled", "parameters after a step (BP, matched scaling)"),
+        ("Summed", "parameters after a step (PC, matched scaling)"),
+    ],
+)
+def test_every_check_is_failed_by_a_faulty_learner(backend, name):
+    # Nearer to the origin, where the law of growth leaves little room.
+    near = {**LINEAR["network"], "initialisation": {"name": "near_origin", "std": 0.01}}
+    result = run({**LINEAR, "network": near}, backend=backend)
+    assert result.status == "failed"
+    assert name in failed(result)
+
+
+def test_the_published_scaling_is_that_of_the_notebooks():
+    training = {**LINEAR["training"], "learning_rate": 0.05}
+    asked = {**LINEAR, "scaling": "both", "training": training}
+    result = run(asked)
+    for scaling in ("matched", "published"):
+        assert f"training of PC, {scaling} scaling" in result.series
+        assert any(check.name.endswith(f"({scaling} scaling)") for check in result.checks)
+    # At the same step size PC goes 16 times as far, and BP's two outputs leave it as it is.
+    matched, published = (
+        result.series[f"steps to escape, {scaling} scaling"]["PC"][0]
+        for scaling in ("matched", "published")
+    )
+    assert published < matched / 2
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_does_not():
+    first, again, other = run(CHAIN), run(CHAIN), run(CHAIN, seed=1)
+    assert first.series == again.series
+    assert [check.observed for check in first.checks] == [check.observed for check in again.checks]
+    assert first.series != other.series
+
+
+def test_a_chain_keeps_its_paths_and_ends_at_the_test_loss():
+    result = run(CHAIN)
+    path = result.series["path of PC, matched scaling, seed 1"]
+    tests = result.series["tests of PC, matched scaling"]
+    assert set(path) == {"step", *(f"parameter {k}" for k in (1, 2, 3))}
+    assert path["step"][:3] == [0, 1, 2]
+    end = [value for value in tests["loss, seed 1"] if value is not None][-1]
+    before = [value for value in tests["loss, seed 1"] if value is not None][:-1]
+    assert end < 1e-3 <= min(before)
+    weights = [path[f"parameter {k}"][len(before) + 1] for k in (1, 2, 3)]
+    assert np.prod(weights) == pytest.approx(-1, abs=0.1)
+
+
+def test_classes_are_tested_for_accuracy_at_every_look():
+    result = run(CLASSES)
+    tests = result.series["tests of BP, matched scaling"]
+    assert tests["step"] == [2, 4]
+    assert all(0 <= value <= 1 for value in tests["accuracy, seed 1"] if value is not None)
+    # With another optimiser than SGD nothing is foretold, and steps are judged all the same.
+    names = {check.name for check in result.checks}
+    assert "parameters after a step (PC, matched scaling)" in names
+    assert "gradient norms of the first steps (PC)" not in names
+
+
+def test_what_escaping_costs_is_told_in_steps_and_seconds():
+    result = run(LINEAR)
+    [pc] = [timing for timing in result.timings if timing.name.startswith("step of PC")]
+    assert pc.details["escaped"] == pc.details["seeds"] == 6
+    steps = pc.details["median steps to escape"]
+    assert pc.details["seconds to escape"] == pytest.approx(steps * pc.median_s)
+
+
+# Claims
+
+
+def times(*values, budget=100.0):
+    array = np.array(values, float)
+    return Times(np.minimum(array, budget), array <= budget)
+
+
+SOONER = times(10, 11, 12, 9, 10, 13), times(30, 29, 40, 33, 35, 28)
+NOT_SOONER = times(30, 29, 40, 33, 35, 28), times(30, 28, 41, 33, 36, 28)
+
+
+def test_a_claim_that_holds_under_published_scaling_alone_is_told_as_that():
+    matched, published = claims({"matched": NOT_SOONER, "published": SOONER})
+    assert published.passed
+    assert not matched.passed
+    assert re.search(
+        r"The claim holds under published scaling \(ratio 0\.316.*but not under matched scaling",
+        matched.message,
+    )
+
+
+def test_a_claim_that_holds_under_neither_is_not_said_to():
+    matched, published = claims({"matched": NOT_SOONER, "published": NOT_SOONER})
+    assert not matched.passed
+    assert not published.passed
+    assert "published scaling (" not in matched.message
+
+
+def test_bp_that_never_escapes_is_evidence_and_pc_that_never_does_is_not():
+    never = times(*[1e9] * 6)
+    assert [check.passed for check in claims({"matched": (SOONER[0], never)})] == [True]
+    [check] = claims({"matched": (never, never)})
+    assert not check.passed
+    assert "in 6 of 6 seeds PC had not escaped" in check.message
+    columns = comparison("matched", (SOONER[0], never)).columns
+    assert columns["BP escaped"] == [0.0] * 6
+    assert columns["BP"] == [100.0] * 6
+
+
+@pytest.mark.parametrize("seeds", [5, 6, 8, 12])
+def test_two_learners_that_are_the_same_thing_are_seldom_told_apart(seeds):
+    rng, rounds = np.random.default_rng(0), 1500
+    alarms = 0
+    for _ in range(rounds):
+        shared = rng.lognormal(3, 0.5, seeds)
+        pc, bp = (np.ceil(shared * rng.lognormal(0, 0.3, seeds)) for _ in range(2))
+        [check] = claims({"matched": (times(*pc, budget=60), times(*bp, budget=60))})
+        alarms += check.passed
+    allowed = 2.0**-seeds if seeds < 6 else 0.025
+    assert alarms / rounds <= allowed + 3 * np.sqrt(allowed / rounds)
+
+
+# Rules
+
+
+def test_a_plateau_is_no_end_before_the_saddle_is_left():
+    asked = {**LINEAR, "training": {**LINEAR["training"], "steps": 300}}
+    asked["training"]["stop"] = {"escaped": False, "epoch_gain": 1e-3}
+    result = run(asked)
+    losses = result.series["training of PC, matched scaling"]["loss, seed 1"]
+    left = [value for value in losses if value is not None]
+    assert len(left) < len(losses) or len(losses) < 300
+    assert left[-1] < 0.5 * left[0]
+
+
+def test_the_gain_of_an_epoch_is_that_of_the_last_two_whole_ones():
+    losses = np.array([[9.0, 9.0], [7.0, 9.0], [4.0, 9.0], [2.0, 8.0], [0.0, 0.0]])
+    assert _last_gain(losses, 2).tolist() == [5.0, 0.5]
+    assert np.isinf(_last_gain(losses[:3], 2)).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seeds": 4}, "greater than or equal to 5"),
+        ({"training": {"learning_rate": 0.1}}, "give either training.steps or training.epochs"),
+        (
+            {"training": {"learning_rate": 0.1, "steps": 3, "batch": 65}},
+            "training.batch is 65 but data.samples only 64",
+        ),
+        (
+            {"training": {"learning_rate": 0.1, "steps": 3, "stop": {"test_loss": 0.1}}},
+            "training.stop.test_loss needs samples to test on; give test",
+        ),
+        ({"escape": {"fraction": 1.0}}, "less than 1"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_a_remedy(change, message):
+    with pytest.raises(ValidationError, match=re.escape(message)):
+        TypeAdapter(Parameters).validate_python({**LINEAR, **change})
+
+
+def test_paths_of_many_parameters_are_skipped_with_the_remedy():
+    result = run({**LINEAR, "trajectories": True})
+    assert result.status == "skipped"
+    assert "leave trajectories out" in result.message
+
+
+def test_tests_on_other_data_are_skipped_with_the_remedy():
+    result = run({**LINEAR, "test": {"name": "mnist1d", "samples": 8}})
+    assert result.status == "skipped"
+    assert "test on the same data" in result.message

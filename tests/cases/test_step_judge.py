@@ -1,0 +1,146 @@
+"""The judge of training: honest trainers pass, and every mistake is named."""
+
+import numpy as np
+import pytest
+from faulty_trainers import FAULTS
+from reference_trainer import ReferenceTrainer, training_with
+from training_problems import NETWORKS, PAPER, SITUATIONS, failed, judge, pose, settings
+
+from pcbench.backends import Adam, TrainingSettings
+from pcbench.backends.torch import TorchBackend
+from pcbench.cases.base import CaseSkippedError
+
+HONEST = {"torch": TorchBackend, "reference": training_with(ReferenceTrainer)}
+NAMES = {
+    "parameters at the start",
+    "malformed answers of training",
+    "parameters brought to the host",
+    "steps of inference",
+    "parameters after a step",
+    "gradient norms",
+    "parameter norms",
+    "loss of a step",
+    "energy of a step",
+    "residual of inference",
+    "steps taken in one run",
+    "steps recorded in one run",
+    "what one run records",
+    "parameters of replicas kept",
+    "loss of the model that training left",
+    "model that training began with",
+}
+# Where a mistake shows that does not show everywhere.
+WITH_ADAM = {"SharedMoments", "NoBiasCorrection", "StaleCount", "KeepMixesMoments"}
+WITH_INFERENCE = {"StaleActivities", "ClaimsToBeDone", "CountsNoSteps"}
+WITH_A_MASK = {"SeesTheUnobserved"}
+
+
+@pytest.mark.parametrize("adam", [False, True], ids=["sgd", "adam"])
+@pytest.mark.parametrize("learner", ["BP", "PC"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("network", "inference"), SITUATIONS)
+def test_an_honest_trainer_passes(network, inference, dtype, learner, adam):
+    problem, parameters = pose(dtype=dtype, **NETWORKS[network])
+    asked = settings(learner, adam=adam, inference=inference)
+    verdicts = judge(TorchBackend(dtype=dtype), problem, parameters, asked, learner)
+    assert failed(verdicts) == set()
+    assert set(verdicts) == NAMES
+
+
+@pytest.mark.parametrize("adam", [False, True], ids=["sgd", "adam"])
+@pytest.mark.parametrize(("network", "inference"), SITUATIONS)
+def test_another_honest_trainer_passes(network, inference, adam):
+    problem, parameters = pose(dtype="float32", **NETWORKS[network])
+    asked = settings("PC", adam=adam, inference=inference)
+    backend = HONEST["reference"](dtype="float32")
+    assert failed(judge(backend, problem, parameters, asked, "PC")) == set()
+
+
+@pytest.mark.parametrize("batches", [False, "own"], ids=["all samples", "batches of their own"])
+@pytest.mark.parametrize("backend", HONEST)
+def test_batches_may_be_all_samples_or_each_replicas_own(backend, batches):
+    problem, parameters = pose(dtype="float64", **NETWORKS["linear"])
+    backend = HONEST[backend](dtype="float64")
+    verdicts = judge(backend, problem, parameters, settings("PC"), "PC", batches=batches)
+    assert failed(verdicts) == set()
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 5])
+def test_any_number_of_replicas_is_judged(replicas):
+    problem, parameters = pose(dtype="float64", replicas=replicas, **NETWORKS["linear"])
+    asked = settings("PC", rate=np.linspace(0.1, 0.2, replicas))
+    verdicts = judge(TorchBackend(), problem, parameters, asked, "PC")
+    assert failed(verdicts) == set()
+    assert verdicts["loss of a step"].comparisons == {1: 3, 2: 4, 5: 9}[replicas]
+
+
+def test_one_step_is_enough():
+    problem, parameters = pose(dtype="float64", **NETWORKS["linear"])
+    verdicts = judge(TorchBackend(), problem, parameters, settings("PC"), "PC", steps=1)
+    assert failed(verdicts) == set()
+    assert set(verdicts) == NAMES - {"parameters of replicas kept"}
+
+
+@pytest.mark.parametrize(("dtype", "learner"), [("float64", "PC"), ("float32", "BP")])
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_mistake_is_named(name, dtype, learner):
+    trainer, check = FAULTS[name]
+    if name in WITH_INFERENCE and learner == "BP":
+        learner = "PC"
+    network, inference = "linear", None
+    if name in WITH_A_MASK:
+        network = "masked"
+    elif name in WITH_INFERENCE:
+        network, inference = "tanh", PAPER
+    problem, parameters = pose(dtype=dtype, **NETWORKS[network])
+    asked = settings(learner, adam=name in WITH_ADAM, inference=inference)
+    verdicts = judge(training_with(trainer)(dtype=dtype), problem, parameters, asked, learner)
+    assert check in failed(verdicts)
+    assert verdicts[check].message
+
+
+def test_steps_without_a_bound_are_refused_with_a_remedy():
+    problem, parameters = pose(dtype="float64", **NETWORKS["linear"])
+    asked = TrainingSettings("loss", Adam(beta_2=0.0), 0.1)
+    with pytest.raises(CaseSkippedError, match="give beta_2 a positive value"):
+        judge(TorchBackend(), problem, parameters, asked, "BP")
+
+
+def test_verdicts_are_the_same_every_time():
+    problem, parameters = pose(dtype="float32", **NETWORKS["tanh"])
+    asked = settings("PC", inference=PAPER)
+    one, other = (
+        judge(TorchBackend(dtype="float32"), problem, parameters, asked, "PC") for _ in range(2)
+    )
+    assert one == other
+
+
+# What the paper trains: near the origin gradients of backpropagation are tiny beside the weights.
+PAPERS = {"widths": (784, 500, 500, 500, 500, 10), "std": 0.005, "samples": 256, "replicas": 2}
+SLIPS = ["PreviousBatch", "LayerLeftOut", "SumForMean", "SharedMoments", "StaleActivities"]
+
+
+def at_the_papers_size(backend, learner, dtype, *, adam=False, inference=None):
+    problem, parameters = pose(dtype=dtype, **PAPERS)
+    asked = settings(learner, adam=adam, inference=inference, scale=1.0, rate=np.full(2, 1e-3))
+    return judge(backend(dtype=dtype), problem, parameters, asked, learner, steps=2, batch=64)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("learner", ["BP", "PC"])
+def test_an_honest_trainer_passes_at_the_papers_size(learner, dtype):
+    assert failed(at_the_papers_size(TorchBackend, learner, dtype)) == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("learner", ["BP", "PC"])
+@pytest.mark.parametrize("name", SLIPS)
+def test_a_mistake_is_named_at_the_papers_size_in_float32(name, learner):
+    if name == "StaleActivities" and learner == "BP":
+        pytest.skip("backpropagation infers nothing")
+    trainer, check = FAULTS[name]
+    verdicts = at_the_papers_size(
+        training_with(trainer), learner, "float32", adam=name in WITH_ADAM
+    )
+    assert check in failed(verdicts)
