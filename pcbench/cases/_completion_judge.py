@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float
 
 from pcbench import checks, theory
 from pcbench.backends import TrainingSettings
@@ -15,22 +13,14 @@ from pcbench.cases._completion_draws import Draws, whole
 from pcbench.cases._completion_escape import Way
 from pcbench.cases._completion_path import Saddle
 from pcbench.cases._completion_saddles import RANK_SHARE
-from pcbench.cases._problem import Problem
 from pcbench.cases._relaxed_judge import judged
+from pcbench.cases._step_expected import expect, norm_off
 from pcbench.cases.base import Context
 from pcbench.checks import Check, Tolerance
 
-ROUNDING = "what rounding of all factors does to it (theory.md 4.3)"
-# A number among these is as large as its standard deviation but for a chance of 1e-6.
-_REPEATS = 8
-# Far above the rounding of float64, in which the judge computes, and far below where it bends.
-_PROBE = 2.0**-30
-# Below the smallest normal number of float32, an honest implementation may answer zero.
-_UNDERFLOW = 2.0**-126
+ROUNDING = "rounding of inference and evaluation (theory.md 4)"
 # Steps after which a target that must not be seen would show.
 _TRACE = 3
-
-Gradients = list[Float[np.ndarray, "..."]]
 
 
 def rank_checks(saddles: Sequence[Saddle]) -> Iterator[Check]:
@@ -82,8 +72,9 @@ def loss_checks(saddles: Sequence[Saddle]) -> Iterator[Check]:
                 float(np.linalg.norm(problem.y - predictions)),
                 (float(best), float(best + RANK_SHARE * (above - best))),
                 Tolerance(
-                    float(np.linalg.norm(beyond)) + float(np.finfo(float).eps * above),
-                    "what the predictions have beyond this rank: the triangle inequality",
+                    float(np.linalg.norm(beyond))
+                    + theory.CONFIDENCE * float(np.finfo(float).eps * np.sum(problem.y**2) / best),
+                    "what the predictions have beyond this rank: the triangle inequality; rounding",
                 ),
                 source="Eckart-Young, and the saddles of linear networks (Baldi & Hornik 1989)",
                 where=str(saddle),
@@ -104,26 +95,32 @@ def first_steps(
     trainer = draws.trainer(context, starts, settings, way.masking)
     record = trainer.run(1, draws.batches([saddle.draw for saddle in saddles])(0, 1))
     after = trainer.parameters()
-    step = settings.learning_rate * settings.scale
-    u = theory.unit_roundoff(context.backend.dtype)
-    values = record.losses if way.learner == "BP" else record.energies
+    step, dtype = settings.learning_rate * settings.scale, context.backend.dtype
+    u = theory.unit_roundoff(dtype)
     worst, label = checks.Worst(), f"{way}: "
     for place, saddle in enumerate(saddles):
         problem = whole(saddle.problem) if way.masking == "published" else saddle.problem
-        value, gradients = _objective(problem, way)
-        value_off, gradients_off = _rounding(problem, way, u)
+        expected = expect(problem, settings, dtype, None)
         worst.add(
             checks.approx(
                 f"{label}objective at a saddle",
-                float(values[0, place]),
-                value,
-                Tolerance(value_off, ROUNDING),
+                float(record.energies[0, place]),
+                expected.energy,
+                Tolerance(expected.energy_off, ROUNDING),
                 source="definition of the loss, and Theorem 1 of observed outputs (theory.md 2.1)",
                 where=str(saddle),
-            )
+            ),
+            checks.approx(
+                f"{label}loss at a saddle",
+                float(record.losses[0, place]),
+                expected.loss,
+                Tolerance(expected.loss_off, ROUNDING),
+                source="definition of the loss (theory.md 1)",
+                where=str(saddle),
+            ),
         )
         for l, (start, gradient, off) in enumerate(
-            zip(problem.parameters, gradients, gradients_off, strict=True)
+            zip(problem.parameters, expected.gradients, expected.gradients_off, strict=True)
         ):
             where = f"{saddle}, layer {l + 1}"
             worst.add(
@@ -131,7 +128,7 @@ def first_steps(
                     f"{label}gradient norm at a saddle",
                     float(record.gradient_norms[0, place, l]),
                     float(np.linalg.norm(gradient)),
-                    Tolerance(off, ROUNDING),
+                    Tolerance(norm_off(gradient, off, u), ROUNDING),
                     source="-(1/N) e_lᵀ z_{l-1} (theory.md 2.2)",
                     where=where,
                 ),
@@ -141,7 +138,7 @@ def first_steps(
                     start - step * gradient,
                     Tolerance(
                         float(step * off + theory.CONFIDENCE * u * np.linalg.norm(start)),
-                        f"the step times {ROUNDING}; rounding of the update",
+                        "the step times rounding of the gradient; rounding of the update",
                     ),
                     source="gradient descent on the closed form (theory.md 2.1, 2.2)",
                     where=where,
@@ -174,33 +171,3 @@ def traceless(
         source=f"precision 0: {CONTRACT}",
         where=f"after {_TRACE} steps",
     )
-
-
-def _objective(problem: Problem, way: Way) -> tuple[float, Gradients]:
-    """Return the learner's objective and its gradients."""
-    if way.learner == "BP":
-        point = judged(problem), problem.x, problem.y, problem.precision
-        return theory.layered_loss(*point), list(theory.layered_loss_gradients(*point)[0])
-    precision = 1.0 if problem.precision is None else problem.precision
-    batch = problem.weights, problem.x, problem.y, precision
-    return theory.masked_energy(*batch), theory.masked_energy_gradient(*batch)
-
-
-def _rounding(problem: Problem, way: Way, u: float) -> tuple[float, list[float]]:
-    """How far rounding may carry the objective, and each of its gradients."""
-    rng = np.random.default_rng(0)  # a tolerance is a pure function
-    value, gradients = _objective(problem, way)
-    values_off, gradients_off = [], []
-    for _ in range(_REPEATS):
-        moved, (x, y), _nothing = theory.with_rounding(
-            judged(problem), [problem.x, problem.y], [], _PROBE, rng
-        )
-        there = replace(problem, weights=list(moved.weights), x=x, y=y)
-        near, slopes = _objective(there, way)
-        values_off.append(abs(near - value))
-        gradients_off.append(
-            [float(np.linalg.norm(a - b)) for a, b in zip(slopes, gradients, strict=True)]
-        )
-    scale = theory.CONFIDENCE * (u + theory.unit_roundoff("float64")) / _PROBE
-    bounds = scale * np.max(gradients_off, axis=0) + _UNDERFLOW
-    return scale * max(values_off) + _UNDERFLOW, bounds.tolist()

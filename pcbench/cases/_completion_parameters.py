@@ -55,7 +55,7 @@ class PathParameters(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     learning_rate: PositiveFloat = Field(1e-2, description="η, of both learners.")
-    steps: PositiveInt = Field(20_000, description="Of BP's path, at most.")
+    steps: PositiveInt = Field(30_000, description="Of BP's path, at most.")
     stop: PositiveFloat = Field(1e-2, description="Loss at which a path ends.")
     look: PositiveInt = Field(20, description="Steps between two looks at the path.")
 
@@ -92,7 +92,7 @@ class Parameters(CaseParameters):
         description="How PC infers; if not given, exactly in linear networks, by a few steps of "
         "Gauss-Newton in others.",
     )
-    draws: int = Field(8, ge=FEWEST, description="Matrices, each with initial weights of its own.")
+    draws: int = Field(12, ge=FEWEST, description="Matrices, each with initial weights of its own.")
     scaling: Scaling | Literal["both"] = Field(
         "matched", description="Published: PC's step is N d_L / 2 times BP's."
     )

@@ -1,5 +1,7 @@
 """Saddles on paths whose valleys are known, and ranks of predictions."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,10 +21,7 @@ def floors(heights):
 
 def way(*turns, between=30):
     """Gradient norms that go from one turn to the next, by equal ratios."""
-    pieces = [
-        np.geomspace(a, b, between, endpoint=False)
-        for a, b in zip(turns[:-1], turns[1:], strict=True)
-    ]
+    pieces = [np.geomspace(a, b, between, endpoint=False) for a, b in pairwise(turns)]
     return np.append(np.concatenate(pieces), turns[-1])
 
 
