@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.linalg import vector_norm
@@ -26,9 +27,14 @@ class Product:
         return self.left.mT @ self.right
 
     def norm(self) -> Float[Tensor, "*R"]:
-        """Frobenius norm: ``‖leftᵀ right‖² = tr((left leftᵀ)(right rightᵀ))``."""
-        square = (self.left @ self.left.mT) * (self.right @ self.right.mT)
-        return square.sum((-2, -1)).clamp(min=0).sqrt()
+        """Frobenius norm: with ``leftᵀ = Q U``, ``‖leftᵀ right‖ = ‖U right‖``.
+
+        Where factors are large and their product is small, as at a saddle, its square by
+        ``tr((left leftᵀ)(right rightᵀ))`` would be lost in the rounding of theirs.
+        """
+        _, upper = torch.linalg.qr(self.left.mT, mode="r")
+        size: Tensor = vector_norm(upper @ self.right, dim=(-2, -1))
+        return size
 
     def subtract_from(self, weight: Float[Tensor, "*R d_out d_in"], rate: Tensor) -> None:
         """``weight ← weight - rate · leftᵀ right``, in place."""
