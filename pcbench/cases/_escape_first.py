@@ -71,7 +71,7 @@ class Steps:
             else list(rows.transpose(1, 0, 2))
         )
         batches = [[(x[one], y[one]) for one in seed] for seed in seen]
-        rate = asked.training.learning_rate * settings.scale
+        rate = asked.training.rate(scaling) * settings.scale
         return cls(before, trainer.parameters(), record.gradient_norms, batches, rate)
 
 

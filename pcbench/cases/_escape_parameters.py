@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -17,7 +17,7 @@ from pydantic import (
 from pcbench.backends import ExactInference, InferenceSettings, Optimiser, Sgd
 from pcbench.cases._training import Scaling
 from pcbench.cases.base import CaseParameters
-from pcbench.data import DataField
+from pcbench.data import DataField, DatasetParameters
 from pcbench.networks import NetworkParameters
 
 
@@ -40,12 +40,23 @@ class Stop(BaseModel):
     )
 
 
+class Rates(BaseModel):
+    """A step size for each scaling: the published one's of PC is that of another objective."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    matched: PositiveFloat
+    published: PositiveFloat
+
+
 class Training(BaseModel):
     """How both learners are trained: all but the objective is the same."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    learning_rate: PositiveFloat = Field(description="η, the same for both learners.")
+    learning_rate: PositiveFloat | Rates = Field(
+        description="η, the same for both learners; or one a scaling."
+    )
     optimiser: Optimiser = Sgd()
     batch: PositiveInt | None = Field(
         64, description="Samples a step, each seed's shuffled anew every epoch; null for all."
@@ -63,6 +74,12 @@ class Training(BaseModel):
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give either training.steps or training.epochs")
         return self
+
+    def rate(self, scaling: Scaling) -> float:
+        """Return ``η``."""
+        if isinstance(self.learning_rate, Rates):
+            return float(getattr(self.learning_rate, scaling))
+        return self.learning_rate
 
     def budget(self, epoch: int) -> int:
         """Return the budget in steps, with so many steps an epoch."""
@@ -88,8 +105,10 @@ class Parameters(CaseParameters):
     """What a suite may write under ``kind: origin_escape``."""
 
     data: DataField
-    test: DataField | None = Field(
-        None, description="Samples to test on at every look; none if left out."
+    test: PositiveInt | None = Field(
+        None,
+        description="Samples to test on at every look: of the test split, or drawn apart where "
+        "the data have no splits.",
     )
     network: NetworkParameters
     seeds: PositiveInt = Field(
@@ -123,8 +142,18 @@ class Parameters(CaseParameters):
     @model_validator(mode="after")
     def _has_a_test_to_stop_at(self) -> Parameters:
         if self.training.stop.test_loss is not None and self.test is None:
-            raise ValueError("training.stop.test_loss needs samples to test on; give test")
+            raise ValueError(
+                "training.stop.test_loss needs samples to test on; give test, their number"
+            )
         return self
+
+    @property
+    def test_data(self) -> DatasetParameters:
+        """The same data, of the test split where there is one."""
+        changes: dict[str, Any] = {"samples": self.test}
+        if "split" in type(self.data).model_fields:
+            changes["split"] = "test"
+        return self.data.model_copy(update=changes)
 
     @property
     def scalings(self) -> tuple[Scaling, ...]:

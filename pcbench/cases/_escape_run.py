@@ -14,7 +14,6 @@ from pcbench.cases._problem import Problem, rounded
 from pcbench.cases._seeds import Batches, Replicas, draw_seeds
 from pcbench.cases._training import LEARNERS, Budget, Course, Scaling, looks, scale
 from pcbench.cases.base import CaseSkippedError, Context
-from pcbench.data import Samples
 from pcbench.statistics import Times, escape_times
 
 MAX_TRAJECTORY = 16
@@ -69,8 +68,9 @@ class Start:
             )
         test = None
         if asked.test is not None:
-            samples = context.load(asked.test, "test")
-            test = _flat(samples, problem, dtype)
+            samples = context.load(asked.test_data, "test")
+            x, y = rounded([samples.x.reshape(asked.test, -1), samples.y], dtype)
+            test = x, y
         return cls(problem, seeds, batches, test)
 
     @property
@@ -94,7 +94,7 @@ class Start:
         return TrainingSettings(
             objective,
             asked.training.optimiser,
-            asked.training.learning_rate,
+            asked.training.rate(scaling),
             scale(scaling, objective, self.batch, self.problem.y.shape[1]),
             asked.inference,
         )
@@ -255,16 +255,3 @@ def _last_gain(losses: Float[np.ndarray, "T R"], epoch: int) -> Float[np.ndarray
 def _are_classes(y: Float[np.ndarray, "M d_L"]) -> bool:
     """Whether targets are one-hot."""
     return y.shape[1] > 1 and bool((((y == 0) | (y == 1)).all(1) & (y.sum(1) == 1)).all())
-
-
-def _flat(
-    samples: Samples, problem: Problem, dtype: Any
-) -> tuple[Float[np.ndarray, "M d_0"], Float[np.ndarray, "M d_L"]]:
-    x = samples.x.reshape(len(samples.x), -1)
-    if (x.shape[1], samples.y.shape[1]) != (problem.x.shape[1], problem.y.shape[1]):
-        raise CaseSkippedError(
-            f"samples to test on have {x.shape[1]} inputs and {samples.y.shape[1]} outputs, those "
-            f"to train on {problem.x.shape[1]} and {problem.y.shape[1]}; test on the same data"
-        )
-    x, y = rounded([x, samples.y], dtype)
-    return x, y

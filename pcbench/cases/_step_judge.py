@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from pcbench import theory
-from pcbench.backends import Model, Trainer, TrainingSettings
+from pcbench.backends import Model, Sgd, Trainer, TrainingSettings
 from pcbench.cases._account import DEFINITION
 from pcbench.cases._problem import Problem, rounded
 from pcbench.cases._relaxed import Relaxed
@@ -70,6 +70,9 @@ class StepJudge:
         )
         replicas = len(parameters[0])
         self._optimisers = [[optimiser(settings, r) for _ in parameters] for r in range(replicas)]
+        # Gradients of linear networks are products of d_L rows, and may be added row by row.
+        descends = problem.network.is_linear and isinstance(settings.optimiser, Sgd)
+        self._terms = problem.y.shape[1] if descends else 1
         self._allowed: list[list[float]] = [[] for _ in range(replicas)]
         self._followed = {replicas - 1}
         if replicas > 2:
@@ -81,8 +84,10 @@ class StepJudge:
         Parameters
         ----------
         steps
-            How many; no more than there are batches.
+            How many, at least one; no more are taken than there are batches.
         """
+        if self._batches is not None:
+            steps = min(steps, len(self._batches))
         worst = Worst()
         worst.add(*(self._named(check) for check in self._checks(steps)))
         yield from worst
@@ -183,7 +188,7 @@ class StepJudge:
             )
             where = f"step {taken.step + 1}, replica {replica + 1}"
             u = theory.unit_roundoff(self._backend.dtype)
-            made = taken.checks(place, expected, self._optimisers[replica], u)
+            made = taken.checks(place, expected, self._optimisers[replica], u, self._terms)
             for check in made:
                 if check.name == AFTER:
                     self._allowed[replica].append(check.tolerance)

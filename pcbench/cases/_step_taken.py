@@ -96,7 +96,12 @@ class StepTaken:
         )
 
     def checks(
-        self, place: int, expected: Expected, optimisers: Sequence[theory.Optimiser], u: float
+        self,
+        place: int,
+        expected: Expected,
+        optimisers: Sequence[theory.Optimiser],
+        u: float,
+        terms: int,
     ) -> Iterator[Check]:
         """Judge the step of one replica.
 
@@ -110,13 +115,15 @@ class StepTaken:
             Its own, one an array of parameters; they take the step, too.
         u
             The unit roundoff of the backend.
+        terms
+            In how many terms a change may be added to its parameter.
         """
         derivation = f"rounding at u = {u:.2g} of gradient and step (theory.md 4.5)"
         for index, (own, gradient, off) in enumerate(
             zip(optimisers, expected.gradients, expected.gradients_off, strict=True)
         ):
             before = self.before[index][place]
-            after, after_off = own.step(before, gradient, off, u)
+            after, after_off = own.step(before, gradient, off, u, terms)
             where = f"array {index + 1} of the parameters"
             yield checks.distance(
                 AFTER,

@@ -29,6 +29,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
+from pcbench.theory.concentration import norm_bound
+
 Array = Float[np.ndarray, "..."]
 
 # The judge computes in float64 whatever the backend does, and errs too.
@@ -59,7 +61,7 @@ class Optimiser(ABC):
         self.rate, self.scale = rate, scale
 
     def step(
-        self, before: Array, gradient: Array, gradient_off: float, u: float
+        self, before: Array, gradient: Array, gradient_off: float, u: float, terms: int = 1
     ) -> tuple[Array, float]:
         """Take a step.
 
@@ -73,6 +75,9 @@ class Optimiser(ABC):
             Bound on what whoever is judged may be off by in it, Frobenius norm.
         u
             The unit roundoff of their dtype.
+        terms
+            In how many terms a change may be added to its parameter, one after the other: as many
+            as a product has that is added in place.
 
         Returns
         -------
@@ -84,16 +89,26 @@ class Optimiser(ABC):
         change, change_off = self.rate * update, self.rate * update_off
         after = before - change
         change_off += _UPDATE_ROUNDINGS * both * float(np.linalg.norm(change))
-        # The nearest number to the difference is no further from it than the parameter was: what
-        # changes by less than its last digit stays, and errs by the change.
-        last = float(np.linalg.norm(np.minimum(both * np.abs(after), np.abs(change))))
-        # And what the change is off by is lost once more, or added.
-        again = min(change_off, both * float(np.linalg.norm(after)))
-        return after, change_off + last + again + _UNDERFLOW * float(np.sqrt(before.size))
+        added = _added(after, change, change_off, both) if terms == 1 else 0.0
+        if terms > 1:
+            # Each is rounded to the last digit of the parameter, evenly within half of it.
+            variance = (terms + 1) / 3 * after**2
+            added = both * norm_bound(float(np.sum(variance)), float(np.max(variance)))
+        return after, change_off + added + _UNDERFLOW * float(np.sqrt(before.size))
 
     @abstractmethod
     def _update(self, gradient: Array, off: float, u: float) -> tuple[Array, float]:
         """``φ``, and a bound on what it may be off by, of a gradient that is scaled."""
+
+
+def _added(after: Array, change: Array, change_off: float, u: float) -> float:
+    """Bound what adding a change at once may round: what is too small for the last digit is lost.
+
+    The nearest number to the difference is no further from it than the parameter was.
+    """
+    last = float(np.linalg.norm(np.minimum(u * np.abs(after), np.abs(change))))
+    # And what the change is off by is lost once more, or added.
+    return last + min(change_off, u * float(np.linalg.norm(after)))
 
 
 class GradientDescent(Optimiser):

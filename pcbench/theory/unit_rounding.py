@@ -31,13 +31,11 @@ from pcbench.theory.layered import (
     Batch,
     Layered,
     Precision,
-    Windows,
     activate,
     activation_slope,
-    from_windows,
     weigh,
-    windows,
 )
+from pcbench.theory.pool_rounding import Pool
 from pcbench.theory.rounding import CONFIDENCE
 from pcbench.theory.summation import rounded_product
 from pcbench.theory.unfolding import (
@@ -137,7 +135,7 @@ def _unit_rounding(
     value_std = np.hypot(steepest * spread, _VALUE_ROUNDINGS[after] * value)
     alike = np.sqrt(_copies(network, l, driven))
 
-    pool = _Pool.of(network, l, value, value_std, alike, u)
+    pool = Pool.of(network, l, value, value_std, alike, u)
     error, force = weigh(above - pool.value, precision)
     weight = _weights(error, precision)
     # The error is rounded where it is z - f; a hidden activity, where it was made of f and e.
@@ -195,7 +193,7 @@ def with_force(
     # No more than one where it rises at all: pooling compares values, kinks potentials.
     near = spread + off
     at_kink = (np.abs(potential) < CONFIDENCE * u * near) & (after in JUMP)
-    pool = _Pool.of(network, l, value, near, alike, u)
+    pool = Pool.of(network, l, value, near, alike, u)
     still = np.zeros_like(force)
     back, back_std, flips = _sent_back(after, potential, spread, alike, pool, force, still, at_kink)
     passed = np.where(at_kink, 1.0, np.abs(activation_slope(after, potential))) * pool.send(doubt)
@@ -209,7 +207,7 @@ def _sent_back(
     potential: Batch,
     spread: Batch,
     alike: Batch,
-    pool: _Pool,
+    pool: Pool,
     force: Batch,
     force_std: Batch,
     at_kink: Bool[np.ndarray, "_N _d"],
@@ -348,67 +346,3 @@ def pull_rounding(network: Layered, l: int, below: Batch, unit: UnitRounding) ->
         flips=np.abs(slope) * doubts,
         doubts=doubts,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Pool:
-    """Max pooling in doubt; a dense layer is made of windows of one entry.
-
-    Attributes
-    ----------
-    value, value_std
-        The maxima; ``alike`` is a factor that makes no doubt greater.
-    wins, contends
-        Which entries of a window are sent the force, and which may be.
-    """
-
-    network: Layered
-    l: int
-    value: Batch
-    value_std: Batch
-    wins: Bool[np.ndarray, "_N _c _rows _columns _entries"]
-    contends: Bool[np.ndarray, "_N _c _rows _columns _entries"]
-
-    @classmethod
-    def of(
-        cls, network: Layered, l: int, value: Batch, std: Batch, alike: Batch, u: float
-    ) -> _Pool:
-        values, stds = _windows(network, l, value), _windows(network, l, std)
-        first = values.argmax(axis=-1)[..., None]
-        wins = np.zeros(values.shape, bool)
-        np.put_along_axis(wins, first, True, axis=-1)
-        largest, its_std = (np.take_along_axis(a, first, axis=-1) for a in (values, stds))
-        contends = wins | (largest - values < CONFIDENCE * u * (stds + its_std))
-        value_std = np.where(contends, stds * _windows(network, l, alike), 0.0).max(axis=-1)
-        return cls(
-            network,
-            l,
-            largest.reshape(len(value), -1),
-            value_std.reshape(len(value), -1),
-            wins,
-            contends,
-        )
-
-    def send(self, force: Batch) -> Batch:
-        """Return each force to where its maximum is."""
-        return self._to(force, self.wins)
-
-    def flips(self, force: Batch, steepest: Batch) -> Batch:
-        """What each entry may lose or gain by a tie."""
-        tied = self.contends.sum(axis=-1, keepdims=True) > 1
-        changed: Batch = steepest * self._to(force, self.contends & tied)
-        return changed
-
-    def _to(self, force: Batch, entries: Bool[np.ndarray, "_N _c _rows _columns _e"]) -> Batch:
-        spread = np.where(entries, force.reshape(*entries.shape[:-1], 1), 0.0)
-        if self.network.is_convolution(self.l):
-            return from_windows(self.network, self.l, spread)
-        flat: Batch = spread.reshape(len(spread), -1)
-        return flat
-
-
-def _windows(network: Layered, l: int, z: Batch) -> Windows:
-    if network.is_convolution(l):
-        return windows(network, l, z)
-    single: Windows = z.reshape(len(z), -1, 1, 1, 1)
-    return single

@@ -39,13 +39,22 @@ class PreviousBatch(ReferenceTrainer):
 
 
 @fault("parameters after a step")
-class LayerLeftOut(ReferenceTrainer):
-    """The second layer's weights are not updated."""
+class FirstLayerLeftOut(ReferenceTrainer):
+    """The first layer's weights are not updated."""
+
+    left_out = 0
 
     def update(self, gradients):
-        stays = self.theta[1].copy()
+        stays = self.theta[self.left_out].copy()
         super().update(gradients)
-        self.theta[1] = stays
+        self.theta[self.left_out] = stays
+
+
+@fault("parameters after a step")
+class LastLayerLeftOut(FirstLayerLeftOut):
+    """The last layer's weights are not updated."""
+
+    left_out = -1
 
 
 @fault("parameters after a step")

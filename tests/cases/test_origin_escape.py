@@ -37,7 +37,7 @@ TANH = {
 CHAIN = {
     **LINEAR,
     "data": {**TOY, "dimension": 1},
-    "test": {**TOY, "dimension": 1, "samples": 8},
+    "test": 8,
     "network": {"hidden_layers": 2, "width": 1, "initialisation": NEAR},
     "training": {
         "learning_rate": 0.4,
@@ -51,7 +51,7 @@ CHAIN = {
 CLASSES = {
     **LINEAR,
     "data": {"name": "mnist1d", "samples": 64},
-    "test": {"name": "mnist1d", "samples": 16, "split": "test"},
+    "test": 16,
     "training": {
         "learning_rate": 0.01,
         "batch": None,
@@ -325,9 +325,3 @@ def test_paths_of_many_parameters_are_skipped_with_the_remedy():
     result = run({**LINEAR, "trajectories": True})
     assert result.status == "skipped"
     assert "leave trajectories out" in result.message
-
-
-def test_tests_on_other_data_are_skipped_with_the_remedy():
-    result = run({**LINEAR, "test": {"name": "mnist1d", "samples": 8}})
-    assert result.status == "skipped"
-    assert "test on the same data" in result.message

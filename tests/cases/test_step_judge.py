@@ -4,10 +4,22 @@ import numpy as np
 import pytest
 from faulty_trainers import FAULTS
 from reference_trainer import ReferenceTrainer, training_with
-from training_problems import NETWORKS, PAPER, SITUATIONS, failed, judge, pose, settings
+from training_problems import (
+    NETWORKS,
+    PAPER,
+    SITUATIONS,
+    Lent,
+    failed,
+    judge,
+    plateau,
+    pose,
+    settings,
+)
 
 from pcbench.backends import Adam, TrainingSettings
 from pcbench.backends.torch import TorchBackend
+from pcbench.backends.torch.training.slope import Product
+from pcbench.cases._step_judge import StepJudge
 from pcbench.cases.base import CaseSkippedError
 
 HONEST = {"torch": TorchBackend, "reference": training_with(ReferenceTrainer)}
@@ -35,9 +47,10 @@ WITH_INFERENCE = {"StaleActivities", "ClaimsToBeDone", "CountsNoSteps"}
 WITH_A_MASK = {"SeesTheUnobserved"}
 
 
-@pytest.mark.parametrize("adam", [False, True], ids=["sgd", "adam"])
+@pytest.mark.parametrize(
+    ("dtype", "adam"), [("float64", False), ("float32", False), ("float32", True)]
+)
 @pytest.mark.parametrize("learner", ["BP", "PC"])
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize(("network", "inference"), SITUATIONS)
 def test_an_honest_trainer_passes(network, inference, dtype, learner, adam):
     problem, parameters = pose(dtype=dtype, **NETWORKS[network])
@@ -74,6 +87,15 @@ def test_any_number_of_replicas_is_judged(replicas):
     assert verdicts["loss of a step"].comparisons == {1: 3, 2: 4, 5: 9}[replicas]
 
 
+def test_no_more_steps_are_taken_than_there_are_batches():
+    problem, parameters = pose(dtype="float64", **NETWORKS["linear"])
+    rows = np.random.default_rng(5).integers(0, len(problem.x), (2, 16))
+    found = StepJudge(Lent(TorchBackend()), problem, settings("PC"), parameters, rows, "PC")
+    verdicts = {check.name: check for check in found.findings(steps=5)}
+    assert failed(verdicts) == set()
+    assert verdicts["steps of inference (PC)"].comparisons == 2
+
+
 def test_one_step_is_enough():
     problem, parameters = pose(dtype="float64", **NETWORKS["linear"])
     verdicts = judge(TorchBackend(), problem, parameters, settings("PC"), "PC", steps=1)
@@ -99,6 +121,26 @@ def test_a_mistake_is_named(name, dtype, learner):
     assert verdicts[check].message
 
 
+def at_the_plateau(learner, dtype):
+    problem, parameters = plateau(dtype)
+    asked = settings(learner, rate=np.array([0.01, 0.02]))
+    return judge(TorchBackend(dtype=dtype), problem, parameters, asked, learner, batches=False)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "learner"), [("float64", "BP"), ("float64", "PC"), ("float32", "BP")]
+)
+def test_norms_that_lose_half_their_digits_are_named(learner, dtype, monkeypatch):
+    assert failed(at_the_plateau(learner, dtype)) == set()
+
+    def by_traces(product):
+        square = (product.left @ product.left.mT) * (product.right @ product.right.mT)
+        return square.sum((-2, -1)).clamp(min=0).sqrt()
+
+    monkeypatch.setattr(Product, "norm", by_traces)
+    assert failed(at_the_plateau(learner, dtype)) == {"gradient norms"}
+
+
 def test_steps_without_a_bound_are_refused_with_a_remedy():
     problem, parameters = pose(dtype="float64", **NETWORKS["linear"])
     asked = TrainingSettings("loss", Adam(beta_2=0.0), 0.1)
@@ -117,7 +159,14 @@ def test_verdicts_are_the_same_every_time():
 
 # What the paper trains: near the origin gradients of backpropagation are tiny beside the weights.
 PAPERS = {"widths": (784, 500, 500, 500, 500, 10), "std": 0.005, "samples": 256, "replicas": 2}
-SLIPS = ["PreviousBatch", "LayerLeftOut", "SumForMean", "SharedMoments", "StaleActivities"]
+SLIPS = [
+    "PreviousBatch",
+    "FirstLayerLeftOut",
+    "LastLayerLeftOut",
+    "SumForMean",
+    "SharedMoments",
+    "StaleActivities",
+]
 
 
 def at_the_papers_size(backend, learner, dtype, *, adam=False, inference=None):

@@ -1,5 +1,7 @@
 """Networks, samples and settings that trainers are judged in."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from pcbench.backends import (
@@ -58,6 +60,24 @@ def pose(
     if observed is not None:
         problem = problem.masked(observed, rng)
     return problem, parameters
+
+
+def plateau(dtype):
+    """A critical point of rank 1: outputs are predicted along their largest direction alone.
+
+    Factors of a gradient are large there, and the gradient is nothing.
+    """
+    rng, width = np.random.default_rng(0), 12
+    y = rng.standard_normal((8, 3)) @ rng.standard_normal((3, 8))
+    out, sizes, inp = np.linalg.svd(y.T)
+    hidden = rng.standard_normal((3, width))
+    hidden /= np.linalg.norm(hidden, axis=1, keepdims=True)
+    ends = [inp[0], *hidden, out[:, 0]]
+    factor = sizes[0] ** 0.25
+    weights = [factor * np.outer(b, a) for a, b in pairwise(ends)]
+    weights = rounded(weights, dtype)
+    problem = Problem(NetworkSpec((8, *(width,) * 3, 8)), weights, *rounded([np.eye(8), y], dtype))
+    return problem, [np.stack([weight, weight]) for weight in weights]
 
 
 def settings(learner, *, adam=False, inference=None, scale=0.5, rate=RATES):

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from float32_problems import EQUAL, U, problems, stage
+from hypothesis import example, given, settings
 
 from pcbench import theory
 from pcbench.backends.torch import TorchBackend
@@ -118,3 +120,22 @@ def test_a_rectifier_on_its_kink_is_in_doubt(convention):
         flipped += bool((errors > 1e-4 * norms).any())
         assert (off > 1e-4 * norms).any()
     assert flipped > 5
+
+
+@settings(max_examples=150, deadline=None)
+@given(problems)
+@example(EQUAL)
+def test_data_with_structure_stays_within_its_bound(arguments):
+    staged = stage(*arguments)
+    x, y = staged.on_device[0], staged.on_device[-1]
+    seen = staged.host(staged.model.loss_gradients(x, y, staged.weights_of_outputs))
+    x, *_, y = staged.activities
+    weights, biases = theory.layered_loss_gradients(staged.judged, x, y, staged.precision)
+    off = theory.backpropagation_rounding(staged.judged, x, y, U, staged.precision)
+    for a, b, bound in zip(seen, [*weights, *(biases or [])], off, strict=True):
+        assert np.linalg.norm(a - b) <= bound
+
+
+def test_a_tolerance_is_a_function_of_the_problem_alone():
+    spec = NetworkSpec(DENSE["deep"], "tanh", "post", bias=True)
+    assert (judged(spec, *problem(spec))[1] == judged(spec, *problem(spec))[1]).all()

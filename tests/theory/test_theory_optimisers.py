@@ -115,3 +115,23 @@ def test_without_memory_of_squares_there_is_no_bound():
     signs = theory.AdamSteps(1.0, 1.0, 0.0, 0.0, 1e-12)
     after, _ = signs.step(np.zeros(3), np.array([3.0, -0.1, 0.0]), 0.0, 2.0**-53)
     np.testing.assert_allclose(after, [-1.0, 1.0, 0.0])
+
+
+def test_a_product_may_be_added_row_by_row():
+    rng, rows = np.random.default_rng(0), 10
+    left, right = rng.standard_normal((2, rows, 60)).astype(np.float32)
+    begin = rng.standard_normal((60, 60)).astype(np.float32)
+    stepped = begin.copy()
+    for a, b in zip(left, right, strict=True):
+        stepped -= np.float32(RATE) * np.outer(a, b)
+    exact = left.astype(float).T @ right.astype(float)
+    # What one product of a row rounds, and the rate, is part of what the gradient is off by.
+    off = 4 * 2.0**-24 * np.linalg.norm(np.abs(left.astype(float)).T @ np.abs(right))
+    bounds = []
+    for terms in (1, rows):
+        judge = theory.GradientDescent(RATE)
+        after, bound = judge.step(begin.astype(float), exact, off, 2.0**-24, terms)
+        bounds.append(bound)
+    error = np.linalg.norm(stepped.astype(float) - after)
+    assert bounds[0] < bounds[1] < 4 * bounds[0]
+    assert 0.2 * bounds[1] < error <= bounds[1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.linalg import vector_norm
@@ -27,13 +26,12 @@ class Product:
         return self.left.mT @ self.right
 
     def norm(self) -> Float[Tensor, "*R"]:
-        """Frobenius norm: with ``leftᵀ = Q U``, ``‖leftᵀ right‖ = ‖U right‖``.
+        """Frobenius norm, of the product multiplied out.
 
-        Where factors are large and their product is small, as at a saddle, its square by
-        ``tr((left leftᵀ)(right rightᵀ))`` would be lost in the rounding of theirs.
+        ``tr((left leftᵀ)(right rightᵀ))`` is its square and takes less, but where factors are large
+        and their product is small, at a plateau, it loses half the digits.
         """
-        _, upper = torch.linalg.qr(self.left.mT, mode="r")
-        size: Tensor = vector_norm(upper @ self.right, dim=(-2, -1))
+        size: Tensor = vector_norm(self.dense().flatten(-2), dim=-1)
         return size
 
     def subtract_from(self, weight: Float[Tensor, "*R d_out d_in"], rate: Tensor) -> None:
