@@ -16,6 +16,7 @@ from pcbench.cases._completion_judge import loss_checks, rank_checks
 from pcbench.cases._completion_path import Saddle
 from pcbench.cases._problem import Problem
 from pcbench.cases._training import Course
+from pcbench.cases.equilibrated_energy import EquilibratedEnergy
 from pcbench.cases.matrix_completion import MatrixCompletion, Parameters
 from pcbench.data.low_rank_matrix import LowRankMatrix
 from pcbench.networks import NetworkSpec
@@ -362,3 +363,26 @@ def test_how_long_either_takes_in_all_is_reported():
 def test_what_cannot_be_asked_is_refused_in_a_sentence(asked, sentence):
     with pytest.raises(ValidationError, match=sentence):
         Parameters.model_validate(asked)
+
+
+@pytest.mark.parametrize(("observed", "status"), [(0.8, "skipped"), (1, "passed")])
+def test_kinds_that_need_every_target_are_skipped_where_some_are_not_observed(observed, status):
+    asked = {
+        "data": {"name": "low_rank_matrix", "observed": observed},
+        "network": {"hidden_layers": 1, "width": 4},
+        "training": {"steps": 1, "batch": 10},
+    }
+    case = PlannedCase(
+        id="whole",
+        kind="equilibrated_energy",
+        case=EquilibratedEnergy,
+        parameters=EquilibratedEnergy.Parameters.model_validate(asked),
+        seed=0,
+        dtype="float64",
+        backend="torch",
+        device="cpu",
+    )
+    suite = Suite(name="whole", description="", cases=(case,), path=Path("whole.yaml"))
+    [result] = run_suites([suite]).cases
+    assert result.status == status
+    assert ("write data.observed: 1" in result.message) == (status == "skipped")
