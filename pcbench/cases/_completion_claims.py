@@ -18,6 +18,8 @@ from pcbench.statistics import Interval, median_interval, paired_ratio
 FEWEST = 5
 """Pairs that all go one way by chance once in 32 times: with fewer there is no verdict."""
 
+_NONE = 1e-300
+
 FIGURE_6 = "figure 6 (arXiv:2408.11979)"
 
 
@@ -76,7 +78,8 @@ class Claims:
             interval.high,
             1.0,
             Tolerance(
-                1 / float(np.median(theirs.times)), "a step, of the median that BP takes or longer"
+                1 / max(float(np.median(theirs.times)), 1.0),
+                "a step, of the median that BP takes or longer",
             ),
             source=FIGURE_6,
             where=f"upper end of the {interval.confidence:.1%} interval of the median over "
@@ -108,8 +111,10 @@ class Claims:
     def gradient_ratio(self, way: Way, rank: int) -> Interval:
         """How many times as large BP's gradient is at saddles of a rank as that of PC."""
         at_rank = np.array([saddle.rank == rank for saddle in self.saddles])
+        # A norm that is no number is none that descent could go by.
         ours, theirs = (
-            np.log(self.escapes[each].gradient_norms()[at_rank]) for each in (way, opponent(way))
+            np.log(np.nan_to_num(self.escapes[each].gradient_norms()[at_rank]) + _NONE)
+            for each in (way, opponent(way))
         )
         logs = median_interval(theirs - ours, theirs - ours, interpolate=False)
         low, middle, high = np.exp([logs.low, logs.estimate, logs.high])

@@ -137,3 +137,14 @@ class SlowPredictiveCoding(WithTraining):
         if objective == "loss" or len(record.losses) == 1:
             return record
         return replace(record, losses=0 * record.losses + 1e3)
+
+
+@fault
+class NoGradients(WithTraining):
+    """Gradient norms of longer runs of PC are not numbers, nor are its losses."""
+
+    def report(self, record, objective):
+        if objective == "loss" or len(record.losses) == 1:
+            return record
+        nothing = float("nan") * record.losses
+        return replace(record, losses=nothing, gradient_norms=float("nan") * record.gradient_norms)
