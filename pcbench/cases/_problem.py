@@ -43,17 +43,43 @@ class Problem:
     precision: Float[np.ndarray, "N d_L"] | None = None
 
     @classmethod
-    def pose(cls, context: Context, data: DatasetParameters, network: NetworkParameters) -> Problem:
+    def pose(
+        cls,
+        context: Context,
+        data: DatasetParameters,
+        network: NetworkParameters,
+        *,
+        partly_observed: bool = False,
+        draw: int | None = None,
+    ) -> Problem:
         """Load the samples and draw the weights.
+
+        Parameters
+        ----------
+        context, data, network
+            Whose streams, which samples, which network.
+        partly_observed
+            Whether the case can do with targets of which some are not observed. They get precision
+            0, and stay what they are.
+        draw
+            Number of the draw, in cases that pose the same problem several times, each with streams
+            of its own.
 
         Raises
         ------
         CaseSkippedError
             If the samples are images where a fully connected network needs flat inputs, or the
-            other way round; or a saved point is of another network.
+            other way round; if targets are not observed that the case needs; or a saved point is of
+            another network.
         """
-        samples = context.load(data)
+        number = "" if draw is None else f" {draw}"
+        samples = context.load(data, f"data{number}")
         x, y, dtype = samples.x, samples.y, context.backend.dtype
+        if samples.observed is not None and not partly_observed:
+            raise CaseSkippedError(
+                f"this kind takes targets that are observed entirely, and those of {data.name} are "
+                "not; write data.observed: 1"
+            )
         if x.ndim != 2 and not network.convolutions:
             raise CaseSkippedError(
                 f"the inputs have shape {x.shape[1:]}, and a fully connected network takes "
@@ -61,12 +87,13 @@ class Problem:
             )
         try:
             spec = network.specification(x.shape[1:], y.shape[1])
-            weights = network.initialisation.draw(spec, context.rng("weights"))
-            biases = network.initialisation.draw_biases(spec, context.rng("biases"))
+            weights = network.initialisation.draw(spec, context.rng(f"weights{number}"))
+            biases = network.initialisation.draw_biases(spec, context.rng(f"biases{number}"))
         except ImpossibleNetworkError as error:
             raise CaseSkippedError(str(error)) from error
         x, y = rounded([x.reshape(len(x), -1), y], dtype)
-        return cls(spec, rounded(weights, dtype), x, y, rounded(biases, dtype))
+        precision = None if samples.observed is None else samples.observed.astype(float)
+        return cls(spec, rounded(weights, dtype), x, y, rounded(biases, dtype), precision)
 
     def masked(self, observed: float, rng: np.random.Generator) -> Problem:
         """Return the problem with each output observed with a probability, and at least one.

@@ -155,7 +155,7 @@ def _equilibrium(problem: Problem, dtype: DType) -> Expected:
     else:
         hidden, _ = theory.masked_equilibrium(weights, x, y, precision)
         energy = theory.masked_energy(weights, x, y, precision)
-        gradients = [*theory.energy_gradients(judge.network, [*hidden, y], precision)[0]]
+        gradients = [*theory.masked_energy_gradient(weights, x, y, precision)]
         # Forces are as many times errors as precisions are.
         most = max(1.0, float(np.max(precision)))
     there = theory.layered_rounding(judge.network, [*hidden, y], rounding.u, precision)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from pcbench.data.locate import Places
@@ -43,10 +43,14 @@ class Samples:
         ``(N, channels, length)``.
     y
         Targets, ``(N, d_L)``: one-hot classes or real vectors.
+    observed
+        Which of the targets are observed, ``(N, d_L)``; ``None`` if all are. The others hold what
+        is true there, which a network is not to see.
     """
 
     x: Float[np.ndarray, "N *shape"]
     y: Float[np.ndarray, "N d_L"]
+    observed: Bool[np.ndarray, "N d_L"] | None = None
 
 
 P = TypeVar("P", bound=DatasetParameters)

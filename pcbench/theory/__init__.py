@@ -73,7 +73,8 @@ from pcbench.theory.layered import (
 )
 from pcbench.theory.layered_rounding import LayeredRounding, layered_rounding
 from pcbench.theory.learning import Fallen, Moments, steps_to_fall
-from pcbench.theory.masked import masked_energy, masked_equilibrium
+from pcbench.theory.low_rank import least_losses
+from pcbench.theory.masked import masked_energy, masked_energy_gradient, masked_equilibrium
 from pcbench.theory.optimisers import AdamSteps, GradientDescent, Optimiser
 from pcbench.theory.origin import Slopes, origin_hessian, origin_spectrum
 from pcbench.theory.perturbation import (
@@ -159,6 +160,7 @@ __all__ = [
     "leading_share",
     "least_activity_curvature",
     "least_curvatures",
+    "least_losses",
     "least_slope",
     "logarithmic_exponent",
     "loss",
@@ -166,6 +168,7 @@ __all__ = [
     "loss_gradient_rounding",
     "loss_hessian_product",
     "masked_energy",
+    "masked_energy_gradient",
     "masked_equilibrium",
     "origin_hessian",
     "origin_spectrum",

@@ -61,6 +61,27 @@ def masked_energy(
     return float(np.sum(roots * r * v) / (2 * len(x)))
 
 
+def masked_energy_gradient(
+    weights: Weights,
+    x: Float[np.ndarray, "N d_0"],
+    y: Float[np.ndarray, "N d_L"],
+    precision: Precision,
+) -> list[Float[np.ndarray, "_out _inp"]]:
+    """``∂𝓕*/∂W_l`` for ``l = 1 … L``.
+
+    By the envelope theorem the local gradients at equilibrium, ``-(1/N) e_lᵀ z_{l-1}``, where the
+    last error is weighed, ``Π e_L = λ``; so that all of them are ``W_{L:l+1}ᵀ λ``.
+    """
+    roots, _, v = _solved(weights, x, y, precision)
+    multiplier = roots * v  # λ
+    products = chains_from_output(weights)
+    activities, _ = masked_equilibrium(weights, x, y, precision)
+    return [
+        -(multiplier @ product).T @ below / len(x)
+        for product, below in zip(products[1:], activities, strict=True)
+    ]
+
+
 def _solved(
     weights: Weights,
     x: Float[np.ndarray, "N d_0"],

@@ -103,3 +103,47 @@ def test_ever_higher_precision_is_all_but_a_constraint():
     constraint = theory.output_covariance(weights) - np.eye(2)
     expected = np.sum(r * np.linalg.solve(constraint, r.T).T) / (2 * len(x))
     assert apart(masked_energy(weights, x, y, 1e10), expected) < 1e-7
+
+
+@quick
+@given(problem=problems(), seed=seeds)
+def test_the_gradient_is_that_of_the_energy(problem, seed):
+    weights, x, y = problem.parts
+    precision = draw_precision(y, seed)
+    gradient = theory.masked_energy_gradient(weights, x, y, precision)
+    rng, h = np.random.default_rng([seed, 1]), 1e-5
+    direction = [rng.standard_normal(weight.shape) for weight in weights]
+    along = sum(np.sum(g * v) for g, v in zip(gradient, direction, strict=True))
+
+    def energy(t):
+        moved = [w + t * h * v for w, v in zip(weights, direction, strict=True)]
+        return masked_energy(moved, x, y, precision)
+
+    # Of fourth order: what is left is h⁴ and the rounding of energies over h.
+    slope = (8 * (energy(1) - energy(-1)) - (energy(2) - energy(-2))) / (12 * h)
+    size = np.sqrt(sum(np.sum(g**2) for g in gradient)) * np.sqrt(
+        sum(np.sum(v**2) for v in direction)
+    )
+    assert abs(along - slope) < 1e-6 * (size + energy(0))
+
+
+@quick
+@given(problem=problems())
+def test_the_gradient_at_precisions_of_1_is_that_of_theorem_1(problem):
+    weights, x, y = problem.parts
+    expected = theory.equilibrated_energy_gradient(weights, x, y)
+    assert apart(theory.masked_energy_gradient(weights, x, y, 1.0), expected) < SAME
+
+
+@quick
+@given(problem=problems(), seed=seeds)
+def test_targets_that_are_not_observed_have_no_part_in_the_gradient(problem, seed):
+    weights, x, y = problem.parts
+    precision = draw_precision(y, seed)
+    blank = np.where(precision > 0, y, np.nan)
+    for ours, theirs in zip(
+        theory.masked_energy_gradient(weights, x, blank, precision),
+        theory.masked_energy_gradient(weights, x, y, precision),
+        strict=True,
+    ):
+        assert np.array_equal(ours, theirs)

@@ -1,0 +1,131 @@
+"""How many steps each learner takes to leave the same saddles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from pcbench.backends import InferenceSettings, Sgd, TrainingSettings
+from pcbench.cases._completion_draws import Draws, Masking
+from pcbench.cases._completion_path import Saddle
+from pcbench.cases._training import LEARNERS, Budget, Course, Scaling, scale, train
+from pcbench.cases.base import Context
+from pcbench.statistics import Times, escape_times
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to train from a saddle.
+
+    Attributes
+    ----------
+    learner
+        ``BP`` or ``PC``.
+    scaling
+        How gradients are scaled.
+    masking
+        Whether targets that are not observed count. Backpropagation never sees them.
+    """
+
+    learner: str
+    scaling: Scaling
+    masking: Masking
+
+    def __str__(self) -> str:
+        published = [
+            what
+            for what, how in (("scaling", self.scaling), ("masking", self.masking))
+            if how == "published"
+        ]
+        return f"{self.learner}, published {' and '.join(published)}" if published else self.learner
+
+    def settings(self, draws: Draws, rate: float, inference: InferenceSettings) -> TrainingSettings:
+        """Return the rule, with the learning rate as it was asked for."""
+        objective = LEARNERS[self.learner]
+        return TrainingSettings(
+            objective=objective,
+            optimiser=Sgd(),
+            learning_rate=rate,
+            scale=scale(self.scaling, objective, draws.samples, draws.outputs),
+            inference=inference,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Escapes:
+    """What became of the replicas that began at saddles, in the order of these.
+
+    Attributes
+    ----------
+    saddles
+        Where they began.
+    course
+        Their losses, each of the targets that count for its learner.
+    times
+        Steps until the loss had fallen far enough.
+    """
+
+    saddles: Sequence[Saddle]
+    course: Course
+    times: Times
+
+    def gradient_norms(self) -> Float[np.ndarray, " R"]:
+        """``‖∇‖`` of the learner's objective at the saddles, over all parameters."""
+        norms: Float[np.ndarray, " R"] = np.linalg.norm(self.course.gradient_norms[0], axis=-1)
+        return norms
+
+    def of_rank(self, rank: int) -> Times:
+        """Return the times from saddles of one rank, in the order of draws."""
+        chosen = np.array([saddle.rank == rank for saddle in self.saddles])
+        return Times(self.times.times[chosen], self.times.observed[chosen])
+
+
+def escape(
+    context: Context,
+    draws: Draws,
+    saddles: Sequence[Saddle],
+    way: Way,
+    settings: TrainingSettings,
+    budget: Budget,
+    *,
+    fraction: float,
+    goal: float | None = None,
+) -> Escapes:
+    """Train from all saddles side by side until each replica has left.
+
+    Parameters
+    ----------
+    context, draws, saddles
+        Whose backend, and where replicas begin.
+    way, settings
+        By which rule.
+    budget
+        How long; whoever has not left by its end is censored.
+    fraction
+        Of the way down to the next saddle, or to 0 from the last one, by which the loss must fall.
+    goal
+        If given, replicas from saddles of rank 0 train on to this loss.
+    """
+    starts = [saddle.problem for saddle in saddles]
+    trainer = draws.trainer(context, starts, settings, way.masking)
+    heights, bottoms = np.array([saddle.losses(way.masking) for saddle in saddles]).T
+    thresholds = heights - fraction * (heights - bottoms)
+    ends = thresholds.copy()
+    if goal is not None:
+        ends[[saddle.rank == 0 for saddle in saddles]] = goal
+
+    def has_left(course: Course) -> Bool[np.ndarray, " R"]:
+        latest: Bool[np.ndarray, " R"] = (course.losses[-budget.look :] <= ends).any(axis=0)
+        return latest
+
+    course = Course.begin(len(saddles), len(starts[0].parameters))
+    rows = draws.batches([saddle.draw for saddle in saddles])
+    train(trainer, course, budget, batches=rows, stop=has_left)
+    # The first loss is that of the saddle, before any step.
+    times = escape_times(
+        course.losses[1:] - bottoms, heights - bottoms, fraction=fraction, window=1
+    )
+    return Escapes(saddles, course, times)

@@ -1,0 +1,173 @@
+"""What must be true at the saddles: their rank, the objectives there, and the first step away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from pcbench import checks, theory
+from pcbench.backends import TrainingSettings
+from pcbench.cases._account import CONTRACT
+from pcbench.cases._completion_draws import Draws, whole
+from pcbench.cases._completion_escape import Way
+from pcbench.cases._completion_path import Saddle
+from pcbench.cases._completion_saddles import RANK_SHARE
+from pcbench.cases._relaxed_judge import judged
+from pcbench.cases._step_expected import expect, norm_off
+from pcbench.cases.base import Context
+from pcbench.checks import Check, Tolerance
+
+ROUNDING = "rounding of inference and evaluation (theory.md 4)"
+# Steps after which a target that must not be seen would show.
+_TRACE = 3
+
+
+def rank_checks(saddles: Sequence[Saddle]) -> Iterator[Check]:
+    """Check that the map of a linear network has no more rank than its predictions show.
+
+    How large the predictions are, which the search goes by, says nothing of directions in which
+    inputs are small.
+    """
+    worst = checks.Worst()
+    for saddle in saddles:
+        if saddle.rank:
+            weights = saddle.problem.weights
+            singular = np.linalg.svd(theory.chain(weights, len(weights), 1), compute_uv=False)
+            worst.add(
+                checks.at_most(
+                    "map of a saddle beyond its rank",
+                    float(singular[saddle.rank] / singular[saddle.rank - 1]),
+                    RANK_SHARE,
+                    Tolerance(
+                        float(np.finfo(float).eps) * len(singular), "rounding of singular values"
+                    ),
+                    source="a plateau of rank k: all further singular values are about to grow "
+                    "(Saxe et al. 2014)",
+                    where=str(saddle),
+                )
+            )
+    yield from worst
+
+
+def loss_checks(saddles: Sequence[Saddle]) -> Iterator[Check]:
+    """Hold the misfit ``‖Y - Ŷ‖`` at saddles of linear networks against the best of their rank.
+
+    Of targets that are observed entirely, alone: others have no closed form. No predictions of rank
+    ``k`` are nearer to the targets than the best; those of a plateau are near them, where the drop
+    from the rank below has been gone all but a share.
+    """
+    worst = checks.Worst()
+    for saddle in saddles:
+        problem = saddle.problem
+        if not saddle.rank or problem.precision is not None:
+            continue
+        losses = theory.least_losses(problem.x, problem.y)
+        best, above = np.sqrt(2 * len(problem.x) * losses[[saddle.rank, saddle.rank - 1]])
+        predictions = theory.feedforward(judged(problem), problem.x)[-1]
+        beyond = np.linalg.svd(predictions, compute_uv=False)[saddle.rank :]
+        worst.add(
+            checks.within(
+                "misfit at a saddle",
+                float(np.linalg.norm(problem.y - predictions)),
+                (float(best), float(best + RANK_SHARE * (above - best))),
+                Tolerance(
+                    float(np.linalg.norm(beyond))
+                    + theory.CONFIDENCE * float(np.finfo(float).eps * np.sum(problem.y**2) / best),
+                    "what the predictions have beyond this rank: the triangle inequality; rounding",
+                ),
+                source="Eckart-Young, and the saddles of linear networks (Baldi & Hornik 1989)",
+                where=str(saddle),
+            )
+        )
+    yield from worst
+
+
+def first_steps(
+    context: Context,
+    draws: Draws,
+    saddles: Sequence[Saddle],
+    way: Way,
+    settings: TrainingSettings,
+) -> Iterator[Check]:
+    """Take one step from each saddle, and hold it against the objective's closed form."""
+    starts = [saddle.problem for saddle in saddles]
+    trainer = draws.trainer(context, starts, settings, way.masking)
+    record = trainer.run(1, draws.batches([saddle.draw for saddle in saddles])(0, 1))
+    after = trainer.parameters()
+    step, dtype = settings.learning_rate * settings.scale, context.backend.dtype
+    u = theory.unit_roundoff(dtype)
+    worst, label = checks.Worst(), f"{way}: "
+    for place, saddle in enumerate(saddles):
+        problem = whole(saddle.problem) if way.masking == "published" else saddle.problem
+        expected = expect(problem, settings, dtype, None)
+        worst.add(
+            checks.approx(
+                f"{label}objective at a saddle",
+                float(record.energies[0, place]),
+                expected.energy,
+                Tolerance(expected.energy_off, ROUNDING),
+                source="definition of the loss, and Theorem 1 of observed outputs (theory.md 2.1)",
+                where=str(saddle),
+            ),
+            checks.approx(
+                f"{label}loss at a saddle",
+                float(record.losses[0, place]),
+                expected.loss,
+                Tolerance(expected.loss_off, ROUNDING),
+                source="definition of the loss (theory.md 1)",
+                where=str(saddle),
+            ),
+        )
+        for l, (start, gradient, off) in enumerate(
+            zip(problem.parameters, expected.gradients, expected.gradients_off, strict=True)
+        ):
+            where = f"{saddle}, layer {l + 1}"
+            worst.add(
+                checks.approx(
+                    f"{label}gradient norm at a saddle",
+                    float(record.gradient_norms[0, place, l]),
+                    float(np.linalg.norm(gradient)),
+                    Tolerance(norm_off(gradient, off, u), ROUNDING),
+                    source="-(1/N) e_lᵀ z_{l-1} (theory.md 2.2)",
+                    where=where,
+                ),
+                checks.distance(
+                    f"{label}first step from a saddle",
+                    after[l][place],
+                    start - step * gradient,
+                    Tolerance(
+                        float(step * off + theory.CONFIDENCE * u * np.linalg.norm(start)),
+                        "the step times rounding of the gradient; rounding of the update",
+                    ),
+                    source="gradient descent on the closed form (theory.md 2.1, 2.2)",
+                    where=where,
+                ),
+            )
+    yield from worst
+
+
+def traceless(
+    context: Context,
+    draws: Draws,
+    saddles: Sequence[Saddle],
+    way: Way,
+    settings: TrainingSettings,
+) -> Check:
+    """Train twice, once without what is not observed, and compare where that leads."""
+    starts, rows = [s.problem for s in saddles], draws.batches([s.draw for s in saddles])
+    ends = []
+    for told in (draws, draws.silenced()):
+        trainer = told.trainer(context, starts, settings, way.masking)
+        trainer.run(_TRACE, rows(0, _TRACE), _TRACE)
+        ends.append(np.concatenate([part.ravel() for part in trainer.parameters()]))
+    u = theory.unit_roundoff(context.backend.dtype)
+    size = float(np.linalg.norm(np.concatenate([p.ravel() for s in starts for p in s.parameters])))
+    return checks.distance(
+        f"{way}: trace of targets that are not observed",
+        ends[1],
+        ends[0],
+        Tolerance(_TRACE * theory.CONFIDENCE * u * size, "rounding of the updates"),
+        source=f"precision 0: {CONTRACT}",
+        where=f"after {_TRACE} steps",
+    )

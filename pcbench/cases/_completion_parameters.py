@@ -1,0 +1,156 @@
+"""What a suite may ask of matrix completion."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from pcbench.backends import ExactInference, GaussNewtonInference, InferenceSettings
+from pcbench.cases._completion_claims import FEWEST
+from pcbench.cases._completion_draws import Masking
+from pcbench.cases._completion_escape import Way
+from pcbench.cases._training import Scaling
+from pcbench.cases.base import CaseParameters
+from pcbench.data.low_rank_matrix import LowRankMatrixParameters
+from pcbench.networks import InitialisationField, NearOrigin, NetworkParameters
+
+
+class CompletionNetwork(NetworkParameters):
+    """A fully connected network that starts near the origin, where the loss is not strict."""
+
+    initialisation: InitialisationField = NearOrigin()
+
+    @model_validator(mode="after")
+    def _starts_at_a_saddle_of_rank_0(self) -> CompletionNetwork:
+        if not isinstance(self.initialisation, NearOrigin):
+            raise ValueError(
+                "the path over the saddles starts near the origin; write initialisation: "
+                "near_origin, or leave it out"
+            )
+        if self.convolutions or self.bias:
+            raise ValueError(
+                "saddles are told by rank, of fully connected networks without biases; leave "
+                "convolutions and bias out"
+            )
+        if len(self.hidden) < 2:
+            raise ValueError(
+                "with fewer than 2 hidden layers the origin is a strict saddle of the loss, too, "
+                "and BP leaves it as PC does; give 2 or more"
+            )
+        return self
+
+
+class PathParameters(BaseModel):
+    """Backpropagation from near the origin, on the full batch."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    learning_rate: PositiveFloat = Field(1e-2, description="η, of both learners.")
+    steps: PositiveInt = Field(30_000, description="Of BP's path, at most.")
+    stop: PositiveFloat = Field(1e-2, description="Loss at which a path ends.")
+    look: PositiveInt = Field(20, description="Steps between two looks at the path.")
+
+
+class EscapeParameters(BaseModel):
+    """How long a learner may stay at a saddle, and when it has left."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: PositiveInt = Field(10_000, description="After so many, who has not left is censored.")
+    finish: bool = Field(
+        False,
+        description="Whether PC trains on from rank 0 to the loss at which BP's paths stop; how "
+        "long either takes in all is reported.",
+    )
+    fraction: float = Field(
+        0.5,
+        gt=0,
+        lt=1,
+        description="Of the way down to the next saddle's loss, or to 0 from the last one, by "
+        "which the loss must fall.",
+    )
+
+
+class Parameters(CaseParameters):
+    """What a suite may write under ``kind: matrix_completion``."""
+
+    data: LowRankMatrixParameters = LowRankMatrixParameters(name="low_rank_matrix")
+    network: CompletionNetwork = CompletionNetwork(hidden_layers=3, width=100)
+    training: PathParameters = PathParameters()
+    escape: EscapeParameters = EscapeParameters()
+    inference: InferenceSettings | None = Field(
+        None,
+        description="How PC infers; if not given, exactly in linear networks, by a few steps of "
+        "Gauss-Newton in others.",
+    )
+    draws: int = Field(12, ge=FEWEST, description="Matrices, each with initial weights of its own.")
+    scaling: Scaling | Literal["both"] = Field(
+        "matched", description="Published: PC's step is N d_L / 2 times BP's."
+    )
+    masking: Masking | Literal["both"] = Field(
+        "matched", description="Published: PC clamps targets that are not observed, too."
+    )
+    sooner: list[NonNegativeInt] | None = Field(
+        None,
+        description="Ranks of the saddles that PC must leave sooner than BP; all below the "
+        "matrix's if not given. Of the others it is reported.",
+    )
+
+    @model_validator(mode="after")
+    def _can_be_inferred(self) -> Parameters:
+        linear = self.network.activation == "identity"
+        if isinstance(self.inference, ExactInference) and not linear:
+            raise ValueError(
+                "engine: exact solves linear networks; use engine: gauss_newton, or leave "
+                "inference out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _claims_saddles(self) -> Parameters:
+        beyond = [rank for rank in self.sooner or [] if rank >= self.data.rank]
+        if beyond:
+            raise ValueError(
+                f"a matrix of rank {self.data.rank} has no saddle of rank {beyond[0]}; take it out "
+                "of sooner, or raise data.rank"
+            )
+        return self
+
+    @property
+    def engine(self) -> InferenceSettings:
+        """How PC infers."""
+        if self.inference is not None:
+            return self.inference
+        if self.network.activation == "identity":
+            return ExactInference()
+        return GaussNewtonInference(residual=1e-3, max_steps=10)
+
+    @property
+    def required(self) -> list[int]:
+        """The ranks of the saddles that PC must leave sooner."""
+        return list(range(self.data.rank)) if self.sooner is None else sorted(set(self.sooner))
+
+    @property
+    def ways(self) -> list[Way]:
+        """How PC trains from a saddle, the fairest comparison first; BP's ways are those opposite.
+
+        Where all is observed, nothing is masked.
+        """
+        scalings: list[Scaling] = [
+            each for each in get_args(Scaling) if self.scaling in (each, "both")
+        ]
+        maskings: list[Masking] = [
+            each for each in get_args(Masking) if self.masking in (each, "both")
+        ]
+        if self.data.observed == 1:
+            maskings = ["matched"]
+        return [Way("PC", scaling, masking) for scaling in scalings for masking in maskings]

@@ -1,0 +1,113 @@
+"""Figure 6 of the paper: matrix completion, and how PC leaves the saddles on BP's path.
+
+Backpropagation from near the origin passes saddles of rank 0, 1, 2 on its way to a matrix of rank
+3. They are found on its path, draw by draw; from each, both learners start anew at the same point,
+and the steps that they take to leave it are compared over draws. In the published comparison PC's
+step is longer, and PC sees targets that BP does not; it can be had with both, one, or neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from pcbench.backends import Capability, ExactInference
+from pcbench.cases._completion_claims import Claims, opponent
+from pcbench.cases._completion_draws import Draws
+from pcbench.cases._completion_escape import Escapes, Way, escape
+from pcbench.cases._completion_judge import first_steps, loss_checks, rank_checks, traceless
+from pcbench.cases._completion_parameters import Parameters
+from pcbench.cases._completion_path import Descent, descend
+from pcbench.cases._completion_series import (
+    of_escapes,
+    of_finishes,
+    of_paths,
+    of_ratios,
+    of_saddles,
+)
+from pcbench.cases._relaxed import needs
+from pcbench.cases._training import Budget
+from pcbench.cases.base import Case, CaseParameters, Context, Finding
+from pcbench.checks import Check, all_passed
+
+
+class MatrixCompletion(Case[Parameters]):
+    """Steps that both learners take to leave the saddles on BP's path."""
+
+    kind: ClassVar[str] = "matrix_completion"
+    description: ClassVar[str] = (
+        "matrix completion: saddles of every rank on BP's path, the steps that PC and BP take to "
+        "leave them, and the first of these by a closed form where there is one (figure 6)"
+    )
+    Parameters: ClassVar[type[CaseParameters]] = Parameters
+
+    def needs(self) -> frozenset[Capability]:
+        """Return what training replicas needs, and unobserved outputs."""
+        asked = self.parameters
+        return needs(asked.network, {"PC": asked.engine}, masked=asked.data.observed < 1) | {
+            Capability.TRAINING,
+            Capability.REPLICAS,
+        }
+
+    def run(self, context: Context) -> Iterator[Finding]:
+        """Follow BP, judge the saddles that it passed, and let both learners leave them."""
+        asked = self.parameters
+        draws = Draws.pose(context, asked.data, asked.network, asked.draws)
+        training = asked.training
+        budget = Budget(training.steps, look=training.look, every=training.look)
+        descent = descend(
+            context, draws, training.learning_rate, budget, training.stop, asked.data.rank
+        )
+        yield from of_paths(descent.paths)
+        yield of_saddles(descent.saddles)
+        made = list(self._judge(context, draws, descent))
+        yield from made
+        if not all_passed(made):
+            return  # times of learners that err compare with nothing
+        ways = list(dict.fromkeys([*map(opponent, asked.ways), *asked.ways]))
+        escapes = {
+            way: self._escape(context, draws, descent, way)
+            for way in context.progress("escapes", ways, len(ways))
+        }
+        for way, seen in escapes.items():
+            yield from of_escapes(way, seen)
+        yield from self._compare(Claims(draws, descent.saddles, escapes))
+        if asked.escape.finish:
+            yield of_finishes(descent.course, training.stop, escapes)
+
+    def _judge(self, context: Context, draws: Draws, descent: Descent) -> Iterator[Check]:
+        """Judge the saddles, and what each learner does there first."""
+        asked, saddles = self.parameters, descent.saddles
+        if asked.network.activation == "identity":
+            yield from rank_checks(saddles)
+            yield from loss_checks(saddles)
+        for way in dict.fromkeys([*map(opponent, asked.ways), *asked.ways]):
+            settings = way.settings(draws, asked.training.learning_rate, asked.engine)
+            if way.learner == "BP" or isinstance(asked.engine, ExactInference):
+                yield from first_steps(context, draws, saddles, way, settings)
+            if way.masking == "matched" and asked.data.observed < 1:
+                yield traceless(context, draws, saddles, way, settings)
+
+    def _escape(self, context: Context, draws: Draws, descent: Descent, way: Way) -> Escapes:
+        asked = self.parameters
+        on = asked.escape.finish and way == asked.ways[0]
+        look = asked.training.look
+        return escape(
+            context,
+            draws,
+            descent.saddles,
+            way,
+            way.settings(draws, asked.training.learning_rate, asked.engine),
+            Budget(asked.escape.steps, look=look, every=look),
+            fraction=asked.escape.fraction,
+            goal=asked.training.stop if on else None,
+        )
+
+    def _compare(self, claims: Claims) -> Iterator[Finding]:
+        """Check what is claimed of the ranks that it is claimed of, and report it of the others."""
+        for rank in self.parameters.required:
+            yield claims.found(rank)
+            if rank in claims.ranks():
+                yield from claims.steeper(rank)
+                yield from claims.sooner(rank)
+        yield of_ratios(claims)

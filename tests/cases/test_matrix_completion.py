@@ -1,0 +1,388 @@
+"""Matrix completion: the honest backend passes, and every check is failed by some faulty one."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from faulty_completion import COMPLETION_FAULTS
+from plugged_in import plugged_in
+from pydantic import ValidationError
+
+from pcbench.cases._completion_claims import Claims
+from pcbench.cases._completion_draws import Draws
+from pcbench.cases._completion_escape import Escapes, Way
+from pcbench.cases._completion_judge import loss_checks, rank_checks
+from pcbench.cases._completion_path import Saddle
+from pcbench.cases._problem import Problem
+from pcbench.cases._training import Course
+from pcbench.cases.equilibrated_energy import EquilibratedEnergy
+from pcbench.cases.matrix_completion import MatrixCompletion, Parameters
+from pcbench.data.low_rank_matrix import LowRankMatrix
+from pcbench.networks import NetworkSpec
+from pcbench.registry import CASES, DATASETS
+from pcbench.runner import run_suites
+from pcbench.statistics import Times
+from pcbench.suite import PlannedCase, Suite
+
+SMALL = {
+    "data": {"name": "low_rank_matrix", "samples": 6, "columns": 6, "rank": 2},
+    "network": {
+        "hidden_layers": 3,
+        "width": 20,
+        "initialisation": {"name": "near_origin", "std": 0.05},
+    },
+    "training": {"learning_rate": 0.05, "steps": 700, "look": 10},
+    "escape": {"steps": 400},
+    "draws": 8,
+}
+PROBLEMS = {
+    "linear": SMALL,
+    "whole": {**SMALL, "data": {**SMALL["data"], "observed": 1}},
+    "published": {**SMALL, "scaling": "published", "masking": "both"},
+    # Without a closed form for inference: what PC does is judged by where it leads.
+    "inferred": {**SMALL, "inference": {"engine": "gauss_newton", "residual": 1e-3}},
+    "tanh": {**SMALL, "network": {**SMALL["network"], "activation": "tanh"}, "sooner": [0]},
+    "relu": {
+        **SMALL,
+        "network": {**SMALL["network"], "activation": "relu"},
+        "inference": {"engine": "gauss_newton", "residual": 1e-2, "max_steps": 3},
+        "escape": {"steps": 1000},
+        "sooner": [0],
+    },
+    "finish": {**SMALL, "escape": {"steps": 900, "finish": True}},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _plugged_in():
+    kinds, datasets = dict(CASES._added), dict(DATASETS._added)
+    CASES.add("matrix_completion", MatrixCompletion)
+    DATASETS.add("low_rank_matrix", LowRankMatrix)
+    with plugged_in(COMPLETION_FAULTS):
+        yield
+    for registry, before in ((CASES, kinds), (DATASETS, datasets)):
+        registry._added.clear()
+        registry._added.update(before)
+
+
+@cache
+def completion(problem, backend="torch", dtype="float64"):
+    """Run one case, once."""
+    case = PlannedCase(
+        id="small",
+        kind="matrix_completion",
+        case=MatrixCompletion,
+        parameters=Parameters.model_validate(PROBLEMS[problem]),
+        seed=2,
+        dtype=dtype,
+        backend=backend,
+        device="cpu",
+    )
+    suite = Suite(name="completion", description="", cases=(case,), path=Path("small.yaml"))
+    [result] = run_suites([suite]).cases
+    return result
+
+
+def failed(result):
+    return {check.name for check in result.checks if not check.passed}
+
+
+# Honest backends
+
+
+@pytest.mark.parametrize(
+    ("problem", "dtype"),
+    [
+        *((problem, "float64") for problem in PROBLEMS),
+        ("linear", "float32"),
+        ("whole", "float32"),
+    ],
+)
+def test_the_correct_backend_passes(problem, dtype):
+    result = completion(problem, dtype=dtype)
+    assert (result.status, result.message) == ("passed", "")
+
+
+def test_the_same_seed_gives_the_same_numbers():
+    again = completion.__wrapped__("linear")
+    assert again.series == completion("linear").series
+    assert again.checks == completion("linear").checks
+
+
+# Faulty ones
+
+
+@pytest.mark.parametrize(
+    ("problem", "backend", "checks"),
+    [
+        (
+            "linear",
+            "SeesEverything",
+            {"PC: trace of targets that are not observed", "PC: objective at a saddle"},
+        ),
+        ("tanh", "SeesEverything", {"PC: trace of targets that are not observed"}),
+        ("linear", "SeesALittle", {"BP: trace of targets that are not observed"}),
+        ("tanh", "SeesALittle", {"BP: objective at a saddle", "BP: first step from a saddle"}),
+        ("linear", "FillsInZeros", {"PC: trace of targets that are not observed"}),
+        (
+            "linear",
+            "SecretBackpropagation",
+            {"PC: objective at a saddle", "PC: gradient norm at a saddle"},
+        ),
+        (
+            "inferred",
+            "SecretBackpropagation",
+            {
+                "gradient of BP at saddles of rank 0, times that of PC",
+                "gradient of BP at saddles of rank 1, times that of PC",
+                "PC: steps to leave rank 0, times those of BP",
+                "PC: steps to leave rank 1, times those of BP",
+            },
+        ),
+        ("linear", "LongerSteps", {"BP: first step from a saddle", "PC: first step from a saddle"}),
+        (
+            "published",
+            "ForgetsToScale",
+            {
+                "BP, published scaling: first step from a saddle",
+                "PC, published scaling: first step from a saddle",
+                "PC, published scaling and masking: first step from a saddle",
+            },
+        ),
+        ("linear", "LargerNorms", {"BP: gradient norm at a saddle"}),
+        ("linear", "DoubledObjectives", {"BP: objective at a saddle", "PC: objective at a saddle"}),
+        ("linear", "NoValleys", {"draws with a saddle of rank 1"}),
+        (
+            "linear",
+            "SteepBackpropagation",
+            {"gradient of BP at saddles of rank 1, times that of PC"},
+        ),
+        ("linear", "SlowPredictiveCoding", {"PC: steps to leave rank 1, times those of BP"}),
+    ],
+)
+def test_a_fault_is_told_by_the_check_that_is_about_it(problem, backend, checks):
+    assert checks <= failed(completion(problem, backend))
+
+
+@pytest.mark.parametrize("backend", COMPLETION_FAULTS)
+def test_every_fault_fails_somewhere(backend):
+    problem = "published" if backend == "ForgetsToScale" else "linear"
+    assert completion(problem, backend).status == "failed"
+
+
+def test_every_check_is_failed_by_some_fault():
+    made = {check.name for problem in PROBLEMS for check in completion(problem).checks}
+    runs = [
+        *(("linear", name) for name in COMPLETION_FAULTS),
+        ("published", "ForgetsToScale"),
+        ("published", "DoubledObjectives"),
+        ("published", "LargerNorms"),
+        ("published", "SlowPredictiveCoding"),
+        ("published", "FillsInZeros"),
+        ("inferred", "SecretBackpropagation"),
+    ]
+    seen = set().union(*(failed(completion(*run)) for run in runs))
+    # Points that are no saddles are put to the judge himself, below; all paths begin at rank 0.
+    elsewhere = {
+        "map of a saddle beyond its rank",
+        "misfit at a saddle",
+        "draws with a saddle of rank 0",
+    }
+    assert made - seen == elsewhere
+
+
+# What the judge says of points that are no saddles
+
+
+def saddle(rank, *, scale=1.0, beyond=0.0):
+    """A point of a linear network on whole targets: the best map of a rank, and what is added."""
+    rng = np.random.default_rng(0)
+    u, v = (np.linalg.qr(rng.standard_normal((6, 6)))[0] for _ in range(2))
+    y = u @ np.diag([6.0, 4.0, 2.0, 0, 0, 0]) @ v
+    kept = [scale] * rank + [beyond] * (6 - rank)
+    # x = y, so that the best map projects on its first right singular vectors.
+    weights = [np.diag(np.sqrt(kept)) @ v, v.T @ np.diag(np.sqrt(kept))]
+    return Saddle(0, rank, 0, Problem(NetworkSpec((6, 6, 6)), weights, y, y.copy()))
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+def test_the_best_map_of_its_rank_is_a_saddle(rank):
+    [of_rank], [of_loss] = rank_checks([saddle(rank)]), loss_checks([saddle(rank)])
+    assert of_rank.passed
+    assert of_loss.passed
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+def test_a_map_that_falls_short_of_the_best_of_its_rank_is_none(rank):
+    [check] = loss_checks([saddle(rank, scale=0.4)])
+    assert not check.passed
+
+
+def test_a_map_of_more_rank_than_its_predictions_show_is_none():
+    [check] = rank_checks([saddle(1, beyond=0.2)])
+    assert (check.passed, check.where) == (False, "draw 1, rank 1")
+
+
+def test_targets_that_are_not_observed_have_no_best():
+    partly = saddle(1)
+    partly.problem.y[0, 0] = 5
+    masked = Problem(
+        partly.problem.network,
+        partly.problem.weights,
+        partly.problem.x,
+        partly.problem.y,
+        precision=np.ones((6, 6)),
+    )
+    assert list(loss_checks([Saddle(0, 1, 0, masked)])) == []
+
+
+# What holds in one comparison alone
+
+
+def escapes(saddles, times):
+    count = len(saddles)
+    course = Course.begin(count, 2)
+    course.gradient_norms = np.ones((1, count, 2))
+    return Escapes(saddles, course, Times(np.full(count, float(times)), np.ones(count, bool)))
+
+
+def claims(**times):
+    """Five draws whose steps are given by way."""
+    problem = saddle(1).problem
+    saddles = [Saddle(draw, 0, 0, problem) for draw in range(5)]
+    ways = {
+        "bp": Way("BP", "matched", "matched"),
+        "bp_published": Way("BP", "published", "matched"),
+        "pc": Way("PC", "matched", "matched"),
+        "pc_published": Way("PC", "published", "matched"),
+    }
+    found = {ways[name]: escapes(saddles, steps) for name, steps in times.items()}
+    return Claims(Draws([problem] * 5), saddles, found)
+
+
+def test_a_claim_that_holds_in_published_scaling_alone_is_told_so():
+    fair, published = claims(bp=100, bp_published=500, pc=200, pc_published=20).sooner(0)
+    assert published.passed
+    assert not fair.passed
+    assert fair.message.endswith(
+        "It holds for PC, published scaling, where PC's step is 18 times BP's or PC sees what BP "
+        "does not, and not where both are matched."
+    )
+
+
+def test_a_claim_that_holds_nowhere_is_not_said_to():
+    fair, published = claims(bp=100, bp_published=500, pc=200, pc_published=600).sooner(0)
+    assert not fair.passed
+    assert not published.passed
+    assert "holds for" not in fair.message
+
+
+def test_fewer_draws_than_a_verdict_needs_give_none():
+    few = claims(bp=100, pc=10)
+    assert few.ranks() == [0]
+    assert Claims(few.draws, few.saddles[:4], few.escapes).ranks() == []
+    assert not Claims(few.draws, few.saddles[:4], few.escapes).found(0).passed
+
+
+# What there is to read
+
+
+def test_saddles_lie_on_the_paths_that_are_plotted():
+    series = completion("linear").series
+    table = series["saddles"]
+    for draw, rank, step, loss in zip(
+        table["draw"], table["rank"], table["step"], table["loss"], strict=True
+    ):
+        path = series[f"path of draw {draw:.0f}"]
+        place = path["step"].index(step)
+        assert path["loss"][place] == pytest.approx(loss, rel=1e-9)
+        assert path["rank"][place] == rank
+
+
+def test_paths_that_begin_at_saddles_begin_at_their_loss():
+    series = completion("linear").series
+    losses = dict(
+        zip(
+            zip(series["saddles"]["draw"], series["saddles"]["rank"], strict=True),
+            series["saddles"]["loss"],
+            strict=True,
+        )
+    )
+    for (draw, rank), loss in losses.items():
+        for learner in ("BP", "PC"):
+            path = series[f"{learner}: from draw {draw:.0f}, rank {rank:.0f}"]
+            assert path["loss"][0] == pytest.approx(loss, rel=1e-9)
+
+
+def test_how_long_either_takes_in_all_is_reported():
+    series = completion("finish").series
+    table = series["steps to the loss at which paths stop"]
+    assert 1.0 in table["PC arrived"]
+    assert 1.0 in table["BP arrived"]
+    for draw, (arrived, steps) in enumerate(
+        zip(table["BP arrived"], table["BP steps"], strict=True), start=1
+    ):
+        path = series[f"path of draw {draw}"]
+        if arrived:
+            assert 0 <= steps - path["step"][-1] < 10
+        else:
+            assert steps == 700
+            assert min(path["loss"]) > 0.01
+
+
+# What cannot be asked
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"sooner": [3]}, "a matrix of rank 3 has no saddle of rank 3; take it out of sooner"),
+        ({"draws": 4}, "greater than or equal to 5"),
+        (
+            {"network": {"hidden_layers": 3, "width": 9, "initialisation": "origin"}},
+            "the path over the saddles starts near the origin; write initialisation: near_origin",
+        ),
+        (
+            {"network": {"hidden_layers": 1, "width": 9}},
+            "with fewer than 2 hidden layers the origin is a strict saddle of the loss, too",
+        ),
+        (
+            {"network": {"hidden_layers": 3, "width": 9, "bias": True}},
+            "saddles are told by rank, of fully connected networks without biases",
+        ),
+        (
+            {
+                "network": {"hidden_layers": 3, "width": 9, "activation": "tanh"},
+                "inference": {"engine": "exact"},
+            },
+            "engine: exact solves linear networks; use engine: gauss_newton",
+        ),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_in_a_sentence(asked, sentence):
+    with pytest.raises(ValidationError, match=sentence):
+        Parameters.model_validate(asked)
+
+
+@pytest.mark.parametrize(("observed", "status"), [(0.8, "skipped"), (1, "passed")])
+def test_kinds_that_need_every_target_are_skipped_where_some_are_not_observed(observed, status):
+    asked = {
+        "data": {"name": "low_rank_matrix", "observed": observed},
+        "network": {"hidden_layers": 1, "width": 4},
+        "training": {"steps": 1, "batch": 10},
+    }
+    case = PlannedCase(
+        id="whole",
+        kind="equilibrated_energy",
+        case=EquilibratedEnergy,
+        parameters=EquilibratedEnergy.Parameters.model_validate(asked),
+        seed=0,
+        dtype="float64",
+        backend="torch",
+        device="cpu",
+    )
+    suite = Suite(name="whole", description="", cases=(case,), path=Path("whole.yaml"))
+    [result] = run_suites([suite]).cases
+    assert result.status == status
+    assert ("write data.observed: 1" in result.message) == (status == "skipped")
