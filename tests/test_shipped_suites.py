@@ -49,9 +49,13 @@ BEYOND_FIGURE_1 = {
 FIGURES = {
     "1": {"equilibrated_energy"},
     "2": {"landscape"},
+    "2, 7": {"origin_escape"},
     "3, 8": {"origin_hessian"},
     "4": {"origin_hessian"},
+    "5, 11": {"origin_escape"},
+    "6": {"matrix_completion"},
     "9, 10": {"zero_rank_saddle"},
+    "12": {"origin_escape"},
 }
 
 

@@ -64,6 +64,12 @@ def comparison(scaling: Scaling, pair: Pair, what: str = "steps to escape") -> C
     )
 
 
+def ratio_details(pair: Pair) -> dict[str, float]:
+    """Return the interval for the table of timings."""
+    ratio = paired_ratio(*pair, CONFIDENCE, interpolate=False)
+    return {"PC/BP steps, low": ratio.low, "PC/BP steps, high": ratio.high}
+
+
 def _sooner(what: str, scaling: Scaling, pair: Pair) -> Check:
     pc, bp = pair
     # Of exact ranks: interpolated ones promise their confidence for smooth distributions alone.

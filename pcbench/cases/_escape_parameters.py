@@ -122,6 +122,10 @@ class Parameters(CaseParameters):
         "over batch and outputs, PC on a sum over the batch.",
     )
     escape: Escape = Escape()
+    sooner: bool = Field(
+        True,
+        description="Whether PC must leave in fewer steps; if not, their ratio is reported alone.",
+    )
     judged: NonNegativeInt = Field(
         3, description="First steps of training that are held against the theory, every one."
     )

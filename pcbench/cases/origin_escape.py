@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from pcbench.backends import Capability, ExactInference, Sgd
-from pcbench.cases._escape_claims import Pair, claims, comparison
+from pcbench.cases._escape_claims import Pair, claims, comparison, ratio_details
 from pcbench.cases._escape_first import first_steps
 from pcbench.cases._escape_parameters import Parameters
 from pcbench.cases._escape_run import Outcome, Run, Start
@@ -56,13 +56,16 @@ class OriginEscape(Case[Parameters]):
         pairs: dict[Scaling, Pair] = {}
         for scaling in asked.scalings:
             outcomes = {learner: run(learner, scaling) for learner in LEARNERS}
-            pairs[scaling] = outcomes["PC"].times, outcomes["BP"].times
+            pairs[scaling] = pair = outcomes["PC"].times, outcomes["BP"].times
             yield from self._first_steps(context, start, scaling)
-            yield comparison(scaling, pairs[scaling])
+            yield comparison(scaling, pair)
             for learner, outcome in outcomes.items():
                 yield from series(f"{learner}, {scaling} scaling", outcome)
-                yield self._price(context, start, learner, scaling, outcome)
-        yield from claims(pairs)
+                price = self._price(context, start, learner, scaling, outcome)
+                ratios = ratio_details(pair) if learner == "PC" else {}
+                yield replace(price, details=price.details | ratios)
+        if asked.sooner:
+            yield from claims(pairs)
 
     def _first_steps(self, context: Context, start: Start, scaling: Scaling) -> Iterator[Finding]:
         """Judge whether it is training at all, and begins as the initial weights foretell."""
