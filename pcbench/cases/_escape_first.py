@@ -16,6 +16,7 @@ from pcbench import checks, theory
 from pcbench.backends import Objective
 from pcbench.cases._escape_parameters import Parameters
 from pcbench.cases._escape_run import Start
+from pcbench.cases._step_expected import known_norm_off
 from pcbench.cases._training import LEARNERS, Scaling
 from pcbench.cases.base import Columns, Context
 from pcbench.checks import Check, Tolerance
@@ -24,9 +25,6 @@ REPLAY = "gradient descent on the closed forms from the initial weights (theory.
 GROWTH = "W_L grows by 1 + η λ a step along an eigenvector of Σ_yy (theory.md 2.7)"
 VANISHING = "∂𝓛/∂W_l is a product of all other layers (theory.md 2.1)"
 STRICT = "∂𝓕*/∂W_L is of the order of W_L near the origin (theory.md 2.4, 2.7)"
-
-# A gradient that underflows in float32 is as good as none.
-_TINY = 2.0**-126
 
 SEEDS = 2
 """Whose gradient norms are replayed: a replay is on the host, in float64, several times over."""
@@ -98,14 +96,18 @@ def _norms(
 ) -> Iterator[Check]:
     weights = [weight[seed] for weight in steps.before]
     foretold = theory.first_steps(weights, steps.batches[seed], steps.rate, objective, u)
-    # A norm is a sum of squares, and so rounds like one.
-    largest = max(weight.size for weight in weights)
-    summed = theory.CONFIDENCE * u * np.sqrt(2 * largest) * foretold.norms
+    off = [
+        [
+            known_norm_off(norm, weight.size, off, u)
+            for norm, weight, off in zip(norms, weights, offs, strict=True)
+        ]
+        for norms, offs in zip(foretold.norms, foretold.off, strict=True)
+    ]
     yield checks.each_close(
         f"gradient norms of the first steps ({learner})",
         steps.gradient_norms[:, seed].ravel(),
         foretold.norms.ravel(),
-        (foretold.off + summed).ravel() + _TINY,
+        np.ravel(off),
         "rounding of weights, gradients and norms along a replay in float64 (theory.md 4)",
         source=REPLAY,
     ).at(f"seed {seed + 1}, steps by layers")
@@ -122,7 +124,7 @@ def _at_the_start(steps: Steps, seed: int, objective: Objective, u: float) -> It
             "gradient norm at the start (BP)",
             float(seen[layer]),
             bounds[layer],
-            _rounding(bounds[layer], weights[layer].size, u),
+            _rounding(bounds[layer], weights[layer], u),
             source=VANISHING,
             where=f"layer {layer + 1}",
         )
@@ -133,7 +135,7 @@ def _at_the_start(steps: Steps, seed: int, objective: Objective, u: float) -> It
             "gradient norm at the start (PC)",
             float(seen[-1]),
             least,
-            _rounding(least, weights[-1].size, u),
+            _rounding(least, weights[-1], u),
             source=STRICT,
             where="last layer",
         )
@@ -144,8 +146,8 @@ def _growth(steps: Steps, seed: int, start: Start, u: float) -> Iterator[Check]:
     weights = [weight[seed] for weight in steps.before]
     _, top = theory.top_direction(start.problem.y)
     foretold = theory.growth(weights, steps.batches[seed], steps.rate, top)[-1]
-    if not np.isfinite(foretold.off):
-        return  # weights that far from the origin are told nothing
+    if not foretold.off < foretold.law - 1:
+        return  # weights that far from the origin may as well not have grown: nothing is told
     began = float(np.linalg.norm(top @ weights[-1]))
     ended = float(np.linalg.norm(top @ steps.after[start.problem.network.n_layers - 1][seed]))
     size = float(np.linalg.norm(weights[-1]))
@@ -163,8 +165,7 @@ def _growth(steps: Steps, seed: int, start: Start, u: float) -> Iterator[Check]:
     )
 
 
-def _rounding(value: float, entries: int, u: float) -> Tolerance:
+def _rounding(norm: float, weight: Float[np.ndarray, "_out _inp"], u: float) -> Tolerance:
     return Tolerance(
-        theory.CONFIDENCE * u * float(np.sqrt(2 * entries)) * value + _TINY,
-        "rounding of a sum of squares (theory.md 4)",
+        known_norm_off(norm, weight.size, 0.0, u), "rounding of a sum of squares (theory.md 4)"
     )

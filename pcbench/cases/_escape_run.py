@@ -19,6 +19,9 @@ from pcbench.statistics import Times, escape_times
 MAX_TRAJECTORY = 16
 """Parameters of a network whose every step is kept."""
 
+TESTED = 500
+"""Samples that are tested at once, so that activities of large networks fit."""
+
 
 @dataclass(frozen=True, slots=True)
 class Start:
@@ -34,12 +37,15 @@ class Start:
         Each seed's; ``None`` where every step sees all samples.
     test
         Inputs and targets to test on, if any.
+    staged
+        The training samples on the device, for all trainers.
     """
 
     problem: Problem
     seeds: Replicas
     batches: Batches | None
     test: tuple[Float[np.ndarray, "M d_0"], Float[np.ndarray, "M d_L"]] | None
+    staged: tuple[Any, Any]
 
     @classmethod
     def pose(cls, context: Context, asked: Parameters) -> Start:
@@ -71,7 +77,9 @@ class Start:
             samples = context.load(asked.test_data, "test")
             x, y = rounded([samples.x.reshape(asked.test, -1), samples.y], dtype)
             test = x, y
-        return cls(problem, seeds, batches, test)
+        backend = context.backend
+        staged = backend.to_device(problem.x), backend.to_device(problem.y)
+        return cls(problem, seeds, batches, test, staged)
 
     @property
     def batch(self) -> int:
@@ -102,8 +110,7 @@ class Start:
     def trainer(self, backend: Backend[Any], settings: TrainingSettings) -> Trainer[Any]:
         """Begin to train all seeds."""
         model = backend.build(self.problem.network, self.seeds)
-        x, y = backend.to_device(self.problem.x), backend.to_device(self.problem.y)
-        return model.trainer(x, y, settings)
+        return model.trainer(*self.staged, settings)
 
     def first_batches(self, steps: int) -> Int[np.ndarray, "T R N"] | None:
         """Return the batches of the first steps; ``None`` where these see all samples."""
@@ -130,6 +137,26 @@ class Tests:
 
 
 @dataclass(frozen=True, slots=True)
+class Later:
+    """A step that training took after its first look.
+
+    Attributes
+    ----------
+    step
+        Counted from 0.
+    alive
+        Seeds that took it.
+    before, after
+        Their parameters.
+    """
+
+    step: int
+    alive: Int[np.ndarray, " alive"]
+    before: Replicas
+    after: Replicas
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one learner.
 
@@ -144,12 +171,15 @@ class Outcome:
     trajectory
         All parameters after every look, ``(looks, R, P)``, where asked for; NaN of seeds that had
         ended.
+    later
+        The step after its first look, if it took one.
     """
 
     course: Course
     times: Times
     tests: Tests
     trajectory: list[Float[np.ndarray, "R P"]]
+    later: Later | None
 
 
 class Run:
@@ -184,24 +214,37 @@ class Run:
         pauses = looks(
             trainer,
             course,
-            Budget(total, look, asked.training.every),
+            Budget(total, look, asked.training.every, single=asked.judged > 0),
             batches=start.batches,
             stop=lambda course: self._stopped(course, tests),
         )
         stage = f"{learner}, {scaling} scaling"
-        for alive in self._context.progress(stage, pauses, -(-total // look)):
+        begun: tuple[Int[np.ndarray, " alive"], Replicas] | None = None
+        later = None
+        for alive in self._context.progress(stage, pauses, -(-total // look) + 1):
+            if asked.judged and len(course.losses) == look:
+                begun = alive, trainer.parameters()
+            elif begun is not None and later is None:
+                went_on = np.isin(begun[0], alive)
+                before = [array[went_on] for array in begun[1]]
+                later = Later(look, alive, before, trainer.parameters())
             if start.test is not None:
                 self._test(trainer, alive, len(course.losses), tests)
             if asked.trajectories:
                 trajectory.append(self._where(trainer, alive))
-        return Outcome(course, self.escaped(course), tests, trajectory)
+        return Outcome(course, self.escaped(course), tests, trajectory, later)
 
     def escaped(self, course: Course) -> Times:
-        """Return when each seed left the saddle, as far as the course goes."""
+        """Return when each seed left the saddle, as far as the course goes.
+
+        A seed that has left for infinity instead tells nothing: it is censored at 0.
+        """
         escape = self._asked.escape
-        return escape_times(
+        times = escape_times(
             course.losses, self._reference, fraction=escape.fraction, window=escape.window
         )
+        lost = np.array([fate == "diverged" for fate in course.fates]) & ~times.observed
+        return Times(np.where(lost, 0.0, times.times), times.observed)
 
     def _stopped(self, course: Course, tests: Tests) -> Bool[np.ndarray, " R"]:
         rule, gone = self._asked.training.stop, self.escaped(course).observed
@@ -220,7 +263,13 @@ class Run:
         assert self._start.test is not None  # for the type checker: see the caller
         x, y = self._start.test
         backend = self._context.backend
-        outputs = backend.to_host(trainer.model.predict(backend.to_device(x)))
+        outputs = np.concatenate(
+            [
+                backend.to_host(trainer.model.predict(backend.to_device(x[start : start + TESTED])))
+                for start in range(0, len(x), TESTED)
+            ],
+            axis=1,
+        )
         tests.steps.append(step)
         tests.losses.append(self._spread(alive, ((outputs - y) ** 2).sum((1, 2)) / (2 * len(y))))
         if _are_classes(y):

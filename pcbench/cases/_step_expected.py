@@ -98,12 +98,16 @@ def optimiser(settings: TrainingSettings, replica: int) -> theory.Optimiser:
 
 
 def norm_off(array: Float[np.ndarray, "..."], off: float, u: float) -> float:
-    """Bound what the Frobenius norm of an array that is off by so much may be off by.
+    """Bound what the Frobenius norm of an array that is off by so much may be off by."""
+    return known_norm_off(float(np.linalg.norm(array)), array.size, off, u)
+
+
+def known_norm_off(norm: float, size: int, off: float, u: float) -> float:
+    """Bound what a Frobenius norm, of ``size`` numbers that are off by so much, may be off by.
 
     Squares of one sign are added: half the relative rounding of a sum (theory.md 4.1), and a root.
     A square that is too small to be a normal number may be lost.
     """
-    norm, size = float(np.linalg.norm(array)), array.size
     relative = theory.CONFIDENCE * (u + _JUDGE) * (1 + np.sqrt(2 * size) / 2)
     lost = size * _UNDERFLOW
     lost_norm = min(np.sqrt(lost), lost / (2 * norm)) if norm else np.sqrt(lost)

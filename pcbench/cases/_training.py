@@ -17,7 +17,7 @@ Fate = Literal["stopped", "diverged", "out of steps"]
 
 LEARNERS: dict[str, Objective] = {"BP": "loss", "PC": "energy"}
 
-# A loss this many times its first one is on its way to infinity: no optimum is that way.
+# A loss this many times its first one, or 1, is on its way to infinity: no optimum is that way.
 _FAR = 1e6
 
 
@@ -109,13 +109,13 @@ class Course:
             if replicas[index]:
                 self.fates[index] = fate
 
-    def diverged(self) -> Bool[np.ndarray, " R"]:
-        """Which running replicas have left for infinity."""
+    def diverged(self, begun: int = 0) -> Bool[np.ndarray, " R"]:
+        """Which running replicas have left for infinity, from a step on."""
         far = np.zeros(len(self.fates), bool)
         for index in self.running:
-            losses = self.losses[:, index]
+            losses = self.losses[begun:, index]
             # NaN is above nothing: it is what is not known to be near.
-            far[index] = not (losses <= _FAR * losses[0]).all()
+            far[index] = not (losses <= _FAR * max(self.losses[0, index], 1.0)).all()
         return far
 
 
@@ -130,12 +130,20 @@ class Budget:
     look
         Steps between two looks at the stopping rule; nothing comes to the host in between.
     every
-        Steps between two records of norms.
+        Steps between two records of norms, within a look: none is further apart than looks are.
+    single
+        Whether the second look is one step long, so that a step of a long run can be judged.
     """
 
     steps: int
     look: int
     every: int = 1
+    single: bool = False
+
+    def ahead(self, begun: int) -> int:
+        """Return the steps of the look that begins after so many."""
+        length = 1 if self.single and begun == self.look else self.look
+        return min(length, self.steps - begun)
 
 
 def train(
@@ -185,13 +193,13 @@ def looks(
         if begun >= budget.steps:
             course.end(np.ones(len(course.fates), bool), "out of steps")
             break
-        ahead = min(budget.look, budget.steps - begun)
+        ahead = budget.ahead(begun)
         rows = batches(begun, begun + ahead) if batches is not None else None
         if rows is not None and rows.ndim == 3:
             rows = rows[:, alive]
         course.add(trainer.run(ahead, rows, budget.every))
         yield alive
-        course.end(course.diverged(), "diverged")
+        course.end(course.diverged(begun), "diverged")
         if stop is not None:
             course.end(stop(course), "stopped")
         on = [place for place, index in enumerate(alive) if course.fates[index] is None]

@@ -13,10 +13,12 @@ from functools import partial
 from typing import ClassVar
 
 import numpy as np
+from jaxtyping import Float
 
 from pcbench.backends import Capability, ExactInference, Sgd
 from pcbench.cases._escape_claims import Pair, claims, comparison, ratio_details
 from pcbench.cases._escape_first import first_steps
+from pcbench.cases._escape_later import later_step
 from pcbench.cases._escape_parameters import Parameters
 from pcbench.cases._escape_run import Outcome, Run, Start
 from pcbench.cases._escape_series import series
@@ -26,8 +28,8 @@ from pcbench.cases._training import LEARNERS, Scaling
 from pcbench.cases.base import Case, CaseParameters, Context, Finding, Measurement
 from pcbench.statistics import Times
 
-TIMED_STEPS = 5
-"""Of a measurement, so that a visit to the host weighs little."""
+TIMED_STEPS = 20
+"""Of a measurement, norms recorded as in training; fewer where looks are closer."""
 
 
 class OriginEscape(Case[Parameters]):
@@ -55,12 +57,15 @@ class OriginEscape(Case[Parameters]):
         run = Run(context, asked, start)
         pairs: dict[Scaling, Pair] = {}
         for scaling in asked.scalings:
+            yield from self._first_steps(context, start, scaling)
             outcomes = {learner: run(learner, scaling) for learner in LEARNERS}
             pairs[scaling] = pair = outcomes["PC"].times, outcomes["BP"].times
-            yield from self._first_steps(context, start, scaling)
             yield comparison(scaling, pair)
             for learner, outcome in outcomes.items():
-                yield from series(f"{learner}, {scaling} scaling", outcome)
+                settings = start.settings(asked, learner, scaling)
+                label = f"{learner}, {scaling} scaling"
+                yield from later_step(context, start, settings, label, outcome)
+                yield from series(label, outcome)
                 price = self._price(context, start, learner, scaling, outcome)
                 ratios = ratio_details(pair) if learner == "PC" else {}
                 yield replace(price, details=price.details | ratios)
@@ -89,15 +94,16 @@ class OriginEscape(Case[Parameters]):
     def _price(
         self, context: Context, start: Start, learner: str, scaling: Scaling, outcome: Outcome
     ) -> Measurement:
-        """Time a step, and say what escaping costs in wall-clock time."""
-        settings = start.settings(self.parameters, learner, scaling)
-        trainer = start.trainer(context.backend, settings)
-        batches = start.first_batches(TIMED_STEPS)
+        """Time a step of all seeds at once, and say what escaping costs in wall-clock time."""
+        training = self.parameters.training
+        trainer = start.trainer(context.backend, start.settings(self.parameters, learner, scaling))
+        timed_steps = min(training.look, TIMED_STEPS)
+        batches = start.first_batches(timed_steps)
         timed = context.measure(
             f"step of {learner}, {scaling} scaling",
-            partial(trainer.run, TIMED_STEPS, batches, TIMED_STEPS),
+            partial(trainer.run, timed_steps, batches, training.every),
         )
-        seconds = [sample / TIMED_STEPS for sample in timed.samples_s]
+        seconds = [sample / timed_steps for sample in timed.samples_s]
         steps = _median(outcome.times)
         return replace(
             timed,
@@ -105,10 +111,18 @@ class OriginEscape(Case[Parameters]):
             details={
                 "seeds": float(len(outcome.times.times)),
                 "escaped": float(outcome.times.observed.sum()),
+                "diverged": float(outcome.course.fates.count("diverged")),
+                "residual of inference": _largest(outcome.course.residuals),
                 "median steps to escape": steps,
                 "seconds to escape": steps * float(np.median(seconds)),
             },
         )
+
+
+def _largest(residuals: Float[np.ndarray, "K R"]) -> float:
+    """Return the largest residual of seeds while they ran."""
+    ran = residuals[np.isfinite(residuals)]
+    return float(ran.max()) if ran.size else float("nan")
 
 
 def _median(times: Times) -> float:

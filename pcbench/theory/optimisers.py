@@ -89,7 +89,7 @@ class Optimiser(ABC):
         change, change_off = self.rate * update, self.rate * update_off
         after = before - change
         change_off += _UPDATE_ROUNDINGS * both * float(np.linalg.norm(change))
-        added = _added(after, change, change_off, both) if terms == 1 else 0.0
+        added = _added(after, change, change_off, u) if terms == 1 else 0.0
         if terms > 1:
             # Each is rounded to the last digit of the parameter, evenly within half of it.
             variance = (terms + 1) / 3 * after**2
@@ -104,11 +104,13 @@ class Optimiser(ABC):
 def _added(after: Array, change: Array, change_off: float, u: float) -> float:
     """Bound what adding a change at once may round: what is too small for the last digit is lost.
 
-    The nearest number to the difference is no further from it than the parameter was.
+    The nearest number to the difference is no further from it than the parameter was. Whoever is
+    judged may hold the change back, and the judge, in float64, be off the other way.
     """
-    last = float(np.linalg.norm(np.minimum(u * np.abs(after), np.abs(change))))
+    theirs, ours = (np.minimum(unit * np.abs(after), np.abs(change)) for unit in (u, _JUDGE))
     # And what the change is off by is lost once more, or added.
-    return last + min(change_off, u * float(np.linalg.norm(after)))
+    lost = min(change_off, (u + _JUDGE) * float(np.linalg.norm(after)))
+    return float(np.linalg.norm(theirs + ours)) + lost
 
 
 class GradientDescent(Optimiser):

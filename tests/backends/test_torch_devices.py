@@ -96,8 +96,11 @@ def test_a_description_is_json_and_names_what_numbers_depend_on(dtype):
 @pytest.mark.usefixtures("precision")
 def test_products_in_float32_are_at_full_precision_and_the_report_says_so():
     torch.set_float32_matmul_precision("medium")
+    torch.backends.cudnn.allow_tf32 = True
     described = TorchBackend("cpu", "float32").describe()
     assert described["float32_matmul_precision"] == "highest"
+    assert described["tf32_convolutions"] is False
+    assert torch.backends.cudnn.allow_tf32 is False
     assert torch.get_float32_matmul_precision() == "highest"
 
 

@@ -113,7 +113,60 @@ class Summed(Swapped):
         return replace(settings, scale=16.0 if settings.objective == "energy" else 1.0)
 
 
-FAULTS = {each.__name__: each for each in (PcIsBp, BpIsPc, Doubled, Summed)}
+class Tiring(TorchBackend):
+    """BP takes a tenth of its steps once a run has been going on for a while."""
+
+    name = "tiring"
+
+    def build(self, network, parameters):
+        model = super().build(network, parameters)
+        begin = model.trainer
+
+        def trainer(x, y, settings, *rest):
+            made = begin(x, y, settings, *rest)
+            if settings.objective == "loss":
+                run, taken = made.run, [0]
+
+                def tired(steps, batches=None, every=1):
+                    if taken[0] >= 20:
+                        made._optimiser._scale = 0.1
+                    taken[0] += steps
+                    return run(steps, batches, every)
+
+                made.run = tired
+            return made
+
+        model.trainer = trainer
+        return model
+
+
+class Flattering(TorchBackend):
+    """PC's losses are recorded lower than they are, after a while."""
+
+    name = "flattering"
+
+    def build(self, network, parameters):
+        model = super().build(network, parameters)
+        begin = model.trainer
+
+        def trainer(x, y, settings, *rest):
+            made = begin(x, y, settings, *rest)
+            run, taken = made.run, [0]
+
+            def lower(steps, batches=None, every=1):
+                record = run(steps, batches, every)
+                taken[0] += steps
+                late = taken[0] > 20 and settings.objective == "energy"
+                return replace(record, losses=record.losses * (0.9 if late else 1.0))
+
+            made.run = lower
+            return made
+
+        model.trainer = trainer
+        return model
+
+
+FAULTS = {each.__name__: each for each in (PcIsBp, BpIsPc, Doubled, Summed, Tiring, Flattering)}
 
 
 @pytest.fixture(autouse=True)
@@ -164,12 +217,15 @@ def test_in_a_linear_network_the_first_steps_are_foretold():
         ("Doubled", "gradient norms of the first steps (PC)"),
         ("Doubled", "parameters after a step (BP, matched scaling)"),
         ("Summed", "parameters after a step (PC, matched scaling)"),
+        ("Tiring", "parameters after a step of the run (BP, matched scaling, step 21)"),
+        ("Flattering", "loss that the run recorded (PC, matched scaling, step 21)"),
     ],
 )
 def test_every_check_is_failed_by_a_faulty_learner(backend, name):
     # Nearer to the origin, where the law of growth leaves little room.
     near = {**LINEAR["network"], "initialisation": {"name": "near_origin", "std": 0.01}}
-    result = run({**LINEAR, "network": near}, backend=backend)
+    training = {**LINEAR["training"], "look": 20}
+    result = run({**LINEAR, "network": near, "training": training}, backend=backend)
     assert result.status == "failed"
     assert name in failed(result)
 
@@ -212,7 +268,7 @@ def test_a_chain_keeps_its_paths_and_ends_at_the_test_loss():
 def test_classes_are_tested_for_accuracy_at_every_look():
     result = run(CLASSES)
     tests = result.series["tests of BP, matched scaling"]
-    assert tests["step"] == [2, 4]
+    assert tests["step"] == [2, 3, 4]  # the second look is a single step, which is judged
     assert all(0 <= value <= 1 for value in tests["accuracy, seed 1"] if value is not None)
     # With another optimiser than SGD nothing is foretold, and steps are judged all the same.
     names = {check.name for check in result.checks}
@@ -281,6 +337,18 @@ def test_two_learners_that_are_the_same_thing_are_seldom_told_apart(seeds):
     assert alarms / rounds <= allowed + 3 * np.sqrt(allowed / rounds)
 
 
+def test_bp_that_diverges_is_no_evidence():
+    training = {"learning_rate": 1.05, "batch": None, "steps": 200}
+    result = run({**LINEAR, "training": training, "judged": 0})
+    columns = result.series["steps to escape, matched scaling"]
+    lost = [time == 0 for time in columns["BP"]]
+    assert sum(lost) >= 4
+    assert not any(gone for gone, end in zip(columns["BP escaped"], lost, strict=True) if end)
+    [bp] = [timing for timing in result.timings if timing.name.startswith("step of BP")]
+    assert bp.details["diverged"] >= 4
+    assert result.status != "passed"
+
+
 # Rules
 
 
@@ -306,14 +374,22 @@ def test_the_gain_of_an_epoch_is_that_of_the_last_two_whole_ones():
         ({"seeds": 4}, "greater than or equal to 5"),
         ({"training": {"learning_rate": 0.1}}, "give either training.steps or training.epochs"),
         (
-            {"training": {"learning_rate": 0.1, "steps": 3, "batch": 65}},
+            {"training": {"learning_rate": 0.1, "steps": 9, "batch": 65}},
             "training.batch is 65 but data.samples only 64",
         ),
         (
-            {"training": {"learning_rate": 0.1, "steps": 3, "stop": {"test_loss": 0.1}}},
+            {"training": {"learning_rate": 0.1, "steps": 9, "stop": {"test_loss": 0.1}}},
             "training.stop.test_loss needs samples to test on; give test",
         ),
         ({"escape": {"fraction": 1.0}}, "less than 1"),
+        ({"training": {"learning_rate": 0.1, "steps": 3}}, "raise training.steps or lower escape"),
+        ({"network": {"widths": []}}, "a network without hidden layers has no saddle"),
+        (
+            {"network": {"widths": [2], "initialisation": "origin"}},
+            "initialisation origin is a saddle itself, and no learner leaves it",
+        ),
+        ({"network": {"widths": [2], "activation": "tanh"}}, "write another engine"),
+        ({"data": {"name": "mnist1d", "split": "test"}, "test": 8}, "write split: train"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_a_remedy(change, message):

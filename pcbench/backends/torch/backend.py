@@ -47,6 +47,7 @@ class TorchBackend(Backend[torch.Tensor]):
             )
         self._dtype = {"float32": torch.float32, "float64": torch.float64}[dtype]
         torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False  # convolutions have a switch of their own
 
     def build(
         self, network: NetworkSpec, parameters: Sequence[Float[np.ndarray, "..."]]
@@ -98,6 +99,7 @@ class TorchBackend(Backend[torch.Tensor]):
             "wait_policy": os.environ.get("OMP_WAIT_POLICY"),
             "spin_count": os.environ.get("GOMP_SPINCOUNT"),
             "float32_matmul_precision": torch.get_float32_matmul_precision(),
+            "tf32_convolutions": torch.backends.cudnn.allow_tf32,
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         }
 

@@ -1,0 +1,82 @@
+"""A later step of a run, judged like the first ones: training is not right at its start alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from pcbench import checks, theory
+from pcbench.backends import Sgd, TrainingSettings
+from pcbench.cases._account import DEFINITION
+from pcbench.cases._escape_run import Later, Outcome, Start
+from pcbench.cases._relaxed_judge import judged
+from pcbench.cases._step_expected import loss_off
+from pcbench.cases._step_judge import StepJudge
+from pcbench.cases.base import Context
+from pcbench.checks import Check, Tolerance
+
+
+def later_step(
+    context: Context, start: Start, settings: TrainingSettings, learner: str, outcome: Outcome
+) -> Iterator[Check]:
+    """Judge the step that training took after its first look, if it took one.
+
+    A fresh trainer takes it from the parameters that the run had come to, and is held against the
+    theory; the run has to come to the same parameters, and to have recorded the theory's loss.
+    What Adam remembers a fresh trainer cannot know: there, the run's own step is not compared.
+    """
+    later = outcome.later
+    if later is None:
+        return
+    rows = None
+    if start.batches is not None:
+        rows = start.batches(later.step, later.step + 1)[:, later.alive]
+    at = f"{learner}, step {later.step + 1}"
+    yield from StepJudge(context, start.problem, settings, later.before, rows, at).findings(1)
+    worst, u = checks.Worst(), theory.unit_roundoff(context.backend.dtype)
+    for place, seed in enumerate(later.alive):
+        problem = start.problem.at([array[place] for array in later.before])
+        if rows is not None:
+            seen = rows[0, place]
+            problem = replace(problem, x=problem.x[seen], y=problem.y[seen])
+        worst.add(
+            checks.approx(
+                f"loss that the run recorded ({at})",
+                float(outcome.course.losses[later.step, seed]),
+                theory.layered_loss(judged(problem), problem.x, problem.y),
+                Tolerance(loss_off(problem, context.backend.dtype), "rounding (theory.md 4)"),
+                source=DEFINITION,
+                where=f"seed {seed + 1}",
+            )
+        )
+    if isinstance(settings.optimiser, Sgd):
+        worst.add(*_same_step(context, start, settings, later, at, u))
+    yield from worst
+
+
+def _same_step(
+    context: Context, start: Start, settings: TrainingSettings, later: Later, at: str, u: float
+) -> Iterator[Check]:
+    """Check that the run took the step that a fresh trainer takes."""
+    model = context.backend.build(start.problem.network, later.before)
+    fresh = model.trainer(*start.staged, settings)
+    rows = None
+    if start.batches is not None:
+        rows = start.batches(later.step, later.step + 1)[:, later.alive]
+    fresh.run(1, rows)
+    for index, (ran, due) in enumerate(zip(later.after, fresh.parameters(), strict=True), start=1):
+        for place, seed in enumerate(later.alive):
+            size = float(np.linalg.norm(due[place]))
+            yield checks.distance(
+                f"parameters after a step of the run ({at})",
+                ran[place],
+                due[place],
+                Tolerance(
+                    2 * theory.CONFIDENCE * u * size + 2.0**-126,
+                    "rounding of the parameters by either trainer (theory.md 4.5)",
+                ),
+                source="one rule takes the same step, whatever was before",
+                where=f"seed {seed + 1}, array {index} of the parameters",
+            )
