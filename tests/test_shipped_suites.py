@@ -260,7 +260,13 @@ CHEAP = ["data.samples=4", "network.width=10", "residuals=[0.1]", "early=[5]", "
         ("nonlinear", "rectifiers and convention=pre", ["data.samples=4"], "float64"),
         ("nonlinear", "origin and widths=8x8 or origin-pre", ["directions=1"], "float64"),
         ("inference", "linear or flow or usual", CHEAP, "float32"),
-        ("inference", "contraction or depth or width", [*CHEAP[:3]], "float64"),
+        pytest.param(
+            "inference",
+            "contraction or depth or width",
+            CHEAP[:3],
+            "float64",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_suites_of_inference_pass_where_they_are_made_small(suite, select, overrides, dtype):

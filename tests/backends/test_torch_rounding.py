@@ -60,6 +60,7 @@ def test_honest_backpropagation_stays_inside_the_bounds(problem):
         assert max(used_up_by_backpropagation(problem, dtype, answer)) <= 1
 
 
+@pytest.mark.slow
 @settings(costly, max_examples=100)
 @given(problem=usual)
 @example(problem=random_problem((5, 12, 9, 12, 4), samples=1))

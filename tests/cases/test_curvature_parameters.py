@@ -66,7 +66,7 @@ SMALL = ["data.samples=4", "network.width=5", "directions=1", "probes=2", "densi
     ("suite", "select", "overrides"),
     [
         ("curvature", "anywhere-else", ["data.samples=4", "network.widths=[3, 3]", "probes=2"]),
-        ("curvature", "million", SMALL),
+        pytest.param("curvature", "million", SMALL, marks=pytest.mark.slow),
         ("curvature", "origin-rectified", ["network.widths=[4, 4]"]),
         ("zero_rank_saddles", "thousands", ["network.widths=[4, 4, 4]"]),
         ("critical_points", "wide-noisy or low-rank", ["starts=20", "arrivals=0"]),

@@ -122,6 +122,7 @@ def test_a_rectifier_on_its_kink_is_in_doubt(convention):
     assert flipped > 5
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(problems)
 @example(EQUAL)
