@@ -151,6 +151,12 @@ class Outcome:
     tests: Tests
     trajectory: list[Float[np.ndarray, "R P"]]
 
+    @property
+    def lost(self) -> Bool[np.ndarray, " R"]:
+        """Which seeds diverged before they had left."""
+        diverged: Bool[np.ndarray, " R"] = self.course.have("diverged") & ~self.times.observed
+        return diverged
+
 
 class Run:
     """Trains one learner in one scaling.
