@@ -41,6 +41,7 @@ class Claim(BaseModel):
 
     @property
     def ratio(self) -> str:
-        """The estimate and the interval: ``0.43 [0.4, 0.46]``."""
+        """The estimate and the interval: ``0.43 [0.4, 0.46]``, ``open [1.2, ∞]``."""
         low, high = ("∞" if end is None else f"{end:.3g}" for end in (self.low, self.high))
-        return f"{'–' if self.estimate is None else f'{self.estimate:.3g}'} [{low}, {high}]"
+        estimate = "open" if self.estimate is None else f"{self.estimate:.3g}"
+        return f"{estimate} [{low}, {high}]"

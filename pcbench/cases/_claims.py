@@ -43,8 +43,8 @@ class Question:
         Whether the suite insists on it.
     published
         Whether the setting is one of the paper's, in which PC has more than its objective for it.
-    remedy
-        What to raise where there is no verdict.
+    longer, more
+        What to raise where runs were too short, and where they were too few.
     """
 
     name: str
@@ -53,7 +53,8 @@ class Question:
     source: str
     required: bool
     published: bool
-    remedy: str
+    longer: str
+    more: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Ratios:
     censored
         Runs by learner.
     lost
-        Pairs that no longer run would have told more of.
+        Pairs of which a longer run would have told no more.
     """
 
     lower: Float[np.ndarray, " n"]
@@ -81,12 +82,10 @@ class Ratios:
     @classmethod
     def of_times(cls, pc: Times, bp: Times, lost: Bool[np.ndarray, " n"] | None = None) -> Ratios:
         """Compare escape times; ``lost`` are pairs of which a run diverged before it left."""
-        shortest = max(float(bp.times.min(initial=inf)), 1.0)
+        shortest = max(float(bp.times.min()), 1.0) if len(bp.times) else 1.0
         return cls(
             *log_ratio_bounds(pc, bp),
-            tolerance=Tolerance(
-                1 / shortest if isfinite(shortest) else 1.0, "a step, of BP's shortest time"
-            ),
+            tolerance=Tolerance(1 / shortest, "a step of BP's shortest time"),
             lost=np.zeros(len(pc.times), bool) if lost is None else lost,
             censored={name: int((~of.observed).sum()) for name, of in (("PC", pc), ("BP", bp))},
         )
@@ -102,34 +101,32 @@ class Ratios:
         with np.errstate(divide="ignore", invalid="ignore"):
             logs = np.where(under > 0, np.log(over) - np.log(under), inf)
         # Rounding in either norm is a pair's luck like any other, which the interval is about.
-        strictly = Tolerance(float(np.finfo(float).eps), "strictly: the spacing of float64 at 1")
+        strictly = Tolerance(float(np.finfo(float).eps), "the spacing of float64 at 1")
         return cls(logs, logs, strictly, lost=np.zeros(len(logs), bool))
 
     def __len__(self) -> int:
         return len(self.lower)
 
     def interval(self) -> Interval:
-        """Bound the median ratio by order statistics, which no distribution has less often."""
+        """Bound the median ratio; the confidence is reached whatever the distribution."""
         return _interval(self.lower, self.upper)
 
     def verdict(self) -> Verdict:
         """Say whether the claim is borne out, and if not, whether censoring is why."""
         if len(self) < FEWEST:
             return "unresolved"
-        at_best = _interval(np.where(self.lost, self.upper, self.lower), None)
-        for interval, verdict in ((self.interval(), "borne out"), (at_best, "unresolved")):
-            if interval.high <= 1 - self.tolerance.value:
-                return verdict  # type: ignore[return-value] # they are literals
-        return "not borne out"
+        bound = 1 - self.tolerance.value
+        if self.interval().high <= bound:
+            return "borne out"
+        at_best = np.where(self.lost, self.upper, self.lower)
+        return "unresolved" if _interval(at_best, at_best).high <= bound else "not borne out"
 
 
-def _interval(lower: Float[np.ndarray, " n"], upper: Float[np.ndarray, " n"] | None) -> Interval:
-    """Bound the median of ratios, which are at their lower bounds where there are no upper ones."""
+def _interval(lower: Float[np.ndarray, " n"], upper: Float[np.ndarray, " n"]) -> Interval:
+    """Bound the median of ratios whose logarithms lie within bounds."""
     if not len(lower):
         return Interval(0.0, nan, inf, nan)
-    least, most = (
-        np.clip(of, -_BEYOND, _BEYOND) for of in (lower, lower if upper is None else upper)
-    )
+    least, most = (np.clip(bounds, -_BEYOND, _BEYOND) for bounds in (lower, upper))
     logs = median_interval(least, most, CONFIDENCE, interpolate=False)
     with np.errstate(over="ignore"):
         low, estimate, high = np.exp([logs.low, logs.estimate, logs.high])
@@ -208,18 +205,18 @@ def _message(question: Question, claim: Claim, ratios: Ratios) -> str:
     if claim.verdict == "borne out":
         return ""
     if claim.pairs < FEWEST:
-        return f"Pairs: {claim.pairs}, where a verdict takes {FEWEST}; raise {question.remedy}."
+        return f"Pairs: {claim.pairs}, where a verdict takes {FEWEST}; raise {question.more}."
     runs = " and ".join(f"{count} of {learner}" for learner, count in claim.censored.items())
     if claim.verdict == "unresolved":
         return (
             f"Of {claim.pairs} pairs, {runs} had not left when their runs ended; had they then, it "
-            f"would be borne out; raise {question.remedy}."
+            f"would be borne out; raise {question.longer}, or {question.more}."
         )
     lost = f"; {int(ratios.lost.sum())} pairs diverged" if ratios.lost.any() else ""
     late = f"; of {claim.pairs} pairs, {runs} had not left" if any(claim.censored.values()) else ""
     return (
-        f"The ratio is {claim.ratio}, with an upper end that is not below 1 by "
-        f"{ratios.tolerance.value:.2g}{late}{lost}."
+        f"The ratio is {claim.ratio}, and its upper end should be below 1 by "
+        f"{ratios.tolerance.value:.2g}, {ratios.tolerance.derivation}{late}{lost}."
     )
 
 
@@ -230,8 +227,8 @@ def _check(question: Question, claim: Claim, ratios: Ratios) -> Check:
         1.0,
         ratios.tolerance,
         source=question.source,
-        where=f"{claim.setting}: upper end of {claim.ratio}, the {claim.confidence:.1%} interval "
-        f"of the median ratio over {claim.pairs} pairs",
+        where=f"upper end of the {claim.confidence:.1%} interval of the median ratio over "
+        f"{claim.pairs} pairs",
     )
     return (
         check

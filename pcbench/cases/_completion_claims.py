@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -40,57 +40,51 @@ class Claims:
 
     def sooner(self, rank: int, *, required: bool) -> Iterator[Claim | Check]:
         """Ask for every way of PC whether it leaves saddles of a rank in fewer steps than BP."""
-        longer = self.draws.samples * self.draws.outputs / 2
-        return self._ask(
-            self.times,
-            rank,
-            f"what is published is a step {longer:g} times BP's, or targets that BP does not see",
-            name="PC leaves saddles in fewer steps than BP",
-            check=f"steps to leave rank {rank}, times those of BP",
-            source=FIGURE_6,
-            required=required,
+        asked = {
+            Question(
+                name="PC leaves saddles in fewer steps than BP",
+                setting=f"{way.scaling} scaling, {way.masking} masking, rank {rank}",
+                check=f"{way}: steps to leave rank {rank}, times those of BP",
+                source=FIGURE_6,
+                required=required,
+                published="published" in (way.scaling, way.masking),
+                longer="escape.steps",
+                more="draws",
+            ): self.times(way, rank)
+            for way in self._ways()
+        }
+        step = self.draws.samples * self.draws.outputs / 2
+        return answers(
+            asked,
+            f"what is published is a step {step:g} times BP's, or targets that BP does not see",
         )
 
     def steeper(self, rank: int, *, required: bool) -> Iterator[Claim | Check]:
-        """Ask for every way of PC whether its gradient at saddles of a rank is larger than BP's.
+        """Ask whether BP's gradient at saddles of a rank is smaller than PC's.
 
-        Gradients as the contract normalises them, whatever the scaling: that of a way's masking.
+        Gradients are as the contract normalises them, whatever the scaling of a way: only masking
+        tells ways apart.
         """
-        return self._ask(
-            self.norms,
-            rank,
-            "what is published are targets that BP does not see",
-            name="BP has less of a gradient at saddles than PC",
-            check=f"gradient of BP at saddles of rank {rank}, times that of PC",
-            source=f"theory.md 2.7 and 3.2; {FIGURE_6}" if rank == 0 else FIGURE_6,
-            required=required,
-        )
-
-    def _ask(
-        self,
-        ratios: Callable[[Way, int], Ratios],
-        rank: int,
-        advantage: str,
-        *,
-        name: str,
-        check: str,
-        source: str,
-        required: bool,
-    ) -> Iterator[Claim | Check]:
-        questions = {
+        ways = self._ways()
+        asked = {
             Question(
-                name=name,
-                setting=f"{way.scaling} scaling, {way.masking} masking, rank {rank}",
-                check=f"{way}: {check}",
-                source=source,
+                name="BP has less of a gradient at saddles than PC",
+                setting=f"{way.masking} masking, rank {rank}",
+                check=f"gradient of BP at saddles of rank {rank}, times that of PC"
+                + (", published masking" if way.masking == "published" else ""),
+                source=f"theory.md 2.7 and 3.2; {FIGURE_6}" if rank == 0 else FIGURE_6,
                 required=required,
-                published="published" in (way.scaling, way.masking),
-                remedy="escape.steps, or draws",
-            ): ratios(way, rank)
-            for way in self.escapes
-            if way.learner == "PC"
+                published=way.masking == "published",
+                longer="escape.steps",
+                more="draws",
+            ): self.norms(way, rank)
+            for way in ways
+            if way.scaling == ways[0].scaling
         }
-        return answers(questions, advantage)
+        return answers(asked, "what is published are targets that BP does not see")
+
+    def _ways(self) -> list[Way]:
+        return [way for way in self.escapes if way.learner == "PC"]
 
     def times(self, way: Way, rank: int) -> Ratios:
         """How many times as long PC takes, going that way, as BP does in the same scaling."""

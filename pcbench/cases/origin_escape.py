@@ -75,7 +75,8 @@ class OriginEscape(Case[Parameters]):
             source="figures 2, 5, 7, 11 and 12 (arXiv:2408.11979); theory.md 2.7",
             required=self.parameters.sooner,
             published=scaling == "published",
-            remedy="training.steps (or epochs), or seeds",
+            longer="training.steps (or epochs)",
+            more="seeds",
         )
 
     def _first_steps(self, context: Context, start: Start, scaling: Scaling) -> Iterator[Finding]:

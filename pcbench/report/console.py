@@ -40,7 +40,10 @@ _INDENT = 9
 _NO_REASON = "No reason was recorded."
 _LEGEND = "Margins are in tolerances, from the edge of what is allowed; negative is outside."
 _LEGEND_TIGHTEST = "A case that passed shows its tightest check."
-_LEGEND_CLAIMS = "Ratios are medians over pairs of runs; a claim is that its ratio is less than 1."
+_LEGEND_CLAIMS = (
+    "Ratios are medians over pairs of runs, their intervals in brackets; a claim is borne out where "
+    "all of one is below 1, and unresolved where runs were too short or too few to tell."
+)
 BP = "gradients of the loss (BP)"
 """The timing that others are expressed in: backpropagation of the same network and batch."""
 _SETTINGS = ("backend", "device", "dtype", "seed")
@@ -228,6 +231,7 @@ def _print_claims(report: Report, console: Console) -> None:
         Column("ratio", right=True),
         Column("confidence", right=True),
         Column("pairs", right=True),
+        Column("required"),
         Column("verdict", labelled=False),
     ]
     rows = [
@@ -238,6 +242,7 @@ def _print_claims(report: Report, console: Console) -> None:
             plain(claim.ratio),
             plain(ABSENT if claim.confidence is None else f"{claim.confidence:.1%}"),
             plain(str(claim.pairs)),
+            plain("yes" if claim.required else "no"),
             plain(claim.verdict, _VERDICTS[claim.verdict]),
         ]
         for case, claim in claimed

@@ -135,8 +135,8 @@ def test_the_same_seed_gives_the_same_numbers():
             "inferred",
             "SecretBackpropagation",
             {
-                "PC: gradient of BP at saddles of rank 0, times that of PC",
-                "PC: gradient of BP at saddles of rank 1, times that of PC",
+                "gradient of BP at saddles of rank 0, times that of PC",
+                "gradient of BP at saddles of rank 1, times that of PC",
                 "PC: steps to leave rank 0, times those of BP",
                 "PC: steps to leave rank 1, times those of BP",
             },
@@ -157,7 +157,7 @@ def test_the_same_seed_gives_the_same_numbers():
         (
             "linear",
             "SteepBackpropagation",
-            {"PC: gradient of BP at saddles of rank 1, times that of PC"},
+            {"gradient of BP at saddles of rank 1, times that of PC"},
         ),
         ("linear", "SlowPredictiveCoding", {"PC: steps to leave rank 1, times those of BP"}),
     ],
@@ -179,6 +179,7 @@ def test_every_check_is_failed_by_some_fault():
         ("published", "ForgetsToScale"),
         ("published", "DoubledObjectives"),
         ("published", "LargerNorms"),
+        ("published", "SteepBackpropagation"),
         ("published", "SlowPredictiveCoding"),
         ("published", "FillsInZeros"),
         ("inferred", "SecretBackpropagation"),
@@ -323,16 +324,12 @@ def test_norms_that_are_no_numbers_are_no_evidence(pc, bp, verdict):
 
 def test_every_rank_has_its_claims_and_those_required_are_checks():
     result = completion("tanh")
-    seen = {(claim.name, claim.setting, claim.required) for claim in result.claims}
-    fewer, steeper = (
-        "PC leaves saddles in fewer steps than BP",
-        "BP has less of a gradient at saddles than PC",
-    )
-    assert seen == {
-        (name, f"matched scaling, matched masking, rank {rank}", rank == 0)
-        for name in (fewer, steeper)
-        for rank in (0, 1)
-    }
+    assert [(claim.name[:15], claim.setting, claim.required) for claim in result.claims] == [
+        ("BP has less of ", "matched masking, rank 0", True),
+        ("PC leaves saddl", "matched scaling, matched masking, rank 0", True),
+        ("BP has less of ", "matched masking, rank 1", False),
+        ("PC leaves saddl", "matched scaling, matched masking, rank 1", False),
+    ]
     names = {check.name for check in result.checks}
     assert "PC: steps to leave rank 0, times those of BP" in names
     assert "PC: steps to leave rank 1, times those of BP" not in names
