@@ -1,4 +1,4 @@
-"""Whether predictive coding leaves saddles sooner: intervals over draws, and what they rest on."""
+"""Whether predictive coding leaves saddles sooner, and whether it finds more of a slope there."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from jaxtyping import Bool
 
 from pcbench import checks
 from pcbench.cases._account import COUNT
+from pcbench.cases._claims import FEWEST, Question, Ratios, answers
 from pcbench.cases._completion_draws import Draws
 from pcbench.cases._completion_escape import Escapes, Way
 from pcbench.cases._completion_path import Saddle
-from pcbench.checks import Check, Tolerance
-from pcbench.statistics import Interval, median_interval, paired_ratio
-
-FEWEST = 5
-"""Pairs that all go one way by chance once in 32 times: with fewer there is no verdict."""
-
-_NONE = 1e-300
+from pcbench.checks import Check
+from pcbench.claims import Claim
 
 FIGURE_6 = "figure 6 (arXiv:2408.11979)"
 
@@ -41,84 +38,66 @@ class Claims:
     saddles: Sequence[Saddle]
     escapes: dict[Way, Escapes]
 
-    def ranks(self) -> list[int]:
-        """Return the ranks of which enough draws have a saddle."""
-        found = [saddle.rank for saddle in self.saddles]
-        return [rank for rank in sorted(set(found)) if found.count(rank) >= FEWEST]
+    def sooner(self, rank: int, *, required: bool) -> Iterator[Claim | Check]:
+        """Ask for every way of PC whether it leaves saddles of a rank in fewer steps than BP."""
+        asked = {
+            Question(
+                name="PC leaves saddles in fewer steps than BP",
+                setting=f"{way.scaling} scaling, {way.masking} masking, rank {rank}",
+                check=f"{way}: steps to leave rank {rank}, times those of BP",
+                source=FIGURE_6,
+                required=required,
+                published="published" in (way.scaling, way.masking),
+                longer="escape.steps",
+                more="draws",
+            ): self.times(way, rank)
+            for way in self._ways()
+        }
+        step = self.draws.samples * self.draws.outputs / 2
+        return answers(
+            asked,
+            f"what is published is a step {step:g} times BP's, or targets that BP does not see",
+        )
 
-    def ratio(self, way: Way, rank: int) -> Interval:
+    def steeper(self, rank: int, *, required: bool) -> Iterator[Claim | Check]:
+        """Ask whether BP's gradient at saddles of a rank is smaller than PC's.
+
+        Gradients are as the contract normalises them, whatever the scaling of a way: only masking
+        tells ways apart.
+        """
+        ways = self._ways()
+        asked = {
+            Question(
+                name="BP has less of a gradient at saddles than PC",
+                setting=f"{way.masking} masking, rank {rank}",
+                check=f"gradient of BP at saddles of rank {rank}, times that of PC"
+                + (", published masking" if way.masking == "published" else ""),
+                source=f"theory.md 2.7 and 3.2; {FIGURE_6}" if rank == 0 else FIGURE_6,
+                required=required,
+                published=way.masking == "published",
+                longer="escape.steps",
+                more="draws",
+            ): self.norms(way, rank)
+            for way in ways
+            if way.scaling == ways[0].scaling
+        }
+        return answers(asked, "what is published are targets that BP does not see")
+
+    def _ways(self) -> list[Way]:
+        return [way for way in self.escapes if way.learner == "PC"]
+
+    def times(self, way: Way, rank: int) -> Ratios:
         """How many times as long PC takes, going that way, as BP does in the same scaling."""
         ours, theirs = self.escapes[way], self.escapes[opponent(way)]
-        return paired_ratio(ours.of_rank(rank), theirs.of_rank(rank), interpolate=False)
+        lost = (_lost(ours) | _lost(theirs))[self._at(rank)]
+        return Ratios.of_times(ours.of_rank(rank), theirs.of_rank(rank), lost)
 
-    def sooner(self, rank: int) -> Iterator[Check]:
-        """Check for every way of PC that it leaves the saddles of a rank in fewer steps than BP."""
-        verdicts = {way: self._sooner(way, rank) for way in self.escapes if way.learner == "PC"}
-        for way, verdict in verdicts.items():
-            holding = [
-                str(other)
-                for other, its in verdicts.items()
-                if its.passed and "published" in (other.scaling, other.masking)
-            ]
-            fair = (way.scaling, way.masking) == ("matched", "matched")
-            if fair and holding and not verdict.passed:
-                message = (
-                    f"{verdict.message} It holds for {'; '.join(holding)}, where PC's step is "
-                    f"{self.draws.samples * self.draws.outputs / 2:g} times BP's or PC sees what "
-                    "BP does not, and not where both are matched."
-                )
-                verdict = verdict.model_copy(update={"message": message})
-            yield verdict
-
-    def _sooner(self, way: Way, rank: int) -> Check:
-        interval = self.ratio(way, rank)
-        theirs = self.escapes[opponent(way)].of_rank(rank)
-        return checks.below(
-            f"{way}: steps to leave rank {rank}, times those of BP",
-            interval.high,
-            1.0,
-            Tolerance(
-                1 / max(float(np.median(theirs.times)), 1.0),
-                "a step, of the median that BP takes or longer",
-            ),
-            source=FIGURE_6,
-            where=f"upper end of the {interval.confidence:.1%} interval of the median over "
-            f"{theirs.times.size} draws",
-        )
-
-    def steeper(self, rank: int) -> Iterator[Check]:
-        """Check that PC's gradient at the saddles of a rank is larger than BP's.
-
-        Gradients as the contract normalises them, whatever the scaling: that of a way's masking.
-        """
-        worst = checks.Worst()
-        for way in self.escapes:
-            if way.learner == "PC":
-                interval = self.gradient_ratio(way, rank)
-                worst.add(
-                    checks.below(
-                        f"gradient of BP at saddles of rank {rank}, times that of PC",
-                        interval.high,
-                        1.0,
-                        Tolerance(1e-3, "far more than rounding of either norm"),
-                        source=FIGURE_6,
-                        where=f"{way}, upper end of the {interval.confidence:.1%} interval of the "
-                        "median over draws",
-                    )
-                )
-        yield from worst
-
-    def gradient_ratio(self, way: Way, rank: int) -> Interval:
+    def norms(self, way: Way, rank: int) -> Ratios:
         """How many times as large BP's gradient is at saddles of a rank as that of PC."""
-        at_rank = np.array([saddle.rank == rank for saddle in self.saddles])
-        # A norm that is no number is none that descent could go by.
         ours, theirs = (
-            np.log(np.nan_to_num(self.escapes[each].gradient_norms()[at_rank]) + _NONE)
-            for each in (way, opponent(way))
+            self.escapes[each].gradient_norms()[self._at(rank)] for each in (way, opponent(way))
         )
-        logs = median_interval(theirs - ours, theirs - ours, interpolate=False)
-        low, middle, high = np.exp([logs.low, logs.estimate, logs.high])
-        return Interval(float(low), float(middle), float(high), logs.confidence)
+        return Ratios.of_norms(theirs, ours)
 
     def found(self, rank: int) -> Check:
         """Check that enough draws showed a saddle of that rank."""
@@ -131,7 +110,15 @@ class Claims:
             "2021)",
         )
 
+    def _at(self, rank: int) -> Bool[np.ndarray, " S"]:
+        return np.array([saddle.rank == rank for saddle in self.saddles], bool)
+
 
 def opponent(way: Way) -> Way:
     """Return how BP goes, against which PC is compared: it never sees what is masked."""
     return replace(way, learner="BP", masking="matched")
+
+
+def _lost(escapes: Escapes) -> Bool[np.ndarray, " S"]:
+    diverged: Bool[np.ndarray, " S"] = escapes.course.have("diverged") & ~escapes.times.observed
+    return diverged

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from pcbench.backends import ExactInference, GaussNewtonInference, InferenceSettings
-from pcbench.cases._completion_claims import FEWEST
+from pcbench.cases._claims import FEWEST
 from pcbench.cases._completion_draws import Masking
 from pcbench.cases._completion_escape import Way
 from pcbench.cases._training import Scaling

@@ -68,13 +68,13 @@ def of_escapes(way: Way, escapes: Escapes) -> Iterator[Columns]:
 
 
 def of_ratios(claims: Claims) -> Columns:
-    """How many times as long PC takes as BP, of every rank, claimed or not; no verdict."""
+    """How many times as long PC takes as BP, of every rank that was found."""
     names = ("rank", "published scaling", "published masking", "draws", "low", "median", "high")
     table: dict[str, list[float]] = {name: [] for name in names}
     for rank in sorted({saddle.rank for saddle in claims.saddles}):
         for way in claims.escapes:
             if way.learner == "PC":
-                ratio = claims.ratio(way, rank)
+                ratio = claims.times(way, rank).interval()
                 published = [float(how == "published") for how in (way.scaling, way.masking)]
                 count = claims.escapes[way].of_rank(rank).times.size
                 row = (rank, *published, count, ratio.low, ratio.estimate, ratio.high)

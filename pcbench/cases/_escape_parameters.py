@@ -125,7 +125,7 @@ class Parameters(CaseParameters):
     escape: Escape = Escape()
     sooner: bool = Field(
         True,
-        description="Whether PC must leave in fewer steps; if not, their ratio is reported alone.",
+        description="Whether PC must leave in fewer steps; if not, the claim is reported alone.",
     )
     judged: NonNegativeInt = Field(
         3, description="First steps of training that are held against the theory, every one."

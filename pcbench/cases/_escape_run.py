@@ -181,6 +181,12 @@ class Outcome:
     trajectory: list[Float[np.ndarray, "R P"]]
     later: Later | None
 
+    @property
+    def lost(self) -> Bool[np.ndarray, " R"]:
+        """Which seeds diverged before they had left."""
+        diverged: Bool[np.ndarray, " R"] = self.course.have("diverged") & ~self.times.observed
+        return diverged
+
 
 class Run:
     """Trains one learner in one scaling.

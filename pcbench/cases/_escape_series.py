@@ -8,7 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench.cases._escape_run import Outcome
+from pcbench.cases._training import Scaling
 from pcbench.cases.base import Columns
+from pcbench.statistics import Times, log_rank, paired_ratio
 
 MOST_ROWS = 400
 """Of a series: a plot shows no more, and a report of a hundred thousand steps would be large."""
@@ -51,6 +53,26 @@ def series(label: str, outcome: Outcome) -> Iterator[Columns]:
             for index in range(path.shape[2]):
                 columns.columns[f"parameter {index + 1}"] = path[:, seed, index].tolist()
             yield columns
+
+
+def comparison(scaling: Scaling, pc: Times, bp: Times) -> Columns:
+    """Return the numbers behind a claim, for plots and other tests."""
+    ratio = paired_ratio(pc, bp, interpolate=False)
+    return Columns(
+        f"steps to escape, {scaling} scaling",
+        {
+            "PC": pc.times.tolist(),
+            "PC escaped": pc.observed.astype(float).tolist(),
+            "BP": bp.times.tolist(),
+            "BP escaped": bp.observed.astype(float).tolist(),
+            # The same in every row: a series has columns of one length.
+            "median ratio": [ratio.estimate] * len(pc.times),
+            "ratio, low": [ratio.low] * len(pc.times),
+            "ratio, high": [ratio.high] * len(pc.times),
+            "confidence": [ratio.confidence] * len(pc.times),
+            "log-rank p": [log_rank(pc, bp)] * len(pc.times),
+        },
+    )
 
 
 def _by_seed(

@@ -109,6 +109,10 @@ class Course:
             if replicas[index]:
                 self.fates[index] = fate
 
+    def have(self, fate: Fate) -> Bool[np.ndarray, " R"]:
+        """Which replicas have ended so."""
+        return np.array([own == fate for own in self.fates])
+
     def diverged(self, begun: int = 0) -> Bool[np.ndarray, " R"]:
         """Which running replicas have left for infinity, from a step on."""
         far = np.zeros(len(self.fates), bool)

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from pcbench.backends.base import Backend
 from pcbench.backends.capability import Capability
 from pcbench.checks import Check
+from pcbench.claims import Claim
 from pcbench.data.base import DatasetParameters, Samples
 
 
@@ -48,7 +49,7 @@ class Columns:
     columns: dict[str, list[float]]
 
 
-Finding = Check | Measurement | Columns
+Finding = Check | Claim | Measurement | Columns
 
 
 class CaseSkippedError(Exception):
@@ -107,7 +108,7 @@ class Case(ABC, Generic[P]):
 
     @abstractmethod
     def run(self, context: Context) -> Iterator[Finding]:
-        """Ask the backend, ask the theory, and yield checks, measurements and series.
+        """Ask the backend, ask the theory, and yield checks, claims, measurements and series.
 
         Raises
         ------

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from pcbench.backends import Capability, ExactInference
+from pcbench.cases._claims import insist
 from pcbench.cases._completion_claims import Claims, opponent
 from pcbench.cases._completion_draws import Draws
 from pcbench.cases._completion_escape import Escapes, Way, escape
@@ -71,9 +72,11 @@ class MatrixCompletion(Case[Parameters]):
         }
         for way, seen in escapes.items():
             yield from of_escapes(way, seen)
-        yield from self._compare(Claims(draws, descent.saddles, escapes))
+        findings = list(self._compare(Claims(draws, descent.saddles, escapes)))
+        yield from findings
         if asked.escape.finish:
             yield of_finishes(descent.course, training.stop, escapes)
+        insist(findings)
 
     def _judge(self, context: Context, draws: Draws, descent: Descent) -> Iterator[Check]:
         """Judge the saddles, and what each learner does there first."""
@@ -104,10 +107,14 @@ class MatrixCompletion(Case[Parameters]):
         )
 
     def _compare(self, claims: Claims) -> Iterator[Finding]:
-        """Check what is claimed of the ranks that it is claimed of, and report it of the others."""
-        for rank in self.parameters.required:
-            yield claims.found(rank)
-            if rank in claims.ranks():
-                yield from claims.steeper(rank)
-                yield from claims.sooner(rank)
+        """Put the claims to every rank; those required must hold, and rest on saddles enough."""
+        asked = self.parameters
+        linear = asked.network.activation == "identity"
+        for rank in range(asked.data.rank):
+            required = rank in asked.required
+            if required:
+                yield claims.found(rank)
+            # That BP's gradient vanishes where PC's does not is a theorem at the origin alone.
+            yield from claims.steeper(rank, required=required and (rank == 0 or linear))
+            yield from claims.sooner(rank, required=required)
         yield of_ratios(claims)

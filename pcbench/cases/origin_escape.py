@@ -16,12 +16,12 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench.backends import Capability, ExactInference, Sgd
-from pcbench.cases._escape_claims import Pair, claims, comparison, ratio_details
+from pcbench.cases._claims import Question, Ratios, answers, insist
 from pcbench.cases._escape_first import first_steps
 from pcbench.cases._escape_later import later_step
 from pcbench.cases._escape_parameters import Parameters
 from pcbench.cases._escape_run import Outcome, Run, Start
-from pcbench.cases._escape_series import series
+from pcbench.cases._escape_series import comparison, series
 from pcbench.cases._relaxed import needs
 from pcbench.cases._step_judge import StepJudge
 from pcbench.cases._training import LEARNERS, Scaling
@@ -55,22 +55,35 @@ class OriginEscape(Case[Parameters]):
         asked = self.parameters
         start = Start.pose(context, asked)
         run = Run(context, asked, start)
-        pairs: dict[Scaling, Pair] = {}
+        claims: dict[Question, Ratios] = {}
         for scaling in asked.scalings:
             yield from self._first_steps(context, start, scaling)
             outcomes = {learner: run(learner, scaling) for learner in LEARNERS}
-            pairs[scaling] = pair = outcomes["PC"].times, outcomes["BP"].times
-            yield comparison(scaling, pair)
+            pc, bp = outcomes["PC"], outcomes["BP"]
+            claims[self._question(scaling)] = Ratios.of_times(pc.times, bp.times, pc.lost | bp.lost)
+            yield comparison(scaling, pc.times, bp.times)
             for learner, outcome in outcomes.items():
                 settings = start.settings(asked, learner, scaling)
                 label = f"{learner}, {scaling} scaling"
                 yield from later_step(context, start, settings, label, outcome)
                 yield from series(label, outcome)
-                price = self._price(context, start, learner, scaling, outcome)
-                ratios = ratio_details(pair) if learner == "PC" else {}
-                yield replace(price, details=price.details | ratios)
-        if asked.sooner:
-            yield from claims(pairs)
+                yield self._price(context, start, learner, scaling, outcome)
+        longer = start.batch * start.problem.y.shape[1] / 2
+        findings = list(answers(claims, f"there PC's step is {longer:g} times BP's"))
+        yield from findings
+        insist(findings)
+
+    def _question(self, scaling: Scaling) -> Question:
+        return Question(
+            name="PC leaves the origin in fewer steps than BP",
+            setting=f"{scaling} scaling",
+            check=f"steps to escape, PC/BP ({scaling} scaling)",
+            source="figures 2, 5, 7, 11 and 12 (arXiv:2408.11979); theory.md 2.7",
+            required=self.parameters.sooner,
+            published=scaling == "published",
+            longer="training.steps (or epochs)",
+            more="seeds",
+        )
 
     def _first_steps(self, context: Context, start: Start, scaling: Scaling) -> Iterator[Finding]:
         """Judge whether it is training at all, and begins as the initial weights foretell."""

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from pcbench.compare.checks import compare_checks
+from pcbench.compare.claims import compare_claims
 from pcbench.compare.inputs import changed_inputs
 from pcbench.compare.model import Change, Comparison, Effect, PairedTiming, Side
 from pcbench.compare.notes import notes
@@ -32,8 +33,9 @@ def compare(base: Report, new: Report) -> Comparison:
     """Say what changed from one report to another, worst first.
 
     Worse are: a case or a check that is gone, that passed and does not pass now, or that is new
-    and does not pass; and, where the inputs are the same, a passed check whose observed or expected
-    value moved further than its tolerance. Cases are paired by identifier, checks by name.
+    and does not pass; a claim that is gone, or that was borne out and is not now; and, where the
+    inputs are the same, a passed check whose observed or expected value moved further than its
+    tolerance. Cases are paired by identifier, checks and claims by name.
     """
     pairs = pair(base.cases, new.cases, lambda case: case.id)
     changes: list[Change] = []
@@ -103,6 +105,7 @@ def _both(old: CaseResult, now: CaseResult) -> Iterator[Change]:
             message=f"was given other inputs, so its numbers are not compared: {listed}.",
         )
     yield from compare_checks(old, now, same_inputs=not inputs)
+    yield from compare_claims(old, now)
 
 
 def _timings(base: Report, new: Report) -> Iterator[PairedTiming]:

@@ -17,6 +17,8 @@ ChangeKind = Literal[
     "check_added",
     "check_removed",
     "check_verdict",
+    "claim_removed",
+    "claim_verdict",
     "expected_changed",
     "tolerance_changed",
     "observed_drifted",
@@ -33,7 +35,7 @@ class Change(_Record):
     kind: ChangeKind
     effect: Effect
     case: str = Field(description="Identifier of the case.")
-    check: str = Field("", description="Name of the check; empty for the case as a whole.")
+    check: str = Field("", description="Name of the check or claim; empty for the case as a whole.")
     base: JsonValue = Field(None, description="What the base report has; null where nothing.")
     new: JsonValue = Field(None, description="What the new report has; null where nothing.")
     message: str = Field(description="One sentence, without the names of the case and the check.")

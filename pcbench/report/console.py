@@ -23,17 +23,27 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pcbench.checks import Check
+    from pcbench.claims import Verdict
     from pcbench.report.model import CaseResult, Report, Timing
 
 __all__ = ["make_console", "render_report"]
 
 STYLES = {"passed": "green", "failed": "bold red", "errored": "bold magenta", "skipped": "yellow"}
+_VERDICTS: dict[Verdict, str] = {
+    "borne out": "green",
+    "not borne out": "bold red",
+    "unresolved": "yellow",
+}
 _TITLE = "bold"
 _ASIDE = "dim"
 _INDENT = 9
 _NO_REASON = "No reason was recorded."
 _LEGEND = "Margins are in tolerances, from the edge of what is allowed; negative is outside."
 _LEGEND_TIGHTEST = "A case that passed shows its tightest check."
+_LEGEND_CLAIMS = (
+    "Ratios are medians over pairs of runs, their intervals in brackets; a claim is borne out "
+    "where all of one is below 1, and unresolved where runs were too short or too few to tell."
+)
 BP = "gradients of the loss (BP)"
 """The timing that others are expressed in: backpropagation of the same network and batch."""
 _SETTINGS = ("backend", "device", "dtype", "seed")
@@ -42,7 +52,7 @@ _SETTINGS = ("backend", "device", "dtype", "seed")
 def render_report(
     report: Report, console: Console, *, verbose: bool = False, quiet: bool = False
 ) -> None:
-    """Print a report: failures with their reasons, the table, skips, timings, and the count.
+    """Print a report: failures with their reasons, the tables, skips, timings, and the count.
 
     Parameters
     ----------
@@ -61,6 +71,7 @@ def render_report(
     _print_broken(broken, console)
     if not quiet:
         _print_cases(report, [*broken, *_with(report, "passed")], console, verbose=verbose)
+        _print_claims(report, console)
         _print_skipped(_with(report, "skipped"), console)
         _print_timings(report, console)
     print_line(console, _count(report))
@@ -207,6 +218,38 @@ def _verdict(check: Check) -> list[Text]:
         plain(format_expected(check.relation, check.expected)),
         plain(format_margin(check.margin)),
     ]
+
+
+def _print_claims(report: Report, console: Console) -> None:
+    claimed = [(case, claim) for case in report.cases for claim in case.claims]
+    if not claimed:
+        return
+    columns = [
+        Column("case"),
+        Column("claim", labelled=False),
+        Column("setting", labelled=False),
+        Column("ratio", right=True),
+        Column("confidence", right=True),
+        Column("pairs", right=True),
+        Column("required"),
+        Column("verdict", labelled=False),
+    ]
+    rows = [
+        [
+            plain(case.id),
+            plain(claim.name),
+            plain(claim.setting),
+            plain(claim.ratio),
+            plain(ABSENT if claim.confidence is None else f"{claim.confidence:.1%}"),
+            plain(str(claim.pairs)),
+            plain("yes" if claim.required else "no"),
+            plain(claim.verdict, _VERDICTS[claim.verdict]),
+        ]
+        for case, claim in claimed
+    ]
+    print_table(console, columns, rows)
+    print_prose(console, _LEGEND_CLAIMS, style=_ASIDE)
+    console.print()
 
 
 def _print_skipped(skipped: list[CaseResult], console: Console) -> None:

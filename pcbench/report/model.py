@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from pcbench.checks import Check
+from pcbench.claims import Claim
 
 SCHEMA_VERSION: Final = 1
 AS_WRITTEN: Final = "quick"
@@ -80,6 +81,7 @@ class CaseResult(_Record):
     message: str = Field("", description="Why it failed, errored or was skipped; else empty.")
     traceback: str = Field("", description="Where the code of an errored case broke, if it did.")
     checks: list[Check] = []
+    claims: list[Claim] = []
     timings: list[Timing] = []
     series: dict[str, Series] = {}
     duration_s: Seconds = Field(description="Wall-clock seconds of the whole case.")

@@ -9,6 +9,7 @@ from typing import Any
 
 from pcbench.cases.base import Columns, Finding, Measurement
 from pcbench.checks import Check
+from pcbench.claims import Claim
 from pcbench.report import Timing
 
 Series = dict[str, list[float | None]]
@@ -23,6 +24,7 @@ class Findings:
     """
 
     checks: list[Check] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
     timings: list[Timing] = field(default_factory=list)
     series: dict[str, Series] = field(default_factory=dict)
 
@@ -37,16 +39,18 @@ class Findings:
             If a finding holds what no report can.
         """
         for finding in findings:
+            # Validated anew, for `model_copy`, by which a check is located, validates nothing.
             if isinstance(finding, Check):
-                # Validated anew, for `model_copy`, by which a check is located, validates nothing.
                 self.checks.append(Check.model_validate(storable(finding.model_dump())))
+            elif isinstance(finding, Claim):
+                self.claims.append(Claim.model_validate(storable(finding.model_dump())))
             elif isinstance(finding, Measurement):
                 self.timings.append(_timing(finding))
             elif isinstance(finding, Columns):
                 self.series[storable(finding.name)] = _series(finding)
             else:
                 raise TypeError(
-                    "a case yields checks, measurements and columns, not a value of type "
+                    "a case yields checks, claims, measurements and columns, not a value of type "
                     f"{type(finding).__name__}"
                 )
 

@@ -128,6 +128,7 @@ def run_case(
         message=storable(message),
         traceback=storable(broke),
         checks=found.checks,
+        claims=found.claims,
         timings=found.timings,
         series=found.series,
         duration_s=perf_counter() - started,

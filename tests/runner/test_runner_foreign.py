@@ -64,7 +64,10 @@ def columns(**values):
 @pytest.mark.parametrize(
     ("finding", "words"),
     [
-        ([PASSED, PASSED], "TypeError: a case yields checks, measurements and columns, not"),
+        (
+            [PASSED, PASSED],
+            "TypeError: a case yields checks, claims, measurements and columns, not",
+        ),
         (None, "not a value of type NoneType"),
         (columns(step=[0.0], loss=[]), "ValueError: the columns of 'training'"),
         (columns(loss=["low"]), "TypeError: must be real number, not str"),
