@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool
 
-from pcbench import checks
-from pcbench.cases._account import COUNT
-from pcbench.cases._claims import FEWEST, Question, Ratios, answers
+from pcbench.cases._claims import Question, Ratios, answers
 from pcbench.cases._completion_draws import Draws
 from pcbench.cases._completion_escape import Escapes, Way
 from pcbench.cases._completion_path import Saddle
@@ -98,17 +96,6 @@ class Claims:
             self.escapes[each].gradient_norms()[self._at(rank)] for each in (way, opponent(way))
         )
         return Ratios.of_norms(theirs, ours)
-
-    def found(self, rank: int) -> Check:
-        """Check that enough draws showed a saddle of that rank."""
-        return checks.at_least(
-            f"draws with a saddle of rank {rank}",
-            sum(saddle.rank == rank for saddle in self.saddles),
-            FEWEST,
-            COUNT,
-            source="singular vectors are learnt one after another (Saxe et al. 2014; Jacot et al. "
-            "2021)",
-        )
 
     def _at(self, rank: int) -> Bool[np.ndarray, " S"]:
         return np.array([saddle.rank == rank for saddle in self.saddles], bool)

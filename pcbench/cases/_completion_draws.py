@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from pcbench.backends import Trainer, TrainingSettings
 from pcbench.cases._problem import Problem
@@ -16,7 +16,6 @@ from pcbench.data.base import DatasetParameters
 from pcbench.networks import NetworkParameters
 
 Masking = Literal["matched", "published"]
-Parameters = list[Float[np.ndarray, "..."]]
 
 
 @dataclass(frozen=True, slots=True)

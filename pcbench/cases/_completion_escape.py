@@ -92,9 +92,15 @@ def escape(
     budget: Budget,
     *,
     fraction: float,
-    goal: float | None = None,
 ) -> Escapes:
     """Train from all saddles side by side until each replica has left.
+
+    A replica has left when the loss, of the targets that count for its learner, is lower than at
+    the saddle by a fraction: of that loss itself, which is known from the saddle alone, and depends
+    on no other that the path may have passed or not. Of targets of rank ``r`` that are observed
+    entirely, a linear network has at most ``r - k`` singular directions before it at a saddle of
+    rank ``k``, and learns the largest first (Saxe et al. 2014), which has at least ``1/(r - k)`` of
+    the loss: a fraction below ``1/r`` is reached within the first drop.
 
     Parameters
     ----------
@@ -105,27 +111,20 @@ def escape(
     budget
         How long; whoever has not left by its end is censored.
     fraction
-        Of the way down to the next saddle, or to 0 from the last one, by which the loss must fall.
-    goal
-        If given, replicas from saddles of rank 0 train on to this loss.
+        Of the saddle's loss, by which the loss must fall.
     """
     starts = [saddle.problem for saddle in saddles]
     trainer = draws.trainer(context, starts, settings, way.masking)
-    heights, bottoms = np.array([saddle.losses(way.masking) for saddle in saddles]).T
-    thresholds = heights - fraction * (heights - bottoms)
-    ends = thresholds.copy()
-    if goal is not None:
-        ends[[saddle.rank == 0 for saddle in saddles]] = goal
+    heights = np.array([saddle.loss(way.masking) for saddle in saddles])
 
-    def has_left(course: Course) -> Bool[np.ndarray, " R"]:
-        latest: Bool[np.ndarray, " R"] = (course.losses[-budget.look :] <= ends).any(axis=0)
-        return latest
+    def times(losses: Float[np.ndarray, "T R"]) -> Times:
+        return escape_times(losses, heights, fraction=fraction, window=1)
+
+    def have_left(course: Course) -> Bool[np.ndarray, " R"]:
+        return times(course.losses[-budget.look :]).observed
 
     course = Course.begin(len(saddles), len(starts[0].parameters))
     rows = draws.batches([saddle.draw for saddle in saddles])
-    train(trainer, course, budget, batches=rows, stop=has_left)
+    train(trainer, course, budget, batches=rows, stop=have_left)
     # The first loss is that of the saddle, before any step.
-    times = escape_times(
-        course.losses[1:] - bottoms, heights - bottoms, fraction=fraction, window=1
-    )
-    return Escapes(saddles, course, times)
+    return Escapes(saddles, course, times(course.losses[1:]))

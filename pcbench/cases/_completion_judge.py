@@ -1,4 +1,4 @@
-"""What must be true at the saddles: their rank, the objectives there, and the first step away."""
+"""What each learner must see at the saddles: the objectives there, and the first step away."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from pcbench.cases._account import CONTRACT
 from pcbench.cases._completion_draws import Draws, whole
 from pcbench.cases._completion_escape import Way
 from pcbench.cases._completion_path import Saddle
-from pcbench.cases._completion_saddles import RANK_SHARE
-from pcbench.cases._relaxed_judge import judged
 from pcbench.cases._step_expected import expect, norm_off
 from pcbench.cases.base import Context
 from pcbench.checks import Check, Tolerance
@@ -21,66 +19,6 @@ from pcbench.checks import Check, Tolerance
 ROUNDING = "rounding of inference and evaluation (theory.md 4)"
 # Steps after which a target that must not be seen would show.
 _TRACE = 3
-
-
-def rank_checks(saddles: Sequence[Saddle]) -> Iterator[Check]:
-    """Check that the map of a linear network has no more rank than its predictions show.
-
-    How large the predictions are, which the search goes by, says nothing of directions in which
-    inputs are small.
-    """
-    worst = checks.Worst()
-    for saddle in saddles:
-        if saddle.rank:
-            weights = saddle.problem.weights
-            singular = np.linalg.svd(theory.chain(weights, len(weights), 1), compute_uv=False)
-            worst.add(
-                checks.at_most(
-                    "map of a saddle beyond its rank",
-                    float(singular[saddle.rank] / singular[saddle.rank - 1]),
-                    RANK_SHARE,
-                    Tolerance(
-                        float(np.finfo(float).eps) * len(singular), "rounding of singular values"
-                    ),
-                    source="a plateau of rank k: all further singular values are about to grow "
-                    "(Saxe et al. 2014)",
-                    where=str(saddle),
-                )
-            )
-    yield from worst
-
-
-def loss_checks(saddles: Sequence[Saddle]) -> Iterator[Check]:
-    """Hold the misfit ``‖Y - Ŷ‖`` at saddles of linear networks against the best of their rank.
-
-    Of targets that are observed entirely, alone: others have no closed form. No predictions of rank
-    ``k`` are nearer to the targets than the best; those of a plateau are near them, where the drop
-    from the rank below has been gone all but a share.
-    """
-    worst = checks.Worst()
-    for saddle in saddles:
-        problem = saddle.problem
-        if not saddle.rank or problem.precision is not None:
-            continue
-        losses = theory.least_losses(problem.x, problem.y)
-        best, above = np.sqrt(2 * len(problem.x) * losses[[saddle.rank, saddle.rank - 1]])
-        predictions = theory.feedforward(judged(problem), problem.x)[-1]
-        beyond = np.linalg.svd(predictions, compute_uv=False)[saddle.rank :]
-        worst.add(
-            checks.within(
-                "misfit at a saddle",
-                float(np.linalg.norm(problem.y - predictions)),
-                (float(best), float(best + RANK_SHARE * (above - best))),
-                Tolerance(
-                    float(np.linalg.norm(beyond))
-                    + theory.CONFIDENCE * float(np.finfo(float).eps * np.sum(problem.y**2) / best),
-                    "what the predictions have beyond this rank: the triangle inequality; rounding",
-                ),
-                source="Eckart-Young, and the saddles of linear networks (Baldi & Hornik 1989)",
-                where=str(saddle),
-            )
-        )
-    yield from worst
 
 
 def first_steps(

@@ -65,18 +65,21 @@ class EscapeParameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    steps: PositiveInt = Field(10_000, description="After so many, who has not left is censored.")
-    finish: bool = Field(
-        False,
-        description="Whether PC trains on from rank 0 to the loss at which BP's paths stop; how "
-        "long either takes in all is reported.",
+    steps: PositiveInt = Field(
+        20_000,
+        description="After so many, who has not left is censored; several times what BP takes.",
+    )
+    finish: NonNegativeInt = Field(
+        0,
+        description="Draws of which PC trains on from rank 0 to the loss at which BP's paths "
+        "stop, with as many steps; how many times as long it takes is reported.",
     )
     fraction: float = Field(
-        0.5,
+        0.1,
         gt=0,
         lt=1,
-        description="Of the way down to the next saddle's loss, or to 0 from the last one, by "
-        "which the loss must fall.",
+        description="Of the saddle's own loss, by which the loss must fall. Below one over the "
+        "matrix's rank, the first drop is enough.",
     )
 
 
@@ -101,8 +104,8 @@ class Parameters(CaseParameters):
     )
     sooner: list[NonNegativeInt] | None = Field(
         None,
-        description="Ranks of the saddles that PC must leave sooner than BP; all below the "
-        "matrix's if not given. Of the others it is reported.",
+        description="Ranks of the saddles that PC must leave sooner than BP; if not given, 0, and "
+        "in linear networks all below the matrix's. Of the others it is reported.",
     )
 
     @model_validator(mode="after")
@@ -112,6 +115,15 @@ class Parameters(CaseParameters):
             raise ValueError(
                 "engine: exact solves linear networks; use engine: gauss_newton, or leave "
                 "inference out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _finishes_draws(self) -> Parameters:
+        if self.escape.finish > self.draws:
+            raise ValueError(
+                f"there are {self.draws} draws, and escape.finish asks for {self.escape.finish} of "
+                "them; lower it, or raise draws"
             )
         return self
 
@@ -137,7 +149,9 @@ class Parameters(CaseParameters):
     @property
     def required(self) -> list[int]:
         """The ranks of the saddles that PC must leave sooner."""
-        return list(range(self.data.rank)) if self.sooner is None else sorted(set(self.sooner))
+        if self.sooner is not None:
+            return sorted(set(self.sooner))
+        return list(range(self.data.rank)) if self.network.activation == "identity" else [0]
 
     @property
     def ways(self) -> list[Way]:

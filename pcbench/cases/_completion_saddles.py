@@ -5,6 +5,10 @@ gradient norm, between the peaks of two drops. From near the origin, a network l
 vectors of its targets one after another (Saxe et al. 2014; Jacot et al. 2021), so that between the
 drop to rank ``k`` and that to ``k + 1`` stands a saddle of rank ``k``. Where it is, how high, and
 whether two drops come as one, depends on the draw.
+
+All of this holds while steps are short beside the curvature: the loss then falls at every step. One
+that rises tells that they are not; what the gradient norm does from there on is no matter of
+saddles.
 """
 
 from __future__ import annotations
@@ -44,6 +48,11 @@ class Valleys:
     peak: float = -np.inf
     floor: float = np.inf
 
+    @property
+    def deep(self) -> bool:
+        """Whether the path has come ``PEAK`` times lower than the last peak."""
+        return self.floor * PEAK <= self.peak
+
     def walk(self, height: float) -> tuple[bool, bool]:
         """Go on to a height.
 
@@ -56,7 +65,7 @@ class Valleys:
             Whether here is the lowest since the last peak, where the next valley may have its
             floor.
         """
-        left = self.floor * PEAK <= min(self.peak, height)
+        left = self.deep and self.floor * PEAK <= height
         if left or height > self.peak:
             self.peak = self.floor = height
             return left, True
@@ -104,3 +113,7 @@ class Path:
         self.gradient_norms.append(gradient_norm)
         self.ranks.append(rank)
         return floor if left else None, lowest
+
+    def resting(self) -> int | None:
+        """Return the look at the floor of the valley that the path is in, if it is in one."""
+        return self._floor if self._valleys.deep else None

@@ -8,9 +8,9 @@ import numpy as np
 
 from pcbench.cases._completion_claims import Claims
 from pcbench.cases._completion_escape import Escapes, Way
-from pcbench.cases._completion_path import Saddle
+from pcbench.cases._completion_finish import Finish
+from pcbench.cases._completion_path import Descent, Saddle
 from pcbench.cases._completion_saddles import Path
-from pcbench.cases._training import Course
 from pcbench.cases.base import Columns
 
 
@@ -28,6 +28,26 @@ def of_paths(paths: Sequence[Path]) -> Iterator[Columns]:
         )
 
 
+def of_draws(descent: Descent) -> Columns:
+    """How every draw's path ended, and what on it was no saddle.
+
+    ``unstable`` draws had a loss that rose, and take no part from there on: a smaller
+    ``training.learning_rate`` has none.
+    """
+    draws, fates = range(len(descent.paths)), descent.course.fates
+    unstable = [draw in descent.unstable or fates[draw] == "diverged" for draw in draws]
+    return Columns(
+        "paths (unstable: smaller learning_rate)",
+        {
+            "draw": [draw + 1.0 for draw in draws],
+            "steps": descent.course.steps.astype(float).tolist(),
+            "out of steps": [float(fates[draw] == "out of steps") for draw in draws],
+            "unstable": [float(each) for each in unstable],
+            "points of rest that are no saddles": [float(descent.dropped[d]) for d in draws],
+        },
+    )
+
+
 def of_saddles(saddles: Sequence[Saddle]) -> Columns:
     """Where they were found."""
     return Columns(
@@ -36,14 +56,19 @@ def of_saddles(saddles: Sequence[Saddle]) -> Columns:
             "draw": [saddle.draw + 1.0 for saddle in saddles],
             "rank": [float(saddle.rank) for saddle in saddles],
             "step": [float(saddle.step) for saddle in saddles],
-            "loss": [saddle.losses("matched")[0] for saddle in saddles],
-            "loss on all targets": [saddle.losses("published")[0] for saddle in saddles],
+            "loss": [saddle.loss("matched") for saddle in saddles],
+            "loss on all targets": [saddle.loss("published") for saddle in saddles],
         },
     )
 
 
 def of_escapes(way: Way, escapes: Escapes) -> Iterator[Columns]:
-    """How long replicas took, and how their losses fell, which end where they end."""
+    """How long replicas took, and how their losses fell, which end where they end.
+
+    In published masking, losses of PC are over all targets, and those of BP over the observed ones:
+    each has left by its own.
+    """
+    counted = "all targets" if way.masking == "published" else "observed targets"
     times, course, saddles = escapes.times, escapes.course, escapes.saddles
     yield Columns(
         f"{way}: escapes",
@@ -62,13 +87,16 @@ def of_escapes(way: Way, escapes: Escapes) -> Iterator[Columns]:
             f"{way}: from {saddle}",
             {
                 "step": [float(step) for step in looks],
-                "loss": course.losses[looks, place].tolist(),
+                f"loss on {counted}": course.losses[looks, place].tolist(),
             },
         )
 
 
 def of_ratios(claims: Claims) -> Columns:
-    """How many times as long PC takes as BP, of every rank that was found."""
+    """How many times as long PC takes as BP, of every rank, claimed or not; no verdict.
+
+    In published masking PC's loss is over all targets, BP's over the observed ones.
+    """
     names = ("rank", "published scaling", "published masking", "draws", "low", "median", "high")
     table: dict[str, list[float]] = {name: [] for name in names}
     for rank in sorted({saddle.rank for saddle in claims.saddles}):
@@ -83,19 +111,21 @@ def of_ratios(claims: Claims) -> Columns:
     return Columns("steps of PC over those of BP", table)
 
 
-def of_finishes(path: Course, goal: float, escapes: dict[Way, Escapes]) -> Columns:
+def of_finish(finish: Finish) -> Iterator[Columns]:
     """Steps from near the origin to the goal: what is won at saddles may be lost at the end."""
-    pc = next(seen for way, seen in escapes.items() if way.learner == "PC")
-    table: dict[str, list[float]] = {}
-    places = {
-        "BP": (path, range(len(path.steps))),
-        "PC": (pc.course, [i for i, saddle in enumerate(pc.saddles) if saddle.rank == 0]),
-    }
-    for learner, (course, columns) in places.items():
-        there = [course.losses[:, column] <= goal for column in columns]
-        table[f"{learner} arrived"] = [float(reached.any()) for reached in there]
-        table[f"{learner} steps"] = [
-            float(np.argmax(reached) if reached.any() else course.steps[column])
-            for reached, column in zip(there, columns, strict=True)
-        ]
-    return Columns("steps to the loss at which paths stop", table)
+    ratio, name = finish.ratio, f"{finish.way}: steps to the loss at which paths stop"
+    table: dict[str, list[float]] = {"draw": [draw + 1.0 for draw in finish.draws]}
+    for learner, times in (("BP", finish.theirs), ("PC", finish.ours)):
+        table[f"{learner} steps"] = times.times.tolist()
+        table[f"{learner} arrived"] = [float(seen) for seen in times.observed]
+    yield Columns(name, table)
+    if ratio is not None:
+        columns = {"low": ratio.low, "median": ratio.estimate, "high": ratio.high}
+        yield Columns(
+            f"{name}, times those of BP",
+            {
+                "draws": [float(len(finish.draws))],
+                **{column: [value] for column, value in columns.items()},
+                "confidence": [ratio.confidence],
+            },
+        )

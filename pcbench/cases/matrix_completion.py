@@ -8,20 +8,23 @@ step is longer, and PC sees targets that BP does not; it can be had with both, o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from pcbench.backends import Capability, ExactInference
+from pcbench.backends import Capability, ExactInference, TrainingSettings
 from pcbench.cases._claims import insist
 from pcbench.cases._completion_claims import Claims, opponent
 from pcbench.cases._completion_draws import Draws
 from pcbench.cases._completion_escape import Escapes, Way, escape
-from pcbench.cases._completion_judge import first_steps, loss_checks, rank_checks, traceless
+from pcbench.cases._completion_finish import finish
+from pcbench.cases._completion_judge import first_steps, traceless
 from pcbench.cases._completion_parameters import Parameters
 from pcbench.cases._completion_path import Descent, descend
+from pcbench.cases._completion_records import path_checks, stationary_checks
 from pcbench.cases._completion_series import (
+    of_draws,
     of_escapes,
-    of_finishes,
+    of_finish,
     of_paths,
     of_ratios,
     of_saddles,
@@ -60,32 +63,44 @@ class MatrixCompletion(Case[Parameters]):
             context, draws, training.learning_rate, budget, training.stop, asked.data.rank
         )
         yield from of_paths(descent.paths)
+        yield of_draws(descent)
         yield of_saddles(descent.saddles)
-        made = list(self._judge(context, draws, descent))
+        ways = list(dict.fromkeys([*map(opponent, asked.ways), *asked.ways]))
+        made = list(self._judge(context, draws, descent, ways))
         yield from made
         if not all_passed(made):
             return  # times of learners that err compare with nothing
-        ways = list(dict.fromkeys([*map(opponent, asked.ways), *asked.ways]))
         escapes = {
             way: self._escape(context, draws, descent, way)
             for way in context.progress("escapes", ways, len(ways))
         }
         for way, seen in escapes.items():
             yield from of_escapes(way, seen)
-        findings = list(self._compare(Claims(draws, descent.saddles, escapes)))
-        yield from findings
+        claims = Claims(draws, descent.saddles, escapes)
+        yield of_ratios(claims)
         if asked.escape.finish:
-            yield of_finishes(descent.course, training.stop, escapes)
+            way = asked.ways[0]
+            rule, most = self._rule(draws, way), asked.escape.finish
+            yield from of_finish(
+                finish(context, draws, descent, way, rule, budget, training.stop, most)
+            )
+        findings = list(self._compare(claims))
+        yield from findings
         insist(findings)
 
-    def _judge(self, context: Context, draws: Draws, descent: Descent) -> Iterator[Check]:
-        """Judge the saddles, and what each learner does there first."""
-        asked, saddles = self.parameters, descent.saddles
+    def _rule(self, draws: Draws, way: Way) -> TrainingSettings:
+        return way.settings(draws, self.parameters.training.learning_rate, self.parameters.engine)
+
+    def _judge(
+        self, context: Context, draws: Draws, descent: Descent, ways: Sequence[Way]
+    ) -> Iterator[Check]:
+        """Judge what BP said of its path, and what each learner does first at the saddles."""
+        asked, saddles, dtype = self.parameters, descent.saddles, context.backend.dtype
+        yield from path_checks(saddles, asked.training.learning_rate, dtype)
         if asked.network.activation == "identity":
-            yield from rank_checks(saddles)
-            yield from loss_checks(saddles)
-        for way in dict.fromkeys([*map(opponent, asked.ways), *asked.ways]):
-            settings = way.settings(draws, asked.training.learning_rate, asked.engine)
+            yield from stationary_checks(saddles, dtype)
+        for way in ways:
+            settings = self._rule(draws, way)
             if way.learner == "BP" or isinstance(asked.engine, ExactInference):
                 yield from first_steps(context, draws, saddles, way, settings)
             if way.masking == "matched" and asked.data.observed < 1:
@@ -93,28 +108,24 @@ class MatrixCompletion(Case[Parameters]):
 
     def _escape(self, context: Context, draws: Draws, descent: Descent, way: Way) -> Escapes:
         asked = self.parameters
-        on = asked.escape.finish and way == asked.ways[0]
         look = asked.training.look
+        budget = Budget(asked.escape.steps, look=look, every=look)
         return escape(
             context,
             draws,
             descent.saddles,
             way,
-            way.settings(draws, asked.training.learning_rate, asked.engine),
-            Budget(asked.escape.steps, look=look, every=look),
+            self._rule(draws, way),
+            budget,
             fraction=asked.escape.fraction,
-            goal=asked.training.stop if on else None,
         )
 
     def _compare(self, claims: Claims) -> Iterator[Finding]:
-        """Put the claims to every rank; those required must hold, and rest on saddles enough."""
+        """Put the claims to every rank; those required must hold."""
         asked = self.parameters
         linear = asked.network.activation == "identity"
         for rank in range(asked.data.rank):
             required = rank in asked.required
-            if required:
-                yield claims.found(rank)
             # That BP's gradient vanishes where PC's does not is a theorem at the origin alone.
             yield from claims.steeper(rank, required=required and (rank == 0 or linear))
             yield from claims.sooner(rank, required=required)
-        yield of_ratios(claims)

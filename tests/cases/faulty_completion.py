@@ -110,6 +110,33 @@ class DoubledObjectives(WithTraining):
 
 
 @fault
+class ParametersOfARunBefore(WithTraining):
+    """Asked for the parameters after several runs, those before the last are given."""
+
+    def begin(self, honest, x, y, settings, precision):
+        made = honest(x, y, settings, precision)
+        run, parameters, before = made.run, made.parameters, []
+
+        def late(steps, *asked):
+            before.append(parameters())
+            return run(steps, *asked)
+
+        made.run = late
+        made.parameters = lambda: before[-1] if len(before) > 1 else parameters()
+        return made
+
+
+@fault
+class LossesOfLongRunsShrunk(WithTraining):
+    """Losses of longer runs of BP are reported a hundredth too small."""
+
+    def report(self, record, objective):
+        if objective == "energy" or len(record.losses) == 1:
+            return record
+        return replace(record, losses=0.99 * record.losses)
+
+
+@fault
 class NoValleys(WithTraining):
     """Of longer runs of BP, gradient norms are those of a path that never comes to rest."""
 

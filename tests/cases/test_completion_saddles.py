@@ -43,8 +43,24 @@ def test_before_the_first_drop_there_is_no_valley_to_be_left():
     assert floors(way(1e-3, 4.0)) == []
 
 
+def resting(heights):
+    path = Path()
+    for step, height in enumerate(map(float, heights)):
+        path.add(step, 1.0, height, 0)
+    return path.resting()
+
+
 def test_a_valley_that_is_not_left_is_none_yet():
     assert floors(way(1e-3, 4.0, 1e-2, 1.5e-2)) == []
+
+
+def test_a_path_that_ends_in_a_valley_rests_at_its_floor():
+    assert resting(way(1e-3, 4.0, 1e-2, 1.5e-2)) == 60
+
+
+@pytest.mark.parametrize("heights", [way(1e-3, 4.0), way(1e-3, 4.0, 1e-2, 2.0), [1.0, 0.6]])
+def test_a_path_that_ends_on_a_slope_rests_nowhere(heights):
+    assert resting(heights) is None
 
 
 @pytest.mark.parametrize("depth", [PEAK * 1.01, PEAK / 1.01])

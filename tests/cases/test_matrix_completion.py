@@ -1,6 +1,7 @@
 """Matrix completion: the honest backend passes, and every check is failed by some faulty one."""
 
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,6 @@ from pydantic import ValidationError
 from pcbench.cases._completion_claims import Claims
 from pcbench.cases._completion_draws import Draws
 from pcbench.cases._completion_escape import Escapes, Way
-from pcbench.cases._completion_judge import loss_checks, rank_checks
 from pcbench.cases._completion_path import Saddle
 from pcbench.cases._problem import Problem
 from pcbench.cases._training import Course
@@ -25,6 +25,8 @@ from pcbench.runner import run_suites
 from pcbench.statistics import Times
 from pcbench.suite import PlannedCase, Suite
 
+# A step at which few paths are unstable, and as many draws as make the interval of a median shorter
+# than from the least to the greatest.
 SMALL = {
     "data": {"name": "low_rank_matrix", "samples": 6, "columns": 6, "rank": 2},
     "network": {
@@ -32,9 +34,15 @@ SMALL = {
         "width": 20,
         "initialisation": {"name": "near_origin", "std": 0.05},
     },
-    "training": {"learning_rate": 0.05, "steps": 700, "look": 10},
-    "escape": {"steps": 400},
-    "draws": 8,
+    "training": {"learning_rate": 0.02, "steps": 1500, "look": 20},
+    "escape": {"steps": 1000},
+    "draws": 12,
+}
+RECTIFIED = {
+    **SMALL,
+    "network": {**SMALL["network"], "activation": "relu"},
+    "inference": {"engine": "gauss_newton", "residual": 1e-2, "max_steps": 3},
+    "escape": {"steps": 2000},
 }
 PROBLEMS = {
     "linear": SMALL,
@@ -42,16 +50,19 @@ PROBLEMS = {
     "published": {**SMALL, "scaling": "published", "masking": "both"},
     # Without a closed form for inference: what PC does is judged by where it leads.
     "inferred": {**SMALL, "inference": {"engine": "gauss_newton", "residual": 1e-3}},
-    "tanh": {**SMALL, "network": {**SMALL["network"], "activation": "tanh"}, "sooner": [0]},
-    "relu": {
+    "tanh": {**SMALL, "network": {**SMALL["network"], "activation": "tanh"}},
+    "relu": RECTIFIED,
+    "finish": {**SMALL, "escape": {"steps": 600, "finish": 6}, "sooner": [0]},
+    # Steps too long for the curvature, on many a path.
+    "unstable": {
         **SMALL,
-        "network": {**SMALL["network"], "activation": "relu"},
-        "inference": {"engine": "gauss_newton", "residual": 1e-2, "max_steps": 3},
-        "escape": {"steps": 1000},
+        "data": {**SMALL["data"], "observed": 1},
+        "training": {"learning_rate": 0.05, "steps": 600, "look": 20},
         "sooner": [0],
     },
     "hasty": {**SMALL, "escape": {"steps": 1}},
-    "finish": {**SMALL, "escape": {"steps": 900, "finish": True}},
+    # Paths too short to rest anywhere but where they begin.
+    "short": {**SMALL, "training": {"learning_rate": 0.02, "steps": 40, "look": 20}},
 }
 
 
@@ -68,14 +79,14 @@ def _plugged_in():
 
 
 @cache
-def completion(problem, backend="torch", dtype="float64"):
+def completion(problem, backend="torch", dtype="float64", seed=2):
     """Run one case, once."""
     case = PlannedCase(
         id="small",
         kind="matrix_completion",
         case=MatrixCompletion,
         parameters=Parameters.model_validate(PROBLEMS[problem]),
-        seed=2,
+        seed=seed,
         dtype=dtype,
         backend=backend,
         device="cpu",
@@ -95,9 +106,21 @@ def failed(result):
 @pytest.mark.parametrize(
     ("problem", "dtype"),
     [
-        *((problem, "float64") for problem in PROBLEMS if problem != "hasty"),
-        ("linear", "float32"),
+        ("linear", "float64"),
+        ("whole", "float64"),
+        ("finish", "float64"),
+        ("unstable", "float64"),
         ("whole", "float32"),
+        *(
+            pytest.param(*slow, marks=pytest.mark.slow)
+            for slow in [
+                ("published", "float64"),
+                ("inferred", "float64"),
+                ("tanh", "float64"),
+                ("relu", "float64"),
+                ("linear", "float32"),
+            ]
+        ),
     ],
 )
 def test_the_correct_backend_passes(problem, dtype):
@@ -105,10 +128,50 @@ def test_the_correct_backend_passes(problem, dtype):
     assert (result.status, result.message) == ("passed", "")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("problem", ["linear", "whole", "tanh"])
+@pytest.mark.parametrize("seed", [0, 1, 3, 4, 5])
+def test_it_passes_whatever_the_seed(problem, seed):
+    result = completion(problem, seed=seed)
+    assert (result.status, result.message) == ("passed", "")
+
+
 def test_the_same_seed_gives_the_same_numbers():
-    again = completion.__wrapped__("linear")
-    assert again.series == completion("linear").series
-    assert again.checks == completion("linear").checks
+    again = completion.__wrapped__("finish")
+    assert again.series == completion("finish").series
+    assert again.checks == completion("finish").checks
+
+
+def test_too_few_saddles_of_a_rank_are_no_fault_of_the_backends():
+    result = completion("short")
+    assert result.status == "skipped"
+    assert all(check.passed for check in result.checks)
+    assert result.message.startswith("unresolved: ")
+    assert "rank 1: Pairs: 0, where a verdict takes 5; raise draws" in result.message
+
+
+def test_unstable_paths_are_counted_and_end_where_the_loss_rose():
+    series = completion("unstable").series
+    table = series["paths (unstable: smaller learning_rate)"]
+    assert 0 < sum(table["unstable"]) < len(table["unstable"])
+    for draw, unstable in zip(table["draw"], table["unstable"], strict=True):
+        losses = series[f"path of draw {draw:.0f}"]["loss"]
+        if unstable:
+            assert all(after <= before for before, after in pairwise(losses))
+    for draw, step in zip(series["saddles"]["draw"], series["saddles"]["step"], strict=True):
+        assert step <= series[f"path of draw {draw:.0f}"]["step"][-1]
+
+
+def test_where_a_path_rests_when_its_budget_ends_is_a_saddle_too():
+    series = completion("linear").series
+    paths = series["paths (unstable: smaller learning_rate)"]
+    out = {d for d, is_out in zip(paths["draw"], paths["out of steps"], strict=True) if is_out}
+    still = [
+        (draw, rank)
+        for draw, rank in zip(series["saddles"]["draw"], series["saddles"]["rank"], strict=True)
+        if draw in out and rank == 1 and series[f"path of draw {draw:.0f}"]["rank"][-1] == 1
+    ]
+    assert still
 
 
 # Faulty ones
@@ -131,7 +194,7 @@ def test_the_same_seed_gives_the_same_numbers():
             "SecretBackpropagation",
             {"PC: objective at a saddle", "PC: gradient norm at a saddle"},
         ),
-        (
+        pytest.param(
             "inferred",
             "SecretBackpropagation",
             {
@@ -140,6 +203,7 @@ def test_the_same_seed_gives_the_same_numbers():
                 "PC: steps to leave rank 0, times those of BP",
                 "PC: steps to leave rank 1, times those of BP",
             },
+            marks=pytest.mark.slow,
         ),
         ("linear", "LongerSteps", {"BP: first step from a saddle", "PC: first step from a saddle"}),
         (
@@ -153,12 +217,12 @@ def test_the_same_seed_gives_the_same_numbers():
         ),
         ("linear", "LargerNorms", {"BP: gradient norm at a saddle"}),
         ("linear", "DoubledObjectives", {"BP: objective at a saddle", "PC: objective at a saddle"}),
-        ("linear", "NoValleys", {"draws with a saddle of rank 1"}),
-        (
-            "linear",
-            "SteepBackpropagation",
-            {"gradient of BP at saddles of rank 1, times that of PC"},
-        ),
+        ("linear", "NoValleys", {"gradient norm on BP's path"}),
+        ("linear", "SteepBackpropagation", {"gradient norm on BP's path"}),
+        ("linear", "LossesOfLongRunsShrunk", {"loss on BP's path"}),
+        ("whole", "LossesOfLongRunsShrunk", {"loss on BP's path", "misfit at a saddle"}),
+        ("whole", "DoubledObjectives", {"misfit at a saddle"}),
+        ("whole", "ParametersOfARunBefore", {"loss on BP's path", "gradient norm on BP's path"}),
         ("linear", "SlowPredictiveCoding", {"PC: steps to leave rank 1, times those of BP"}),
     ],
 )
@@ -172,8 +236,10 @@ def test_every_fault_fails_somewhere(backend):
     assert completion(problem, backend).status == "failed"
 
 
+@pytest.mark.slow
 def test_every_check_is_failed_by_some_fault():
-    made = {check.name for problem in PROBLEMS for check in completion(problem).checks}
+    problems = [problem for problem in PROBLEMS if problem != "short"]
+    made = {check.name for problem in problems for check in completion(problem).checks}
     runs = [
         *(("linear", name) for name in COMPLETION_FAULTS),
         ("published", "ForgetsToScale"),
@@ -182,19 +248,11 @@ def test_every_check_is_failed_by_some_fault():
         ("published", "SteepBackpropagation"),
         ("published", "SlowPredictiveCoding"),
         ("published", "FillsInZeros"),
+        ("whole", "DoubledObjectives"),
         ("inferred", "SecretBackpropagation"),
     ]
     seen = set().union(*(failed(completion(*run)) for run in runs))
-    # Points that are no saddles are put to the judge himself, below; all paths begin at rank 0.
-    elsewhere = {
-        "map of a saddle beyond its rank",
-        "misfit at a saddle",
-        "draws with a saddle of rank 0",
-    }
-    assert made - seen == elsewhere
-
-
-# What the judge says of points that are no saddles
+    assert made <= seen
 
 
 def saddle(rank, *, scale=1.0, beyond=0.0):
@@ -206,37 +264,6 @@ def saddle(rank, *, scale=1.0, beyond=0.0):
     # x = y, so that the best map projects on its first right singular vectors.
     weights = [np.diag(np.sqrt(kept)) @ v, v.T @ np.diag(np.sqrt(kept))]
     return Saddle(0, rank, 0, Problem(NetworkSpec((6, 6, 6)), weights, y, y.copy()))
-
-
-@pytest.mark.parametrize("rank", [1, 2])
-def test_the_best_map_of_its_rank_is_a_saddle(rank):
-    [of_rank], [of_loss] = rank_checks([saddle(rank)]), loss_checks([saddle(rank)])
-    assert of_rank.passed
-    assert of_loss.passed
-
-
-@pytest.mark.parametrize("rank", [1, 2])
-def test_a_map_that_falls_short_of_the_best_of_its_rank_is_none(rank):
-    [check] = loss_checks([saddle(rank, scale=0.4)])
-    assert not check.passed
-
-
-def test_a_map_of_more_rank_than_its_predictions_show_is_none():
-    [check] = rank_checks([saddle(1, beyond=0.2)])
-    assert (check.passed, check.where) == (False, "draw 1, rank 1")
-
-
-def test_targets_that_are_not_observed_have_no_best():
-    partly = saddle(1)
-    partly.problem.y[0, 0] = 5
-    masked = Problem(
-        partly.problem.network,
-        partly.problem.weights,
-        partly.problem.x,
-        partly.problem.y,
-        precision=np.ones((6, 6)),
-    )
-    assert list(loss_checks([Saddle(0, 1, 0, masked)])) == []
 
 
 # What is claimed
@@ -291,7 +318,6 @@ def test_saddles_that_no_draw_or_too_few_have_leave_a_claim_unresolved():
             [claim] = asked(rank, required=True)
             assert (claim.verdict, claim.pairs) == ("unresolved", pairs)
             assert f"Pairs: {pairs}, where a verdict takes 5; raise" in claim.message
-        assert not few.found(rank).passed
 
 
 def test_a_run_that_diverged_is_not_one_that_had_too_few_steps():
@@ -340,7 +366,7 @@ def test_too_few_steps_to_tell_skip_the_case_and_say_what_to_raise():
     assert result.status == "skipped"
     assert result.message.startswith(
         "unresolved: PC leaves saddles in fewer steps than BP, matched scaling, matched masking, "
-        "rank 0: Of 8 pairs, 8 of PC and 8 of BP had not left"
+        "rank 0: Of 12 pairs, 12 of PC and 12 of BP had not left"
     )
     assert "raise escape.steps, or draws" in result.message
     assert all(check.passed for check in result.checks)
@@ -374,23 +400,46 @@ def test_paths_that_begin_at_saddles_begin_at_their_loss():
     for (draw, rank), loss in losses.items():
         for learner in ("BP", "PC"):
             path = series[f"{learner}: from draw {draw:.0f}, rank {rank:.0f}"]
-            assert path["loss"][0] == pytest.approx(loss, rel=1e-9)
+            assert path["loss on observed targets"][0] == pytest.approx(loss, rel=1e-9)
 
 
 def test_how_long_either_takes_in_all_is_reported():
     series = completion("finish").series
-    table = series["steps to the loss at which paths stop"]
+    table = series["PC: steps to the loss at which paths stop"]
+    assert len(table["draw"]) == 6
     assert 1.0 in table["PC arrived"]
     assert 1.0 in table["BP arrived"]
-    for draw, (arrived, steps) in enumerate(
-        zip(table["BP arrived"], table["BP steps"], strict=True), start=1
+    for draw, arrived, steps in zip(
+        table["draw"], table["BP arrived"], table["BP steps"], strict=True
     ):
-        path = series[f"path of draw {draw}"]
+        path = series[f"path of draw {draw:.0f}"]
         if arrived:
-            assert 0 <= steps - path["step"][-1] < 10
+            assert 0 <= steps - path["step"][-1] < 20
         else:
-            assert steps == 700
+            assert steps == 1500
             assert min(path["loss"]) > 0.01
+
+
+def test_how_much_longer_pc_takes_in_all_is_an_interval():
+    series = completion("finish").series
+    table = series["PC: steps to the loss at which paths stop"]
+    [low], [high] = (
+        series["PC: steps to the loss at which paths stop, times those of BP"][end]
+        for end in ("low", "high")
+    )
+    both = [
+        ours / theirs
+        for ours, theirs, *seen in zip(
+            table["PC steps"],
+            table["BP steps"],
+            table["PC arrived"],
+            table["BP arrived"],
+            strict=True,
+        )
+        if all(seen)
+    ]
+    assert low <= min(both)
+    assert high is None or high >= max(both)
 
 
 # What cannot be asked
@@ -401,6 +450,10 @@ def test_how_long_either_takes_in_all_is_reported():
     [
         ({"sooner": [3]}, "a matrix of rank 3 has no saddle of rank 3; take it out of sooner"),
         ({"draws": 4}, "greater than or equal to 5"),
+        (
+            {"draws": 6, "escape": {"finish": 7}},
+            "there are 6 draws, and escape.finish asks for 7 of them; lower it, or raise draws",
+        ),
         (
             {"network": {"hidden_layers": 3, "width": 9, "initialisation": "origin"}},
             "the path over the saddles starts near the origin; write initialisation: near_origin",
