@@ -1,9 +1,9 @@
-r"""Exponents and slopes from whole steps at scales in one ratio ``ρ`` (theory.md 2.7).
+r"""Exponents and slopes from escape times at scales in one ratio ``ρ`` (theory.md 2.7).
 
-A time of ``T`` steps says that something fell through its threshold between the steps ``T - 1`` and
-``T``. Every fit is a function of two or three times that is monotone in each, so that its values at
-the corners of the box ``[T - 1, T]`` bound it. What the law leaves out at finite scales goes on
-top, seed by seed; intervals over seeds are made of such bounds.
+A time is known to within what interpolation between two steps misses. Every fit is a function of
+two or three times that is monotone in each, so that its values at the corners of a box of times
+bound it. What the law leaves out at finite scales goes on top, seed by seed; intervals over seeds
+are made of such bounds.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from math import log
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -27,6 +28,23 @@ _FARTHEST = 1e9  # κ is then the exponent of a power law in all but name
 
 
 @dataclass(frozen=True, slots=True)
+class Crossings:
+    """When something fell through its threshold, in steps; infinite where it did not."""
+
+    earliest: Times
+    latest: Times
+
+    def __getitem__(self, scales: Any) -> Crossings:
+        """Return those of some of the scales."""
+        return Crossings(self.earliest[scales], self.latest[scales])
+
+    @property
+    def whole(self) -> Times:
+        """The first step at which it had fallen."""
+        return np.asarray(np.ceil(self.latest))
+
+
+@dataclass(frozen=True, slots=True)
 class Bounds:
     """What each seed says about a number."""
 
@@ -39,56 +57,61 @@ class Bounds:
         return Bounds(self.lower - by, self.upper + by)
 
 
-def power(times: Times, ratio: float) -> Bounds:
+def power(times: Crossings, ratio: float) -> Bounds:
     """Bound ``p`` in ``T = a σ^{-p} + b``, at the three smallest scales.
 
     Differences of neighbours have no ``b``, and are in the ratio ``ρ^p``. Corrections to the law
     fall off like ``σ`` or faster, so that the last is, to leading order, at most ``1/(ρ - 1)``
-    times what ``p`` changed by from three scales to the next three.
+    times what ``p`` changed by from three scales to the next three; twice that is allowed, for
+    the orders beyond.
     """
 
     def fit(first: Seeds, second: Seeds, third: Seeds) -> Seeds:
         return np.asarray(np.log((third - second) / (second - first)) / log(ratio))
 
-    with np.errstate(divide="ignore", invalid="ignore"):
-        last = _at_corners(fit, times[-3:])
-        change = np.abs(fit(*times[-3:]) - fit(*times[-4:-1])) / (ratio - 1)
-    return last.widened(change)
+    last, before = _at_corners(fit, times[-3:]), _at_corners(fit, times[-4:-1])
+    return last.widened(2 * _change(before, last) / (ratio - 1))
 
 
-def slope(times: Times, ratio: float, gap: float) -> Bounds:
+def slope(times: Crossings, ratio: float, gap: float) -> Bounds:
     """Bound the steps per e-fold of ``1/σ``, over the smaller half of the scales.
 
-    Corrections fall off like ``σ^g``, with the relative gap ``g`` between the first rate and the
-    next: by ``e^{g δ}`` from one half of the scales, ``δ`` wide, to the other, so that what is left
-    is less than ``1/(e^{g δ} - 1)`` of the change from half to half, whole steps included.
+    Corrections fall off like ``σ^g``, with the relative gap ``g > 0`` between the first rate and
+    the next: by ``e^{g δ}`` from one half of the scales, ``δ`` wide, to the other, so that what is
+    left is less than ``1/(e^{g δ} - 1)`` of the change from half to half.
     """
-    half = (len(times) - 1) // 2
+    half = (len(times.latest) - 1) // 2
     width = half * log(ratio)
-    before, last = np.diff(times[[-1 - 2 * half, -1 - half, -1]], axis=0) / width
-    change = np.abs(last - before) + 2 / width
-    return Bounds(last - 1 / width, last + 1 / width).widened(change / np.expm1(gap * width))
+
+    def fit(first: Seeds, second: Seeds) -> Seeds:
+        return np.asarray((second - first) / width)
+
+    before = _at_corners(fit, times[[-1 - 2 * half, -1 - half]])
+    last = _at_corners(fit, times[[-1 - half, -1]])
+    return last.widened(_change(before, last) / np.expm1(gap * width))
 
 
-def local_power(times: Times, ratio: float) -> Bounds:
+def local_power(times: Crossings, ratio: float) -> Bounds:
     """Bound ``d ln T / d ln(1/σ)``, over the smallest third of the scales."""
-    width = (len(times) - 1) // 3 * log(ratio)
-    return _at_corners(lambda before, after: np.log(after / before) / width, at_thirds(times)[1:])
+    width = (len(times.latest) - 1) // 3 * log(ratio)
+    return _at_corners(
+        lambda before, after: np.log(after / before) / width, times[thirds(times.latest)[1:]]
+    )
 
 
-def logarithmic_power(times: Times) -> Bounds:
+def logarithmic_power(times: Crossings) -> Bounds:
     """Bound ``κ`` in ``T = c (Λ + b)^κ``, at three scales ``ρ^m`` apart; of a power law, infinity.
 
     ``b`` is what a width and a draw make of the scale.
     """
-    return _at_corners(np.vectorize(power_of_shifted_logarithm, otypes=[float]), at_thirds(times))
+    fit = np.vectorize(power_of_shifted_logarithm, otypes=[float])
+    return _at_corners(fit, times[thirds(times.latest)])
 
 
-def at_thirds(values: Float[np.ndarray, "scales *seeds"]) -> Float[np.ndarray, "3 *seeds"]:
-    """Return what belongs to the smallest scale, and to those one and two thirds of all above."""
+def thirds(values: Float[np.ndarray, "scales *seeds"]) -> list[int]:
+    """Return the places of the smallest scale, and of those one and two thirds of all above."""
     apart = (len(values) - 1) // 3
-    thirds: Float[np.ndarray, "3 *seeds"] = values[[-1 - 2 * apart, -1 - apart, -1]]
-    return thirds
+    return [-1 - 2 * apart, -1 - apart, -1]
 
 
 def power_of_shifted_logarithm(first: float, second: float, third: float) -> float:
@@ -121,17 +144,20 @@ def extrapolated(times: Times, ratio: float, exponent: float) -> Times:
     return filled
 
 
-def _at_corners(fit: Callable[..., Seeds], times: Times) -> Bounds:
-    """Evaluate a fit at all corners of ``[T - 1, T]``; what is no number at one bounds nothing."""
+def _at_corners(fit: Callable[..., Seeds], times: Crossings) -> Bounds:
+    """Evaluate a fit at all corners of a box; what is no number at one bounds nothing."""
+    ends = list(zip(times.earliest, times.latest, strict=True))
     with np.errstate(divide="ignore", invalid="ignore"):
-        corners = np.array(
-            [
-                fit(*(time - earlier for time, earlier in zip(times, corner, strict=True)))
-                for corner in product((0, 1), repeat=len(times))
-            ]
-        )
+        corners = np.array([fit(*corner) for corner in product(*ends)])
     unknown = np.isnan(corners).any(axis=0)
     return Bounds(
         np.where(unknown, -np.inf, corners.min(axis=0)),
         np.where(unknown, np.inf, corners.max(axis=0)),
     )
+
+
+def _change(before: Bounds, last: Bounds) -> Seeds:
+    """Return by how much a number may have changed."""
+    with np.errstate(invalid="ignore"):
+        ends = last.upper - before.lower, last.lower - before.upper
+        return np.asarray(np.abs(ends).max(axis=0))

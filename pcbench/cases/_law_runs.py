@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from pcbench.backends import Sgd, TrainingSettings
+from pcbench.backends import Objective, Sgd, TrainingSettings
+from pcbench.cases._law_fits import Crossings
 from pcbench.cases._problem import Problem, rounded
 from pcbench.cases._seeds import Replicas, draw_seeds
 from pcbench.cases._training import Budget, Course, looks
@@ -17,17 +18,41 @@ from pcbench.statistics import escape_times
 
 
 @dataclass(frozen=True, slots=True)
-class Escapes:
-    """Steps until loss and energy had fallen, ``(scales, seeds)``; infinite where neither did."""
+class Departures:
+    """When loss and energy fell, ``(scales, seeds)``."""
 
-    loss: Float[np.ndarray, "scales seeds"]
-    energy: Float[np.ndarray, "scales seeds"]
+    loss: Crossings
+    energy: Crossings
 
     @property
     def everywhere(self) -> int:
         """How many scales, from the largest on, every seed left from, by both measures."""
-        left = np.isfinite(self.loss).all(axis=1) & np.isfinite(self.energy).all(axis=1)
-        return int(np.argmin(np.append(left, False)))
+        left = np.isfinite(self.loss.latest) & np.isfinite(self.energy.latest)
+        return int(np.argmin(np.append(left.all(axis=1), False)))
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A learner's runs."""
+
+    learner: str
+    objective: Objective
+    scales: Float[np.ndarray, " scales"]
+    weights: Replicas
+    departures: Departures
+
+    @property
+    def measures(self) -> dict[Objective, Crossings]:
+        """What fell: of backpropagation the energy is the loss."""
+        fell: dict[Objective, Crossings] = {"loss": self.departures.loss}
+        return fell if self.objective == "loss" else {**fell, "energy": self.departures.energy}
+
+    def until(self, scales: int) -> Left:
+        """Return the runs from the largest scales."""
+        fell = Departures(self.departures.loss[:scales], self.departures.energy[:scales])
+        seeds = self.departures.loss.latest.shape[1]
+        weights = [layer[: scales * seeds] for layer in self.weights]
+        return replace(self, scales=self.scales[:scales], weights=weights, departures=fell)
 
 
 def scaled_draws(
@@ -57,7 +82,7 @@ def leave(
     seeds: int,
     fraction: float,
     max_steps: int,
-) -> Escapes:
+) -> Departures:
     """Train every replica until its loss and its energy have fallen, or the budget is spent."""
     if not isinstance(settings.optimiser, Sgd):
         raise ValueError("the laws are about gradient descent")
@@ -70,26 +95,42 @@ def leave(
     fallen = np.zeros((2, replicas), bool)
 
     def both_have_fallen(course: Course) -> Bool[np.ndarray, " R"]:
+        # The last step of every look is left to the next: interpolation wants one step more.
         for known, values in zip(fallen, (course.losses, course.energies), strict=True):
-            known |= (values[-look:] <= (1 - fraction) * values[0]).any(axis=0)
+            known |= (values[-look - 1 : -1] <= (1 - fraction) * values[0]).any(axis=0)
         return np.asarray(fallen.all(axis=0))
 
     training = looks(trainer, course, Budget(max_steps, look, every=look), stop=both_have_fallen)
     for _ in context.progress(stage, training, -(-max_steps // look)):
         pass
     loss, energy = (
-        _first_below(values, fraction).reshape(-1, seeds)
-        for values in (course.losses, course.energies)
+        crossings(values, fraction, seeds) for values in (course.losses, course.energies)
     )
-    return Escapes(loss, energy)
+    return Departures(loss, energy)
 
 
-def _first_below(values: Float[np.ndarray, "T R"], fraction: float) -> Float[np.ndarray, " R"]:
-    """Return after how many updates of the parameters values had fallen; infinite where never.
+def crossings(values: Float[np.ndarray, "T R"], fraction: float, seeds: int) -> Crossings:
+    """Bound after how many updates values had fallen by a fraction; infinite where never.
 
-    One that is no number at the start never falls.
+    Between the two steps about the threshold the time is interpolated in the value. A straight line
+    departs by at most an eighth of the second derivative, which of a cubic is largest at an end
+    of the step, and is the second difference there. Twice that is allowed, for orders beyond.
+    Without three steps on either side, anywhere within the step. A value that is no number at the
+    start never falls.
     """
     sound = np.isfinite(values[0]) & (values[0] > 0)
-    times = escape_times(values, np.where(sound, values[0], 1.0), fraction=fraction, window=1)
+    start = np.where(sound, values[0], 1.0)
     # Steps are counted from 1 there, and the first has seen no update.
-    return np.where(sound, times.latest - 1, np.inf)
+    last = escape_times(values, start, fraction=fraction, window=1).latest - 1
+    earliest, latest = np.full((2, len(last)), np.inf)
+    for replica in np.flatnonzero(sound & np.isfinite(last)):
+        step = int(last[replica])
+        around = values[max(step - 2, 0) : step + 2, replica].astype(np.float64)
+        before, after = values[step - 1 : step + 1, replica].astype(np.float64)
+        share = (before - (1 - fraction) * start[replica]) / (before - after)
+        bend = np.abs(np.diff(around, 2)).max() if len(around) == 4 else np.nan
+        off = bend / (before - after) / 4
+        off = off if np.isfinite(off) else 1.0
+        earliest[replica] = step - 1 + max(share - off, 0.0)
+        latest[replica] = step - 1 + min(share + off, 1.0)
+    return Crossings(earliest.reshape(-1, seeds), latest.reshape(-1, seeds))

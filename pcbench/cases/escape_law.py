@@ -9,30 +9,24 @@ theory.md 2.7; runs of linear networks also, step by step, against descent in cl
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float
 
 from pcbench import checks, theory
-from pcbench.backends import (
-    Capability,
-    ExactInference,
-    Objective,
-    Sgd,
-    TrainingSettings,
-)
+from pcbench.backends import Capability, Objective, Sgd, TrainingSettings
 from pcbench.cases import _law_fits as fits
-from pcbench.cases._law_checks import Unresolved, judged, missing_power, replayed
+from pcbench.cases._account import COUNT
+from pcbench.cases._law_chain import chain_power, chain_times, too_near
+from pcbench.cases._law_checks import Unresolved, against_bound, against_law
 from pcbench.cases._law_parameters import Parameters
-from pcbench.cases._law_runs import Escapes, leave, scaled_draws
+from pcbench.cases._law_replay import runs
+from pcbench.cases._law_runs import Left, leave, scaled_draws
 from pcbench.cases._problem import Problem
 from pcbench.cases._relaxed import needs
-from pcbench.cases._seeds import Replicas
 from pcbench.cases._training import LEARNERS
 from pcbench.cases.base import Case, CaseParameters, CaseSkippedError, Columns, Context, Finding
-from pcbench.checks import Check, Tolerance
+from pcbench.checks import Check
 
 SOURCE = "leaving the origin: rates and laws (theory.md 2.7)"
 MOST_OF_A_DIRECTION = 2 / 3
@@ -44,17 +38,6 @@ SOON, SELDOM = 100, 1000
 
 HALF_WAY = 0.5
 """To the next power of ``1/σ``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """A learner's runs."""
-
-    learner: str
-    objective: Objective
-    scales: Float[np.ndarray, " scales"]
-    weights: Replicas
-    escapes: Escapes
 
 
 class EscapeLaw(Case[Parameters]):
@@ -89,31 +72,20 @@ class EscapeLaw(Case[Parameters]):
         for learner, objective in LEARNERS.items():
             left = self._leave(context, problem, learner, objective)
             yield from self._series(left)
-            yield from replayed(
-                problem,
-                left.weights,
-                left.escapes,
-                context.backend.dtype,
-                learner,
-                objective,
-                exact=isinstance(asked.inference, ExactInference) or objective == "loss",
-                ratio=asked.scales.ratio,
-                step=asked.training.learning_rate,
-                fraction=asked.fraction,
-                max_steps=asked.training.max_steps,
-            )
+            yield from runs(problem, left, context.backend.dtype, asked)
             for found in self._laws(problem, left):
                 if isinstance(found, Unresolved):
                     open_questions.append(found)
-                elif left.escapes.everywhere < len(left.scales):
-                    yield found.at(f"{left.escapes.everywhere} of {len(left.scales)} scales")
+                elif left.departures.everywhere < len(left.scales):
+                    yield found.at(f"{left.departures.everywhere} of {len(left.scales)} scales")
                 else:
                     yield found
         if open_questions:
             raise CaseSkippedError(
                 f"these runs are too few, too short or not near enough to the origin for "
                 f"{', '.join(map(str, open_questions))}; take smaller scales or more of them "
-                "(scales.further), or a smaller training.learning_rate"
+                "(scales.further), more steps (training.max_steps) or a smaller "
+                "training.learning_rate"
             )
 
     def _leave(
@@ -126,7 +98,7 @@ class EscapeLaw(Case[Parameters]):
         settings = TrainingSettings(
             objective, Sgd(), asked.training.learning_rate, inference=asked.inference
         )
-        escapes = leave(
+        departures = leave(
             context,
             problem,
             weights,
@@ -137,81 +109,104 @@ class EscapeLaw(Case[Parameters]):
             fraction=asked.fraction,
             max_steps=asked.training.max_steps,
         )
-        return Left(learner, objective, scales, weights, escapes)
+        return Left(learner, objective, scales, weights, departures)
 
     def _laws(self, problem: Problem, left: Left) -> Iterator[Check | Unresolved]:
         """Fit the scales that every seed left from."""
-        complete = left.escapes.everywhere
+        complete = left.departures.everywhere
         if complete < fits.LEAST_SCALES:
-            raise CaseSkippedError(
-                f"every seed of {left.learner} left from {complete} scales, counted from the "
-                f"largest, and a fit needs {fits.LEAST_SCALES}; raise training.max_steps or, where "
-                "runs from the largest scale diverge, make it smaller"
+            yield Unresolved(
+                f"{left.learner}: all laws",
+                f"every seed left from {complete} scales, counted from the largest, and a fit "
+                f"needs {fits.LEAST_SCALES}; where the largest diverge, make them smaller",
             )
-        loss, energy = left.escapes.loss[:complete], left.escapes.energy[:complete]
-        power = theory.escape_exponent(problem.network.n_layers)
+            return
+        kept = left.until(complete)
         if left.objective == "energy":
-            yield self._in_logarithmic_time(problem, left, "energy", energy)
-        if power == 0:
-            yield self._in_logarithmic_time(problem, left, "loss", loss)
+            yield self._in_logarithmic_time(problem, kept, "energy")
+        if theory.escape_exponent(problem.network.n_layers) == 0:
+            yield self._in_logarithmic_time(problem, kept, "loss")
         elif left.objective == "loss":
-            bounds = fits.power(loss, self.parameters.scales.ratio)
-            yield judged("BP: power of 1/σ", bounds, float(power), HALF_WAY, source=SOURCE)
+            yield from self._by_a_power(problem, kept)
         else:
-            yield from self._slowed_down(problem, left.scales[:complete], loss)
+            yield from self._slowed_down(problem, kept)
 
     def _in_logarithmic_time(
-        self,
-        problem: Problem,
-        left: Left,
-        what: Objective,
-        times: Float[np.ndarray, "scales seeds"],
+        self, problem: Problem, left: Left, what: Objective
     ) -> Check | Unresolved:
         """Hold the steps per e-fold of the scale against the rate at the origin."""
         layers = problem.network.n_layers
         rates = theory.escape_rates(problem.x, problem.y, layers, left.objective)
         gap = float(1 - rates[1] / rates[0]) if len(rates) > 1 else 1.0
         expected = theory.steps_per_e_fold(rates[0], self.parameters.training.learning_rate)
-        return judged(
+        return against_law(
             f"{left.learner}: steps of the {what} per e-fold of 1/σ",
-            fits.slope(times, self.parameters.scales.ratio, gap),
+            fits.slope(left.measures[what], self.parameters.scales.ratio, gap),
             expected,
             expected / 3,  # so that half of it is not within reach of all of it
             source=SOURCE,
         )
 
-    def _slowed_down(
-        self,
-        problem: Problem,
-        scales: Float[np.ndarray, " scales"],
-        loss: Float[np.ndarray, "scales seeds"],
-    ) -> Iterator[Check | Unresolved]:
-        """Hold PC's loss against a power of the logarithm, and against BP's power law."""
-        layers = problem.network.n_layers
-        kappa = float(theory.logarithmic_exponent(layers))
-        yield judged(
-            "PC: power of ln(1/σ)",
-            fits.logarithmic_power(loss),
-            kappa,
-            kappa / 2,  # a power of 1/σ has none at all
+    def _by_a_power(self, problem: Problem, left: Left) -> Iterator[Check | Unresolved]:
+        """Hold BP's loss against its power law, and against any logarithm."""
+        power = theory.escape_exponent(problem.network.n_layers)
+        ratio = self.parameters.scales.ratio
+        yield against_law(
+            "BP: power of 1/σ",
+            fits.power(left.departures.loss, ratio),
+            float(power),
+            HALF_WAY,
             source=SOURCE,
-            missing=2 * missing_power(problem, fits.at_thirds(scales), self.parameters.fraction),
         )
-        local = fits.local_power(loss, self.parameters.scales.ratio)
-        yield checks.below(
-            "PC: power of 1/σ at the smallest scales",
-            float(np.median((local.lower + local.upper) / 2)),
-            theory.escape_exponent(layers) / 2,
-            Tolerance(float(np.max(local.upper - local.lower) / 2), "whole steps"),
-            source=f"{SOURCE}: half of BP's power",
+        yield self._on_its_side(problem, left, "above")
+
+    def _slowed_down(self, problem: Problem, left: Left) -> Iterator[Check | Unresolved]:
+        """Hold PC's loss against a power of the logarithm, and against BP's power law."""
+        name = "PC: power of ln(1/σ)"
+        chains = chain_power(problem, left.scales[fits.thirds(left.scales)], self.parameters)
+        if isinstance(chains, str):
+            yield Unresolved(name, chains)
+        else:
+            expected = float(chains.lower[0] + chains.upper[0]) / 2
+            # The law of one layer less is then beyond reach. It is approached from below.
+            below = float(theory.logarithmic_exponent(problem.network.n_layers - 1))
+            yield against_law(
+                name,
+                fits.logarithmic_power(left.departures.loss),
+                expected,
+                (expected - below) / 2,
+                source=SOURCE,
+                missing=float(chains.upper[0] - chains.lower[0]) / 2,
+            )
+        yield self._on_its_side(problem, left, "below")
+
+    def _on_its_side(
+        self, problem: Problem, left: Left, side: Literal["above", "below"]
+    ) -> Check | Unresolved:
+        """Hold the local power of ``1/σ`` against half of BP's, where no logarithm gets."""
+        name = f"{left.learner}: power of 1/σ at the smallest scales"
+        half = theory.escape_exponent(problem.network.n_layers) / 2
+        smallest = fits.thirds(left.scales)[1:]
+        steps = np.median(left.departures.loss[smallest].whole, axis=1)
+        if (steps > 1).all():
+            bounds = fits.local_power(left.departures.loss, self.parameters.scales.ratio)
+            return against_bound(name, bounds, side, half, source=f"{SOURCE}: half of BP's power")
+        scales = left.scales[smallest]
+        chains = chain_times(problem, scales, self.parameters, left.objective, max_steps=3)
+        if near := too_near(scales[0], chains[0]):
+            return Unresolved(name, near)
+        return checks.at_least(
+            name,
+            float(steps.min()),
+            2.0,
+            COUNT,
+            source="near the origin gradients are of the order of σ at most, and no step leaves",
+            where="steps that the loss takes to fall, median over seeds",
         )
 
     def _series(self, left: Left) -> Iterator[Columns]:
-        measured = {"loss": left.escapes.loss}
-        if left.objective == "energy":
-            measured["energy"] = left.escapes.energy
-        for what, times in measured.items():
+        for what, times in left.measures.items():
             columns = {"scale": left.scales.tolist()}
-            for seed, column in enumerate(times.T, start=1):
+            for seed, column in enumerate(times.whole.T, start=1):
                 columns[f"steps, seed {seed}"] = column.tolist()
             yield Columns(f"{left.learner}: escape of the {what}", columns)

@@ -35,7 +35,8 @@ def escape_rates(
     Minus the negative eigenvalues of the Hessian there, multiplicities left out. For ``L > 2``
     those of ``Σ_yy`` for the energy, and none for the loss. For ``L = 2`` those of
     ``[[0, Σ_xy], [Σ_yx, Σ_yy]]`` that are positive, without ``Σ_yy`` for the loss. The first is
-    ``ρ``; how far the next is below it says how soon the first is alone.
+    ``ρ``; how far the next is below it says how soon the first is alone. Rates that rounding does
+    not tell apart are one.
 
     Raises
     ------
@@ -49,7 +50,9 @@ def escape_rates(
         small = np.block([[np.zeros((x.shape[1],) * 2), cross], [cross.T, small]])
     eigenvalues = np.linalg.eigvalsh(small)[::-1]
     rounding = len(small) * np.finfo(np.float64).eps * np.abs(eigenvalues).max()
-    return np.asarray(eigenvalues[eigenvalues > rounding])
+    rates = eigenvalues[eigenvalues > rounding]
+    apart = np.append(True, -np.diff(rates) > rounding)
+    return np.asarray(rates[apart[: len(rates)]])
 
 
 def leading_share(x: Float[np.ndarray, "N d_0"], y: Float[np.ndarray, "N d_L"]) -> float:

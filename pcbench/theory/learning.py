@@ -25,7 +25,7 @@ from jaxtyping import Float
 
 from pcbench.theory.origin import Objective
 
-Replicas = list[Float[np.ndarray, "R _out _inp"]]
+WeightStacks = list[Float[np.ndarray, "R _out _inp"]]
 Products = list[Float[np.ndarray, "_ _m _n"]]
 
 
@@ -44,15 +44,15 @@ class Moments:
 
 
 @dataclass(frozen=True, slots=True)
-class Slope:
+class Standing:
     """Where ``R`` replicas stand: losses and energies, ``(R,)``, and an objective's gradients."""
 
     losses: Float[np.ndarray, " R"]
     energies: Float[np.ndarray, " R"]
-    gradients: Replicas
+    gradients: WeightStacks
 
 
-def slope(weights: Replicas, moments: Moments, objective: Objective) -> Slope:
+def standing(weights: WeightStacks, moments: Moments, objective: Objective) -> Standing:
     """Return loss, energy and the gradients of one of them; of the loss, the energy is the loss."""
     above: Products = [np.eye(len(moments.yy))[None]]  # W_{L:l+1}, from l = L down to 0
     for weight in reversed(weights):
@@ -65,7 +65,7 @@ def slope(weights: Replicas, moments: Moments, objective: Objective) -> Slope:
     residual = residual + product @ moments.xx @ _transposed(product)
     losses = np.trace(residual, axis1=1, axis2=2) / 2
     if objective == "loss":
-        return Slope(losses, losses, _pulled(weights, above, off))
+        return Standing(losses, losses, _pulled(weights, above, off))
     covariance = np.eye(len(moments.yy)) + sum(p @ _transposed(p) for p in above[1:-1])
     precision = np.linalg.inv(covariance)
     scaled = precision @ residual
@@ -74,10 +74,12 @@ def slope(weights: Replicas, moments: Moments, objective: Objective) -> Slope:
     for l, below in enumerate(weights[:-1], start=2):
         spread = np.eye(below.shape[1]) + below @ spread @ _transposed(below)
         gradients[l - 1] -= _transposed(above[l]) @ scaled @ precision @ above[l - 1] @ spread
-    return Slope(losses, np.trace(scaled, axis1=1, axis2=2) / 2, gradients)
+    return Standing(losses, np.trace(scaled, axis1=1, axis2=2) / 2, gradients)
 
 
-def _pulled(weights: Replicas, above: Products, off: Float[np.ndarray, "R d_L d_0"]) -> Replicas:
+def _pulled(
+    weights: WeightStacks, above: Products, off: Float[np.ndarray, "R d_L d_0"]
+) -> WeightStacks:
     """Return ``W_{L:l+1}ᵀ off W_{l-1:1}ᵀ`` for every layer."""
     gradients = []
     for weight, product in zip(weights, above[1:], strict=True):
@@ -92,14 +94,18 @@ def _transposed(matrices: Float[np.ndarray, "R _m _n"]) -> Float[np.ndarray, "R 
 
 @dataclass(frozen=True, slots=True)
 class Fallen:
-    """Steps after which loss and energy of each replica had fallen; infinite where neither did."""
+    """Steps in which loss and energy of each replica fell; infinite where they did not.
+
+    Between the last step that was above a threshold and the first that was not, interpolated in the
+    value: rounded up, it is the number of that first step.
+    """
 
     loss: Float[np.ndarray, " R"]
     energy: Float[np.ndarray, " R"]
 
 
 def steps_to_fall(
-    weights: Replicas,
+    weights: WeightStacks,
     moments: Moments,
     objective: Objective,
     *,
@@ -124,12 +130,12 @@ def steps_to_fall(
     max_steps
         A replica that has not fallen after so many less one is given up, and one that has diverged.
     """
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         return _steps_to_fall(weights, moments, objective, step, fraction, max_steps)
 
 
 def _steps_to_fall(
-    weights: Replicas,
+    weights: WeightStacks,
     moments: Moments,
     objective: Objective,
     step: float,
@@ -138,21 +144,26 @@ def _steps_to_fall(
 ) -> Fallen:
     alive = np.arange(len(weights[0]))
     fallen = Fallen(np.full(len(alive), np.inf), np.full(len(alive), np.inf))
-    thresholds = np.empty(0)
+    thresholds = before = np.empty(0)
     for taken in range(max_steps):
-        at = slope(weights, moments, objective)
+        at = standing(weights, moments, objective)
         values = np.stack([at.losses, at.energies])
         if not taken:
-            thresholds = (1 - fraction) * values
-        for known, now in zip((fallen.loss, fallen.energy), values <= thresholds, strict=True):
-            known[alive[now & np.isinf(known[alive])]] = taken
+            thresholds, before = (1 - fraction) * values, values
+        share = (before - thresholds) / (before - values) if taken else np.ones_like(values)
+        for known, now, of_step in zip(
+            (fallen.loss, fallen.energy), values <= thresholds, share, strict=True
+        ):
+            crossed = now & np.isinf(known[alive])
+            known[alive[crossed]] = max(taken - 1, 0) + of_step[crossed] * (taken > 0)
         gradients = at.gradients
         on = np.isinf(np.maximum(fallen.loss, fallen.energy)[alive])
         on &= np.isfinite(values).all(axis=0)
         if not on.any():
             break
         if not on.all():
-            alive, thresholds = alive[on], thresholds[:, on]
+            alive, thresholds, values = alive[on], thresholds[:, on], values[:, on]
             weights, gradients = [w[on] for w in weights], [g[on] for g in gradients]
         weights = [w - step * g for w, g in zip(weights, gradients, strict=True)]
+        before = values
     return fallen

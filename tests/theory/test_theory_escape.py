@@ -25,6 +25,12 @@ def test_rates_are_the_negative_eigenvalues_of_the_whole_hessian(widths, objecti
     assert rates == pytest.approx(expected, rel=1e-9)
 
 
+def test_equal_rates_are_one():
+    x = np.linalg.qr(RNG.standard_normal((6, 3)))[0]
+    equal = x @ np.diag([2.0, 2.0, 1.0])
+    assert theory.escape_rates(x, equal, 3, "energy") == pytest.approx([4 / 6, 1 / 6])
+
+
 def test_a_network_without_hidden_layer_has_no_law():
     for law in (theory.escape_exponent, theory.logarithmic_exponent):
         with pytest.raises(ValueError, match="at least one hidden layer"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pcbench import theory
-from pcbench.theory.learning import slope
+from pcbench.theory.learning import standing
 
 RNG = np.random.default_rng(3)
 X = RNG.standard_normal((9, 4))
@@ -20,9 +20,9 @@ def replicas(widths, scale=1.0):
 
 @pytest.mark.parametrize("objective", ["loss", "energy"])
 @pytest.mark.parametrize("widths", WIDTHS)
-def test_slopes_are_those_of_each_network_by_itself(widths, objective):
+def test_gradients_are_those_of_each_network_by_itself(widths, objective):
     weights = replicas(widths)
-    seen = slope(weights, theory.Moments.of(X, Y), objective)
+    seen = standing(weights, theory.Moments.of(X, Y), objective)
     value, gradient = {
         "loss": (theory.loss, theory.loss_gradient),
         "energy": (theory.equilibrated_energy, theory.equilibrated_energy_gradient),
@@ -36,7 +36,7 @@ def test_slopes_are_those_of_each_network_by_itself(widths, objective):
 
 
 @pytest.mark.parametrize("objective", ["loss", "energy"])
-def test_steps_to_fall_are_those_of_a_plain_loop(objective):
+def test_times_to_fall_are_those_of_a_plain_loop_interpolated_within_the_step(objective):
     weights = replicas((4, 5, 2, 3), scale=0.3)
     before = [weight.copy() for weight in weights]
     step, fraction = 0.1, 0.3
@@ -53,14 +53,16 @@ def test_steps_to_fall_are_those_of_a_plain_loop(objective):
     for replica in range(3):
         alone = [weight[replica] for weight in weights]
         first = theory.loss(alone, X, Y), value(alone, X, Y)
-        taken = [np.inf, np.inf]
+        taken, last = [np.inf, np.inf], first
         for n in range(2000):
             now = theory.loss(alone, X, Y), value(alone, X, Y)
             for measure in range(2):
-                if now[measure] <= (1 - fraction) * first[measure]:
-                    taken[measure] = min(taken[measure], n)
+                if np.isinf(taken[measure]) and now[measure] <= (1 - fraction) * first[measure]:
+                    over = last[measure] - (1 - fraction) * first[measure]
+                    taken[measure] = n - 1 + over / (last[measure] - now[measure])
+            last = now
             alone = [w - step * g for w, g in zip(alone, gradient(alone, X, Y), strict=True)]
-        assert [seen.loss[replica], seen.energy[replica]] == taken
+        assert [seen.loss[replica], seen.energy[replica]] == pytest.approx(taken, rel=1e-9)
         assert taken[0] > 3
 
 

@@ -1,0 +1,88 @@
+"""Whole runs: held against descent in closed form, or at least seen to leave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float
+
+from pcbench import checks, theory
+from pcbench.backends import DType, ExactInference
+from pcbench.cases._account import COUNT
+from pcbench.cases._law_fits import extrapolated
+from pcbench.cases._law_parameters import Parameters
+from pcbench.cases._law_runs import Left
+from pcbench.cases._problem import Problem
+from pcbench.checks import Check
+
+DESCENT = "PC is descent on the equilibrated energy (theory.md 2.1)"
+
+
+def runs(problem: Problem, left: Left, dtype: DType, asked: Parameters) -> Iterator[Check]:
+    """Judge every run by itself, as closely as theory knows it."""
+    known = isinstance(asked.inference, ExactInference) or left.objective == "loss"
+    if known and problem.network.is_linear:
+        yield from _replayed(problem, left, dtype, asked)
+    else:
+        yield from _counted(problem, left, asked)
+
+
+def _replayed(problem: Problem, left: Left, dtype: DType, asked: Parameters) -> Iterator[Check]:
+    """Compare every run of a linear network with descent in closed form.
+
+    What neither has seen the end of within the budget agrees.
+    """
+    most = asked.training.max_steps
+    fallen = theory.steps_to_fall(
+        left.weights,
+        theory.Moments.of(problem.x, problem.y),
+        left.objective,
+        step=asked.training.learning_rate,
+        fraction=asked.fraction,
+        max_steps=most,
+    )
+    for measure, times in left.measures.items():
+        expected = np.ceil(fallen.loss if measure == "loss" else fallen.energy)
+        yield checks.each_close(
+            f"{left.learner}: steps until the {measure} falls",
+            np.minimum(times.whole.ravel(), most),
+            np.minimum(expected, most),
+            _steps_off(np.minimum(expected, most), len(left.weights), dtype),
+            "a step, and rounding of every update, whose scale the time left goes by (theory.md "
+            "2.7 and 4.1)",
+            source=DESCENT if left.objective == "energy" else "gradient descent on the loss",
+        )
+
+
+def _counted(problem: Problem, left: Left, asked: Parameters) -> Iterator[Check]:
+    """Count the runs that leave.
+
+    All must, but for BP's that its law would have out in no less than half the budget.
+    """
+    power = float(theory.escape_exponent(problem.network.n_layers))
+    for measure, times in left.measures.items():
+        due = np.ones(times.whole.shape, bool)
+        if left.objective == "loss":
+            foreseen = extrapolated(times.whole, asked.scales.ratio, power)
+            due[2:] = ~(foreseen > asked.training.max_steps / 2)[2:]
+        yield checks.at_least(
+            f"{left.learner}: runs whose {measure} fell within the budget",
+            float((np.isfinite(times.whole) & due).sum()),
+            float(due.sum()),
+            COUNT,
+            source="a saddle is left (theory.md 2.7)",
+        )
+
+
+def _steps_off(
+    expected: Float[np.ndarray, " R"], layers: int, dtype: DType
+) -> Float[np.ndarray, " R"]:
+    """By how many steps an honest run may be off.
+
+    Both cross a threshold between the same two steps, or one step apart where it is crossed close
+    to a step. Every update rounds the weights by up to ``u``, relatively; after ``T`` of them that
+    is a relative change of ``λ u √T``, and a time is shorter by ``L - 2`` times that at most.
+    """
+    spread = theory.CONFIDENCE * theory.unit_roundoff(dtype) * np.sqrt(expected)
+    return np.asarray(1 + spread * max(layers - 2, 1) * expected)
