@@ -41,8 +41,8 @@ _NO_REASON = "No reason was recorded."
 _LEGEND = "Margins are in tolerances, from the edge of what is allowed; negative is outside."
 _LEGEND_TIGHTEST = "A case that passed shows its tightest check."
 _LEGEND_CLAIMS = (
-    "Ratios are medians over pairs of runs, their intervals in brackets; a claim is borne out "
-    "where all of one is below 1, and unresolved where runs were too short or too few to tell."
+    "Ratios are medians over pairs of runs, with intervals. A claim is borne out where "
+    "all of one is below 1, unresolved where runs were too short or too few to tell."
 )
 BP = "gradients of the loss (BP)"
 """The timing that others are expressed in: backpropagation of the same network and batch."""

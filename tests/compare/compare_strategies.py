@@ -3,6 +3,7 @@
 from hypothesis import strategies as st
 
 from pcbench.checks import Check
+from pcbench.claims import Claim
 from pcbench.report import CaseResult, Environment, Report, Timing
 
 numbers = st.sampled_from([None, 0.0, 0.5, 1.0, 1.25, float("nan")])
@@ -21,6 +22,21 @@ checks = st.builds(
     message=st.sampled_from(["", "it is wrong."]),
 )
 
+claims = st.builds(
+    Claim,
+    name=st.just("PC is sooner"),
+    setting=st.sampled_from(["matched", "published"]),
+    verdict=st.sampled_from(["borne out", "not borne out", "unresolved"]),
+    low=st.just(0.5),
+    estimate=st.sampled_from([None, 0.75]),
+    high=st.sampled_from([None, 1.5]),
+    confidence=st.just(0.95),
+    pairs=st.just(6),
+    required=st.booleans(),
+    source=st.just("figure 2"),
+    message=st.sampled_from(["", "it is not."]),
+)
+
 cases = st.builds(
     CaseResult,
     id=st.sampled_from(["energy[width=3]", "energy[width=5]", "hessian"]),
@@ -33,6 +49,7 @@ cases = st.builds(
     status=st.sampled_from(["passed", "failed", "errored", "skipped"]),
     message=st.sampled_from(["", "because."]),
     checks=st.lists(checks, max_size=3),
+    claims=st.lists(claims, max_size=2),
     timings=st.lists(st.just(Timing.of("inference", [1.0, 2.0])), max_size=1),
     duration_s=st.just(1.0),
 )

@@ -5,6 +5,7 @@ from compare_strategies import reports
 from hypothesis import given, settings
 
 from pcbench.checks import Check
+from pcbench.claims import Claim
 from pcbench.compare import compare
 from pcbench.report import CaseResult, Environment, Report, Timing
 
@@ -23,6 +24,23 @@ def check(name="energy", observed=0.5, expected=0.5, tolerance=0.1, status="pass
         "message": "" if status == "passed" else f"{name} is wrong.",
     }
     return Check(**{**defaults, **fields})
+
+
+def claim(verdict="borne out", setting="matched", **fields):
+    defaults = {
+        "name": "PC is sooner",
+        "setting": setting,
+        "verdict": verdict,
+        "low": 0.4,
+        "estimate": 0.5,
+        "high": 0.6 if verdict == "borne out" else None,
+        "confidence": 0.95,
+        "pairs": 6,
+        "required": False,
+        "source": "figure 2",
+        "message": "" if verdict == "borne out" else "It is not.",
+    }
+    return Claim(**{**defaults, **fields})
 
 
 def case(identifier="energy[width=3]", *checks, **fields):
@@ -102,6 +120,10 @@ def test_the_other_way_round_everything_is_seen_from_the_other_side(base, new):
     opposite = {"worse": "better", "better": "worse"}
     assert seen(there, "check_verdict") == sorted(
         (case, check, opposite[effect]) for case, check, effect in seen(back, "check_verdict")
+    )
+    assert seen(there, "claim_verdict") == sorted(
+        (case, claim, opposite.get(effect, effect))
+        for case, claim, effect in seen(back, "claim_verdict")
     )
     verdicts = sorted(
         (change.case, change.base, change.new, change.effect)
@@ -202,6 +224,43 @@ def test_checks_that_an_errored_or_skipped_case_did_not_reach_are_not_listed_aga
         cut = case("a", check(), status=status)
         assert changes([whole], [cut]) == [("case_verdict", "worse")]
         assert changes([cut], [whole]) == [("case_verdict", "better")]
+
+
+@pytest.mark.parametrize(
+    ("base", "new", "effect"),
+    [
+        ("borne out", "not borne out", "worse"),
+        ("borne out", "unresolved", "worse"),
+        ("not borne out", "borne out", "better"),
+        ("unresolved", "borne out", "better"),
+        ("not borne out", "unresolved", "neutral"),
+        ("unresolved", "not borne out", "neutral"),
+    ],
+)
+def test_a_claim_that_is_no_longer_borne_out_is_worse(base, new, effect):
+    sides = [
+        [case("a", check(), claims=[claim(verdict), claim("unresolved", "published")])]
+        for verdict in (base, new)
+    ]
+    change = only_change(*sides)
+    assert (change.kind, change.effect, change.check) == (
+        *("claim_verdict", effect, "PC is sooner (matched)"),
+    )
+    assert change.message.startswith(f"{base} before, at ")
+    assert f"and {new} now, at " in change.message
+
+
+def test_a_claim_that_is_gone_is_worse_and_a_new_one_is_no_news():
+    with_claim, without = case("a", check(), claims=[claim()]), case("a", check())
+    assert changes([with_claim], [without]) == [("claim_removed", "worse")]
+    assert changes([without], [with_claim]) == []
+    cut = case("a", check(), status="errored")
+    assert changes([with_claim], [cut]) == [("case_verdict", "worse")]
+
+
+def test_the_numbers_of_a_claim_are_not_compared():
+    moved = claim(estimate=0.45, message="otherwise.")
+    assert changes([case("a", claims=[claim()])], [case("a", claims=[moved])]) == []
 
 
 def test_an_answer_that_moved_further_than_its_tolerance_is_worse_though_it_passes():

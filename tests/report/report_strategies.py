@@ -3,6 +3,7 @@
 from hypothesis import strategies as st
 
 from pcbench.checks import Check
+from pcbench.claims import Claim
 from pcbench.report import CaseResult, Environment, Report, Timing
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -40,6 +41,25 @@ def checks(names=words, numbers=finite):
     )
 
 
+def claims(names=words):
+    ratios = st.none() | st.floats(min_value=0, allow_infinity=False)
+    return st.builds(
+        Claim,
+        name=names,
+        setting=names,
+        verdict=st.sampled_from(["borne out", "not borne out", "unresolved"]),
+        low=ratios,
+        estimate=ratios,
+        high=ratios,
+        confidence=st.none() | st.floats(0, 1),
+        pairs=st.integers(0, 100),
+        censored=st.dictionaries(words, st.integers(0, 100), max_size=2),
+        required=st.booleans(),
+        source=words,
+        message=words,
+    )
+
+
 timings = st.builds(
     Timing,
     name=words,
@@ -64,6 +84,7 @@ def cases(names=words, numbers=finite):
         status=st.sampled_from(["passed", "failed", "errored", "skipped"]),
         message=words,
         checks=st.lists(checks(names, numbers), max_size=3),
+        claims=st.lists(claims(names), max_size=2),
         timings=st.lists(timings, max_size=1),
         series=st.dictionaries(
             words,

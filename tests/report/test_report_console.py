@@ -10,6 +10,7 @@ from report_strategies import printable, reports
 from rich.console import Console
 
 from pcbench.checks import Tolerance, approx, at_most, below, within
+from pcbench.claims import Claim
 from pcbench.report import Timing
 from pcbench.report.console import make_console, render_report
 from pcbench.report.numbers import format_number
@@ -71,6 +72,9 @@ def test_every_name_and_number_is_whole_on_one_line_at_any_width(report, width):
             for check in case.checks if case.status != "skipped" else []:
                 assert any(check.name in line for line in lines)
                 assert any(format_number(check.observed) in line for line in lines)
+            for claim in case.claims:
+                for shown in (claim.name, claim.setting, claim.ratio, claim.verdict):
+                    assert any(shown in line for line in lines)
 
 
 @given(report=reports())
@@ -78,6 +82,52 @@ def test_every_name_and_number_is_whole_on_one_line_at_any_width(report, width):
 def test_no_report_makes_piped_output_carry_control_characters(report):
     for options in ({}, {"verbose": True}, {"quiet": True}):
         assert re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", piped(report, **options)) is None
+
+
+def test_claims_have_a_table_of_their_own_whatever_became_of_their_case(make_case, make_report):
+    kept = {"name": "PC is sooner", "source": "figure 2", "required": True}
+    sooner = Claim(
+        setting="matched scaling",
+        verdict="borne out",
+        low=0.4,
+        estimate=0.432,
+        high=0.46,
+        confidence=0.992,
+        pairs=8,
+        **kept,
+    )
+    unknown = Claim(
+        setting="published scaling",
+        verdict="unresolved",
+        low=0,
+        estimate=None,
+        high=None,
+        confidence=None,
+        pairs=0,
+        **{**kept, "required": False},
+    )
+    report = make_report(
+        make_case("sound", claims=[sooner]),
+        make_case("short", [], status="skipped", message="unresolved", claims=[unknown]),
+    )
+    lines = piped(report).splitlines()
+    titles, _, first, second, legend = lines[lines.index("", 2) + 1 :][:5]
+    assert titles.split() == [
+        *("case", "claim", "setting", "ratio", "confidence", "pairs", "required", "verdict")
+    ]
+    assert re.split("  +", first) == [
+        *("sound", "PC is sooner", "matched scaling", "0.432 [0.4, 0.46]"),
+        *("99.2%", "8", "yes", "borne out"),
+    ]
+    assert re.split("  +", second) == [
+        *("short", "PC is sooner", "published scaling", "open [0, ∞]", "–", "0", "no", "unresolved")
+    ]
+    assert "A claim is borne out where" in legend
+    assert "PC is sooner" not in piped(report, quiet=True)
+
+
+def test_reports_without_claims_say_nothing_of_them(make_case, make_report):
+    assert "claim" not in piped(make_report(make_case()))
 
 
 def test_a_piped_run_of_the_interpreter_has_no_escape_codes_and_ascii_still_works(

@@ -58,13 +58,14 @@ def test_any_report_is_strict_json_that_satisfies_the_published_schema(path, rep
     assert read_report(path).model_dump(mode="json") == content
 
 
-def test_a_report_from_before_there_were_sizes_and_figures_is_read(path, content):
+def test_a_report_from_before_there_were_sizes_figures_and_claims_is_read(path, content):
     del content["size"]
     for case in content["cases"]:
-        del case["figure"]
+        del case["figure"], case["claims"]
     path.write_text(json.dumps(content))
     report = read_report(path)
-    assert (report.size, [case.figure for case in report.cases]) == ("quick", [""])
+    assert report.size == "quick"
+    assert [(case.figure, case.claims) for case in report.cases] == [("", [])]
 
 
 def test_numbers_that_are_not_finite_become_null(make_case, make_report, path):

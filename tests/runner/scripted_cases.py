@@ -7,10 +7,24 @@ from pcbench import checks
 from pcbench.backends import Backend, Capability
 from pcbench.cases import Case, CaseParameters
 from pcbench.checks import Tolerance
+from pcbench.claims import Claim
 from pcbench.suite import PlannedCase, Suite
 
 PASSED = checks.approx("energy", 1.0, 1.0, Tolerance(0.1, "a test"), source="Theorem 0")
 FAILED = checks.approx("loss", 1.0, 2.0, Tolerance(0.1, "a test"), source="Theorem 0")
+
+OPEN = Claim(
+    name="PC is sooner",
+    setting="matched",
+    verdict="unresolved",
+    low=0.0,
+    estimate=None,
+    high=None,
+    confidence=0.95,
+    pairs=6,
+    required=True,
+    source="figure 2",
+)
 
 
 class RememberingBackend(Backend[object]):

@@ -2,7 +2,7 @@
 
 import pytest
 from pydantic import ConfigDict
-from scripted_cases import FAILED, PASSED, planned, yielding
+from scripted_cases import FAILED, OPEN, PASSED, planned, yielding
 
 from pcbench.backends import BackendUnavailableError, Capability
 from pcbench.cases import Case, CaseParameters, CaseSkippedError, Columns, Measurement
@@ -28,6 +28,20 @@ def test_a_case_whose_checks_hold_passes_and_keeps_what_it_found(run_one):
         4096,
     )
     assert result.series == {"training": {"step": [0.0, 1.0], "loss": [1.0, None]}}
+
+
+def test_claims_are_kept_and_leave_the_status_to_checks(run_one):
+    result = run_one(planned(yielding(PASSED, OPEN)))
+    assert (result.status, result.claims) == ("passed", [OPEN])
+
+
+def test_a_case_that_ends_unresolved_is_skipped_with_its_claims_unless_a_check_failed(run_one):
+    skip = CaseSkippedError("unresolved: PC is sooner")
+    skipped = run_one(planned(yielding(PASSED, OPEN, then=skip)))
+    assert (skipped.status, skipped.message) == ("skipped", "unresolved: PC is sooner")
+    assert (skipped.checks, skipped.claims) == ([PASSED], [OPEN])
+    failed = run_one(planned(yielding(FAILED, OPEN, then=skip)))
+    assert (failed.status, failed.message) == ("failed", FAILED.explanation)
 
 
 def test_a_case_of_which_a_check_fails_fails_and_says_which(run_one):

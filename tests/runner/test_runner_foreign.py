@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scripted_cases import FAILED, PASSED, planned, yielding
+from scripted_cases import FAILED, OPEN, PASSED, planned, yielding
 
 from pcbench.backends import Backend, BackendUnavailableError
 from pcbench.cases import CaseParameters, Columns, Measurement
@@ -74,6 +74,7 @@ def columns(**values):
         (Measurement("inference", []), "median"),
         (Measurement("inference", [float("nan")]), "finite number"),
         (PASSED.model_copy(update={"tolerance": -1.0}), "greater than 0"),
+        (OPEN.model_copy(update={"high": float("inf")}), "finite number"),
     ],
 )
 def test_what_is_no_finding_is_an_error_of_the_case_and_never_lost(run_and_store, finding, words):

@@ -1,0 +1,218 @@
+"""Three verdicts, and when each is given; a claim that luck alone bears out is rare."""
+
+import re
+
+import numpy as np
+import pytest
+
+from pcbench.cases import CaseSkippedError
+from pcbench.cases._claims import Question, Ratios, answers, insist
+from pcbench.checks import Check
+from pcbench.claims import Claim
+from pcbench.statistics import Times, paired_ratio
+
+FAIR = Question(
+    "PC is sooner", "matched", "PC/BP (matched)", "figure 2", True, False, "steps", "seeds"
+)
+PUBLISHED = Question(
+    "PC is sooner", "published", "PC/BP (published)", "figure 2", True, True, "steps", "seeds"
+)
+REPORTED = Question(
+    "PC is sooner", "matched", "PC/BP (matched)", "figure 2", False, False, "steps", "seeds"
+)
+NEVER = [np.inf] * 6
+FAST, SLOW = [10, 11, 12, 9, 10, 13], [30, 29, 40, 33, 35, 28]
+
+
+def times(values, budget=100.0):
+    array = np.array(values, float)
+    return Times(np.minimum(array, budget), array <= budget)
+
+
+def ratios(pc, bp, lost=None, budget=100.0):
+    return Ratios.of_times(
+        times(pc, budget), times(bp, budget), None if lost is None else np.array(lost)
+    )
+
+
+def asked(pc, bp, question=FAIR, **kept):
+    """Return the claim, and the check or ``None``."""
+    claim, *check = answers({question: ratios(pc, bp, **kept)}, "the step is longer")
+    return claim, (check or [None])[0]
+
+
+# Verdicts
+
+
+@pytest.mark.parametrize(
+    ("pc", "bp", "verdict"),
+    [
+        (FAST, SLOW, "borne out"),
+        (SLOW, FAST, "not borne out"),
+        (SLOW, SLOW, "not borne out"),
+        # Whoever is at the saddle when the budget is spent is known to be slower than the other.
+        (FAST, NEVER, "borne out"),
+        (NEVER, FAST, "not borne out"),
+        # Neither has left: PC may have been about to.
+        (NEVER, NEVER, "unresolved"),
+        # Of six pairs, all must be below 1. The sixth is open, or PC is known to be later there.
+        ([*FAST[:5], np.inf], [*SLOW[:5], np.inf], "unresolved"),
+        ([*FAST[:5], np.inf], SLOW, "not borne out"),
+        # By a step of the shortest time, and by less than that.
+        ([9] * 6, [10] * 6, "borne out"),
+        ([19] * 5 + [20], [20] * 5 + [21], "not borne out"),
+    ],
+)
+def test_the_interval_decides_and_what_censoring_leaves_open_is_not_decided(pc, bp, verdict):
+    claim, check = asked(pc, bp)
+    assert claim.verdict == verdict
+    assert (claim.message == "") == (verdict == "borne out")
+    assert (check is None) == (verdict == "unresolved")
+    if check is not None:
+        assert check.passed == (verdict == "borne out")
+        assert check.name == "PC/BP (matched)"
+
+
+def test_a_longer_budget_never_turns_a_verdict_over_but_for_what_was_unresolved():
+    rng = np.random.default_rng(0)
+    turned = set()
+    for _ in range(400):
+        n = int(rng.integers(5, 13))
+        pc, bp = np.ceil(rng.lognormal(3, 1, (2, n)))
+        # The shortest time of BP, which the tolerance is of, is seen in both.
+        bp[0] = 3
+        before, after = (asked(pc, bp, budget=budget)[0].verdict for budget in (12.0, np.inf))
+        if before != after:
+            turned.add(before)
+    assert turned == {"unresolved"}
+
+
+@pytest.mark.parametrize(("learner", "runs"), [("PC", 6), ("BP", 1)])
+def test_a_run_that_diverged_is_given_no_benefit_of_the_doubt(learner, runs):
+    open_ended = [False] * 6
+    lost = [True] * runs + [False] * (6 - runs)
+    # As if its budget had been 3 steps, which it was not.
+    pair = {"PC": times(FAST), "BP": times(SLOW)}
+    pair[learner] = Times(np.where(lost, 3.0, pair[learner].times), ~np.array(lost))
+    verdicts = [
+        Ratios.of_times(pair["PC"], pair["BP"], np.array(each)).verdict()
+        for each in (open_ended, lost)
+    ]
+    assert verdicts == ["unresolved", "not borne out"]
+
+
+@pytest.mark.parametrize("pairs", [0, 1, 4])
+def test_fewer_pairs_than_a_verdict_takes_leave_it_open_and_say_so(pairs):
+    claim, check = asked(FAST[:pairs], SLOW[:pairs])
+    assert (claim.verdict, claim.pairs, check) == ("unresolved", pairs, None)
+    assert claim.message == f"Pairs: {pairs}, where a verdict takes 5; raise seeds."
+    assert (claim.confidence is None) == (pairs == 0)
+
+
+def test_a_claim_holds_the_exact_interval_and_how_many_runs_were_cut_off():
+    pc, bp = [*FAST[:4], np.inf, 20], [*SLOW[:5], np.inf]
+    claim, _ = asked(pc, bp)
+    ratio = paired_ratio(times(pc), times(bp), interpolate=False)
+    assert (claim.low, claim.confidence) == (pytest.approx(ratio.low), ratio.confidence)
+    assert claim.high is None
+    assert claim.censored == {"PC": 1, "BP": 1}
+    assert claim.ratio == f"{claim.estimate:.3g} [{claim.low:.3g}, ∞]"
+    assert asked(NEVER, NEVER)[0].ratio == "open [0, ∞]"
+
+
+def test_a_claim_that_is_not_required_is_never_a_check():
+    for pc, bp in ((FAST, SLOW), (SLOW, FAST), (NEVER, NEVER)):
+        claim, check = asked(pc, bp, REPORTED)
+        assert (claim.required, check) == (False, None)
+
+
+@pytest.mark.parametrize("seeds", [5, 6, 8, 12])
+def test_two_learners_that_are_the_same_thing_are_seldom_told_apart(seeds):
+    rng, rounds = np.random.default_rng(0), 1500
+    alarms = 0
+    for _ in range(rounds):
+        shared = rng.lognormal(3, 0.5, seeds)
+        pc, bp = (np.ceil(shared * rng.lognormal(0, 0.3, seeds)) for _ in range(2))
+        alarms += asked(pc, bp, budget=60.0)[0].verdict == "borne out"
+    allowed = 2.0**-seeds if seeds < 6 else 0.025
+    assert alarms / rounds <= allowed + 3 * np.sqrt(allowed / rounds)
+
+
+@pytest.mark.parametrize("seeds", [5, 6, 8, 12])
+def test_two_norms_that_are_the_same_but_for_rounding_are_seldom_told_apart(seeds):
+    rng, rounds = np.random.default_rng(1), 1500
+    alarms = 0
+    for _ in range(rounds):
+        pc, bp = 1 + 1e-7 * rng.standard_normal((2, seeds))
+        alarms += Ratios.of_norms(bp, pc).verdict() == "borne out"
+    allowed = 2.0**-seeds if seeds < 6 else 0.025
+    assert alarms / rounds <= allowed + 3 * np.sqrt(allowed / rounds)
+
+
+# What holds in one setting alone
+
+
+@pytest.mark.parametrize(
+    ("matched", "verdict"), [((SLOW, FAST), "not borne out"), ((NEVER, NEVER), "unresolved")]
+)
+def test_a_claim_that_is_borne_out_where_it_is_published_alone_is_told_as_that(matched, verdict):
+    found = list(
+        answers({FAIR: ratios(*matched), PUBLISHED: ratios(FAST, SLOW)}, "the step is longer")
+    )
+    fair, published = (each for each in found if isinstance(each, Claim))
+    assert [fair.verdict, published.verdict] == [verdict, "borne out"]
+    said = (
+        f"It is borne out under published ({published.ratio}), but not under matched: the step is "
+        "longer."
+    )
+    assert fair.message.endswith(said)
+    assert published.message == ""
+    failed = [check for check in found if isinstance(check, Check) and not check.passed]
+    assert [check.message for check in failed] == (
+        [f"PC/BP (matched): {fair.message}"] if verdict == "not borne out" else []
+    )
+
+
+@pytest.mark.parametrize("published", [(SLOW, FAST), (NEVER, NEVER)])
+def test_a_claim_that_is_borne_out_nowhere_is_not_said_to_be(published):
+    fair, *_ = answers({FAIR: ratios(SLOW, FAST), PUBLISHED: ratios(*published)}, "longer")
+    assert "borne out under" not in fair.message
+
+
+def test_a_claim_that_is_borne_out_when_matched_needs_no_remark_though_it_is_not_when_published():
+    claims = [
+        each.message
+        for each in answers({FAIR: ratios(FAST, SLOW), PUBLISHED: ratios(SLOW, FAST)}, "longer")
+        if isinstance(each, Claim)
+    ]
+    assert claims[0] == ""
+    assert "borne out under" not in claims[1]
+
+
+# Insisting
+
+
+def test_a_required_claim_that_is_unresolved_skips_the_case_with_the_remedy():
+    found = list(answers({FAIR: ratios(NEVER, NEVER)}, "longer"))
+    with pytest.raises(
+        CaseSkippedError,
+        match=re.escape(
+            "unresolved: PC is sooner, matched: Of 6 pairs, 6 of PC and 6 of BP had not left when "
+            "their runs ended; had they then, it would be borne out; raise steps, or seeds"
+        ),
+    ):
+        insist(found)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        list(answers({REPORTED: ratios(NEVER, NEVER)}, "longer")),
+        list(answers({FAIR: ratios(SLOW, FAST)}, "longer")),
+        list(answers({FAIR: ratios(FAST, SLOW)}, "longer")),
+    ],
+    ids=["not required", "not borne out", "borne out"],
+)
+def test_nothing_else_skips_it(found):
+    insist(found)
+    assert isinstance(found[0], Claim)
