@@ -64,7 +64,8 @@ def test_a_slope_whose_second_direction_is_as_fast_bounds_nothing():
 
 @pytest.mark.parametrize("kappa", [1, 4 / 3, 2, 3])
 def test_a_power_of_a_shifted_logarithm_is_within_its_bounds(kappa):
-    factor, shift = RNG.uniform(5, 50, SEEDS), RNG.uniform(-0.5, 2, SEEDS)
+    # A root is found for each seed at every corner: fewer will do.
+    factor, shift = RNG.uniform(5, 50, SEEDS // 8), RNG.uniform(-0.5, 2, SEEDS // 8)
     bounds = fits.logarithmic_power(whole(factor * (LOGS + shift) ** kappa))
     assert covers(bounds, kappa) == 1
     assert covers(bounds, 0.5 * kappa) < 0.2
