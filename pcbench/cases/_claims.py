@@ -82,10 +82,11 @@ class Ratios:
     @classmethod
     def of_times(cls, pc: Times, bp: Times, lost: Bool[np.ndarray, " n"] | None = None) -> Ratios:
         """Compare escape times; ``lost`` are pairs of which a run diverged before it left."""
-        shortest = max(float(bp.times.min()), 1.0) if len(bp.times) else 1.0
+        # Times are whole steps: a ratio below 1 is below by a step of the longest time, or more.
+        longest = max(float(bp.times.max()), 1.0) if len(bp.times) else 1.0
         return cls(
             *log_ratio_bounds(pc, bp),
-            tolerance=Tolerance(1 / shortest, "a step of BP's shortest time"),
+            tolerance=Tolerance(0.5 / longest, "half a step of BP's longest time"),
             lost=np.zeros(len(pc.times), bool) if lost is None else lost,
             censored={name: int((~of.observed).sum()) for name, of in (("PC", pc), ("BP", bp))},
         )
