@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+from jaxtyping import Int
 
 from pcbench import checks, theory
 from pcbench.backends import Sgd, TrainingSettings
@@ -35,7 +36,7 @@ def later_step(
         rows = start.batches(later.step, later.step + 1)[:, later.alive]
     at = f"{learner}, step {later.step + 1}"
     yield from StepJudge(context, start.problem, settings, later.before, rows, at).findings(1)
-    worst, u = checks.Worst(), theory.unit_roundoff(context.backend.dtype)
+    worst = checks.Worst()
     for place, seed in enumerate(later.alive):
         problem = start.problem.at([array[place] for array in later.before])
         if rows is not None:
@@ -52,20 +53,23 @@ def later_step(
             )
         )
     if isinstance(settings.optimiser, Sgd):
-        worst.add(*_same_step(context, start, settings, later, at, u))
+        worst.add(*_same_step(context, start, settings, later, rows, at))
     yield from worst
 
 
 def _same_step(
-    context: Context, start: Start, settings: TrainingSettings, later: Later, at: str, u: float
+    context: Context,
+    start: Start,
+    settings: TrainingSettings,
+    later: Later,
+    rows: Int[np.ndarray, "1 alive N"] | None,
+    at: str,
 ) -> Iterator[Check]:
     """Check that the run took the step that a fresh trainer takes."""
     model = context.backend.build(start.problem.network, later.before)
     fresh = model.trainer(*start.staged, settings)
-    rows = None
-    if start.batches is not None:
-        rows = start.batches(later.step, later.step + 1)[:, later.alive]
     fresh.run(1, rows)
+    u = theory.unit_roundoff(context.backend.dtype)
     for index, (ran, due) in enumerate(zip(later.after, fresh.parameters(), strict=True), start=1):
         for place, seed in enumerate(later.alive):
             size = float(np.linalg.norm(due[place]))

@@ -157,6 +157,16 @@ class SteepBackpropagation(WithTraining):
 
 
 @fault
+class FlatPredictiveCoding(WithTraining):
+    """Gradient norms of longer runs of PC are a millionth of what they are."""
+
+    def report(self, record, objective):
+        if objective == "loss" or len(record.losses) == 1:
+            return record
+        return replace(record, gradient_norms=1e-6 * record.gradient_norms)
+
+
+@fault
 class SlowPredictiveCoding(WithTraining):
     """Longer runs of PC report a loss that never falls."""
 

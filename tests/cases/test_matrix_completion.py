@@ -259,7 +259,7 @@ def test_every_check_is_failed_by_some_fault():
         ("published", "ForgetsToScale"),
         ("published", "DoubledObjectives"),
         ("published", "LargerNorms"),
-        ("published", "SteepBackpropagation"),
+        ("published", "FlatPredictiveCoding"),
         ("published", "SlowPredictiveCoding"),
         ("published", "FillsInZeros"),
         ("whole", "DoubledObjectives"),
