@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from jaxtyping import install_import_hook
+from jaxtyping import config, install_import_hook
 
 ROOMS_WITH_ARRAYS = ["theory", "networks", "data", "backends", "spectra", "statistics", "cases"]
 
@@ -24,3 +24,14 @@ def timed_twice():
         patch.setattr(timing, "MIN_SAMPLES", 2)
         patch.setattr(timing, "BUDGET_S", 0.0)
         yield
+
+
+@pytest.fixture(scope="module")
+def without_shapes():
+    """Leave shapes unchecked where only verdicts matter: the checks take ten times what they check.
+
+    Every kind of case is run with them as well (tests/test_shipped_suites.py).
+    """
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)

@@ -216,6 +216,9 @@ class Model(ABC, Generic[Array]):
     ) -> Trainer[Array]:
         """Begin to train a copy of this network on these data. Needs ``Capability.TRAINING``.
 
+        Predictive coding infers as :meth:`infer` does with the same settings: from the same start,
+        by the same steps, as many, so that a step can be held against where inference ends.
+
         Parameters
         ----------
         x, y, precision

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from pcbench.cases._escape_run import Outcome
 from pcbench.cases._training import Scaling
 from pcbench.cases.base import Columns
-from pcbench.statistics import Times, log_rank, paired_ratio
+from pcbench.statistics import Times, paired_ratio
 
 MOST_ROWS = 400
 """Of a series: a plot shows no more, and a report of a hundred thousand steps would be large."""
@@ -70,7 +70,6 @@ def comparison(scaling: Scaling, pc: Times, bp: Times) -> Columns:
             "ratio, low": [ratio.low] * len(pc.times),
             "ratio, high": [ratio.high] * len(pc.times),
             "confidence": [ratio.confidence] * len(pc.times),
-            "log-rank p": [log_rank(pc, bp)] * len(pc.times),
         },
     )
 

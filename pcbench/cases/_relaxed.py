@@ -31,6 +31,16 @@ def needs(
     return frozenset(needed)
 
 
+def training_needs(
+    network: NetworkParameters, inference: InferenceSettings, *, masked: bool = False
+) -> frozenset[Capability]:
+    """Return what it takes to train replicas of a network by PC with this inference, and by BP."""
+    return needs(network, {"PC": inference}, masked=masked) | {
+        Capability.TRAINING,
+        Capability.REPLICAS,
+    }
+
+
 def infer(
     backend: Backend[Any], model: Model[Any], problem: Problem, settings: InferenceSettings
 ) -> Inference[Any]:

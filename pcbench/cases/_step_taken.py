@@ -71,17 +71,19 @@ class StepTaken:
             (record.inference_steps, (1,)),
             (record.residuals, (1, replicas)),
         ]
-        wrong = sum(array.shape != shape or not np.isfinite(array).all() for array, shape in due)
+        wrong = sum(array.shape != shape for array, shape in due)
+        diverged = sum(not np.isfinite(array).all() for array, _ in due)
         for parameters in (self.before, self.after):
             wrong += [array.shape for array in parameters] != [(replicas, *one) for one in shapes]
-            wrong += not all(np.isfinite(array).all() for array in parameters)
+            diverged += not all(np.isfinite(array).all() for array in parameters)
+        hint = ", numbers that are not finite: did training diverge at this learning rate?"
         return checks.at_most(
             "malformed answers of training",
-            wrong,
+            wrong + diverged,
             0,
             COUNT,
             source=CONTRACT,
-            where=f"step {self.step + 1}",
+            where=f"step {self.step + 1}{hint if diverged else ''}",
         )
 
     def inference_steps(self, expected: int) -> Check:

@@ -23,7 +23,7 @@ from pcbench.cases._law_parameters import Parameters
 from pcbench.cases._law_replay import runs
 from pcbench.cases._law_runs import Left, leave, scaled_draws
 from pcbench.cases._problem import Problem
-from pcbench.cases._relaxed import needs
+from pcbench.cases._relaxed import training_needs
 from pcbench.cases._training import LEARNERS
 from pcbench.cases.base import Case, CaseParameters, CaseSkippedError, Columns, Context, Finding
 from pcbench.checks import Check
@@ -52,11 +52,7 @@ class EscapeLaw(Case[Parameters]):
 
     def needs(self) -> frozenset[Capability]:
         """Return what training replicas with this inference needs."""
-        asked = self.parameters
-        return needs(asked.network, {"PC": asked.inference}) | {
-            Capability.TRAINING,
-            Capability.REPLICAS,
-        }
+        return training_needs(self.parameters.network, self.parameters.inference)
 
     def run(self, context: Context) -> Iterator[Finding]:
         """Let both learners leave, and fit what the theory says of each."""

@@ -29,7 +29,7 @@ from pcbench.cases._completion_series import (
     of_ratios,
     of_saddles,
 )
-from pcbench.cases._relaxed import needs
+from pcbench.cases._relaxed import training_needs
 from pcbench.cases._training import Budget
 from pcbench.cases.base import Case, CaseParameters, Context, Finding
 from pcbench.checks import Check, all_passed
@@ -48,10 +48,7 @@ class MatrixCompletion(Case[Parameters]):
     def needs(self) -> frozenset[Capability]:
         """Return what training replicas needs, and unobserved outputs."""
         asked = self.parameters
-        return needs(asked.network, {"PC": asked.engine}, masked=asked.data.observed < 1) | {
-            Capability.TRAINING,
-            Capability.REPLICAS,
-        }
+        return training_needs(asked.network, asked.engine, masked=asked.data.observed < 1)
 
     def run(self, context: Context) -> Iterator[Finding]:
         """Follow BP, judge the saddles that it passed, and let both learners leave them."""

@@ -22,7 +22,7 @@ from pcbench.cases._escape_later import later_step
 from pcbench.cases._escape_parameters import Parameters
 from pcbench.cases._escape_run import Outcome, Run, Start
 from pcbench.cases._escape_series import comparison, series
-from pcbench.cases._relaxed import needs
+from pcbench.cases._relaxed import training_needs
 from pcbench.cases._step_judge import StepJudge
 from pcbench.cases._training import LEARNERS, Scaling
 from pcbench.cases.base import Case, CaseParameters, Context, Finding, Measurement
@@ -44,11 +44,7 @@ class OriginEscape(Case[Parameters]):
 
     def needs(self) -> frozenset[Capability]:
         """Return training, replicas, and what engine and network take."""
-        asked = self.parameters
-        return needs(asked.network, {"PC": asked.inference}) | {
-            Capability.TRAINING,
-            Capability.REPLICAS,
-        }
+        return training_needs(self.parameters.network, self.parameters.inference)
 
     def run(self, context: Context) -> Iterator[Finding]:
         """Train by both learners in every scaling asked for, and compare."""

@@ -2,14 +2,12 @@
 
 from pcbench.statistics.escape import Times, escape_times
 from pcbench.statistics.intervals import Interval, median_interval
-from pcbench.statistics.log_rank import log_rank
 from pcbench.statistics.ratios import log_ratio_bounds, paired_ratio
 
 __all__ = [
     "Interval",
     "Times",
     "escape_times",
-    "log_rank",
     "log_ratio_bounds",
     "median_interval",
     "paired_ratio",

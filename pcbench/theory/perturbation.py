@@ -3,7 +3,7 @@
 Exact inference (§2.2) is repeated with every matrix product perturbed by errors of the size that
 ``rounding.py`` derives (Vignes 1993; Parker 1997). What changes, and by how much, is then a
 property of the network at hand: its depth, its scale, its conditioning. The largest change seen,
-times ``λ``, is the tolerance.
+times ``λ``, is the tolerance. All ``K`` repetitions run side by side, along a leading axis.
 """
 
 from __future__ import annotations
@@ -15,17 +15,13 @@ from math import ceil
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.theory.activities import (
-    activities_from_errors,
-    equilibrium_errors,
-    prediction_errors,
-    residual_norm,
-)
+from pcbench.theory.activities import activities_from_errors, equilibrium_errors
 from pcbench.theory.equilibrium import output_covariance_norm, residuals
 from pcbench.theory.products import Weights
 from pcbench.theory.rounding import CONFIDENCE
 
-Matrix = Float[np.ndarray, "_rows _columns"]
+Matrix = Float[np.ndarray, "*_repetitions _rows _columns"]
+Norms = Float[np.ndarray, "*_repetitions"]
 Product = Callable[[Matrix, Matrix], Matrix]
 Factors = tuple[Matrix, Matrix]
 """``A`` and ``B`` of a product ``Aᵀ B``."""
@@ -93,34 +89,43 @@ def equilibrium_rounding(
     z = activities_from_errors(weights, x, e)
     off = residuals(weights, x, y)
     probe = min(_PROBE, _PROBE_OF_COVARIANCE / output_covariance_norm(weights))
-    product = _perturbed_product(probe, np.random.default_rng(0))  # a tolerance is a pure function
     hidden = n * max(1, sum(len(weight) for weight in weights[:-1]))
-    theorem_1 = _theorem_1(weights, x, y, np.matmul)
-    seen = []
-    judge = []
     shared = len(weights[-1]) ** 2
-    repeats = max(ceil(_PERTURBED_ACTIVITIES / hidden), ceil(_PERTURBED_COVARIANCES / shared))
-    for _ in range(repeats):
-        judgement = _theorem_1(weights, x, y, product)
-        judge.append([_apart(a, b) for a, b in zip(judgement, theorem_1, strict=True)])
-        reached, found, output, prediction = _two_passes(weights, x, y, product)
-        errors = prediction_errors(weights, reached)
-        exact = list(zip(e, z, strict=False))
-        gradients = [
-            *zip(zip(errors, reached, strict=False), exact, strict=True),
-            *zip(zip(found, reached, strict=False), exact, strict=True),
-        ]
-        seen.append(
-            [
-                _distance(errors, e),
-                residual_norm(weights, errors),
-                _distance([output], [y]),
-                _distance([prediction], [y - off]),
-                *(_apart(erring, pair) / n for erring, pair in gradients),
-            ]
+    repetitions = max(ceil(_PERTURBED_ACTIVITIES / hidden), ceil(_PERTURBED_COVARIANCES / shared))
+    # A tolerance is a pure function of the problem.
+    product = _perturbed_product(probe, repetitions, np.random.default_rng(0))
+    judge = [
+        _apart(erring, exact)
+        for erring, exact in zip(
+            _theorem_1(weights, x, y, product), _theorem_1(weights, x, y, np.matmul), strict=True
         )
-    bounds = CONFIDENCE * (u / probe) * np.max(seen, axis=0) + _UNDERFLOW
-    misjudged = CONFIDENCE * (_JUDGE / probe) * np.max(judge, axis=0)
+    ]
+    reached, found, output, prediction = _two_passes(weights, x, y, product)
+    errors = [
+        above - below @ weight.T
+        for weight, below, above in zip(weights, reached, reached[1:], strict=False)
+    ]
+    forces = [
+        error - after @ weight
+        for error, after, weight in zip(errors, errors[1:], weights[1:], strict=False)
+    ]
+    gradients = [
+        _apart((of_layer, below), (error, activity)) / n
+        for layers in (errors, found)
+        for of_layer, below, error, activity in zip(layers, reached, e, z, strict=False)
+    ]
+    seen = [
+        np.broadcast_to(norms, repetitions)  # without hidden layers some repeat nothing
+        for norms in (
+            _norm([a - b for a, b in zip(errors, e, strict=True)]),
+            _norm(forces) if forces else np.zeros(()),
+            _norm([output - y]),
+            _norm([prediction - (y - off)]),
+            *gradients,
+        )
+    ]
+    bounds = CONFIDENCE * (u / probe) * np.max(seen, axis=1) + _UNDERFLOW
+    misjudged = CONFIDENCE * (_JUDGE / probe) * np.max(judge, axis=1)
     off_errors, off_residual, off_output, off_prediction = map(float, bounds[:4])
     last_product = np.array(
         [
@@ -152,21 +157,20 @@ def loss_gradient_rounding(
 
     The judge's own gradients come from other products of the same factors, in float64.
     """
-    product = _perturbed_product(_PROBE, np.random.default_rng(0))
     exact = _backpropagated(weights, x, y, np.matmul)
     activities = len(x) * sum(len(weight) for weight in weights)
     # However large the batch, a gradient of few entries is as few numbers in every repetition.
     entries = min(weight.size for weight in weights)
-    repeats = max(ceil(_PERTURBED_ACTIVITIES / activities), ceil(_PERTURBED_GRADIENTS / entries))
+    repetitions = max(
+        ceil(_PERTURBED_ACTIVITIES / activities), ceil(_PERTURBED_GRADIENTS / entries)
+    )
+    product = _perturbed_product(_PROBE, repetitions, np.random.default_rng(0))
     seen = [
-        [
-            _distance([noisy], [gradient])
-            for noisy, gradient in zip(_backpropagated(weights, x, y, product), exact, strict=True)
-        ]
-        for _ in range(repeats)
+        _norm([erring - gradient])
+        for erring, gradient in zip(_backpropagated(weights, x, y, product), exact, strict=True)
     ]
     scale = CONFIDENCE * (u + _JUDGE) / _PROBE
-    return tuple(map(float, scale * np.max(seen, axis=0) + _UNDERFLOW))
+    return tuple(map(float, scale * np.max(seen, axis=1) + _UNDERFLOW))
 
 
 def _backpropagated(weights: Weights, x: Matrix, y: Matrix, product: Product) -> list[Matrix]:
@@ -176,7 +180,7 @@ def _backpropagated(weights: Weights, x: Matrix, y: Matrix, product: Product) ->
         forward.append(product(forward[-1], weight.T))
     delta, gradients = (forward[-1] - y) / len(x), []
     for weight, below in zip(reversed(weights), reversed(forward[:-1]), strict=True):
-        gradients.append(product(delta.T, below))
+        gradients.append(product(delta.mT, below))
         delta = product(delta, weight)
     return gradients[::-1]
 
@@ -195,11 +199,11 @@ def _two_passes(
     covariance, to_output = np.eye(len(weights[-1])), np.eye(len(weights[-1]))
     for weight in reversed(weights[1:]):
         to_output = product(to_output, weight)
-        covariance = covariance + product(to_output, to_output.T)
-    prediction = product(x, product(to_output, weights[0]).T)
+        covariance = covariance + product(to_output, to_output.mT)
+    prediction = product(x, product(to_output, weights[0]).mT)
     factor = np.linalg.cholesky(covariance)
     # Cholesky solves a system that differs from S by the rounding of its factors' product.
-    errors = [np.linalg.solve(product(factor, factor.T), (y - prediction).T).T]
+    errors = [np.linalg.solve(product(factor, factor.mT), (y - prediction).mT).mT]
     for weight in reversed(weights[1:]):
         errors.insert(0, product(errors[0], weight))
     activities = [x]
@@ -219,11 +223,12 @@ def _theorem_1(weights: Weights, x: Matrix, y: Matrix, product: Product) -> list
         to_output.insert(0, product(to_output[0], weight))
     covariance = np.eye(len(weights[-1]))
     for reach in to_output[1:-1]:
-        covariance = covariance + product(reach, reach.T)
-    off = y - product(x, to_output[0].T)
-    u = np.linalg.solve(covariance, off.T).T
-    answers = [(off.reshape(-1, 1), u.reshape(-1, 1) / (2 * len(x)))]
-    by_input, second_moment = product(u.T, x) / len(x), product(u.T, u) / len(x)
+        covariance = covariance + product(reach, reach.mT)
+    off = y - product(x, to_output[0].mT)
+    u = np.linalg.solve(covariance, off.mT).mT
+    column = (*u.shape[:-2], y.size, 1)
+    answers = [(off.reshape(column), u.reshape(column) / (2 * len(x)))]
+    by_input, second_moment = product(u.mT, x) / len(x), product(u.mT, u) / len(x)
     by_errors = np.zeros_like(by_input)
     for weight, reach in zip(weights, to_output[1:], strict=True):
         answers.append((reach, by_input + product(second_moment, by_errors)))
@@ -232,37 +237,45 @@ def _theorem_1(weights: Weights, x: Matrix, y: Matrix, product: Product) -> list
     return answers
 
 
-def _perturbed_product(u: float, rng: np.random.Generator) -> Product:
-    """Return a matrix product that errs as rounding at unit roundoff ``u`` would."""
+def _perturbed_product(u: float, repetitions: int, rng: np.random.Generator) -> Product:
+    """Return a matrix product that errs as rounding at unit roundoff ``u`` would.
+
+    It errs anew in every repetition, whether or not its factors differ between them.
+    """
 
     def product(a: Matrix, b: Matrix) -> Matrix:
-        rows = np.sqrt(2 * a.shape[1] * np.einsum("ij,ij->i", a, a))
-        columns = u * np.sqrt(np.einsum("ij,ij->j", b, b))
-        noise = rng.standard_normal((len(rows), len(columns)), dtype=np.float32)
-        erring: Matrix = a @ b
-        erring += noise * columns * rows[:, None]
+        rows = np.sqrt(2 * a.shape[-1] * np.einsum("...ij,...ij->...i", a, a))
+        columns = u * np.sqrt(np.einsum("...ij,...ij->...j", b, b))
+        exact = a @ b
+        noise = rng.standard_normal((repetitions, *exact.shape[-2:]), dtype=np.float32)
+        erring: Matrix = exact + noise * columns[..., None, :] * rows[..., :, None]
         return erring
 
     return product
 
 
-def _distance(ours: Sequence[Matrix], theirs: Sequence[Matrix]) -> float:
-    squares = [float(np.sum((a - b) ** 2)) for a, b in zip(ours, theirs, strict=True)]
-    return float(np.sqrt(sum(squares)))
+def _norm(matrices: Sequence[Matrix]) -> Norms:
+    """Frobenius norm over all of them, of each repetition."""
+    squares = [np.sum(matrix**2, axis=(-2, -1)) for matrix in matrices]
+    total: Norms = np.asarray(np.sqrt(sum(squares[1:], squares[0])))
+    return total
 
 
-def _apart(ours: Factors, theirs: Factors) -> float:
+def _apart(ours: Factors, theirs: Factors) -> Norms:
     """``‖Aᵀ B - Cᵀ D‖`` (Frobenius), without forming what is as large as a layer's weights.
 
     The difference is ``(A - C)ᵀ B + Cᵀ (B - D)``, a product of factors ``Pᵀ Q`` itself, and
     ``‖Pᵀ Q‖² = tr(PPᵀ QQᵀ)``.
     """
     (a, b), (c, d) = ours, theirs
-    left, right = np.concatenate([a - c, c]), np.concatenate([b, b - d])
-    if left.shape[1] * right.shape[1] <= len(left) ** 2:
-        return float(np.linalg.norm(left.T @ right))
-    square = float(np.sum((left @ left.T) * (right @ right.T)))
-    return float(np.sqrt(max(0.0, square)))
+    off_a, off_b = a - c, b - d
+    left = np.concatenate([off_a, np.broadcast_to(c, off_a.shape)], axis=-2)
+    right = np.concatenate([np.broadcast_to(b, off_b.shape), off_b], axis=-2)
+    if left.shape[-1] * right.shape[-1] <= left.shape[-2] ** 2:
+        return _norm([left.mT @ right])
+    # What rounding leaves of a difference of nothing may be below zero.
+    square = np.sum((left @ left.mT) * (right @ right.mT), axis=(-2, -1))
+    return np.asarray(np.sqrt(np.maximum(0.0, square)))
 
 
 def _evaluation(

@@ -9,7 +9,7 @@ from plugged_in import plugged_in
 from pcbench.runner import run_suites
 from pcbench.suite import load_suites
 
-pytestmark = pytest.mark.usefixtures("timed_twice")
+pytestmark = pytest.mark.usefixtures("timed_twice", "without_shapes")
 
 CASES = (
     "(smooth and tanh and convention=post and bias=true) or masked[activation=identity] "

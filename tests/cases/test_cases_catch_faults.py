@@ -12,7 +12,7 @@ from pcbench.report import Report
 from pcbench.runner import run_suites
 from pcbench.suite import load_suites
 
-pytestmark = pytest.mark.usefixtures("timed_twice")
+pytestmark = pytest.mark.usefixtures("timed_twice", "without_shapes")
 
 # A part of the shipped suite with every check in it; training made short and networks narrow.
 ENERGY = "toy_gaussian and hidden_layers=2 and not chain"

@@ -13,7 +13,7 @@ from pcbench.runner import run_suites
 from pcbench.spectra import Krylov
 from pcbench.suite import load_suites
 
-pytestmark = pytest.mark.usefixtures("timed_twice")
+pytestmark = pytest.mark.usefixtures("timed_twice", "without_shapes")
 
 # One case of every sort; all that differ are sizes.
 CURVATURE = (
@@ -67,6 +67,7 @@ def test_the_correct_backend_passes(dtype):
     assert messages == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HESSIAN_FAULTS)
 def test_a_faulty_backend_fails(name):
     cases = verdict(name, "float64")
@@ -74,6 +75,7 @@ def test_a_faulty_backend_fails(name):
     assert any(case.status == "failed" for case in cases)
 
 
+@pytest.mark.slow
 def test_every_check_is_failed_by_some_fault():
     made = {check.name for case in verdict("torch", "float64") for check in case.checks}
     failed = {

@@ -20,6 +20,8 @@ from pcbench.networks import NetworkSpec
 from pcbench.theory import critical, equilibrated_energy
 from pcbench.theory.nonstrict import non_strict_saddle
 
+pytestmark = pytest.mark.usefixtures("without_shapes")
+
 
 class Lent(Context):
     """What the runner lends a case, but for data and clocks, which this kind does not ask for."""
@@ -238,11 +240,13 @@ def test_refinement_brings_a_point_that_was_moved_back():
 # Every check bites
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", FAULTS)
 def test_a_faulty_backend_fails(backend):
     assert any(not check.passed for check in checks_of(backend))
 
 
+@pytest.mark.slow
 def test_every_check_is_failed_by_some_fault():
     made = {check.name for check in checks_of("torch")}
     assert {f"Lemma {lemma}: predicted curvature" for lemma in "BCD"} < made

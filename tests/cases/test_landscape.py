@@ -19,7 +19,7 @@ from pcbench.registry import CASES
 from pcbench.runner import run_suites
 from pcbench.suite import PlannedCase, Suite
 
-pytestmark = pytest.mark.usefixtures("timed_twice")
+pytestmark = pytest.mark.usefixtures("timed_twice", "without_shapes")
 
 TOY = {"name": "toy_gaussian", "dimension": 2, "samples": 8}
 CHAIN = {
@@ -117,6 +117,7 @@ def test_the_correct_backend_passes(problem, backend, dtype):
     assert (result.status, result.message) == ("passed", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LANDSCAPE_FAULTS)
 def test_a_faulty_backend_fails_or_is_right_about_landscapes(name):
     result = landscape("linear", name)
@@ -125,11 +126,13 @@ def test_a_faulty_backend_fails_or_is_right_about_landscapes(name):
     assert result.status == ("passed" if name in harmless else "failed"), result.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NONLINEAR_FAULTS)
 def test_a_backend_that_is_wrong_in_any_network_fails(name):
     assert landscape("tanh", name).status == "failed"
 
 
+@pytest.mark.slow
 def test_every_check_is_failed_by_some_fault():
     made = {check.name for p in ("linear", "tanh") for check in landscape(p).checks}
     made |= {check.name for check in landscape("loss").checks}

@@ -25,6 +25,8 @@ from pcbench.runner import run_suites
 from pcbench.statistics import Times
 from pcbench.suite import PlannedCase, Suite
 
+pytestmark = pytest.mark.usefixtures("without_shapes")
+
 # A step at which few paths are unstable, and as many draws as make the interval of a median shorter
 # than from the least to the greatest.
 SMALL = {

@@ -15,7 +15,7 @@ from pcbench.cases.origin_escape import OriginEscape
 from pcbench.runner import run_suites
 from pcbench.suite import PlannedCase, Suite
 
-pytestmark = pytest.mark.usefixtures("timed_twice")
+pytestmark = pytest.mark.usefixtures("timed_twice", "without_shapes")
 
 TOY = {"name": "toy_gaussian", "dimension": 2, "samples": 64}
 NEAR = {"name": "near_origin", "std": 0.05}
