@@ -143,5 +143,11 @@ def _unused(overrides: Iterable[Override], plans: Sequence[Plan]) -> list[Proble
         if override.path not in applied:
             name = dotted(override.path)
             message = f"no case has the parameter {name!r}{did_you_mean(name, known)}"
+            if name in known:
+                whole = dotted(override.path[:-1])
+                message = (
+                    f"{name!r} is a part of {whole!r}, which no case writes; set that as a whole: "
+                    f"{whole}={{…}}"
+                )
             problems.append(Problem(override.value.at, message))
     return problems

@@ -122,6 +122,12 @@ def test_all_malformed_overrides_are_told_at_once(load):
     assert len(refusal(load, "a", "id=3", "seed=1")) == 2
 
 
+def test_a_part_of_a_default_that_is_a_choice_is_not_offered_as_its_own_remedy(load):
+    text = "suite: s\ncases: [{id: a, kind: toy, data: digits}]"
+    (found,) = refusal(load, "inference.tolerance=1", text=text)
+    assert "'inference.tolerance' is a part of 'inference', which no case writes" in found
+
+
 def test_overrides_no_case_has_are_told_at_once(load):
     assert len(refusal(load, "aa=1", "bb=2", "seed=1")) == 2
 
