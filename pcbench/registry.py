@@ -50,6 +50,11 @@ class Registry:
         """All names, sorted, without importing any plug-in."""
         return sorted({*_entries(self.group), *self._added})
 
+    def provider(self, name: str) -> str:
+        """Return the package that provides the plug-in, and its version; empty if none does."""
+        entry = None if name in self._added else _entries(self.group).get(name)
+        return f"{entry.dist.name} {entry.dist.version}" if entry and entry.dist else ""
+
     def add(self, name: str, plugin: Any) -> None:
         """Add a plug-in for this process only: for notebooks and tests, where nothing is installed.
 

@@ -266,6 +266,15 @@ class Backend(ABC, Generic[Array]):
     def describe(self) -> dict[str, Any]:
         """Library versions, device, threads and matrix precision, for the report."""
 
+    @classmethod
+    def devices(cls) -> list[str]:
+        """Name the devices that can be had here, as ``device`` takes them; the CPU unless said."""
+        return ["cpu"]
+
+    def ran_out_of_memory(self, error: Exception) -> bool:
+        """Tell whether an error that the backend raised means that its device has no room left."""
+        return isinstance(error, MemoryError)
+
     def synchronize(self) -> None:
         """Wait until everything asked for has been computed. Timings call it."""
 

@@ -33,13 +33,13 @@ class Backends:
         """
         key = (case.backend, case.device, case.dtype)
         if key not in self._made:
-            self._made[key] = _make(*key)
+            self._made[key] = make_backend(*key)
         return self._made[key]
 
     def descriptions(self) -> dict[str, dict[str, JsonValue]]:
         """Return what each backend says of itself, by name, device and dtype."""
         return {
-            storable(" ".join(key)): _description(backend)
+            storable(" ".join(key)): describe(backend)
             for key, backend in sorted(self._made.items())
         }
 
@@ -60,7 +60,16 @@ def backend_class(name: str) -> type[Backend[Any]]:
     return found
 
 
-def _make(name: str, device: str, dtype: DType) -> Backend[Any]:
+def make_backend(name: str, device: str, dtype: DType) -> Backend[Any]:
+    """Make the backend of that name.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If it cannot be had on that device and in that dtype.
+    UnknownNameError, BrokenPluginError
+        If there is none of that name, or it is no backend.
+    """
     backend = backend_class(name)
     try:
         return backend(device, dtype)
@@ -73,7 +82,7 @@ def _make(name: str, device: str, dtype: DType) -> Backend[Any]:
         ) from error
 
 
-def _description(backend: Backend[Any]) -> dict[str, JsonValue]:
+def describe(backend: Backend[Any]) -> dict[str, JsonValue]:
     """Let a backend describe itself; where it cannot, the results of the run are still kept."""
     try:
         return _DESCRIPTION.validate_python(storable(backend.describe()))

@@ -71,6 +71,17 @@ def run_suites(
     )
 
 
+def _reason(error: BaseException, case: PlannedCase, backend: Backend[Any]) -> str:
+    """Say why a case errored."""
+    reason = f"{type(error).__name__}: {error}"
+    if isinstance(error, Exception) and backend.ran_out_of_memory(error):
+        return (
+            f"out of memory on {case.device!r}; give the case fewer samples, replicas or units, or "
+            f"run it on another device (--device). {reason}"
+        )
+    return reason
+
+
 def one_thread_for_the_judge() -> AbstractContextManager[object]:
     """Keep NumPy's OpenBLAS to one thread.
 
@@ -108,7 +119,7 @@ def run_case(
     except DatasetError as error:
         status, message = "errored", str(error)
     except (Exception, SystemExit) as error:  # it may be anybody's code; the run goes on
-        status, message = "errored", f"{type(error).__name__}: {error}"
+        status, message = "errored", _reason(error, case, backend)
         broke = traceback.format_exc()
     failures = [check for check in found.checks if not check.passed]
     if failures and status != "errored":  # not even a case that then gave up hides a failure

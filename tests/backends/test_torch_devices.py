@@ -130,3 +130,18 @@ def test_a_gpu_agrees_with_the_cpu(dtype):
     np.testing.assert_allclose(ours.energies, theirs.energies, rtol=close)
     for a, b in zip(ours.gradients, theirs.gradients, strict=True):
         assert np.linalg.norm(a - b) <= close * np.linalg.norm(b)
+
+
+def test_it_knows_when_memory_has_run_out():
+    backend = TorchBackend()
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**58)
+    assert backend.ran_out_of_memory(caught.value)
+    assert backend.ran_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert not backend.ran_out_of_memory(RuntimeError("shapes cannot be multiplied"))
+
+
+def test_its_devices_can_be_had():
+    assert TorchBackend.devices()[0] == "cpu"
+    for device in TorchBackend.devices():
+        assert TorchBackend(device, "float32").describe()["device"] == device

@@ -57,7 +57,7 @@ def test_a_case_that_makes_no_check_fails(run_one):
     )
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("by zero"), SystemExit(0), MemoryError()])
+@pytest.mark.parametrize("error", [ZeroDivisionError("by zero"), SystemExit(0)])
 def test_whatever_a_case_raises_it_alone_has_errored(run, error):
     broken = planned(yielding(PASSED, then=error), "broken")
     report = run(broken, planned(yielding(PASSED), "sound"))
@@ -67,6 +67,16 @@ def test_whatever_a_case_raises_it_alone_has_errored(run, error):
     assert "in run\n    raise then\n" in first.traceback
     assert first.checks == [PASSED]
     assert report.exit_code == 3
+
+
+def test_out_of_memory_is_told_with_the_remedy_and_the_rest_runs_on(run):
+    hungry = planned(yielding(PASSED, then=MemoryError("8 EiB")), "hungry")
+    first, second = run(hungry, planned(yielding(PASSED), "modest")).cases
+    assert (first.status, second.status) == ("errored", "passed")
+    assert first.message == (
+        "out of memory on 'cpu'; give the case fewer samples, replicas or units, or run it on "
+        "another device (--device). MemoryError: 8 EiB"
+    )
 
 
 class Unmakeable(Case[CaseParameters]):

@@ -68,6 +68,18 @@ class TorchBackend(Backend[torch.Tensor]):
         """Bring an array back as float64."""
         return array.detach().cpu().to(torch.float64).numpy()
 
+    @classmethod
+    def devices(cls) -> list[str]:
+        """Name the CPU, every CUDA device, and Metal."""
+        cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+        return ["cpu", *cuda, *(["mps"] if torch.backends.mps.is_available() else [])]
+
+    def ran_out_of_memory(self, error: Exception) -> bool:
+        """Tell whether an allocation failed; on the CPU PyTorch has no type of error for that."""
+        return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+            isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+        )
+
     def synchronize(self) -> None:
         """Wait for the device."""
         if self._device.type == "cuda":

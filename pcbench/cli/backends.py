@@ -1,0 +1,14 @@
+"""``pcbench backends``: who can compute here, what they offer, and why one cannot."""
+
+from __future__ import annotations
+
+import sys
+
+
+def backends() -> None:
+    """List the backends: versions, devices, capabilities, or why one is not available."""
+    from pcbench.cli.survey import render_backends
+    from pcbench.report.layout import make_console
+    from pcbench.runner.survey import survey_backends
+
+    render_backends(list(survey_backends()), make_console(sys.stdout))

@@ -1,0 +1,57 @@
+"""The example of a third party's backend: installed as a package, and judged like any other."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import pcbench
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "backend"
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """Where the example is installed, by pip."""
+    folder = tmp_path_factory.mktemp("installed")
+    options = ["--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--target", folder]
+    command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", *options]
+    done = subprocess.run([*command, EXAMPLE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_it_is_short():
+    assert len((EXAMPLE / "pcbench_plain.py").read_text().splitlines()) < 150
+
+
+def test_it_is_listed_with_what_it_offers(installed):
+    done = pcbench("backends", PYTHONPATH=installed)
+    assert (done.returncode, done.stderr) == (0, "")
+    [row] = [line for line in done.stdout.splitlines() if line.startswith("plain ")]
+    assert row.split()[1:3] == ["pcbench-plain", "1.0.0"]
+    assert row.endswith("float32, float64")
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_it_passes_what_it_offers_and_the_rest_is_skipped_with_the_reason(
+    installed, tmp_path, dtype
+):
+    done = pcbench(
+        *("run", "theory", "--backend", "plain", "--dtype", dtype, "-k", "toy_gaussian and energy"),
+        *("--set", "training.steps=1", "--set", "data.samples=64", "--set", "network.width=20"),
+        *("--set", "inference={engine: gradient, step: 0.05, residual: 1e-2}"),
+        *("--json", tmp_path / "report.json"),
+        PYTHONPATH=installed,
+    )
+    cases = json.loads((tmp_path / "report.json").read_text())["cases"]
+    assert done.returncode == 0, done.stdout
+    assert {case["status"] for case in cases} == {"passed"}
+    assert {case["backend"] for case in cases} == {"plain"}
+
+
+def test_what_it_does_not_offer_is_skipped_with_the_reason(installed, tmp_path):
+    done = pcbench("run", "theory", "--backend", "plain", "-k", "chain", PYTHONPATH=installed)
+    assert done.returncode == 0, done.stdout
+    assert "the backend 'plain' does not offer exact_inference, hessian" in done.stdout
