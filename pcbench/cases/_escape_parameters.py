@@ -125,7 +125,8 @@ class Parameters(CaseParameters):
     escape: Escape = Escape()
     sooner: bool = Field(
         True,
-        description="Whether PC must leave in fewer steps; if not, the claim is reported alone.",
+        description="Whether PC must leave in fewer steps, and with two hidden layers or more find "
+        "more of a gradient where it starts; if not, both are claims that are reported alone.",
     )
     judged: NonNegativeInt = Field(
         3, description="First steps of training that are held against the theory, every one."

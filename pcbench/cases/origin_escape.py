@@ -57,6 +57,10 @@ class OriginEscape(Case[Parameters]):
             outcomes = {learner: run(learner, scaling) for learner in LEARNERS}
             pc, bp = outcomes["PC"], outcomes["BP"]
             claims[self._question(scaling)] = Ratios.of_times(pc.times, bp.times, pc.lost | bp.lost)
+            if scaling == asked.scalings[0]:  # the gradients of the contract are the same in all
+                claims[self._steepness(start)] = Ratios.of_norms(
+                    *(np.linalg.norm(each.course.gradient_norms[0], axis=-1) for each in (bp, pc))
+                )
             yield comparison(scaling, pc.times, bp.times)
             for learner, outcome in outcomes.items():
                 settings = start.settings(asked, learner, scaling)
@@ -78,6 +82,19 @@ class OriginEscape(Case[Parameters]):
             required=self.parameters.sooner,
             published=scaling == "published",
             longer="training.steps (or epochs)",
+            more="seeds",
+        )
+
+    def _steepness(self, start: Start) -> Question:
+        """Ask what makes PC's saddle strict, and BP's not: with one hidden layer both are."""
+        return Question(
+            name="BP has less of a gradient where it starts than PC",
+            setting="first step",
+            check="gradient of BP where it starts, times that of PC",
+            source="figures 5 and 11 (arXiv:2408.11979); theory.md 2.4, 2.7",
+            required=self.parameters.sooner and start.problem.network.n_hidden > 1,
+            published=False,
+            longer="nothing, for one step tells",
             more="seeds",
         )
 
