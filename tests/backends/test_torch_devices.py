@@ -145,3 +145,16 @@ def test_its_devices_can_be_had():
     assert TorchBackend.devices()[0] == "cpu"
     for device in TorchBackend.devices():
         assert TorchBackend(device, "float32").describe()["device"] == device
+
+
+def precision():
+    described = TorchBackend().describe()
+    return described["float32_matmul_precision"], described["tf32_convolutions"]
+
+
+def test_tf32_is_off_unless_it_is_asked_for(monkeypatch):
+    assert precision() == ("highest", False)
+    monkeypatch.setenv("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "1")
+    assert precision() == ("high", True)
+    monkeypatch.setenv("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "0")
+    assert precision() == ("highest", False)

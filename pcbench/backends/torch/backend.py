@@ -17,10 +17,15 @@ from pcbench.backends.torch.model import LayeredModel, LinearModel
 from pcbench.networks import NetworkSpec
 
 
+TF32 = "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"
+
+
 class TorchBackend(Backend[torch.Tensor]):
     """PyTorch on one device.
 
-    Matrix products are done in full precision: TF32 is switched off, and the report says so.
+    Matrix products are done in full precision: TF32 is switched off, unless PyTorch's own variable
+    ``TORCH_ALLOW_TF32_CUBLAS_OVERRIDE`` is 1. The report says which; tolerances stay float32's, so
+    that checks show what TF32 costs.
 
     Parameters
     ----------
@@ -46,8 +51,9 @@ class TorchBackend(Backend[torch.Tensor]):
                 "the device 'mps' has no float64; use --dtype float32, or --device cpu"
             )
         self._dtype = {"float32": torch.float32, "float64": torch.float64}[dtype]
-        torch.set_float32_matmul_precision("highest")
-        torch.backends.cudnn.allow_tf32 = False  # convolutions have a switch of their own
+        tf32 = os.environ.get(TF32) == "1"
+        torch.set_float32_matmul_precision("high" if tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = tf32  # convolutions have a switch of their own
 
     def build(
         self, network: NetworkSpec, parameters: Sequence[Float[np.ndarray, "..."]]
