@@ -16,7 +16,6 @@ from pcbench.backends.torch.build import make_layers
 from pcbench.backends.torch.model import LayeredModel, LinearModel
 from pcbench.networks import NetworkSpec
 
-
 TF32 = "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"
 
 
