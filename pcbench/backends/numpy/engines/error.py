@@ -18,7 +18,7 @@ def infer_by_errors(clamped: Clamped, settings: ErrorInference) -> Inference[Bat
         state = clamped.roll_out(
             [e - settings.step * slope for e, slope in zip(state.errors[:-1], slopes, strict=True)]
         )
-        account.step(state, passes=3)  # forward, back in the errors, back in the activities
+        account.step(state, passes=3.0)  # forward, back in the errors, back in the activities
     return account.close(state)
 
 

@@ -20,7 +20,7 @@ def infer_by_gradient(clamped: Clamped, settings: GradientInference) -> Inferenc
     step, spent, energy = settings.step, False, state.energies().sum()
     while not (account.over or spent):
         state = state.moved([-step * slope for slope in state.slopes()])
-        account.step(state, passes=2)  # forward to the errors, back to the slopes
+        account.step(state, passes=2.0)  # forward to the errors, back to the slopes
         if settings.halve:
             before, energy = energy, state.energies().sum()
             step = step / 2 if energy > before else step

@@ -76,7 +76,7 @@ def infer_by_ode(clamped: Clamped, settings: OdeInference) -> Inference[Batch]:
             if solver.status == "failed":  # a step that the rounding of the time would swallow
                 break
             state = at(solver.y)
-            account.step(state, passes=2 * (evaluations - before))
+            account.step(state, passes=2.0 * (evaluations - before))
     except _SpentError:
         pass
     return account.close(state)
