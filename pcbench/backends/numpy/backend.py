@@ -64,8 +64,11 @@ class NumpyBackend(Backend[Array]):
         """Copy, in C order and in float64."""
         return np.array(array, np.float64, order="C")
 
-    def to_host(self, array: Array) -> Array:
-        """Copy: what the caller does with it changes nothing here."""
+    def to_host(self, array: Array | float) -> Array:
+        """Copy: what the caller does with it changes nothing here.
+
+        A number, too: that is what NumPy makes of arrays without axes, once they are reckoned with.
+        """
         return np.array(array, np.float64)
 
     def describe(self) -> dict[str, Any]:
