@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 from closeness import DIFFERENT, SAME, apart
+from pydantic import TypeAdapter
 from reference_problems import (
     ALL,
     BACKEND,
@@ -32,6 +33,7 @@ from pcbench.backends import (
     ExactInference,
     GaussNewtonInference,
     GradientInference,
+    InferenceSettings,
     OdeInference,
 )
 from pcbench.backends.numpy import NumpyBackend
@@ -343,6 +345,19 @@ def test_numbers_that_are_no_numbers_come_out_as_such(network, settings):
     reached = modelled(problem).infer(x, problem.y, settings, problem.precision)
     assert not reached.converged
     assert np.isnan(reached.energies[-1]) or np.isnan(reached.energies).any()
+
+
+@parametrised(STRAIGHT)
+@pytest.mark.parametrize("engine", ["exact", "gauss_newton", "gradient", "error", "ode"])
+def test_of_no_samples_nothing_is_known(network, engine):
+    problem = posed(network)
+    nobody = [part[:0] for part in batch(problem)]
+    settings = TypeAdapter(InferenceSettings).validate_python({"engine": engine})
+    reached = modelled(problem).infer(*nobody[:2], settings, nobody[2])
+    assert np.isnan(reached.energies).all()
+    assert not reached.converged
+    assert [z.shape for z in reached.activities] == [(0, d) for d in problem.network.widths]
+    assert np.isnan(modelled(problem).loss(*nobody))
 
 
 # --- Hessians
