@@ -1,12 +1,15 @@
 """Small networks for the reference backend, and differences of what it computes."""
 
 import numpy as np
+import pytest
 from torch_layered import CONVOLVED, DENSE, draw
 
 from pcbench.backends.numpy import NumpyBackend
 from pcbench.backends.numpy.state import Clamped
 
 BACKEND = NumpyBackend()
+# What central differences of step 1e-5 leave: a rounding of 1e-16 over the step.
+DIFFERENCES = 1e-7
 
 # Every convention and activation, biases, convolutions with and without pooling.
 BENT = {
@@ -28,6 +31,10 @@ STRAIGHT = {
 }
 SMOOTH = {name: net for name, net in BENT.items() if "relu" not in name and "pool" not in name}
 ALL = BENT | STRAIGHT
+
+
+def parametrised(networks):
+    return pytest.mark.parametrize("network", networks.values(), ids=networks)
 
 
 def posed(architecture, samples=3, seed=0, gain=0.7):
