@@ -57,6 +57,11 @@ def test_no_backend_knows_the_theory_that_it_is_held_against():
     assert importers("pcbench.theory") != set()  # the question is well put: cases do import it
 
 
+def test_the_reference_backend_is_no_relative_of_the_one_that_is_held_against_it():
+    assert importers("pcbench.backends.torch", PACKAGE / "backends" / "numpy") == set()
+    assert importers("pcbench.backends.numpy", PACKAGE / "backends" / "torch") == set()
+
+
 def test_torch_is_imported_by_its_backend_and_by_doctor_alone():
     elsewhere = {name for name in importers("torch") if not name.startswith("backends/torch/")}
     assert elsewhere == {"cli/examine.py"}

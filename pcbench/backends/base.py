@@ -52,7 +52,7 @@ class Inference(Generic[Array]):
 
     Replicas have answers of their own, and energies, residuals and path a leading axis ``R``. Each
     goes as it would alone and stays where it would have ended, while the others go on; but ``ode``
-    has one step size for all, and goes on with all of them until the last has arrived.
+    may have one step size for all, and go on with all of them until the last has arrived.
 
     Attributes
     ----------

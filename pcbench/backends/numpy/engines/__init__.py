@@ -1,0 +1,1 @@
+"""How hidden activities are relaxed, an engine a file."""

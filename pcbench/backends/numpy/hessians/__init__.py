@@ -1,0 +1,1 @@
+"""Hessians by their products: each the derivative of a gradient along a vector."""

@@ -1,0 +1,160 @@
+"""A network in NumPy, without replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from pcbench.backends.base import Hessian, Inference, Model
+from pcbench.backends.inference import (
+    ErrorInference,
+    ExactInference,
+    GaussNewtonInference,
+    GradientInference,
+    InferenceSettings,
+    OdeInference,
+)
+from pcbench.backends.numpy.engines.error import infer_by_errors
+from pcbench.backends.numpy.engines.exact import infer_exactly, refuse_bent_layers
+from pcbench.backends.numpy.engines.gauss_newton import infer_by_gauss_newton
+from pcbench.backends.numpy.engines.gradient import infer_by_gradient
+from pcbench.backends.numpy.engines.ode import infer_by_ode
+from pcbench.backends.numpy.hessians.energy import EnergyHessian
+from pcbench.backends.numpy.hessians.loss import LossHessian
+from pcbench.backends.numpy.hessians.unrolled import UnrolledHessian
+from pcbench.backends.numpy.layers import Layer
+from pcbench.backends.numpy.network import along, in_order, parameters_of
+from pcbench.backends.numpy.state import Clamped
+from pcbench.backends.numpy.training import NumpyTrainer
+from pcbench.backends.training import TrainingSettings
+
+Batch = Float[np.ndarray, "N _d"]
+Array = Float[np.ndarray, "..."]
+
+
+class NumpyModel(Model[Array]):
+    """A network of any layers.
+
+    Overflow and invalid numbers raise no warnings: they show themselves in the answers.
+
+    Parameters
+    ----------
+    layers
+        ``f_1 … f_L``.
+    """
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.layers = list(layers)
+
+    @np.errstate(all="ignore")
+    def predict(self, x: Batch) -> Batch:
+        """``ŷ = f_L(… f_1(x))``."""
+        for layer in self.layers:
+            x = layer.at(x).value
+        return x
+
+    @np.errstate(all="ignore")
+    def loss(self, x: Batch, y: Batch, precision: Batch | None = None) -> Array:
+        """``𝓛``: the energy of the output at the feedforward activities."""
+        return np.asarray(self._clamp(x, y, precision).feedforward().energies()[-1])
+
+    @np.errstate(all="ignore")
+    def loss_gradients(self, x: Batch, y: Batch, precision: Batch | None = None) -> list[Array]:
+        """``∂𝓛/∂W_l`` by the chain rule, then ``∂𝓛/∂b_l``."""
+        start = self._clamp(x, y, precision).feedforward()
+        force, pairs = start.forces[-1] / -np.float64(len(x)), []
+        for layer in reversed(start.evaluated):
+            pairs.append(layer.gradients(force))
+            force = layer.pull(force)
+        return in_order(reversed(pairs))
+
+    @np.errstate(all="ignore")
+    def infer(
+        self, x: Batch, y: Batch, settings: InferenceSettings, precision: Batch | None = None
+    ) -> Inference[Array]:
+        """Relax the hidden activities with input and output clamped.
+
+        Raises
+        ------
+        BackendUnavailableError
+            If exact inference is asked of a network with activations or pooling, or a method that
+            SciPy does not have.
+        """
+        clamped = self._clamp(x, y, precision)
+        match settings:
+            case ExactInference():
+                return infer_exactly(clamped)
+            case GradientInference():
+                return infer_by_gradient(clamped, settings)
+            case GaussNewtonInference():
+                return infer_by_gauss_newton(clamped, settings)
+            case ErrorInference():
+                return infer_by_errors(clamped, settings)
+            case OdeInference():
+                return infer_by_ode(clamped, settings)
+
+    @np.errstate(all="ignore")
+    def energies(self, activities: Sequence[Batch], precision: Batch | None = None) -> Array:
+        """Energy of each layer, by its definition."""
+        x, *hidden, y = activities
+        return self._clamp(x, y, precision).at(hidden).energies()
+
+    @np.errstate(all="ignore")
+    def energy_gradients(
+        self, activities: Sequence[Batch], precision: Batch | None = None
+    ) -> list[Array]:
+        """``∂𝓕/∂W_l``, local to each layer, then ``∂𝓕/∂b_l``."""
+        x, *hidden, y = activities
+        gradients = self._clamp(x, y, precision).at(hidden).gradients()
+        return [gradient / np.float64(len(x)) for gradient in gradients]
+
+    @np.errstate(all="ignore")
+    def loss_hessian(self, x: Batch, y: Batch, precision: Batch | None = None) -> Hessian[Array]:
+        """``∇²𝓛``."""
+        return LossHessian(self._clamp(x, y, precision))
+
+    @np.errstate(all="ignore")
+    def energy_hessian(
+        self,
+        activities: Sequence[Batch],
+        precision: Batch | None = None,
+        residual: float | None = None,
+    ) -> Hessian[Array]:
+        """``∇²𝓕*`` at the equilibrium that is given.
+
+        Inner systems are solved directly, to rounding, whatever the residual asked for.
+        """
+        x, *hidden, y = activities
+        return EnergyHessian(self._clamp(x, y, precision).at(hidden))
+
+    def unrolled_hessian(self, x: Batch, y: Batch, steps: int, step: float) -> Hessian[Array]:
+        """Hessian of the energy that so many steps of gradient inference reach."""
+        return UnrolledHessian(self._clamp(x, y, None), steps, step)
+
+    def trainer(
+        self, x: Batch, y: Batch, settings: TrainingSettings, precision: Batch | None = None
+    ) -> NumpyTrainer:
+        """Begin to train a copy of this network.
+
+        Raises
+        ------
+        BackendUnavailableError
+            If exact inference is asked of a network with activations or pooling.
+        """
+        if settings.objective == "energy" and isinstance(settings.inference, ExactInference):
+            refuse_bent_layers(self.layers)
+        return NumpyTrainer(self, x, y, settings, precision)
+
+    @property
+    def parameters(self) -> list[Array]:
+        """``W_1 … W_L``, then the biases of all layers, if they have them."""
+        return parameters_of(self.layers)
+
+    def along(self, parameters: Sequence[Array]) -> NumpyModel:
+        """Return the network at other parameters."""
+        return NumpyModel(along(self.layers, parameters))
+
+    def _clamp(self, x: Batch, y: Batch, precision: Batch | None) -> Clamped:
+        return Clamped.of(self.layers, x, y, precision)
