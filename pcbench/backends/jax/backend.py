@@ -80,5 +80,5 @@ class JaxBackend(Backend[jax.Array]):
             "matmul_precision": MATRIX_PRECISION,
             "xla_flags": os.environ.get("XLA_FLAGS"),
             "preallocate": os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE"),
-            "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+            "cores": os.cpu_count(),
         }

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import jax
+from jax import Array
 from jaxtyping import Float
 
 from pcbench.backends.base import BackendUnavailableError, Hessian, Inference, Model
@@ -16,7 +17,7 @@ from pcbench.backends.jax.engines import choice
 from pcbench.backends.jax.engines.exact import Reached, infer_exactly
 from pcbench.backends.jax.engines.relaxation import relax
 from pcbench.backends.jax.hessians import EnergyHessian, LossHessian, UnrolledHessian
-from pcbench.backends.jax.network import Array, Parameters, Rows, forward, over_replicas
+from pcbench.backends.jax.network import Parameters, Rows, forward, over_replicas
 from pcbench.backends.jax.objectives import Batch
 from pcbench.backends.jax.runtime import Runtime
 from pcbench.backends.jax.training.trainer import JaxTrainer
@@ -24,7 +25,7 @@ from pcbench.backends.training import TrainingSettings
 from pcbench.networks import NetworkSpec
 
 
-class JaxModel(Model[jax.Array]):
+class JaxModel(Model[Array]):
     """A network of any layers.
 
     Parameters
@@ -37,9 +38,7 @@ class JaxModel(Model[jax.Array]):
         Where, and in what precision.
     """
 
-    def __init__(
-        self, network: NetworkSpec, parameters: Sequence[jax.Array], runtime: Runtime
-    ) -> None:
+    def __init__(self, network: NetworkSpec, parameters: Sequence[Array], runtime: Runtime) -> None:
         self.network, self.parameters = network, tuple(parameters)
         self.runtime = runtime
 
@@ -59,7 +58,7 @@ class JaxModel(Model[jax.Array]):
 
     def infer(
         self, x: Rows, y: Rows, settings: InferenceSettings, precision: Rows | None = None
-    ) -> Inference[jax.Array]:
+    ) -> Inference[Array]:
         """Relax the hidden activities with input and output clamped.
 
         Raises
@@ -78,7 +77,7 @@ class JaxModel(Model[jax.Array]):
         reached = self.runtime.run(
             _relax, self.network, engine, kept, self.parameters, batch, limits
         )
-        if reached.path is not None:
+        if kept:
             reached = self.runtime.run(_cut, reached)
         return _inference(reached, engine.passes(int(reached.steps), y.shape[-1]))
 
@@ -95,9 +94,7 @@ class JaxModel(Model[jax.Array]):
         """``∂𝓕/∂W_l``, local to each layer, then ``∂𝓕/∂b_l``."""
         return list(self._ask(_energy_gradients, clamped(activities, precision)))
 
-    def loss_hessian(
-        self, x: Rows, y: Rows, precision: Rows | None = None
-    ) -> Hessian[jax.Array]:
+    def loss_hessian(self, x: Rows, y: Rows, precision: Rows | None = None) -> Hessian[Array]:
         """``∇²𝓛``, forward over reverse."""
         return LossHessian(self.network, self.parameters, Batch(x, y, precision), self.runtime)
 
@@ -106,14 +103,12 @@ class JaxModel(Model[jax.Array]):
         activities: Sequence[Rows],
         precision: Rows | None = None,
         residual: float | None = None,
-    ) -> Hessian[jax.Array]:
+    ) -> Hessian[Array]:
         """``∇²𝓕*`` by the implicit-function theorem, at the equilibrium that is given."""
         batch, hidden = clamped(activities, precision)
         return EnergyHessian(self.network, self.parameters, batch, hidden, residual, self.runtime)
 
-    def unrolled_hessian(
-        self, x: Rows, y: Rows, steps: int, step: float
-    ) -> Hessian[jax.Array]:
+    def unrolled_hessian(self, x: Rows, y: Rows, steps: int, step: float) -> Hessian[Array]:
         """Hessian of the energy that so many steps of gradient inference reach."""
         batch = Batch(x, y, None)
         return UnrolledHessian(self.network, self.parameters, batch, steps, step, self.runtime)
@@ -158,7 +153,7 @@ def clamped(activities: Sequence[Rows], precision: Rows | None) -> tuple[Batch, 
     return Batch(activities[0], activities[-1], precision), tuple(activities[1:-1])
 
 
-def _inference(reached: Reached, passes: float) -> Inference[jax.Array]:
+def _inference(reached: Reached, passes: float) -> Inference[Array]:
     steps = int(reached.steps)
     return Inference(
         activities=list(reached.activities),
@@ -174,7 +169,8 @@ def _inference(reached: Reached, passes: float) -> Inference[jax.Array]:
 
 def _cut(reached: Reached) -> Reached:
     """Leave out the rows of the path that were not needed."""
-    return reached._replace(path=reached.path[..., : int(reached.steps) + 1, :])
+    path, steps = reached.path, int(reached.steps)
+    return reached if path is None else reached._replace(path=path[..., : steps + 1, :])
 
 
 def _compiled(function: Callable[..., Any]) -> Any:

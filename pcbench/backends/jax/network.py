@@ -13,12 +13,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 from jaxtyping import Float
 
 from pcbench.networks import LEAK, Activation, Convolution, NetworkSpec
 
-Array = jax.Array
 Parameters = tuple[Array, ...]
 Rows = Float[Array, "*R N _d"]
 
@@ -62,7 +61,7 @@ def predictions(
 
 def has_replicas(network: NetworkSpec, parameters: Parameters) -> bool:
     """Whether parameters have one axis more than the network's."""
-    return parameters[0].ndim > len(network.shapes[0])
+    return bool(parameters[0].ndim > len(network.shapes[0]))
 
 
 def over_replicas(

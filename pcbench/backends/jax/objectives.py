@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 from jaxtyping import Float
 
-from pcbench.backends.jax.network import Array, Parameters, Rows, forward, predictions
+from pcbench.backends.jax.network import Parameters, Rows, forward, predictions
 from pcbench.networks import NetworkSpec
 
 

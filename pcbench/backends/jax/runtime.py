@@ -78,8 +78,9 @@ class Runtime:
         JAX knows the peak of the process alone: a peak that is no higher than at the last call was
         before it.
         """
-        before, self._peak = self._peak, (self.device.memory_stats() or {}).get(
-            "peak_bytes_in_use", 0
+        before, self._peak = (
+            self._peak,
+            (self.device.memory_stats() or {}).get("peak_bytes_in_use", 0),
         )
         return self._peak if self._peak > before else None
 

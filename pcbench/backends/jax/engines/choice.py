@@ -18,8 +18,8 @@ def engine(settings: IterativeInference) -> tuple[Engine, Limits]:
     limits = Limits(settings.residual, settings.max_steps)
     match settings:
         case GradientInference():
-            numbers = {"step": settings.step, "smallest_step": settings.smallest_step}
-            return ActivityDescent(settings.halve), limits._replace(**numbers)
+            limits = limits._replace(step=settings.step, smallest_step=settings.smallest_step)
+            return ActivityDescent(settings.halve), limits
         case ErrorInference():
             return ErrorDescent(), limits._replace(step=settings.step)
         case GaussNewtonInference():

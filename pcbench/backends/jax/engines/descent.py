@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
+from jax import Array
 from jaxtyping import Bool, Float
 
 from pcbench.backends.jax.engines.relaxation import (
@@ -17,7 +18,6 @@ from pcbench.backends.jax.engines.relaxation import (
     look_at,
     roll_out,
 )
-from pcbench.backends.jax.network import Array
 from pcbench.backends.jax.objectives import energies
 from pcbench.networks import NetworkSpec
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
+from jax import Array
 from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Bool, Float
 
 from pcbench.backends.jax.engines.output import output_force
-from pcbench.backends.jax.network import Array, Parameters, Rows, over_replicas
+from pcbench.backends.jax.network import Parameters, Rows, over_replicas
 from pcbench.backends.jax.objectives import Batch, energies
 from pcbench.networks import NetworkSpec
 
@@ -87,7 +87,7 @@ def _equilibrium(
 
 def _reach(weights: Parameters) -> list[Float[Array, "d_L _d"]]:
     """``K_l = W_{L:l+1}`` for the hidden layers, the first one first."""
-    reach: list[jax.Array] = []
+    reach: list[Array] = []
     for weight in weights[:0:-1]:
         reach.append(reach[-1] @ weight if reach else weight)
     return reach[::-1]

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 from jaxtyping import Bool, Float
 
 from pcbench.backends.jax.engines.output import output_force
@@ -32,7 +32,7 @@ from pcbench.backends.jax.engines.relaxation import (
     roll_out,
     square_sum,
 )
-from pcbench.backends.jax.network import Array, Parameters, layer, over_replicas
+from pcbench.backends.jax.network import Parameters, layer, over_replicas
 from pcbench.backends.jax.objectives import Batch
 from pcbench.networks import NetworkSpec
 
@@ -90,9 +90,7 @@ class GaussNewton(Engine):
         noise = _noise(trial, batch, tried)
         calmer = square_sum(trial.slopes, energy) < square_sum(view.slopes, energy)
         taken = (tried <= energy) | (calmer & (tried <= energy + noise))
-        moved = jax.tree.map(
-            lambda new, old: jnp.where(taken[..., None], new, old), trial, view
-        )
+        moved = jax.tree.map(lambda new, old: jnp.where(taken[..., None], new, old), trial, view)
         promised = (damping * (step * step).sum(-1) - (gradient * step).sum(-1)) / 2
         brought = jnp.where(promised > noise, (energy - tried) / promised, (_POOR + _GOOD) / 2)
         # A linearisation that is no longer fresh may fail for that reason alone: no verdict.
@@ -109,9 +107,7 @@ def _borders(network: NetworkSpec) -> list[int]:
     return [sum(network.widths[1:end]) for end in range(2, network.n_layers)]
 
 
-def _reach(
-    network: NetworkSpec, problem: Problem, view: View
-) -> Float[Array, "*R N d_L hidden"]:
+def _reach(network: NetworkSpec, problem: Problem, view: View) -> Float[Array, "*R N d_L hidden"]:
     """``K = ∂ŷ/∂e`` of every sample, by one pull for each output."""
 
     def one(parameters: Parameters, batch: Batch, hidden: tuple[Array, ...]) -> Array:

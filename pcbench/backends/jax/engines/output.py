@@ -8,10 +8,9 @@ With ``K`` the reach of the hidden errors to the output, ``T = K Kᵀ`` and ``Π
 from __future__ import annotations
 
 import jax.numpy as jnp
+from jax import Array
 from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Float
-
-from pcbench.backends.jax.network import Array
 
 
 def output_force(

@@ -13,11 +13,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
 from pcbench.backends.jax.engines.exact import Reached, relative
-from pcbench.backends.jax.network import Array, Parameters, Rows, layer, over_replicas
+from pcbench.backends.jax.network import Parameters, Rows, layer, over_replicas
 from pcbench.backends.jax.objectives import Batch, energies
 from pcbench.networks import NetworkSpec
 
@@ -233,9 +233,7 @@ def _view(
 ) -> View:
     """Go up through the layers, and pull the forces back: to the layer below, or all the way."""
 
-    def one(
-        parameters: Parameters, batch: Batch, first: Array, given: tuple[Array, ...]
-    ) -> View:
+    def one(parameters: Parameters, batch: Batch, first: Array, given: tuple[Array, ...]) -> View:
         value, hidden, errors, pulls = first, [], [], []
         for index in range(network.n_hidden):
             z, e = place(index, value, given)
@@ -245,9 +243,7 @@ def _view(
             pulls.append(pull)
         errors.append(batch.output_error(value))
         forces = [*errors[1:-1], batch.weigh(errors[-1])]
-        slopes = [
-            e - pull(force)[0] for e, pull, force in zip(errors, pulls, forces, strict=False)
-        ]
+        slopes = [e - pull(force)[0] for e, pull, force in zip(errors, pulls, forces, strict=False)]
         downhill: list[Array] = []
         back = batch.weigh(errors[-1])
         for e, pull in zip(errors[-2::-1], reversed(pulls), strict=True):

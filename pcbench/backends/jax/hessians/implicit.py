@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 from jaxtyping import Float
 
 from pcbench.backends.jax.engines.gauss_newton import jacobian_of_outputs
 from pcbench.backends.jax.engines.output import output_force
 from pcbench.backends.jax.hessians.products import JaxHessian
-from pcbench.backends.jax.network import Array, Parameters, layer, over_replicas
+from pcbench.backends.jax.network import Parameters, layer, over_replicas
 from pcbench.backends.jax.objectives import Batch, energy, errors
 from pcbench.backends.jax.runtime import Runtime
 from pcbench.networks import NetworkSpec
@@ -102,9 +102,7 @@ def _along(
         slopes: Hidden = jax.jvp(lambda z: gradients(parameters, z)[1], (at.hidden,), (moves,))[1]
         return slopes
 
-    _, (straight, pulled) = jax.jvp(
-        lambda p: gradients(p, at.hidden), (parameters,), (direction,)
-    )
+    _, (straight, pulled) = jax.jvp(lambda p: gradients(p, at.hidden), (parameters,), (direction,))
     if not at.hidden:
         return straight, jnp.zeros((), batch.x.dtype)
     precondition = _gauss_newton_inverse(network, parameters, batch, at)

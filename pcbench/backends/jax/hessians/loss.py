@@ -6,9 +6,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from pcbench.backends.jax.hessians.products import JaxHessian
-from pcbench.backends.jax.network import Array, Parameters
+from pcbench.backends.jax.network import Parameters
 from pcbench.backends.jax.objectives import Batch, loss_and_gradients
 from pcbench.backends.jax.runtime import Runtime
 from pcbench.networks import NetworkSpec

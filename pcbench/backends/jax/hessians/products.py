@@ -8,11 +8,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 from jaxtyping import Float
 
 from pcbench.backends.base import Hessian
-from pcbench.backends.jax.network import Array, Parameters, over_replicas
+from pcbench.backends.jax.network import Parameters, over_replicas
 from pcbench.backends.jax.objectives import Batch
 from pcbench.backends.jax.runtime import Runtime
 from pcbench.networks import NetworkSpec
@@ -25,7 +25,7 @@ Product = Callable[..., tuple[Parameters, Array]]
 """``(network, parameters, batch, prepared, numbers, direction)`` to a product and a residual."""
 
 
-class JaxHessian(Hessian[jax.Array]):
+class JaxHessian(Hessian[Array]):
     """Multiplies by a pure function of one direction.
 
     Parameters

@@ -7,10 +7,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 
 from pcbench.backends.jax.hessians.products import JaxHessian
-from pcbench.backends.jax.network import Array, Parameters, layer
+from pcbench.backends.jax.network import Parameters, layer
 from pcbench.backends.jax.objectives import Batch, energy
 from pcbench.backends.jax.runtime import Runtime
 from pcbench.networks import NetworkSpec

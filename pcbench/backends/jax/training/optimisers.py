@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 from jaxtyping import Float, Int
 
-from pcbench.backends.jax.network import Array, Parameters
+from pcbench.backends.jax.network import Parameters
 from pcbench.backends.training import Adam, Optimiser
 
 
@@ -62,9 +63,7 @@ def update(
         away = jnp.sqrt(square) * unbiased + optimiser.epsilon
         return parameter - aligned(pace, mean) * (mean / away)
 
-    return Learner(
-        jax.tree.map(step, learner.parameters, means, squares), means, squares, steps
-    )
+    return Learner(jax.tree.map(step, learner.parameters, means, squares), means, squares, steps)
 
 
 def aligned(rate: Float[Array, "*R"], array: Array) -> Array:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
+from jax import Array, lax
 from jaxtyping import Float, Int
 
 from pcbench.backends.jax.engines.relaxation import Limits
-from pcbench.backends.jax.network import Array, Parameters, has_replicas
+from pcbench.backends.jax.network import Parameters, has_replicas
 from pcbench.backends.jax.objectives import Batch
 from pcbench.backends.jax.training.optimisers import Learner, beginner, update
 from pcbench.backends.jax.training.rules import Rule, rule
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pcbench.backends.jax.model import JaxModel
 
 
-class JaxTrainer(Trainer[jax.Array]):
+class JaxTrainer(Trainer[Array]):
     """Trains a copy of a network.
 
     Parameters
@@ -85,8 +85,8 @@ class JaxTrainer(Trainer[jax.Array]):
         kept = np.asarray(list(replicas), np.int32)
         if self._rate.ndim:
             self._rate = self._runtime.run(_rows, self._rate, kept)
-        arrays = self._runtime.run(_rows, self._learner[:3], kept)
-        self._learner = Learner(*arrays, self._learner.steps)
+        parameters, means, squares = self._runtime.run(_rows, self._learner[:3], kept)
+        self._learner = Learner(parameters, means, squares, self._learner.steps)
         self.model.parameters = self._learner.parameters
 
 
@@ -121,7 +121,8 @@ def _steps(
         return _Norms(_frobenius(gradients, axes), _frobenius(parameters, axes))
 
     def nothing(gradients: Parameters, parameters: Parameters) -> _Norms:
-        return jax.tree.map(jnp.zeros_like, jax.eval_shape(norms, gradients, parameters))
+        shapes: _Norms = jax.eval_shape(norms, gradients, parameters)
+        return _Norms(*(jnp.zeros(shape.shape, shape.dtype) for shape in shapes))
 
     def step(learner: Learner, turn: tuple[Array, Array | None]) -> tuple[Learner, _Log]:
         number, chosen = turn
