@@ -19,7 +19,9 @@ from jaxtyping import Float
 from pcbench.networks import LEAK, Activation, Convolution, NetworkSpec
 
 Parameters = tuple[Array, ...]
-Rows = Float[Array, "*R N _d"]
+Number = float | Array
+"""A float, which is an array without axes where it is traced."""
+Rows = Float[Array, "*#R N _d"]
 
 
 def layer(

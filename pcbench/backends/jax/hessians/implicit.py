@@ -23,12 +23,12 @@ from jaxtyping import Float
 from pcbench.backends.jax.engines.gauss_newton import jacobian_of_outputs
 from pcbench.backends.jax.engines.output import output_force
 from pcbench.backends.jax.hessians.products import JaxHessian
-from pcbench.backends.jax.network import Parameters, layer, over_replicas
+from pcbench.backends.jax.network import Number, Parameters, Rows, layer, over_replicas
 from pcbench.backends.jax.objectives import Batch, energy, errors
 from pcbench.backends.jax.runtime import Runtime
 from pcbench.networks import NetworkSpec
 
-Hidden = tuple[Float[Array, "N _d"], ...]
+Hidden = tuple[Rows, ...]
 
 # Steps of conjugate gradients, at most; and the residual asked for, in units of the dtype's
 # epsilon: what rounding leaves of a system whose condition number is in the hundreds.
@@ -55,16 +55,28 @@ class EnergyHessian(JaxHessian):
         residual: float | None,
         runtime: Runtime,
     ) -> None:
-        wanted = residual or _EPSILONS * float(jnp.finfo(batch.x.dtype).eps)
+        if residual is None:
+            residual = _EPSILONS * float(jnp.finfo(batch.x.dtype).eps)
         prepared = runtime.run(_prepare, network, parameters, (batch, hidden))
-        super().__init__(_along, network, parameters, batch, runtime, prepared, (wanted,))
+        super().__init__(_along, network, parameters, batch, runtime, prepared, (residual,))
 
 
 class _Equilibrium(NamedTuple):
-    """The activities, and how their errors reach the output."""
+    """The activities, and what the output makes of their errors.
+
+    Attributes
+    ----------
+    hidden
+        ``z_1 … z_{L-1}``.
+    reach
+        ``K``, of every sample.
+    response
+        ``P (I + P T P)⁻¹ P`` with ``T = K Kᵀ`` and ``Π = P²``.
+    """
 
     hidden: Hidden
-    reach: Float[Array, "N d_L hidden"]
+    reach: Float[Array, "*R N d_L hidden"]
+    response: Float[Array, "*R N d_L d_L"]
 
 
 def _prepared(
@@ -72,9 +84,17 @@ def _prepared(
 ) -> _Equilibrium:
     def one(parameters: Parameters, at: tuple[Batch, Hidden]) -> _Equilibrium:
         batch, hidden = at
-        if not hidden:
-            return _Equilibrium((), jnp.zeros((*batch.y.shape, 0), batch.y.dtype))
-        return _Equilibrium(hidden, jacobian_of_outputs(network, parameters, hidden))
+        if hidden:
+            reach = jacobian_of_outputs(network, parameters, hidden)
+        else:
+            reach = jnp.zeros((*batch.y.shape, 0), batch.y.dtype)
+        through = reach @ reach.swapaxes(-1, -2)
+
+        def columns(unit: Array) -> Array:
+            return output_force(through, jnp.broadcast_to(unit, batch.y.shape), batch.precision)
+
+        units = jnp.eye(network.widths[-1], dtype=batch.y.dtype)
+        return _Equilibrium(hidden, reach, jax.vmap(columns, out_axes=-1)(units))
 
     prepared: _Equilibrium = over_replicas(network, one, parameters, at)
     return prepared
@@ -88,7 +108,7 @@ def _along(
     parameters: Parameters,
     batch: Batch,
     at: _Equilibrium,
-    numbers: tuple[float, ...],
+    numbers: tuple[Number, ...],
     direction: Parameters,
 ) -> tuple[Parameters, Array]:
     def gradients(parameters: Parameters, hidden: Hidden) -> tuple[Parameters, Hidden]:
@@ -97,18 +117,19 @@ def _along(
         )(parameters, hidden)
         return both
 
-    def curve(moves: Hidden) -> Hidden:
-        """``𝓕_zz`` times moves of the hidden activities."""
-        slopes: Hidden = jax.jvp(lambda z: gradients(parameters, z)[1], (at.hidden,), (moves,))[1]
-        return slopes
-
-    _, (straight, pulled) = jax.jvp(lambda p: gradients(p, at.hidden), (parameters,), (direction,))
+    # What is the same for all directions and steps is computed once, and the rest is linear.
+    _, moved = jax.linearize(gradients, parameters, at.hidden)
+    _, curve = jax.linearize(lambda z: gradients(parameters, z)[1], at.hidden)
+    still = tuple(jnp.zeros_like(z) for z in at.hidden)
+    product, pulled = moved(direction, still)
     if not at.hidden:
-        return straight, jnp.zeros((), batch.x.dtype)
+        return product, jnp.zeros((), batch.x.dtype)
     precondition = _gauss_newton_inverse(network, parameters, batch, at)
-    moves, left = _solve(curve, precondition, tuple(-slope for slope in pulled), numbers[0])
-    _, by_moves = jax.jvp(lambda z: gradients(parameters, z)[0], (at.hidden,), (moves,))
-    return tuple(a + b for a, b in zip(straight, by_moves, strict=True)), left
+    right = tuple(-slope for slope in pulled)
+    moves = _solve(curve, precondition, right, numbers[0])
+    # What the recursion believes is left is less than what is.
+    product, left = moved(direction, moves)
+    return product, _relative(_dot(left, left), _dot(right, right)).max()
 
 
 def _gauss_newton_inverse(
@@ -126,14 +147,12 @@ def _gauss_newton_inverse(
     hidden_errors = errors(network, parameters, batch, at.hidden)[:-1]
     _, push = jax.linearize(activities, hidden_errors)
     _, pull = jax.vjp(activities, hidden_errors)
-    through = at.reach @ at.reach.swapaxes(-1, -2)
     borders = [sum(network.widths[1:end]) for end in range(2, network.n_layers)]
 
     def inverse(right: Hidden) -> Hidden:
         (back,) = pull(right)
         side = jnp.concatenate(back, axis=-1)
-        reached = jnp.einsum("noh,nh->no", at.reach, side)
-        force = output_force(through, reached, batch.precision)
+        force = jnp.einsum("nop,nph,nh->no", at.response, at.reach, side)
         moved = side - jnp.einsum("noh,no->nh", at.reach, force)
         scaled = tuple(len(batch.x) * part for part in jnp.split(moved, borders, axis=-1))
         moves: Hidden = push(scaled)  # 𝓕 has the 1/N that the sum of squares has not
@@ -146,18 +165,17 @@ def _solve(
     curve: Callable[[Hidden], Hidden],
     precondition: Callable[[Hidden], Hidden],
     right: Hidden,
-    wanted: float,
-) -> tuple[Hidden, Float[Array, ""]]:
-    """Solve every sample's system; return the worst relative residual with the solution."""
+    wanted: Number,
+) -> Hidden:
+    """Solve every sample's system."""
     start = _dot(right, right)
 
-    def relative(residual: Hidden) -> Array:
-        squares = _dot(residual, residual)
-        return jnp.sqrt(jnp.where(start > 0, squares / jnp.where(start > 0, start, 1), squares))
+    def unfinished(residual: Hidden) -> Array:
+        return _relative(_dot(residual, residual), start) > wanted
 
     def going(state: tuple[Any, ...]) -> Array:
         step, _, residual, _, _ = state
-        return (step < _MAX_STEPS) & (relative(residual) > wanted).any()
+        return (step < _MAX_STEPS) & unfinished(residual).any()
 
     def advance(state: tuple[Any, ...]) -> tuple[Any, ...]:
         step, solution, residual, direction, before = state
@@ -166,17 +184,19 @@ def _solve(
         direction = _plus(steepest, _ratio(rho, before), direction)
         image = curve(direction)
         length = _ratio(rho, _dot(direction, image))
-        length = jnp.where(relative(residual) > wanted, length, 0)  # the others have arrived
+        length = jnp.where(unfinished(residual), length, 0)  # the others have arrived
         solution = _plus(solution, length, direction)
         return step + 1, solution, _plus(residual, -length, image), direction, rho
 
-    solution = precondition(right)
-    residual = _plus(right, -jnp.ones_like(start), curve(solution))
     none = tuple(jnp.zeros_like(part) for part in right)
-    state = (jnp.zeros((), jnp.int32), solution, residual, none, jnp.zeros_like(start))
-    _, solution, *_ = lax.while_loop(going, advance, state)
-    # What the recursion believes is left is less than what is.
-    return solution, relative(_plus(right, -jnp.ones_like(start), curve(solution))).max()
+    state = (jnp.zeros((), jnp.int32), none, right, none, jnp.zeros_like(start))
+    solution: Hidden = lax.while_loop(going, advance, state)[1]
+    return solution
+
+
+def _relative(squares: Float[Array, "N"], start: Float[Array, "N"]) -> Float[Array, "N"]:
+    """Norms of what is left, relative to where it began; absolute where that was 0."""
+    return jnp.sqrt(jnp.where(start > 0, squares / jnp.where(start > 0, start, 1), squares))
 
 
 def _dot(a: Hidden, b: Hidden) -> Float[Array, "N"]:

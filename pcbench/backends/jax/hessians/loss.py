@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from pcbench.backends.jax.hessians.products import JaxHessian
-from pcbench.backends.jax.network import Parameters
+from pcbench.backends.jax.network import Number, Parameters
 from pcbench.backends.jax.objectives import Batch, loss_and_gradients
 from pcbench.backends.jax.runtime import Runtime
 from pcbench.networks import NetworkSpec
@@ -29,7 +29,7 @@ def _along(
     parameters: Parameters,
     batch: Batch,
     prepared: Any,
-    numbers: tuple[float, ...],
+    numbers: tuple[Number, ...],
     direction: Parameters,
 ) -> tuple[Parameters, Array]:
     def gradients(parameters: Parameters) -> Parameters:

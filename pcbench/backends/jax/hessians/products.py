@@ -12,7 +12,7 @@ from jax import Array, lax
 from jaxtyping import Float
 
 from pcbench.backends.base import Hessian
-from pcbench.backends.jax.network import Parameters, over_replicas
+from pcbench.backends.jax.network import Number, Parameters, over_replicas
 from pcbench.backends.jax.objectives import Batch
 from pcbench.backends.jax.runtime import Runtime
 from pcbench.networks import NetworkSpec
@@ -46,7 +46,7 @@ class JaxHessian(Hessian[Array]):
         batch: Batch,
         runtime: Runtime,
         prepared: Any = (),
-        numbers: tuple[float, ...] = (),
+        numbers: tuple[Number, ...] = (),
     ) -> None:
         self.residual = 0.0
         self._product, self._runtime = product, runtime
@@ -57,6 +57,8 @@ class JaxHessian(Hessian[Array]):
 
     def product(self, vectors: Vectors) -> Vectors:
         """Multiply every row, and take note of the worst residual."""
+        if not vectors.shape[-2]:
+            return vectors
         block = min(self._block, vectors.shape[-2])
         products, residual = self._runtime.run(
             _multiply, self._network, self._product, block, *self._asked, vectors
@@ -74,7 +76,7 @@ def _every_row(
     parameters: Parameters,
     batch: Batch,
     prepared: Any,
-    numbers: tuple[float, ...],
+    numbers: tuple[Number, ...],
     vectors: Vectors,
 ) -> tuple[Vectors, Float[Array, ""]]:
     def replica(
@@ -85,7 +87,10 @@ def _every_row(
             moved, left = product(network, parameters, batch, prepared, numbers, direction)
             return jnp.concatenate([part.reshape(-1) for part in moved]), left
 
-        moved: tuple[Array, Array] = lax.map(one, vectors, batch_size=block)
+        together = jax.vmap(one)
+        moved: tuple[Array, Array] = (
+            together(vectors) if len(vectors) <= block else lax.map(one, vectors, batch_size=block)
+        )
         return moved
 
     products, residuals = over_replicas(network, replica, parameters, batch, prepared, vectors)

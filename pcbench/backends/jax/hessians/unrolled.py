@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from pcbench.backends.jax.hessians.products import JaxHessian
-from pcbench.backends.jax.network import Parameters, layer
+from pcbench.backends.jax.network import Number, Parameters, layer
 from pcbench.backends.jax.objectives import Batch, energy
 from pcbench.backends.jax.runtime import Runtime
 from pcbench.networks import NetworkSpec
@@ -45,7 +45,7 @@ class _Unrolled:
         parameters: Parameters,
         batch: Batch,
         prepared: Any,
-        numbers: tuple[float, ...],
+        numbers: tuple[Number, ...],
         direction: Parameters,
     ) -> tuple[Parameters, Array]:
         (step,) = numbers

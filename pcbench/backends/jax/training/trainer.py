@@ -12,7 +12,7 @@ from jax import Array, lax
 from jaxtyping import Float, Int
 
 from pcbench.backends.jax.engines.relaxation import Limits
-from pcbench.backends.jax.network import Parameters, has_replicas
+from pcbench.backends.jax.network import Number, Parameters, has_replicas
 from pcbench.backends.jax.objectives import Batch
 from pcbench.backends.jax.training.optimisers import Learner, beginner, update
 from pcbench.backends.jax.training.rules import Rule, rule
@@ -111,8 +111,8 @@ def _steps(
     every: int,
     learner: Learner,
     data: Batch,
-    rows: Int[Array, "T *R N"] | None,
-    numbers: tuple[Float[Array, "*R"], float, Limits],
+    rows: Int[Array, "T *#R N"] | None,
+    numbers: tuple[Float[Array, "*#R"], Number, Limits],
 ) -> tuple[Learner, _Log]:
     rate, scale, limits = numbers
     axes = int(has_replicas(network, learner.parameters))
