@@ -4,8 +4,13 @@ XLA takes a good part of a second to compile a function for a shape. So these te
 many questions, where those of other backends ask many shapes.
 """
 
+import os
+
 import numpy as np
 import pytest
+
+# What is run once is not worth optimising. Read when JAX first computes.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 pytest.importorskip("jax", reason="JAX is not installed; pip install 'pcbench[jax]'")
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from closeness import SMALL, apart
-from jax_answers import ARCHITECTURES, CLOSE, DTYPES, Staged, flat, true_residual
+from jax_answers import ARCHITECTURES, CLOSE, Staged, flat, true_residual
 from torch_layered import draw
 
 from pcbench.backends import (
@@ -13,7 +13,6 @@ from pcbench.backends import (
 )
 from pcbench.theory import layered
 
-every_architecture = pytest.mark.parametrize("name", ARCHITECTURES)
 SEEDS = range(5)
 ENGINES = {
     "gradient": GradientInference(step=0.1, residual=1e-3),
@@ -26,8 +25,10 @@ def problem_of(name, seed=0, samples=4, dtype="float64", gain=1):
     return draw(*ARCHITECTURES[name], samples, seed, gain, dtype).masked()
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@every_architecture
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [*((name, "float64") for name in ARCHITECTURES), ("leaky-pre-pooled", "float32")],
+)
 def test_values_and_gradients_are_the_judges(name, dtype):
     for seed in SEEDS:
         problem = problem_of(name, seed, dtype=dtype)
@@ -77,8 +78,10 @@ def test_of_equal_maxima_the_first_is_pulled_back_to():
     assert np.linalg.norm(judges[0]) > SMALL
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("name", ["tanh-post", "silu-pre"])
+@pytest.mark.parametrize(
+    ("name", "engine"),
+    [("tanh-post", "gradient"), ("silu-pre", "error"), ("silu-pre", "gauss_newton")],
+)
 def test_every_engine_arrives_where_the_judge_finds_no_force(name, engine):
     for seed in SEEDS:
         problem = problem_of(name, seed, gain=0.7)

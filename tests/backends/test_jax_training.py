@@ -20,15 +20,13 @@ from pcbench.networks import Convolution, NearOrigin, NetworkSpec
 SAMPLES, BATCH, STEPS, REPLICAS = 20, 8, 5, 2
 NETWORKS = {
     "linear": NetworkSpec((5, 6, 7, 3)),
-    "tanh": NetworkSpec((5, 6, 3), "tanh", bias=True),
+    "tanh": NetworkSpec((5, 6, 4, 3), "tanh", bias=True),
     "convolution": NetworkSpec(
         (32, 12, 3), "tanh", bias=True, convolutions=(Convolution((2, 4, 4), 3, 3, 2),)
     ),
 }
 GRADIENT = GradientInference(step=0.2, max_steps=7, residual=1e-9)
-every_optimiser = pytest.mark.parametrize(
-    "optimiser", [Sgd(), Adam(beta_1=0.5, beta_2=0.9, epsilon=1e-3)], ids=lambda o: o.optimiser
-)
+ADAM = Adam(beta_1=0.5, beta_2=0.9, epsilon=1e-3)
 
 
 class Trial:
@@ -90,10 +88,14 @@ def adam(settings, parameters, slopes, memory):
 
 
 @pytest.mark.parametrize(
-    ("name", "objective"),
-    [("linear", "energy"), ("tanh", "loss"), ("convolution", "energy")],
+    ("name", "objective", "optimiser"),
+    [
+        ("linear", "energy", ADAM),
+        ("tanh", "loss", ADAM),
+        ("convolution", "energy", Sgd()),
+    ],
+    ids=str,
 )
-@every_optimiser
 def test_every_replica_takes_the_steps_of_its_optimiser_on_its_own_batches(
     name, objective, optimiser
 ):
@@ -201,13 +203,16 @@ def test_norms_are_right_where_their_squares_would_vanish():
 
 def test_inference_that_is_iterative_tells_its_steps_and_its_residual():
     trial = Trial("tanh")
-    record = trial.trainer(trial.settings("energy")).run(2, trial.batches[:2])
-    assert record.inference_steps.tolist() == [7, 7]
-    assert (record.residuals > 1e-6).all()
-    better = trial.settings("energy", inference=GaussNewtonInference(residual=1e-8))
-    record = trial.trainer(better).run(2, trial.batches[:2])
+    settings = trial.settings("energy", inference=GaussNewtonInference(residual=1e-8))
+    record = trial.trainer(settings).run(2, trial.batches[:2])
+    assert (record.residuals > 0).all()
     assert (record.residuals < 1e-8).all()
-    assert (record.inference_steps >= 1).all()
+    assert (record.inference_steps >= 2).all()
+    # Too few steps leave a residual, and the record owns up to it.
+    settings = trial.settings("energy", inference=GaussNewtonInference(residual=1e-8, max_steps=1))
+    record = trial.trainer(settings).run(2, trial.batches[:2])
+    assert record.inference_steps.tolist() == [1, 1]
+    assert (record.residuals > 1e-8).all()
 
 
 def test_exact_inference_of_a_network_that_is_not_linear_is_refused():
