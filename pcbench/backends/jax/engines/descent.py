@@ -9,15 +9,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float
 
-from pcbench.backends.jax.engines.relaxation import (
-    Engine,
-    Limits,
-    Problem,
-    Progress,
-    View,
-    look_at,
-    roll_out,
-)
+from pcbench.backends.jax.engines.relaxation import Engine, Limits, Progress
+from pcbench.backends.jax.engines.view import Problem, View, look_at, roll_out
 from pcbench.backends.jax.objectives import energies
 from pcbench.networks import NetworkSpec
 

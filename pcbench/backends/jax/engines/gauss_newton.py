@@ -23,15 +23,8 @@ from jax import Array, lax
 from jaxtyping import Bool, Float
 
 from pcbench.backends.jax.engines.output import output_force
-from pcbench.backends.jax.engines.relaxation import (
-    Engine,
-    Limits,
-    Problem,
-    Progress,
-    View,
-    roll_out,
-    square_sum,
-)
+from pcbench.backends.jax.engines.relaxation import Engine, Limits, Progress
+from pcbench.backends.jax.engines.view import Problem, View, roll_out, square_sum
 from pcbench.backends.jax.network import Parameters, layer, over_replicas
 from pcbench.backends.jax.objectives import Batch
 from pcbench.networks import NetworkSpec
