@@ -1,6 +1,7 @@
 """Devices, dtypes, precision and manners of the JAX backend, and what is said without JAX."""
 
 import json
+import re
 import subprocess
 import sys
 from textwrap import dedent
@@ -89,12 +90,40 @@ def test_answers_have_the_dtype_and_who_else_uses_jax_keeps_theirs(dtype):
     assert jax.config.jax_default_matmul_precision is None
 
 
-def test_products_are_asked_for_in_full_precision():
+@pytest.mark.parametrize(
+    ("architecture", "products"), [(LINEAR, 3), (ARCHITECTURES["leaky-pre-pooled"], 3)]
+)
+def test_products_are_asked_for_in_full_precision(architecture, products):
     """On a CPU it makes no difference; on a GPU it is the difference between 24 bits and 11."""
-    at = Staged(draw(*LINEAR, 3, 0), "float32")
-    traced = at.model.runtime.run(model._predict.lower, at.model.network, at.model.parameters, at.x)
-    text = traced.as_text()
-    assert text.count("dot_general") == text.count("precision = [HIGHEST, HIGHEST]") == 3
+    at = Staged(draw(*architecture, 3, 0), "float32")
+    network, parameters = at.model.network, at.model.parameters
+    text = at.model.runtime.run(model._predict.lower, network, parameters, at.x).as_text()
+    assert text.count("dot_general") + text.count("stablehlo.convolution") == products
+    highest = re.findall(r"precision(?:_config)? = \[([^]]*)\]", text)
+    assert len(highest) == products
+    assert all(asked.count("HIGHEST") == 2 for asked in highest)
+
+
+def test_another_precision_is_taken_from_jaxs_own_setting_and_reported():
+    with jax.default_matmul_precision("tensorfloat32"):
+        asked = JaxBackend("cpu", "float32")
+    assert asked.describe()["matmul_precision"] == "tensorfloat32"
+    assert JaxBackend("cpu", "float32").describe()["matmul_precision"] == "highest"
+
+
+def test_memory_that_is_not_there_is_told_from_other_failures():
+    backend = JaxBackend("cpu", "float32")
+    petabyte = jax.jit(lambda x: jax.numpy.broadcast_to(x, (500_000, 500_000, 1_000)))
+    with pytest.raises(RuntimeError) as caught:
+        petabyte(backend.to_device(np.ones(1_000)))
+    assert backend.ran_out_of_memory(caught.value)
+    assert not backend.ran_out_of_memory(RuntimeError("INVALID_ARGUMENT: shapes"))
+    assert not backend.ran_out_of_memory(ValueError("RESOURCE_EXHAUSTED"))
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="this machine has a GPU")
+def test_a_machine_without_a_gpu_has_a_cpu_to_offer():
+    assert JaxBackend.devices() == ["cpu"]
 
 
 def test_a_function_is_compiled_once_for_a_shape_whatever_the_weights_and_numbers():

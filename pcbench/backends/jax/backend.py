@@ -14,14 +14,16 @@ from jaxtyping import Float
 from pcbench.backends.base import Backend, DType
 from pcbench.backends.capability import Capability
 from pcbench.backends.jax.model import JaxModel
-from pcbench.backends.jax.runtime import MATRIX_PRECISION, Runtime
+from pcbench.backends.jax.runtime import Runtime, devices
 from pcbench.networks import NetworkSpec
 
 
 class JaxBackend(Backend[jax.Array]):
     """JAX on one device.
 
-    Every function is compiled once for a network, a shape and a dtype, at its first call.
+    Every function is compiled once for a network, a shape and a dtype, at its first call. Matrix
+    products are done in full precision, unless JAX's own variable ``JAX_DEFAULT_MATMUL_PRECISION``
+    asks for another; the report says which.
 
     Parameters
     ----------
@@ -59,6 +61,17 @@ class JaxBackend(Backend[jax.Array]):
         """Bring an array back as float64: a copy, which may be written to."""
         return np.array(array, np.float64)
 
+    @classmethod
+    def devices(cls) -> list[str]:
+        """Name the CPU, and every GPU that JAX finds."""
+        return devices()
+
+    def ran_out_of_memory(self, error: Exception) -> bool:
+        """Tell whether an allocation failed; XLA tells by the error's text alone."""
+        return isinstance(error, MemoryError) or (
+            isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+        )
+
     def synchronize(self) -> None:
         """Wait for the device."""
         self._runtime.wait()
@@ -77,7 +90,7 @@ class JaxBackend(Backend[jax.Array]):
             "device_name": device.device_kind,
             "platform_version": device.client.platform_version,
             "x64": self.dtype == "float64",
-            "matmul_precision": MATRIX_PRECISION,
+            "matmul_precision": self._runtime.matrix_precision,
             "xla_flags": os.environ.get("XLA_FLAGS"),
             "preallocate": os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE"),
             "cores": os.cpu_count(),

@@ -20,8 +20,8 @@ from pcbench.backends.base import BackendUnavailableError, DType
 
 Answer = TypeVar("Answer")
 
-MATRIX_PRECISION = "highest"
-"""Products in the full precision of their dtype: without it GPUs round float32 to TF32."""
+FULL_PRECISION = "highest"
+"""Products in the precision of their dtype: left to itself JAX rounds float32 to TF32 on GPUs."""
 
 
 class Runtime:
@@ -34,6 +34,11 @@ class Runtime:
     dtype
         ``float32`` or ``float64``.
 
+    Attributes
+    ----------
+    matrix_precision
+        Full, unless JAX's own variable ``JAX_DEFAULT_MATMUL_PRECISION`` asks for another.
+
     Raises
     ------
     BackendUnavailableError
@@ -42,6 +47,7 @@ class Runtime:
 
     def __init__(self, device: str, dtype: DType) -> None:
         self.device, self.dtype = _device(device), dtype
+        self.matrix_precision: str = jax.config.jax_default_matmul_precision or FULL_PRECISION
         self._unfinished: Any = None
         self._peak = 0
 
@@ -78,16 +84,23 @@ class Runtime:
         JAX knows the peak of the process alone: a peak that is no higher than at the last call was
         before it.
         """
-        before, self._peak = (
-            self._peak,
-            (self.device.memory_stats() or {}).get("peak_bytes_in_use", 0),
-        )
+        before = self._peak
+        self._peak = (self.device.memory_stats() or {}).get("peak_bytes_in_use", 0)
         return self._peak if self._peak > before else None
 
     @contextmanager
     def _settled(self) -> Iterator[None]:
-        with _x64(self.dtype == "float64"), jax.default_matmul_precision(MATRIX_PRECISION):
+        with _x64(self.dtype == "float64"), jax.default_matmul_precision(self.matrix_precision):
             yield
+
+
+def devices() -> list[str]:
+    """Name the CPU, and every GPU that JAX finds."""
+    try:
+        gpus = jax.devices("gpu")
+    except RuntimeError:  # so it says that there is none
+        gpus = []
+    return ["cpu", *(f"cuda:{index}" for index in range(len(gpus)))]
 
 
 def _x64(enabled: bool) -> Any:
