@@ -85,6 +85,7 @@ def test_the_wheel_has_its_licence_and_its_entry_points(contents):
         "[console_scripts]",
         "pcbench = pcbench.cli:main",
         "[pcbench.backends]",
+        "jax = pcbench.backends.jax:JaxBackend",
         "numpy = pcbench.backends.numpy:NumpyBackend",
         "torch = pcbench.backends.torch:TorchBackend",
         "[pcbench.cases]",

@@ -1,0 +1,97 @@
+"""What the JAX backend is: its name, its capabilities, its device."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import jax
+import jaxlib
+import numpy as np
+from jaxtyping import Float
+
+from pcbench.backends.base import Backend, DType
+from pcbench.backends.capability import Capability
+from pcbench.backends.jax.model import JaxModel
+from pcbench.backends.jax.runtime import Runtime, devices
+from pcbench.networks import NetworkSpec
+
+
+class JaxBackend(Backend[jax.Array]):
+    """JAX on one device.
+
+    Every function is compiled once for a network, a shape and a dtype, at its first call. Matrix
+    products are done in full precision, unless JAX's own variable ``JAX_DEFAULT_MATMUL_PRECISION``
+    asks for another; the report says which.
+
+    Parameters
+    ----------
+    device
+        ``cpu``, ``gpu``, ``cuda``, ``cuda:1``.
+    dtype
+        ``float32`` or ``float64``.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If there is no such device.
+    """
+
+    name: ClassVar[str] = "jax"
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability) - {
+        Capability.ODE_INFERENCE
+    }
+
+    def __init__(self, device: str = "cpu", dtype: DType = "float64") -> None:
+        super().__init__(device, dtype)
+        self._runtime = Runtime(device, dtype)
+
+    def build(
+        self, network: NetworkSpec, parameters: Sequence[Float[np.ndarray, "..."]]
+    ) -> JaxModel:
+        """Make a model; the parameters are copied, cast to the backend's dtype and staged."""
+        return JaxModel(network, [self.to_device(array) for array in parameters], self._runtime)
+
+    def to_device(self, array: Float[np.ndarray, "..."]) -> jax.Array:
+        """Stage a host array on the device, cast to the backend's dtype."""
+        return self._runtime.stage(array)
+
+    def to_host(self, array: jax.Array) -> Float[np.ndarray, "..."]:
+        """Bring an array back as float64: a copy, which may be written to."""
+        return np.array(array, np.float64)
+
+    @classmethod
+    def devices(cls) -> list[str]:
+        """Name the CPU, and every GPU that JAX finds."""
+        return devices()
+
+    def ran_out_of_memory(self, error: Exception) -> bool:
+        """Tell whether an allocation failed; XLA tells by the error's text alone."""
+        return isinstance(error, MemoryError) or (
+            isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+        )
+
+    def synchronize(self) -> None:
+        """Wait for the device."""
+        self._runtime.wait()
+
+    def peak_memory(self) -> int | None:
+        """Bytes of GPU memory at the peak since the last call; ``None`` if it was before that."""
+        return None if self._runtime.device.platform == "cpu" else self._runtime.peak_memory()
+
+    def describe(self) -> dict[str, Any]:
+        """Library versions, device, threads and matrix precision, for the report."""
+        device = self._runtime.device
+        return {
+            "jax": jax.__version__,
+            "jaxlib": jaxlib.__version__,
+            "device": str(device),
+            "device_name": device.device_kind,
+            "platform_version": device.client.platform_version,
+            "x64": self.dtype == "float64",
+            "matmul_precision": self._runtime.matrix_precision,
+            "xla_flags": os.environ.get("XLA_FLAGS"),
+            "preallocate": os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE"),
+            "cores": os.cpu_count(),
+        }

@@ -1,0 +1,132 @@
+"""A network as a function of its parameters, in JAX.
+
+Parameters are one tuple, in the contract's order: ``W_1 … W_L``, then ``b_1 … b_L`` if there are
+any. The functions below know nothing of replicas; :func:`over_replicas` gives them that axis.
+Networks are static: a :class:`NetworkSpec` is hashable, and what is compiled is compiled for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import Float
+
+from pcbench.networks import LEAK, Activation, Convolution, NetworkSpec
+
+Parameters = tuple[Array, ...]
+Number = float | Array
+"""A float, which is an array without axes where it is traced."""
+Rows = Float[Array, "*#R N _d"]
+
+
+def layer(
+    network: NetworkSpec, index: int, parameters: Parameters, z: Float[Array, "N d_in"]
+) -> Float[Array, "N d_out"]:
+    """``f(z)`` of the layer with that index, counted from 0."""
+    shape, phi = network.layers[index], _BY_NAME[network.activation]
+    post = network.convention == "post"
+    if not post and index > 0:
+        z = phi(z)
+    weight = parameters[index]
+    bias = parameters[network.n_layers + index] if network.bias else None
+    if isinstance(shape, Convolution):
+        value = _convolve(shape, weight, bias, z)
+    else:
+        value = z @ weight.T if bias is None else z @ weight.T + bias
+    if post and index < network.n_hidden:
+        value = phi(value)
+    if isinstance(shape, Convolution) and shape.pool > 1:
+        value = _pool(shape, value)
+    return value
+
+
+def forward(
+    network: NetworkSpec, parameters: Parameters, x: Float[Array, "N d_0"]
+) -> Float[Array, "N d_L"]:
+    """``ŷ = f_L(… f_1(x))``."""
+    for index in range(network.n_layers):
+        x = layer(network, index, parameters, x)
+    return x
+
+
+def predictions(
+    network: NetworkSpec, parameters: Parameters, below: tuple[Float[Array, "N _d"], ...]
+) -> tuple[Float[Array, "N _d"], ...]:
+    """``f_l(z_{l-1})`` for ``l = 1 … L``, each from the activity below it."""
+    return tuple(layer(network, index, parameters, z) for index, z in enumerate(below))
+
+
+def has_replicas(network: NetworkSpec, parameters: Parameters) -> bool:
+    """Whether parameters have one axis more than the network's."""
+    return bool(parameters[0].ndim > len(network.shapes[0]))
+
+
+def over_replicas(
+    network: NetworkSpec,
+    function: Callable[..., Any],
+    parameters: Parameters,
+    batch: Any,
+    *own: Any,
+) -> Any:
+    """``function(parameters, batch, *own)``, for each replica if there are any.
+
+    A pytree ``batch`` holds arrays ``(N, d)``, which replicas share, or ``(R, N, d)``; each of
+    ``own`` is a pytree of what every replica has itself. Products of all replicas are one kernel;
+    convolutions, which would become one of many groups and be up to a hundred times slower, go one
+    after the other.
+    """
+    if not has_replicas(network, parameters):
+        return function(parameters, batch, *own)
+    leaves, structure = jax.tree.flatten(batch)
+
+    def one(parts: tuple[Any, ...]) -> Any:
+        parameters, mine, *own = parts
+        mine = iter(mine)
+        merged = [next(mine) if leaf.ndim > 2 else leaf for leaf in leaves]
+        return function(parameters, jax.tree.unflatten(structure, merged), *own)
+
+    parts = (parameters, [leaf for leaf in leaves if leaf.ndim > 2], *own)
+    return lax.map(one, parts) if network.convolutions else jax.vmap(one)(parts)
+
+
+def _convolve(
+    shape: Convolution, weight: Array, bias: Array | None, z: Float[Array, "N d_in"]
+) -> Float[Array, "N d_out"]:
+    margin = shape.kernel // 2
+    maps = lax.conv_general_dilated(
+        z.reshape(-1, *shape.image), weight, (1, 1), [(margin, margin)] * 2
+    )
+    if bias is not None:
+        maps = maps + bias[:, None, None]
+    return maps.reshape(len(z), -1)
+
+
+def _pool(shape: Convolution, z: Float[Array, "N d_in"]) -> Float[Array, "N d_out"]:
+    """Take the largest of every window; of several that are equal, the first, row by row.
+
+    By picking, not by ``reduce_window``: what is picked stays picked in derivatives of any order.
+    """
+    channels, height, width = shape.output_image
+    windows = z.reshape(-1, channels, height, shape.pool, width, shape.pool)
+    windows = windows.swapaxes(3, 4).reshape(-1, channels, height, width, shape.pool**2)
+    winners = jnp.argmax(windows, axis=-1, keepdims=True)
+    return jnp.take_along_axis(windows, winners, axis=-1).reshape(-1, prod(shape.output_image))
+
+
+def _leaky_relu(a: Array) -> Array:
+    return jnp.where(a > 0, a, LEAK * a)
+
+
+# At their kink rectifiers have the slope of their left side.
+_BY_NAME: dict[Activation, Callable[[Array], Array]] = {
+    "identity": lambda a: a,
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "leaky_relu": _leaky_relu,
+    "silu": jax.nn.silu,
+}

@@ -1,0 +1,131 @@
+"""Where and in what precision JAX computes, without a word to others who use it in this process.
+
+JAX knows no float64 unless ``jax_enable_x64`` is set. Set for the whole process it would change the
+default dtype under whoever else uses JAX there, such as an adapter to a library that was written
+for float32. So it is set around each entry instead, for the thread that enters, and with it the
+precision of matrix products. Both are part of what JAX keys its compiled functions by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from pcbench.backends.base import BackendUnavailableError, DType
+
+Answer = TypeVar("Answer")
+
+FULL_PRECISION = "highest"
+"""Products in the precision of their dtype: left to itself JAX rounds float32 to TF32 on GPUs."""
+
+
+class Runtime:
+    """A device and a dtype.
+
+    Parameters
+    ----------
+    device
+        ``cpu``, ``gpu``, ``cuda``, or one of several, ``cuda:1``.
+    dtype
+        ``float32`` or ``float64``.
+
+    Attributes
+    ----------
+    matrix_precision
+        Full, unless JAX's own variable ``JAX_DEFAULT_MATMUL_PRECISION`` asks for another.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If there is no such device.
+    """
+
+    def __init__(self, device: str, dtype: DType) -> None:
+        self.device, self.dtype = _device(device), dtype
+        self.matrix_precision: str = jax.config.jax_default_matmul_precision or FULL_PRECISION
+        self._unfinished: Any = None
+        self._peak = 0
+
+    def run(self, function: Callable[..., Answer], *arguments: Any) -> Answer:
+        """Call a function of JAX arrays.
+
+        On a CPU it has finished when this returns: there JAX would compute behind the caller's
+        back, with no order kept among what it has begun, and nothing could be timed. A GPU works
+        off what it is given in order, so that whoever waits for the last answer has all of them.
+        """
+        with self._settled():
+            answer = function(*arguments)
+            if self.device.platform == "cpu":
+                jax.block_until_ready(answer)
+            else:
+                self._unfinished = answer
+        return answer
+
+    def stage(self, array: Float[np.ndarray, "..."]) -> jax.Array:
+        """Bring a copy to the device, in the dtype of this runtime."""
+        # A copy, for JAX may go on reading the host's array where the device is the CPU.
+        copy = np.array(array, self.dtype, order="C")
+        staged: jax.Array = self.run(jax.device_put, copy, self.device)
+        return staged
+
+    def wait(self) -> None:
+        """Wait for the last answer."""
+        jax.block_until_ready(self._unfinished)
+        self._unfinished = None
+
+    def peak_memory(self) -> int | None:
+        """Bytes at the peak since the last call; ``None`` where that cannot be told.
+
+        JAX knows the peak of the process alone: a peak that is no higher than at the last call was
+        before it.
+        """
+        before = self._peak
+        self._peak = (self.device.memory_stats() or {}).get("peak_bytes_in_use", 0)
+        return self._peak if self._peak > before else None
+
+    @contextmanager
+    def _settled(self) -> Iterator[None]:
+        with _x64(self.dtype == "float64"), jax.default_matmul_precision(self.matrix_precision):
+            yield
+
+
+def devices() -> list[str]:
+    """Name the CPU, and every GPU that JAX finds."""
+    try:
+        gpus = jax.devices("gpu")
+    except RuntimeError:  # so it says that there is none
+        gpus = []
+    return ["cpu", *(f"cuda:{index}" for index in range(len(gpus)))]
+
+
+def _x64(enabled: bool) -> Any:
+    if hasattr(jax, "enable_x64"):  # its place from JAX 0.8 on
+        return jax.enable_x64(enabled)
+    from jax.experimental import enable_x64
+
+    return enable_x64(enabled)
+
+
+def _device(name: str) -> Any:
+    platform, _, number = name.partition(":")
+    if platform not in ("cpu", "gpu", "cuda") or (number and not number.isdecimal()):
+        raise BackendUnavailableError(
+            f"the jax backend runs on cpu, gpu, cuda and, of several, cuda:1, not on {name!r}"
+        )
+    try:
+        devices = jax.devices(platform)
+    except RuntimeError as error:
+        raise BackendUnavailableError(
+            f"no device {name!r}: JAX finds no GPU here; use --device cpu, or install "
+            "'jax[cuda12]' on a machine that has one"
+        ) from error
+    if int(number or 0) >= len(devices):
+        raise BackendUnavailableError(
+            f"no device {name!r}: JAX finds {len(devices)} of that kind; count from 0"
+        )
+    return devices[int(number or 0)]

@@ -1,0 +1,1 @@
+"""Training: learning rules, optimisers, and the scan that joins them."""
