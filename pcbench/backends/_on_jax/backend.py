@@ -116,18 +116,18 @@ class OnJax(Backend[Any]):
 
 
 def _device(name: str) -> Any:
-    """Return JAX's device of that name."""
+    """Return JAX's device of that name: a kind, and a number where there are several."""
     import jax
 
     kind, _, index = name.partition(":")
     try:
-        devices = jax.devices(kind)
-        return devices[int(index or 0)]
+        devices = jax.devices(kind) if kind else []
     except RuntimeError as error:
         raise BackendUnavailableError(
             f"JAX has no device {name!r} here; use --device cpu, or install JAX for your GPU"
         ) from error
-    except (IndexError, ValueError) as error:
+    if not (index or "0").isdecimal() or int(index or 0) >= len(devices):
         raise BackendUnavailableError(
-            f"no device {name!r}: JAX has {len(devices)} of that kind here; use {kind}:0"
-        ) from error
+            f"no device {name!r}: JAX has {len(devices)} of that kind here; use --device cpu"
+        )
+    return devices[int(index or 0)]

@@ -45,7 +45,7 @@ def make_layers(
     return layers
 
 
-def parameters_of(layers: Any) -> list[Float[jax.Array, "..."]]:
+def parameters_of(layers: Any) -> list[Any]:  # of arrays, or of what equinox puts for them
     """Return the weights of layers, or of gradients in their form, then the biases."""
     linear = [part for layer in layers for part in layer if hasattr(part, "weight")]
     biases = [part.bias for part in linear if part.bias is not None]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -57,6 +58,24 @@ class PcxBackend(OnJax):
 
         self.check(network, parameters)
         return PcxModel(network, [self.to_device(array) for array in parameters], self.computing)
+
+    @contextmanager
+    def computing(self, precision: object = None) -> Iterator[None]:
+        """Compute as all backends on JAX do, and leave PCX's random keys as they were.
+
+        An exception in a transformation of PCX 0.6.3 leaves a key of the transformation in their
+        place, and no call after it would do.
+        """
+        import pcx
+
+        key = pcx.RKG.key
+        value = key.get()
+        try:
+            with super().computing(precision):
+                yield
+        finally:
+            pcx.RKG.key = key
+            key.set(value)
 
     def _describe_limits(self, network: NetworkSpec) -> str | None:
         return None
