@@ -41,7 +41,8 @@ class OnJax(Backend[Any]):
     def __init__(self, device: str = "cpu", dtype: DType = "float64") -> None:
         super().__init__(device, dtype)
         try:
-            import_module(self.module)
+            for module in ("jax", self.module):
+                import_module(module)
         except Exception as error:  # of a release of JAX that it does not fit, anything
             raise BackendUnavailableError(
                 f"{self.title} cannot be imported ({error}); {self.remedy}"

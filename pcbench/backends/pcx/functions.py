@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 import pcx.functional as pxf
 import pcx.nn as pxnn
 import pcx.predictive_coding as pxc
@@ -83,7 +84,7 @@ def energies(
 
 
 @pxf.jit(static_argnums=0)
-def relax(settings: Any, x: Batch, y: Batch, *, network: Network, optim: Any) -> tuple[Any, ...]:
+def relax(settings: Any, x: Batch, y: Batch, *, network: Network) -> tuple[Any, ...]:
     """Descend in the hidden values until the residual is reached or the budget is spent.
 
     The energy is summed over the batch: its gradient is ``∂(N𝓕)/∂z``, and the step is the
@@ -96,34 +97,32 @@ def relax(settings: Any, x: Batch, y: Batch, *, network: Network, optim: Any) ->
         at the start, and the energies on the way, if they are to be recorded.
     """
 
-    def squares(slopes: Any) -> Any:
-        return squared_norms([vode.h.get() for vode in slopes["network"].vodes[:-1]], y)
-
-    def look() -> tuple[Any, Any]:
+    def look(network: Network) -> tuple[Any, Any]:
+        """Return the forces, and the energies of the layers."""
         with pxu.step(network, clear_params=_CACHE):
             (_, (layers,)), slopes = _forces(_energy)(x, network=network)
-        return slopes, layers.mean(0)
+        return slopes["network"], layers.mean(0)
 
-    with pxu.step(network, (pxc.STATUS.INIT, None), clear_params=_CACHE):
-        _forward(x, network=network)
-        network.vodes[-1].set("h", y)
-    optim.init(_HIDDEN(network))
-    slopes, layers = look()
-    start, path = squares(slopes), None
-    if settings.record:
-        path = jnp.zeros((settings.max_steps + 1, len(layers)), x.dtype).at[0].set(layers)
+    def squares(slopes: Any) -> Any:
+        return squared_norms([vode.h.get() for vode in slopes.vodes[:-1]], y)
 
     def further(steps: Any, slopes: Any, *_: Any, **__: Any) -> Any:
         above = unfinished(squares(slopes), start, settings.residual)
         return above & (steps < settings.max_steps)
 
-    def step(steps: Any, slopes: Any, layers: Any, path: Any, *, network: Any, optim: Any) -> Any:
-        optim.step(network, slopes["network"])
-        with pxu.step(network, clear_params=_CACHE):
-            (_, (layers,)), slopes = _forces(_energy)(x, network=network)
-        layers = layers.mean(0)
+    def step(steps: Any, slopes: Any, _: Any, path: Any, *, network: Any, optim: Any) -> Any:
+        optim.step(network, slopes)
+        slopes, layers = look(network)
         return steps + 1, slopes, layers, None if path is None else path.at[steps + 1].set(layers)
 
+    with pxu.step(network, (pxc.STATUS.INIT, None), clear_params=_CACHE):
+        _forward(x, network=network)
+        network.vodes[-1].set("h", y)
+    optim = pxu.Optim(lambda: optax.sgd(settings.step), _HIDDEN(network))
+    slopes, layers = look(network)
+    start, path = squares(slopes), None
+    if settings.record:
+        path = jnp.zeros((settings.max_steps + 1, len(layers)), x.dtype).at[0].set(layers)
     steps, slopes, layers, path = pxf.while_loop(step, further)(
         0, slopes, layers, path, network=network, optim=optim
     )

@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 import jax
-import optax
-import pcx.utils as pxu
 from jaxtyping import Float
 
 from pcbench.backends._on_jax.residual import close
@@ -77,9 +75,8 @@ class PcxModel(Model[jax.Array]):
         if settings.halve:
             raise BackendUnavailableError("PCX keeps a step as it is; leave preset and halve out")
         with self._computing(precision):
-            optim = pxu.Optim(lambda: optax.sgd(settings.step))
             hidden, energies, taken, squares, start, path = functions.relax(
-                settings, x, y, network=self._network, optim=optim
+                settings, x, y, network=self._network
             )
             steps = int(taken)
             path = None if path is None else path[: steps + 1]
