@@ -30,7 +30,7 @@ def relative(squares: Any, start: Any) -> Any:
     return jnp.sqrt(squares / jnp.where(start > 0, start, 1))
 
 
-def unfinished(squares: Squares, start: Squares, asked: float) -> Any:
+def unfinished(squares: Squares, start: Squares, asked: Any) -> Any:
     """Whether the residual is above what is asked for; not where it is not finite."""
     residual = relative(squares.sum(), start.sum())
     return (residual > asked) & (residual < jnp.inf)

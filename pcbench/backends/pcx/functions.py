@@ -84,11 +84,24 @@ def energies(
 
 
 @pxf.jit(static_argnums=0)
-def relax(settings: Any, x: Batch, y: Batch, *, network: Network) -> tuple[Any, ...]:
+def relax(
+    record: int, settings: dict[str, Any], x: Batch, y: Batch, *, network: Network
+) -> tuple[Any, ...]:
     """Descend in the hidden values until the residual is reached or the budget is spent.
 
     The energy is summed over the batch: its gradient is ``∂(N𝓕)/∂z``, and the step is the
     optimiser's rate.
+
+    Parameters
+    ----------
+    record
+        How many energies there may be on the way; 0 where none are to be kept.
+    settings
+        ``step``, ``residual`` and ``max_steps``: with others, nothing is compiled anew.
+    x, y
+        The batch.
+    network
+        The network, without activities; so it is left.
 
     Returns
     -------
@@ -107,8 +120,8 @@ def relax(settings: Any, x: Batch, y: Batch, *, network: Network) -> tuple[Any, 
         return squared_norms([vode.h.get() for vode in slopes.vodes[:-1]], y)
 
     def further(steps: Any, slopes: Any, *_: Any, **__: Any) -> Any:
-        above = unfinished(squares(slopes), start, settings.residual)
-        return above & (steps < settings.max_steps)
+        above = unfinished(squares(slopes), start, settings["residual"])
+        return above & (steps < settings["max_steps"])
 
     def step(steps: Any, slopes: Any, _: Any, path: Any, *, network: Any, optim: Any) -> Any:
         optim.step(network, slopes)
@@ -118,11 +131,11 @@ def relax(settings: Any, x: Batch, y: Batch, *, network: Network) -> tuple[Any, 
     with pxu.step(network, (pxc.STATUS.INIT, None), clear_params=_CACHE):
         _forward(x, network=network)
         network.vodes[-1].set("h", y)
-    optim = pxu.Optim(lambda: optax.sgd(settings.step), _HIDDEN(network))
+    optim = pxu.Optim(lambda: optax.sgd(settings["step"]), _HIDDEN(network))
     slopes, layers = look(network)
     start, path = squares(slopes), None
-    if settings.record:
-        path = jnp.zeros((settings.max_steps + 1, len(layers)), x.dtype).at[0].set(layers)
+    if record:
+        path = jnp.zeros((record, len(layers)), x.dtype).at[0].set(layers)
     steps, slopes, layers, path = pxf.while_loop(step, further)(
         0, slopes, layers, path, network=network, optim=optim
     )

@@ -76,7 +76,11 @@ class PcxModel(Model[jax.Array]):
             raise BackendUnavailableError("PCX keeps a step as it is; leave preset and halve out")
         with self._computing(precision):
             hidden, energies, taken, squares, start, path = functions.relax(
-                settings, x, y, network=self._network
+                settings.max_steps + 1 if settings.record else 0,
+                settings.model_dump(include={"step", "residual", "max_steps"}),
+                x,
+                y,
+                network=self._network,
             )
             steps = int(taken)
             path = None if path is None else path[: steps + 1]
