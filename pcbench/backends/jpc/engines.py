@@ -53,7 +53,15 @@ def infer_by_steps(
     rate is ``N · step``. Errors are those that ``init_epc_errors`` makes, as JPC's example has it:
     of all layers, the output's included.
     """
-    hidden, taken, squares, start, path = _descend(problem, settings)
+    ways = _by_activities if isinstance(settings, GradientInference) else _by_errors
+    hidden, taken, squares, start, path = _descend(
+        problem,
+        ways,
+        settings.step,
+        settings.max_steps + 1 if settings.record else 0,
+        jnp.asarray(settings.residual),  # with other limits, nothing is compiled anew
+        jnp.asarray(settings.max_steps),
+    )
     steps = int(taken)
     path = None if path is None else path[: steps + 1]
     return _ending(problem, hidden, steps, squares, start, settings.residual, path)
@@ -130,30 +138,31 @@ def _slopes(problem: Problem, hidden: Sequence[Batch]) -> list[Batch]:
 
 
 @eqx.filter_jit
-def _descend(problem: Problem, settings: Any) -> tuple[Any, ...]:
+def _descend(
+    problem: Problem, ways: Any, step: float, record: int, residual: Any, max_steps: Any
+) -> tuple[Any, ...]:
     """Take steps; at every point JPC's update tells the gradient there, and the next point."""
-    optim = optax.sgd(len(problem.x) * settings.step)
-    ways = _by_activities if isinstance(settings, GradientInference) else _by_errors
+    optim = optax.sgd(len(problem.x) * step)
     first, look = ways(problem, optim)
     begin = look(first, optim.init(first))
     start, path = squared_norms(begin["slopes"], problem.y), None
-    if settings.record:
-        path = jnp.zeros((settings.max_steps + 1, len(problem.layers)), problem.x.dtype)
+    if record:
+        path = jnp.zeros((record, len(problem.layers)), problem.x.dtype)
         path = path.at[0].set(layer_energies(problem, begin["hidden"]))
 
     def further(carry: Any) -> Any:
         steps, seen, _ = carry
-        above = unfinished(squared_norms(seen["slopes"], problem.y), start, settings.residual)
-        return above & (steps < settings.max_steps)
+        above = unfinished(squared_norms(seen["slopes"], problem.y), start, residual)
+        return above & (steps < max_steps)
 
-    def step(carry: Any) -> Any:
+    def move(carry: Any) -> Any:
         steps, seen, path = carry
         seen = look(seen["next"], seen["state"])
         if path is not None:
             path = path.at[steps + 1].set(layer_energies(problem, seen["hidden"]))
         return steps + 1, seen, path
 
-    steps, seen, path = jax.lax.while_loop(further, step, (0, begin, path))
+    steps, seen, path = jax.lax.while_loop(further, move, (0, begin, path))
     return seen["hidden"], steps, squared_norms(seen["slopes"], problem.y), start, path
 
 
