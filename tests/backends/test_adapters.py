@@ -143,6 +143,21 @@ def test_what_a_library_cannot_have_is_refused_with_the_reason(name):
     backend.check(network, [np.zeros(shape) for shape in network.shapes])
 
 
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_the_cpu_is_there_with_or_without_jax(name, monkeypatch):
+    assert ADAPTERS[name].devices()[0] == "cpu"
+    monkeypatch.setitem(sys.modules, "jax", None)
+    assert ADAPTERS[name].devices() == ["cpu"]
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_a_device_that_is_full_is_told_from_other_trouble(name):
+    backend = object.__new__(ADAPTERS[name])
+    assert backend.ran_out_of_memory(MemoryError())
+    assert backend.ran_out_of_memory(RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating"))
+    assert not backend.ran_out_of_memory(RuntimeError("INVALID_ARGUMENT"))
+
+
 def test_jpc_refuses_a_network_without_hidden_layers():
     with pytest.raises(BackendUnavailableError, match="with a hidden layer only"):
         object.__new__(JpcBackend).check(NetworkSpec((4, 3)), [np.zeros((3, 4))])

@@ -106,6 +106,21 @@ class OnJax(Backend[Any]):
         """Bring an array back as float64."""
         return np.asarray(array).astype(np.float64)
 
+    @classmethod
+    def devices(cls) -> list[str]:
+        """Name the devices that JAX has here; the CPU alone where there is no JAX."""
+        try:
+            import jax
+
+            gpus = len(jax.devices("cuda"))
+        except (ImportError, RuntimeError):
+            gpus = 0
+        return ["cpu", *(f"cuda:{index}" for index in range(gpus))]
+
+    def ran_out_of_memory(self, error: Exception) -> bool:
+        """Tell whether an error means that the device has no room left, as XLA puts it."""
+        return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
     def describe(self) -> dict[str, Any]:
         """Library versions, device and matrix precision, for the report."""
         return {
