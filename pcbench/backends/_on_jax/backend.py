@@ -1,0 +1,149 @@
+"""Device, dtype and matrix precision of a library on JAX.
+
+JAX keeps all three per process; a suite may want several. So they are set around every call of a
+library, and put back after it (:meth:`OnJax.computing`): nothing else in the process notices.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+from pcbench.backends.base import Backend, BackendUnavailableError, DType
+from pcbench.networks import NetworkSpec
+
+
+class OnJax(Backend[Any]):
+    """A library on JAX, found where it is installed.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If the library cannot be imported, or there is no such device.
+    """
+
+    title: ClassVar[str]
+    """What the library calls itself."""
+    module: ClassVar[str]
+    """What is imported."""
+    remedy: ClassVar[str]
+    """How to get it."""
+    packages: ClassVar[tuple[str, ...]]
+    """Whose versions a report keeps."""
+
+    def __init__(self, device: str = "cpu", dtype: DType = "float64") -> None:
+        super().__init__(device, dtype)
+        try:
+            for module in ("jax", self.module):
+                import_module(module)
+        except Exception as error:  # of a release of JAX that it does not fit, anything
+            raise BackendUnavailableError(
+                f"{self.title} cannot be imported ({error}); {self.remedy}"
+            ) from error
+        self._device = _device(device)
+
+    @abstractmethod
+    def _describe_limits(self, network: NetworkSpec) -> str | None:
+        """Return why the library cannot have this network, or nothing."""
+
+    def check(self, network: NetworkSpec, parameters: Sequence[Float[np.ndarray, "..."]]) -> None:
+        """Refuse what the library cannot have.
+
+        Raises
+        ------
+        BackendUnavailableError
+            With the reason.
+        """
+        reason = self._describe_limits(network)
+        if network.convolutions:
+            reason = "has no convolutions between flat activities; leave network.convolutions out"
+        elif any(
+            parameter.shape != shape
+            for parameter, shape in zip(
+                parameters, (*network.shapes, *network.bias_shapes), strict=True
+            )
+        ):
+            reason = "has no replicas; build a model for each"
+        if reason is not None:
+            raise BackendUnavailableError(f"{self.title} {reason}")
+
+    @contextmanager
+    def computing(self, precision: object = None) -> Iterator[None]:
+        """Compute on the backend's device, in its dtype, with products in full precision.
+
+        Raises
+        ------
+        BackendUnavailableError
+            If outputs have a precision: it would be passed over in silence.
+        """
+        import jax
+        from jax.experimental import enable_x64
+
+        if precision is not None:
+            raise BackendUnavailableError(f"{self.title} has no precision for each output")
+        with (
+            enable_x64(self.dtype == "float64"),
+            jax.default_matmul_precision("highest"),  # no TF32
+            jax.default_device(self._device),
+        ):
+            yield
+
+    def to_device(self, array: Float[np.ndarray, "..."]) -> Any:
+        """Stage a host array on the device, cast to the backend's dtype."""
+        import jax
+
+        with self.computing():
+            return jax.device_put(np.array(array, self.dtype), self._device)
+
+    def to_host(self, array: Any) -> Float[np.ndarray, "..."]:
+        """Bring an array back as float64."""
+        return np.asarray(array).astype(np.float64)
+
+    @classmethod
+    def devices(cls) -> list[str]:
+        """Name the devices that JAX has here; the CPU alone where there is no JAX."""
+        try:
+            import jax
+
+            gpus = len(jax.devices("cuda"))
+        except (ImportError, RuntimeError):
+            gpus = 0
+        return ["cpu", *(f"cuda:{index}" for index in range(gpus))]
+
+    def ran_out_of_memory(self, error: Exception) -> bool:
+        """Tell whether an error means that the device has no room left, as XLA puts it."""
+        return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+    def describe(self) -> dict[str, Any]:
+        """Library versions, device and matrix precision, for the report."""
+        return {
+            **{package: version(package) for package in self.packages},
+            "device": str(self._device),
+            "device_name": self._device.device_kind,
+            "matmul_precision": "highest",
+        }
+
+
+def _device(name: str) -> Any:
+    """Return JAX's device of that name: a kind, and a number where there are several."""
+    import jax
+
+    kind, _, index = name.partition(":")
+    try:
+        devices = jax.devices(kind) if kind else []
+    except RuntimeError as error:
+        raise BackendUnavailableError(
+            f"JAX has no device {name!r} here; use --device cpu, or install JAX for your GPU"
+        ) from error
+    if not (index or "0").isdecimal() or int(index or 0) >= len(devices):
+        raise BackendUnavailableError(
+            f"no device {name!r}: JAX has {len(devices)} of that kind here; use --device cpu"
+        )
+    return devices[int(index or 0)]

@@ -1,0 +1,253 @@
+"""JPC's ways to an equilibrium, each asked until the contract's residual or budget is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jpc
+import optax
+from jaxtyping import Float
+
+from pcbench.backends._on_jax.residual import Squares, close, squared_norms, unfinished
+from pcbench.backends.base import Inference
+from pcbench.backends.inference import ErrorInference, GradientInference, OdeInference
+from pcbench.backends.jpc.layers import parameters_of
+
+Batch = Float[jax.Array, "N _d"]
+
+_SOLVERS = {"dopri5": diffrax.Dopri5, "bosh3": diffrax.Bosh3, "adaptive_heun": diffrax.Heun}
+_TIMEOUT = 4096.0
+"""JPC's integrator stops at this time, whatever it is asked for."""
+_MANY_STEPS = 1024
+"""Of the 4096 that it takes at most in one call; then no longer stretch is asked of it."""
+_PART = 0.1
+"""What a step of the flow may be off by makes at most this part of the force asked for."""
+
+
+class Problem(NamedTuple):
+    """JPC's layers, between a clamped input and a clamped output."""
+
+    layers: Any
+    x: Any
+    y: Any
+
+
+def infer_exactly(problem: Problem) -> Inference[jax.Array]:
+    """``compute_linear_activity_solution``."""
+    hidden = _solve(problem)
+    _, start = _feedforward(problem)
+    return _ending(problem, hidden, 0, _squares(problem, hidden), start, asked=1.0)
+
+
+def infer_by_steps(
+    problem: Problem, settings: GradientInference | ErrorInference
+) -> Inference[jax.Array]:
+    """``update_pc_activities`` or ``update_epc_errors``, with ``optax.sgd``, step by step.
+
+    JPC's energy is a mean over the batch, and its gradient ``1/N`` of the contract's: the learning
+    rate is ``N · step``. Errors are those that ``init_epc_errors`` makes, as JPC's example has it:
+    of all layers, the output's included.
+    """
+    ways = _by_activities if isinstance(settings, GradientInference) else _by_errors
+    hidden, taken, squares, start, path = _descend(
+        problem,
+        ways,
+        settings.step,
+        settings.max_steps + 1 if settings.record else 0,
+        jnp.asarray(settings.residual),  # with other limits, nothing is compiled anew
+        jnp.asarray(settings.max_steps),
+    )
+    steps = int(taken)
+    path = None if path is None else path[: steps + 1]
+    return _ending(problem, hidden, steps, squares, start, settings.residual, path)
+
+
+def infer_by_ode(problem: Problem, settings: OdeInference) -> Inference[jax.Array]:
+    """``solve_inference``, over stretches of time that double until the residual is reached.
+
+    JPC's integrator cannot be told to stop at a residual, and is ``N`` times slower than the
+    contract's flow. Its steps are those that ``record_iters`` keeps, in the memory that this takes.
+    Where no tolerance is given, a step may be off by what the steepest curvature turns into a tenth
+    of the force that may be left.
+    """
+    activities, start = _feedforward(problem)
+    squares, n = start, float(len(problem.x))
+    atol = settings.atol or float(_tolerance(problem, activities, start, settings.residual))
+    tolerances = jnp.asarray([settings.rtol, atol])
+    left, stretch, steps = settings.max_time * n, n, 0
+    path = [layer_energies(problem, activities[:-1])[None]]
+    while left > 0 and steps < settings.max_steps and unfinished(squares, start, settings.residual):
+        stretch = min(stretch, left, _TIMEOUT)
+        passed, kept = _flow(
+            problem, activities, _SOLVERS[settings.method](), jnp.asarray(stretch), tolerances
+        )
+        count = min(int(kept), settings.max_steps - steps)
+        activities = [layer[count - 1] for layer in passed]
+        squares = _squares(problem, activities[:-1])
+        if settings.record:
+            path.append(_energies_on_the_way(problem, passed)[:count])
+        steps, left = steps + count, left - stretch
+        if count < _MANY_STEPS:
+            stretch *= 2
+    return _ending(
+        problem,
+        activities[:-1],
+        steps,
+        squares,
+        start,
+        settings.residual,
+        jnp.concatenate(path) if settings.record else None,
+    )
+
+
+@eqx.filter_jit
+def layer_energies(problem: Problem, hidden: Sequence[Batch]) -> Float[jax.Array, " L"]:
+    """Return ``pc_energy_fn`` by layer; JPC has the last layer first, and the first one last."""
+    layers, x, y = problem
+    energies = jpc.pc_energy_fn((layers, None), [*hidden, y], y, x=x, record_layers=True)
+    return energies[jnp.array([-1, *range(1, len(layers) - 1), 0])]
+
+
+@eqx.filter_jit
+def _solve(problem: Problem) -> list[Batch]:
+    return jpc.compute_linear_activity_solution(*problem)[:-1]
+
+
+@eqx.filter_jit
+def _feedforward(problem: Problem) -> tuple[list[Batch], Squares]:
+    """Return the activities of a forward pass, the prediction among them, and the forces there."""
+    activities = jpc.init_activities_with_ffwd(problem.layers, problem.x)
+    return activities, _squares(problem, activities[:-1])
+
+
+@eqx.filter_jit
+def _squares(problem: Problem, hidden: Sequence[Batch]) -> Squares:
+    return squared_norms(_slopes(problem, hidden), problem.y)
+
+
+def _slopes(problem: Problem, hidden: Sequence[Batch]) -> list[Batch]:
+    """``∂(N𝓕)/∂z`` of the hidden layers, by ``compute_pc_activity_grad``."""
+    layers, x, y = problem
+    _, slopes = jpc.compute_pc_activity_grad((layers, None), [*hidden, y], y, x=x)
+    return [len(x) * slope for slope in slopes[:-1]]
+
+
+@eqx.filter_jit
+def _descend(
+    problem: Problem, ways: Any, step: float, record: int, residual: Any, max_steps: Any
+) -> tuple[Any, ...]:
+    """Take steps; at every point JPC's update tells the gradient there, and the next point."""
+    optim = optax.sgd(len(problem.x) * step)
+    first, look = ways(problem, optim)
+    begin = look(first, optim.init(first))
+    start, path = squared_norms(begin["slopes"], problem.y), None
+    if record:
+        path = jnp.zeros((record, len(problem.layers)), problem.x.dtype)
+        path = path.at[0].set(layer_energies(problem, begin["hidden"]))
+
+    def further(carry: Any) -> Any:
+        steps, seen, _ = carry
+        above = unfinished(squared_norms(seen["slopes"], problem.y), start, residual)
+        return above & (steps < max_steps)
+
+    def move(carry: Any) -> Any:
+        steps, seen, path = carry
+        seen = look(seen["next"], seen["state"])
+        if path is not None:
+            path = path.at[steps + 1].set(layer_energies(problem, seen["hidden"]))
+        return steps + 1, seen, path
+
+    steps, seen, path = jax.lax.while_loop(further, move, (0, begin, path))
+    return seen["hidden"], steps, squared_norms(seen["slopes"], problem.y), start, path
+
+
+Look = Callable[[Any, Any], dict[str, Any]]
+
+
+def _by_activities(problem: Problem, optim: Any) -> tuple[Any, Look]:
+    layers, x, y = problem
+
+    def look(activities: Any, state: Any) -> dict[str, Any]:
+        moved = jpc.update_pc_activities((layers, None), activities, optim, state, y, input=x)
+        return {
+            "hidden": activities[:-1],
+            "slopes": [len(x) * slope for slope in moved["grads"][:-1]],
+            "next": moved["activities"],
+            "state": moved["opt_state"],
+        }
+
+    return jpc.init_activities_with_ffwd(layers, x), look
+
+
+def _by_errors(problem: Problem, optim: Any) -> tuple[Any, Look]:
+    layers, x, y = problem
+    widths = [z.shape[-1] for z in (x, *jpc.init_activities_with_ffwd(layers, x))]
+
+    def look(errors: Any, state: Any) -> dict[str, Any]:
+        moved = jpc.update_epc_errors((layers, None), errors, optim, state, y, input=x)
+        hidden, below = [], x
+        for layer, error in zip(layers[:-1], errors, strict=False):  # but the output's
+            below = jax.vmap(layer)(below) + error
+            hidden.append(below)
+        return {
+            "hidden": hidden,
+            "slopes": _slopes(problem, hidden),
+            "next": moved["errors"],
+            "state": moved["opt_state"],
+        }
+
+    return jpc.init_epc_errors(widths, len(x)), look
+
+
+@eqx.filter_jit
+def _flow(
+    problem: Problem, activities: Any, solver: Any, stretch: Any, tolerances: Any
+) -> tuple[list[Any], Any]:
+    """Return the activities after every step, and how many there are."""
+    layers, x, y = problem
+    passed = jpc.solve_inference(
+        (layers, None),
+        activities,
+        y,
+        input=x,
+        solver=solver,
+        max_t1=stretch,
+        stepsize_controller=diffrax.PIDController(rtol=tolerances[0], atol=tolerances[1]),
+        record_iters=True,
+    )
+    return passed, jnp.isfinite(passed[0][:, 0, 0]).sum()  # places without a step are infinite
+
+
+@eqx.filter_jit
+def _energies_on_the_way(problem: Problem, passed: Any) -> Float[jax.Array, "steps L"]:
+    return jax.vmap(lambda hidden: layer_energies(problem, hidden))(passed[:-1])
+
+
+@eqx.filter_jit
+def _tolerance(problem: Problem, activities: Any, start: Squares, residual: float) -> Any:
+    """The steepest curvature is at most ``(1 + max ‖W_l‖)²``; no step is better than rounding."""
+    weights = [array for array in parameters_of(problem.layers[1:]) if array.ndim == 2]
+    steepest = (1 + jnp.stack([jnp.linalg.norm(weight, 2) for weight in weights]).max()) ** 2
+    units = sum(z.size for z in activities[:-1])
+    off = residual * _PART * jnp.sqrt(start.sum() / units) / steepest
+    largest = jnp.stack([jnp.sqrt(jnp.mean(z**2)) for z in activities]).max()
+    return jnp.maximum(off, jnp.finfo(off.dtype).eps * largest)
+
+
+def _ending(
+    problem: Problem,
+    hidden: Sequence[Batch],
+    steps: int,
+    squares: Squares,
+    start: Squares,
+    asked: float,
+    path: Float[jax.Array, "steps L"] | None = None,
+) -> Inference[jax.Array]:
+    energies = layer_energies(problem, hidden)
+    activities = [problem.x, *hidden, problem.y]
+    return close(activities, energies, steps, squares, start, asked, path)

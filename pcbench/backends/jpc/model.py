@@ -1,0 +1,161 @@
+"""A network in JPC: its functions, and what turns their answers into the contract's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import equinox as eqx
+import jax
+import jpc
+from jaxtyping import Float
+
+from pcbench.backends.base import BackendUnavailableError, Inference, Model
+from pcbench.backends.inference import (
+    ErrorInference,
+    ExactInference,
+    GradientInference,
+    InferenceSettings,
+    OdeInference,
+)
+from pcbench.backends.jpc.engines import (
+    Problem,
+    infer_by_ode,
+    infer_by_steps,
+    infer_exactly,
+    layer_energies,
+)
+from pcbench.backends.jpc.hessian import JpcHessian
+from pcbench.backends.jpc.layers import make_layers, parameters_of
+from pcbench.networks import NetworkSpec
+
+Batch = Float[jax.Array, "N _d"]
+Computing = Callable[..., AbstractContextManager[None]]
+
+
+class JpcModel(Model[jax.Array]):
+    """A network of JPC's layers.
+
+    Parameters
+    ----------
+    network
+        Its specification.
+    parameters
+        ``W_1 … W_L``, then ``b_1 … b_L`` where it has biases.
+    computing
+        The surroundings, with the backend's dtype, that every call is made in.
+    """
+
+    def __init__(
+        self, network: NetworkSpec, parameters: Sequence[jax.Array], computing: Computing
+    ) -> None:
+        self._computing, self._linear = computing, network.is_linear
+        with computing():
+            self._layers = make_layers(network, parameters)
+
+    def predict(self, x: Batch) -> Batch:
+        """``init_activities_with_ffwd``, of which the last is the prediction."""
+        with self._computing():
+            return jpc.init_activities_with_ffwd(self._layers, x)[-1]
+
+    def loss(self, x: Batch, y: Batch, precision: Batch | None = None) -> Float[jax.Array, ""]:
+        """``mse_loss`` of the prediction."""
+        with self._computing(precision):
+            return _loss(self._layers, x, y)
+
+    def loss_gradients(
+        self, x: Batch, y: Batch, precision: Batch | None = None
+    ) -> list[Float[jax.Array, "..."]]:
+        """Gradients of JPC's loss of JPC's prediction, by JAX: JPC has no function for them."""
+        with self._computing(precision):
+            return parameters_of(_loss_gradients(self._layers, x, y))
+
+    def infer(
+        self, x: Batch, y: Batch, settings: InferenceSettings, precision: Batch | None = None
+    ) -> Inference[jax.Array]:
+        """Relax the hidden activities with input and output clamped.
+
+        Raises
+        ------
+        BackendUnavailableError
+            If JPC has no such engine, or not for this network.
+        """
+        problem = Problem(self._layers, x, y)
+        with self._computing(precision):
+            match settings:
+                case ExactInference() if self._linear:
+                    return infer_exactly(problem)
+                case GradientInference(halve=False) | ErrorInference():
+                    return infer_by_steps(problem, settings)
+                case OdeInference():
+                    return infer_by_ode(problem, settings)
+        refused = {
+            "exact": "solves linear networks without biases in closed form; use engine: gradient",
+            "gradient": "keeps a step as it is; leave preset and halve out",
+        }
+        raise BackendUnavailableError(
+            f"JPC {refused.get(settings.engine, f'has no engine {settings.engine}')}"
+        )
+
+    def energies(
+        self, activities: Sequence[Batch], precision: Batch | None = None
+    ) -> Float[jax.Array, " L"]:
+        """``pc_energy_fn`` by layer."""
+        x, *hidden, y = activities
+        with self._computing(precision):
+            return layer_energies(Problem(self._layers, x, y), hidden)
+
+    def energy_gradients(
+        self, activities: Sequence[Batch], precision: Batch | None = None
+    ) -> list[Float[jax.Array, "..."]]:
+        """``compute_pc_param_grads``."""
+        x, *hidden, y = activities
+        with self._computing(precision):
+            return parameters_of(_energy_gradients(self._layers, hidden, x, y))
+
+    def loss_hessian(self, x: Batch, y: Batch, precision: Batch | None = None) -> JpcHessian:
+        """Products of JAX's derivative with the gradients of the loss."""
+        with self._computing(precision):
+            return JpcHessian(_loss_gradients, self._layers, x, y, self._computing)
+
+    def energy_hessian(
+        self,
+        activities: Sequence[Batch],
+        precision: Batch | None = None,
+        residual: float | None = None,
+    ) -> JpcHessian:
+        """Products of JAX's derivative with JPC's gradients of the equilibrated energy.
+
+        They are of Theorem 1's formula, and so no equilibrium is looked at.
+
+        Raises
+        ------
+        BackendUnavailableError
+            If the network is not linear.
+        """
+        if not self._linear:
+            raise BackendUnavailableError(
+                "JPC knows the equilibrated energy, and so its Hessian, of linear networks only"
+            )
+        x, y = activities[0], activities[-1]
+        with self._computing(precision):
+            return JpcHessian(_equilibrated_gradients, self._layers, x, y, self._computing)
+
+
+@eqx.filter_jit
+def _loss(layers: Any, x: Batch, y: Batch) -> Any:
+    return jpc.mse_loss(jpc.init_activities_with_ffwd(layers, x)[-1], y)
+
+
+_loss_gradients = eqx.filter_jit(eqx.filter_grad(_loss))
+
+
+@eqx.filter_jit
+def _energy_gradients(layers: Any, hidden: Sequence[Batch], x: Batch, y: Batch) -> Any:
+    return jpc.compute_pc_param_grads((layers, None), [*hidden, y], y, x=x)[0]
+
+
+@eqx.filter_jit
+def _equilibrated_gradients(layers: Any, x: Batch, y: Batch) -> Any:
+    return jpc.compute_linear_equilib_energy_grads((layers, None), x, y)[0]
