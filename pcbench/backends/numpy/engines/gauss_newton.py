@@ -53,7 +53,7 @@ def infer_by_gauss_newton(clamped: Clamped, settings: GaussNewtonInference) -> I
         residual=np.asarray(whole(norms, starts)),
         converged=bool(arrived),
         sample_residuals=residuals,
-        path=_path(descents, steps) if settings.record else None,
+        path=(_path(descents, steps) if descents else energies[None]) if settings.record else None,
     )
 
 
@@ -146,7 +146,7 @@ def _noise(state: State) -> float:
 
 
 def _path(descents: list[_Descent], steps: int) -> Float[np.ndarray, "_steps L"]:
-    """Average over the samples; one that has ended stays where it is."""
+    """Average over the samples, of which there is one at least; an ended one stays where it is."""
     paths = [np.stack(descent.path) for descent in descents]
     kept = [np.minimum(np.arange(steps + 1), len(path) - 1) for path in paths]
     mean: Float[np.ndarray, "_steps L"] = np.mean(
