@@ -3,7 +3,8 @@
 JAX knows no float64 unless ``jax_enable_x64`` is set. Set for the whole process it would change the
 default dtype under whoever else uses JAX there, such as an adapter to a library that was written
 for float32. So it is set around each entry instead, for the thread that enters, and with it the
-precision of matrix products. Both are part of what JAX keys its compiled functions by.
+precision of matrix products. Both are part of what JAX keys its compiled functions by. Whoever
+computes with answers in float64 outside of that has float32 again, or brings them to the host.
 """
 
 from __future__ import annotations
