@@ -83,6 +83,7 @@ from pcbench.theory.perturbation import (
     loss_gradient_rounding,
 )
 from pcbench.theory.products import chain, chains_from_output, chains_to_input
+from pcbench.theory.relaxation import NoEquilibriumError, relaxed_activities
 from pcbench.theory.rounding import (
     CONFIDENCE,
     HessianRounding,
@@ -121,6 +122,7 @@ __all__ = [
     "Layered",
     "LayeredRounding",
     "Moments",
+    "NoEquilibriumError",
     "Optimiser",
     "Slopes",
     "Steps",
@@ -176,6 +178,7 @@ __all__ = [
     "output_covariance_norm",
     "prediction_errors",
     "product_floor",
+    "relaxed_activities",
     "residual_norm",
     "residuals",
     "stage_coefficient",
