@@ -11,7 +11,7 @@ from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
-from pcbench.backends.base import Backend, BackendUnavailableError
+from pcbench.backends.base import BackendUnavailableError
 from pcbench.cases.base import CaseSkippedError
 from pcbench.data import DatasetError, DatasetMissingError, Places
 from pcbench.report import CaseResult, CaseStatus, Report
@@ -35,7 +35,8 @@ def run_suites(
     Raises
     ------
     BackendUnavailableError
-        If a backend that a case asks for cannot be had here; before any case has run.
+        If a backend that a case asks for cannot be had here; before any case has run. A dtype
+        that the suite itself asks for, and the backend has not, skips those cases instead.
     BrokenPluginError
         If its plug-in cannot be imported, or is no backend; likewise.
     DataDirectoryError
@@ -44,9 +45,7 @@ def run_suites(
     places = places or Places.default()
     observer = observer or Observer()
     plan = [case for suite in suites for case in suite.cases]
-    backends = Backends()
-    for case in plan:
-        backends.of(case)
+    backends = Backends(plan)
 
     started, results, interrupted = perf_counter(), [], False
     observer.run_started(len(plan))
@@ -54,7 +53,7 @@ def run_suites(
         with insistent_interrupts(), one_thread_for_the_judge():
             for case in plan:
                 observer.case_started(case)
-                result = run_case(case, backends.of(case), places, observer)
+                result = run_case(case, backends, places, observer)
                 results.append(result)
                 observer.case_finished(result)
     except KeyboardInterrupt:
@@ -85,7 +84,7 @@ def one_thread_for_the_judge() -> AbstractContextManager[object]:
 
 
 def run_case(
-    case: PlannedCase, backend: Backend[Any], places: Places, observer: Observer
+    case: PlannedCase, backends: Backends, places: Places, observer: Observer
 ) -> CaseResult:
     """Run one case; whatever it raises but an interrupt becomes its status and message."""
     started = perf_counter()
@@ -95,6 +94,7 @@ def run_case(
     message = broke = ""
     try:
         parameters = storable(case.parameters.model_dump(mode="json"))
+        backend = backends.of(case)
         question = case.case(case.parameters)
         missing = question.needs() - backend.capabilities
         if missing:
