@@ -69,6 +69,8 @@ from pcbench.theory.layered import (
     layered_errors,
     layered_loss,
     layered_loss_gradients,
+    potentials,
+    pull_back,
     weighted_errors,
 )
 from pcbench.theory.layered_rounding import LayeredRounding, layered_rounding
@@ -176,8 +178,10 @@ __all__ = [
     "origin_spectrum",
     "output_covariance",
     "output_covariance_norm",
+    "potentials",
     "prediction_errors",
     "product_floor",
+    "pull_back",
     "relaxed_activities",
     "residual_norm",
     "residuals",

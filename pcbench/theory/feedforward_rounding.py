@@ -39,6 +39,8 @@ from pcbench.theory.unit_rounding import (
 _DRAWS = 8
 # Far above the rounding of float64, in which draws are made. Float32's own size is used as it is.
 _LEAST_PROBE = 2.0**-30
+# Below the smallest normal number of float32, an honest implementation may answer zero.
+_UNDERFLOW = 2.0**-126
 
 PerSample = Float[np.ndarray, " N"]
 
@@ -103,7 +105,7 @@ def _evaluation(last: UnitRounding, u: float) -> float:
     """Bound what the last layer by itself makes of exact activities."""
     along = np.hypot(last.value_std.max(axis=1), last.shared)
     total, worst = np.sum(last.value_std**2), np.max(along**2)
-    return u * float(norm_bound(float(total), float(worst)))
+    return u * float(norm_bound(float(total), float(worst))) + _UNDERFLOW
 
 
 def _loss_variances(network: Layered, forward: list[Batch], units: list[UnitRounding]) -> PerSample:
