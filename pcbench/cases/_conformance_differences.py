@@ -72,6 +72,8 @@ def line(
     dtype: DType,
     rng: np.random.Generator,
     activities: list[Array] | None = None,
+    *,
+    short: bool = False,
 ) -> Line:
     """Draw a line through a problem.
 
@@ -85,6 +87,9 @@ def line(
         Chooses the array, and the direction.
     activities
         That are held; those of a forward pass follow, if not given.
+    short
+        Whether weights are to move by no more than potentials, either: where activities relax,
+        their equilibrium depends on weights by themselves.
 
     Returns
     -------
@@ -95,7 +100,10 @@ def line(
     parameters = problem.parameters
     chosen = int(rng.integers(len(parameters)))
     direction = rng.standard_normal(parameters[chosen].shape)
-    length = theory.unit_roundoff(dtype) ** (1 / 6) / _speed(problem, chosen, direction, activities)
+    speed = _speed(problem, chosen, direction, activities)
+    if short:
+        speed = max(speed, float(np.linalg.norm(direction)))
+    length = theory.unit_roundoff(dtype) ** (1 / 6) / speed
     centre, step = _on_a_grid(parameters[chosen], length * direction, dtype)
 
     def at(multiple: int) -> Problem:

@@ -61,20 +61,6 @@ class Answers:
     energies: Array
     energy_gradients: list[Array]
 
-    def of(self, replica: int) -> Answers:
-        """Return the answers of one replica; what lacks the axis stays, and is told as wrong."""
-
-        def one(array: Array) -> Array:
-            return array[replica, ...] if array.ndim else array
-
-        return Answers(
-            one(self.prediction),
-            one(self.loss),
-            [one(gradient) for gradient in self.loss_gradients],
-            one(self.energies),
-            [one(gradient) for gradient in self.energy_gradients],
-        )
-
 
 class Subject:
     """Puts questions about one problem to a backend.
