@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import product
 from math import log
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, TypeVar, get_args
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
@@ -40,7 +40,10 @@ _SIDES, _KERNELS, _CHANNELS = (2, 3, 4, 6), (1, 3, 5), (1, 2, 3)
 _LEAST_PRECISION = 0.25
 
 
-def _ordered(span: tuple[float, float]) -> tuple[float, float]:
+Span = TypeVar("Span", tuple[int, int], tuple[float, float])
+
+
+def _ordered(span: Span) -> Span:
     if span[0] > span[1]:
         raise ValueError(f"a range is written from least to most, not {span[0]} to {span[1]}")
     return span
