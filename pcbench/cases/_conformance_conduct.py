@@ -17,7 +17,7 @@ from pcbench.cases._conformance_subject import Answers, Array, Subject, offered
 from pcbench.cases._problem import Problem
 from pcbench.cases._relaxed_judge import RelaxedJudge, judged
 from pcbench.cases._step_expected import backpropagated
-from pcbench.checks import Check
+from pcbench.checks import Check, Tolerance
 
 # As few numbers as these may all come out correctly rounded, each with a chance of perhaps a half.
 _ENOUGH = 100
@@ -60,9 +60,10 @@ def _again(subject: Subject, answers: Answers, activities: list[Array]) -> Itera
         return
     for engine in offered(backend, problem):
         settings = ask_for(engine, problem, RelaxedJudge(problem, backend.dtype)).settings
-        first, second = (each.infer(settings) for each in (subject, rebuilt))
-        pairs = [[*one.activities, one.energies, one.residual] for one in (first, second)]
-        yield _differing("asked twice", *pairs, extra=first.steps != second.steps).at(engine)
+        first, *others = (each.infer(settings) for each in (subject, subject, rebuilt))
+        for other in others:
+            pair = [[*one.activities, one.energies, one.residual] for one in (first, other)]
+            yield _differing("asked twice", *pair, extra=first.steps != other.steps).at(engine)
 
 
 def _flat(answers: Answers) -> list[Array]:
@@ -137,7 +138,11 @@ def _dtype(backend: Backend[Any], problem: Problem, answers: Answers) -> Iterato
     if backend.dtype == "float64":
         coarse = float(np.mean(fits[numbers != 0]))
         yield checks.at_most(
-            "share of numbers that float32 has, too", coarse, 0.5, COUNT, source=CONTRACT
+            "share of numbers that float32 has, too",
+            coarse,
+            0.0,
+            Tolerance(0.5, "one in 2²⁹ numbers of float64 is one of float32"),
+            source=CONTRACT,
         )
         return
     due = np.concatenate([one.ravel() for one in backpropagated(problem, "float32")[0]])

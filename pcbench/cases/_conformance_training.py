@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -36,6 +36,8 @@ T = TypeVar("T")
 
 STEPS = 3
 _RATE, _SCALE = 0.01, 0.5
+# Replicas learn at rates of their own.
+_RATES = np.array([1.0, 3.0, 0.5])
 # A residual that is reached in a few steps, and a budget for where it is not.
 _RESIDUAL, _BUDGET = 1e-3, 20
 
@@ -71,7 +73,8 @@ def training(
             stacked = [
                 np.stack(each) for each in zip(*(p.parameters for p in problems), strict=True)
             ]
-            judge = StepJudge(context, first, settings, stacked, batches, learner)
+            own = replace(settings, learning_rate=_RATE * _RATES[: len(problems)])
+            judge = StepJudge(context, first, own, stacked, batches, learner)
             yield from judge.findings(STEPS)
 
 

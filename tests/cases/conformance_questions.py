@@ -39,7 +39,7 @@ QUESTIONS = {
 }
 
 
-def ask(backend, question, dtype="float64", **more):
+def ask(backend, question, dtype="float64", seed=0, **more):
     """Put one of the questions to a backend, and return the result of the case."""
     settings = {"networks": 2, **QUESTIONS[question], **more}
     case = PlannedCase(
@@ -47,7 +47,7 @@ def ask(backend, question, dtype="float64", **more):
         kind="conformance",
         case=Conformance,
         parameters=Parameters.model_validate(settings),
-        seed=0,
+        seed=seed,
         dtype=dtype,
         backend="asked",
         device="cpu",

@@ -201,6 +201,19 @@ class NoNumber(WithInference):
         return replace(reached, energies=reached.energies * torch.nan)
 
 
+@fault("tanh", "gauss_newton: rise of the energy in a step")
+class ClimbsOnItsWay(WithInference):
+    """The energy rises on the way, and comes down in the end."""
+
+    def infer(self, model, honest, x, y, settings, precision=None):
+        reached = honest(x, y, settings, precision)
+        if reached.path is None:
+            return reached
+        path = reached.path.clone()
+        path[1:-1] += 1.0
+        return replace(reached, path=path)
+
+
 # Replicas
 
 
@@ -254,7 +267,7 @@ class DrawsItsOwnNoise(WithAnswers):
     method = "loss"
 
     def answer(self, honest, *arguments):
-        return honest(*arguments) * (1 + 1e-14 * torch.rand(()))
+        return honest(*arguments) * (1 + 1e-14 * torch.rand((), dtype=torch.float64))
 
 
 @fault("conduct", "asked twice")
