@@ -20,6 +20,20 @@ Normalisation, everywhere: ``𝓛 = 1/(2N) Σ_n ‖y - ŷ‖²`` and ``𝓕 = 1/
 f_l(z_{l-1})‖²``. A ``precision`` ``(N, d_L)`` weights the squared errors of the outputs, entry by
 entry, in both; where it is 0 the target counts for nothing, whatever stands there, NaN included.
 It is given only to backends that declare ``Capability.PRECISION``.
+
+Conduct, which ``suites/conformance.yaml`` looks at:
+
+* On a CPU the same question has the same answer, to the last bit, also of a model that is built
+  anew; elsewhere to rounding.
+* Nothing that is given is changed: host arrays, staged arrays, activities. ``build`` and
+  ``to_device`` make copies; what a caller then writes into its own arrays reaches neither.
+* All arithmetic is done in the backend's dtype, and every answer is a number of that dtype.
+* A batch has at least one sample. Of none, ``predict`` gives none, ``(0, d_L)``; whatever is a mean
+  over samples is refused with an exception, or is NaN: never a number.
+* NaN or infinity in a parameter or a batch is refused with an exception, or shows in everything
+  that depends on it: in loss, energies and residual, in some entry of a gradient, and in
+  ``converged``, which is then false. It never shows in predictions of samples that do not have it.
+  In a saturating activation infinity may vanish, as it does on paper.
 """
 
 from __future__ import annotations
@@ -256,15 +270,22 @@ class Backend(ABC, Generic[Array]):
 
     @abstractmethod
     def to_device(self, array: Float[np.ndarray, "..."]) -> Array:
-        """Stage a host array on the device, cast to the backend's dtype."""
+        """Stage a copy of a host array on the device, cast to the backend's dtype."""
 
     @abstractmethod
     def to_host(self, array: Array) -> Float[np.ndarray, "..."]:
-        """Bring an array back as float64."""
+        """Bring an array back as float64, value for value.
+
+        It may be the array's own memory: to be read, not written.
+        """
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """Library versions, device, threads and matrix precision, for the report."""
+        """Library versions, device, threads and matrix precision, for the report.
+
+        Under ``device`` stands where arrays live: ``cpu``, or a name with ``cuda`` or ``gpu`` in
+        it.
+        """
 
     @classmethod
     def devices(cls) -> list[str]:

@@ -102,6 +102,11 @@ class RelaxedJudge:
         """Bound what the start of every engine, and what is evaluated there, may be off by."""
         return self._rounding.start
 
+    @property
+    def exact_rounding(self) -> theory.EquilibriumRounding:
+        """Bound what exact inference, and the closed forms, may be off by in a linear network."""
+        return self._rounding.exact
+
     def checks(
         self, label: str, relaxed: Relaxed, settings: InferenceSettings, *, must_converge: bool
     ) -> Iterator[Check]:

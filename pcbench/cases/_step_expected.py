@@ -119,7 +119,11 @@ def loss_off(problem: Problem, dtype: DType) -> float:
 
     In a linear network a prediction may come of a forward pass, or of products from the output.
     """
-    rounding = _rounding(problem, dtype)
+    return known_loss_off(problem, _rounding(problem, dtype))
+
+
+def known_loss_off(problem: Problem, rounding: Rounding) -> float:
+    """Bound the same, where bounds on rounding are at hand."""
     if problem.network.is_linear and problem.precision is None:
         return rounding.exact.loss
     return rounding.start.loss
@@ -129,18 +133,22 @@ def _rounding(problem: Problem, dtype: DType) -> Rounding:
     return Rounding(judged(problem), problem.x, problem.y, problem.precision, dtype)
 
 
-def _backpropagation(problem: Problem, dtype: DType) -> Expected:
-    """``∂𝓛/∂θ``, of a linear network in closed form."""
+def backpropagated(problem: Problem, dtype: DType) -> tuple[Gradients, tuple[float, ...]]:
+    """``∂𝓛/∂θ``, of a linear network in closed form, and bounds on what rounding may do to it."""
     network, u = judged(problem), theory.unit_roundoff(dtype)
     x, y, precision = problem.x, problem.y, problem.precision
     if problem.network.is_linear and precision is None:
         gradients: Gradients = [*theory.loss_gradient(problem.weights, x, y)]
-        gradients_off = theory.loss_gradient_rounding(problem.weights, x, y, u)
-    else:
-        weights, biases = theory.layered_loss_gradients(network, x, y, precision)
-        gradients = [*weights, *(biases or [])]
-        gradients_off = theory.backpropagation_rounding(network, x, y, u, precision)
-    loss, off = theory.layered_loss(network, x, y, precision), loss_off(problem, dtype)
+        return gradients, theory.loss_gradient_rounding(problem.weights, x, y, u)
+    weights, biases = theory.layered_loss_gradients(network, x, y, precision)
+    rounding = theory.backpropagation_rounding(network, x, y, u, precision)
+    return [*weights, *(biases or [])], rounding
+
+
+def _backpropagation(problem: Problem, dtype: DType) -> Expected:
+    gradients, gradients_off = backpropagated(problem, dtype)
+    loss = theory.layered_loss(judged(problem), problem.x, problem.y, problem.precision)
+    off = loss_off(problem, dtype)
     return Expected(loss, off, loss, off, gradients, gradients_off, 0.0, _UNDERFLOW)
 
 

@@ -20,7 +20,6 @@ from pcbench.backends import (
     Capability,
     GaussNewtonInference,
     InferenceSettings,
-    IterativeInference,
     Model,
 )
 from pcbench.cases._account import CONTRACT, COUNT
@@ -28,6 +27,7 @@ from pcbench.cases._agreement import agreement, is_smooth, stiffness
 from pcbench.cases._problem import Problem, rounded
 from pcbench.cases._relaxed import Relaxed, infer, needs
 from pcbench.cases._relaxed_judge import RelaxedJudge
+from pcbench.cases._theorem_1 import theorem_1
 from pcbench.cases.base import Case, CaseParameters, Context, Finding
 from pcbench.checks import Check, Tolerance
 from pcbench.data import DataField
@@ -95,7 +95,7 @@ class Equilibrium(Case[Parameters]):
             if monotone and checks.all_passed(made):
                 made += judge.never_rises(label, relaxed)
             if checks.all_passed(made[:1]) and problem.network.is_linear and not asked.unfinished:
-                made.append(_theorem_1(judge, problem, label, relaxed, settings))
+                made.append(theorem_1(judge, problem, label, relaxed, settings))
             yield from made
             if checks.all_passed(made):
                 found[label] = relaxed
@@ -157,32 +157,6 @@ class Equilibrium(Case[Parameters]):
                 )
             )
         yield from worst
-
-
-def _theorem_1(
-    judge: RelaxedJudge,
-    problem: Problem,
-    label: str,
-    relaxed: Relaxed,
-    settings: InferenceSettings,
-) -> Check:
-    """Compare the energy with the closed form that a linear network has, unobserved outputs too.
-
-    The residual that was asked for leaves at most ``‖ρ‖²/2c`` above it.
-    """
-    precision = 1.0 if problem.precision is None else problem.precision
-    expected = theory.masked_energy(problem.weights, problem.x, problem.y, precision)
-    rounding = judge.rounding(relaxed)
-    asked = settings.residual if isinstance(settings, IterativeInference) else 0.0
-    force = asked * judge.start + rounding.residual
-    left = force**2 / (2 * float(judge.least_curvatures(relaxed).min()) * judge.samples)
-    return checks.within(
-        f"{label}: energy at equilibrium",
-        relaxed.energy,
-        (expected, expected + left),
-        Tolerance(sum(rounding.energies), "rounding at these activities (theory.md 4)"),
-        source="Theorem 1, of observed outputs alone (theory.md 2.1)",
-    )
 
 
 def _envelope(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import JsonValue, TypeAdapter
@@ -15,11 +16,46 @@ from pcbench.suite import PlannedCase
 _DESCRIPTION = TypeAdapter(dict[str, JsonValue])
 
 
-class Backends:
-    """Makes each backend once for each device and dtype."""
+_Key = tuple[str, str, DType]
 
-    def __init__(self) -> None:
-        self._made: dict[tuple[str, str, DType], Backend[Any]] = {}
+
+class Backends:
+    """Makes each backend once for each device and dtype.
+
+    A suite may ask for a dtype that a backend does not know beside one that it does: that is told
+    case by case. Where a backend cannot be had at all, or not in the dtype that whoever runs the
+    suite asked for, no case needs to run to find out.
+
+    Parameters
+    ----------
+    plan
+        All cases of the run.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If a backend cannot be had here in any dtype that the plan has for it, or in one that was
+        insisted on.
+    BrokenPluginError
+        If its plug-in cannot be imported, or is no backend.
+    """
+
+    def __init__(self, plan: Sequence[PlannedCase]) -> None:
+        self._made: dict[_Key, Backend[Any]] = {}
+        self._refused: dict[_Key, BackendUnavailableError] = {}
+        for case in plan:
+            key = _key(case)
+            if key in self._made or key in self._refused:
+                continue
+            try:
+                self._made[key] = make_backend(*key)
+            except BackendUnavailableError as refusal:
+                self._refused[key] = refusal
+        made = {key[:2] for key in self._made}
+        for case in plan:
+            key = _key(case)
+            if key in self._refused and ("dtype" in case.insisted or key[:2] not in made):
+                raise self._refused[key]
 
     def of(self, case: PlannedCase) -> Backend[Any]:
         """Return the backend of a case.
@@ -27,13 +63,11 @@ class Backends:
         Raises
         ------
         BackendUnavailableError
-            If it cannot be had here.
-        BrokenPluginError
-            If its plug-in cannot be imported, or is no backend.
+            If it cannot be had in that dtype, though in another.
         """
-        key = (case.backend, case.device, case.dtype)
-        if key not in self._made:
-            self._made[key] = make_backend(*key)
+        key = _key(case)
+        if key in self._refused:
+            raise BackendUnavailableError(str(self._refused[key]))
         return self._made[key]
 
     def descriptions(self) -> dict[str, dict[str, JsonValue]]:
@@ -58,6 +92,10 @@ def backend_class(name: str) -> type[Backend[Any]]:
     if not (isinstance(found, type) and issubclass(found, Backend)):
         raise BrokenPluginError(f"the backend {name!r} is {found!r}, not a subclass of Backend")
     return found
+
+
+def _key(case: PlannedCase) -> _Key:
+    return case.backend, case.device, case.dtype
 
 
 def make_backend(name: str, device: str, dtype: DType) -> Backend[Any]:

@@ -35,7 +35,8 @@ def run_suites(
     Raises
     ------
     BackendUnavailableError
-        If a backend that a case asks for cannot be had here; before any case has run.
+        If a backend that a case asks for cannot be had here; before any case has run. A dtype
+        that the suite itself asks for, and the backend has not, skips those cases instead.
     BrokenPluginError
         If its plug-in cannot be imported, or is no backend; likewise.
     DataDirectoryError
@@ -44,9 +45,7 @@ def run_suites(
     places = places or Places.default()
     observer = observer or Observer()
     plan = [case for suite in suites for case in suite.cases]
-    backends = Backends()
-    for case in plan:
-        backends.of(case)
+    backends = Backends(plan)
 
     started, results, interrupted = perf_counter(), [], False
     observer.run_started(len(plan))
@@ -54,7 +53,7 @@ def run_suites(
         with insistent_interrupts(), one_thread_for_the_judge():
             for case in plan:
                 observer.case_started(case)
-                result = run_case(case, backends.of(case), places, observer)
+                result = run_case(case, backends, places, observer)
                 results.append(result)
                 observer.case_finished(result)
     except KeyboardInterrupt:
@@ -71,10 +70,10 @@ def run_suites(
     )
 
 
-def _reason(error: BaseException, case: PlannedCase, backend: Backend[Any]) -> str:
+def _reason(error: BaseException, case: PlannedCase, backend: Backend[Any] | None) -> str:
     """Say why a case errored."""
     reason = f"{type(error).__name__}: {error}"
-    if isinstance(error, Exception) and backend.ran_out_of_memory(error):
+    if backend and isinstance(error, Exception) and backend.ran_out_of_memory(error):
         return (
             f"out of memory on {case.device!r}; give the case fewer samples, replicas or units, or "
             f"run it on another device (--device). {reason}"
@@ -96,7 +95,7 @@ def one_thread_for_the_judge() -> AbstractContextManager[object]:
 
 
 def run_case(
-    case: PlannedCase, backend: Backend[Any], places: Places, observer: Observer
+    case: PlannedCase, backends: Backends, places: Places, observer: Observer
 ) -> CaseResult:
     """Run one case; whatever it raises but an interrupt becomes its status and message."""
     started = perf_counter()
@@ -104,8 +103,10 @@ def run_case(
     parameters: dict[str, Any] = {}
     status: CaseStatus | None = None
     message = broke = ""
+    backend: Backend[Any] | None = None
     try:
         parameters = storable(case.parameters.model_dump(mode="json"))
+        backend = backends.of(case)
         question = case.case(case.parameters)
         missing = question.needs() - backend.capabilities
         if missing:

@@ -33,6 +33,8 @@ class PlannedCase:
     randomness
         What its random streams are named by, the identifier if empty: the same for cases that
         differ only in who computes.
+    insisted
+        The run settings that whoever runs the suite asked for, instead of what it says.
     """
 
     id: str
@@ -45,6 +47,7 @@ class PlannedCase:
     device: str
     figure: str = ""
     randomness: str = field(default="", compare=False)
+    insisted: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,7 @@ def _plan_entry(
     for variant in planned:
         tree, applied = _override(variant.apply(entry.tree, problems), kind, overrides)
         plan.applied |= applied
-        case, faults = _plan_case(variant, entry, kind, tree)
+        case, faults = _plan_case(variant, entry, kind, tree, applied)
         if case and selected:
             plan.cases.append(case)
         found += ((variant.id if axes else "", fault) for fault in faults)
@@ -159,7 +159,7 @@ def _tell(
 
 
 def _plan_case(
-    variant: Variant, entry: CaseEntry, kind: Kind | None, tree: Node
+    variant: Variant, entry: CaseEntry, kind: Kind | None, tree: Node, overridden: set[Path]
 ) -> tuple[PlannedCase | None, list[Fault]]:
     objections: list[Problem] = []
     settings = read_settings(tree, objections)
@@ -181,6 +181,7 @@ def _plan_case(
         dtype=settings.dtype,
         backend=settings.backend,
         device=settings.device,
+        insisted=frozenset(path[0] for path in overridden if path[0] in RUN_SETTINGS),
     )
     return case, []
 

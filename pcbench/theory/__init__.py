@@ -69,6 +69,8 @@ from pcbench.theory.layered import (
     layered_errors,
     layered_loss,
     layered_loss_gradients,
+    potentials,
+    pull_back,
     weighted_errors,
 )
 from pcbench.theory.layered_rounding import LayeredRounding, layered_rounding
@@ -83,6 +85,7 @@ from pcbench.theory.perturbation import (
     loss_gradient_rounding,
 )
 from pcbench.theory.products import chain, chains_from_output, chains_to_input
+from pcbench.theory.relaxation import NoEquilibriumError, relaxed_activities
 from pcbench.theory.rounding import (
     CONFIDENCE,
     HessianRounding,
@@ -121,6 +124,7 @@ __all__ = [
     "Layered",
     "LayeredRounding",
     "Moments",
+    "NoEquilibriumError",
     "Optimiser",
     "Slopes",
     "Steps",
@@ -174,8 +178,11 @@ __all__ = [
     "origin_spectrum",
     "output_covariance",
     "output_covariance_norm",
+    "potentials",
     "prediction_errors",
     "product_floor",
+    "pull_back",
+    "relaxed_activities",
     "residual_norm",
     "residuals",
     "stage_coefficient",

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from pcbench.theory.concentration import norm_bound
 from pcbench.theory.layered import (
     Batch,
     Layered,
@@ -38,6 +39,8 @@ from pcbench.theory.unit_rounding import (
 _DRAWS = 8
 # Far above the rounding of float64, in which draws are made. Float32's own size is used as it is.
 _LEAST_PROBE = 2.0**-30
+# Below the smallest normal number of float32, an honest implementation may answer zero.
+_UNDERFLOW = 2.0**-126
 
 PerSample = Float[np.ndarray, " N"]
 
@@ -56,6 +59,8 @@ class FeedforwardRounding:
         On ``‖∂(N𝓕)/∂z‖`` at the feedforward activities, of all samples and of each.
     activities
         On ``z_1 … z_{L-1}``, Frobenius norm over all of them.
+    prediction
+        On ``ŷ``, Frobenius norm.
     """
 
     loss: float
@@ -63,6 +68,7 @@ class FeedforwardRounding:
     residual: float
     sample_residuals: tuple[float, ...]
     activities: float
+    prediction: float
 
 
 def feedforward_rounding(
@@ -91,7 +97,15 @@ def feedforward_rounding(
         residual=there.residual + scale * drawn.slopes + float(np.linalg.norm(flips)),
         sample_residuals=tuple(sample_residuals.tolist()),
         activities=scale * drawn.activities,
+        prediction=_evaluation(units[-1], of_both(u)) + scale * drawn.predictions,
     )
+
+
+def _evaluation(last: UnitRounding, u: float) -> float:
+    """Bound what the last layer by itself makes of exact activities."""
+    along = np.hypot(last.value_std.max(axis=1), last.shared)
+    total, worst = np.sum(last.value_std**2), np.max(along**2)
+    return u * float(norm_bound(float(total), float(worst))) + _UNDERFLOW
 
 
 def _loss_variances(network: Layered, forward: list[Batch], units: list[UnitRounding]) -> PerSample:
@@ -124,6 +138,8 @@ class _Drawn:
     ----------
     activities, slopes
         Norms over all samples: of the hidden activities, and of ``∂(N𝓕)/∂z``.
+    predictions
+        The norm over all samples of ``ŷ``.
     outputs, sample_slopes
         Norms of every sample: of ``√π ŷ``, and of ``∂(N𝓕)/∂z``.
     last_hidden
@@ -132,6 +148,7 @@ class _Drawn:
 
     activities: float
     slopes: float
+    predictions: float
     outputs: PerSample
     sample_slopes: PerSample
     last_hidden: Batch
@@ -159,6 +176,7 @@ def _draw(
     return _Drawn(
         activities=float(np.sqrt(squares.max())),
         slopes=float(np.sqrt(np.sum(slopes**2, axis=(1, 2)).max())),
+        predictions=float(np.sqrt(np.sum(_by_draw(off**2), axis=(1, 2)).max())),
         outputs=np.sqrt(_by_draw(weight * off**2).sum(axis=2)).max(axis=0),
         sample_slopes=np.linalg.norm(slopes, axis=2).max(axis=0),
         last_hidden=np.abs(away).max(axis=0),

@@ -175,6 +175,14 @@ def feedforward(network: Layered, x: Float[np.ndarray, "N d_0"]) -> list[Batch]:
     return activities
 
 
+def potentials(network: Layered, activities: Sequence[Batch]) -> list[Batch]:
+    """``A_l φᶦⁿ(z_{l-1}) + b_l`` for ``l = 1 … L``, of a convolution before it is pooled."""
+    return [
+        affine(network, l, activate(network.activations(l)[0], activities[l - 1]))
+        for l in range(1, network.depth + 1)
+    ]
+
+
 def layered_errors(network: Layered, activities: Sequence[Batch]) -> list[Batch]:
     """``e_l = z_l - f_l(z_{l-1})`` for ``l = 1 … L``."""
     return [

@@ -139,6 +139,47 @@ def test_a_backend_that_cannot_be_had_is_known_before_any_case_runs(run, backend
         run(planned(unreachable))
 
 
+@pytest.fixture
+def doubles_only(backend):
+    """A backend that computes in float64 alone."""
+
+    def make(self, device, dtype):
+        if dtype != "float64":
+            raise BackendUnavailableError("this backend computes in float64; use --dtype float64")
+        Backend.__init__(self, device, dtype)
+
+    backend.__init__ = make
+
+
+DOUBLE, SINGLE = (
+    lambda **more: planned(yielding(PASSED), "double", **more),
+    lambda **more: planned(yielding(PASSED), "single", dtype="float32", **more),
+)
+
+
+@pytest.mark.usefixtures("doubles_only")
+def test_a_dtype_that_the_suite_asks_for_and_the_backend_lacks_skips_its_cases_alone(run_and_store):
+    single, double = run_and_store(SINGLE(), DOUBLE()).cases
+    assert (single.status, double.status) == ("skipped", "passed")
+    assert single.message == "this backend computes in float64; use --dtype float64"
+    assert (single.dtype, single.traceback, single.checks) == ("float32", "", [])
+
+
+@pytest.mark.usefixtures("doubles_only")
+@pytest.mark.parametrize(
+    "cases",
+    [
+        [DOUBLE(), SINGLE(insisted=frozenset({"dtype"}))],
+        [DOUBLE(device="cuda"), SINGLE()],
+        [SINGLE()],
+    ],
+    ids=["asked for by option", "had on another device", "no other asked for"],
+)
+def test_a_backend_that_lacks_the_only_dtype_that_will_do_is_told_before_any_case(run, cases):
+    with pytest.raises(BackendUnavailableError, match="computes in float64"):
+        run(*cases)
+
+
 def test_a_backend_that_breaks_as_it_is_made_is_told_in_a_sentence(run, backend):
     backend.__init__ = lambda self, device, dtype: 1 / 0
     with pytest.raises(BackendUnavailableError) as caught:

@@ -28,6 +28,15 @@ def test_every_case_takes_a_run_setting(load):
     }
 
 
+def test_a_case_knows_which_run_settings_are_not_the_suites_own(load):
+    suite = load(
+        SUITE.replace("kind: ordered", "kind: ordered, dtype: float32"),
+        overrides=["dtype=float32", "data.samples=3"],
+    )
+    assert {case.insisted for case in suite.cases} == {frozenset({"dtype"})}
+    assert {case.insisted for case in load(SUITE).cases} == {frozenset()}
+
+
 def test_only_cases_that_have_a_parameter_take_it(load):
     suite = load(SUITE, overrides=["data.samples=3", "high=9"])
     assert [case.parameters.data.samples for case in suite.cases[:-1]] == [3] * 5

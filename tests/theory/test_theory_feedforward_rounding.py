@@ -27,11 +27,13 @@ def used_up(staged):
     slopes = theory.activity_residuals(judged, start, precision)
     apart = norms(slopes, staged.host(view.slopes()))
     away = norms(forward[1:-1], staged.host(view.activities[1:]))
+    [predicted] = staged.host([staged.model.predict(staged.on_device[0])])
     return {
         "loss": abs(float(view.energies().sum()) - loss) / bounds.loss,
         "loss of a sample": np.max(samples / bounds.sample_losses),
         "residual": np.linalg.norm(apart) / bounds.residual,
         "residual of a sample": np.max(apart / bounds.sample_residuals),
+        "prediction": np.linalg.norm(forward[-1] - predicted) / (bounds.prediction or 1e-40),
         "activities": np.linalg.norm(away) / (bounds.activities or 1e-40),
     }
 
@@ -57,6 +59,7 @@ def test_errors_of_all_layers_count(depth):
     bounds = bounds_of(staged)
     assert bounds.loss > sum(there.energies)
     assert bounds.residual > there.residual
+    assert bounds.prediction < 1e-3 * np.linalg.norm(y)
     assert bounds.loss < 1e-4 * theory.layered_loss(staged.judged, x, y)
 
 
@@ -100,6 +103,7 @@ def test_a_tolerance_is_a_function_of_the_problem_alone():
 def test_without_hidden_layers_nothing_is_carried():
     staged = stage("tanh", widths=(7, 3))
     bounds = bounds_of(staged)
+    assert 0 < bounds.prediction < 1e-5
     assert bounds.activities == 0
     there = theory.layered_rounding(staged.judged, staged.activities, U)
     assert bounds.loss == pytest.approx(sum(there.energies))

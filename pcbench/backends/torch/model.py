@@ -67,6 +67,7 @@ class LayeredModel(Model[Tensor]):
 
     def loss(self, x: Batch, y: Batch, precision: Batch | None = None) -> Tensor:
         """``𝓛 = 1/(2N) Σ_n (y - ŷ)ᵀ Π (y - ŷ)``."""
+        _refuse_nothing(x)
         error = _output_error(y, self.predict(x), precision)
         return _half_mean(error, _weighed(error, precision))
 
@@ -78,6 +79,7 @@ class LayeredModel(Model[Tensor]):
         self, x: Batch, y: Batch, precision: Batch | None = None
     ) -> tuple[Float[Tensor, "*#replica"], list[Tensor]]:
         """``𝓛`` and its gradients, from one pass forward and one back."""
+        _refuse_nothing(x)
         with threads_that_pay(self.layers, x.shape[-2], x.device):
             tangents = []
             for layer in self.layers:
@@ -106,7 +108,10 @@ class LayeredModel(Model[Tensor]):
         ------
         BackendUnavailableError
             If exact inference is asked of a network that is not linear.
+        ValueError
+            If the batch has no samples, as everywhere that a mean is taken over them.
         """
+        _refuse_nothing(x)
         if replicas := self.layers[0].affine.replicas:
             # A batch that replicas share is clamped in each of them.
             x, y = (batch.expand(*replicas, *batch.shape[-2:]) for batch in (x, y))
@@ -135,6 +140,7 @@ class LayeredModel(Model[Tensor]):
         self, activities: Sequence[Batch], precision: Batch | None = None
     ) -> Float[Tensor, "*#replica L"]:
         """``1/(2N) Σ_n ‖z_l - f_l(z_{l-1})‖²`` for ``l = 1 … L``."""
+        _refuse_nothing(activities[0])
         predictions = [layer(below) for layer, below in zip(self.layers, activities, strict=False)]
         return torch.stack(
             [
@@ -148,6 +154,7 @@ class LayeredModel(Model[Tensor]):
         self, activities: Sequence[Batch], precision: Batch | None = None
     ) -> list[Tensor]:
         """``∂𝓕/∂W_l``, local to each layer, then ``∂𝓕/∂b_l``."""
+        _refuse_nothing(activities[0])
         tangents = [layer.at(below) for layer, below in zip(self.layers, activities, strict=False)]
         n = activities[0].shape[-2]
         return _in_order(
@@ -255,6 +262,12 @@ class LinearModel(LayeredModel):
         if precision is not None:
             return super().energy_hessian(activities, precision, residual)
         return LinearEnergyHessian(self.layers, activities)
+
+
+def _refuse_nothing(x: Batch) -> None:
+    """Refuse a batch whose gradients would be sums over nothing: zeros, as at a minimum."""
+    if x.shape[-2] == 0:
+        raise ValueError("a mean over no samples is no number; give a batch of at least one")
 
 
 def _output_error(y: Batch, prediction: Batch, precision: Batch | None) -> Batch:

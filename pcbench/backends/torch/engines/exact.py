@@ -19,6 +19,7 @@ from math import isfinite
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.linalg import vector_norm
 
 from pcbench.backends.base import Inference
 
@@ -91,14 +92,6 @@ class OutputSystem:
             errors.append(errors[-1] @ weight)
         return errors[:0:-1]
 
-    def square_sums(
-        self, force: Float[Tensor, "*#replica N d_L"]
-    ) -> Float[Tensor, "*#replica hidden_layers"]:
-        """``Σ_n ‖W_{L:l+1}ᵀ λ_n‖² = tr(K_lᵀ (Σ_n λ_n λ_nᵀ) K_l)`` for the hidden layers."""
-        by_unit = ((force.mT @ force) @ self.reach).mul_(self.reach).sum(-2)
-        layers = [units.sum(-1) for units in self._by_layer(by_unit)]
-        return torch.stack(layers, dim=-1) if layers else by_unit
-
     def _by_layer(self, units: Float[Tensor, "*batch hidden"]) -> Sequence[Tensor]:
         """Split the last axis into hidden layers."""
         if not self.widths:
@@ -153,9 +146,11 @@ def infer_exactly(
     clamped_force = clamped_error
     if precision is not None:
         off, missed, clamped_force = (part * precision for part in (off, missed, clamped_error))
-    output_square = (clamped_error * clamped_force).sum((-2, -1), keepdim=True).squeeze(-1)
-    squares = torch.cat([system.square_sums(force), output_square], dim=-1)
-    energies = squares / (2 * y.shape[-2])
+    # Of the errors themselves. tr(K_lᵀ (Σ_n λ_n λ_nᵀ) K_l), cheaper, is lost in the rounding of its
+    # terms where a layer's error is less than ‖K_l‖ ‖λ‖ would have it.
+    squares = [vector_norm(error, dim=(-2, -1)).square() for error in errors[:-1]]
+    squares.append((clamped_error * clamped_force).sum((-2, -1)))
+    energies = torch.stack(squares, dim=-1) / (2 * y.shape[-2])
     sample_residuals, residual = _residuals(weights, off, missed)
     return Inference(
         activities,

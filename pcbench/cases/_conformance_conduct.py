@@ -1,0 +1,178 @@
+"""How a backend behaves: the same twice, in the dtype, on the device, and hands off its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+
+from pcbench import checks, theory
+from pcbench.backends import Backend
+from pcbench.cases._account import CONTRACT, COUNT
+from pcbench.cases._conformance_evaluation import EvaluationJudge, anywhere
+from pcbench.cases._conformance_inference import ask_for
+from pcbench.cases._conformance_subject import Answers, Array, Subject, offered
+from pcbench.cases._problem import Problem
+from pcbench.cases._relaxed_judge import RelaxedJudge, judged
+from pcbench.cases._step_expected import backpropagated
+from pcbench.checks import Check, Tolerance
+
+# As few numbers as these may all come out correctly rounded, each with a chance of perhaps a half.
+_ENOUGH = 100
+# What libraries call the devices that suites name.
+_KINDS = {"cuda": ("cuda", "gpu", "rocm"), "gpu": ("cuda", "gpu", "rocm"), "cpu": ("cpu", "host")}
+
+
+def conduct(backend: Backend[Any], problem: Problem, rng: np.random.Generator) -> Iterator[Check]:
+    """Watch a backend while it answers."""
+    activities = anywhere(problem, rng, backend.dtype)
+    subject = Subject(backend, problem)
+    answers = subject.answers(activities)
+    well_formed = EvaluationJudge(problem, activities, backend.dtype).well_formed(answers)
+    yield well_formed
+    if not well_formed.passed:
+        return
+    yield from _again(subject, answers, activities)
+    yield _hands_off(backend, problem, activities)
+    yield _own_copies(backend, problem, answers)
+    yield from _dtype(backend, problem, answers)
+    yield _device(subject)
+
+
+def _again(subject: Subject, answers: Answers, activities: list[Array]) -> Iterator[Check]:
+    """Ask the same again, of the same model and of one that is built anew.
+
+    On a CPU it is the same to the last bit; elsewhere sums may be taken in any order, and answers
+    are the same to rounding.
+    """
+    backend, problem = subject.backend, subject.problem
+    rebuilt = Subject(backend, problem)
+    for asked in (subject, rebuilt):
+        again = asked.answers(activities)
+        if backend.device != "cpu":
+            judge = EvaluationJudge(problem, activities, backend.dtype)
+            yield from (check.at("asked again") for check in judge.checks(again))
+            continue
+        yield _differing("asked twice", _flat(answers), _flat(again))
+    if backend.device != "cpu":
+        return
+    for engine in offered(backend, problem):
+        settings = ask_for(engine, problem, RelaxedJudge(problem, backend.dtype)).settings
+        first, *others = (each.infer(settings) for each in (subject, subject, rebuilt))
+        for other in others:
+            pair = [[*one.activities, one.energies, one.residual] for one in (first, other)]
+            yield _differing("asked twice", *pair, extra=first.steps != other.steps).at(engine)
+
+
+def _flat(answers: Answers) -> list[Array]:
+    return [
+        answers.prediction,
+        answers.loss,
+        *answers.loss_gradients,
+        answers.energies,
+        *answers.energy_gradients,
+    ]
+
+
+def _differing(name: str, ones: list[Array], others: list[Array], *, extra: bool = False) -> Check:
+    """Count numbers that differ; what is not a number is the same as itself."""
+    differing = int(extra)
+    for one, other in zip_longest(ones, others):
+        if one is None or other is None or one.shape != other.shape:
+            differing += 1
+        else:
+            differing += int(np.sum((one != other) & ~(np.isnan(one) & np.isnan(other))))
+    return checks.at_most(name, differing, 0, COUNT, source=CONTRACT)
+
+
+def _hands_off(backend: Backend[Any], problem: Problem, activities: list[Array]) -> Check:
+    """Look at host arrays and staged ones, before and after everything was asked of them."""
+    given = [*problem.parameters, problem.x, problem.y, *activities]
+    given += [] if problem.precision is None else [problem.precision]
+    lent = [array.copy() for array in given]
+    parameters, rest = lent[: len(problem.parameters)], lent[len(problem.parameters) :]
+    model = backend.build(problem.network, parameters)
+    staged = [backend.to_device(array) for array in rest]
+    (x, y, *z), precision = staged, []
+    if problem.precision is not None:
+        *z, last = z
+        precision = [last]
+    before = [backend.to_host(array).copy() for array in staged]
+    model.predict(x)
+    model.loss(x, y, *precision)
+    model.loss_gradients(x, y, *precision)
+    model.energies(z, *precision)
+    model.energy_gradients(z, *precision)
+    for engine in offered(backend, problem):
+        settings = ask_for(engine, problem, RelaxedJudge(problem, backend.dtype)).settings
+        model.infer(x, y, settings, *precision)
+    after = [backend.to_host(array) for array in staged]
+    return _differing("inputs changed", [*lent, *after], [*given, *before])
+
+
+def _own_copies(backend: Backend[Any], problem: Problem, answers: Answers) -> Check:
+    """Write over host arrays that a model and a batch were made of: both keep what they were."""
+    lent = [array.copy() for array in (*problem.parameters, problem.x)]
+    *parameters, x = lent
+    model, staged = backend.build(problem.network, parameters), backend.to_device(x)
+    for array in lent:
+        array.fill(np.nan)
+    seen = backend.to_host(model.predict(staged))
+    lost = int(np.sum(~np.isfinite(seen))) if np.isfinite(answers.prediction).all() else 0
+    return checks.at_most("host arrays still in use", lost, 0, COUNT, source=CONTRACT)
+
+
+def _dtype(backend: Backend[Any], problem: Problem, answers: Answers) -> Iterator[Check]:
+    """Check that numbers are those of the dtype, neither coarser nor finer."""
+    numbers = np.concatenate([array.ravel() for array in _flat(answers)])
+    fits = numbers == numbers.astype(np.float32).astype(np.float64)
+    if backend.dtype == "float32":
+        yield checks.at_most(
+            "numbers that float32 does not have", int(np.sum(~fits)), 0, COUNT, source=CONTRACT
+        )
+    gradients = np.concatenate([gradient.ravel() for gradient in answers.loss_gradients])
+    if not _is_rounded_often(problem) or gradients.size < _ENOUGH:
+        return
+    if backend.dtype == "float64":
+        coarse = float(np.mean(fits[numbers != 0]))
+        yield checks.at_most(
+            "share of numbers that float32 has, too",
+            coarse,
+            0.0,
+            Tolerance(0.5, "one in 2²⁹ numbers of float64 is one of float32"),
+            source=CONTRACT,
+        )
+        return
+    due = np.concatenate([one.ravel() for one in backpropagated(problem, "float32")[0]])
+    yield checks.at_least(
+        "gradients that show the rounding of float32",
+        int(np.sum(gradients != due.astype(np.float32).astype(np.float64))),
+        1,
+        COUNT,
+        source=CONTRACT,
+    )
+
+
+def _is_rounded_often(problem: Problem) -> bool:
+    """Whether numbers are made of several sums of several terms, none of which is dead."""
+    forward = theory.feedforward(judged(problem), problem.x)
+    return len(forward) > 2 and all(np.count_nonzero(z[0]) > 2 for z in forward[:-1])
+
+
+def _device(subject: Subject) -> Check:
+    """Check that answers are on the device, as far as arrays and the backend itself tell."""
+    backend = subject.backend
+    kind = backend.device.partition(":")[0].lower()
+
+    def accepted(told: Any) -> bool:
+        return any(each in str(told).lower() for each in _KINDS.get(kind, (kind,)))
+
+    told = [backend.describe().get("device", "")]
+    for array in (*subject.batch, subject.model.predict(subject.batch[0])):
+        device = getattr(array, "device", None)
+        if device is not None and not callable(device):
+            told.append(device)
+    wrong = sum(not accepted(device) for device in told)
+    return checks.at_most("elsewhere than on the device", wrong, 0, COUNT, source=CONTRACT)

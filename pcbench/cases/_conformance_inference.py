@@ -1,0 +1,216 @@
+"""Whether engines reach the equilibrium: with settings that the theory says must get them there.
+
+In a linear network the spectrum of the activity landscape foretells how far a number of steps
+leads (theory.md 2.3): that residual is asked for, with that budget. In others the step is one that
+is known to go down, and an engine that runs out of steps has to say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil, exp, log
+from typing import Any
+
+import numpy as np
+
+from pcbench import checks, theory
+from pcbench.backends import (
+    Backend,
+    ErrorInference,
+    ExactInference,
+    GaussNewtonInference,
+    GradientInference,
+    InferenceSettings,
+    OdeInference,
+)
+from pcbench.cases._agreement import is_smooth
+from pcbench.cases._conformance_subject import Subject, offered
+from pcbench.cases._problem import Problem
+from pcbench.cases._relaxed import Relaxed
+from pcbench.cases._relaxed_judge import RelaxedJudge, judged
+from pcbench.cases._theorem_1 import theorem_1
+from pcbench.checks import Check, Tolerance
+
+DESCENT = "a step of 1/Λ goes down by ‖ρ‖²/2Λ, where no curvature exceeds Λ (descent lemma)"
+STEPS = 500
+"""How many steps are foretold, and how many an engine may take where none are."""
+
+_LEAST_RESIDUAL, _LEAST_OF_NEWTON = 1e-6, 1e-8
+_NEWTON_STEPS, _FLOW_TIME = 200, 10.0
+# A flow's steps are off by what it tolerates, and the time foretold is that of the flow itself.
+_MORE_TIME = 1.2
+# Steps in errors are known to go down where they begin, and are kept shorter than that.
+_CAUTION = 0.25
+_SLOPES = {"identity": 1.0, "tanh": 1.0, "silu": 1.1}
+_CURVATURES = {"identity": 0.0, "tanh": 0.77, "silu": 0.5}
+"""Bounds on ``|φ'|`` and ``|φ''|``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an engine is asked for.
+
+    Attributes
+    ----------
+    settings
+        Its settings.
+    must_converge
+        Whether it must get there.
+    decrease
+        By how much its first step lowers the energy, at least; 0 where that is not known.
+    """
+
+    settings: InferenceSettings
+    must_converge: bool
+    decrease: float = 0.0
+
+
+def inference(
+    backend: Backend[Any], problem: Problem, engine: str | None = None
+) -> Iterator[Check]:
+    """Ask one engine, or every one on offer, for the equilibrium."""
+    subject, judge = Subject(backend, problem), RelaxedJudge(problem, backend.dtype)
+    for name in [engine] if engine else offered(backend, problem):
+        asked = ask_for(name, problem, judge)
+        yield from verdicts(judge, problem, name, subject.infer(asked.settings), asked)
+
+
+def verdicts(
+    judge: RelaxedJudge, problem: Problem, label: str, relaxed: Relaxed, asked: Asked
+) -> Iterator[Check]:
+    """Judge where an engine ended."""
+    settings = asked.settings
+    made = list(judge.checks(label, relaxed, settings, must_converge=asked.must_converge))
+    yield from made
+    if not checks.all_passed(made[:1]):
+        return
+    if isinstance(settings, GaussNewtonInference):
+        yield from judge.never_rises(label, relaxed)
+    if problem.network.is_linear and asked.must_converge:
+        yield theorem_1(judge, problem, label, relaxed, settings)
+    if asked.decrease:
+        rounding = sum(judge.rounding(relaxed).energies) + judge.forward_rounding.loss
+        yield checks.at_most(
+            f"{label}: energy after a first step",
+            relaxed.energy,
+            judge.loss - asked.decrease,
+            Tolerance(rounding, "rounding of both energies (theory.md 4)"),
+            source=DESCENT,
+        )
+
+
+def ask_for(engine: str, problem: Problem, judge: RelaxedJudge) -> Asked:
+    """Say what an engine is to be asked in this network."""
+    linear, smooth = problem.network.is_linear, is_smooth(problem.network)
+    match engine:
+        case "exact":
+            return Asked(ExactInference(), must_converge=True)
+        case "gauss_newton":
+            settings: InferenceSettings = GaussNewtonInference(
+                residual=_LEAST_OF_NEWTON, max_steps=_NEWTON_STEPS, record=True
+            )
+            return Asked(settings, must_converge=linear)
+        case "gradient" if linear:
+            return _foretold_gradient(problem, judge)
+        case "gradient":
+            return _cautious_gradient(problem, judge, smooth=smooth)
+        case "ode":
+            return _flow(problem, linear=linear)
+        case _:
+            return _in_errors(problem, linear=linear)
+
+
+def _foretold_gradient(problem: Problem, judge: RelaxedJudge) -> Asked:
+    """``‖ρ_n‖ ≤ (1 - 1/κ)ⁿ ‖ρ_0‖`` with a step of ``1/λ_max``."""
+    least, most = _curvatures(problem)
+    residual = max(_LEAST_RESIDUAL, exp(-STEPS * least / most))
+    settings = GradientInference(
+        step=1 / most, residual=residual, max_steps=ceil(log(1 / residual) * most / least) + 1
+    )
+    return Asked(settings, must_converge=True, decrease=_decrease(judge, most))
+
+
+def _cautious_gradient(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
+    """Go down with a step that no curvature on the way is too large for.
+
+    Of a sample that has come down to an energy of at most its loss, ``‖e‖² ≤ 2𝓛_n``, and its
+    Hessian is at most ``(1 + s a)² + c a max(1, a) ‖e‖``, with slopes up to ``s``, curvatures up to
+    ``c``, and ``a`` the largest norm of a layer's map (theory.md 2.3).
+    """
+    activation, norms = problem.network.activation, [_map_norm(w) for w in problem.weights]
+    a, slope = max(norms), _SLOPES.get(activation, 1.0)
+    errors = np.sqrt(2 * judge.samples * judge.loss)
+    bend = _CURVATURES.get(activation, 0.0) * a * max(1.0, a) * float(errors)
+    most = (1 + slope * a) ** 2 + bend
+    settings = GradientInference(step=1 / most, residual=_LEAST_RESIDUAL, max_steps=STEPS)
+    return Asked(settings, must_converge=False, decrease=_decrease(judge, most) if smooth else 0.0)
+
+
+def _flow(problem: Problem, *, linear: bool) -> Asked:
+    """``‖ρ(t)‖ ≤ e^{-λ_min t} ‖ρ(0)‖``; stable steps are about ``1/λ_max`` long."""
+    if not linear:
+        settings = OdeInference(residual=1e-2, max_time=_FLOW_TIME, max_steps=STEPS)
+        return Asked(settings, must_converge=False)
+    least, most = _curvatures(problem)
+    residual = max(_LEAST_RESIDUAL, exp(-STEPS * least / most))
+    time = _MORE_TIME * log(1 / residual) / least
+    return Asked(OdeInference(residual=residual, max_time=time), must_converge=True)
+
+
+def _in_errors(problem: Problem, *, linear: bool) -> Asked:
+    """Descend in the errors, where curvature is between 1 and ``λ = λ_max(S)``.
+
+    ``∂𝓕/∂e = Bᵀ ∂𝓕/∂z`` with ``z = B e`` and ``cond(B)² ≤ κ(H_z) λ``: so many more steps may pass
+    before the force on the activities has come down, too.
+    """
+    most = _reach(problem)
+    if not linear:
+        settings = ErrorInference(step=_CAUTION / most, residual=_LEAST_RESIDUAL, max_steps=STEPS)
+        return Asked(settings, must_converge=False)
+    low, high = _curvatures(problem)
+    residual = max(_LEAST_RESIDUAL, exp(-STEPS / most))
+    steps = ceil(most * (log(1 / residual) + log(high / low * most) / 2)) + 1
+    foreseeable = steps <= 10 * STEPS
+    settings = ErrorInference(
+        step=1 / most, residual=residual, max_steps=steps if foreseeable else STEPS
+    )
+    return Asked(settings, must_converge=foreseeable)
+
+
+def _decrease(judge: RelaxedJudge, curvature: float) -> float:
+    """Return the least decrease of the energy in a step of the inverse curvature."""
+    return float(np.sum(judge.starts**2)) / (2 * curvature * judge.samples)
+
+
+def _curvatures(problem: Problem) -> tuple[float, float]:
+    """Least and largest curvature of a linear network's energy, of any sample."""
+    network, rows = judged(problem), problem if problem.precision is not None else problem.first(1)
+    activities = [*theory.feedforward(network, rows.x)[:-1], rows.y]
+    least = theory.least_curvatures(network, activities, rows.precision)
+    most = theory.largest_curvatures(network, activities, rows.precision)
+    return float(least.min()), float(most.max())
+
+
+def _reach(problem: Problem) -> float:
+    """``λ_max(I + Σ_l K_l K_lᵀ)`` at the feedforward activities, the largest of all samples."""
+    network = judged(problem)
+    forward = theory.feedforward(network, problem.x)
+    rows, outputs = problem.x[:1] if problem.network.is_linear else problem.x, problem.y.shape[1]
+    most = 1.0
+    for n in range(len(rows)):
+        covariance, reach = np.eye(outputs), np.eye(outputs)
+        for l in range(network.depth, 1, -1):
+            below = np.repeat(forward[l - 1][n : n + 1], outputs, axis=0)
+            reach = theory.pull_back(network, l, below, reach)
+            covariance = covariance + reach @ reach.T
+        most = max(most, float(np.linalg.eigvalsh(covariance)[-1]))
+    return most
+
+
+def _map_norm(weight: np.ndarray) -> float:
+    """``‖A‖``, of a convolution no less than that."""
+    if weight.ndim == 2:
+        return float(np.linalg.norm(weight, 2))
+    places = np.ndindex(*weight.shape[2:])
+    return sum(float(np.linalg.norm(weight[:, :, p, q], 2)) for p, q in places)

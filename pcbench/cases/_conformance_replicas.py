@@ -1,0 +1,128 @@
+"""Whether replicas are so many models of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from pcbench import checks
+from pcbench.backends import (
+    Backend,
+    ErrorInference,
+    GradientInference,
+    IterativeInference,
+    OdeInference,
+)
+from pcbench.cases._account import CONTRACT, COUNT, arrived
+from pcbench.cases._conformance_evaluation import EvaluationJudge, anywhere
+from pcbench.cases._conformance_inference import Asked, ask_for, verdicts
+from pcbench.cases._conformance_subject import Answers, Array, Subject, offered
+from pcbench.cases._problem import Problem
+from pcbench.cases._relaxed import Relaxed
+from pcbench.cases._relaxed_judge import RelaxedJudge
+from pcbench.checks import Check
+
+
+def replicas(
+    backend: Backend[Any], problems: Sequence[Problem], rng: np.random.Generator
+) -> Iterator[Check]:
+    """Ask for several networks of one shape at once, and judge each as if it were alone.
+
+    Parameters
+    ----------
+    backend
+        Who is asked.
+    problems
+        The same network and batch at different points.
+    rng
+        Draws the activities at which energies are asked.
+    """
+    stacked = [np.stack(arrays) for arrays in zip(*(p.parameters for p in problems), strict=True)]
+    subject = Subject(backend, problems[0], stacked)
+    activities = [anywhere(problem, rng, backend.dtype) for problem in problems]
+    (x, *_), (*_, y) = activities[0], activities[0]
+    hidden = [np.stack(z) for z in zip(*(one[1:-1] for one in activities), strict=True)]
+    answers = subject.answers([x, *hidden, y])  # a batch is shared, hidden activities are not
+    for index, (problem, own) in enumerate(zip(problems, activities, strict=True)):
+        judge = EvaluationJudge(problem, own, backend.dtype)
+        alone = _alone(answers, index, len(problems))
+        well_formed = judge.well_formed(alone)
+        yield well_formed.at(f"replica {index + 1}")
+        if not well_formed.passed:
+            return
+        yield from (check.at(f"replica {index + 1}") for check in judge.checks(alone))
+    for engine in offered(backend, problems[0]):
+        yield from _engine(engine, subject, problems)
+
+
+def _alone(answers: Answers, index: int, count: int) -> Answers:
+    """Return the answers of one replica; what lacks the axis stays, and is told as wrong."""
+
+    def one(array: Array) -> Array:
+        return array[index, ...] if array.shape[:1] == (count,) else array
+
+    return Answers(
+        one(answers.prediction),
+        one(answers.loss),
+        [one(gradient) for gradient in answers.loss_gradients],
+        one(answers.energies),
+        [one(gradient) for gradient in answers.energy_gradients],
+    )
+
+
+def _engine(engine: str, subject: Subject, problems: Sequence[Problem]) -> Iterator[Check]:
+    """Let an engine relax all of them with the settings of the one that needs most care."""
+    count, dtype = len(problems), subject.backend.dtype
+    judges = [RelaxedJudge(problem, dtype) for problem in problems]
+    each = [
+        ask_for(engine, problem, judge) for problem, judge in zip(problems, judges, strict=True)
+    ]
+    chosen = min(each, key=_care)
+    settings = chosen.settings
+    relaxed = subject.infer(settings)
+
+    def one(array: Any, index: int) -> Any:
+        if array is None or array.shape[:1] != (count,):
+            return array
+        return array[index, ...]
+
+    answers = [relaxed.each(partial(one, index=index)) for index in range(count)]
+    forms = [judge.form(engine, answer) for judge, answer in zip(judges, answers, strict=True)]
+    yield from forms
+    if not checks.all_passed(forms):
+        return
+    finished = [_finished(settings, answer) for answer in answers]
+    yield checks.approx(
+        f"{engine}: converged in every replica",
+        float(relaxed.converged),
+        float(all(finished)),
+        COUNT,
+        source=CONTRACT,
+    )
+    # Steps of engines in other replicas are longer than they need be, or shorter.
+    foretold = each[0].must_converge and not isinstance(
+        settings, GradientInference | ErrorInference | OdeInference
+    )
+    asked = Asked(settings, must_converge=foretold)
+    for index, (answer, judge) in enumerate(zip(answers, judges, strict=True)):
+        own = replace(answer, converged=finished[index])
+        made = verdicts(judge, problems[index], engine, own, asked)
+        yield from (check.at(f"replica {index + 1}") for check in made)
+
+
+def _care(asked: Asked) -> float:
+    """Order settings: short steps, and long times, first."""
+    settings = asked.settings
+    if isinstance(settings, GradientInference | ErrorInference):
+        return settings.step
+    return -settings.max_time if isinstance(settings, OdeInference) else 0.0
+
+
+def _finished(settings: Any, answer: Relaxed) -> bool:
+    if not isinstance(settings, IterativeInference):
+        return True
+    return arrived(settings, answer.residual, answer.sample_residuals)

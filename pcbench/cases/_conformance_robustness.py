@@ -1,0 +1,213 @@
+"""What a backend makes of no samples, and of numbers that are not finite.
+
+It may refuse, with any exception. If it answers, it must not make a number of what is none: a mean
+over no samples, or anything that a sample with NaN in it takes part in.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pcbench import checks
+from pcbench.backends import (
+    Backend,
+    ErrorInference,
+    ExactInference,
+    GaussNewtonInference,
+    GradientInference,
+    InferenceSettings,
+    OdeInference,
+)
+from pcbench.cases._account import CONTRACT, COUNT
+from pcbench.cases._conformance_evaluation import EvaluationJudge, anywhere
+from pcbench.cases._conformance_subject import Array, Subject, offered
+from pcbench.cases._problem import Problem
+from pcbench.checks import Check, Tolerance
+
+_BUDGET = 10
+_SETTINGS: dict[str, InferenceSettings] = {
+    "exact": ExactInference(),
+    "gradient": GradientInference(step=0.01, max_steps=_BUDGET),
+    "ode": OdeInference(max_time=1.0, max_steps=_BUDGET),
+    "gauss_newton": GaussNewtonInference(max_steps=_BUDGET),
+    "error": ErrorInference(step=0.01, max_steps=_BUDGET),
+}
+
+
+def robustness(
+    backend: Backend[Any], problem: Problem, rng: np.random.Generator
+) -> Iterator[Check]:
+    """Ask with nothing, and with numbers that are none."""
+    with _quiet():
+        yield from _nothing(backend, problem)
+        for poison in _poisons(problem, rng):
+            yield from _poisoned(backend, problem, poison, rng)
+
+
+@dataclass(frozen=True, slots=True)
+class Poison:
+    """A problem with a number that is not finite.
+
+    Attributes
+    ----------
+    name
+        What and where it is.
+    problem
+        The whole problem, with it.
+    sample
+        The sample that has it; ``None`` for all.
+    predicted
+        Whether predictions depend on it, and not the targets alone.
+    """
+
+    name: str
+    problem: Problem
+    sample: int | None
+    predicted: bool = True
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Let libraries warn of what is done here on purpose."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _attempt(ask: Callable[[], list[Array]]) -> list[Array] | None:
+    """Return the answer, or ``None`` if it is refused."""
+    try:
+        return ask()
+    except Exception:  # however a library says no
+        return None
+
+
+def _nothing(backend: Backend[Any], problem: Problem) -> Iterator[Check]:
+    """Ask about a batch of no samples."""
+    empty = problem.first(0)
+    subject = Subject(backend, empty)
+    prediction = _attempt(lambda: [subject.predict(empty.x)])
+    right = prediction is None or prediction[0].shape == empty.y.shape
+    yield checks.at_most(
+        "no samples: prediction of another shape", int(not right), 0, COUNT, source=CONTRACT
+    )
+    activities = [np.zeros((0, width)) for width in problem.network.widths]
+    means: dict[str, Callable[[], list[Array]]] = {
+        "loss": lambda: [subject.loss()],
+        "gradients of the loss": subject.loss_gradients,
+        "energies": lambda: [subject.energies(activities)],
+        "gradients of the energy": lambda: subject.energy_gradients(activities),
+    }
+    for engine in offered(backend, problem):
+        means[engine] = lambda engine=engine: [  # type: ignore[misc]
+            subject.infer(_SETTINGS[engine]).energies
+        ]
+    for what, ask in means.items():
+        answer = _attempt(ask)
+        numbers = 0 if answer is None else sum(int(np.isfinite(a).sum()) for a in answer)
+        yield checks.at_most(
+            "no samples: numbers for a mean over none",
+            numbers,
+            0,
+            COUNT,
+            source=CONTRACT,
+            where=what,
+        )
+
+
+def _poisons(problem: Problem, rng: np.random.Generator) -> Iterator[Poison]:
+    """Put NaN into an input, a target, a weight; and infinity, where no activation saturates."""
+    n = int(rng.integers(len(problem.x)))
+    bad = [np.nan, np.inf] if problem.network.is_linear else [np.nan]
+    for value in bad:
+        x, y, weights = problem.x.copy(), problem.y.copy(), [w.copy() for w in problem.weights]
+        x[n, rng.integers(x.shape[1])] = value
+        yield Poison(f"{value} in an input", replace(problem, x=x), n)
+        y[n, rng.integers(y.shape[1])] = value
+        yield Poison(f"{value} in a target", replace(problem, y=y), n, predicted=False)
+        chosen = weights[int(rng.integers(len(weights)))]
+        chosen.flat[rng.integers(chosen.size)] = value
+        yield Poison(f"{value} in a weight", replace(problem, weights=weights), None)
+
+
+def _poisoned(
+    backend: Backend[Any], problem: Problem, poison: Poison, rng: np.random.Generator
+) -> Iterator[Check]:
+    """Ask everything of a problem with a number that is none."""
+    subject = Subject(backend, poison.problem)
+    predicted = _attempt(lambda: [subject.predict(poison.problem.x)])
+    if predicted is not None and predicted[0].shape == problem.y.shape:
+        yield from _predictions(backend, problem, poison, predicted[0])
+    activities = anywhere(problem, rng, backend.dtype)
+    activities = [poison.problem.x, *activities[1:-1], poison.problem.y]
+    values: dict[str, Callable[[], list[Array]]] = {
+        "loss": lambda: [subject.loss()],
+        "gradients of the loss": subject.loss_gradients,
+        "energies": lambda: [subject.energies(activities)],
+        "gradients of the energy": lambda: subject.energy_gradients(activities),
+    }
+    hidden = {what for what, ask in values.items() if _is_hidden(_attempt(ask))}
+    for engine in offered(backend, problem):
+        hidden |= _by_inference(subject, engine)
+    yield checks.at_most(
+        "numbers made of what is none",
+        len(hidden),
+        0,
+        COUNT,
+        source=CONTRACT,
+        where=", ".join([poison.name, *sorted(hidden)]),
+    )
+
+
+def _predictions(
+    backend: Backend[Any], problem: Problem, poison: Poison, predicted: Array
+) -> Iterator[Check]:
+    """Check that a sample's own prediction is no number, and that those of others are."""
+    samples = np.arange(len(predicted))
+    own = samples == poison.sample if poison.sample is not None else samples >= 0
+    if poison.predicted:
+        yield checks.at_most(
+            "predictions made of what is none",
+            int(np.sum(np.isfinite(predicted[own]).all(axis=1))),
+            0,
+            COUNT,
+            source=CONTRACT,
+            where=poison.name,
+        )
+    others = ~own if poison.predicted else samples >= 0
+    if others.any():
+        off = EvaluationJudge(problem, [], backend.dtype).prediction_off
+        yield checks.distance(
+            "predictions of other samples",
+            predicted[others],
+            Subject(backend, problem).predict(problem.x)[others],
+            Tolerance(2 * off, "what rounding may do to either (theory.md 4)"),
+            source="samples do not know of each other (theory.md 1)",
+            where=poison.name,
+        )
+
+
+def _is_hidden(answer: list[Array] | None) -> bool:
+    return answer is not None and all(bool(np.isfinite(array).all()) for array in answer)
+
+
+def _by_inference(subject: Subject, engine: str) -> set[str]:
+    """Return what an engine says of a batch as if all were well."""
+    try:
+        relaxed = subject.infer(_SETTINGS[engine])
+    except Exception:  # it refuses
+        return set()
+    told = set()
+    if np.isfinite(relaxed.energies).all():
+        told.add(f"energies by {engine}")
+    if relaxed.converged:
+        told.add(f"converged by {engine}")
+    if subject.problem.network.n_hidden and np.isfinite(relaxed.residual).all():
+        told.add(f"residual by {engine}")
+    return told

@@ -1,0 +1,48 @@
+"""The same questions put to many networks, folded into one verdict each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from math import inf
+
+from pcbench.cases._conformance_draw import Drawn
+from pcbench.checks import Check, Worst
+
+
+class Verdicts:
+    """Keeps, of checks of one name, the smallest network that fails; else the least margin.
+
+    A failure in a large network is seldom understood there. Networks are to be added from small to
+    large.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Check] = {}
+        self._comparisons: Counter[str] = Counter()
+        self._networks: Counter[str] = Counter()
+        self._failing: Counter[str] = Counter()
+
+    def add(self, drawn: Drawn, checks: Iterable[Check]) -> None:
+        """Take in what was asked of one network."""
+        worst = Worst()
+        worst.add(*checks)
+        for check in worst:
+            name = check.name
+            self._comparisons[name] += check.comparisons
+            self._networks[name] += 1
+            self._failing[name] += not check.passed
+            kept = self._kept.get(name)
+            if kept is None or (kept.passed and _margin(check) < _margin(kept)):
+                self._kept[name] = check.at(str(drawn))
+
+    def __iter__(self) -> Iterator[Check]:
+        for name, check in self._kept.items():
+            where = check.where
+            if not check.passed:
+                where += f"; {self._failing[name]} of {self._networks[name]} networks fail"
+            yield check.model_copy(update={"where": where, "comparisons": self._comparisons[name]})
+
+
+def _margin(check: Check) -> float:
+    return -inf if check.margin is None else check.margin

@@ -1,0 +1,192 @@
+"""Whether a backend keeps the whole contract, on random networks of many shapes.
+
+Other kinds ask one deep question of one network. Here many small networks are drawn, and of each is
+asked what the contract promises; the judges are theirs. A question is a verdict: the smallest
+network that fails it, or else the one with the least margin, and a number that draws it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from pcbench.backends import BackendUnavailableError, Capability
+from pcbench.cases._conformance_conduct import conduct
+from pcbench.cases._conformance_differences import line
+from pcbench.cases._conformance_draw import Draw, Drawn
+from pcbench.cases._conformance_evaluation import evaluation
+from pcbench.cases._conformance_hessian import hessians
+from pcbench.cases._conformance_inference import inference
+from pcbench.cases._conformance_replicas import replicas
+from pcbench.cases._conformance_robustness import robustness
+from pcbench.cases._conformance_subject import capability_of, offered
+from pcbench.cases._conformance_training import training
+from pcbench.cases._conformance_unrolled import unrolled
+from pcbench.cases._conformance_verdicts import Verdicts
+from pcbench.cases._problem import Problem, rounded
+from pcbench.cases.base import Case, CaseParameters, CaseSkippedError, Context, Finding
+from pcbench.checks import Check
+
+Question = Literal[
+    "evaluation",
+    "inference",
+    "replicas",
+    "hessian",
+    "unrolled_hessian",
+    "training",
+    "conduct",
+    "robustness",
+]
+EngineName = Literal["exact", "gradient", "ode", "gauss_newton", "error"]
+
+_NEEDS: dict[Question, Capability] = {
+    "replicas": Capability.REPLICAS,
+    "hessian": Capability.HESSIAN,
+    "unrolled_hessian": Capability.UNROLLED_HESSIAN,
+    "training": Capability.TRAINING,
+}
+_DIFFERENTIABLE = ("hessian", "unrolled_hessian")
+REPLICAS = 3
+
+
+class Parameters(CaseParameters):
+    """What a suite may write under ``kind: conformance``."""
+
+    question: Question = Field(
+        description="evaluation: predictions, values and gradients. inference: the equilibrium, by "
+        "one engine or all on offer. replicas, hessian, unrolled_hessian, training: these "
+        "capabilities. conduct: determinism, dtype, device, inputs left alone. robustness: no "
+        "samples, and numbers that are not finite."
+    )
+    engine: EngineName | None = Field(
+        None, description="Of inference; every one that is declared, if not given."
+    )
+    networks: PositiveInt = Field(8, le=10_000, description="How many networks are drawn.")
+    only: PositiveInt | None = Field(
+        None, description="Ask of this network alone, by the number that a verdict names."
+    )
+    draw: Draw = Draw()
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Parameters:
+        layers, masked = self.draw.layers, self.draw.observed < 1
+        if self.engine is not None and self.question != "inference":
+            raise ValueError("an engine is for question: inference; leave 'engine' out")
+        if self.engine == "exact" and layers != "linear":
+            raise ValueError("engine: exact takes linear networks; write draw.layers: linear")
+        if self.question in _DIFFERENTIABLE and (masked or layers not in ("linear", "smooth")):
+            raise ValueError(
+                f"question: {self.question} is asked of networks without kinks or masks; write "
+                "draw.layers: linear or smooth, and leave draw.observed out"
+            )
+        if self.question == "robustness" and (masked or layers == "convolutional"):
+            raise ValueError(
+                "question: robustness is asked of fully connected networks without masks; write "
+                "draw.layers: linear, smooth or nonlinear, and leave draw.observed out"
+            )
+        return self
+
+
+class Conformance(Case[Parameters]):
+    """The contract of a backend, on random networks."""
+
+    kind: ClassVar[str] = "conformance"
+    description: ClassVar[str] = (
+        "whether a backend keeps the contract on random networks of many shapes: values and "
+        "gradients, equilibria, replicas, Hessians, training, and how it behaves"
+    )
+    Parameters: ClassVar[type[CaseParameters]] = Parameters
+
+    def needs(self) -> frozenset[Capability]:
+        """Return the capabilities that the question is about, and those behind the networks."""
+        asked = self.parameters
+        needed = set(asked.draw.needs)
+        if asked.question in _NEEDS:
+            needed.add(_NEEDS[asked.question])
+        if asked.engine is not None:
+            needed.add(capability_of(asked.engine))
+        return frozenset(needed)
+
+    def run(self, context: Context) -> Iterator[Finding]:
+        """Ask of every network, from small to large; then say what was found of all."""
+        asked, verdicts, refused = self.parameters, Verdicts(), list[str]()
+        numbers = range(1, asked.networks + 1) if asked.only is None else [asked.only]
+        networks = [
+            asked.draw.problem(number, context.rng(f"network {number}"), context.backend.dtype)
+            for number in numbers
+        ]
+        networks.sort(key=lambda drawn: drawn.size)
+        try:
+            for drawn in context.progress("networks", networks, len(networks)):
+                try:
+                    self._ask(context, drawn, verdicts)
+                except (CaseSkippedError, BackendUnavailableError) as refusal:
+                    refused.append(f"{refusal} ({drawn})")
+        except Exception:
+            yield from verdicts  # whatever a backend breaks at, what was found before stands
+            raise
+        yield from verdicts
+        if refused:
+            raise CaseSkippedError(
+                f"{len(refused)} of {len(networks)} networks could not be asked about: {refused[0]}"
+            )
+
+    def _ask(self, context: Context, drawn: Drawn, verdicts: Verdicts) -> None:
+        """Ask of one network; what is found before it breaks counts."""
+        found: list[Check] = []
+        try:
+            found.extend(self._findings(context, drawn))
+        except (CaseSkippedError, BackendUnavailableError):
+            raise
+        except Exception as error:
+            raise BrokenAtError(f"{type(error).__name__}: {error} ({drawn})") from error
+        finally:
+            verdicts.add(drawn, found)
+
+    def _findings(self, context: Context, drawn: Drawn) -> Iterator[Check]:
+        backend, problem = context.backend, drawn.problem
+        rng = context.rng(f"question {drawn.number}")
+        match self.parameters.question:
+            case "evaluation":
+                yield from evaluation(backend, problem, rng)
+            case "inference":
+                if not offered(backend, problem):
+                    raise CaseSkippedError(
+                        "the backend offers no engine of inference for these networks"
+                    )
+                yield from inference(backend, problem, self.parameters.engine)
+            case "replicas":
+                yield from replicas(backend, self._replicas(context, drawn), rng)
+            case "hessian":
+                along = line(problem, backend.dtype, rng, short=True)
+                yield from hessians(backend, along, rng)
+            case "unrolled_hessian":
+                yield from unrolled(backend, problem, rng)
+            case "training":
+                points, adam = self._replicas(context, drawn), drawn.number % 2 == 0
+                yield from training(context, points, rng, adam=adam)
+            case "conduct":
+                yield from conduct(backend, problem, rng)
+            case "robustness":
+                yield from robustness(backend, problem, rng)
+
+    def _replicas(self, context: Context, drawn: Drawn) -> list[Problem]:
+        """Return the problem at several points, its own first."""
+        problem, dtype = drawn.problem, context.backend.dtype
+        rng = context.rng(f"replicas {drawn.number}")
+        problems = [problem]
+        while len(problems) < REPLICAS:
+            weights, biases = self.parameters.draw.parameters(problem.network, rng)
+            point: dict[str, Any] = {
+                "weights": rounded(weights, dtype),
+                "biases": rounded(biases, dtype),
+            }
+            problems.append(replace(problem, **point))
+        return problems
+
+
+class BrokenAtError(RuntimeError):
+    """A backend broke at a network; the message says at which."""

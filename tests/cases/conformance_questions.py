@@ -1,0 +1,69 @@
+"""The questions of conformance, asked of few small networks."""
+
+from pathlib import Path
+
+from plugged_in import plugged_in
+
+from pcbench.cases.conformance import Conformance, Parameters
+from pcbench.runner import run_suites
+from pcbench.suite import PlannedCase, Suite
+
+# Rounding of networks with few units is simulated often, until it is sure: not so few here.
+SMALL = {"depth": (2, 3), "width": (6, 8), "samples": (6, 7), "gain": (0.8, 1.2)}
+QUESTIONS = {
+    "evaluation": {"question": "evaluation", "draw": SMALL},
+    "nonlinear": {"question": "evaluation", "draw": SMALL | {"layers": "smooth"}, "networks": 3},
+    "masked": {"question": "evaluation", "draw": SMALL | {"observed": 0.7}},
+    "inference": {"question": "inference", "draw": SMALL},
+    "tanh": {"question": "inference", "draw": SMALL | {"layers": "smooth"}, "networks": 3},
+    "masked-inference": {"question": "inference", "draw": SMALL | {"observed": 0.7}},
+    "replicas": {"question": "replicas", "draw": SMALL},
+    "hessian": {"question": "hessian", "draw": SMALL | {"layers": "smooth"}, "networks": 3},
+    "unrolled": {"question": "unrolled_hessian", "draw": SMALL},
+    "training": {"question": "training", "draw": SMALL, "networks": 2},
+    "training-by-steps": {
+        "question": "training",
+        "draw": SMALL | {"layers": "smooth"},
+        "networks": 4,
+    },
+    "masked-training": {
+        "question": "training",
+        "draw": SMALL | {"observed": 0.7},
+        "networks": 1,
+    },
+    "conduct": {
+        "question": "conduct",
+        "draw": SMALL | {"depth": (4, 4), "width": (8, 10)},
+    },
+    "robustness": {"question": "robustness", "draw": SMALL},
+}
+
+
+def ask(backend, question, dtype="float64", seed=0, **more):
+    """Put one of the questions to a backend, and return the result of the case."""
+    settings = {"networks": 2, **QUESTIONS[question], **more}
+    case = PlannedCase(
+        id=question,
+        kind="conformance",
+        case=Conformance,
+        parameters=Parameters.model_validate(settings),
+        seed=seed,
+        dtype=dtype,
+        backend="asked",
+        device="cpu",
+    )
+    with plugged_in({"asked": backend}):
+        [result] = run_suites([Suite("questions", "", (case,), Path("questions.yaml"))]).cases
+    return result
+
+
+def failed(result):
+    """Return the names of the checks that failed."""
+    return {check.name for check in result.checks if not check.passed}
+
+
+def kind(name):
+    """Return what a check compares, whichever engine or learner it is about."""
+    return (
+        name.rpartition(": ")[2].partition(" (")[0] if not name.startswith("no samples") else name
+    )
