@@ -85,9 +85,18 @@ def one_thread_for_the_judge() -> AbstractContextManager[object]:
 
 
 def run_case(
-    case: PlannedCase, backend: Backend[Any], places: Places, observer: Observer
+    case: PlannedCase,
+    backend: Backend[Any],
+    places: Places,
+    observer: Observer,
+    *,
+    verdict_only: bool = False,
 ) -> CaseResult:
-    """Run one case; whatever it raises but an interrupt becomes its status and message."""
+    """Run one case; whatever it raises but an interrupt becomes its status and message.
+
+    Where the verdict is all that is wanted, nothing is timed, and the case is left at the first
+    check that fails.
+    """
     started = perf_counter()
     found = Findings()
     parameters: dict[str, Any] = {}
@@ -101,8 +110,8 @@ def run_case(
             raise CaseSkippedError(
                 f"the backend {case.backend!r} does not offer {', '.join(sorted(missing))}"
             )
-        context = RunContext(case, backend, places, observer)
-        found.take(question.run(context))
+        context = RunContext(case, backend, places, observer, timed=not verdict_only)
+        found.take(question.run(context), until_failure=verdict_only)
     except (CaseSkippedError, DatasetMissingError, BackendUnavailableError) as skip:
         status, message = "skipped", str(skip)
     except DatasetError as error:
