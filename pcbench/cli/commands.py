@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pcbench.cli.audit import audit
 from pcbench.cli.compare import compare
 from pcbench.cli.doctor import doctor
 from pcbench.cli.listing import list_suites
@@ -23,6 +24,7 @@ def register(app: typer.Typer) -> None:
     app.command()(show)
     app.command()(validate)
     app.command()(compare)
+    app.command()(audit)
     app.command()(schema)
     app.command()(doctor)
 

@@ -23,7 +23,7 @@ def single(array: Host) -> Host:
 def tensor_float(array: Host) -> Host:
     """Round to TF32, whose mantissa has 10 bits and a hidden one."""
     mantissa, exponent = np.frexp(array)
-    return np.ldexp(np.rint(np.ldexp(mantissa, 11)), exponent - 11)
+    return np.asarray(np.ldexp(np.rint(np.ldexp(mantissa, 11)), exponent - 11))
 
 
 class SingleWeights(FaultyBackend):

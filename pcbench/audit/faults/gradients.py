@@ -24,8 +24,8 @@ class _LossGradients(FaultyModel):
         samples = self.host(y).shape[-2]
         honest = super().loss_gradients(x, y, precision)
         return [
-            self.changed(gradient, lambda host, i=i: self.change(i, host, samples))
-            for i, gradient in enumerate(honest)
+            self.device(np.asarray(self.change(index, self.host(gradient), samples)))
+            for index, gradient in enumerate(honest)
         ]
 
     def change(self, index: int, gradient: Host, samples: int) -> Any:
@@ -43,8 +43,8 @@ class _EnergyGradients(FaultyModel):
         samples = self.host(activities[0]).shape[-2]
         honest = super().energy_gradients(activities, precision)
         return [
-            self.changed(gradient, lambda host, i=i: self.change(i, host, samples))
-            for i, gradient in enumerate(honest)
+            self.device(np.asarray(self.change(index, self.host(gradient), samples)))
+            for index, gradient in enumerate(honest)
         ]
 
     def change(self, index: int, gradient: Host, samples: int) -> Any:

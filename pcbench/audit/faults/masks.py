@@ -56,7 +56,7 @@ class _MaskedLoss(_Masked):
 
 
 def _filled(targets: Host) -> Host:
-    return np.nan_to_num(targets)
+    return np.asarray(np.nan_to_num(targets))
 
 
 class UnobservedAreZeros(_MaskedInference):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import FaultyBackend, FaultyModel, Host
 from pcbench.backends import Capability, Model
 from pcbench.networks import NetworkSpec
+from pcbench.networks.specification import Convention
 from pcbench.parts import Part
 
 
@@ -23,7 +24,7 @@ class PostForPre(FaultyBackend):
 
     def build(self, network: NetworkSpec, parameters: Sequence[Host]) -> Model[Any]:
         """Build the other one."""
-        other = "pre" if network.convention == "post" else "post"
+        other: Convention = "pre" if network.convention == "post" else "post"
         return super().build(replace(network, convention=other), parameters)
 
 
@@ -59,7 +60,7 @@ class OutputActivated(FaultyModel):
 
     def predict(self, x: Any) -> Any:
         """Apply it."""
-        functions = {
+        functions: dict[str, Callable[[Host], Any]] = {
             "identity": lambda u: u,
             "tanh": np.tanh,
             "relu": lambda u: np.maximum(u, 0),
@@ -187,7 +188,7 @@ class KernelGradientsAveraged(FaultyModel):
         honest = list(super().energy_gradients(activities, precision))
         for index, layer in enumerate(self.network.convolutions):
             pixels = layer.image[1] * layer.image[2]
-            honest[index] = self.changed(honest[index], lambda g, n=pixels: g / n)
+            honest[index] = self.device(self.host(honest[index]) / pixels)
         return honest
 
 

@@ -50,7 +50,7 @@ class SharedMoments(FaultyTrainer):
 
     def shared(self, square: Host) -> Host:
         """Average it."""
-        return np.broadcast_to(square.mean(axis=0), square.shape).astype(square.dtype)
+        return np.asarray(np.broadcast_to(square.mean(axis=0), square.shape))
 
 
 class KeepMixesMoments(FaultyTrainer):
@@ -74,7 +74,7 @@ class NoBiasCorrection(FaultyTrainer):
 
     def moved(self, rule: Adam, mean: Host, square: Host) -> Host:
         """Divide as they stand."""
-        return mean / (np.sqrt(square) + rule.epsilon)
+        return np.asarray(mean / (np.sqrt(square) + rule.epsilon))
 
 
 class EpsilonUnderTheRoot(FaultyTrainer):
@@ -86,7 +86,8 @@ class EpsilonUnderTheRoot(FaultyTrainer):
     def moved(self, rule: Adam, mean: Host, square: Host) -> Host:
         """Add it before the root is taken."""
         unbiased = square / (1 - rule.beta_2**self.count)
-        return mean / (1 - rule.beta_1**self.count) / np.sqrt(unbiased + rule.epsilon)
+        moved = mean / (1 - rule.beta_1**self.count) / np.sqrt(unbiased + rule.epsilon)
+        return np.asarray(moved)
 
 
 class StaleCount(FaultyTrainer):

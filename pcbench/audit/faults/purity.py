@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -16,7 +15,7 @@ from pcbench.parts import Part
 
 def _in_place(array: Any, factor: float) -> None:
     """Scale an array where it lies; where arrays cannot be changed, nothing happens."""
-    operator.imul(array, factor)
+    array *= factor
 
 
 class InputScaledInPlace(FaultyModel):

@@ -41,8 +41,9 @@ class ScaledNorms(FaultyTrainer):
 
     def details(self, slopes: list[Slope], before: list[Host]) -> Details:
         """Scale them."""
-        norms, *others = super().details(slopes, before)
-        return [[self.settings.scale * n for n in row] for row in norms], *others
+        norms, sizes, inferred, residuals = super().details(slopes, before)
+        scaled = [[self.settings.scale * n for n in row] for row in norms]
+        return scaled, sizes, inferred, residuals
 
 
 class NormsOfNeighbours(FaultyTrainer):
@@ -52,8 +53,8 @@ class NormsOfNeighbours(FaultyTrainer):
 
     def details(self, slopes: list[Slope], before: list[Host]) -> Details:
         """Turn their order round."""
-        norms, *others = super().details(slopes, before)
-        return norms[::-1], *others
+        norms, sizes, inferred, residuals = super().details(slopes, before)
+        return norms[::-1], sizes, inferred, residuals
 
 
 class NormsAfter(FaultyTrainer):
@@ -92,8 +93,8 @@ class ResidualHalved(FaultyTrainer):
 
     def details(self, slopes: list[Slope], before: list[Host]) -> Details:
         """Halve it."""
-        *others, residuals = super().details(slopes, before)
-        return *others, [0.5 * residual for residual in residuals]
+        norms, sizes, inferred, residuals = super().details(slopes, before)
+        return norms, sizes, inferred, [0.5 * residual for residual in residuals]
 
 
 class InferenceNotCounted(FaultyTrainer):
