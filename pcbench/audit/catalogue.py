@@ -66,8 +66,8 @@ class Fault:
     _made_by: Mistaken
 
     @classmethod
-    def of(cls, mistaken: Mistaken, plugin: str = "") -> Fault:
-        """Describe a class.
+    def of(cls, mistaken: Any, plugin: str = "") -> Fault:
+        """Describe a class, which may be anybody's.
 
         Raises
         ------
@@ -102,23 +102,15 @@ class Fault:
 
     def put_into(self, correct: Backend[Any]) -> FaultyBackend:
         """Return a backend with the mistake around a correct one."""
-        made_by = self._made_by
-        if issubclass(made_by, FaultyBackend):
-            return made_by(correct)
-        return (
-            _WithModel(correct, made_by)
-            if issubclass(made_by, FaultyModel)
-            else _WithTrainer(correct, made_by)
-        )
+        return put(self._made_by, correct)
 
     def beside(self, correct: Backend[Any]) -> Backend[Any]:
         """Return the backend whose answers only the mistake could change, bit for bit.
 
         A faulty trainer is one of NumPy, and rounds otherwise than the backend's own.
         """
-        if issubclass(self._made_by, FaultyTrainer):
-            return _WithTrainer(correct, FaultyTrainer)
-        return correct
+        trains = issubclass(self._made_by, FaultyTrainer)
+        return put(FaultyTrainer, correct) if trains else correct
 
     def may_show(self, occasions: Iterable[Occasion]) -> bool:
         """Whether questions of these sorts can meet the mistake."""
@@ -126,6 +118,23 @@ class Fault:
             occasion.method in self.methods and self.needs <= occasion.uses
             for occasion in occasions
         )
+
+
+def put(mistaken: Mistaken, correct: Backend[Any]) -> FaultyBackend:
+    """Return a backend with a mistake around a correct one.
+
+    Parameters
+    ----------
+    mistaken
+        The class that the mistake is in; :class:`FaultyTrainer` itself has none.
+    correct
+        What answers otherwise.
+    """
+    if issubclass(mistaken, FaultyBackend):
+        return mistaken(correct)
+    if issubclass(mistaken, FaultyModel):
+        return _WithModel(correct, mistaken)
+    return _WithTrainer(correct, mistaken)
 
 
 class _WithModel(FaultyBackend):

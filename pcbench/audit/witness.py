@@ -198,7 +198,8 @@ class WitnessedModel(FaultyModel):
             inference_uses(settings),
         )
         if not found.converged:
-            self._note("infer", rest, inference_uses(settings) | {Trait.UNFINISHED})
+            unfinished = inference_uses(settings) | {Trait.UNFINISHED}
+            self._witness.note("infer", self._takes(rest, unfinished))
         return found
 
     def energies(self, activities: Sequence[Any], precision: Any = None) -> Any:
@@ -251,14 +252,14 @@ class WitnessedModel(FaultyModel):
         judged, correct = self._both(lambda model: model.trainer(x, y, settings, **rest))
         return WitnessedTrainer(judged, correct, self._witness)
 
+    def _takes(self, rest: dict[str, Any], more: Iterable[str]) -> frozenset[str]:
+        masked = {Capability.PRECISION} if "precision" in rest else set()
+        return self._uses.union(more, masked)
+
     def _note(self, method: str, rest: dict[str, Any], more: Iterable[str] = ()) -> None:
-        uses = self._uses.union(more)
-        if "precision" in rest:
-            uses |= {Capability.PRECISION}
-        if method in self._asked_for:
-            uses |= {Trait.ASKED_AGAIN}
+        again = {Trait.ASKED_AGAIN} if method in self._asked_for else set()
         self._asked_for.add(method)
-        self._witness.note(method, uses)
+        self._witness.note(method, self._takes(rest, again.union(more)))
 
     def _asked(
         self,
