@@ -27,6 +27,8 @@ class Trait(StrEnum):
     """Training is on the loss."""
     ADAM = "adam"
     """Training is by Adam."""
+    OWN_RATES = "own_rates"
+    """Replicas are trained at learning rates that differ."""
     SCALED = "scaled"
     """Gradients are multiplied by another factor than 1 before the optimiser sees them."""
     ITERATIVE = "iterative"
@@ -76,6 +78,7 @@ def training_uses(settings: TrainingSettings) -> frozenset[str]:
         Trait.PREDICTIVE_CODING: infers,
         Trait.BACKPROPAGATION: not infers,
         Trait.ADAM: settings.optimiser.optimiser == "adam",
+        Trait.OWN_RATES: bool(np.ptp(settings.learning_rate) > 0),
         Trait.SCALED: settings.scale != 1,
     }
     return inference.union(use for use, needed in uses.items() if needed)

@@ -21,7 +21,7 @@ class SwappedRates(FaultyTrainer):
     """Learning rates are handed to the replicas in reverse."""
 
     part = Part.OPTIMISERS
-    needs: ClassVar[frozenset[str]] = _REPLICAS
+    needs: ClassVar[frozenset[str]] = _REPLICAS | {Trait.OWN_RATES}
 
     def begin(self, replicas: int) -> None:
         """Turn them round."""
@@ -33,7 +33,7 @@ class KeepMixesRates(FaultyTrainer):
     """Replicas that are kept go on with the learning rates of others."""
 
     part = Part.OPTIMISERS
-    needs: ClassVar[frozenset[str]] = _REPLICAS
+    needs: ClassVar[frozenset[str]] = _REPLICAS | {Trait.OWN_RATES}
 
     def keep(self, replicas: Sequence[int]) -> None:
         """Give the first rates to whoever is left."""
