@@ -196,7 +196,7 @@ class UnrolledAtEquilibrium(FaultyModel):
 
     def unrolled_hessian(self, x: Any, y: Any, steps: int, step: float) -> Hessian[Any]:
         """Take many steps."""
-        return super().unrolled_hessian(x, y, steps + 500, step)
+        return super().unrolled_hessian(x, y, steps + 50, step)
 
 
 class UnrolledOfAnotherStep(FaultyModel):
