@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pcbench.audit.testimony import Occasion
 from pcbench.audit.trainer import FaultyTrainer
-from pcbench.audit.witness import Occasion
 from pcbench.audit.wrappers import FaultyBackend, FaultyModel, Host
 from pcbench.backends import Backend, Model, TrainingSettings
 from pcbench.networks import NetworkSpec

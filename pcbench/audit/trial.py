@@ -9,7 +9,8 @@ from typing import Any
 
 from pcbench.audit.catalogue import Fault
 from pcbench.audit.model import FaultResult, Outcome
-from pcbench.audit.witness import Occasion, OutOfTime, Testimony, Witness
+from pcbench.audit.testimony import Occasion, OutOfTime, Testimony
+from pcbench.audit.witness import Witness
 from pcbench.backends import Backend
 from pcbench.data import Places
 from pcbench.report import CaseResult

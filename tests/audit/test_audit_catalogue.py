@@ -8,7 +8,7 @@ from toy_suites import ENERGY, write_suite
 
 import pcbench
 from pcbench.audit import Fault, FaultyModel, Part, load_faults
-from pcbench.audit.witness import Occasion
+from pcbench.audit.testimony import Occasion
 from pcbench.registry import FAULTS, BrokenPluginError
 
 CATALOGUE = load_faults()

@@ -8,7 +8,8 @@ from audit_faults import DoubledLoss, HalfOfTheSamples, Harmless, MiscountedPass
 
 from pcbench.audit import FaultyBackend, FaultyModel, FaultyTrainer, Part, Trait
 from pcbench.audit.catalogue import put
-from pcbench.audit.witness import OutOfTime, Witness
+from pcbench.audit.testimony import OutOfTime
+from pcbench.audit.witness import Witness
 from pcbench.backends import (
     Adam,
     Capability,
