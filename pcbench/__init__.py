@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pcbench._version import __version__
 
 if TYPE_CHECKING:
+    from pcbench.api import audit as audit_suites
     from pcbench.api import run
     from pcbench.backends import Backend
     from pcbench.cases import Case
@@ -28,6 +29,7 @@ __all__ = [
     "Report",
     "UsageError",
     "__version__",
+    "audit_suites",
     "compare_reports",
     "read_report",
     "run",
@@ -42,7 +44,8 @@ _HOMES = {
     "Dataset": ("pcbench.data", "Dataset"),
     "Report": ("pcbench.report", "Report"),
     "UsageError": ("pcbench.errors", "UsageError"),
-    # Not `compare`: importing the subpackage of that name would take its place.
+    # Not `audit` or `compare`: importing the subpackage of that name would take its place.
+    "audit_suites": ("pcbench.api", "audit"),
     "compare_reports": ("pcbench.compare", "compare"),
     "read_report": ("pcbench.report", "read_report"),
     "run": ("pcbench.api", "run"),

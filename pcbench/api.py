@@ -1,15 +1,17 @@
-"""pcbench from Python: run a suite, get the report as an object."""
+"""pcbench from Python: run or audit a suite, get the report as an object."""
 
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pcbench.audit import Audit, AuditObserver, audit_suites, load_faults
 from pcbench.backends.base import DType
 from pcbench.report import Report
 from pcbench.runner import Observer, run_suites
-from pcbench.suite import QUICK, load_suites
+from pcbench.suite import QUICK, Position, SuiteError, load_suites, parse_selection
 
 
 def run(
@@ -56,12 +58,66 @@ def run(
     """
     if not suites:
         raise TypeError("run() needs at least one suite, such as run('theory')")
+    overrides = _overrides(settings, backend=backend, device=device, dtype=dtype, seed=seed)
+    plan = load_suites(suites, size=size, overrides=overrides, select=select)
+    return run_suites(plan, observer=observer)
+
+
+def audit(
+    *suites: str | Path,
+    size: str = QUICK,
+    backend: str | None = None,
+    device: str | None = None,
+    dtype: DType | None = None,
+    seed: int | None = None,
+    select: str | None = None,
+    settings: Mapping[str, object] | Sequence[str] = (),
+    faults: str | None = None,
+    observer: AuditObserver | None = None,
+) -> Audit:
+    """Run suites against a catalogue of seeded faults, and return which check catches which.
+
+    The same that ``pcbench audit --json`` writes.
+
+    Parameters
+    ----------
+    suites
+        Paths, or names of shipped suites; they are audited together, as one.
+    size, device, dtype, seed, select, settings
+        As of :func:`run`.
+    backend
+        The correct backend that faults are put into, instead of what the suites say.
+    faults
+        Which faults to try, an expression like ``select`` over their names and parts.
+    observer
+        Told of progress; silent if not given.
+
+    Raises
+    ------
+    UsageError
+        As of :func:`run`; or if the backend does not pass the suites as it is, no fault matches, or
+        a plug-in's fault is none.
+    """
+    if not suites:
+        raise TypeError("audit() needs at least one suite, such as audit('theory')")
+    matches = parse_selection(faults or "", option="--faults")
+    chosen = [fault for fault in load_faults() if matches(fault.name, fault.part)]
+    if not chosen:
+        message = "no fault matches by its name or part; leave the option out to try them all"
+        raise SuiteError.at(Position(f"--faults {shlex.quote(faults or '')}"), message)
+    overrides = _overrides(settings, backend=backend, device=device, dtype=dtype, seed=seed)
+    plan = load_suites(suites, size=size, overrides=overrides, select=select)
+    narrowed = bool(select or settings)
+    return audit_suites(plan, chosen, narrowed=narrowed, observer=observer)
+
+
+def _overrides(
+    settings: Mapping[str, object] | Sequence[str], **choices: str | int | None
+) -> list[str]:
     if isinstance(settings, Mapping):
         settings = [_override(path, value) for path, value in settings.items()]
-    choices = {"backend": backend, "device": device, "dtype": dtype, "seed": seed}
     chosen = [_override(name, value) for name, value in choices.items() if value is not None]
-    plan = load_suites(suites, size=size, overrides=[*settings, *chosen], select=select)
-    return run_suites(plan, observer=observer)
+    return [*settings, *chosen]
 
 
 def _override(path: str, value: object) -> str:

@@ -107,3 +107,4 @@ def _entries(group: str) -> dict[str, EntryPoint]:
 BACKENDS = Registry("pcbench.backends", "backend")
 DATASETS = Registry("pcbench.datasets", "dataset")
 CASES = Registry("pcbench.cases", "case kind")
+FAULTS = Registry("pcbench.faults", "fault")

@@ -5,7 +5,16 @@ import os
 import pytest
 from jaxtyping import config, install_import_hook
 
-ROOMS_WITH_ARRAYS = ["theory", "networks", "data", "backends", "spectra", "statistics", "cases"]
+ROOMS_WITH_ARRAYS = [
+    "theory",
+    "networks",
+    "data",
+    "backends",
+    "spectra",
+    "statistics",
+    "cases",
+    "audit",
+]
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # A process a core: threads of one would wait for cores that another has. Read when torch loads.

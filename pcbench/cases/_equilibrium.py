@@ -57,13 +57,17 @@ class Answer:
         reached = model.infer(x, y, inference)
         clamped = [*reached.activities[:-1], y]
         host = backend.to_host
+        activities = [host(activity) for activity in reached.activities]
+        # Activities of other shapes would not be judged but break whatever is asked of them.
+        due = [(len(problem.x), width) for width in problem.network.widths]
+        usable = [activity.shape for activity in activities] == due
         return cls(
             loss=host(model.loss(x, y)),
             energies=host(reached.energies),
-            recomputed=host(model.energies(clamped)),
+            recomputed=host(model.energies(clamped)) if usable else np.empty(0),
             prediction=host(model.predict(x)),
-            activities=[host(activity) for activity in reached.activities],
-            gradients=[host(gradient) for gradient in model.energy_gradients(clamped)],
+            activities=activities,
+            gradients=list(map(host, model.energy_gradients(clamped))) if usable else [],
             loss_gradients=[host(gradient) for gradient in model.loss_gradients(x, y)],
             residual=host(reached.residual),
             sample_residuals=(

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pcbench.cli.audit import audit
 from pcbench.cli.backends import backends
 from pcbench.cli.compare import compare
 from pcbench.cli.doctor import doctor
@@ -24,6 +25,7 @@ def register(app: typer.Typer) -> None:
     app.command()(show)
     app.command()(validate)
     app.command()(compare)
+    app.command()(audit)
     app.command()(schema)
     app.command()(backends)
     app.command()(doctor)

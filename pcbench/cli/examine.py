@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_info
 
 from pcbench._version import __version__
 from pcbench.data import DataDirectoryError, Places, dataset_class
-from pcbench.registry import BACKENDS, CASES, DATASETS, BrokenPluginError
+from pcbench.registry import BACKENDS, CASES, DATASETS, FAULTS, BrokenPluginError
 from pcbench.runner.backends import backend_class
 from pcbench.runner.environment import PACKAGES, cores, package_version, processor
 from pcbench.suite.kinds import load_kind
@@ -92,6 +92,7 @@ def _plugins() -> Iterator[str]:
         (CASES, load_kind),
         (DATASETS, dataset_class),
         (BACKENDS, backend_class),
+        (FAULTS, FAULTS.load),
     ):
         for name in registry.names():
             try:

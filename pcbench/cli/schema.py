@@ -13,16 +13,22 @@ class Document(StrEnum):
 
     suite = "suite"
     report = "report"
+    audit = "audit"
 
 
 def schema(
     document: Annotated[Document, typer.Argument(help="Which document's schema.")],
 ) -> None:
-    """Print the JSON schema of a suite file (for editors) or of a report (for scripts)."""
+    """Print the JSON schema of a suite (for editors), of a report or an audit (for scripts)."""
     import json
 
+    from pcbench.audit import audit_schema
     from pcbench.report import report_schema
     from pcbench.suite import suite_schema
 
-    found = suite_schema() if document is Document.suite else report_schema()
-    typer.echo(json.dumps(found, indent=2))  # in ASCII, which every pipe can carry
+    schemas = {
+        Document.suite: suite_schema,
+        Document.report: report_schema,
+        Document.audit: audit_schema,
+    }
+    typer.echo(json.dumps(schemas[document](), indent=2))  # in ASCII, which every pipe can carry

@@ -28,8 +28,15 @@ class Findings:
     timings: list[Timing] = field(default_factory=list)
     series: dict[str, Series] = field(default_factory=dict)
 
-    def take(self, findings: Iterator[Finding]) -> None:
+    def take(self, findings: Iterator[Finding], *, until_failure: bool = False) -> None:
         """Take in everything that a case yields, as it yields it.
+
+        Parameters
+        ----------
+        findings
+            What it yields.
+        until_failure
+            Whether to ask no further once a check has failed.
 
         Raises
         ------
@@ -42,6 +49,8 @@ class Findings:
             # Validated anew, for `model_copy`, by which a check is located, validates nothing.
             if isinstance(finding, Check):
                 self.checks.append(Check.model_validate(storable(finding.model_dump())))
+                if until_failure and not self.checks[-1].passed:
+                    return
             elif isinstance(finding, Claim):
                 self.claims.append(Claim.model_validate(storable(finding.model_dump())))
             elif isinstance(finding, Measurement):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -53,7 +54,7 @@ def run_suites(
         with insistent_interrupts(), one_thread_for_the_judge():
             for case in plan:
                 observer.case_started(case)
-                result = run_case(case, backends, places, observer)
+                result = run_case(case, partial(backends.of, case), places, observer)
                 results.append(result)
                 observer.case_finished(result)
     except KeyboardInterrupt:
@@ -95,9 +96,19 @@ def one_thread_for_the_judge() -> AbstractContextManager[object]:
 
 
 def run_case(
-    case: PlannedCase, backends: Backends, places: Places, observer: Observer
+    case: PlannedCase,
+    find: Callable[[], Backend[Any]],
+    places: Places,
+    observer: Observer,
+    *,
+    verdict_only: bool = False,
 ) -> CaseResult:
-    """Run one case; whatever it raises but an interrupt becomes its status and message."""
+    """Run one case; whatever it raises but an interrupt becomes its status and message.
+
+    The backend is found as the case begins, since it may not be had in the case's dtype.
+    Where the verdict is all that is wanted, nothing is timed, and the case is left at the first
+    check that fails.
+    """
     started = perf_counter()
     found = Findings()
     parameters: dict[str, Any] = {}
@@ -106,15 +117,15 @@ def run_case(
     backend: Backend[Any] | None = None
     try:
         parameters = storable(case.parameters.model_dump(mode="json"))
-        backend = backends.of(case)
+        backend = find()
         question = case.case(case.parameters)
         missing = question.needs() - backend.capabilities
         if missing:
             raise CaseSkippedError(
                 f"the backend {case.backend!r} does not offer {', '.join(sorted(missing))}"
             )
-        context = RunContext(case, backend, places, observer)
-        found.take(question.run(context))
+        context = RunContext(case, backend, places, observer, timed=not verdict_only)
+        found.take(question.run(context), until_failure=verdict_only)
     except (CaseSkippedError, DatasetMissingError, BackendUnavailableError) as skip:
         status, message = "skipped", str(skip)
     except DatasetError as error:

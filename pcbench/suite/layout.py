@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pcbench.parts import Part
 from pcbench.registry import did_you_mean
 from pcbench.suite.document import read_document
 from pcbench.suite.expand import IDENTITY, NAME_PATTERN, Axis, count, put_all, read_axes
@@ -19,7 +20,7 @@ from pcbench.suite.sizes import QUICK, Size, read_sizes
 if TYPE_CHECKING:
     import pathlib
 
-SUITE_KEYS = ("suite", "description", "defaults", "cases")
+SUITE_KEYS = ("suite", "description", "covers", "defaults", "cases")
 MAX_CASES = 10_000  # at all sizes together
 MAX_FIGURE = 20  # characters; it is a column of a table
 
@@ -85,6 +86,8 @@ class Layout:
         The file.
     name, description
         What the suite says of itself.
+    covers
+        The parts of the contract that it claims to judge; ``None`` where it does not say.
     defaults
         A mapping, merged beneath every case.
     cases
@@ -96,6 +99,7 @@ class Layout:
     path: pathlib.Path
     name: str
     description: str
+    covers: tuple[Part, ...] | None
     defaults: Node
     cases: list[CaseEntry]
     problems: list[Problem]
@@ -129,6 +133,7 @@ def read_layout(path: pathlib.Path) -> Layout:
         path=path,
         name=_name(root, root.value, "suite", "the suite", problems),
         description=_description(root.value.get("description"), problems),
+        covers=_covers(root.value.get("covers"), problems),
         defaults=_defaults(root.value.get("defaults"), root.at, problems),
         cases=_cases(root, root.value.get("cases"), problems),
         problems=problems,
@@ -161,6 +166,32 @@ def _description(node: Node | None, problems: list[Problem]) -> str:
         problems.append(Problem(node.at, f"'description' must be a string, not {node.shown()}"))
         return ""
     return node.value
+
+
+def _covers(node: Node | None, problems: list[Problem]) -> tuple[Part, ...] | None:
+    if node is None:
+        return None
+    if not isinstance(node.value, list) or not node.value:
+        given = "an empty list" if node.value == [] else node.shown()
+        message = (
+            f"'covers' must be a list of at least one part of the contract, such as [loss], not "
+            f"{given}; leave it out where the suite claims nothing in particular"
+        )
+        problems.append(Problem(node.at, message))
+        return None
+    found: list[Part] = []
+    for entry in node.value:
+        if not isinstance(entry.value, str) or entry.value not in list(Part):
+            hint = did_you_mean(entry.value, Part) if isinstance(entry.value, str) else ""
+            message = f"'covers' must name parts of the contract; {entry.shown()} is none{hint}"
+            problems.append(Problem(entry.at, message))
+        elif (part := Part(entry.value)) in found:
+            problems.append(
+                Problem(entry.at, f"'covers' names {part.value!r} twice; once is enough")
+            )
+        else:
+            found.append(part)
+    return tuple(found)
 
 
 def _defaults(node: Node | None, at: Position, problems: list[Problem]) -> Node:

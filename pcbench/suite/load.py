@@ -86,7 +86,15 @@ def load_suites(
         plans.append(plan)
         cases = tuple(plan.cases)
         loaded.append(
-            Suite(layout.name, layout.description, cases, layout.path, size, layout.sizes)
+            Suite(
+                layout.name,
+                layout.description,
+                cases,
+                layout.path,
+                size,
+                layout.sizes,
+                layout.covers,
+            )
         )
     if whole:  # what could not be read might have had the parameter
         problems.extend(_unused(settings, plans))

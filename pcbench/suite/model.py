@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pathlib
 
     from pcbench.cases.base import Case, CaseParameters
+    from pcbench.parts import Part
     from pcbench.suite.settings import DType
 
 
@@ -64,6 +65,8 @@ class Suite:
         The size that was asked for; a case that does not have it is as written.
     sizes
         All that its cases have, the one at which they are written first.
+    covers
+        The parts of the contract that it claims to judge; ``None`` where it does not say.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Suite:
     path: pathlib.Path
     size: str = QUICK
     sizes: tuple[str, ...] = (QUICK,)
+    covers: tuple[Part, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

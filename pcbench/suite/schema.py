@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from pcbench import registry
+from pcbench.parts import Part
 from pcbench.suite.expand import NAME_PATTERN
 from pcbench.suite.layout import MAX_FIGURE
 from pcbench.suite.settings import DTYPES, RunSettings
@@ -45,6 +46,14 @@ def suite_schema() -> Schema:
         "properties": {
             "suite": _name("The suite's name."),
             "description": {"type": "string", "description": "What the suite asks, in a line."},
+            "covers": {
+                "type": "array",
+                "minItems": 1,
+                "uniqueItems": True,
+                "items": {"enum": [part.value for part in Part]},
+                "description": "Parts of the contract that the suite claims to judge; an audit "
+                "fails if a fault in one of them passes.",
+            },
             "defaults": {
                 "type": "object",
                 "description": "Run settings and parameters, merged beneath every case.",

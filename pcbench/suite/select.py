@@ -26,8 +26,15 @@ _TOKEN = re.compile(r"[()]|[^\s()]+")
 _OPERATORS = ("and", "or", "not", "(", ")")
 
 
-def parse_selection(expression: str) -> Matcher:
+def parse_selection(expression: str, *, option: str = "-k") -> Matcher:
     """Turn an expression into a test of cases. A blank one selects every case.
+
+    Parameters
+    ----------
+    expression
+        What is written.
+    option
+        After which option, for messages.
 
     Raises
     ------
@@ -37,7 +44,7 @@ def parse_selection(expression: str) -> Matcher:
     tokens = _TOKEN.findall(expression)
     if not tokens:
         return lambda _case_id, _kind: True
-    parser = _Parser(expression, tokens)
+    parser = _Parser(expression, tokens, option)
     matcher = parser.expression()
     if parser.ahead is not None:
         raise parser.error(f"'and' or 'or' is missing before {parser.ahead!r}")
@@ -50,6 +57,7 @@ class _Parser:
 
     source: str
     tokens: list[str]
+    option: str
     position: int = 0
     depth: int = 0
 
@@ -65,7 +73,7 @@ class _Parser:
         return found
 
     def error(self, message: str) -> SuiteError:
-        return SuiteError.at(Position(f"-k {shlex.quote(self.source)}"), message)
+        return SuiteError.at(Position(f"{self.option} {shlex.quote(self.source)}"), message)
 
     def expression(self) -> Matcher:
         parts = [self.conjunction()]

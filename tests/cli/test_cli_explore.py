@@ -16,7 +16,7 @@ from pcbench.cases import Case, CaseParameters
 from pcbench.report import report_schema
 from pcbench.suite import outline, shipped_suites
 
-COMMANDS = ("run", "list", "show", "validate", "compare", "schema", "doctor")
+COMMANDS = ("run", "list", "show", "validate", "compare", "audit", "schema", "doctor")
 
 
 def test_the_version_is_printed(invoke):

@@ -1,0 +1,209 @@
+"""The faults that there are: pcbench's own, and those of plug-ins.
+
+A fault is a class: a subclass of :class:`FaultyBackend`, :class:`FaultyModel` or
+:class:`FaultyTrainer`, whose docstring says the mistake. The entry-point group ``pcbench.faults``
+names such classes, or sequences of them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pcbench.audit.testimony import Occasion
+from pcbench.audit.trainer import FaultyTrainer
+from pcbench.audit.wrappers import FaultyBackend, FaultyModel, Host
+from pcbench.backends import Backend, Model, TrainingSettings
+from pcbench.networks import NetworkSpec
+from pcbench.parts import Part
+from pcbench.registry import FAULTS, BrokenPluginError
+
+Mistaken = type[FaultyBackend] | type[FaultyModel] | type[FaultyTrainer]
+
+QUESTIONS = (
+    "predict",
+    "loss",
+    "loss_gradients",
+    "infer",
+    "energies",
+    "energy_gradients",
+    "loss_hessian",
+    "energy_hessian",
+    "unrolled_hessian",
+    "trainer",
+)
+_OF_BACKENDS = ("build", "to_device", "to_host")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One mistake.
+
+    Attributes
+    ----------
+    name
+        That of its class.
+    mistake
+        What is wrong, in a sentence.
+    part
+        What of the contract it corrupts.
+    needs
+        What has to be in use for it to be made at all.
+    methods
+        The methods of the contract whose answers it may change.
+    plugin
+        The entry point that it came by.
+    """
+
+    name: str
+    mistake: str
+    part: Part
+    needs: frozenset[str]
+    methods: frozenset[str]
+    plugin: str
+    _made_by: Mistaken
+
+    @classmethod
+    def of(cls, mistaken: Any, plugin: str = "") -> Fault:
+        """Describe a class, which may be anybody's.
+
+        Raises
+        ------
+        BrokenPluginError
+            If it is no fault, says no mistake or names no part.
+        """
+        kinds = (FaultyBackend, FaultyModel, FaultyTrainer)
+        if not (isinstance(mistaken, type) and issubclass(mistaken, kinds)):
+            raise BrokenPluginError(
+                f"the fault {plugin!r} is {mistaken!r}, not a subclass of FaultyModel, "
+                "FaultyBackend or FaultyTrainer, nor a sequence of such"
+            )
+        name = mistaken.__name__
+        mistake = (inspect.cleandoc(mistaken.__doc__ or "")).split("\n\n")[0]
+        if not mistake:
+            raise BrokenPluginError(f"the fault {name!r} has no docstring to say its mistake")
+        part = getattr(mistaken, "part", None)
+        if not isinstance(part, Part):
+            raise BrokenPluginError(f"the fault {name!r} has no 'part': name one of pcbench.Part")
+        methods = _methods(mistaken)
+        if not methods:
+            raise BrokenPluginError(f"the fault {name!r} overrides no method of the contract")
+        return cls(
+            name=name,
+            mistake=" ".join(mistake.replace("``", "").split()),
+            part=part,
+            needs=frozenset(map(str, mistaken.needs)),
+            methods=methods,
+            plugin=plugin,
+            _made_by=mistaken,
+        )
+
+    def put_into(self, correct: Backend[Any]) -> FaultyBackend:
+        """Return a backend with the mistake around a correct one."""
+        return put(self._made_by, correct)
+
+    def beside(self, correct: Backend[Any]) -> Backend[Any]:
+        """Return the backend whose answers only the mistake could change, bit for bit.
+
+        A faulty trainer is one of NumPy, and rounds otherwise than the backend's own.
+        """
+        trains = issubclass(self._made_by, FaultyTrainer)
+        return put(FaultyTrainer, correct) if trains else correct
+
+    def may_show(self, occasions: Iterable[Occasion]) -> bool:
+        """Whether questions of these sorts can meet the mistake."""
+        return any(
+            occasion.method in self.methods and self.needs <= occasion.uses
+            for occasion in occasions
+        )
+
+
+def put(mistaken: Mistaken, correct: Backend[Any]) -> FaultyBackend:
+    """Return a backend with a mistake around a correct one.
+
+    Parameters
+    ----------
+    mistaken
+        The class that the mistake is in; :class:`FaultyTrainer` itself has none.
+    correct
+        What answers otherwise.
+    """
+    if issubclass(mistaken, FaultyBackend):
+        return mistaken(correct)
+    if issubclass(mistaken, FaultyModel):
+        return _WithModel(correct, mistaken)
+    return _WithTrainer(correct, mistaken)
+
+
+class _WithModel(FaultyBackend):
+    def __init__(self, inner: Backend[Any], model: type[FaultyModel]) -> None:
+        super().__init__(inner)
+        self._model = model
+
+    def build(self, network: NetworkSpec, parameters: Sequence[Host]) -> Model[Any]:
+        inner = self.inner.build(network, parameters)
+        return self._model(inner, self.inner, network, parameters, self.memory)
+
+
+class _TrainedModel(FaultyModel):
+    trained_by: type[FaultyTrainer]
+
+    def trainer(
+        self, x: Any, y: Any, settings: TrainingSettings, precision: Any = None
+    ) -> FaultyTrainer:
+        return self.trained_by(self, x, y, settings, precision)
+
+
+class _WithTrainer(FaultyBackend):
+    def __init__(self, inner: Backend[Any], trainer: type[FaultyTrainer]) -> None:
+        super().__init__(inner)
+        self._trainer = trainer
+
+    def build(self, network: NetworkSpec, parameters: Sequence[Host]) -> Model[Any]:
+        inner = self.inner.build(network, parameters)
+        model = _TrainedModel(inner, self.inner, network, parameters, self.memory)
+        model.trained_by = self._trainer
+        return model
+
+
+def load_faults() -> list[Fault]:
+    """Load the catalogue, by plug-in and in the order of each.
+
+    Raises
+    ------
+    BrokenPluginError
+        If a plug-in cannot be imported or holds what is no fault, or two faults have one name.
+    """
+    found: dict[str, Fault] = {}
+    for plugin in FAULTS.names():
+        for fault in _of_plugin(plugin):
+            if fault.name in found:
+                raise BrokenPluginError(
+                    f"two faults are named {fault.name!r}: one of {found[fault.name].plugin!r}, "
+                    f"one of {plugin!r}; rename one"
+                )
+            found[fault.name] = fault
+    return list(found.values())
+
+
+def _of_plugin(plugin: str) -> Iterator[Fault]:
+    loaded = FAULTS.load(plugin)
+    members = loaded if isinstance(loaded, list | tuple) else [loaded]
+    for member in members:
+        yield Fault.of(member, plugin)
+
+
+def _methods(mistaken: Mistaken) -> frozenset[str]:
+    """Return the methods of the contract whose answers a class may change."""
+    if issubclass(mistaken, FaultyTrainer):
+        return frozenset({"trainer"})
+    if issubclass(mistaken, FaultyModel):
+        return _overridden(mistaken, FaultyModel, QUESTIONS)
+    own = _overridden(mistaken, FaultyBackend, _OF_BACKENDS)
+    return own | frozenset(QUESTIONS) if "build" in own else own
+
+
+def _overridden(found: type, base: type, names: Iterable[str]) -> frozenset[str]:
+    return frozenset(name for name in names if getattr(found, name) is not getattr(base, name))

@@ -1,0 +1,200 @@
+"""Correct backends with a mistake put in, through the contract alone.
+
+A :class:`FaultyBackend` builds :class:`FaultyModel` s around the models of a correct backend. Both
+pass every question on and the answer back; a fault overrides what its mistake is in. What a fault
+has to compute it computes in NumPy, on the host: it works around any backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+from pcbench.backends import (
+    Backend,
+    Capability,
+    Hessian,
+    Inference,
+    InferenceSettings,
+    Model,
+    Trainer,
+    TrainingSettings,
+)
+from pcbench.networks import NetworkSpec
+from pcbench.parts import Part
+
+Host = Float[np.ndarray, "..."]
+
+
+class FaultyModel(Model[Any]):
+    """A model with a mistake; as it stands, with none.
+
+    Subclass it, say the mistake in the first sentence of the docstring, name the part of the
+    contract that it corrupts, and override the method that it is in.
+
+    Parameters
+    ----------
+    inner
+        The correct model.
+    backend
+        The correct backend that built it.
+    network, parameters
+        What it was built from, on the host.
+    memory
+        Kept for as long as the backend is: for mistakes that remember what they should not.
+    """
+
+    part: ClassVar[Part]
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """Capabilities and traits that must be in use for the mistake to be made at all."""
+
+    def __init__(
+        self,
+        inner: Model[Any],
+        backend: Backend[Any],
+        network: NetworkSpec,
+        parameters: Sequence[Host],
+        memory: dict[str, Any],
+    ) -> None:
+        self.inner, self.backend, self.network = inner, backend, network
+        self.parameters, self.memory = list(parameters), memory
+
+    @property
+    def weights(self) -> list[Host]:
+        """``W_1 … W_L`` on the host."""
+        return self.parameters[: self.network.n_layers]
+
+    @property
+    def replicated(self) -> bool:
+        """Whether parameters have the axis of replicas."""
+        return self.parameters[0].ndim > len(self.network.shapes[0])
+
+    def host(self, array: Any) -> Host:
+        """Bring an array to the host."""
+        return self.backend.to_host(array)
+
+    def device(self, array: Host) -> Any:
+        """Stage an array."""
+        return self.backend.to_device(array)
+
+    def changed(self, array: Any, change: Callable[[Host], Any]) -> Any:
+        """Return an array with a change that is made on the host."""
+        return self.device(np.asarray(change(self.host(array)), np.float64))
+
+    def each_changed(self, arrays: Sequence[Any], change: Callable[[Host], Any]) -> list[Any]:
+        """Return arrays, each with the same change."""
+        return [self.changed(array, change) for array in arrays]
+
+    def predict(self, x: Any) -> Any:
+        """Pass it on."""
+        return self.inner.predict(x)
+
+    def loss(self, x: Any, y: Any, precision: Any = None) -> Any:
+        """Pass it on."""
+        return self.inner.loss(x, y, **given(precision=precision))
+
+    def loss_gradients(self, x: Any, y: Any, precision: Any = None) -> Sequence[Any]:
+        """Pass it on."""
+        return self.inner.loss_gradients(x, y, **given(precision=precision))
+
+    def infer(
+        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
+    ) -> Inference[Any]:
+        """Pass it on."""
+        return self.inner.infer(x, y, settings, **given(precision=precision))
+
+    def energies(self, activities: Sequence[Any], precision: Any = None) -> Any:
+        """Pass it on."""
+        return self.inner.energies(activities, **given(precision=precision))
+
+    def energy_gradients(self, activities: Sequence[Any], precision: Any = None) -> Sequence[Any]:
+        """Pass it on."""
+        return self.inner.energy_gradients(activities, **given(precision=precision))
+
+    def loss_hessian(self, x: Any, y: Any, precision: Any = None) -> Hessian[Any]:
+        """Pass it on."""
+        return self.inner.loss_hessian(x, y, **given(precision=precision))
+
+    def energy_hessian(
+        self, activities: Sequence[Any], precision: Any = None, residual: float | None = None
+    ) -> Hessian[Any]:
+        """Pass it on."""
+        return self.inner.energy_hessian(
+            activities, **given(precision=precision, residual=residual)
+        )
+
+    def unrolled_hessian(self, x: Any, y: Any, steps: int, step: float) -> Hessian[Any]:
+        """Pass it on."""
+        return self.inner.unrolled_hessian(x, y, steps, step)
+
+    def trainer(
+        self, x: Any, y: Any, settings: TrainingSettings, precision: Any = None
+    ) -> Trainer[Any]:
+        """Pass it on."""
+        return self.inner.trainer(x, y, settings, **given(precision=precision))
+
+
+class FaultyBackend(Backend[Any]):
+    """A backend whose models have a mistake, or that has one itself; as it stands, with none.
+
+    Parameters
+    ----------
+    inner
+        The correct backend.
+    """
+
+    part: ClassVar[Part]
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """Capabilities and traits that must be in use for the mistake to be made at all."""
+
+    def __init__(self, inner: Backend[Any]) -> None:
+        super().__init__(inner.device, inner.dtype)
+        self.inner = inner
+        self.memory: dict[str, Any] = {}
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """The correct backend's."""
+        return self.inner.name
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:  # type: ignore[override]
+        """The correct backend's."""
+        return self.inner.capabilities
+
+    def model(self, network: NetworkSpec, parameters: Sequence[Host]) -> FaultyModel:
+        """Build a model without mistakes, to put one in."""
+        inner = self.inner.build(network, parameters)
+        return FaultyModel(inner, self.inner, network, parameters, self.memory)
+
+    def build(self, network: NetworkSpec, parameters: Sequence[Host]) -> Model[Any]:
+        """Pass it on."""
+        return self.model(network, parameters)
+
+    def to_device(self, array: Host) -> Any:
+        """Pass it on."""
+        return self.inner.to_device(array)
+
+    def to_host(self, array: Any) -> Host:
+        """Pass it on."""
+        return self.inner.to_host(array)
+
+    def describe(self) -> dict[str, Any]:
+        """Pass it on."""
+        return self.inner.describe()
+
+    def synchronize(self) -> None:
+        """Pass it on."""
+        self.inner.synchronize()
+
+    def peak_memory(self) -> int | None:
+        """Pass it on."""
+        return self.inner.peak_memory()
+
+
+def given(**optional: Any) -> dict[str, Any]:
+    """Return the arguments that were given: not every backend has to know of the others."""
+    return {name: value for name, value in optional.items() if value is not None}

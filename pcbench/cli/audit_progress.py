@@ -1,0 +1,83 @@
+"""Progress of an audit on standard error: live on a terminal, a line a fault elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from pcbench.audit import AuditObserver, Fault, FaultResult
+from pcbench.suite import PlannedCase
+
+
+@contextmanager
+def watch(*, quiet: bool) -> Iterator[AuditObserver]:
+    """Give an observer that shows what an audit is doing; a silent one where ``quiet``."""
+    if quiet:
+        yield AuditObserver()
+    elif sys.stderr.isatty():
+        progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        with progress:
+            yield _Live(progress)
+    else:
+        yield _Lines()
+
+
+class _Live(AuditObserver):
+    """A bar for the cases of the correct backend, then for the faults; below it, the case."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._whole = progress.add_task("correct backend", total=None)
+        self._case = progress.add_task("", total=None)
+
+    def correct_started(self, cases: int) -> None:
+        self._progress.update(self._whole, total=cases)
+
+    def case_started(self, case: PlannedCase) -> None:
+        self._progress.update(self._case, description=f"  {escape(case.id)}")
+
+    def case_finished(self, case: PlannedCase) -> None:
+        self._progress.advance(self._whole)
+
+    def faults_started(self, faults: int) -> None:
+        self._progress.reset(self._whole, total=faults)
+
+    def fault_started(self, fault: Fault) -> None:
+        self._progress.update(self._whole, description=escape(fault.name))
+
+    def fault_finished(self, result: FaultResult) -> None:
+        self._progress.advance(self._whole)
+
+
+class _Lines(AuditObserver):
+    """One plain line a fault, for logs."""
+
+    def __init__(self) -> None:
+        self._done = self._faults = 0
+
+    def correct_started(self, cases: int) -> None:
+        print(f"{cases} cases with the correct backend", file=sys.stderr, flush=True)
+
+    def faults_started(self, faults: int) -> None:
+        self._faults = faults
+
+    def fault_finished(self, result: FaultResult) -> None:
+        self._done += 1
+        print(
+            f"[{self._done}/{self._faults}] {result.outcome} {result.name} "
+            f"({result.duration_s:.1f} s)",
+            file=sys.stderr,
+            flush=True,
+        )
