@@ -70,6 +70,26 @@ def unfinished_inference(
     return UnfinishedInference(energy=float(de**2) / (2 * n), gradients=tuple(gradients))
 
 
+def direct_solve_residual(
+    weights: Weights,
+    x: Float[np.ndarray, "N d_0"],
+    y: Float[np.ndarray, "N d_L"],
+    u: float,
+) -> float:
+    """Bound ``‖∂(N𝓕)/∂z‖`` where ``H_z z = b`` was solved for all activities at once (§4.2).
+
+    A stable solution is exact for a matrix that is off by roundings of ``H_z``, of which each entry
+    of the solution sees as many as there are unknowns (Higham 2002, 10.1; independent ones, as in
+    ``summation.py``): ``λ u √n ‖H_z‖ ‖z‖``, and as much for ``b``. ``H_z = TᵀT`` has ``‖T‖ ≤ 1 +
+    max ‖W_l‖``. Where the two passes keep an activity at zero, this does not.
+    """
+    z = activities_from_errors(weights, x, equilibrium_errors(weights, x, y))
+    largest = (1 + max(np.linalg.norm(weight, 2) for weight in weights)) ** 2
+    size = np.sqrt(sum(np.sum(activity**2) for activity in z))
+    unknowns = max(1, sum(len(weight) for weight in weights[:-1]))
+    return float(2 * CONFIDENCE * u * np.sqrt(unknowns) * largest * size)
+
+
 @dataclass(frozen=True, slots=True)
 class HessianRounding:
     """Bounds on the rounding of a Hessian: on each entry, and on each eigenvalue."""

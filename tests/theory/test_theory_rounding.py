@@ -157,6 +157,21 @@ def test_unfinished_inference_misses_no_more_than_its_residual_allows(problem, s
 
 
 @settings(max_examples=40, deadline=None)
+@given(problem=problems(min_layers=2, gains=(0.1, 1.0)))
+def test_a_dense_solution_in_float32_leaves_no_more_than_its_bound(problem):
+    weights, x, y = problem.parts
+    hessian = theory.activity_hessian(weights).astype(np.float32)
+    force = np.zeros((len(x), len(hessian)))
+    force[:, : len(weights[0])] += x @ weights[0].T
+    force[:, len(hessian) - weights[-1].shape[1] :] += y @ weights[-1]
+    solved = np.linalg.solve(hessian, force.T.astype(np.float32)).T.astype(float)
+    cuts = np.cumsum([len(weight) for weight in weights[:-1]])[:-1]
+    activities = [x, *np.split(solved, cuts, axis=1), y]
+    left = theory.residual_norm(weights, theory.prediction_errors(weights, activities))
+    assert left <= theory.direct_solve_residual(weights, x, y, 2.0**-24)
+
+
+@settings(max_examples=40, deadline=None)
 @given(problem=problems(min_layers=2))
 def test_the_bound_on_unfinished_energy_is_reached_along_the_softest_direction(problem):
     _, directions = np.linalg.eigh(theory.activity_hessian(problem.weights))
