@@ -215,5 +215,7 @@ def test_of_no_samples_nothing_is_known(network, engine):
     assert not reached.converged
     assert [z.shape for z in reached.activities] == [(0, d) for d in problem.network.widths]
     assert np.isnan(modelled(problem).loss(*nobody))
+    assert np.isnan(flat(modelled(problem).loss_gradients(*nobody))).all()
+    assert np.isnan(flat(modelled(problem).energy_gradients(reached.activities, nobody[2]))).all()
     if recording:
         assert reached.path.shape == (1, problem.network.n_layers)

@@ -64,11 +64,12 @@ class NumpyModel(Model[Array]):
     def loss_gradients(self, x: Batch, y: Batch, precision: Batch | None = None) -> list[Array]:
         """``∂𝓛/∂W_l`` by the chain rule, then ``∂𝓛/∂b_l``."""
         start = self._clamp(x, y, precision).feedforward()
-        force, pairs = start.forces[-1] / -np.float64(len(x)), []
+        force, pairs = -start.forces[-1], []
         for layer in reversed(start.evaluated):
             pairs.append(layer.gradients(force))
             force = layer.pull(force)
-        return in_order(reversed(pairs))
+        # Of no samples the mean is no number: sums are divided, not what is summed.
+        return [gradient / np.float64(len(x)) for gradient in in_order(reversed(pairs))]
 
     @np.errstate(all="ignore")
     def infer(
