@@ -114,12 +114,12 @@ class ForgetsAReplica(FaultyTrainer):
     needs: ClassVar[frozenset[str]] = frozenset({Capability.REPLICAS})
 
     def values(self, slopes: list[Slope], rows: Rows | None) -> tuple[list[float], list[float]]:
-        """Leave the first one out."""
-        return super().values(slopes[1:], rows)
+        """Leave the first one out, where there are others."""
+        return super().values(slopes[1:] or slopes, rows)
 
     def details(self, slopes: list[Slope], before: list[Host]) -> Details:
-        """Leave the first one out."""
-        return super().details(slopes[1:], before)
+        """Leave the first one out, where there are others."""
+        return super().details(slopes[1:] or slopes, before)
 
 
 FAULTS = (
