@@ -99,7 +99,7 @@ class AffineMap:
     def bias_gradient(self, q: Batch) -> Entries:
         """``Σ_n q_n``, and over all places that share a bias."""
         if isinstance(self.shape, Convolution):
-            q = q.reshape(len(q), self.shape.channels, -1).sum(2)
+            q = q.reshape(len(q), self.shape.channels, _places(self.shape)).sum(2)
         gradient: Entries = q.sum(0)
         return gradient
 
