@@ -15,7 +15,12 @@ QUESTIONS = {
     "nonlinear": {"question": "evaluation", "draw": SMALL | {"layers": "smooth"}, "networks": 3},
     "masked": {"question": "evaluation", "draw": SMALL | {"observed": 0.7}},
     "inference": {"question": "inference", "draw": SMALL},
-    "tanh": {"question": "inference", "draw": SMALL | {"layers": "smooth"}, "networks": 3},
+    # With one hidden layer its energy may be quadratic, and Gauss-Newton takes one step.
+    "tanh": {
+        "question": "inference",
+        "draw": SMALL | {"layers": "smooth", "depth": (3, 4)},
+        "networks": 3,
+    },
     "masked-inference": {"question": "inference", "draw": SMALL | {"observed": 0.7}},
     "replicas": {"question": "replicas", "draw": SMALL},
     "hessian": {"question": "hessian", "draw": SMALL | {"layers": "smooth"}, "networks": 3},
