@@ -7,8 +7,8 @@ from pcbench.backends.torch import TorchBackend
 
 pytestmark = pytest.mark.usefixtures("without_shapes")
 
-SEEDS = 20
-"""That each question is asked with, where there is time. Another 200 take half an hour."""
+SEEDS = 8
+"""That each question is asked with, where there is time. Two hundred take half an hour."""
 
 
 def alarms(seeds, question, dtype):
