@@ -49,7 +49,8 @@ def escape_rates(
         cross = x.T @ y / len(x)
         small = np.block([[np.zeros((x.shape[1],) * 2), cross], [cross.T, small]])
     eigenvalues = np.linalg.eigvalsh(small)[::-1]
-    rounding = len(small) * np.finfo(np.float64).eps * np.abs(eigenvalues).max()
+    # Of N products a term, and of the eigensolver.
+    rounding = (len(x) + len(small)) * np.finfo(np.float64).eps * np.abs(eigenvalues).max()
     rates = eigenvalues[eigenvalues > rounding]
     apart = np.append(True, -np.diff(rates) > rounding)
     return np.asarray(rates[apart[: len(rates)]])

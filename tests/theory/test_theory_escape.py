@@ -26,9 +26,11 @@ def test_rates_are_the_negative_eigenvalues_of_the_whole_hessian(widths, objecti
 
 
 def test_equal_rates_are_one():
-    x = np.linalg.qr(RNG.standard_normal((6, 3)))[0]
-    equal = x @ np.diag([2.0, 2.0, 1.0])
-    assert theory.escape_rates(x, equal, 3, "energy") == pytest.approx([4 / 6, 1 / 6])
+    # Columns that are orthonormal to the last bit, and outputs that mix them.
+    x = np.array([[1, 1, 1], [1, -1, 1], [1, 1, -1], [1, -1, -1]]) / 2
+    mixed = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
+    equal = x @ np.diag([2.0, 2.0, 1.0]) @ mixed
+    assert theory.escape_rates(x, equal, 3, "energy") == pytest.approx([4 / 4, 1 / 4])
 
 
 def test_a_network_without_hidden_layer_has_no_law():
