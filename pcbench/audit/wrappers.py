@@ -186,6 +186,10 @@ class FaultyBackend(Backend[Any]):
         """Pass it on."""
         return self.inner.describe()
 
+    def ran_out_of_memory(self, error: Exception) -> bool:
+        """Pass it on."""
+        return self.inner.ran_out_of_memory(error)
+
     def synchronize(self) -> None:
         """Pass it on."""
         self.inner.synchronize()

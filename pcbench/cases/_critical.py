@@ -34,9 +34,10 @@ def critical_point_checks(
 ) -> Iterator[Check]:
     """Check that the gradients of both objectives are zero, layer by layer.
 
-    The tolerance is the rounding of the energy's gradients at equilibrium, found by two passes or
-    by a direct solution for all activities: that one leaves something where exact arithmetic has
-    factors of zero. It serves the loss too, for where ``W_L = 0`` the two gradients are one sum.
+    The tolerance is the rounding of the energy's gradients at equilibrium. It serves the loss too:
+    at a point with ``W_L = 0`` the two gradients are the same sums. The energy's activities may
+    also come from a direct solution for all of them, which leaves something where the two passes
+    keep factors of zero.
     """
     model = backend.build(problem.network, problem.weights)
     x, y = backend.to_device(problem.x), backend.to_device(problem.y)
@@ -49,9 +50,14 @@ def critical_point_checks(
     at = problem.weights, problem.x, problem.y
     rounding = theory.equilibrium_rounding(*at, u)
     solved = theory.unfinished_inference(*at, theory.direct_solve_residual(*at, u))
-    bounds = [sum(each) for each in zip(rounding.gradients, solved.gradients, strict=True)]
+    bounds = {
+        "loss": rounding.gradients,
+        "energy": [sum(each) for each in zip(rounding.gradients, solved.gradients, strict=True)],
+    }
     for objective, layers in gradients.items():
-        for layer, (gradient, bound) in enumerate(zip(layers, bounds, strict=True), start=1):
+        for layer, (gradient, bound) in enumerate(
+            zip(layers, bounds[objective], strict=True), start=1
+        ):
             yield checks.distance(
                 f"critical point of the {objective}",
                 backend.to_host(gradient),

@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
 from pcbench.audit import AuditObserver, Fault, FaultResult
+from pcbench.cli.display import say, shown
 from pcbench.suite import PlannedCase
 
 
-@contextmanager
-def watch(*, quiet: bool) -> Iterator[AuditObserver]:
+def watch(*, quiet: bool) -> AbstractContextManager[AuditObserver]:
     """Give an observer that shows what an audit is doing; a silent one where ``quiet``."""
-    if quiet:
-        yield AuditObserver()
-    elif sys.stderr.isatty():
-        progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        with progress:
-            yield _Live(progress)
-    else:
-        yield _Lines()
+    return shown(quiet=quiet, silent=AuditObserver, live=_Live, lines=_Lines)
 
 
 class _Live(AuditObserver):
@@ -68,16 +51,14 @@ class _Lines(AuditObserver):
         self._done = self._faults = 0
 
     def correct_started(self, cases: int) -> None:
-        print(f"{cases} cases with the correct backend", file=sys.stderr, flush=True)
+        say(f"{cases} cases with the correct backend")
 
     def faults_started(self, faults: int) -> None:
         self._faults = faults
 
     def fault_finished(self, result: FaultResult) -> None:
         self._done += 1
-        print(
+        say(
             f"[{self._done}/{self._faults}] {result.outcome} {result.name} "
-            f"({result.duration_s:.1f} s)",
-            file=sys.stderr,
-            flush=True,
+            f"({result.duration_s:.1f} s)"
         )

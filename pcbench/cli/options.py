@@ -9,6 +9,9 @@ import typer
 Suites = Annotated[
     list[str], typer.Argument(metavar="SUITE...", help="A YAML file, or a shipped suite's name.")
 ]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")]
+DType = Annotated[str | None, typer.Option(help="float32 or float64.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of all randomness.")]
 Selection = Annotated[
     str,
     typer.Option(

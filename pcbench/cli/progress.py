@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
+from pcbench.cli.display import say, shown
 from pcbench.report import CaseResult
 from pcbench.runner import Observer
 from pcbench.suite import PlannedCase
 
 
-@contextmanager
-def watch(*, quiet: bool) -> Iterator[Observer]:
+def watch(*, quiet: bool) -> AbstractContextManager[Observer]:
     """Give an observer that shows what a run is doing; a silent one where ``quiet``."""
-    if quiet:
-        yield Observer()
-    elif sys.stderr.isatty():
-        progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        with progress:
-            yield _Live(progress)
-    else:
-        yield _Lines()
+    return shown(quiet=quiet, silent=Observer, live=_Live, lines=_Lines)
 
 
 class _Live(Observer):
@@ -70,8 +53,4 @@ class _Lines(Observer):
 
     def case_finished(self, result: CaseResult) -> None:
         self._done += 1
-        print(
-            f"[{self._done}/{self._cases}] {result.status} {result.id} ({result.duration_s:.1f} s)",
-            file=sys.stderr,
-            flush=True,
-        )
+        say(f"[{self._done}/{self._cases}] {result.status} {result.id} ({result.duration_s:.1f} s)")

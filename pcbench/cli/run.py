@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pcbench.cli.options import Selection, Settings, Size, Suites
+from pcbench.cli.options import Device, DType, Seed, Selection, Settings, Size, Suites
 
 
 def run(
@@ -17,9 +17,9 @@ def run(
     backend: Annotated[
         str | None, typer.Option(help="Who computes, instead of what the suite says.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of all randomness.")] = None,
+    device: Device = None,
+    dtype: DType = None,
+    seed: Seed = None,
     select: Selection = "",
     settings: Settings = [],  # noqa: B006 - typer copies it
     json: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -33,9 +34,9 @@ class _Energies(FaultyModel):
         honest = super().energies(activities, precision)
         return self.changed(honest, lambda host: self.change(host, samples))
 
+    @abstractmethod
     def change(self, energies: Host, samples: int) -> Any:
         """Return ``(*R, L)`` energies with the mistake."""
-        raise NotImplementedError
 
 
 class EnergiesWithoutHalf(_Energies):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,9 +29,9 @@ class _LossGradients(FaultyModel):
             for index, gradient in enumerate(honest)
         ]
 
+    @abstractmethod
     def change(self, index: int, gradient: Host, samples: int) -> Any:
         """Return the gradient of one array of parameters with the mistake."""
-        raise NotImplementedError
 
 
 class _EnergyGradients(FaultyModel):
@@ -47,9 +48,9 @@ class _EnergyGradients(FaultyModel):
             for index, gradient in enumerate(honest)
         ]
 
+    @abstractmethod
     def change(self, index: int, gradient: Host, samples: int) -> Any:
         """Return the gradient of one array of parameters with the mistake."""
-        raise NotImplementedError
 
 
 class LossGradientsSummed(_LossGradients):

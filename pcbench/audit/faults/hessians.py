@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,9 +24,9 @@ class _OfLoss(FaultyModel):
         samples, honest = self.host(x).shape[-2], super().loss_hessian(x, y, precision)
         return Multiplied(self, honest, lambda product, v: self.change(product, v, samples))
 
+    @abstractmethod
     def change(self, product: Product, vectors: Vectors, samples: int) -> Any:
         """Return products with the mistake."""
-        raise NotImplementedError
 
 
 class _OfEnergy(FaultyModel):
@@ -41,19 +42,15 @@ class _OfEnergy(FaultyModel):
         honest = super().energy_hessian(activities, precision, residual)
         return Multiplied(self, honest, lambda product, v: self.change(product, v, samples))
 
+    @abstractmethod
     def change(self, product: Product, vectors: Vectors, samples: int) -> Any:
         """Return products with the mistake."""
-        raise NotImplementedError
 
 
 class _OfBoth(_OfLoss, _OfEnergy):
     """Both Hessians, with the same change."""
 
     part = Part.ENERGY_HESSIAN
-
-    def change(self, product: Product, vectors: Vectors, samples: int) -> Any:
-        """Return products with the mistake."""
-        raise NotImplementedError
 
 
 class EnergyForLossHessian(FaultyModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -137,9 +138,9 @@ class _OtherKernels(FaultyBackend):
         changed = [self.kernel(kernel) for kernel in parameters[:count]]
         return super().build(network, [*changed, *parameters[count:]])
 
+    @abstractmethod
     def kernel(self, kernel: Host) -> Any:
         """Return ``(*R, channels out, channels in, side, side)`` with the mistake."""
-        raise NotImplementedError
 
 
 class KernelsFlipped(_OtherKernels):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -22,9 +23,9 @@ class _OtherSettings(FaultyModel):
         """Change them."""
         return super().trainer(x, y, self.taken(settings), precision)
 
+    @abstractmethod
     def taken(self, settings: TrainingSettings) -> TrainingSettings:
         """Return the settings with the mistake."""
-        raise NotImplementedError
 
 
 class PredictiveCodingIsBackpropagation(_OtherSettings):
