@@ -74,7 +74,9 @@ def run_suites(
 def _reason(error: BaseException, case: PlannedCase, backend: Backend[Any] | None) -> str:
     """Say why a case errored."""
     reason = f"{type(error).__name__}: {error}"
-    if backend and isinstance(error, Exception) and backend.ran_out_of_memory(error):
+    # A case may have said where it broke, in an error of its own.
+    behind = [each for each in (error, error.__cause__) if isinstance(each, Exception)]
+    if backend and any(backend.ran_out_of_memory(each) for each in behind):
         return (
             f"out of memory on {case.device!r}; give the case fewer samples, replicas or units, or "
             f"run it on another device (--device). {reason}"

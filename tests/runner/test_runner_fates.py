@@ -69,6 +69,14 @@ def test_whatever_a_case_raises_it_alone_has_errored(run, error):
     assert report.exit_code == 3
 
 
+def test_out_of_memory_is_known_behind_an_error_of_the_cases_own(run_one):
+    broke = RuntimeError("at network 3")
+    broke.__cause__ = MemoryError("8 EiB")
+    message = run_one(planned(yielding(PASSED, then=broke))).message
+    assert message.startswith("out of memory on 'cpu'; ")
+    assert message.endswith("RuntimeError: at network 3")
+
+
 def test_out_of_memory_is_told_with_the_remedy_and_the_rest_runs_on(run):
     hungry = planned(yielding(PASSED, then=MemoryError("8 EiB")), "hungry")
     first, second = run(hungry, planned(yielding(PASSED), "modest")).cases
