@@ -33,7 +33,7 @@ class Verdicts:
             self._networks[name] += 1
             self._failing[name] += not check.passed
             kept = self._kept.get(name)
-            if kept is None or (kept.passed and _margin(check) < _margin(kept)):
+            if kept is None or _worse(check, kept):
                 self._kept[name] = check.at(str(drawn))
 
     def __iter__(self) -> Iterator[Check]:
@@ -42,6 +42,11 @@ class Verdicts:
             if not check.passed:
                 where += f"; {self._failing[name]} of {self._networks[name]} networks fail"
             yield check.model_copy(update={"where": where, "comparisons": self._comparisons[name]})
+
+
+def _worse(check: Check, kept: Check) -> bool:
+    """Whether a check is the first to fail, or passes more narrowly."""
+    return kept.passed and (not check.passed or _margin(check) < _margin(kept))
 
 
 def _margin(check: Check) -> float:
