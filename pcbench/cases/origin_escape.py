@@ -26,6 +26,8 @@ from pcbench.cases._relaxed import training_needs
 from pcbench.cases._step_judge import StepJudge
 from pcbench.cases._training import LEARNERS, Scaling
 from pcbench.cases.base import Case, CaseParameters, Context, Finding, Measurement
+from pcbench.checks import Check
+from pcbench.claims import Claim
 from pcbench.statistics import Times
 
 TIMED_STEPS = 20
@@ -52,10 +54,12 @@ class OriginEscape(Case[Parameters]):
         start = Start.pose(context, asked)
         run = Run(context, asked, start)
         claims: dict[Question, Ratios] = {}
+        reached = 0.0
         for scaling in asked.scalings:
             yield from self._first_steps(context, start, scaling)
             outcomes = {learner: run(learner, scaling) for learner in LEARNERS}
             pc, bp = outcomes["PC"], outcomes["BP"]
+            reached = max(reached, _largest(pc.course.residuals))
             claims[self._question(scaling)] = Ratios.of_times(pc.times, bp.times, pc.lost | bp.lost)
             if scaling == asked.scalings[0]:  # the gradients of the contract are the same in all
                 claims[self._steepness(start)] = Ratios.of_norms(
@@ -69,7 +73,10 @@ class OriginEscape(Case[Parameters]):
                 yield from series(label, outcome)
                 yield self._price(context, start, learner, scaling, outcome)
         longer = start.batch * start.problem.y.shape[1] / 2
-        findings = list(answers(claims, f"there PC's step is {longer:g} times BP's"))
+        findings = [
+            _told(finding, reached)
+            for finding in answers(claims, f"there PC's step is {longer:g} times BP's")
+        ]
         yield from findings
         insist(findings)
 
@@ -143,6 +150,17 @@ class OriginEscape(Case[Parameters]):
                 "seconds to escape": steps * float(np.median(seconds)),
             },
         )
+
+
+def _told(finding: Claim | Check, residual: float) -> Claim | Check:
+    """Say, where a claim does not hold, that PC has not been PC: it did not infer."""
+    if not finding.message or residual < 1:
+        return finding
+    message = (
+        f"{finding.message} PC's inference ended as far from equilibrium as it began (residual "
+        f"{residual:.3g}); give inference shorter steps and more of them, or another engine."
+    )
+    return finding.model_copy(update={"message": message})
 
 
 def _largest(residuals: Float[np.ndarray, "K R"]) -> float:

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from pcbench.backends.torch import TorchBackend
 from pcbench.cases._escape_parameters import Parameters
 from pcbench.cases._escape_run import _last_gain
-from pcbench.cases.origin_escape import OriginEscape
+from pcbench.cases.origin_escape import OriginEscape, _told
 from pcbench.runner import run_suites
 from pcbench.suite import PlannedCase, Suite
 
@@ -185,6 +185,17 @@ def test_an_honest_backend_passes(asked, dtype):
     [claim] = [check for check in result.checks if check.name.startswith("steps to escape")]
     assert claim.observed < 1
     assert [(claim.verdict, claim.required) for claim in result.claims] == 2 * [("borne out", True)]
+
+
+def test_a_claim_that_fails_where_nothing_was_inferred_says_so():
+    failing = run(LINEAR, backend="PcIsBp").claims[0]
+    borne_out = run(LINEAR).claims[0]
+    assert failing.message
+    told = _told(failing, 1.0).message
+    assert told.startswith(failing.message)
+    assert "PC's inference ended as far from equilibrium as it began (residual 1)" in told
+    assert _told(failing, 0.9) == failing
+    assert _told(borne_out, 1.0) == borne_out
 
 
 def test_in_a_linear_network_the_first_steps_are_foretold():
