@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from pcbench.backends import Backend, Capability, Inference, InferenceSettings, Model
 from pcbench.cases._problem import Problem
+from pcbench.cases.base import CaseSkippedError, Omission
 from pcbench.networks import NetworkParameters
 
 NEVER = 1e-300
@@ -39,6 +40,32 @@ def training_needs(
         Capability.TRAINING,
         Capability.REPLICAS,
     }
+
+
+def engines_of(
+    backend: Backend[Any], engines: dict[str, InferenceSettings]
+) -> tuple[dict[str, InferenceSettings], list[Omission]]:
+    """Return the engines that a backend offers, by name, and of each other one that it is left out.
+
+    Raises
+    ------
+    CaseSkippedError
+        If it offers none of them.
+    """
+    offered = {
+        label: settings
+        for label, settings in engines.items()
+        if settings.capability in backend.capabilities
+    }
+    lacking = {
+        label: f"the backend {backend.name!r} does not offer {settings.capability}"
+        for label, settings in engines.items()
+        if label not in offered
+    }
+    if not offered:
+        missing = ", ".join(sorted({settings.capability for settings in engines.values()}))
+        raise CaseSkippedError(f"the backend {backend.name!r} does not offer {missing}")
+    return offered, [Omission(f"engine {label}", reason) for label, reason in lacking.items()]
 
 
 def infer(

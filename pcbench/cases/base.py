@@ -49,7 +49,15 @@ class Columns:
     columns: dict[str, list[float]]
 
 
-Finding = Check | Claim | Measurement | Columns
+@dataclass(frozen=True, slots=True)
+class Omission:
+    """A part of the question that this backend cannot be asked, and why; the rest is asked."""
+
+    part: str
+    reason: str
+
+
+Finding = Check | Claim | Measurement | Columns | Omission
 
 
 class CaseSkippedError(Exception):

@@ -25,7 +25,7 @@ from pcbench.backends import (
 from pcbench.cases._account import CONTRACT, COUNT
 from pcbench.cases._agreement import agreement, is_smooth, stiffness
 from pcbench.cases._problem import Problem, rounded
-from pcbench.cases._relaxed import Relaxed, infer, needs
+from pcbench.cases._relaxed import Relaxed, engines_of, infer, needs
 from pcbench.cases._relaxed_judge import RelaxedJudge
 from pcbench.cases._theorem_1 import theorem_1
 from pcbench.cases.base import Case, CaseParameters, Context, Finding
@@ -44,7 +44,8 @@ class Parameters(CaseParameters):
     engines: dict[str, InferenceSettings] = Field(
         min_length=1,
         description="Engines with their settings, under names of your choice. The first is the "
-        "one that the others are compared with, and whose gradients are checked.",
+        "one that the others are compared with, and whose gradients are checked. Those that a "
+        "backend does not offer are left out.",
     )
     unfinished: bool = Field(
         False, description="Whether an engine may spend its budget before the residual is reached."
@@ -72,20 +73,22 @@ class Equilibrium(Case[Parameters]):
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 
     def needs(self) -> frozenset[Capability]:
-        """Return the capabilities behind the engines and the network."""
+        """Return the capabilities behind the network; engines that are missing are left out."""
         asked = self.parameters
-        return needs(asked.network, asked.engines, masked=asked.observed < 1)
+        return needs(asked.network, {}, masked=asked.observed < 1)
 
     def run(self, context: Context) -> Iterator[Finding]:
         """Judge every engine by itself, then against the first one; then the gradients."""
         asked, backend = self.parameters, context.backend
+        offered, omitted = engines_of(backend, asked.engines)
+        yield from omitted
         problem = Problem.pose(context, asked.data, asked.network)
         if asked.observed < 1:
             problem = problem.masked(asked.observed, context.rng("mask"))
         judge = RelaxedJudge(problem, backend.dtype)
         model = backend.build(problem.network, problem.parameters)
         found: dict[str, Relaxed] = {}
-        engines = asked.engines.items()
+        engines = offered.items()
         for label, settings in context.progress("engines", engines, len(engines)):
             monotone = isinstance(settings, GaussNewtonInference)
             if monotone:

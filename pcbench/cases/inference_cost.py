@@ -29,7 +29,7 @@ from pcbench.cases._agreement import agreement, is_smooth
 from pcbench.cases._descent import MAX_UNITS, descent_findings
 from pcbench.cases._early import early_findings
 from pcbench.cases._problem import Problem
-from pcbench.cases._relaxed import Relaxed, needs
+from pcbench.cases._relaxed import Relaxed, engines_of, needs
 from pcbench.cases._relaxed_judge import RelaxedJudge
 from pcbench.cases.base import Case, CaseParameters, Columns, Context, Finding
 from pcbench.checks import Check
@@ -45,7 +45,9 @@ class Parameters(CaseParameters):
     data: DataField
     network: NetworkParameters
     engines: dict[str, InferenceSettings] = Field(
-        min_length=1, description="Engines with their settings, under names of your choice."
+        min_length=1,
+        description="Engines with their settings, under names of your choice. Those that a backend "
+        "does not offer are left out.",
     )
     residuals: list[Residual] = Field(
         default=[1e-2, 1e-4, 1e-6],
@@ -79,24 +81,31 @@ class InferenceCost(Case[Parameters]):
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 
     def needs(self) -> frozenset[Capability]:
-        """Return the capabilities behind the engines and the network."""
-        return needs(self.parameters.network, self.parameters.engines)
+        """Return the capabilities behind the network; engines that are missing are left out."""
+        return needs(self.parameters.network, {})
 
     def run(self, context: Context) -> Iterator[Finding]:
         """Run every engine to every residual; then what early stopping and single steps do."""
         asked, backend = self.parameters, context.backend
+        engines, omitted = engines_of(backend, asked.engines)
+        yield from omitted
         problem = Problem.pose(context, asked.data, asked.network)
         judge = RelaxedJudge(problem, backend.dtype)
         model = backend.build(problem.network, problem.parameters)
         x, y = backend.to_device(problem.x), backend.to_device(problem.y)
         yield context.measure("gradients of the loss (BP)", lambda: model.loss_gradients(x, y))
-        yield from self._prices(context, judge, problem, model)
-        for label, engine in asked.engines.items():
+        yield from self._prices(context, judge, problem, model, engines)
+        for label, engine in engines.items():
             if isinstance(engine, GradientInference) and asked.steps and problem.network.is_linear:
                 yield from descent_findings(context, judge, problem, label, engine, asked.steps)
 
     def _prices(
-        self, context: Context, judge: RelaxedJudge, problem: Problem, model: Model[Any]
+        self,
+        context: Context,
+        judge: RelaxedJudge,
+        problem: Problem,
+        model: Model[Any],
+        engines: dict[str, InferenceSettings],
     ) -> Iterator[Finding]:
         """Run and time every engine to every residual, and compare where they end."""
         asked, backend = self.parameters, context.backend
@@ -104,7 +113,7 @@ class InferenceCost(Case[Parameters]):
         worst, prices = checks.Worst(), Prices()
         runs = [
             (label, settings)
-            for label, engine in asked.engines.items()
+            for label, engine in engines.items()
             for settings in to_residuals(engine, asked.residuals)
         ]
         try:
@@ -130,7 +139,7 @@ class InferenceCost(Case[Parameters]):
             raise
         yield from worst
         yield from prices
-        for label, engine in asked.engines.items():
+        for label, engine in engines.items():
             if isinstance(engine, GradientInference) and asked.early and prices.nearest is not None:
                 yield from early_findings(
                     context, judge, problem, label, engine, asked.early, prices.nearest

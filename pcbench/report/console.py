@@ -73,6 +73,7 @@ def render_report(
         _print_cases(report, [*broken, *_with(report, "passed")], console, verbose=verbose)
         _print_claims(report, console)
         _print_skipped(_with(report, "skipped"), console)
+        _print_omitted(report.cases, console)
         _print_timings(report, console)
     print_line(console, _count(report))
 
@@ -261,6 +262,20 @@ def _print_skipped(skipped: list[CaseResult], console: Console) -> None:
         for case in cases:
             _print_head(case, console)
         print_prose(console, reason, indent=_INDENT, names=[case.id for case in cases])
+        console.print()
+
+
+def _print_omitted(cases: list[CaseResult], console: Console) -> None:
+    """Print what was not asked of cases that ran without it, below them."""
+    by_omission: dict[tuple[tuple[str, str], ...], list[CaseResult]] = {}
+    for case in cases:
+        if case.omitted:
+            by_omission.setdefault(tuple(case.omitted.items()), []).append(case)
+    for omission, without in by_omission.items():
+        for case in without:
+            print_line(console, plain("in part", STYLES["skipped"]), plain(case.id, _TITLE))
+        for part, reason in omission:
+            print_prose(console, f"Without {part}: {reason}.", indent=_INDENT, names=[part])
         console.print()
 
 

@@ -84,6 +84,9 @@ class CaseResult(_Record):
     claims: list[Claim] = []
     timings: list[Timing] = []
     series: dict[str, Series] = {}
+    omitted: dict[str, str] = Field(
+        {}, description="Parts of the question that were not asked of this backend, and why."
+    )
     duration_s: Seconds = Field(description="Wall-clock seconds of the whole case.")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
-from pcbench.cases.base import Columns, Finding, Measurement
+from pcbench.cases.base import Columns, Finding, Measurement, Omission
 from pcbench.checks import Check
 from pcbench.claims import Claim
 from pcbench.report import Timing
@@ -27,6 +27,7 @@ class Findings:
     claims: list[Claim] = field(default_factory=list)
     timings: list[Timing] = field(default_factory=list)
     series: dict[str, Series] = field(default_factory=dict)
+    omitted: dict[str, str] = field(default_factory=dict)
 
     def take(self, findings: Iterator[Finding], *, until_failure: bool = False) -> None:
         """Take in everything that a case yields, as it yields it.
@@ -57,10 +58,12 @@ class Findings:
                 self.timings.append(_timing(finding))
             elif isinstance(finding, Columns):
                 self.series[storable(finding.name)] = _series(finding)
+            elif isinstance(finding, Omission):
+                self.omitted[storable(finding.part)] = storable(finding.reason)
             else:
                 raise TypeError(
-                    "a case yields checks, claims, measurements and columns, not a value of type "
-                    f"{type(finding).__name__}"
+                    "a case yields checks, claims, measurements, columns and omissions, not a "
+                    f"value of type {type(finding).__name__}"
                 )
 
 

@@ -156,5 +156,6 @@ def run_case(
         claims=found.claims,
         timings=found.timings,
         series=found.series,
+        omitted=found.omitted,
         duration_s=perf_counter() - started,
     )

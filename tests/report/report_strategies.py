@@ -91,6 +91,7 @@ def cases(names=words, numbers=finite):
             st.dictionaries(words, st.lists(st.none() | numbers, max_size=3), max_size=2),
             max_size=1,
         ),
+        omitted=st.dictionaries(words, words, max_size=2),
         duration_s=seconds,
     )
 

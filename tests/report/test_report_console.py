@@ -273,6 +273,16 @@ def test_quiet_shows_only_failures_and_the_count(make_case, make_report):
     )
 
 
+def test_cases_that_ran_without_a_part_of_them_say_so(make_case, make_report):
+    parts = {"engine gauss-newton": "the backend 'jpc' does not offer gauss_newton_inference"}
+    without = [make_case(name, omitted=parts) for name in ("a[1]", "b[1]")]
+    text = piped(make_report(*without, make_case("whole")))
+    sentence = "Without engine gauss-newton: the backend 'jpc' does not offer"
+    assert text.count(sentence) == 1
+    assert text.index("in part  a[1]") < text.index("in part  b[1]") < text.index(sentence)
+    assert "in part  whole" not in text
+
+
 def test_skipped_cases_share_the_sentence_of_their_reason(make_case, make_report):
     reason = "mnist is not on this machine; name its folder with PCBENCH_DATA."
     skips = [make_case(name, [], status="skipped", message=reason) for name in ("a[1]", "b[1]")]
