@@ -146,6 +146,26 @@ def test_replicas_multiply_as_they_would_alone(architecture):
         assert apart(found, np.stack(alone[objective])) < SAME
 
 
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    "architecture",
+    [*layered.ARCHITECTURES[:1], ("identity", "post", False, layered.DENSE, (4, 5, 2))],
+)
+def test_replicas_on_one_batch_multiply_as_they_would_alone(architecture, masked):
+    singles, together = layered.replicated(architecture, samples=4)
+    backend, _, z, precision = layered.staged(singles[0])
+    batch = (z[0], z[-1], precision) if masked else (z[0], torch.nan_to_num(z[-1]))
+    vectors = np.stack([directions(single, 2, seed) for seed, single in enumerate(singles)])
+    alone = [
+        backend.to_host(
+            layered.staged(single)[1].loss_hessian(*batch).product(backend.to_device(own))
+        )
+        for single, own in zip(singles, vectors, strict=True)
+    ]
+    found = together.loss_hessian(*batch).product(backend.to_device(vectors))
+    assert apart(backend.to_host(found), np.stack(alone)) < SAME
+
+
 def test_the_implicit_solve_and_the_closed_form_of_linear_networks_agree():
     problem = random_problem((3, 4, 5, 2))
     backend = layered.TorchBackend()

@@ -35,8 +35,8 @@ class BlockedHessian(Hessian[Tensor]):
         self._layers, self._x = list(layers), x
         weights = [layer.affine.weight for layer in layers]
         biases = [layer.affine.bias for layer in layers if layer.affine.bias is not None]
-        replicas = len(layers[0].affine.replicas)
-        self._shapes = [part.shape[replicas:] for part in [*weights, *biases]]
+        self._replicas = len(layers[0].affine.replicas)
+        self._shapes = [part.shape[self._replicas :] for part in [*weights, *biases]]
         widths = [layer.affine.widths for layer in layers]
         self._numbers = layers[0].affine.replicas.numel() * max(
             sum(shape.numel() for shape in self._shapes), x.shape[-2] * max(map(max, widths))
@@ -45,6 +45,10 @@ class BlockedHessian(Hessian[Tensor]):
     @abstractmethod
     def multiply(self, directions: list[Tensor]) -> Sequence[Tensor]:
         """Multiply a block of vectors, split into parameters: ``(*R, K, *shape)`` each."""
+
+    def rows(self, directions: Sequence[Tensor]) -> torch.Size:
+        """Return the axes of replicas, which a batch need not have, and of directions."""
+        return directions[0].shape[: self._replicas + 1]
 
     def product(self, vectors: Vectors) -> Vectors:
         """Multiply every row."""

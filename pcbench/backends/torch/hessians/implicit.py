@@ -72,7 +72,7 @@ class ImplicitEnergyHessian(BlockedHessian):
     def multiply(self, directions: list[Tensor]) -> list[Tensor]:
         """Multiply a block of vectors."""
         along: list[AffineMap | None] = [*maps_along(self._layers, directions)]
-        rows = directions[0].shape[: self._curved[0].tangent.seen.dim() - 2]
+        rows = self.rows(directions)
         still = [
             layer.tangent.seen.new_zeros(()).expand(*rows, *layer.tangent.value.shape[-2:])
             for layer in self._curved[:-1]

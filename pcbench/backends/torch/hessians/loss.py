@@ -39,9 +39,7 @@ class LossHessian(BlockedHessian):
         """Multiply a block of vectors."""
         along = maps_along(self._layers, directions)
         first = self._curved[0].tangent.seen
-        dz = [
-            first.new_zeros(()).expand(*directions[0].shape[: first.dim() - 2], *first.shape[-2:])
-        ]
+        dz = [first.new_zeros(()).expand(*self.rows(directions), *first.shape[-2:])]
         moves = []
         for layer, v in zip(self._curved, along, strict=True):
             moves.append(layer.move(dz[-1], v))
