@@ -19,6 +19,7 @@ from pcbench.backends import (
     GradientInference,
     OdeInference,
 )
+from pcbench.backends._on_jax.programs import NETWORKS
 from pcbench.backends.jax import JaxBackend, model
 from pcbench.networks import NetworkSpec
 
@@ -62,6 +63,28 @@ def test_exact_inference_of_a_network_that_is_not_linear_is_refused():
     at = Staged(draw(*ARCHITECTURES["tanh-post"], 3, 0))
     with pytest.raises(BackendUnavailableError, match="gauss_newton"):
         at.infer(ExactInference())
+
+
+def test_programs_of_many_networks_do_not_pile_up():
+    # Their memory is mapped, and a process that maps too often is ended.
+    backend = JaxBackend()
+    for width in range(1, 3 * NETWORKS):
+        network = NetworkSpec((2, width, 2))
+        built = backend.build(network, [np.ones(shape) for shape in network.shapes])
+        predicted = built.predict(backend.to_device(np.ones((1, 2))))
+        np.testing.assert_array_equal(predicted, np.full((1, 2), 2.0 * width))
+        assert model._predict._cache_size() <= NETWORKS
+
+
+def test_going_back_to_a_network_compiles_nothing():
+    backend = JaxBackend()
+    for width in (3, 4) * NETWORKS:
+        network = NetworkSpec((2, width, 2))
+        built = backend.build(network, [np.ones(shape) for shape in network.shapes])
+        built.predict(backend.to_device(np.ones((1, 2))))
+        compiled = model._predict._cache_size()
+    built.predict(backend.to_device(np.ones((1, 2))))
+    assert compiled == model._predict._cache_size() >= 2
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -144,3 +144,23 @@ def test_what_is_not_finite_ends_inference_unconverged():
     for settings in ENGINES.values():
         reached = Staged(problem).infer(settings)
         assert (reached.steps, reached.converged) == (0, False)
+
+
+@pytest.mark.parametrize("name", ["relu-post", "leaky-pre-pooled"])
+def test_what_is_no_number_is_passed_on_by_the_slopes_of_rectifiers(name):
+    problem = problem_of(name)
+    problem.parameters[0].flat[0] = np.nan
+    at = Staged(problem)
+    of_loss = at.model.loss_gradients(at.x, at.y, at.precision)
+    of_energy = at.model.energy_gradients(at.z, at.precision)
+    for gradients in (of_loss, of_energy):
+        assert not np.isfinite(gradients[0]).all()
+
+
+def test_gradients_of_a_mean_over_no_samples_are_no_numbers():
+    problem = problem_of("tanh-post", samples=0)
+    at = Staged(problem)
+    of_loss = at.model.loss_gradients(at.x, at.y)
+    of_energy = at.model.energy_gradients(at.z)
+    for gradient in (*of_loss, *of_energy):
+        assert np.isnan(gradient).all()

@@ -1,5 +1,6 @@
-"""What the adapters to libraries that compute on JAX share."""
+"""What backends that compute on JAX share."""
 
 from pcbench.backends._on_jax.backend import OnJax
+from pcbench.backends._on_jax.programs import make_room
 
-__all__ = ["OnJax"]
+__all__ = ["OnJax", "make_room"]

@@ -11,6 +11,7 @@ import jaxlib
 import numpy as np
 from jaxtyping import Float
 
+from pcbench.backends._on_jax import make_room
 from pcbench.backends.base import Backend, DType
 from pcbench.backends.capability import Capability
 from pcbench.backends.jax.model import JaxModel
@@ -51,6 +52,7 @@ class JaxBackend(Backend[jax.Array]):
         self, network: NetworkSpec, parameters: Sequence[Float[np.ndarray, "..."]]
     ) -> JaxModel:
         """Make a model; the parameters are copied, cast to the backend's dtype and staged."""
+        make_room(network)
         return JaxModel(network, [self.to_device(array) for array in parameters], self._runtime)
 
     def to_device(self, array: Float[np.ndarray, "..."]) -> jax.Array:

@@ -118,15 +118,20 @@ def _pool(shape: Convolution, z: Float[Array, "N d_in"]) -> Float[Array, "N d_ou
     return jnp.take_along_axis(windows, winners, axis=-1).reshape(-1, prod(shape.output_image))
 
 
+# At their kink rectifiers have the slope of their left side. What is no number is passed on, by
+# their slopes too: that of JAX's own relu is 0 there, and makes a zero of it.
+def _relu(a: Array) -> Array:
+    return jnp.where(a <= 0, 0, a)
+
+
 def _leaky_relu(a: Array) -> Array:
-    return jnp.where(a > 0, a, LEAK * a)
+    return jnp.where(a <= 0, LEAK * a, a)
 
 
-# At their kink rectifiers have the slope of their left side.
 _BY_NAME: dict[Activation, Callable[[Array], Array]] = {
     "identity": lambda a: a,
     "tanh": jnp.tanh,
-    "relu": jax.nn.relu,
+    "relu": _relu,
     "leaky_relu": _leaky_relu,
     "silu": jax.nn.silu,
 }

@@ -1,4 +1,8 @@
-"""Loss, energy and their gradients, as pure functions."""
+"""Loss, energy and their gradients, as pure functions.
+
+Gradients are those of a sum over samples, divided by how many there are afterwards: over none they
+are no numbers, then, where a mean's would be zero, as a product over no rows is.
+"""
 
 from __future__ import annotations
 
@@ -36,16 +40,22 @@ class Batch(NamedTuple):
 
 def loss(network: NetworkSpec, parameters: Parameters, batch: Batch) -> Float[Array, ""]:
     """``𝓛 = 1/(2N) Σ_n (y - ŷ)ᵀ Π (y - ŷ)``."""
-    error = batch.output_error(forward(network, parameters, batch.x))
-    return (error * batch.weigh(error)).sum() / (2 * len(batch.x))
+    return _half_squares(network, parameters, batch) / len(batch.x)
 
 
 def loss_and_gradients(
     network: NetworkSpec, parameters: Parameters, batch: Batch
 ) -> tuple[Float[Array, ""], Parameters]:
     """``𝓛`` and its gradient in every parameter."""
-    value, gradients = jax.value_and_grad(lambda p: loss(network, p, batch))(parameters)
+    summed = jax.value_and_grad(lambda p: _half_squares(network, p, batch))(parameters)
+    value, gradients = jax.tree.map(lambda total: total / len(batch.x), summed)
     return value, gradients
+
+
+def _half_squares(network: NetworkSpec, parameters: Parameters, batch: Batch) -> Float[Array, ""]:
+    """``N 𝓛``."""
+    error = batch.output_error(forward(network, parameters, batch.x))
+    return (error * batch.weigh(error)).sum() / 2
 
 
 def errors(
@@ -59,9 +69,14 @@ def errors(
 
 def energies(batch: Batch, errors: tuple[Rows, ...]) -> Float[Array, "*R L"]:
     """``1/(2N) Σ_n ‖e_l‖²`` of every layer."""
+    return _squares(batch, errors) / (2 * batch.x.shape[-2])
+
+
+def _squares(batch: Batch, errors: tuple[Rows, ...]) -> Float[Array, "*R L"]:
+    """``Σ_n ‖e_l‖²`` of every layer."""
     forces = (*errors[:-1], batch.weigh(errors[-1]))
     squares = [(e * force).sum((-2, -1)) for e, force in zip(errors, forces, strict=True)]
-    return jnp.stack(squares, axis=-1) / (2 * batch.x.shape[-2])
+    return jnp.stack(squares, axis=-1)
 
 
 def energy(
@@ -75,5 +90,9 @@ def energy_gradients(
     network: NetworkSpec, parameters: Parameters, batch: Batch, hidden: tuple[Rows, ...]
 ) -> Parameters:
     """``∂𝓕/∂θ`` at fixed activities: local, since each prediction is of one layer."""
-    gradients: Parameters = jax.grad(lambda p: energy(network, p, batch, hidden))(parameters)
-    return gradients
+
+    def half_squares(parameters: Parameters) -> Float[Array, ""]:
+        return _squares(batch, errors(network, parameters, batch, hidden)).sum() / 2
+
+    summed: Parameters = jax.grad(half_squares)(parameters)
+    return jax.tree.map(lambda total: total / len(batch.x), summed)  # type: ignore[no-any-return]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.backends._on_jax import OnJax
+from pcbench.backends._on_jax import OnJax, make_room
 from pcbench.backends.capability import Capability
 from pcbench.networks import NetworkSpec
 
@@ -69,6 +69,7 @@ class JpcBackend(OnJax):
         from pcbench.backends.jpc.model import JpcModel
 
         self.check(network, parameters)
+        make_room(network)
         return JpcModel(network, [self.to_device(array) for array in parameters], self.computing)
 
     def _describe_limits(self, network: NetworkSpec) -> str | None:

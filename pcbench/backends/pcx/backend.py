@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.backends._on_jax import OnJax
+from pcbench.backends._on_jax import OnJax, make_room
 from pcbench.backends.capability import Capability
 from pcbench.networks import NetworkSpec
 
@@ -57,6 +57,7 @@ class PcxBackend(OnJax):
         from pcbench.backends.pcx.model import PcxModel
 
         self.check(network, parameters)
+        make_room(network)
         return PcxModel(network, [self.to_device(array) for array in parameters], self.computing)
 
     @contextmanager
