@@ -24,12 +24,12 @@ def environment(**variables):
     return {**ours, "PYTHONUTF8": "1", **{name: str(value) for name, value in variables.items()}}
 
 
-def pcbench(*arguments, cwd=None, **variables):
+def pcbench(*arguments, cwd=None, timeout=120, **variables):
     """Run ``pcbench`` in a pipe and return how it ended."""
-    return python("-m", "pcbench", *arguments, cwd=cwd, **variables)
+    return python("-m", "pcbench", *arguments, cwd=cwd, timeout=timeout, **variables)
 
 
-def python(*arguments, cwd=None, **variables):
+def python(*arguments, cwd=None, timeout=120, **variables):
     """Run this Python in a pipe and return how it ended."""
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
@@ -37,6 +37,6 @@ def python(*arguments, cwd=None, **variables):
         encoding="utf-8",
         cwd=cwd,
         env=environment(**variables),
-        timeout=120,
+        timeout=timeout,
         check=False,
     )

@@ -283,8 +283,9 @@ class Backend(ABC, Generic[Array]):
     def describe(self) -> dict[str, Any]:
         """Library versions, device, threads and matrix precision, for the report.
 
-        Under ``device`` stands where arrays live: ``cpu``, or a name with ``cuda`` or ``gpu`` in
-        it.
+        Under ``device`` stands where arrays live, as the library calls it: a name with ``cpu`` or
+        ``host`` in it, with ``cuda``, ``gpu`` or ``rocm``, or with that of another kind, as
+        ``device`` has it.
         """
 
     @classmethod

@@ -115,7 +115,8 @@ class Trainer(ABC, Generic[Array]):
     Attributes
     ----------
     model
-        The network at its current parameters, for predictions; it moves on with every run.
+        The network at its current parameters; it moves on with every run, and what was made of it
+        before, such as a Hessian, is of no more use then.
     """
 
     model: Model[Array]
@@ -135,6 +136,11 @@ class Trainer(ABC, Generic[Array]):
             own ``(T, R, N)``; ``None`` for all rows at every step.
         every
             Norms and residuals are recorded at the first step and every so many after it.
+
+        Raises
+        ------
+        IndexError
+            If a batch has a row that the data have not.
         """
 
     @abstractmethod
@@ -143,4 +149,10 @@ class Trainer(ABC, Generic[Array]):
 
     @abstractmethod
     def keep(self, replicas: Sequence[int]) -> None:
-        """Go on with these replicas alone, in this order, each with its own optimiser's state."""
+        """Go on with these replicas alone, in this order, each with its own optimiser's state.
+
+        Raises
+        ------
+        BackendUnavailableError
+            If the network has no replicas.
+        """

@@ -21,7 +21,7 @@ from pcbench.cases._problem import Problem, rounded
 from pcbench.cases._relaxed import Relaxed
 from pcbench.cases._relaxed_judge import judged
 from pcbench.cases._step_expected import expect, is_closed_form, loss_off, optimiser
-from pcbench.cases._step_taken import AFTER, Parameters, StepTaken, alike, one_run
+from pcbench.cases._step_taken import Allowed, Parameters, StepTaken, alike, one_run
 from pcbench.cases.base import Context
 from pcbench.checks import Check, Tolerance, Worst, approx
 
@@ -73,7 +73,7 @@ class StepJudge:
         # Gradients of linear networks are products of d_L rows, and may be added row by row.
         descends = problem.network.is_linear and isinstance(settings.optimiser, Sgd)
         self._terms = problem.y.shape[1] if descends else 1
-        self._allowed: list[list[float]] = [[] for _ in range(replicas)]
+        self._allowed: list[list[Allowed]] = [[] for _ in range(replicas)]
         self._followed = {replicas - 1}
         if replicas > 2:
             self._followed.add(int(context.rng("judged replicas").integers(1, replicas - 1)))
@@ -188,11 +188,11 @@ class StepJudge:
             )
             where = f"step {taken.step + 1}, replica {replica + 1}"
             u = theory.unit_roundoff(self._backend.dtype)
-            made = taken.checks(place, expected, self._optimisers[replica], u, self._terms)
-            for check in made:
-                if check.name == AFTER:
-                    self._allowed[replica].append(check.tolerance)
+            allowed: Allowed = {}
+            for check in taken.checks(place, expected, self._optimisers[replica], u, self._terms):
+                allowed.setdefault(check.name, []).append(check.tolerance)
                 yield check.at(where)
+            self._allowed[replica].append(allowed)
 
     def _at(self, taken: StepTaken, place: int, *, after: bool = False) -> Problem:
         """Return a replica at a step: its parameters and its batch."""

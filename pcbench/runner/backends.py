@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import JsonValue, TypeAdapter
 
 from pcbench.backends.base import Backend, BackendUnavailableError, DType
+from pcbench.backends.capability import Capability
 from pcbench.errors import UsageError
-from pcbench.registry import BACKENDS, BrokenPluginError
+from pcbench.registry import BACKENDS, BrokenPluginError, did_you_mean
 from pcbench.runner.findings import storable
 from pcbench.suite import PlannedCase
 
@@ -86,11 +87,18 @@ def backend_class(name: str) -> type[Backend[Any]]:
     UnknownNameError
         If there is none.
     BrokenPluginError
-        If it cannot be imported, or is not a :class:`Backend`.
+        If it cannot be imported, is not a :class:`Backend`, or declares what is no capability.
     """
     found = BACKENDS.load(name)
     if not (isinstance(found, type) and issubclass(found, Backend)):
         raise BrokenPluginError(f"the backend {name!r} is {found!r}, not a subclass of Backend")
+    known = [capability.value for capability in Capability]
+    for declared in found.capabilities:
+        if declared not in known:
+            raise BrokenPluginError(
+                f"the backend {name!r} declares {str(declared)!r}, which is no capability"
+                f"{did_you_mean(str(declared), known)}"
+            )
     return found
 
 
@@ -113,7 +121,7 @@ def make_backend(name: str, device: str, dtype: DType) -> Backend[Any]:
         return backend(device, dtype)
     except UsageError:  # it says itself what it lacks
         raise
-    except Exception as error:  # a plug-in is foreign code
+    except (Exception, SystemExit) as error:  # a plug-in is foreign code
         raise BackendUnavailableError(
             f"the backend {name!r} cannot be made for {device!r} and {dtype}: "
             f"{type(error).__name__}: {error}"
@@ -124,5 +132,5 @@ def describe(backend: Backend[Any]) -> dict[str, JsonValue]:
     """Let a backend describe itself; where it cannot, the results of the run are still kept."""
     try:
         return _DESCRIPTION.validate_python(storable(backend.describe()))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return {"error": storable(f"{type(error).__name__}: {error}")}

@@ -68,7 +68,7 @@ def survey_backends() -> Iterator[BackendSummary]:
             )
         except (BackendUnavailableError, BrokenPluginError) as error:
             yield BackendSummary(name, package, unavailable=str(error))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = f"it fails to say what it offers: {type(error).__name__}: {error}"
             yield BackendSummary(name, package, unavailable=reason)
 

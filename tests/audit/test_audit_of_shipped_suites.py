@@ -4,7 +4,7 @@ import pytest
 
 import pcbench
 from pcbench.audit import load_faults
-from pcbench.suite import load_suites
+from pcbench.suite import load_suites, shipped_suites
 
 pytestmark = pytest.mark.usefixtures("timed_twice", "without_shapes")
 
@@ -59,3 +59,10 @@ def test_the_theory_catches_every_fault_in_its_remit():
     audit = pcbench.audit_suites("theory", settings={"training.steps": 2})
     assert uncaught(audit) == set()
     assert audit.exit_code == 0
+
+
+@pytest.mark.release
+def test_together_the_suites_catch_every_fault_there_is():
+    audit = pcbench.audit_suites(*shipped_suites())
+    assert uncaught(audit, claimed=False) == set()
+    assert len(audit.faults) == len(load_faults())

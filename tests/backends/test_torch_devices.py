@@ -138,6 +138,8 @@ def test_it_knows_when_memory_has_run_out():
         torch.empty(2**58)
     assert backend.ran_out_of_memory(caught.value)
     assert backend.ran_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    for said in ("MPS backend out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when"):
+        assert backend.ran_out_of_memory(RuntimeError(said))
     assert not backend.ran_out_of_memory(RuntimeError("shapes cannot be multiplied"))
 
 

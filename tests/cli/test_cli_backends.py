@@ -10,6 +10,8 @@ PLUGINS = """
 absent = no_such_module:Backend
 refusing = odd_backends:Refusing
 mute = odd_backends:Mute
+leaving = odd_backends:Leaving
+misspelt = odd_backends:Misspelt
 half = odd_backends:Half
 """
 ODD = """
@@ -26,6 +28,15 @@ class Mute(PlainNumpy):
     @classmethod
     def devices(cls):
         raise RuntimeError("the driver hung up")
+
+
+class Leaving(PlainNumpy):
+    def __init__(self, device, dtype):
+        raise SystemExit("no licence")
+
+
+class Misspelt(PlainNumpy):
+    capabilities = frozenset({"precison"})
 
 
 class Half(PlainNumpy):
@@ -79,6 +90,15 @@ def test_a_dtype_that_a_backend_has_not_is_left_out(listed):
             "No module named 'no_such_module'",
         ),
         ("refusing", "plug the accelerator in"),
+        (
+            "leaving",
+            "the backend 'leaving' cannot be made for 'cpu' and float32: SystemExit: no licence",
+        ),
+        (
+            "misspelt",
+            "the backend 'misspelt' declares 'precison', which is no capability; "
+            "did you mean 'precision'?",
+        ),
         ("mute", "it fails to say what it offers: RuntimeError: the driver hung up"),
     ],
 )

@@ -78,6 +78,9 @@ class OnJax(Backend[Any]):
     def computing(self, precision: object = None) -> Iterator[None]:
         """Compute on the backend's device, in its dtype, with products in full precision.
 
+        Whatever was begun has finished at the end: JAX computes behind the caller's back, and
+        nothing could be timed.
+
         Raises
         ------
         BackendUnavailableError
@@ -94,6 +97,7 @@ class OnJax(Backend[Any]):
             jax.default_device(self._device),
         ):
             yield
+            jax.block_until_ready(jax.live_arrays(self._device.platform))
 
     def to_device(self, array: Float[np.ndarray, "..."]) -> Any:
         """Stage a host array on the device, cast to the backend's dtype."""

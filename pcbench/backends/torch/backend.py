@@ -16,6 +16,9 @@ from pcbench.backends.torch.build import make_layers
 from pcbench.backends.torch.model import LayeredModel, LinearModel
 from pcbench.networks import NetworkSpec
 
+# What errors say, of the CPU, of CUDA and Metal, and of the libraries of CUDA.
+_NO_ROOM = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+
 TF32 = "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"
 
 
@@ -80,9 +83,9 @@ class TorchBackend(Backend[torch.Tensor]):
         return ["cpu", *cuda, *(["mps"] if torch.backends.mps.is_available() else [])]
 
     def ran_out_of_memory(self, error: Exception) -> bool:
-        """Tell whether an allocation failed; on the CPU PyTorch has no type of error for that."""
+        """Tell whether an allocation failed; mostly PyTorch has no type of error for that."""
         return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-            isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+            isinstance(error, RuntimeError) and any(said in str(error) for said in _NO_ROOM)
         )
 
     def synchronize(self) -> None:

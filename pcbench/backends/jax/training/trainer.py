@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int
 
+from pcbench.backends.base import BackendUnavailableError
 from pcbench.backends.jax.engines.relaxation import Limits
 from pcbench.backends.jax.network import Number, Parameters, has_replicas
 from pcbench.backends.jax.objectives import Batch
@@ -49,8 +50,17 @@ class JaxTrainer(Trainer[Array]):
     def run(
         self, steps: int, batches: Int[np.ndarray, "T *R N"] | None = None, every: int = 1
     ) -> Record:
-        """Take steps, all in one call of a compiled function."""
+        """Take steps, all in one call of a compiled function.
+
+        Raises
+        ------
+        IndexError
+            If a batch has a row that the data have not.
+        """
         rows = None if batches is None else np.asarray(batches, np.int32)
+        samples = self._data.x.shape[-2]
+        if rows is not None and (rows >= samples).any():  # JAX would take the last one
+            raise IndexError(f"row {rows.max()} of data that have {samples}")
         self._learner, log = self._runtime.run(
             _train,
             self.model.network,
@@ -81,7 +91,15 @@ class JaxTrainer(Trainer[Array]):
         return [np.array(array, np.float64) for array in self._learner.parameters]
 
     def keep(self, replicas: Sequence[int]) -> None:
-        """Go on with these replicas alone."""
+        """Go on with these replicas alone.
+
+        Raises
+        ------
+        BackendUnavailableError
+            If the network has no replicas.
+        """
+        if not has_replicas(self.model.network, self._learner.parameters):
+            raise BackendUnavailableError("a network without replicas has none to keep")
         kept = np.asarray(list(replicas), np.int32)
         if self._rate.ndim:
             self._rate = self._runtime.run(_rows, self._rate, kept)

@@ -92,7 +92,15 @@ class TorchTrainer(Trainer[Tensor]):
         return [to_host(parameter) for parameter in self._parameters]
 
     def keep(self, replicas: Sequence[int]) -> None:
-        """Go on with these replicas alone."""
+        """Go on with these replicas alone.
+
+        Raises
+        ------
+        BackendUnavailableError
+            If the network has no replicas.
+        """
+        if not self.model.layers[0].affine.replicas:
+            raise BackendUnavailableError("a network without replicas has none to keep")
         kept = torch.tensor(list(replicas), device=self._data[0].device)
         self._parameters = [parameter[kept] for parameter in self._parameters]
         self.model = self.model.along(self._parameters)
