@@ -101,14 +101,20 @@ def audit(
     if not suites:
         raise TypeError("audit() needs at least one suite, such as audit('theory')")
     matches = parse_selection(faults or "", option="--faults")
-    chosen = [fault for fault in load_faults() if matches(fault.name, fault.part)]
+    catalogue = load_faults()
+    chosen = [fault for fault in catalogue if matches(fault.name, fault.part)]
     if not chosen:
         message = "no fault matches by its name or part; leave the option out to try them all"
         raise SuiteError.at(Position(f"--faults {shlex.quote(faults or '')}"), message)
     overrides = _overrides(settings, backend=backend, device=device, dtype=dtype, seed=seed)
     plan = load_suites(suites, size=size, overrides=overrides, select=select)
-    narrowed = bool(select or settings)
-    return audit_suites(plan, chosen, narrowed=narrowed, observer=observer)
+    return audit_suites(
+        plan,
+        chosen,
+        narrowed=bool(select or settings),
+        left_out=len(catalogue) - len(chosen),
+        observer=observer,
+    )
 
 
 def _overrides(

@@ -46,6 +46,8 @@ class Part(StrEnum):
     """All is computed in the dtype that is asked for."""
     PURITY = "purity"
     """Inputs stay as they were, and an answer depends on nothing but the question."""
+    ROBUSTNESS = "robustness"
+    """What comes of no samples, and of numbers that are none."""
     TRAINING = "training"
     """``Model.trainer``: by which rule it learns, and what it records."""
     OPTIMISERS = "optimisers"

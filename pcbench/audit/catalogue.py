@@ -105,7 +105,7 @@ class Fault:
         return put(self._made_by, correct)
 
     def beside(self, correct: Backend[Any]) -> Backend[Any]:
-        """Return the backend whose answers only the mistake could change, bit for bit.
+        """Return the backend whose answers only the mistake could change, number for number.
 
         A faulty trainer is one of NumPy, and rounds otherwise than the backend's own.
         """

@@ -33,7 +33,7 @@ _ADVICE: dict[Outcome, str] = {
     "wrong, not what. Let the case check what it is given before it goes on with it.",
     "out of time": "No check failed in the time that a case was given with these. Add a smaller "
     "case, in which they show sooner.",
-    "no difference": "Cases ask what these corrupt, and every answer was right, bit for bit: "
+    "no difference": "Cases ask what these corrupt, and every answer was right, number for number: "
     "nothing in the suite can tell them.",
     "not met": "No case asks what these corrupt, or uses what they need.",
 }
@@ -154,5 +154,10 @@ def _verdict(audit: Audit) -> Text:
     if not any(fault.claimed for fault in audit.faults):
         return plain("Nothing shown", "yellow") + plain(
             ": none of these faults is in a part that the suite claims to judge."
+        )
+    if audit.untried:
+        return plain("Borne out so far", "green") + plain(
+            f": of the faults that were tried, every one in what the suite claims is caught; "
+            f"{audit.untried} were not tried."
         )
     return plain("Borne out", "green") + plain(": every fault in what the suite claims is caught.")

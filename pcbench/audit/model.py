@@ -18,7 +18,7 @@ Outcome = Literal["caught", "survived", "crashed", "out of time", "no difference
 * survived: some answer was not that of the correct backend, and every check passed;
 * crashed: no check failed, but a case broke off with an error;
 * out of time: no check failed in the time that a case was given;
-* no difference: cases asked what it corrupts, and every answer was right, bit for bit;
+* no difference: cases asked what it corrupts, and every answer was right, number for number;
 * not met: no case asks what it corrupts, or uses what it needs.
 """
 
@@ -86,6 +86,9 @@ class Audit(_Record):
     narrowed: bool = Field(
         description="Whether cases were left out or changed, or skipped: what is not met then may "
         "be met by the whole suite, and refutes no claim."
+    )
+    untried: int = Field(
+        0, description="Faults of the catalogue that were not tried: not chosen, or cut off."
     )
     cases: list[AuditedCase] = Field(description="Under the correct backend, the cheapest first.")
     faults: list[FaultResult] = Field(description="In the order of the catalogue.")

@@ -34,6 +34,7 @@ def audit_suites(
     faults: Sequence[Fault],
     *,
     narrowed: bool = False,
+    left_out: int = 0,
     places: Places | None = None,
     observer: AuditObserver | None = None,
 ) -> Audit:
@@ -50,6 +51,8 @@ def audit_suites(
         What to try.
     narrowed
         Whether cases were left out or changed.
+    left_out
+        How many faults of the catalogue were not chosen.
     places
         Where data are.
     observer
@@ -105,6 +108,7 @@ def audit_suites(
         environment=describe_environment(backends.descriptions()),
         covers=covers,
         narrowed=narrowed or any(case.status == "skipped" for case in cases),
+        untried=left_out + len(faults) - len(results),
         cases=sorted(cases, key=lambda case: order.get(case.id, len(order))),
         faults=results,
     )

@@ -81,7 +81,9 @@ class Testimony:
 
 
 def same(one: Any, other: Any, to_host: Callable[[Any], Host]) -> bool:
-    """Whether two answers are the same, bit for bit.
+    """Whether two answers are the same, number for number.
+
+    Zero is zero, of either sign, and what is no number is the same as itself.
 
     Parameters
     ----------
@@ -92,7 +94,7 @@ def same(one: Any, other: Any, to_host: Callable[[Any], Host]) -> bool:
     """
     one, other = _plain(one), _plain(other)
     if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        return one.shape == other.shape and one.tobytes() == other.tobytes()
+        return one.shape == other.shape and np.array_equal(one, other, equal_nan=True)
     if is_dataclass(one) and type(one) is type(other):
         names = [each.name for each in fields(one)]
         return all(same(getattr(one, name), getattr(other, name), to_host) for name in names)

@@ -2,7 +2,8 @@
 
 A fault that changes no answer is no test of a suite: a derivative that is forgotten makes no
 difference where all activations are the identity. So until the first difference a witness asks
-the correct backend the same question and compares, bit for bit; after it, nothing is compared.
+the correct backend the same question and compares, number for number; after it, nothing is
+compared.
 """
 
 from __future__ import annotations

@@ -120,7 +120,11 @@ class WitnessedModel(FaultyModel):
         """Pass it on."""
         rest = given(precision=precision)
         self._note("trainer", rest, training_uses(settings))
+        lent = [x, y, *rest.values()]
+        before = [np.array(self.host(each)) for each in lent]
         judged, correct = self._both(lambda model: model.trainer(x, y, settings, **rest))
+        after = [np.array(self.host(each)) for each in lent]
+        self._testimony.differs |= not same(before, after, self.host)
         return WitnessedTrainer(judged, correct, self._testimony, self.host)
 
     def _takes(self, rest: dict[str, Any], more: Iterable[str]) -> frozenset[str]:
@@ -146,13 +150,11 @@ class WitnessedModel(FaultyModel):
         testimony, host = self._testimony, self.host
         if self._correct is None or testimony.differs:
             return ask(self.inner)
-        # The correct model first: a mistake may be to write into what it was given.
-        expected = ask(self._correct)
-        before = [np.array(host(each)) for each in inputs]
-        with testimony.failing():
-            found = ask(self.inner)
-        after = [np.array(host(each)) for each in inputs]
-        testimony.differs = not (same(found, expected, host) and same(before, after, host))
+        lent = [*inputs, *(rest or {}).values()]
+        before = [np.array(host(each)) for each in lent]
+        found, expected = _both_answers(testimony, ask, self.inner, self._correct)
+        after = [np.array(host(each)) for each in lent]
+        testimony.differs |= not (same(found, expected, host) and same(before, after, host))
         return found
 
     def _hessian(
@@ -169,9 +171,7 @@ class WitnessedModel(FaultyModel):
         testimony = self._testimony
         if self._correct is None or testimony.differs:
             return make(self.inner), None
-        correct = make(self._correct)
-        with testimony.failing():
-            return make(self.inner), correct
+        return _both_answers(testimony, make, self.inner, self._correct)
 
 
 class WitnessedHessian(Hessian[Any]):
@@ -197,10 +197,10 @@ class WitnessedHessian(Hessian[Any]):
         testimony = self._testimony
         if self._correct is None or testimony.differs:
             return self._judged.product(vectors)
-        expected = self._correct.product(vectors)
-        with testimony.failing():
-            found = self._judged.product(vectors)
-        testimony.differs = (
+        found, expected = _both_answers(
+            testimony, lambda hessian: hessian.product(vectors), self._judged, self._correct
+        )
+        testimony.differs |= (
             not same(found, expected, self._host) or self._judged.residual != self._correct.residual
         )
         return found
@@ -244,8 +244,24 @@ class WitnessedTrainer(Trainer[Any]):
         testimony = self._testimony
         if self._correct is None or testimony.differs:
             return ask(self._judged)
-        expected = ask(self._correct)
-        with testimony.failing():
-            found = ask(self._judged)
-        testimony.differs = not same(found, expected, self._host)
+        found, expected = _both_answers(testimony, ask, self._judged, self._correct)
+        testimony.differs |= not same(found, expected, self._host)
         return found
+
+
+def _both_answers(
+    testimony: Testimony, ask: Callable[[Any], Any], judged: Any, correct: Any
+) -> tuple[Any, Any]:
+    """Return the answers of the judged one and of the correct one.
+
+    The correct one is asked first: a mistake may be to write into what it was given. If it refuses,
+    and the judged one does not, they differ; if both refuse, they are alike.
+    """
+    try:
+        expected = ask(correct)
+    except Exception:
+        found = ask(judged)
+        testimony.differs = True
+        return found, found
+    with testimony.failing():
+        return ask(judged), expected

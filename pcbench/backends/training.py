@@ -149,7 +149,9 @@ class Trainer(ABC, Generic[Array]):
 
     @abstractmethod
     def keep(self, replicas: Sequence[int]) -> None:
-        """Go on with these replicas alone, in this order, each with its own optimiser's state.
+        """Go on with these replicas alone, in this order, each with its optimiser's state.
+
+        No replica is named twice.
 
         Raises
         ------

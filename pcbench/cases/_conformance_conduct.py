@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from pcbench import checks, theory
-from pcbench.backends import Backend
+from pcbench.backends import Backend, Capability, InferenceSettings, TrainingSettings
 from pcbench.cases._account import CONTRACT, COUNT
 from pcbench.cases._conformance_evaluation import EvaluationJudge, anywhere
 from pcbench.cases._conformance_inference import ask_for
 from pcbench.cases._conformance_subject import Answers, Array, Subject, offered
+from pcbench.cases._conformance_training import learners
 from pcbench.cases._problem import Problem
 from pcbench.cases._relaxed_judge import RelaxedJudge, judged
 from pcbench.cases._step_expected import backpropagated
@@ -37,7 +38,7 @@ def conduct(backend: Backend[Any], problem: Problem, rng: np.random.Generator) -
     yield from _again(subject, answers, activities)
     yield _hands_off(backend, problem, activities)
     yield _own_copies(backend, problem, answers)
-    yield from _dtype(backend, problem, answers)
+    yield from _dtype(subject, answers)
     yield _device(subject)
 
 
@@ -55,15 +56,36 @@ def _again(subject: Subject, answers: Answers, activities: list[Array]) -> Itera
             judge = EvaluationJudge(problem, activities, backend.dtype)
             yield from (check.at("asked again") for check in judge.checks(again))
             continue
-        yield _differing("asked twice", _flat(answers), _flat(again))
+        yield differing("asked twice", _flat(answers), _flat(again))
     if backend.device != "cpu":
         return
     for engine in offered(backend, problem):
-        settings = ask_for(engine, problem, RelaxedJudge(problem, backend.dtype)).settings
+        settings = _ask(engine, problem, backend)
         first, *others = (each.infer(settings) for each in (subject, subject, rebuilt))
         for other in others:
             pair = [[*one.activities, one.energies, one.residual] for one in (first, other)]
-            yield _differing("asked twice", *pair, extra=first.steps != other.steps).at(engine)
+            yield differing("asked twice", *pair, extra=first.steps != other.steps).at(engine)
+    for name, rule in _rules(backend, problem):
+        pair = [_learn(each, rule) for each in (subject, rebuilt)]
+        yield differing("asked twice", *pair).at(f"training by {name}")
+
+
+def _rules(backend: Backend[Any], problem: Problem) -> list[tuple[str, TrainingSettings]]:
+    """Return by which rules to train, where that is declared."""
+    declared = Capability.TRAINING in backend.capabilities
+    return list(learners(backend, problem, adam=False)) if declared else []
+
+
+def _learn(subject: Subject, settings: TrainingSettings) -> list[Array]:
+    """Take two steps, and return what has been learnt and recorded."""
+    x, y, *precision = subject.batch
+    trainer = subject.model.trainer(x, y, settings, *precision)
+    record = trainer.run(2)
+    return [*trainer.parameters(), record.losses, record.energies]
+
+
+def _ask(engine: str, problem: Problem, backend: Backend[Any]) -> InferenceSettings:
+    return ask_for(engine, problem, RelaxedJudge(problem, backend.dtype)).settings
 
 
 def _flat(answers: Answers) -> list[Array]:
@@ -76,7 +98,7 @@ def _flat(answers: Answers) -> list[Array]:
     ]
 
 
-def _differing(name: str, ones: list[Array], others: list[Array], *, extra: bool = False) -> Check:
+def differing(name: str, ones: list[Array], others: list[Array], *, extra: bool = False) -> Check:
     """Count numbers that differ; what is not a number is the same as itself."""
     differing = int(extra)
     for one, other in zip_longest(ones, others):
@@ -106,10 +128,11 @@ def _hands_off(backend: Backend[Any], problem: Problem, activities: list[Array])
     model.energies(z, *precision)
     model.energy_gradients(z, *precision)
     for engine in offered(backend, problem):
-        settings = ask_for(engine, problem, RelaxedJudge(problem, backend.dtype)).settings
-        model.infer(x, y, settings, *precision)
+        model.infer(x, y, _ask(engine, problem, backend), *precision)
+    for _, rule in _rules(backend, problem):
+        model.trainer(x, y, rule, *precision).run(2)
     after = [backend.to_host(array) for array in staged]
-    return _differing("inputs changed", [*lent, *after], [*given, *before])
+    return differing("inputs changed", [*lent, *after], [*given, *before])
 
 
 def _own_copies(backend: Backend[Any], problem: Problem, answers: Answers) -> Check:
@@ -124,9 +147,13 @@ def _own_copies(backend: Backend[Any], problem: Problem, answers: Answers) -> Ch
     return checks.at_most("host arrays still in use", lost, 0, COUNT, source=CONTRACT)
 
 
-def _dtype(backend: Backend[Any], problem: Problem, answers: Answers) -> Iterator[Check]:
+def _dtype(subject: Subject, answers: Answers) -> Iterator[Check]:
     """Check that numbers are those of the dtype, neither coarser nor finer."""
-    numbers = np.concatenate([array.ravel() for array in _flat(answers)])
+    backend, problem, told = subject.backend, subject.problem, _flat(answers)
+    for engine in offered(backend, problem):
+        relaxed = subject.infer(_ask(engine, problem, backend))
+        told += [*relaxed.activities[:-1], relaxed.energies]  # targets may be no numbers
+    numbers = np.concatenate([array.ravel() for array in told])
     fits = numbers == numbers.astype(np.float32).astype(np.float64)
     if backend.dtype == "float32":
         yield checks.at_most(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import product
 from math import log
 from typing import Annotated, Literal, TypeVar, get_args
 
@@ -18,21 +17,37 @@ from pcbench.networks.specification import Activation, Convention
 
 Layers = Literal["linear", "smooth", "nonlinear", "convolutional"]
 
-_SMOOTH: tuple[Activation, ...] = ("identity", "tanh", "silu")
-_STYLES: dict[Layers, list[tuple[Activation, Convention, bool]]] = {
+Style = tuple[Activation, Convention, bool]
+
+
+def _in_turn(activations: tuple[Activation, ...]) -> list[Style]:
+    """Let activations take turns, each with another convention and biases than those beside it.
+
+    So a few networks have seen them all, and a few more everything there is.
+    """
+    ways: list[tuple[Convention, bool]] = [
+        ("post", False),
+        ("pre", True),
+        ("post", True),
+        ("pre", False),
+    ]
+    return [
+        (activation, *ways[(turn + place) % len(ways)])
+        for turn in range(len(ways))
+        for place, activation in enumerate(activations)
+    ]
+
+
+def _not_linear(styles: list[Style]) -> list[Style]:
+    """Leave out what is linear; with biases it is not, and no closed form takes it."""
+    return [style for style in styles if style[0] != "identity" or style[2]]
+
+
+_STYLES: dict[Layers, list[Style]] = {
     "linear": [("identity", "post", False)],
-    # Linear but for its biases is not linear: no closed form takes it.
-    "smooth": [
-        s
-        for s in product(_SMOOTH, get_args(Convention), (False, True))
-        if s[0] != "identity" or s[2]
-    ],
-    "nonlinear": [
-        s
-        for s in product(get_args(Activation), get_args(Convention), (False, True))
-        if s[0] != "identity" or s[2]
-    ],
-    "convolutional": list(product(get_args(Activation), get_args(Convention), (False, True))),
+    "smooth": _not_linear(_in_turn(("identity", "tanh", "silu"))),
+    "nonlinear": _not_linear(_in_turn(get_args(Activation))),
+    "convolutional": _in_turn(get_args(Activation)),
 }
 _BIAS = 0.3
 """Standard deviation of biases."""
@@ -161,7 +176,7 @@ def _convolutional(
     rng: np.random.Generator,
     dense: int,
     width: tuple[int, int],
-    style: tuple[Activation, Convention, bool],
+    style: Style,
 ) -> NetworkSpec:
     image = tuple(int(rng.choice(choices)) for choices in (_CHANNELS, _SIDES, _SIDES))
     convolutions: list[Convolution] = []

@@ -9,6 +9,7 @@ import numpy as np
 
 from pcbench import checks, theory
 from pcbench.backends import Backend, Hessian, Objective
+from pcbench.cases._conformance_conduct import differing
 from pcbench.cases._conformance_differences import CARRIED, Line, first
 from pcbench.cases._conformance_subject import Array, Subject
 from pcbench.cases._points import joined
@@ -52,6 +53,9 @@ def hessians(backend: Backend[Any], along: Line, rng: np.random.Generator) -> It
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         made = list(judge.findings(operator, vectors))
         yield from made
+        if backend.device == "cpu":
+            pair = [[operator.matvec(vectors[0])] for _ in range(2)]
+            yield differing("asked twice", *pair).at(f"Hessian of the {objective}")
         if len(made) == 1:  # no products to speak of
             continue
         yield from judge.solved(operator)

@@ -2,7 +2,8 @@
 
 In a linear network the spectrum of the activity landscape foretells how far a number of steps
 leads (theory.md 2.3): that residual is asked for, with that budget. In others the step is one that
-is known to go down, and an engine that runs out of steps has to say so.
+is known to go down, and an engine that runs out of steps has to say so; where activations are
+smooth, each has to come down by what a step of gradient descent is sure of, or its own first step.
 """
 
 from __future__ import annotations
@@ -110,15 +111,16 @@ def ask_for(engine: str, problem: Problem, judge: RelaxedJudge) -> Asked:
             settings: InferenceSettings = GaussNewtonInference(
                 residual=_LEAST_OF_NEWTON, max_steps=_NEWTON_STEPS, record=True
             )
-            return Asked(settings, must_converge=linear)
+            decrease = _sure(problem, judge) if smooth and not linear else 0.0
+            return Asked(settings, must_converge=linear, decrease=decrease)
         case "gradient" if linear:
             return _foretold_gradient(problem, judge)
         case "gradient":
             return _cautious_gradient(problem, judge, smooth=smooth)
         case "ode":
-            return _flow(problem, linear=linear)
+            return _flow(problem, judge, smooth=smooth)
         case _:
-            return _in_errors(problem, linear=linear)
+            return _in_errors(problem, judge, smooth=smooth)
 
 
 def _foretold_gradient(problem: Problem, judge: RelaxedJudge) -> Asked:
@@ -132,7 +134,16 @@ def _foretold_gradient(problem: Problem, judge: RelaxedJudge) -> Asked:
 
 
 def _cautious_gradient(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
-    """Go down with a step that no curvature on the way is too large for.
+    """Go down with a step that no curvature on the way is too large for."""
+    settings = GradientInference(
+        step=1 / _most(problem, judge), residual=_LEAST_RESIDUAL, max_steps=STEPS
+    )
+    decrease = _sure(problem, judge) if smooth else 0.0
+    return Asked(settings, must_converge=False, decrease=decrease)
+
+
+def _most(problem: Problem, judge: RelaxedJudge) -> float:
+    """Bound the curvature of the energy wherever it is no larger than where inference begins.
 
     Of a sample that has come down to an energy of at most its loss, ``‖e‖² ≤ 2𝓛_n``, and its
     Hessian is at most ``(1 + s a)² + c a max(1, a) ‖e‖``, with slopes up to ``s``, curvatures up to
@@ -142,32 +153,43 @@ def _cautious_gradient(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -
     a, slope = max(norms), _SLOPES.get(activation, 1.0)
     errors = np.sqrt(2 * judge.samples * judge.loss)
     bend = _CURVATURES.get(activation, 0.0) * a * max(1.0, a) * float(errors)
-    most = (1 + slope * a) ** 2 + bend
-    settings = GradientInference(step=1 / most, residual=_LEAST_RESIDUAL, max_steps=STEPS)
-    return Asked(settings, must_converge=False, decrease=_decrease(judge, most) if smooth else 0.0)
+    return (1 + slope * a) ** 2 + bend
 
 
-def _flow(problem: Problem, *, linear: bool) -> Asked:
-    """``‖ρ(t)‖ ≤ e^{-λ_min t} ‖ρ(0)‖``; stable steps are about ``1/λ_max`` long."""
-    if not linear:
+def _sure(problem: Problem, judge: RelaxedJudge) -> float:
+    """Return the decrease that a single step of gradient descent, ``1/Λ``, is sure of."""
+    return _decrease(judge, _most(problem, judge))
+
+
+def _flow(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
+    """``‖ρ(t)‖ ≤ e^{-λ_min t} ‖ρ(0)‖``; stable steps are about ``1/λ_max`` long.
+
+    In networks that are not linear the energy falls by ``(‖ρ(0)‖² - ‖ρ(t)‖²)/2Λ``, and in a time of
+    ``1/Λ`` by ``(1 - e⁻²) ‖ρ(0)‖²/2Λ``; half of that leaves room for what the solver is off.
+    """
+    if not problem.network.is_linear:
         settings = OdeInference(residual=1e-2, max_time=_FLOW_TIME, max_steps=STEPS)
-        return Asked(settings, must_converge=False)
+        decrease = _sure(problem, judge) / 2 if smooth else 0.0
+        return Asked(settings, must_converge=False, decrease=decrease)
     least, most = _curvatures(problem)
     residual = max(_LEAST_RESIDUAL, exp(-STEPS * least / most))
     time = _MORE_TIME * log(1 / residual) / least
     return Asked(OdeInference(residual=residual, max_time=time), must_converge=True)
 
 
-def _in_errors(problem: Problem, *, linear: bool) -> Asked:
+def _in_errors(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
     """Descend in the errors, where curvature is between 1 and ``λ = λ_max(S)``.
 
     ``∂𝓕/∂e = Bᵀ ∂𝓕/∂z`` with ``z = B e`` and ``cond(B)² ≤ κ(H_z) λ``: so many more steps may pass
-    before the force on the activities has come down, too.
+    before the force on the activities has come down, too. As ``‖B⁻¹‖² ≤ Λ``, a step ``η`` takes
+    ``η ‖ρ‖²/2Λ`` off the energy, at least.
     """
     most = _reach(problem)
-    if not linear:
-        settings = ErrorInference(step=_CAUTION / most, residual=_LEAST_RESIDUAL, max_steps=STEPS)
-        return Asked(settings, must_converge=False)
+    if not problem.network.is_linear:
+        step = _CAUTION / most
+        settings = ErrorInference(step=step, residual=_LEAST_RESIDUAL, max_steps=STEPS)
+        decrease = step * _sure(problem, judge) if smooth else 0.0
+        return Asked(settings, must_converge=False, decrease=decrease)
     low, high = _curvatures(problem)
     residual = max(_LEAST_RESIDUAL, exp(-STEPS / most))
     steps = ceil(most * (log(1 / residual) + log(high / low * most) / 2)) + 1

@@ -17,18 +17,24 @@ import numpy as np
 from pcbench import checks
 from pcbench.backends import (
     Backend,
+    Capability,
     ErrorInference,
     ExactInference,
     GaussNewtonInference,
     GradientInference,
+    Hessian,
     InferenceSettings,
     OdeInference,
+    Sgd,
+    TrainingSettings,
 )
 from pcbench.cases._account import CONTRACT, COUNT
+from pcbench.cases._agreement import is_smooth
 from pcbench.cases._conformance_evaluation import EvaluationJudge, anywhere
 from pcbench.cases._conformance_subject import Array, Subject, offered
 from pcbench.cases._problem import Problem
 from pcbench.checks import Check, Tolerance
+from pcbench.spectra import HessianOperator
 
 _BUDGET = 10
 _SETTINGS: dict[str, InferenceSettings] = {
@@ -108,6 +114,7 @@ def _nothing(backend: Backend[Any], problem: Problem) -> Iterator[Check]:
         means[engine] = lambda engine=engine: [  # type: ignore[misc]
             subject.infer(_SETTINGS[engine]).energies
         ]
+    means |= _optional_means(subject, activities)
     for what, ask in means.items():
         answer = _attempt(ask)
         numbers = 0 if answer is None else sum(int(np.isfinite(a).sum()) for a in answer)
@@ -121,19 +128,73 @@ def _nothing(backend: Backend[Any], problem: Problem) -> Iterator[Check]:
         )
 
 
+def _optional_means(
+    subject: Subject, activities: list[Array]
+) -> dict[str, Callable[[], list[Array]]]:
+    """Return how to ask for what else is a mean over samples, where it is declared."""
+    backend, problem = subject.backend, subject.problem
+    declared, size = backend.capabilities, problem.network.n_parameters
+    means: dict[str, Callable[[], list[Array]]] = {}
+    x, y, *precision = subject.batch
+
+    def product(make: Callable[[], Hessian[Any]]) -> Callable[[], list[Array]]:
+        return lambda: [HessianOperator(backend, make(), size).matvec(np.ones(size))]
+
+    if is_smooth(problem.network) and problem.precision is None:
+        staged = [subject.stage(z) for z in activities]
+        if Capability.HESSIAN in declared:
+            means["Hessian of the loss"] = product(
+                lambda: subject.model.loss_hessian(*subject.batch)
+            )
+            means["Hessian of the energy"] = product(lambda: subject.model.energy_hessian(staged))
+        if Capability.UNROLLED_HESSIAN in declared:
+            means["unrolled Hessian"] = product(
+                lambda: subject.model.unrolled_hessian(x, y, 2, 0.1)
+            )
+    if Capability.TRAINING in declared:
+        rule = TrainingSettings("loss", Sgd(), 0.1)
+        means["loss in training"] = lambda: [
+            subject.model.trainer(x, y, rule, *precision).run(1).losses
+        ]
+    return means
+
+
 def _poisons(problem: Problem, rng: np.random.Generator) -> Iterator[Poison]:
-    """Put NaN into an input, a target, a weight; and infinity, where no activation saturates."""
+    """Put NaN into an input, a target that is observed, a weight, a bias.
+
+    And infinity, where no activation saturates.
+    """
     n = int(rng.integers(len(problem.x)))
     bad = [np.nan, np.inf] if problem.network.is_linear else [np.nan]
     for value in bad:
-        x, y, weights = problem.x.copy(), problem.y.copy(), [w.copy() for w in problem.weights]
+        x, y = problem.x.copy(), problem.y.copy()
         x[n, rng.integers(x.shape[1])] = value
         yield Poison(f"{value} in an input", replace(problem, x=x), n)
-        y[n, rng.integers(y.shape[1])] = value
+        y[n, rng.choice(np.flatnonzero(_observed(problem)[n]))] = value
         yield Poison(f"{value} in a target", replace(problem, y=y), n, predicted=False)
-        chosen = weights[int(rng.integers(len(weights)))]
-        chosen.flat[rng.integers(chosen.size)] = value
+        weights = _with_one(problem, problem.weights, value, rng)
         yield Poison(f"{value} in a weight", replace(problem, weights=weights), None)
+        if problem.biases:
+            biases = _with_one(problem, problem.biases, value, rng)
+            yield Poison(f"{value} in a bias", replace(problem, biases=biases), None)
+
+
+def _observed(problem: Problem) -> Array:
+    return np.ones_like(problem.y) if problem.precision is None else problem.precision
+
+
+def _with_one(
+    problem: Problem, arrays: list[Array], value: float, rng: np.random.Generator
+) -> list[Array]:
+    """Put a value into one of the layers' arrays, where some output that is observed meets it."""
+    copies = [np.array(array, order="C") for array in arrays]
+    layer = int(rng.integers(len(copies)))
+    rows = copies[layer].reshape(len(copies[layer]), -1)
+    met = np.arange(len(rows))
+    if layer == len(copies) - 1:
+        met = np.flatnonzero(_observed(problem).any(axis=0))
+    rows[rng.choice(met), rng.integers(rows.shape[1])] = value
+    return copies
 
 
 def _poisoned(
@@ -142,8 +203,13 @@ def _poisoned(
     """Ask everything of a problem with a number that is none."""
     subject = Subject(backend, poison.problem)
     predicted = _attempt(lambda: [subject.predict(poison.problem.x)])
-    if predicted is not None and predicted[0].shape == problem.y.shape:
-        yield from _predictions(backend, problem, poison, predicted[0])
+    if predicted is not None:
+        wrong = predicted[0].shape != problem.y.shape
+        yield checks.at_most(
+            "predictions of another shape", int(wrong), 0, COUNT, source=CONTRACT, where=poison.name
+        )
+        if not wrong:
+            yield from _predictions(backend, problem, poison, predicted[0])
     activities = anywhere(problem, rng, backend.dtype)
     activities = [poison.problem.x, *activities[1:-1], poison.problem.y]
     values: dict[str, Callable[[], list[Array]]] = {

@@ -62,7 +62,7 @@ def training(
     backend, (first, *_) = context.backend, problems
     samples = len(first.x)
     batches = rng.integers(0, samples, (STEPS, max(1, samples // 2)))
-    for learner, settings in _learners(backend, first, adam=adam):
+    for learner, settings in learners(backend, first, adam=adam):
         alone = _OneReplica(backend)
         parameters = [parameter[None] for parameter in first.parameters]
         judge = StepJudge(
@@ -78,9 +78,10 @@ def training(
             yield from judge.findings(STEPS)
 
 
-def _learners(
+def learners(
     backend: Backend[Any], problem: Problem, *, adam: bool
 ) -> Iterator[tuple[str, TrainingSettings]]:
+    """Return by which rules to train: backpropagation, and predictive coding where it can infer."""
     optimiser = Adam() if adam else Sgd()
     yield "BP", TrainingSettings("loss", optimiser, _RATE, _SCALE)
     engines = offered(backend, problem)

@@ -82,10 +82,10 @@ class Parameters(CaseParameters):
                 f"question: {self.question} is asked of networks without kinks or masks; write "
                 "draw.layers: linear or smooth, and leave draw.observed out"
             )
-        if self.question == "robustness" and (masked or layers == "convolutional"):
+        if self.question == "robustness" and layers == "convolutional":
             raise ValueError(
-                "question: robustness is asked of fully connected networks without masks; write "
-                "draw.layers: linear, smooth or nonlinear, and leave draw.observed out"
+                "question: robustness is asked of fully connected networks; write draw.layers: "
+                "linear, smooth or nonlinear"
             )
         return self
 

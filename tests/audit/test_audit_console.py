@@ -87,6 +87,13 @@ def test_a_claim_that_holds_is_said_to(tmp_path):
     assert "(inference_account)" in text
 
 
+def test_a_claim_of_which_faults_were_not_tried_holds_so_far(tmp_path):
+    audit = audited(tmp_path, DoubledLoss, covers=["loss"]).model_copy(update={"untried": 3})
+    verdict = printed(audit).splitlines()[-1]
+    assert verdict.startswith("Borne out so far: ")
+    assert verdict.endswith("; 3 were not tried.")
+
+
 def test_an_audit_that_was_cut_off_says_so(audit):
     text = printed(audit.model_copy(update={"interrupted": True}))
     assert "interrupted, the faults after these were not tried" in text

@@ -127,6 +127,104 @@ class Raises(FaultyModel):
         raise ZeroDivisionError
 
 
+class TurnsZerosRound(FaultyModel):
+    """Zeros have the other sign: no difference."""
+
+    part = Part.LOSS_GRADIENTS
+
+    def loss_gradients(self, x, y, precision=None):
+        found = super().loss_gradients(x, y, precision)
+        return self.each_changed(found, lambda g: np.where(g == 0, -0.0, g))
+
+
+class AnswersAll(FaultyModel):
+    """Of no samples the loss is zero, where the correct backend refuses, or has no number."""
+
+    part = Part.ROBUSTNESS
+
+    def loss(self, x, y, precision=None):
+        return self.device(np.zeros(())) if len(x) == 0 else super().loss(x, y, precision)
+
+
+class OverwritesThePrecision(FaultyModel):
+    """The precision is not what it was."""
+
+    part = Part.PURITY
+
+    def loss(self, x, y, precision=None):
+        found = super().loss(x, y, precision)
+        precision *= 0.5
+        return found
+
+
+class OverwritesData(FaultyModel):
+    """A trainer's targets are not what they were."""
+
+    part = Part.PURITY
+
+    def trainer(self, x, y, settings, precision=None):
+        begun = super().trainer(x, self.changed(y, np.copy), settings, precision)
+        y *= 0.5
+        return begun
+
+
+def test_zeros_of_either_sign_are_the_same():
+    watched = witness(TurnsZerosRound)
+    model = watched.build(LINEAR, [np.zeros(shape) for shape in LINEAR.shapes])
+    model.loss_gradients(*map(watched.to_device, batch()))
+    assert not watched.testimony.differs
+
+
+def test_an_answer_where_the_correct_one_refuses_is_a_difference():
+    watched = witness(AnswersAll)
+    nothing = [watched.to_device(part) for part in batch(samples=0)]
+    watched.build(LINEAR, parameters(LINEAR)).loss(*nothing)
+    assert watched.testimony.differs
+
+
+class RefusesNothing(TorchBackend):
+    """A correct backend whose models refuse a batch of no samples."""
+
+    def build(self, network, parameters):
+        model = super().build(network, parameters)
+        honest = model.loss
+
+        def loss(x, *rest):
+            if len(x) == 0:
+                raise ValueError("no samples")
+            return honest(x, *rest)
+
+        model.loss = loss
+        return model
+
+
+@pytest.mark.parametrize(("mistaken", "differs"), [(AnswersAll, True), (Harmless, False)])
+def test_where_the_correct_one_refuses_only_an_answer_is_a_difference(mistaken, differs):
+    correct = RefusesNothing()
+    watched = Witness(put(mistaken, correct), correct)
+    model = watched.build(LINEAR, parameters(LINEAR))
+    nothing = [watched.to_device(part) for part in batch(samples=0)]
+    if differs:
+        model.loss(*nothing)
+    else:
+        with pytest.raises(ValueError, match="no samples"):
+            model.loss(*nothing)
+    assert watched.testimony.differs is differs
+
+
+def test_a_precision_that_is_changed_is_a_difference():
+    watched = witness(OverwritesThePrecision)
+    x, y = map(watched.to_device, batch())
+    watched.build(LINEAR, parameters(LINEAR)).loss(x, y, watched.to_device(np.ones((5, 2))))
+    assert watched.testimony.differs
+
+
+def test_data_that_a_trainer_changes_are_a_difference():
+    watched = witness(OverwritesData)
+    watched.build(LINEAR, parameters(LINEAR)).trainer(*map(watched.to_device, batch()), TRAINING)
+    assert watched.testimony.differs
+
+
 def test_an_input_that_is_changed_is_a_difference():
     watched = witness(Overwrites)
     model = watched.build(LINEAR, parameters(LINEAR))

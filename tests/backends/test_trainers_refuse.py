@@ -40,6 +40,7 @@ def test_where_there_are_no_replicas_none_is_kept(start, objective):
 
 
 @pytest.mark.parametrize("objective", SETTINGS)
-def test_a_row_that_the_data_have_not_is_none_of_them(start, objective):
+@pytest.mark.parametrize("row", [SAMPLES, -SAMPLES - 1])
+def test_a_row_that_the_data_have_not_is_none_of_them(start, objective, row):
     with pytest.raises(IndexError):
-        start(objective).run(1, np.array([[0, SAMPLES]]))
+        start(objective).run(1, np.array([[0, row]]))

@@ -41,6 +41,18 @@ QUESTIONS = {
         "draw": SMALL | {"depth": (4, 4), "width": (8, 10)},
     },
     "robustness": {"question": "robustness", "draw": SMALL},
+    # What else suites ask of several networks, with masks or activations.
+    "masked-conduct": {"question": "conduct", "draw": SMALL | {"observed": 0.7}},
+    "masked-robustness": {
+        "question": "robustness",
+        "draw": SMALL | {"observed": 0.7, "layers": "nonlinear"},
+        "networks": 5,
+    },
+    "masked-replicas": {
+        "question": "replicas",
+        "draw": SMALL | {"observed": 0.7, "layers": "smooth"},
+        "networks": 3,
+    },
 }
 
 

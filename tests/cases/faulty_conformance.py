@@ -336,6 +336,17 @@ class StaysInFloat64(TorchBackend):
         self._dtype = torch.float64
 
 
+@fault("conduct", "numbers that float32 does not have", "float32")
+class InfersInFloat64(TorchBackend):
+    """Inference in float32 is done in float64, and its numbers stay in it."""
+
+    def build(self, network, parameters):
+        model = super().build(network, parameters)
+        exact = TorchBackend("cpu", "float64").build(network, parameters)
+        model.infer = lambda x, y, settings: exact.infer(x.double(), y.double(), settings)
+        return model
+
+
 @fault("conduct", "elsewhere than on the device")
 class SaysAnotherDevice(TorchBackend):
     """It runs on the CPU, and says that it runs on a GPU."""

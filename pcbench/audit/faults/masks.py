@@ -152,6 +152,20 @@ class TrainingSeesUnobserved(_Masked):
         return _filled(targets)
 
 
+class ReplicasSeeUnobserved(_MaskedLoss):
+    """With replicas, the loss and its gradients count what is not observed, with a target of 0."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({Capability.PRECISION, Capability.REPLICAS})
+
+    def weights_of(self, precision: Host) -> Any:
+        """Weigh all alike."""
+        return np.ones_like(precision) if self.replicated else precision
+
+    def targets_of(self, targets: Host) -> Any:
+        """Fill in zeros."""
+        return _filled(targets) if self.replicated else targets
+
+
 FAULTS = (
     UnobservedAreZeros,
     UnobservedCountALittle,
@@ -160,4 +174,5 @@ FAULTS = (
     LossOverObserved,
     UnobservedPullAtWeights,
     TrainingSeesUnobserved,
+    ReplicasSeeUnobserved,
 )

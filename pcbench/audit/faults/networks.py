@@ -11,7 +11,16 @@ import numpy as np
 
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import FaultyBackend, FaultyModel, Host
-from pcbench.backends import Capability, Model
+from pcbench.backends import (
+    Capability,
+    ErrorInference,
+    GaussNewtonInference,
+    GradientInference,
+    Inference,
+    InferenceSettings,
+    Model,
+    OdeInference,
+)
 from pcbench.networks import NetworkSpec
 from pcbench.networks.specification import Convention
 from pcbench.parts import Part
@@ -84,6 +93,30 @@ class DerivativeForgotten(FaultyModel):
         return FaultyModel(
             model, self.backend, straight, self.parameters, self.memory
         ).loss_gradients(x, y, precision)
+
+
+class StillWhereActivated(FaultyModel):
+    """In networks with activations only gradient inference moves; other engines tell, and stay."""
+
+    part = Part.ACTIVATIONS
+    needs: ClassVar[frozenset[str]] = frozenset({Trait.ACTIVATION, Trait.ITERATIVE})
+
+    def infer(
+        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
+    ) -> Inference[Any]:
+        """Take steps of nothing."""
+        able = Capability.GRADIENT_INFERENCE in self.backend.capabilities
+        if not able or self.replicated or precision is not None or self.network.is_linear:
+            return super().infer(x, y, settings, precision)
+        if not isinstance(settings, GaussNewtonInference | ErrorInference | OdeInference):
+            return super().infer(x, y, settings, precision)
+        still = GradientInference(
+            step=1e-16,
+            max_steps=settings.max_steps,
+            residual=settings.residual,
+            record=settings.record,
+        )
+        return super().infer(x, y, still)
 
 
 class BiasesIgnored(FaultyBackend):
@@ -199,6 +232,7 @@ FAULTS = (
     LeakForgotten,
     OutputActivated,
     DerivativeForgotten,
+    StillWhereActivated,
     BiasesIgnored,
     BiasGradientForgotten,
     BiasGradientSummed,

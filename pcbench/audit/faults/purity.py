@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import FaultyModel
-from pcbench.backends import Inference, InferenceSettings
+from pcbench.backends import Capability, Inference, InferenceSettings, Trainer, TrainingSettings
 from pcbench.parts import Part
 
 
@@ -54,6 +55,48 @@ class ActivitiesInPlace(FaultyModel):
         found = super().energy_gradients(activities, precision)
         _in_place(activities[0], 1.01)
         return found
+
+
+class PrecisionInPlace(FaultyModel):
+    """Local gradients scale the precision that they are given."""
+
+    part = Part.PURITY
+    needs: ClassVar[frozenset[str]] = frozenset({Capability.PRECISION})
+
+    def energy_gradients(self, activities: Sequence[Any], precision: Any = None) -> Sequence[Any]:
+        """Answer, and leave a mark."""
+        found = super().energy_gradients(activities, precision)
+        if precision is not None:
+            _in_place(precision, 0.5)
+        return found
+
+
+class DataInPlace(FaultyModel):
+    """A trainer standardises the caller's targets where they lie, once it has its own."""
+
+    part = Part.PURITY
+
+    def trainer(
+        self, x: Any, y: Any, settings: TrainingSettings, precision: Any = None
+    ) -> Trainer[Any]:
+        """Begin with a copy, and leave a mark on the original."""
+        begun = super().trainer(x, self.changed(y, np.copy), settings, precision)
+        _in_place(y, 0.5)
+        return begun
+
+
+class TrainingFromTheClock(FaultyModel):
+    """Training adds noise that is seeded by the clock, of the size of rounding."""
+
+    part = Part.PURITY
+
+    def trainer(
+        self, x: Any, y: Any, settings: TrainingSettings, precision: Any = None
+    ) -> Trainer[Any]:
+        """Train on inputs with noise."""
+        rng = np.random.default_rng(time.time_ns())
+        noisy = self.changed(x, lambda z: z * (1 + 1e-15 * rng.standard_normal(z.shape)))
+        return super().trainer(noisy, y, settings, precision)
 
 
 class LargestBatchRemembered(FaultyModel):
@@ -109,6 +152,9 @@ FAULTS = (
     InputScaledInPlace,
     InferenceInPlace,
     ActivitiesInPlace,
+    PrecisionInPlace,
+    DataInPlace,
+    TrainingFromTheClock,
     LargestBatchRemembered,
     GradientsAccumulated,
     DropoutLeftOn,

@@ -8,8 +8,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from pcbench.audit.wrappers import FaultyModel, Host
-from pcbench.backends import Capability, Inference, InferenceSettings
+from pcbench.audit.traits import Trait
+from pcbench.audit.wrappers import FaultyBackend, FaultyModel, Host
+from pcbench.backends import (
+    Capability,
+    ErrorInference,
+    GradientInference,
+    Inference,
+    InferenceSettings,
+    Model,
+)
+from pcbench.networks import NetworkSpec
 from pcbench.parts import Part
 
 
@@ -69,4 +78,39 @@ class GradientsSummedOverReplicas(_Replicas):
         )
 
 
-FAULTS = (ReplicasInReverse, OneLossForAll, FirstReplicaForAll, GradientsSummedOverReplicas)
+class StepOverReplicas(_Replicas):
+    """Inference divides its step by the number of replicas, as a mean over them would."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({Capability.REPLICAS, Trait.ITERATIVE})
+
+    def infer(
+        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
+    ) -> Inference[Any]:
+        """Take shorter steps."""
+        if self.replicated and isinstance(settings, GradientInference | ErrorInference):
+            settings = settings.model_copy(update={"step": settings.step / len(self.parameters[0])})
+        return super().infer(x, y, settings, precision)
+
+
+class RectifierNotInReplicas(FaultyBackend):
+    """With replicas, rectifiers and SiLU are not applied: that case fell out of a table."""
+
+    part = Part.REPLICAS
+    needs: ClassVar[frozenset[str]] = frozenset({Capability.REPLICAS, Trait.ACTIVATION})
+
+    def build(self, network: NetworkSpec, parameters: Sequence[Host]) -> Model[Any]:
+        """Leave the activation out."""
+        replicated = parameters[0].ndim > len(network.shapes[0])
+        if replicated and network.activation in ("relu", "leaky_relu", "silu"):
+            network = replace(network, activation="identity")
+        return super().build(network, parameters)
+
+
+FAULTS = (
+    ReplicasInReverse,
+    OneLossForAll,
+    FirstReplicaForAll,
+    GradientsSummedOverReplicas,
+    StepOverReplicas,
+    RectifierNotInReplicas,
+)

@@ -96,6 +96,7 @@ class JaxModel(Model[Array]):
 
     def loss_hessian(self, x: Rows, y: Rows, precision: Rows | None = None) -> Hessian[Array]:
         """``∇²𝓛``, forward over reverse."""
+        _refuse_nothing(x)
         return LossHessian(self.network, self.parameters, Batch(x, y, precision), self.runtime)
 
     def energy_hessian(
@@ -105,11 +106,13 @@ class JaxModel(Model[Array]):
         residual: float | None = None,
     ) -> Hessian[Array]:
         """``∇²𝓕*`` by the implicit-function theorem, at the equilibrium that is given."""
+        _refuse_nothing(activities[0])
         batch, hidden = clamped(activities, precision)
         return EnergyHessian(self.network, self.parameters, batch, hidden, residual, self.runtime)
 
     def unrolled_hessian(self, x: Rows, y: Rows, steps: int, step: float) -> Hessian[Array]:
         """Hessian of the energy that so many steps of gradient inference reach."""
+        _refuse_nothing(x)
         batch = Batch(x, y, None)
         return UnrolledHessian(self.network, self.parameters, batch, steps, step, self.runtime)
 
@@ -151,6 +154,12 @@ def check_engine(network: NetworkSpec, settings: InferenceSettings) -> None:
 def clamped(activities: Sequence[Rows], precision: Rows | None) -> tuple[Batch, tuple[Rows, ...]]:
     """Tell the hidden activities from what is clamped."""
     return Batch(activities[0], activities[-1], precision), tuple(activities[1:-1])
+
+
+def _refuse_nothing(x: Rows) -> None:
+    """Refuse a batch whose Hessian would be a sum over nothing: zero."""
+    if x.shape[-2] == 0:
+        raise ValueError("a mean over no samples is no number; give a batch of at least one")
 
 
 def _inference(reached: Reached, passes: float) -> Inference[Array]:

@@ -176,6 +176,7 @@ class LayeredModel(Model[Tensor]):
         BackendUnavailableError
             If convolutions have replicas.
         """
+        _refuse_nothing(x)
         return LossHessian(self.layers, x, y, precision)
 
     def energy_hessian(
@@ -191,10 +192,12 @@ class LayeredModel(Model[Tensor]):
         BackendUnavailableError
             If convolutions have replicas.
         """
+        _refuse_nothing(activities[0])
         return ImplicitEnergyHessian(self.layers, activities, precision, residual)
 
     def unrolled_hessian(self, x: Batch, y: Batch, steps: int, step: float) -> Hessian[Tensor]:
         """Hessian of the energy that so many steps of gradient inference reach."""
+        _refuse_nothing(x)
         return UnrolledHessian(self.layers, x, y, steps, step)
 
     def trainer(
@@ -250,6 +253,7 @@ class LinearModel(LayeredModel):
         """``∇²𝓛`` in closed form."""
         if precision is not None:
             return super().loss_hessian(x, y, precision)
+        _refuse_nothing(x)
         return LinearLossHessian(self.layers, x, y)
 
     def energy_hessian(
@@ -261,11 +265,12 @@ class LinearModel(LayeredModel):
         """``∇²𝓕*`` in closed form."""
         if precision is not None:
             return super().energy_hessian(activities, precision, residual)
+        _refuse_nothing(activities[0])
         return LinearEnergyHessian(self.layers, activities)
 
 
 def _refuse_nothing(x: Batch) -> None:
-    """Refuse a batch whose gradients would be sums over nothing: zeros, as at a minimum."""
+    """Refuse a batch whose derivatives would be sums over nothing: zeros, as at a minimum."""
     if x.shape[-2] == 0:
         raise ValueError("a mean over no samples is no number; give a batch of at least one")
 

@@ -59,8 +59,8 @@ class JaxTrainer(Trainer[Array]):
         """
         rows = None if batches is None else np.asarray(batches, np.int32)
         samples = self._data.x.shape[-2]
-        if rows is not None and (rows >= samples).any():  # JAX would take the last one
-            raise IndexError(f"row {rows.max()} of data that have {samples}")
+        if rows is not None and ((rows < -samples) | (rows >= samples)).any():
+            raise IndexError(f"a batch has a row that data of {samples} have not")  # JAX takes one
         self._learner, log = self._runtime.run(
             _train,
             self.model.network,
