@@ -111,7 +111,7 @@ def audit(
     return audit_suites(
         plan,
         chosen,
-        narrowed=bool(select or settings),
+        narrowed=bool(select or overrides),
         left_out=len(catalogue) - len(chosen),
         observer=observer,
     )

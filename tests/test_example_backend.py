@@ -1,6 +1,7 @@
 """The example of a third party's backend: installed as a package, and judged like any other."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,10 @@ from pathlib import Path
 import pytest
 from command_line import pcbench
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "backend"
+from pcbench.backends import Backend, Model
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE, PAGE = ROOT / "examples" / "backend", ROOT / "docs" / "write-a-backend.md"
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +38,20 @@ def test_it_is_listed_with_what_it_offers(installed):
     assert row.endswith("float32, float64")
 
 
+def documented():
+    """The page's own command, without its first word."""
+    page = PAGE.read_text().replace("\\\n", " ")
+    [command] = [
+        line for line in page.splitlines() if line.startswith("pcbench run theory --backend plain")
+    ]
+    return shlex.split(command)[1:]
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_it_passes_what_it_offers_and_the_rest_is_skipped_with_the_reason(
-    installed, tmp_path, dtype
-):
+def test_it_passes_what_it_offers_by_the_command_of_the_page(installed, tmp_path, dtype):
     done = pcbench(
-        *("run", "theory", "--backend", "plain", "--dtype", dtype, "-k", "toy_gaussian and energy"),
-        *("--set", "training.steps=1", "--set", "data.samples=64", "--set", "network.width=20"),
-        *("--set", "inference={engine: gradient, step: 0.05, residual: 1e-2}"),
-        *("--json", tmp_path / "report.json"),
+        *documented(),
+        *("--dtype", dtype, "--json", tmp_path / "report.json"),
         PYTHONPATH=installed,
     )
     cases = json.loads((tmp_path / "report.json").read_text())["cases"]
@@ -55,3 +64,21 @@ def test_what_it_does_not_offer_is_skipped_with_the_reason(installed, tmp_path):
     done = pcbench("run", "theory", "--backend", "plain", "-k", "chain", PYTHONPATH=installed)
     assert done.returncode == 0, done.stdout
     assert "the backend 'plain' does not offer exact_inference, hessian" in done.stdout
+
+
+@pytest.mark.slow
+def test_it_keeps_the_contract(installed, tmp_path):
+    done = pcbench(
+        *("run", "conformance", "--backend", "plain", "--json", tmp_path / "report.json"),
+        PYTHONPATH=installed,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout
+    summary = json.loads((tmp_path / "report.json").read_text())["summary"]
+    assert summary["passed"] > 10
+
+
+def test_the_page_says_how_many_methods_are_required():
+    required = len(Backend.__abstractmethods__), len(Model.__abstractmethods__)
+    assert required == (4, 6)
+    assert "It answers ten questions, six of them about a network" in PAGE.read_text()

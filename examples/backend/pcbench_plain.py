@@ -95,11 +95,11 @@ class PlainModel(Model[np.ndarray]):
 
     def loss_gradients(self, x, y):
         *below, output = self._forward(x)
-        v, gradients = (output - y) / len(x), []
+        v, gradients = output - y, []
         for layer, z in zip(self.layers[::-1], below[::-1], strict=True):
             v, weight, bias = layer.back(z, v)
             gradients.insert(0, (weight, bias))
-        return self._in_order(gradients)
+        return self._means(gradients, len(x))
 
     def infer(self, x, y, settings):
         if not isinstance(settings, GradientInference) or settings.halve or settings.record:
@@ -112,17 +112,17 @@ class PlainModel(Model[np.ndarray]):
         while norm(forces) > settings.residual * start and steps < settings.max_steps:
             z[1:-1] = [a - settings.step * f for a, f in zip(z[1:-1], forces, strict=True)]
             forces, steps = self._forces(z), steps + 1
-        residual = norm(forces) / start
-        converged = bool(residual <= settings.residual)  # where it is not a number, it has not
-        return Inference(z, self.energies(z), steps, residual, converged)
+        energies, residual = self.energies(z), norm(forces) / start
+        converged = bool(residual <= settings.residual and np.isfinite(energies).all())
+        return Inference(z, energies, steps, residual, converged)
 
     def energies(self, activities):
         return np.array([half_mean_square(e) for e in self._errors(activities)])
 
     def energy_gradients(self, activities):
-        n, errors = len(activities[0]), self._errors(activities)
-        found = [f.back(z, -e / n)[1:] for f, z, e in zip(self.layers, activities, errors)]
-        return self._in_order(found)
+        errors = self._errors(activities)
+        found = [f.back(z, -e)[1:] for f, z, e in zip(self.layers, activities, errors)]
+        return self._means(found, len(activities[0]))
 
     def _forward(self, x):
         return list(accumulate(self.layers, lambda z, layer: layer(z), initial=x))
@@ -136,9 +136,9 @@ class PlainModel(Model[np.ndarray]):
         above = zip(self.layers[1:], z[1:-1], errors[1:], strict=True)
         return [e - f.back(a, v)[0] for e, (f, a, v) in zip(errors, above)]
 
-    def _in_order(self, gradients):
-        biases = [bias for _, bias in gradients] if self.layers[0].bias is not None else []
-        return [weight for weight, _ in gradients] + biases
+    def _means(self, sums, n):
+        biases = [bias for _, bias in sums] if self.layers[0].bias is not None else []
+        return [array / n for array in [weight for weight, _ in sums] + biases]
 
 
 def half_mean_square(errors):

@@ -14,8 +14,9 @@ from typing import Any
 
 from pcbench.audit.testimony import Occasion
 from pcbench.audit.trainer import FaultyTrainer
+from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import FaultyBackend, FaultyModel, Host
-from pcbench.backends import Backend, Model, TrainingSettings
+from pcbench.backends import Backend, Capability, Model, TrainingSettings
 from pcbench.networks import NetworkSpec
 from pcbench.parts import Part
 from pcbench.registry import FAULTS, BrokenPluginError
@@ -87,6 +88,12 @@ class Fault:
         part = getattr(mistaken, "part", None)
         if not isinstance(part, Part):
             raise BrokenPluginError(f"the fault {name!r} has no 'part': name one of pcbench.Part")
+        known = {*Capability, *Trait}
+        if not isinstance(mistaken.needs, frozenset | set) or not mistaken.needs <= known:
+            raise BrokenPluginError(
+                f"the fault {name!r} has 'needs' that are no set of Capability and Trait: "
+                f"{mistaken.needs!r}"
+            )
         methods = _methods(mistaken)
         if not methods:
             raise BrokenPluginError(f"the fault {name!r} overrides no method of the contract")

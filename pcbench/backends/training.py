@@ -139,8 +139,8 @@ class Trainer(ABC, Generic[Array]):
 
         Raises
         ------
-        IndexError
-            If a batch has a row that the data have not.
+        ValueError, IndexError
+            As of :func:`check_run`.
         """
 
     @abstractmethod
@@ -158,3 +158,25 @@ class Trainer(ABC, Generic[Array]):
         BackendUnavailableError
             If the network has no replicas.
         """
+
+
+def check_run(
+    steps: int, batches: Int[np.ndarray, "T *#R N"] | None, every: int, samples: int
+) -> None:
+    """Refuse what :meth:`Trainer.run` cannot do, before a step is taken.
+
+    Raises
+    ------
+    ValueError
+        If there is no step, nothing to record, or another number of batches than of steps.
+    IndexError
+        If a batch has a row that the data have not.
+    """
+    if steps < 1 or every < 1:
+        raise ValueError(f"a run takes and records a step at least, not {steps} and every {every}")
+    if batches is None:
+        return
+    if len(batches) != steps:
+        raise ValueError(f"a run of {steps} steps takes as many batches, not {len(batches)}")
+    if ((batches < -samples) | (batches >= samples)).any():
+        raise IndexError(f"a batch has a row that is none of the {samples} of the data")

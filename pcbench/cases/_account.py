@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 import numpy as np
 from jaxtyping import Float
 
@@ -45,3 +47,20 @@ def diverged(label: str, energy: float, steps: int, bound: float) -> Check:
     if np.isfinite(energy):
         story += ", and an answer is not finite"
     return failed.model_copy(update={"message": f"{label}{story}."})
+
+
+def differing(
+    name: str,
+    ones: list[Float[np.ndarray, "..."]],
+    others: list[Float[np.ndarray, "..."]],
+    *,
+    extra: bool = False,
+) -> Check:
+    """Count numbers that differ; what is not a number is the same as itself."""
+    differing = int(extra)
+    for one, other in zip_longest(ones, others):
+        if one is None or other is None or one.shape != other.shape:
+            differing += 1
+        else:
+            differing += int(np.sum((one != other) & ~(np.isnan(one) & np.isnan(other))))
+    return checks.at_most(name, differing, 0, COUNT, source=CONTRACT)

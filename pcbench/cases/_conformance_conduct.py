@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from pcbench import checks, theory
 from pcbench.backends import Backend, Capability, InferenceSettings, TrainingSettings
-from pcbench.cases._account import CONTRACT, COUNT
+from pcbench.cases._account import CONTRACT, COUNT, differing
 from pcbench.cases._conformance_evaluation import EvaluationJudge, anywhere
 from pcbench.cases._conformance_inference import ask_for
 from pcbench.cases._conformance_subject import Answers, Array, Subject, offered
@@ -98,17 +98,6 @@ def _flat(answers: Answers) -> list[Array]:
     ]
 
 
-def differing(name: str, ones: list[Array], others: list[Array], *, extra: bool = False) -> Check:
-    """Count numbers that differ; what is not a number is the same as itself."""
-    differing = int(extra)
-    for one, other in zip_longest(ones, others):
-        if one is None or other is None or one.shape != other.shape:
-            differing += 1
-        else:
-            differing += int(np.sum((one != other) & ~(np.isnan(one) & np.isnan(other))))
-    return checks.at_most(name, differing, 0, COUNT, source=CONTRACT)
-
-
 def _hands_off(backend: Backend[Any], problem: Problem, activities: list[Array]) -> Check:
     """Look at host arrays and staged ones, before and after everything was asked of them."""
     given = [*problem.parameters, problem.x, problem.y, *activities]
@@ -149,13 +138,14 @@ def _own_copies(backend: Backend[Any], problem: Problem, answers: Answers) -> Ch
 
 def _dtype(subject: Subject, answers: Answers) -> Iterator[Check]:
     """Check that numbers are those of the dtype, neither coarser nor finer."""
-    backend, problem, told = subject.backend, subject.problem, _flat(answers)
-    for engine in offered(backend, problem):
-        relaxed = subject.infer(_ask(engine, problem, backend))
-        told += [*relaxed.activities[:-1], relaxed.energies]  # targets may be no numbers
-    numbers = np.concatenate([array.ravel() for array in told])
-    fits = numbers == numbers.astype(np.float32).astype(np.float64)
+    backend, problem = subject.backend, subject.problem
+    numbers = np.concatenate([array.ravel() for array in _flat(answers)])
+    fits = _has_float32(numbers)
     if backend.dtype == "float32":
+        for engine in offered(backend, problem):
+            relaxed = subject.infer(_ask(engine, problem, backend))
+            arrays = [*relaxed.activities[:-1], relaxed.energies]  # targets may be no numbers
+            fits = np.concatenate([fits, *(_has_float32(array.ravel()) for array in arrays)])
         yield checks.at_most(
             "numbers that float32 does not have", int(np.sum(~fits)), 0, COUNT, source=CONTRACT
         )
@@ -180,6 +170,10 @@ def _dtype(subject: Subject, answers: Answers) -> Iterator[Check]:
         COUNT,
         source=CONTRACT,
     )
+
+
+def _has_float32(numbers: Array) -> Bool[np.ndarray, " n"]:
+    return np.asarray(numbers == numbers.astype(np.float32).astype(np.float64))
 
 
 def _is_rounded_often(problem: Problem) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from pcbench import checks, theory
 from pcbench.backends import Backend, Hessian, Objective
-from pcbench.cases._conformance_conduct import differing
+from pcbench.cases._account import differing
 from pcbench.cases._conformance_differences import CARRIED, Line, first
 from pcbench.cases._conformance_subject import Array, Subject
 from pcbench.cases._points import joined

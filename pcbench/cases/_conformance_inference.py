@@ -26,6 +26,7 @@ from pcbench.backends import (
     OdeInference,
 )
 from pcbench.cases._agreement import is_smooth
+from pcbench.cases._conformance_steps import steps_taken
 from pcbench.cases._conformance_subject import Subject, offered
 from pcbench.cases._problem import Problem
 from pcbench.cases._relaxed import Relaxed
@@ -41,6 +42,8 @@ _LEAST_RESIDUAL, _LEAST_OF_NEWTON = 1e-6, 1e-8
 _NEWTON_STEPS, _FLOW_TIME = 200, 10.0
 # A flow's steps are off by what it tolerates, and the time foretold is that of the flow itself.
 _MORE_TIME = 1.2
+# Of the rounding of a residual: that of the activities, and of a solver's steps, are of its size.
+_ROOM = 4.0
 # Steps in errors are known to go down where they begin, and are kept shorter than that.
 _CAUTION = 0.25
 _SLOPES = {"identity": 1.0, "tanh": 1.0, "silu": 1.1}
@@ -74,7 +77,11 @@ def inference(
     subject, judge = Subject(backend, problem), RelaxedJudge(problem, backend.dtype)
     for name in [engine] if engine else offered(backend, problem):
         asked = ask_for(name, problem, judge)
-        yield from verdicts(judge, problem, name, subject.infer(asked.settings), asked)
+        made = list(verdicts(judge, problem, name, subject.infer(asked.settings), asked))
+        yield from made
+        steps_are_known = problem.network.n_hidden and is_smooth(problem.network)
+        if name == "gradient" and steps_are_known and checks.all_passed(made[:1]):
+            yield steps_taken(subject, problem, judge, 1 / _most(problem, judge))
 
 
 def verdicts(
@@ -126,7 +133,7 @@ def ask_for(engine: str, problem: Problem, judge: RelaxedJudge) -> Asked:
 def _foretold_gradient(problem: Problem, judge: RelaxedJudge) -> Asked:
     """``‖ρ_n‖ ≤ (1 - 1/κ)ⁿ ‖ρ_0‖`` with a step of ``1/λ_max``."""
     least, most = _curvatures(problem)
-    residual = max(_LEAST_RESIDUAL, exp(-STEPS * least / most))
+    residual = max(_least(judge), exp(-STEPS * least / most))
     settings = GradientInference(
         step=1 / most, residual=residual, max_steps=ceil(log(1 / residual) * most / least) + 1
     )
@@ -172,7 +179,7 @@ def _flow(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
         decrease = _sure(problem, judge) / 2 if smooth else 0.0
         return Asked(settings, must_converge=False, decrease=decrease)
     least, most = _curvatures(problem)
-    residual = max(_LEAST_RESIDUAL, exp(-STEPS * least / most))
+    residual = max(_least(judge), exp(-STEPS * least / most))
     time = _MORE_TIME * log(1 / residual) / least
     return Asked(OdeInference(residual=residual, max_time=time), must_converge=True)
 
@@ -191,13 +198,19 @@ def _in_errors(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
         decrease = step * _sure(problem, judge) if smooth else 0.0
         return Asked(settings, must_converge=False, decrease=decrease)
     low, high = _curvatures(problem)
-    residual = max(_LEAST_RESIDUAL, exp(-STEPS / most))
+    residual = max(_least(judge), exp(-STEPS / most))
     steps = ceil(most * (log(1 / residual) + log(high / low * most) / 2)) + 1
     foreseeable = steps <= 10 * STEPS
     settings = ErrorInference(
         step=1 / most, residual=residual, max_steps=steps if foreseeable else STEPS
     )
     return Asked(settings, must_converge=foreseeable)
+
+
+def _least(judge: RelaxedJudge) -> float:
+    """Return the least residual to ask for: what rounding leaves, some times over, is reached."""
+    rounding = float(np.linalg.norm(judge.forward_rounding.sample_residuals))
+    return min(max(_LEAST_RESIDUAL, _ROOM * rounding / judge.start), 0.5)
 
 
 def _decrease(judge: RelaxedJudge, curvature: float) -> float:

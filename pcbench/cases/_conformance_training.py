@@ -43,7 +43,7 @@ _RESIDUAL, _BUDGET = 1e-3, 20
 
 
 def training(
-    context: Context, problems: Sequence[Problem], rng: np.random.Generator, *, adam: bool
+    context: Context, problems: Sequence[Problem], rng: np.random.Generator, *, turn: int
 ) -> Iterator[Check]:
     """Judge the first steps of backpropagation and of predictive coding.
 
@@ -56,13 +56,13 @@ def training(
         first is trained alone, too.
     rng
         Draws batches.
-    adam
-        The optimiser, else gradient descent.
+    turn
+        A number: if it is even, Adam is the optimiser, else gradient descent; engines take turns.
     """
     backend, (first, *_) = context.backend, problems
     samples = len(first.x)
     batches = rng.integers(0, samples, (STEPS, max(1, samples // 2)))
-    for learner, settings in learners(backend, first, adam=adam):
+    for learner, settings in learners(backend, first, adam=turn % 2 == 0, turn=turn):
         alone = _OneReplica(backend)
         parameters = [parameter[None] for parameter in first.parameters]
         judge = StepJudge(
@@ -79,14 +79,19 @@ def training(
 
 
 def learners(
-    backend: Backend[Any], problem: Problem, *, adam: bool
+    backend: Backend[Any], problem: Problem, *, adam: bool, turn: int = 0
 ) -> Iterator[tuple[str, TrainingSettings]]:
-    """Return by which rules to train: backpropagation, and predictive coding where it can infer."""
+    """Return by which rules to train: backpropagation, and predictive coding where it can infer.
+
+    Engines take turns.
+    """
     optimiser = Adam() if adam else Sgd()
     yield "BP", TrainingSettings("loss", optimiser, _RATE, _SCALE)
     engines = offered(backend, problem)
     if engines:
-        inference = _short(engines[0], problem, RelaxedJudge(problem, backend.dtype))
+        inference = _short(
+            engines[turn % len(engines)], problem, RelaxedJudge(problem, backend.dtype)
+        )
         yield "PC", TrainingSettings("energy", optimiser, _RATE, _SCALE, inference)
 
 

@@ -27,7 +27,14 @@ from pcbench.cases._conformance_training import training
 from pcbench.cases._conformance_unrolled import unrolled
 from pcbench.cases._conformance_verdicts import Verdicts
 from pcbench.cases._problem import Problem, rounded
-from pcbench.cases.base import Case, CaseParameters, CaseSkippedError, Context, Finding
+from pcbench.cases.base import (
+    Case,
+    CaseParameters,
+    CaseSkippedError,
+    Context,
+    Finding,
+    Omission,
+)
 from pcbench.checks import Check
 
 Question = Literal[
@@ -129,10 +136,10 @@ class Conformance(Case[Parameters]):
             yield from verdicts  # whatever a backend breaks at, what was found before stands
             raise
         yield from verdicts
+        if len(refused) == len(networks):
+            raise CaseSkippedError(f"no network could be asked about: {refused[0]}")
         if refused:
-            raise CaseSkippedError(
-                f"{len(refused)} of {len(networks)} networks could not be asked about: {refused[0]}"
-            )
+            yield Omission(f"{len(refused)} of {len(networks)} networks", refused[0])
 
     def _ask(self, context: Context, drawn: Drawn, verdicts: Verdicts) -> None:
         """Ask of one network; what is found before it breaks counts."""
@@ -166,8 +173,7 @@ class Conformance(Case[Parameters]):
             case "unrolled_hessian":
                 yield from unrolled(backend, problem, rng)
             case "training":
-                points, adam = self._replicas(context, drawn), drawn.number % 2 == 0
-                yield from training(context, points, rng, adam=adam)
+                yield from training(context, self._replicas(context, drawn), rng, turn=drawn.number)
             case "conduct":
                 yield from conduct(backend, problem, rng)
             case "robustness":

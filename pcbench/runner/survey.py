@@ -81,6 +81,8 @@ def _in_every_dtype(name: str, found: type[Backend[Any]]) -> Iterator[tuple[DTyp
     BackendUnavailableError
         If it knows none.
     """
+    if not found.devices():
+        raise BackendUnavailableError("it finds no device here that it could compute on")
     device, refusals = found.devices()[0], []
     for dtype in get_args(DType):
         try:

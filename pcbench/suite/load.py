@@ -96,12 +96,13 @@ def load_suites(
                 layout.covers,
             )
         )
-    if whole:  # what could not be read might have had the parameter
+    nothing = select and not any(suite.cases for suite in loaded)
+    if whole and not nothing:  # what could not be read might have had the parameter
         problems.extend(_unused(settings, plans))
     if problems:
         raise SuiteError(problems)
     check_size(size, (each for suite in loaded for each in suite.sizes))
-    if select and not any(suite.cases for suite in loaded):
+    if select and nothing:
         message = "no case matches; 'pcbench list SUITE' shows their identifiers and kinds"
         raise SuiteError.at(Position(f"-k {shlex.quote(select)}"), message)
     return loaded

@@ -44,3 +44,21 @@ def test_where_there_are_no_replicas_none_is_kept(start, objective):
 def test_a_row_that_the_data_have_not_is_none_of_them(start, objective, row):
     with pytest.raises(IndexError):
         start(objective).run(1, np.array([[0, row]]))
+
+
+@pytest.mark.parametrize("objective", SETTINGS)
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        ((0, None, 1), "takes and records a step at least, not 0"),
+        ((1, None, 0), "and every 0"),
+        ((1, np.array([[0], [1]]), 1), "a run of 1 steps takes as many batches, not 2"),
+    ],
+)
+def test_a_run_that_is_none_is_refused_before_a_step(start, objective, run, said):
+    trainer = start(objective)
+    before = trainer.parameters()
+    with pytest.raises(ValueError, match=said):
+        trainer.run(*run)
+    for one, other in zip(before, trainer.parameters(), strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from faulty_engines import WithInference
 
-from pcbench.backends import Capability, Inference
+from pcbench.backends import Capability, GradientInference, Inference
 from pcbench.backends.torch import TorchBackend
 from pcbench.backends.torch.hessians.unrolled import UnrolledHessian
 
@@ -157,6 +157,16 @@ class LooksAtTheUnobserved(WithAnswers):
 
 
 # Inference
+
+
+@fault("inference", "gradient: activities after 3 steps")
+class ShortSteps(WithInference):
+    """Steps of gradient inference are a hundredth shorter than asked for."""
+
+    def infer(self, model, honest, x, y, settings, precision=None):
+        if isinstance(settings, GradientInference):
+            settings = settings.model_copy(update={"step": 0.99 * settings.step})
+        return honest(x, y, settings, precision)
 
 
 @fault("inference", "gradient: energy after a first step")
@@ -356,6 +366,16 @@ class SaysAnotherDevice(TorchBackend):
 
 
 # Robustness
+
+
+@fault("robustness", "predictions of another shape")
+class LeavesSamplesOut(WithAnswers):
+    """Samples with NaN in them are left out."""
+
+    method = "predict"
+
+    def answer(self, honest, x):
+        return honest(x[x.isfinite().all(dim=1)])
 
 
 @fault("robustness", "no samples: prediction of another shape")

@@ -149,11 +149,19 @@ class Breaks(TorchBackend):
         return super().build(network, parameters)
 
 
-def test_networks_that_are_refused_skip_the_case_after_the_others_were_asked():
+def test_networks_that_are_refused_are_left_out_and_the_others_are_judged():
     result = ask(Refuses, "evaluation", networks=3, draw={"depth": (1, 3), "width": (1, 4)})
-    assert result.status == "skipped"
-    assert "1 of 3 networks could not be asked about: three layers are too many" in result.message
+    assert result.status == "passed"
     assert result.checks
+    [(what, reason)] = result.omitted.items()
+    assert what == "1 of 3 networks"
+    assert "three layers are too many" in reason
+
+
+def test_where_every_network_is_refused_the_case_is_skipped_with_the_reason():
+    result = ask(Refuses, "evaluation", draw={"depth": (3, 3), "width": (1, 4)})
+    assert result.status == "skipped"
+    assert "no network could be asked about: three layers are too many" in result.message
 
 
 def test_a_backend_that_breaks_is_told_with_the_network_and_what_was_found_stays():

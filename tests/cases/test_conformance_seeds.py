@@ -1,32 +1,57 @@
 """No false alarms: a correct backend passes, whatever the seed."""
 
+from dataclasses import replace
+
 import pytest
-from conformance_questions import QUESTIONS, ask
+from conformance_questions import ask
 
 from pcbench.backends.numpy import NumpyBackend
 from pcbench.backends.torch import TorchBackend
+from pcbench.runner import run_suites
+from pcbench.suite import load_suite
 
 pytestmark = pytest.mark.usefixtures("without_shapes")
 
 BACKENDS = [(TorchBackend, "float64"), (TorchBackend, "float32"), (NumpyBackend, "float64")]
-
-
-def alarms(backend, seeds, question, dtype):
-    """Messages of seeds with which the correct backend does not pass."""
-    results = {seed: ask(backend, question, dtype, seed=seed) for seed in seeds}
-    return {seed: one.message for seed, one in results.items() if one.status != "passed"}
+QUESTIONS = ["evaluation", "nonlinear", "masked", "robustness"]
+# Two hundred seeds in pieces, which processes share.
+PIECES = [range(start, start + 20) for start in range(0, 200, 20)]
 
 
 @pytest.mark.parametrize(("backend", "dtype"), BACKENDS)
-@pytest.mark.parametrize("question", ["evaluation", "nonlinear", "masked", "robustness"])
+@pytest.mark.parametrize("question", QUESTIONS)
 def test_few_seeds_raise_no_alarm(backend, question, dtype):
-    assert alarms(backend, range(1, 4), question, dtype) == {}
+    results = {seed: ask(backend, question, dtype, seed=seed) for seed in range(1, 4)}
+    alarms = {seed: one.message for seed, one in results.items() if one.status != "passed"}
+    assert alarms == {}
 
 
 @pytest.mark.parametrize(
-    "seeds", [pytest.param(8, marks=pytest.mark.slow), pytest.param(200, marks=pytest.mark.release)]
+    "seeds",
+    [
+        pytest.param(range(4), marks=pytest.mark.slow),
+        *(pytest.param(piece, marks=pytest.mark.release) for piece in PIECES),
+    ],
+    ids=str,
 )
-@pytest.mark.parametrize(("backend", "dtype"), BACKENDS)
-@pytest.mark.parametrize("question", QUESTIONS)
-def test_no_seed_raises_an_alarm(backend, question, dtype, seeds):
-    assert alarms(backend, range(seeds), question, dtype) == {}
+@pytest.mark.parametrize(("backend", "only"), [("torch", None), ("numpy", "dtype=float64")])
+def test_no_seed_raises_an_alarm(backend, only, seeds):
+    """Ask every case of the suite about one network a seed, each time about another."""
+    suite = load_suite("conformance", select=only, overrides=[f"backend={backend}"])
+    alarms = {}
+    for seed in seeds:
+        chosen = [
+            case.parameters.model_copy(update={"only": 1 + seed % case.parameters.networks})
+            for case in suite.cases
+        ]
+        cases = tuple(
+            replace(case, seed=seed, parameters=parameters)
+            for case, parameters in zip(suite.cases, chosen, strict=True)
+        )
+        report = run_suites([replace(suite, cases=cases)])
+        alarms |= {
+            f"{case.id}, seed {seed}": case.message
+            for case in report.cases
+            if case.status != "passed"
+        }
+    assert alarms == {}

@@ -17,6 +17,7 @@ from pcbench.audit.faults import (
     records,
     replicas,
     rules,
+    steps,
     training,
 )
 
@@ -27,6 +28,7 @@ FAULTS = (
     *closed_form.FAULTS,
     *inference.FAULTS,
     *account.FAULTS,
+    *steps.FAULTS,
     *dtypes.FAULTS,
     *hessians.FAULTS,
     *masks.FAULTS,

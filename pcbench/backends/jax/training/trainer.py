@@ -17,7 +17,7 @@ from pcbench.backends.jax.network import Number, Parameters, has_replicas
 from pcbench.backends.jax.objectives import Batch
 from pcbench.backends.jax.training.optimisers import Learner, beginner, update
 from pcbench.backends.jax.training.rules import Rule, rule
-from pcbench.backends.training import Optimiser, Record, Trainer, TrainingSettings
+from pcbench.backends.training import Optimiser, Record, Trainer, TrainingSettings, check_run
 from pcbench.networks import NetworkSpec
 
 if TYPE_CHECKING:
@@ -54,13 +54,11 @@ class JaxTrainer(Trainer[Array]):
 
         Raises
         ------
-        IndexError
-            If a batch has a row that the data have not.
+        ValueError, IndexError
+            As of :func:`check_run`; JAX itself would take another row.
         """
+        check_run(steps, batches, every, self._data.x.shape[-2])
         rows = None if batches is None else np.asarray(batches, np.int32)
-        samples = self._data.x.shape[-2]
-        if rows is not None and ((rows < -samples) | (rows >= samples)).any():
-            raise IndexError(f"a batch has a row that data of {samples} have not")  # JAX takes one
         self._learner, log = self._runtime.run(
             _train,
             self.model.network,

@@ -145,7 +145,8 @@ def infer_exactly(
     clamped_error = output_error + missed
     clamped_force = clamped_error
     if precision is not None:
-        off, missed, clamped_force = (part * precision for part in (off, missed, clamped_error))
+        off, clamped_force = off * precision, clamped_error * precision
+        missed = clamped_force - force  # rounding of the force that was pulled back, too
     # Of the errors themselves. tr(K_lᵀ (Σ_n λ_n λ_nᵀ) K_l), cheaper, is lost in the rounding of its
     # terms where a layer's error is less than ‖K_l‖ ‖λ‖ would have it.
     squares = [vector_norm(error, dim=(-2, -1)).square() for error in errors[:-1]]

@@ -22,7 +22,7 @@ from pcbench.backends.torch.training.rules import (
     Rule,
 )
 from pcbench.backends.torch.training.slope import Slope, norm
-from pcbench.backends.training import Record, Trainer, TrainingSettings
+from pcbench.backends.training import Record, Trainer, TrainingSettings, check_run
 
 if TYPE_CHECKING:
     from pcbench.backends.torch.model import LayeredModel
@@ -70,8 +70,15 @@ class TorchTrainer(Trainer[Tensor]):
     def run(
         self, steps: int, batches: Int[np.ndarray, "T *R N"] | None = None, every: int = 1
     ) -> Record:
-        """Take steps; nothing comes to the host before the last, but what engines look at."""
+        """Take steps; nothing comes to the host before the last, but what engines look at.
+
+        Raises
+        ------
+        ValueError, IndexError
+            As of :func:`check_run`.
+        """
         x, y, _ = self._data
+        check_run(steps, batches, every, x.shape[-2])
         samples = len(x) if batches is None else batches.shape[-1]
         rule, rows = self._rule(samples, y.shape[-1])
         chosen = None if batches is None else torch.from_numpy(batches).to(x.device)
