@@ -125,7 +125,12 @@ class WitnessedModel(FaultyModel):
         judged, correct = self._both(lambda model: model.trainer(x, y, settings, **rest))
         after = [np.array(self.host(each)) for each in lent]
         self._testimony.differs |= not same(before, after, self.host)
-        return WitnessedTrainer(judged, correct, self._testimony, self.host)
+        return WitnessedTrainer(judged, correct, self._testimony, self)
+
+    def beside(self, judged: Model[Any], correct: Model[Any] | None) -> WitnessedModel:
+        """Return another model of this network, such as the one that a trainer has come to."""
+        passing = FaultyModel(judged, self.backend, self.network, self.parameters, self.memory)
+        return WitnessedModel(passing, correct, self._testimony, self._uses)
 
     def _takes(self, rest: dict[str, Any], more: Iterable[str]) -> frozenset[str]:
         masked = {Capability.PRECISION} if "precision" in rest else set()
@@ -214,15 +219,16 @@ class WitnessedTrainer(Trainer[Any]):
         judged: Trainer[Any],
         correct: Trainer[Any] | None,
         testimony: Testimony,
-        host: Callable[[Any], Host],
+        begun: WitnessedModel,
     ) -> None:
         self._judged, self._correct = judged, correct
-        self._testimony, self._host = testimony, host
+        self._testimony, self._begun = testimony, begun
 
     @property
     def model(self) -> Model[Any]:  # type: ignore[override]
-        """The judged one's."""
-        return self._judged.model
+        """The judged one's, watched as well."""
+        known = None if self._testimony.differs else self._correct
+        return self._begun.beside(self._judged.model, known.model if known else None)
 
     def run(
         self, steps: int, batches: Int[np.ndarray, "T *#R N"] | None = None, every: int = 1
@@ -245,7 +251,7 @@ class WitnessedTrainer(Trainer[Any]):
         if self._correct is None or testimony.differs:
             return ask(self._judged)
         found, expected = _both_answers(testimony, ask, self._judged, self._correct)
-        testimony.differs |= not same(found, expected, self._host)
+        testimony.differs |= not same(found, expected, self._begun.host)
         return found
 
 

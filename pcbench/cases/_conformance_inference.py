@@ -89,7 +89,11 @@ def verdicts(
 ) -> Iterator[Check]:
     """Judge where an engine ended."""
     settings = asked.settings
-    made = list(judge.checks(label, relaxed, settings, must_converge=asked.must_converge))
+    # Where kinks are met, no step in the errors is known to go down.
+    kinks = isinstance(settings, ErrorInference) and not is_smooth(problem.network)
+    made = list(
+        judge.checks(label, relaxed, settings, must_converge=asked.must_converge, may_rise=kinks)
+    )
     yield from made
     if not checks.all_passed(made[:1]):
         return

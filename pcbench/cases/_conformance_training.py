@@ -83,11 +83,13 @@ def learners(
 ) -> Iterator[tuple[str, TrainingSettings]]:
     """Return by which rules to train: backpropagation, and predictive coding where it can infer.
 
-    Engines take turns.
+    Engines take turns; ``ode`` has none where there is another, for its replicas may share a step
+    size, and then none learns as it would alone.
     """
     optimiser = Adam() if adam else Sgd()
     yield "BP", TrainingSettings("loss", optimiser, _RATE, _SCALE)
-    engines = offered(backend, problem)
+    known = offered(backend, problem)
+    engines = [engine for engine in known if engine != "ode"] or known
     if engines:
         inference = _short(
             engines[turn % len(engines)], problem, RelaxedJudge(problem, backend.dtype)

@@ -108,7 +108,13 @@ class RelaxedJudge:
         return self._rounding.exact
 
     def checks(
-        self, label: str, relaxed: Relaxed, settings: InferenceSettings, *, must_converge: bool
+        self,
+        label: str,
+        relaxed: Relaxed,
+        settings: InferenceSettings,
+        *,
+        must_converge: bool,
+        may_rise: bool = False,
     ) -> Iterator[Check]:
         """Hold an answer against what it says of itself, and against the loss.
 
@@ -122,6 +128,8 @@ class RelaxedJudge:
             What was asked.
         must_converge
             Whether a budget spent before the residual was reached fails.
+        may_rise
+            Whether steps of that size may lead to an energy above the loss.
         """
         well_formed = self.form(label, relaxed)
         yield well_formed
@@ -147,13 +155,15 @@ class RelaxedJudge:
             self._rounding.tolerance(rounding.residual + residual / self.start * begun.residual),
             source=STATIONARITY,
         )
-        yield checks.at_most(
-            f"{label}: energy ≤ loss",
-            relaxed.energy,
-            self.loss,
-            self._rounding.tolerance(sum(rounding.energies) + begun.loss),
-            source="inference begins at the feedforward activities, where the energy is the loss",
-        )
+        if not may_rise:
+            yield checks.at_most(
+                f"{label}: energy ≤ loss",
+                relaxed.energy,
+                self.loss,
+                self._rounding.tolerance(sum(rounding.energies) + begun.loss),
+                source="inference begins at the feedforward activities, where the energy is the "
+                "loss",
+            )
         asked = settings.residual if isinstance(settings, IterativeInference) else None
         if must_converge or asked is None:
             carried = self._rounding.exact.residual if asked is None else asked * begun.residual

@@ -68,6 +68,13 @@ class Unplaced(FaultyModel):
     loss = DoubledLoss.loss
 
 
+class Misspelt(FaultyModel):
+    """The loss is doubled where outputs have a precision."""
+
+    part, needs = Part.LOSS, frozenset({"presision"})
+    loss = DoubledLoss.loss
+
+
 class Idle(FaultyModel):
     """Nothing is overridden."""
 
@@ -81,6 +88,7 @@ class Idle(FaultyModel):
         ([dict], "the fault 'bad' is <class 'dict'>, not a subclass"),
         (Unexplained, "the fault 'Unexplained' has no docstring to say its mistake"),
         (Unplaced, "the fault 'Unplaced' has no 'part'"),
+        (Misspelt, "the fault 'Misspelt' has 'needs' that are no set of Capability and Trait"),
         (Idle, "the fault 'Idle' overrides no method of the contract"),
         ([DoubledLoss, DoubledLoss], "two faults are named 'DoubledLoss'.*rename one"),
     ],
@@ -89,6 +97,15 @@ def test_a_bad_plugin_is_told_in_a_sentence(plugins, plugin, message):
     plugins.add("bad", plugin)
     with pytest.raises(BrokenPluginError, match=message):
         load_faults()
+
+
+def test_all_that_narrows_an_audit_counts(tmp_path):
+    suite = write_suite(tmp_path / "suite.yaml", ENERGY)
+    for options in ({"dtype": "float32"}, {"seed": 1}, {"settings": {"training.steps": 1}}):
+        assert pcbench.audit_suites(suite, faults="LossSummed", **options).narrowed
+    whole = pcbench.audit_suites(suite, faults="LossSummed")
+    assert not whole.narrowed
+    assert whole.untried == len(CATALOGUE) - 1
 
 
 def test_faults_go_into_any_backend(tmp_path):

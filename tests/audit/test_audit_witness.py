@@ -219,6 +219,32 @@ def test_a_precision_that_is_changed_is_a_difference():
     assert watched.testimony.differs
 
 
+class ModelLagsBehind(FaultyTrainer):
+    """The trainer's model stays a little behind its parameters."""
+
+    part = Part.TRAINING
+
+    @property
+    def model(self):
+        ahead = super().model
+        return self.backend.build(
+            self.network, [(1 - 1e-12) * self.backend.to_host(p) for p in ahead.parameters]
+        )
+
+
+def test_a_model_that_a_trainer_has_come_to_is_watched_as_well():
+    x, y = batch()
+    for mistaken, differs in ((FaultyTrainer, False), (ModelLagsBehind, True)):
+        correct = TorchBackend()
+        watched = Witness(put(mistaken, correct), put(FaultyTrainer, correct))
+        model = watched.build(LINEAR, parameters(LINEAR))
+        trainer = model.trainer(*map(watched.to_device, (x, y)), TRAINING)
+        trainer.run(2)
+        assert not watched.testimony.differs
+        trainer.model.predict(watched.to_device(x))
+        assert watched.testimony.differs is differs
+
+
 def test_data_that_a_trainer_changes_are_a_difference():
     watched = witness(OverwritesData)
     watched.build(LINEAR, parameters(LINEAR)).trainer(*map(watched.to_device, batch()), TRAINING)
