@@ -35,6 +35,7 @@ from pcbench.cases._theorem_1 import theorem_1
 from pcbench.checks import Check, Tolerance
 
 DESCENT = "a step of 1/Λ goes down by ‖ρ‖²/2Λ, where no curvature exceeds Λ (descent lemma)"
+DEMAND = "no theorem: Gauss-Newton has to come down by what one step of gradient descent does"
 STEPS = 500
 """How many steps are foretold, and how many an engine may take where none are."""
 
@@ -63,11 +64,14 @@ class Asked:
         Whether it must get there.
     decrease
         By how much its first step lowers the energy, at least; 0 where that is not known.
+    source
+        Why.
     """
 
     settings: InferenceSettings
     must_converge: bool
     decrease: float = 0.0
+    source: str = DESCENT
 
 
 def inference(
@@ -108,7 +112,7 @@ def verdicts(
             relaxed.energy,
             judge.loss - asked.decrease,
             Tolerance(rounding, "rounding of both energies (theory.md 4)"),
-            source=DESCENT,
+            source=asked.source,
         )
 
 
@@ -123,7 +127,7 @@ def ask_for(engine: str, problem: Problem, judge: RelaxedJudge) -> Asked:
                 residual=_LEAST_OF_NEWTON, max_steps=_NEWTON_STEPS, record=True
             )
             decrease = _sure(problem, judge) if smooth and not linear else 0.0
-            return Asked(settings, must_converge=linear, decrease=decrease)
+            return Asked(settings, must_converge=linear, decrease=decrease, source=DEMAND)
         case "gradient" if linear:
             return _foretold_gradient(problem, judge)
         case "gradient":
