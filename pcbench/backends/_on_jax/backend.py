@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
+from pcbench.backends._on_jax.x64 import x64
 from pcbench.backends.base import Backend, BackendUnavailableError, DType
 from pcbench.networks import NetworkSpec
 
@@ -77,12 +78,11 @@ class OnJax(Backend[Any]):
             If outputs have a precision: it would be passed over in silence.
         """
         import jax
-        from jax.experimental import enable_x64
 
         if precision is not None:
             raise BackendUnavailableError(f"{self.title} has no precision for each output")
         with (
-            enable_x64(self.dtype == "float64"),
+            x64(self.dtype == "float64"),
             jax.default_matmul_precision("highest"),  # no TF32
             jax.default_device(self._device),
         ):

@@ -17,6 +17,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from pcbench.backends._on_jax.x64 import x64
 from pcbench.backends.base import BackendUnavailableError, DType
 
 Answer = TypeVar("Answer")
@@ -91,7 +92,7 @@ class Runtime:
 
     @contextmanager
     def _settled(self) -> Iterator[None]:
-        with _x64(self.dtype == "float64"), jax.default_matmul_precision(self.matrix_precision):
+        with x64(self.dtype == "float64"), jax.default_matmul_precision(self.matrix_precision):
             yield
 
 
@@ -102,14 +103,6 @@ def devices() -> list[str]:
     except RuntimeError:  # so it says that there is none
         gpus = []
     return ["cpu", *(f"cuda:{index}" for index in range(len(gpus)))]
-
-
-def _x64(enabled: bool) -> Any:
-    if hasattr(jax, "enable_x64"):  # its place from JAX 0.8 on
-        return jax.enable_x64(enabled)
-    from jax.experimental import enable_x64
-
-    return enable_x64(enabled)
 
 
 def _device(name: str) -> Any:
