@@ -73,7 +73,7 @@ def _again(subject: Subject, answers: Answers, activities: list[Array]) -> Itera
 def _rules(backend: Backend[Any], problem: Problem) -> list[tuple[str, TrainingSettings]]:
     """Return by which rules to train, where that is declared."""
     declared = Capability.TRAINING in backend.capabilities
-    return list(learners(backend, problem, adam=False)) if declared else []
+    return list(learners(backend, [problem], adam=False)) if declared else []
 
 
 def _learn(subject: Subject, settings: TrainingSettings) -> list[Array]:

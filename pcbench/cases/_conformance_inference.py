@@ -8,8 +8,8 @@ smooth, each has to come down by what a step of gradient descent is sure of, or 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from math import ceil, exp, log
 from typing import Any
 
@@ -136,6 +136,32 @@ def ask_for(engine: str, problem: Problem, judge: RelaxedJudge) -> Asked:
             return _flow(problem, judge, smooth=smooth)
         case _:
             return _in_errors(problem, judge, smooth=smooth)
+
+
+def of_all(each: Sequence[Asked]) -> Asked:
+    """Ask for what every replica can give: the shortest step, and as many as the slowest needs."""
+    first, all_settings = each[0].settings, [one.settings for one in each]
+    if not isinstance(first, GradientInference | ErrorInference | OdeInference):
+        return each[0]
+
+    def of(name: str) -> list[float]:
+        return [getattr(settings, name) for settings in all_settings]
+
+    shared: dict[str, float] = {"residual": max(of("residual"))}
+    if isinstance(first, OdeInference):
+        shared["max_time"] = max(of("max_time"))
+        return replace(each[0], settings=first.model_copy(update=shared))
+    step = min(of("step"))
+    paths = [own * steps for own, steps in zip(of("step"), of("max_steps"), strict=True)]
+    steps = ceil(max(paths) / step)
+    foreseeable = all(one.must_converge for one in each) and steps <= 10 * STEPS
+    shared |= {"step": step, "max_steps": min(steps, 10 * STEPS)}
+    return replace(each[0], settings=first.model_copy(update=shared), must_converge=foreseeable)
+
+
+def step_of(asked: Asked) -> float:
+    """Return the length of a step, of engines whose steps have one."""
+    return float(getattr(asked.settings, "step", 1.0))
 
 
 def _foretold_gradient(problem: Problem, judge: RelaxedJudge) -> Asked:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from math import ceil
 from typing import Any
 
 import numpy as np
@@ -13,14 +12,11 @@ import numpy as np
 from pcbench import checks
 from pcbench.backends import (
     Backend,
-    ErrorInference,
-    GradientInference,
     IterativeInference,
-    OdeInference,
 )
 from pcbench.cases._account import CONTRACT, COUNT, arrived
 from pcbench.cases._conformance_evaluation import EvaluationJudge, anywhere
-from pcbench.cases._conformance_inference import STEPS, Asked, ask_for, verdicts
+from pcbench.cases._conformance_inference import ask_for, of_all, step_of, verdicts
 from pcbench.cases._conformance_subject import Answers, Array, Subject, offered
 from pcbench.cases._problem import Problem
 from pcbench.cases._relaxed import Relaxed
@@ -82,7 +78,7 @@ def _engine(engine: str, subject: Subject, problems: Sequence[Problem]) -> Itera
     each = [
         ask_for(engine, problem, judge) for problem, judge in zip(problems, judges, strict=True)
     ]
-    asked = _of_all(each)
+    asked = of_all(each)
     settings = asked.settings
     relaxed = subject.infer(settings)
 
@@ -107,36 +103,10 @@ def _engine(engine: str, subject: Subject, problems: Sequence[Problem]) -> Itera
     for index, (answer, judge) in enumerate(zip(answers, judges, strict=True)):
         own = replace(answer, converged=finished[index])
         # Steps that are shorter than a replica's own go down by less, in proportion at least.
-        shorter = _step(asked) / _step(each[index])
+        shorter = step_of(asked) / step_of(each[index])
         due = replace(asked, decrease=each[index].decrease * shorter)
         made = verdicts(judge, problems[index], engine, own, due)
         yield from (check.at(f"replica {index + 1}") for check in made)
-
-
-def _of_all(each: Sequence[Asked]) -> Asked:
-    """Ask for what every replica can give: the shortest step, and as many as the slowest needs."""
-    first, all_settings = each[0].settings, [one.settings for one in each]
-    if not isinstance(first, GradientInference | ErrorInference | OdeInference):
-        return each[0]
-
-    def of(name: str) -> list[float]:
-        return [getattr(settings, name) for settings in all_settings]
-
-    shared: dict[str, float] = {"residual": max(of("residual"))}
-    if isinstance(first, OdeInference):
-        shared["max_time"] = max(of("max_time"))
-        return replace(each[0], settings=first.model_copy(update=shared))
-    step = min(of("step"))
-    paths = [own * steps for own, steps in zip(of("step"), of("max_steps"), strict=True)]
-    steps = ceil(max(paths) / step)
-    foreseeable = all(one.must_converge for one in each) and steps <= 10 * STEPS
-    shared |= {"step": step, "max_steps": min(steps, 10 * STEPS)}
-    return replace(each[0], settings=first.model_copy(update=shared), must_converge=foreseeable)
-
-
-def _step(asked: Asked) -> float:
-    """Return the length of a step, of engines whose steps have one."""
-    return float(getattr(asked.settings, "step", 1.0))
 
 
 def _finished(settings: Any, answer: Relaxed) -> bool:

@@ -13,6 +13,7 @@ from pcbench.backends import (
     Adam,
     Backend,
     Capability,
+    DType,
     ExactInference,
     GaussNewtonInference,
     InferenceSettings,
@@ -22,7 +23,7 @@ from pcbench.backends import (
     Trainer,
     TrainingSettings,
 )
-from pcbench.cases._conformance_inference import ask_for
+from pcbench.cases._conformance_inference import ask_for, of_all
 from pcbench.cases._conformance_subject import Array, offered
 from pcbench.cases._problem import Problem
 from pcbench.cases._relaxed_judge import RelaxedJudge
@@ -62,7 +63,7 @@ def training(
     backend, (first, *_) = context.backend, problems
     samples = len(first.x)
     batches = rng.integers(0, samples, (STEPS, max(1, samples // 2)))
-    for learner, settings in learners(backend, first, adam=turn % 2 == 0, turn=turn):
+    for learner, settings in learners(backend, problems, adam=turn % 2 == 0, turn=turn):
         alone = _OneReplica(backend)
         parameters = [parameter[None] for parameter in first.parameters]
         judge = StepJudge(
@@ -79,7 +80,7 @@ def training(
 
 
 def learners(
-    backend: Backend[Any], problem: Problem, *, adam: bool, turn: int = 0
+    backend: Backend[Any], problems: Sequence[Problem], *, adam: bool, turn: int = 0
 ) -> Iterator[tuple[str, TrainingSettings]]:
     """Return by which rules to train: backpropagation, and predictive coding where it can infer.
 
@@ -88,18 +89,17 @@ def learners(
     """
     optimiser = Adam() if adam else Sgd()
     yield "BP", TrainingSettings("loss", optimiser, _RATE, _SCALE)
-    known = offered(backend, problem)
+    known = offered(backend, problems[0])
     engines = [engine for engine in known if engine != "ode"] or known
     if engines:
-        inference = _short(
-            engines[turn % len(engines)], problem, RelaxedJudge(problem, backend.dtype)
-        )
+        inference = _short(engines[turn % len(engines)], problems, backend.dtype)
         yield "PC", TrainingSettings("energy", optimiser, _RATE, _SCALE, inference)
 
 
-def _short(engine: str, problem: Problem, judge: RelaxedJudge) -> InferenceSettings:
+def _short(engine: str, problems: Sequence[Problem], dtype: DType) -> InferenceSettings:
     """Return an engine's settings, with a small budget: a step is judged wherever it ends."""
-    settings = ask_for(engine, problem, judge).settings
+    each = [ask_for(engine, problem, RelaxedJudge(problem, dtype)) for problem in problems]
+    settings = of_all(each).settings
     if isinstance(settings, ExactInference):
         return settings
     update: dict[str, Any] = {"residual": _RESIDUAL, "max_steps": _BUDGET}
