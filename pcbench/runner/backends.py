@@ -87,18 +87,11 @@ def backend_class(name: str) -> type[Backend[Any]]:
     UnknownNameError
         If there is none.
     BrokenPluginError
-        If it cannot be imported, is not a :class:`Backend`, or declares what is no capability.
+        If it cannot be imported, or is not a :class:`Backend`.
     """
     found = BACKENDS.load(name)
     if not (isinstance(found, type) and issubclass(found, Backend)):
         raise BrokenPluginError(f"the backend {name!r} is {found!r}, not a subclass of Backend")
-    known = [capability.value for capability in Capability]
-    for declared in found.capabilities:
-        if declared not in known:
-            raise BrokenPluginError(
-                f"the backend {name!r} declares {str(declared)!r}, which is no capability"
-                f"{did_you_mean(str(declared), known)}"
-            )
     return found
 
 
@@ -114,11 +107,11 @@ def make_backend(name: str, device: str, dtype: DType) -> Backend[Any]:
     BackendUnavailableError
         If it cannot be had on that device and in that dtype.
     UnknownNameError, BrokenPluginError
-        If there is none of that name, or it is no backend.
+        If there is none of that name, it is no backend, or it declares what is no capability.
     """
     backend = backend_class(name)
     try:
-        return backend(device, dtype)
+        made = backend(device, dtype)
     except UsageError:  # it says itself what it lacks
         raise
     except (Exception, SystemExit) as error:  # a plug-in is foreign code
@@ -126,6 +119,14 @@ def make_backend(name: str, device: str, dtype: DType) -> Backend[Any]:
             f"the backend {name!r} cannot be made for {device!r} and {dtype}: "
             f"{type(error).__name__}: {error}"
         ) from error
+    known = [capability.value for capability in Capability]
+    for declared in made.capabilities:
+        if declared not in known:
+            raise BrokenPluginError(
+                f"the backend {name!r} declares {str(declared)!r}, which is no capability"
+                f"{did_you_mean(str(declared), known)}"
+            )
+    return made
 
 
 def describe(backend: Backend[Any]) -> dict[str, JsonValue]:
