@@ -29,7 +29,7 @@ def test_few_seeds_raise_no_alarm(backend, question, dtype):
 @pytest.mark.parametrize(
     "seeds",
     [
-        pytest.param(range(4), marks=pytest.mark.slow),
+        pytest.param(range(2), marks=pytest.mark.slow),
         *(pytest.param(piece, marks=pytest.mark.release) for piece in PIECES),
     ],
     ids=str,
