@@ -265,7 +265,7 @@ def _both_answers(
     """
     try:
         expected = ask(correct)
-    except Exception:
+    except Exception:  # however a backend refuses
         found = ask(judged)
         testimony.differs = True
         return found, found

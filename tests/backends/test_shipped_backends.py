@@ -17,9 +17,7 @@ slow, release = pytest.mark.slow, pytest.mark.release
     ("suite", "backend", "options", "lacking"),
     [
         pytest.param("conformance", "torch", [], None, marks=slow),
-        # Twenty steps of training, each of which is judged, stand for a hundred.
-        pytest.param("theory", "numpy", ["--set", "training.steps=20"], None, marks=slow),
-        pytest.param("theory", "numpy", [], None, marks=release),
+        pytest.param("theory", "numpy", [], None, marks=slow),
         pytest.param("conformance", "numpy", [], "dtype=float32", marks=slow),
         pytest.param("conformance", "jax", [], "engine=ode", marks=release),
         pytest.param("theory", "jax", [], "engine=ode", marks=release),

@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 from conformance_questions import ask
 
+from pcbench.backends import ErrorInference
 from pcbench.backends.numpy import NumpyBackend
 from pcbench.backends.torch import TorchBackend
+from pcbench.cases._conformance_inference import Asked, of_all
 from pcbench.runner import run_suites
 from pcbench.suite import load_suite
 
@@ -55,3 +57,28 @@ def test_no_seed_raises_an_alarm(backend, only, seeds):
             if case.status != "passed"
         }
     assert alarms == {}
+
+
+# Once an alarm each: a residual that left rounding out, one below what float32 leaves, steps in the
+# errors across kinks.
+@pytest.mark.parametrize(
+    ("seed", "select"),
+    [
+        (9, "precision-inference and float32 and not nonlinear"),
+        (5, "precision-inference and float32 and not nonlinear"),
+        (57, "convolutions-inference and float64"),
+    ],
+)
+def test_what_was_an_alarm_is_none_any_more(seed, select):
+    suite = load_suite("conformance", select=select)
+    report = run_suites([replace(suite, cases=tuple(replace(c, seed=seed) for c in suite.cases))])
+    assert [(case.status, case.message) for case in report.cases] == [("passed", "")]
+
+
+def test_replicas_are_asked_for_what_each_of_them_can_give():
+    """Another alarm: a step that fitted the first of them alone, and let the second diverge."""
+    quick = ErrorInference(step=0.5, residual=1e-6, max_steps=10)
+    slow = ErrorInference(step=0.1, residual=1e-3, max_steps=20)
+    asked = of_all([Asked(quick, must_converge=True), Asked(slow, must_converge=True)])
+    assert asked.settings == ErrorInference(step=0.1, residual=1e-3, max_steps=50)
+    assert asked.must_converge

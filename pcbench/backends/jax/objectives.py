@@ -95,4 +95,5 @@ def energy_gradients(
         return _squares(batch, errors(network, parameters, batch, hidden)).sum() / 2
 
     summed: Parameters = jax.grad(half_squares)(parameters)
-    return jax.tree.map(lambda total: total / len(batch.x), summed)  # type: ignore[no-any-return]
+    means: Parameters = jax.tree.map(lambda total: total / len(batch.x), summed)
+    return means
