@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 Relation = Literal["≈", "≤", "≥", "<", "∈"]
-CheckStatus = Literal["passed", "failed"]
+CheckStatus = Literal["passed", "failed", "undecided"]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+_UNBOUNDED = "the judge's own float64 resolves too little of this problem to bound rounding."
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,8 @@ class Tolerance:
     Parameters
     ----------
     value
-        The absolute tolerance, positive, in the units of what is compared.
+        The absolute tolerance, positive, in the units of what is compared. Where it is no finite
+        number no bound is known, and nothing passes or fails by it: the check is undecided.
     derivation
         Where the number comes from, in a line that a reader of the report can check.
     """
@@ -40,8 +43,8 @@ class Tolerance:
     derivation: str
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.value) and self.value > 0):
-            raise ValueError(f"a tolerance is a positive finite number, not {self.value}")
+        if self.value <= 0:
+            raise ValueError(f"a tolerance is positive, not {self.value}")
 
 
 class Check(BaseModel):
@@ -60,7 +63,9 @@ class Check(BaseModel):
     expected: Finite | tuple[Finite, Finite] | None = Field(
         description="What the theory demands; the two ends for '∈'."
     )
-    tolerance: Finite = Field(gt=0, description="Absolute, in the units of observed.")
+    tolerance: Finite | None = Field(
+        gt=0, description="Absolute, in the units of observed; null where there is no bound."
+    )
     derivation: str = Field(description="Where the tolerance comes from.")
     margin: float | None = Field(
         description="Distance to the edge of what is allowed, in tolerances; negative outside."
@@ -68,7 +73,7 @@ class Check(BaseModel):
     source: str = Field(description="The theorem or section that demands it.")
     where: str = Field("", description="The entry, layer or step that decided the verdict.")
     comparisons: int = Field(1, ge=1, description="How many comparisons this verdict sums up.")
-    message: str = Field("", description="What went wrong, in a sentence; empty if it passed.")
+    message: str = Field("", description="Why it did not pass, in a sentence; else empty.")
 
     @property
     def passed(self) -> bool:
@@ -140,8 +145,7 @@ def below(
 ) -> Check:
     """Check that ``observed < bound`` beyond doubt: ``observed ≤ bound - tolerance``.
 
-    This is the relation of strictness: a least eigenvalue counts as negative only where it is
-    negative by more than the rounding that it carries.
+    A least eigenvalue counts as negative only where it is so by more than its rounding.
     """
     slack = bound - tolerance.value - observed
     return _check(name, observed, "<", bound, slack, tolerance, source, where)
@@ -173,8 +177,7 @@ def all_close(
 ) -> Check:
     """Check ``|observed - expected| ≤ tolerance`` entry by entry; report the worst entry.
 
-    Arrays of different shapes fail: an implementation that answers with the wrong shape has
-    answered wrongly, it has not crashed the suite.
+    Arrays of different shapes fail: a wrong shape is a wrong answer, and crashes no suite.
     """
     import numpy as np
 
@@ -222,7 +225,7 @@ def each_close(
 
     seen, wanted = np.asarray(observed, np.float64), np.asarray(expected, np.float64)
     allowed = np.asarray(tolerances, np.float64)
-    if not (allowed > 0).all():
+    if (allowed <= 0).any():
         raise ValueError(f"check {name!r} was given a tolerance that is not positive")
     if seen.shape != wanted.shape:
         least = Tolerance(float(allowed.min(initial=1.0)), derivation)
@@ -230,7 +233,10 @@ def each_close(
     if seen.size == 0:
         raise ValueError(f"check {name!r} was given nothing to compare")
     # As in all_close, a NaN is the worst entry there is.
-    worst = int(np.argmax(np.abs(seen - wanted) / allowed))
+    off = np.abs(seen - wanted) / allowed
+    worst = int(np.argmax(off))
+    if off[worst] <= 1 and not np.isfinite(allowed).all():
+        worst = int(np.argmin(np.isfinite(allowed)))
     verdict = approx(
         name,
         float(seen[worst]),
@@ -260,7 +266,7 @@ def distance(
     if seen.size == 0:
         raise ValueError(f"check {name!r} was given nothing to compare")
     apart = float(np.linalg.norm(seen - wanted))
-    if not (np.isfinite(apart) or np.isfinite(wanted).all()):
+    if math.isfinite(tolerance.value) and not (np.isfinite(apart) or np.isfinite(wanted).all()):
         raise ValueError(
             f"check {name!r} expects {wanted.sum()}: the theory must give a finite number"
         )
@@ -270,9 +276,8 @@ def distance(
 class Worst:
     """Folds the same checks, made at many steps, into one verdict each: the one nearest the edge.
 
-    A training run makes hundreds of comparisons of each kind; the report keeps, for each name, the
-    comparison with the least margin, where it happened, and how many there were. One failure
-    among them is therefore never averaged away.
+    The report keeps, for each name, the comparison with the least margin, where it happened, and
+    how many there were: a failure is never averaged away, and none is hidden by what is undecided.
     """
 
     def __init__(self) -> None:
@@ -292,13 +297,20 @@ class Worst:
             yield check.model_copy(update={"comparisons": self._comparisons[name]})
 
 
+def undecided(name: str, reason: str, *, source: str, where: str = "") -> Check:
+    """Say that no verdict can be given, neither way, and why: ``reason`` is a whole sentence."""
+    return _record(name, None, "≈", None, None, None, source, where, reason, status="undecided")
+
+
 def all_passed(checks: Iterable[Check]) -> bool:
     """Whether every one of the checks holds."""
     return all(check.passed for check in checks)
 
 
-def _rank(check: Check) -> float:
-    return -math.inf if check.margin is None else check.margin
+def _rank(check: Check) -> tuple[int, float]:
+    """Order verdicts from worst to best: failed before undecided before passed, then by margin."""
+    margin = -math.inf if check.margin is None else check.margin
+    return ("failed", "undecided", "passed").index(check.status), margin
 
 
 def _check(
@@ -311,6 +323,8 @@ def _check(
     source: str,
     where: str,
 ) -> Check:
+    if not math.isfinite(tolerance.value):
+        return undecided(name, f"{name}: {_UNBOUNDED}", source=source, where=where)
     ends = expected if isinstance(expected, tuple) else (expected,)
     if not all(map(math.isfinite, ends)):
         raise ValueError(f"check {name!r} expects {expected}: the theory must give a finite number")
@@ -328,19 +342,20 @@ def _record(
     relation: Relation,
     expected: float | tuple[float, float] | None,
     margin: float | None,
-    tolerance: Tolerance,
+    tolerance: Tolerance | None,
     source: str,
     where: str,
     message: str,
+    status: CheckStatus | None = None,
 ) -> Check:
     return Check(
         name=name,
-        status="failed" if message else "passed",
+        status=status or ("failed" if message else "passed"),
         observed=observed,
         relation=relation,
         expected=expected,
-        tolerance=tolerance.value,
-        derivation=tolerance.derivation,
+        tolerance=tolerance.value if tolerance and math.isfinite(tolerance.value) else None,
+        derivation=tolerance.derivation if tolerance else "",
         margin=margin if margin is not None and math.isfinite(margin) else None,
         source=source,
         where=where,

@@ -224,9 +224,9 @@ def test_a_distance_is_the_frobenius_norm(observed):
     assert check.observed == pytest.approx(math.hypot(*observed))
 
 
-@pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
-def test_a_tolerance_is_positive_and_finite(value):
-    with pytest.raises(ValueError, match="a tolerance is a positive finite number"):
+@pytest.mark.parametrize("value", [0.0, -1.0, -math.inf])
+def test_a_tolerance_is_positive(value):
+    with pytest.raises(ValueError, match="a tolerance is positive"):
         Tolerance(value, "none")
 
 
@@ -300,6 +300,46 @@ def test_folding_prefers_an_answer_that_is_no_number_to_any_failure():
     for order in ((lost, bad), (bad, lost)):
         (check,) = folded(*order)
         assert check.observed is None
+
+
+def test_folding_puts_what_cannot_be_decided_between_failures_and_passes():
+    good, bad = verdict(checks.approx, 3.0, 3.0), verdict(checks.approx, 9.0, 3.0)
+    open_ = checks.undecided("energy", "No bound is known.", source="Theorem 0", where="step 2")
+    for order, kept in (((good, open_, good), open_), ((open_, bad, open_), bad)):
+        (check,) = folded(*order)
+        assert check.status == kept.status
+        assert check.comparisons == 3
+
+
+@pytest.mark.parametrize("bound", [math.inf, math.nan])
+@pytest.mark.parametrize("relation", [checks.approx, checks.all_close, checks.distance])
+@pytest.mark.parametrize("expected", [3.0, math.inf])
+def test_without_a_bound_nothing_passes_or_fails_but_an_answer_of_another_shape(
+    relation, expected, bound
+):
+    check = verdict(relation, 3.0, expected, Tolerance(bound, "overflow"))
+    assert (check.status, check.tolerance) == ("undecided", None)
+    assert "resolves too little" in check.message
+    if relation != checks.approx:
+        answer = verdict(relation, [3.0], 3.0, Tolerance(bound, "overflow"))
+        assert (answer.status, answer.tolerance) == ("failed", None)
+
+
+def test_an_entry_without_a_bound_leaves_the_array_undecided_unless_another_fails():
+    def judged(seen):
+        return each(seen, [1.0, 1.0], [0.5, math.inf])
+
+    assert judged([1.0, 9.0]).status == "undecided"
+    assert judged([9.0, 1.0]).status == "failed"
+
+
+def test_what_cannot_be_decided_has_neither_numbers_nor_tolerance_and_does_not_pass():
+    check = checks.undecided("energy", "No bound is known.", source="Theorem 0", where="step 2")
+    assert check.status == "undecided"
+    assert {check.observed, check.expected, check.tolerance, check.margin} == {None}
+    assert check.explanation == "No bound is known (step 2)."
+    assert not checks.all_passed([check])
+    assert Check(**json.loads(check.model_dump_json())) == check
 
 
 def test_folding_keeps_names_apart_in_the_order_they_came_and_sums_their_counts():

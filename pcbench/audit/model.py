@@ -35,8 +35,8 @@ class AuditedCase(_Record):
 
     id: str
     kind: str
-    status: Literal["passed", "skipped"]
-    message: str = Field("", description="Why it was skipped; else empty.")
+    status: Literal["passed", "skipped", "undecided"]
+    message: str = Field("", description="Why it did not pass; else empty.")
     duration_s: Seconds
 
 

@@ -134,14 +134,20 @@ def _pass(
     result = run_case(case, lambda: witness, places, Observer(), verdict_only=True)
     if result.status == "skipped":
         return _skipped(case, result.message, result.duration_s), None
-    if result.status != "passed":
+    if result.status not in ("passed", "undecided"):  # what was decided may still catch a fault
         raise IncorrectBackendError(
             f"the backend {case.backend!r} has {result.status} the case {case.id} as it is, and no "
             f"fault can be told from that: {result.message} An audit needs a backend that passes; "
             "see 'pcbench run', or choose one with --backend, or other cases with -k."
         )
     occasions = frozenset(witness.testimony.occasions)
-    audited = AuditedCase(id=case.id, kind=case.kind, status="passed", duration_s=result.duration_s)
+    audited = AuditedCase(
+        id=case.id,
+        kind=case.kind,
+        status=result.status,
+        message=result.message,
+        duration_s=result.duration_s,
+    )
     return audited, Tried(case, backend, occasions, result.duration_s)
 
 

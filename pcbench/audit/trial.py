@@ -81,7 +81,7 @@ def try_fault(
         started(tried.case)
         run += 1
         result, testimony = _run(fault, tried, places)
-        failed = [each for each in result.checks if not each.passed] if result else []
+        failed = [each for each in result.checks if each.status == "failed"] if result else []
         if failed or (result and result.status == "failed"):
             outcome, case = "caught", tried.case.id
             check = failed[0].name if failed else "no check could be made"

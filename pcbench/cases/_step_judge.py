@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -190,7 +191,7 @@ class StepJudge:
             u = theory.unit_roundoff(self._backend.dtype)
             allowed: Allowed = {}
             for check in taken.checks(place, expected, self._optimisers[replica], u, self._terms):
-                allowed.setdefault(check.name, []).append(check.tolerance)
+                allowed.setdefault(check.name, []).append(check.tolerance or inf)
                 yield check.at(where)
             self._allowed[replica].append(allowed)
 

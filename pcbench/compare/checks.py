@@ -33,7 +33,7 @@ def compare_checks(base: CaseResult, new: CaseResult, *, same_inputs: bool) -> I
     A case that errored or was skipped has made only some of its checks, or none. What is missing
     there follows from the verdict of the case, and is not listed again.
     """
-    complete = {base.status, new.status} <= {"passed", "failed"}
+    complete = {base.status, new.status} <= {"passed", "failed", "undecided"}
     moved = (base.backend, base.device) != (new.backend, new.device)
     for _, old, now in pair(base.checks, new.checks, lambda check: check.name):
         if old and now:
@@ -62,7 +62,7 @@ def _verdict(old: Check, now: Check, case: str) -> Change:
 def _added(now: Check, case: str) -> Change:
     return Change(
         kind="check_added",
-        effect="neutral" if now.passed else "worse",
+        effect="worse" if now.status == "failed" else "neutral",
         case=case,
         check=now.name,
         new=now.status,
@@ -89,17 +89,19 @@ def _numbers(old: Check, now: Check, case: str, *, moved: bool) -> Iterator[Chan
     """Yield which numbers moved in a check that has the same verdict on both sides."""
     if old.where != now.where:
         return  # another entry or step is nearest the edge now: other numbers altogether
+    if old.tolerance is None or now.tolerance is None:
+        return  # undecided both times
     allowed = max(old.tolerance, now.tolerance)
     if old.relation != now.relation or _differ(_ends(old), _ends(now), allowed):
         # What is demanded moves the answer too: the observed value needs no line of its own.
-        yield _demand(old, now, case, moved=moved)
+        yield _demand(old, now, case, allowed, moved=moved)
     elif _differ([old.observed], [now.observed], allowed):
         yield _drift(old, now, case, allowed)
     if not math.isclose(old.tolerance, now.tolerance, rel_tol=SAME_TOLERANCE):
-        yield _tolerance(old, now, case)
+        yield _tolerance(old.tolerance, now.tolerance, now, case)
 
 
-def _demand(old: Check, now: Check, case: str, *, moved: bool) -> Change:
+def _demand(old: Check, now: Check, case: str, allowed: float, *, moved: bool) -> Change:
     """Report a changed demand, which is no regression where the answer followed it.
 
     The theory is asked about weights that the backend has trained, and a training run goes its own
@@ -107,7 +109,7 @@ def _demand(old: Check, now: Check, case: str, *, moved: bool) -> Change:
     """
     was = format_expected(old.relation, old.expected)
     is_now = format_expected(now.relation, now.expected)
-    followed = _followed(old, now)
+    followed = _followed(old, now, allowed)
     reason = ", though its inputs are the same"
     if moved or followed:
         reason = "; another backend or device ran" if moved else ", and the answer followed"
@@ -122,7 +124,7 @@ def _demand(old: Check, now: Check, case: str, *, moved: bool) -> Change:
     )
 
 
-def _followed(old: Check, now: Check) -> bool:
+def _followed(old: Check, now: Check, allowed: float) -> bool:
     """Whether a single number is demanded as before, and the answer moved by as much as it did."""
     numbers = (old.observed, old.expected, now.observed, now.expected)
     if old.relation != now.relation or not all(isinstance(each, float) for each in numbers):
@@ -130,7 +132,7 @@ def _followed(old: Check, now: Check) -> bool:
     return not _differ(
         [old.observed - old.expected],  # type: ignore[operator] # all four are floats
         [now.observed - now.expected],  # type: ignore[operator]
-        max(old.tolerance, now.tolerance),
+        allowed,
     )
 
 
@@ -152,16 +154,16 @@ def _drift(old: Check, now: Check, case: str, allowed: float) -> Change:
     )
 
 
-def _tolerance(old: Check, now: Check, case: str) -> Change:
-    direction = "wider" if now.tolerance > old.tolerance else "tighter"
-    was, is_now = format_apart(old.tolerance, now.tolerance)
+def _tolerance(old: float, new: float, now: Check, case: str) -> Change:
+    direction = "wider" if new > old else "tighter"
+    was, is_now = format_apart(old, new)
     return Change(
         kind="tolerance_changed",
         effect="neutral",
         case=case,
         check=now.name,
-        base=old.tolerance,
-        new=now.tolerance,
+        base=old,
+        new=new,
         message=f"has a {direction} tolerance: {was} before and {is_now} now, "
         f"from {now.derivation}.",
     )

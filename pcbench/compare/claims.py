@@ -21,7 +21,7 @@ def compare_claims(base: CaseResult, new: CaseResult) -> Iterator[Change]:
     nothing that was known; one that a case no longer reached, since it errored or was skipped,
     follows from the verdict of the case.
     """
-    complete = {base.status, new.status} <= {"passed", "failed"}
+    complete = {base.status, new.status} <= {"passed", "failed", "undecided"}
     for _, old, now in pair(base.claims, new.claims, lambda claim: (claim.name, claim.setting)):
         if old and now and old.verdict != now.verdict:
             yield _verdict(old, now, new.id)

@@ -18,10 +18,16 @@ if TYPE_CHECKING:
     from pcbench.report.model import CaseResult, CaseStatus, Report, Timing
 
 _EFFECTS: dict[CaseStatus, dict[CaseStatus, Effect]] = {
-    "passed": {"failed": "worse", "errored": "worse", "skipped": "worse"},
-    "failed": {"passed": "better", "errored": "worse", "skipped": "worse"},
-    "errored": {"passed": "better", "failed": "better", "skipped": "neutral"},
-    "skipped": {"passed": "better", "failed": "worse", "errored": "worse"},
+    "passed": dict.fromkeys(("failed", "errored", "skipped", "undecided"), "worse"),
+    "failed": {"passed": "better", "errored": "worse", "skipped": "worse", "undecided": "worse"},
+    "errored": {
+        "passed": "better",
+        "failed": "better",
+        "skipped": "neutral",
+        "undecided": "neutral",
+    },
+    "skipped": {"passed": "better", "failed": "worse", "errored": "worse", "undecided": "neutral"},
+    "undecided": {"passed": "better", "failed": "worse", "errored": "worse", "skipped": "neutral"},
 }
 """What a changed verdict means, base first. Losing a verdict is worse whatever it was, so skipping
 is no way to be rid of a failure; and a failure that shows where nothing was known is worse too."""

@@ -28,7 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = ["make_console", "render_report"]
 
-STYLES = {"passed": "green", "failed": "bold red", "errored": "bold magenta", "skipped": "yellow"}
+STYLES = {
+    "passed": "green",
+    "failed": "bold red",
+    "errored": "bold magenta",
+    "skipped": "yellow",
+    "undecided": "cyan",
+}
 _VERDICTS: dict[Verdict, str] = {
     "borne out": "green",
     "not borne out": "bold red",
@@ -65,7 +71,9 @@ def render_report(
     quiet
         Only the failures and the count.
     """
-    broken = [case for status in ("failed", "errored") for case in _with(report, status)]
+    broken = [
+        case for status in ("failed", "errored", "undecided") for case in _with(report, status)
+    ]
     if not quiet:
         _print_heading(report, console)
     _print_broken(broken, console)
@@ -107,10 +115,11 @@ def _print_heading(report: Report, console: Console) -> None:
 
 
 def _print_broken(broken: list[CaseResult], console: Console) -> None:
-    """Print each failed or errored case with a sentence for every reason."""
+    """Print each failed, errored or undecided case with a sentence for every reason."""
     for case in broken:
         _print_head(case, console)
-        failed = [check for check in case.checks if not check.passed]
+        decisive = "undecided" if case.status == "undecided" else "failed"
+        failed = [check for check in case.checks if check.status == decisive]
         reasons = [_reason(check) for check in failed]
         told = {"", " ".join(reasons), *reasons, *(check.message for check in failed)}
         if case.message not in told:
@@ -142,6 +151,8 @@ def _reason(check: Check) -> str:
 
 def _grounds(check: Check) -> str:
     """Say what demands the check, and what was allowed: the two things to doubt a verdict by."""
+    if check.tolerance is None:
+        return f"Demanded by {check.source}."
     return (
         f"Demanded by {check.source}; tolerance {format_number(check.tolerance)}, "
         f"from {check.derivation}."
@@ -329,11 +340,15 @@ def _detail(timing: Timing, name: str) -> str:
 
 
 def _count(report: Report) -> Text:
-    """Make the last line: ``42 passed, 0 failed, 0 errored, 3 skipped in 35.1 s``."""
+    """Make the last line: ``42 passed, 0 failed, 0 errored, 3 skipped in 35.1 s``.
+
+    Undecided cases are counted where there are any.
+    """
     counts = [
         # A status that did not occur keeps its word and loses its colour.
         plain(f"{count} {status}", STYLES[status] if count else "")
         for status, count in report.summary.model_dump().items()
+        if count or status != "undecided"
     ]
     seconds = report.duration_s
     if seconds is None:

@@ -7,7 +7,7 @@ JSON: a number that is not finite is stored as ``null``, and the message beside 
 from __future__ import annotations
 
 from statistics import median, quantiles
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -18,7 +18,7 @@ SCHEMA_VERSION: Final = 1
 AS_WRITTEN: Final = "quick"
 """The size of a case as it is written, and of reports from before there were sizes."""
 
-CaseStatus = Literal["passed", "failed", "errored", "skipped"]
+CaseStatus = Literal["passed", "failed", "errored", "skipped", "undecided"]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Series = Annotated[
     dict[str, list[float | None]],
@@ -78,7 +78,7 @@ class CaseResult(_Record):
     dtype: str
     seed: int
     status: CaseStatus
-    message: str = Field("", description="Why it failed, errored or was skipped; else empty.")
+    message: str = Field("", description="Why it did not pass; else empty.")
     traceback: str = Field("", description="Where the code of an errored case broke, if it did.")
     checks: list[Check] = []
     claims: list[Claim] = []
@@ -97,6 +97,7 @@ class Summary(_Record):
     failed: int = 0
     errored: int = 0
     skipped: int = 0
+    undecided: int = 0
 
 
 class Environment(_Record):
@@ -133,7 +134,7 @@ class Report(_Record):
 
     @property
     def exit_code(self) -> int:
-        """0 all passed, 1 a check failed, 3 a case errored, 130 interrupted; the worst wins."""
+        """0 nothing failed, 1 a check failed, 3 a case errored, 130 interrupted; the worst wins."""
         if self.interrupted:
             return 130
         if self.summary.errored:
@@ -143,7 +144,7 @@ class Report(_Record):
     @staticmethod
     def summarise(cases: list[CaseResult]) -> Summary:
         """Count cases by status."""
-        counts: dict[str, Any] = dict.fromkeys(("passed", "failed", "errored", "skipped"), 0)
+        counts: dict[str, Any] = dict.fromkeys(get_args(CaseStatus), 0)
         for case in cases:
             counts[case.status] += 1
         return Summary(**counts)

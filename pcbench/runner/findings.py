@@ -50,7 +50,7 @@ class Findings:
             # Validated anew, for `model_copy`, by which a check is located, validates nothing.
             if isinstance(finding, Check):
                 self.checks.append(Check.model_validate(storable(finding.model_dump())))
-                if until_failure and not self.checks[-1].passed:
+                if until_failure and self.checks[-1].status == "failed":
                     return
             elif isinstance(finding, Claim):
                 self.claims.append(Claim.model_validate(storable(finding.model_dump())))

@@ -135,9 +135,12 @@ def run_case(
     except (Exception, SystemExit) as error:  # it may be anybody's code; the run goes on
         status, message = "errored", _reason(error, case, backend)
         broke = traceback.format_exc()
-    failures = [check for check in found.checks if not check.passed]
+    failures = [check for check in found.checks if check.status == "failed"]
+    undecided = [check for check in found.checks if check.status == "undecided"]
     if failures and status != "errored":  # not even a case that then gave up hides a failure
         status, message = "failed", " ".join(check.explanation for check in failures)
+    elif undecided and status is None:
+        status, message = "undecided", " ".join(check.explanation for check in undecided)
     elif status is None and not found.checks:
         status, message = "failed", "The case made no check, and so proves nothing."
     return CaseResult(

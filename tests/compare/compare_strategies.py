@@ -1,21 +1,23 @@
 """Reports whose cases and checks meet: few names, few numbers, every verdict."""
 
+from typing import get_args
+
 from hypothesis import strategies as st
 
-from pcbench.checks import Check
+from pcbench.checks import Check, CheckStatus
 from pcbench.claims import Claim
-from pcbench.report import CaseResult, Environment, Report, Timing
+from pcbench.report import CaseResult, CaseStatus, Environment, Report, Timing
 
 numbers = st.sampled_from([None, 0.0, 0.5, 1.0, 1.25, float("nan")])
 
 checks = st.builds(
     Check,
     name=st.sampled_from(["energy", "least eigenvalue"]),
-    status=st.sampled_from(["passed", "failed"]),
+    status=st.sampled_from(get_args(CheckStatus)),
     observed=numbers,
     relation=st.sampled_from(["≈", "≤"]),
     expected=st.sampled_from([None, 0.0, 1.0, (0.0, 1.0)]),
-    tolerance=st.sampled_from([0.1, 0.5, 2.0]),
+    tolerance=st.sampled_from([None, 0.1, 0.5, 2.0]),
     derivation=st.just("rounding"),
     margin=st.just(0.5),
     source=st.just("Theorem 1"),
@@ -46,7 +48,7 @@ cases = st.builds(
     device=st.sampled_from(["cpu", "cuda"]),
     dtype=st.just("float64"),
     seed=st.just(0),
-    status=st.sampled_from(["passed", "failed", "errored", "skipped"]),
+    status=st.sampled_from(get_args(CaseStatus)),
     message=st.sampled_from(["", "because."]),
     checks=st.lists(checks, max_size=3),
     claims=st.lists(claims, max_size=2),

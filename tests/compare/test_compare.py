@@ -4,7 +4,7 @@ import pytest
 from compare_strategies import reports
 from hypothesis import given, settings
 
-from pcbench.checks import Check
+from pcbench.checks import Check, undecided
 from pcbench.claims import Claim
 from pcbench.compare import compare
 from pcbench.report import CaseResult, Environment, Report, Timing
@@ -118,26 +118,24 @@ def test_the_other_way_round_everything_is_seen_from_the_other_side(base, new):
         [entry[:2] for entry in seen(back, "check_removed")]
     )
     opposite = {"worse": "better", "better": "worse"}
-    assert seen(there, "check_verdict") == sorted(
-        (case, check, opposite[effect]) for case, check, effect in seen(back, "check_verdict")
-    )
     assert seen(there, "claim_verdict") == sorted(
         (case, claim, opposite.get(effect, effect))
         for case, claim, effect in seen(back, "claim_verdict")
     )
-    verdicts = sorted(
-        (change.case, change.base, change.new, change.effect)
-        for change in there.changes
-        if change.kind == "case_verdict"
-    )
-    returned = sorted(
-        (change.case, change.new, change.base, change.effect)
-        for change in back.changes
-        if change.kind == "case_verdict"
-    )
-    assert [entry[:3] for entry in verdicts] == [entry[:3] for entry in returned]
-    for (*_, effect), (*_, turned) in zip(verdicts, returned, strict=True):
-        assert turned == "worse" or effect != "better"
+    for kind in ("case_verdict", "check_verdict"):
+        verdicts = sorted(
+            (change.case, change.check, change.base, change.new, change.effect)
+            for change in there.changes
+            if change.kind == kind
+        )
+        returned = sorted(
+            (change.case, change.check, change.new, change.base, change.effect)
+            for change in back.changes
+            if change.kind == kind
+        )
+        assert [entry[:4] for entry in verdicts] == [entry[:4] for entry in returned]
+        for (*_, effect), (*_, turned) in zip(verdicts, returned, strict=True):
+            assert turned == "worse" or effect != "better"
     # ... and what has none is the same.
     kinds = ("observed_drifted", "expected_changed", "tolerance_changed", "parameters_changed")
     assert seen(there, *kinds) == seen(back, *kinds)
@@ -187,6 +185,14 @@ def test_an_added_case_is_worse_only_if_it_does_not_pass(status, effect):
         ("skipped", "passed", "better"),
         ("skipped", "failed", "worse"),
         ("skipped", "errored", "worse"),
+        ("passed", "undecided", "worse"),
+        ("failed", "undecided", "worse"),
+        ("errored", "undecided", "neutral"),
+        ("skipped", "undecided", "neutral"),
+        ("undecided", "passed", "better"),
+        ("undecided", "failed", "worse"),
+        ("undecided", "errored", "worse"),
+        ("undecided", "skipped", "neutral"),
     ],
 )
 def test_a_changed_verdict_of_a_case(base, new, effect):
@@ -216,6 +222,19 @@ def test_a_check_that_is_gone_is_worse_and_a_new_one_only_if_it_fails():
     assert changes([many], [few]) == [("check_removed", "worse")]
     assert changes([few], [many]) == [("check_added", "neutral")]
     assert changes([few], [broken]) == [("check_added", "worse")]
+
+
+def test_a_check_that_can_no_longer_be_decided_is_a_verdict_lost():
+    decided, open_ = check(), undecided("energy", "No bound.", source="Theorem 1")
+    open_case = case("a", open_, status="passed")
+    lost = compare(report(case("a", decided)), report(open_case))
+    [change] = lost.changes
+    assert (change.kind, change.effect) == ("check_verdict", "worse")
+    assert change.message == "passed before and undecided now: No bound."
+    won = compare(report(open_case), report(case("a", decided)))
+    assert [change.effect for change in won.changes] == ["better"]
+    still = compare(report(open_case), report(open_case))
+    assert still.changes == []
 
 
 def test_checks_that_an_errored_or_skipped_case_did_not_reach_are_not_listed_again():

@@ -1,10 +1,12 @@
 """Any report there can be: unicode and brackets in names, numbers that are not finite."""
 
+from typing import get_args
+
 from hypothesis import strategies as st
 
-from pcbench.checks import Check
+from pcbench.checks import Check, CheckStatus
 from pcbench.claims import Claim
-from pcbench.report import CaseResult, Environment, Report, Timing
+from pcbench.report import CaseResult, CaseStatus, Environment, Report, Timing
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 printable = st.text(
@@ -27,11 +29,11 @@ def checks(names=words, numbers=finite):
     return st.builds(
         Check,
         name=names,
-        status=st.sampled_from(["passed", "failed"]),
+        status=st.sampled_from(get_args(CheckStatus)),
         observed=st.none() | numbers,
         relation=st.sampled_from(["≈", "≤", "≥", "<", "∈"]),
         expected=st.none() | finite | st.tuples(finite, finite),
-        tolerance=positive,
+        tolerance=st.none() | positive,
         derivation=words,
         margin=st.none() | numbers,
         source=words,
@@ -81,7 +83,7 @@ def cases(names=words, numbers=finite):
         device=words,
         dtype=words,
         seed=st.integers(0),
-        status=st.sampled_from(["passed", "failed", "errored", "skipped"]),
+        status=st.sampled_from(get_args(CaseStatus)),
         message=words,
         checks=st.lists(checks(names, numbers), max_size=3),
         claims=st.lists(claims(names), max_size=2),

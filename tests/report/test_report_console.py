@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from report_strategies import printable, reports
 from rich.console import Console
 
-from pcbench.checks import Tolerance, approx, at_most, below, within
+from pcbench.checks import Tolerance, approx, at_most, below, undecided, within
 from pcbench.claims import Claim
 from pcbench.report import Timing
 from pcbench.report.console import make_console, render_report
@@ -271,6 +271,15 @@ def test_quiet_shows_only_failures_and_the_count(make_case, make_report):
     assert piped(make_report(make_case()), quiet=True) == (
         "1 passed, 0 failed, 0 errored, 0 skipped in 0.4 s\n"
     )
+
+
+def test_an_undecided_case_is_explained_and_counted(make_case, make_report):
+    check = undecided("energy", "S is singular in float64.", source="Theorem 1", where="layer 3")
+    text = piped(make_report(make_case("open", [check], status="undecided")), quiet=True)
+    assert "undecided  open" in text
+    assert "S is singular in float64 (layer 3)." in text
+    assert "Demanded by Theorem 1.\n" in text
+    assert "0 skipped, 1 undecided in" in text
 
 
 def test_cases_that_ran_without_a_part_of_them_say_so(make_case, make_report):

@@ -11,6 +11,7 @@ from pcbench.claims import Claim
 from pcbench.suite import PlannedCase, Suite
 
 PASSED = checks.approx("energy", 1.0, 1.0, Tolerance(0.1, "a test"), source="Theorem 0")
+UNDECIDED = checks.undecided("prediction", "No bound is known.", source="Theorem 0")
 FAILED = checks.approx("loss", 1.0, 2.0, Tolerance(0.1, "a test"), source="Theorem 0")
 
 OPEN = Claim(

@@ -2,7 +2,7 @@
 
 import pytest
 from pydantic import ConfigDict
-from scripted_cases import FAILED, OPEN, PASSED, planned, yielding
+from scripted_cases import FAILED, OPEN, PASSED, UNDECIDED, planned, yielding
 
 from pcbench.backends import BackendUnavailableError, Capability
 from pcbench.cases import Case, CaseParameters, CaseSkippedError, Columns, Measurement
@@ -47,6 +47,15 @@ def test_a_case_that_ends_unresolved_is_skipped_with_its_claims_unless_a_check_f
 def test_a_case_of_which_a_check_fails_fails_and_says_which(run_one):
     result = run_one(planned(yielding(FAILED, PASSED)))
     assert (result.status, result.message) == ("failed", FAILED.explanation)
+
+
+def test_a_case_is_undecided_if_no_check_failed_and_one_cannot_tell(run_one, run):
+    result = run_one(yielding(PASSED, UNDECIDED))
+    assert (result.status, result.message) == ("undecided", "No bound is known.")
+    assert run_one(yielding(UNDECIDED, FAILED)).status == "failed"
+    assert run_one(yielding(UNDECIDED, then=CaseSkippedError())).status == "skipped"
+    assert run_one(yielding(UNDECIDED, then=ValueError())).status == "errored"
+    assert run(planned(yielding(UNDECIDED), "a")).exit_code == 0
 
 
 def test_a_case_that_makes_no_check_fails(run_one):
@@ -185,6 +194,7 @@ def test_the_summary_counts_every_fate(run):
         "failed": yielding(FAILED),
         "errored": yielding(then=ValueError()),
         "skipped": yielding(then=CaseSkippedError()),
+        "undecided": yielding(PASSED, UNDECIDED),
     }
     report = run(*(planned(fate, name) for name, fate in fates.items()))
     assert [case.status for case in report.cases] == list(fates)

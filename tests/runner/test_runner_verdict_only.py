@@ -1,7 +1,7 @@
 """A case whose verdict is all that is wanted: left at its first failure, and nothing is timed."""
 
 import pytest
-from scripted_cases import FAILED, PASSED, RememberingBackend, planned, yielding
+from scripted_cases import FAILED, PASSED, UNDECIDED, RememberingBackend, planned, yielding
 
 from pcbench.data import Places
 from pcbench.runner import Observer
@@ -37,6 +37,11 @@ def test_what_comes_after_a_failure_is_not_even_asked_for(verdict):
 def test_a_case_that_passes_is_run_to_its_end(verdict):
     result = verdict(planned(yielding(PASSED, PASSED)), verdict_only=True)
     assert (result.status, result.checks) == ("passed", [PASSED, PASSED])
+
+
+def test_a_check_that_cannot_tell_is_no_reason_to_stop(verdict):
+    result = verdict(planned(yielding(UNDECIDED, FAILED)), verdict_only=True)
+    assert (result.status, result.checks) == ("failed", [UNDECIDED, FAILED])
 
 
 @pytest.mark.parametrize(("verdict_only", "repeated"), [(False, True), (True, False)])
