@@ -1,8 +1,10 @@
 """Verdicts on many networks, folded into one of each name."""
 
+import numpy as np
 import pytest
 
 from pcbench import checks
+from pcbench.cases._conformance_draw import Draw
 from pcbench.cases._conformance_verdicts import Verdicts
 from pcbench.checks import Tolerance
 
@@ -15,18 +17,21 @@ OPEN = checks.undecided("loss", "No bound is known.", source="§")
 @pytest.mark.parametrize(
     ("asked", "status", "where"),
     [
-        ((GOOD, GOOD), "passed", "network 0"),
-        ((GOOD, OPEN, OPEN), "undecided", "network 1; 2 of 3 networks undecided"),
+        ((GOOD, GOOD), "passed", ""),
+        ((GOOD, OPEN, OPEN), "undecided", "; 2 of 3 networks undecided"),
         (
             (OPEN, GOOD, BAD, BAD),
             "failed",
-            "network 2; 2 of 4 networks fail; 1 of 4 networks undecided",
+            "; 2 of 4 networks fail; 1 of 4 networks undecided",
         ),
     ],
 )
 def test_a_network_that_fails_is_never_hidden_and_undecided_ones_are_counted(asked, status, where):
     verdicts = Verdicts()
-    for index, check in enumerate(asked):
-        verdicts.add(f"network {index}", [check])
+    for number, one in enumerate(asked, start=1):
+        verdicts.add(Draw().problem(number, np.random.default_rng(0), "float64"), [one])
     [check] = verdicts
-    assert (check.status, check.where, check.comparisons) == (status, where, len(asked))
+    kept = 1 + [one.status for one in asked].index(status)
+    assert (check.status, check.comparisons) == (status, len(asked))
+    assert check.where.startswith(f"network {kept}:")
+    assert check.where.endswith(where)

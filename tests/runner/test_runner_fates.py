@@ -50,11 +50,11 @@ def test_a_case_of_which_a_check_fails_fails_and_says_which(run_one):
 
 
 def test_a_case_is_undecided_if_no_check_failed_and_one_cannot_tell(run_one, run):
-    result = run_one(yielding(PASSED, UNDECIDED))
+    result = run_one(planned(yielding(PASSED, UNDECIDED)))
     assert (result.status, result.message) == ("undecided", "No bound is known.")
-    assert run_one(yielding(UNDECIDED, FAILED)).status == "failed"
-    assert run_one(yielding(UNDECIDED, then=CaseSkippedError())).status == "skipped"
-    assert run_one(yielding(UNDECIDED, then=ValueError())).status == "errored"
+    assert run_one(planned(yielding(UNDECIDED, FAILED))).status == "failed"
+    assert run_one(planned(yielding(UNDECIDED, then=CaseSkippedError()))).status == "skipped"
+    assert run_one(planned(yielding(UNDECIDED, then=ValueError()))).status == "errored"
     assert run(planned(yielding(UNDECIDED), "a")).exit_code == 0
 
 
