@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf
 
 import numpy as np
 from jaxtyping import Float
 
 from pcbench.theory.activities import activities_from_errors, equilibrium_errors
-from pcbench.theory.equilibrium import output_covariance_norm, residuals
+from pcbench.theory.equilibrium import output_covariance, residuals
 from pcbench.theory.products import Weights
 from pcbench.theory.rounding import CONFIDENCE
 
@@ -27,10 +27,14 @@ Factors = tuple[Matrix, Matrix]
 """``A`` and ``B`` of a product ``Aᵀ B``."""
 
 # Roundings are simulated at this size and scaled to the dtype's: far above the float64 rounding of
-# the simulation itself, far below where the response stops being linear. What bends it first is S,
-# whose least eigenvalues are near 1 however large the others: there the size is cut.
+# the simulation itself, far below where the response stops being linear. What bends it first is S:
+# where its least eigenvalue is small against its diagonal, the size is cut. An eighth of that
+# eigenvalue is the most that still is a small change, and 128 roundings of float64 the least that
+# stands out from them; where there is nothing in between, no bound is known.
 _PROBE = 2.0**-30
 _PROBE_OF_COVARIANCE = 2.0**-10
+_MOST_OF_COVARIANCE = 2.0**-3
+_LEAST_PROBE = 2.0**-46
 # So for S, whose rounding all samples share: perturbed entries of it, at least.
 _PERTURBED_COVARIANCES = 8
 # And for gradients of single weights: perturbed entries of one, at least.
@@ -83,12 +87,16 @@ def equilibrium_rounding(
 
     The energy is stationary in the hidden activities, so that their errors enter it at second order
     only; at first order there is the rounding of the prediction errors as they are evaluated.
+    Bounds are infinite where float64 resolves too little of ``S`` to find them; those on the loss
+    and the prediction, which do without ``S``, never are.
     """
     n = len(x)
+    probe = _probe(weights)
+    if probe is None:
+        return _unbounded(weights, x, y, u)
     e = equilibrium_errors(weights, x, y)
     z = activities_from_errors(weights, x, e)
     off = residuals(weights, x, y)
-    probe = min(_PROBE, _PROBE_OF_COVARIANCE / output_covariance_norm(weights))
     hidden = n * max(1, sum(len(weight) for weight in weights[:-1]))
     shared = len(weights[-1]) ** 2
     repetitions = max(ceil(_PERTURBED_ACTIVITIES / hidden), ceil(_PERTURBED_COVARIANCES / shared))
@@ -137,14 +145,56 @@ def equilibrium_rounding(
     own = last_product + misjudged[1:]
     return EquilibriumRounding(
         energy=_evaluation(weights, z, e, u) + off_errors**2 / (2 * n) + float(misjudged[0]),
-        loss=(float(np.linalg.norm(off)) + off_prediction / 2) * off_prediction / n
-        + _summation(off, u),
+        loss=_loss_off(off, off_prediction, u),
         prediction=off_prediction,
         gradients=tuple(map(float, anew + own)),
         carried=tuple(map(float, carried + own)),
         residual=off_residual,
         output=off_output,
     )
+
+
+def _probe(weights: Weights) -> float | None:
+    """Choose the size of simulated roundings; ``None`` where float64 has none that fits ``S``.
+
+    Roundings of ``S`` go by the norms of its factors' rows, which are no larger than the roots of
+    its diagonal. So it is scaled to a diagonal of ones, and a rounding of relative size ``u`` then
+    moves its eigenvalues by about ``u``: the least of them says how large a small change may be.
+    """
+    covariance = output_covariance(weights)
+    if not np.isfinite(covariance).all():
+        return None
+    scale = np.sqrt(np.diagonal(covariance))
+    least = float(np.linalg.eigvalsh(covariance / scale / scale[:, None])[0])
+    probe = min(_PROBE, max(_PROBE_OF_COVARIANCE * least, _LEAST_PROBE))
+    return probe if probe <= _MOST_OF_COVARIANCE * least else None
+
+
+def _unbounded(weights: Weights, x: Matrix, y: Matrix, u: float) -> EquilibriumRounding:
+    """Bound the prediction and the loss alone."""
+    off = residuals(weights, x, y)
+    product = _perturbed_product(
+        _PROBE, ceil(_PERTURBED_ACTIVITIES / y.size), np.random.default_rng(0)
+    )
+    _, prediction = _from_output(weights, x, product)
+    seen = float(np.max(_norm([prediction - (y - off)])))
+    off_prediction = CONFIDENCE * u / _PROBE * seen + _UNDERFLOW
+    each = (inf,) * len(weights)
+    return EquilibriumRounding(
+        energy=inf,
+        loss=_loss_off(off, off_prediction, u),
+        prediction=off_prediction,
+        gradients=each,
+        carried=each,
+        residual=inf,
+        output=inf,
+    )
+
+
+def _loss_off(off: Matrix, off_prediction: float, u: float) -> float:
+    """Bound the rounding of ``𝓛``, of residuals whose predictions are off."""
+    moved = (float(np.linalg.norm(off)) + off_prediction / 2) * off_prediction / len(off)
+    return moved + _summation(off, u)
 
 
 def loss_gradient_rounding(
@@ -196,11 +246,7 @@ def _two_passes(
         The activities with the output clamped; the errors that they were made of; the output that
         the recursion reached; the feedforward prediction.
     """
-    covariance, to_output = np.eye(len(weights[-1])), np.eye(len(weights[-1]))
-    for weight in reversed(weights[1:]):
-        to_output = product(to_output, weight)
-        covariance = covariance + product(to_output, to_output.mT)
-    prediction = product(x, product(to_output, weights[0]).mT)
+    covariance, prediction = _from_output(weights, x, product)
     factor = np.linalg.cholesky(covariance)
     # Cholesky solves a system that differs from S by the rounding of its factors' product.
     errors = [np.linalg.solve(product(factor, factor.mT), (y - prediction).mT).mT]
@@ -210,6 +256,15 @@ def _two_passes(
     for weight, e in zip(weights, errors, strict=True):
         activities.append(product(activities[-1], weight.T) + e)
     return [*activities[:-1], y], errors, activities[-1], prediction
+
+
+def _from_output(weights: Weights, x: Matrix, product: Product) -> tuple[Matrix, Matrix]:
+    """``S`` and the feedforward prediction, in the arithmetic of ``product``."""
+    covariance, to_output = np.eye(len(weights[-1])), np.eye(len(weights[-1]))
+    for weight in reversed(weights[1:]):
+        to_output = product(to_output, weight)
+        covariance = covariance + product(to_output, to_output.mT)
+    return covariance, product(x, product(to_output, weights[0]).mT)
 
 
 def _theorem_1(weights: Weights, x: Matrix, y: Matrix, product: Product) -> list[Factors]:
