@@ -69,8 +69,9 @@ class Problem:
         ------
         CaseSkippedError
             If the samples are images where a fully connected network needs flat inputs, or the
-            other way round; if targets are not observed that the case needs; or a saved point is of
-            another network.
+            other way round; or if targets are not observed that the case needs.
+        ImpossibleNetworkError
+            If a saved point is of another network: the case is errored, with the reason.
         """
         number = "" if draw is None else f" {draw}"
         samples = context.load(data, f"data{number}")
@@ -87,10 +88,10 @@ class Problem:
             )
         try:
             spec = network.specification(x.shape[1:], y.shape[1])
-            weights = network.initialisation.draw(spec, context.rng(f"weights{number}"))
-            biases = network.initialisation.draw_biases(spec, context.rng(f"biases{number}"))
         except ImpossibleNetworkError as error:
             raise CaseSkippedError(str(error)) from error
+        weights = network.initialisation.draw(spec, context.rng(f"weights{number}"))
+        biases = network.initialisation.draw_biases(spec, context.rng(f"biases{number}"))
         x, y = rounded([x.reshape(len(x), -1), y], dtype)
         precision = None if samples.observed is None else samples.observed.astype(float)
         return cls(spec, rounded(weights, dtype), x, y, rounded(biases, dtype), precision)

@@ -15,6 +15,7 @@ from threadpoolctl import ThreadpoolController
 from pcbench.backends.base import Backend, BackendUnavailableError
 from pcbench.cases.base import CaseSkippedError
 from pcbench.data import DatasetError, DatasetMissingError, Places
+from pcbench.networks import ImpossibleNetworkError
 from pcbench.report import CaseResult, CaseStatus, Report
 from pcbench.runner.backends import Backends
 from pcbench.runner.context import RunContext
@@ -130,7 +131,10 @@ def run_case(
         found.take(question.run(context), until_failure=verdict_only)
     except (CaseSkippedError, DatasetMissingError, BackendUnavailableError) as skip:
         status, message = "skipped", str(skip)
-    except DatasetError as error:
+    except (
+        DatasetError,
+        ImpossibleNetworkError,
+    ) as error:  # a bad file
         status, message = "errored", str(error)
     except (Exception, SystemExit) as error:  # it may be anybody's code; the run goes on
         status, message = "errored", _reason(error, case, backend)
