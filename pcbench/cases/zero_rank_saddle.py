@@ -80,7 +80,7 @@ class ZeroRankSaddle(Case[Parameters]):
             if self.parameters.during is not None:
                 yield Omission(
                     "Hessians during inference",
-                    f"they are whole ones, of up to {MAX_PARAMETERS:,} parameters, and this network "
+                    f"they are whole, of up to {MAX_PARAMETERS:,} parameters, and this network "
                     f"has {problem.network.n_parameters:,}; give fewer units",
                 )
             ends: dict[Objective, ClosedEnds] = {
