@@ -18,6 +18,7 @@ import numpy as np
 from pcbench import checks, theory
 from pcbench.backends import (
     Backend,
+    DType,
     ErrorInference,
     ExactInference,
     GaussNewtonInference,
@@ -36,6 +37,7 @@ from pcbench.checks import Check, Tolerance
 
 DESCENT = "a step of 1/Λ goes down by ‖ρ‖²/2Λ, where no curvature exceeds Λ (descent lemma)"
 DEMAND = "no theorem: Gauss-Newton has to come down by what one step of gradient descent does"
+EDGE = "what float64 can tell of this network, and the dtype can hold (theory.md 4)"
 STEPS = 500
 """How many steps are foretold, and how many an engine may take where none are."""
 
@@ -80,12 +82,28 @@ def inference(
     """Ask one engine, or every one on offer, for the equilibrium."""
     subject, judge = Subject(backend, problem), RelaxedJudge(problem, backend.dtype)
     for name in [engine] if engine else offered(backend, problem):
-        asked = ask_for(name, problem, judge)
+        try:
+            asked = ask_for(name, problem, judge)
+        except theory.UndecidableError as error:
+            yield checks.undecided(f"{name}: what to ask for", f"{error}.", source=EDGE)
+            continue
         made = list(verdicts(judge, problem, name, subject.infer(asked.settings), asked))
         yield from made
         steps_are_known = problem.network.n_hidden and is_smooth(problem.network)
         if name == "gradient" and steps_are_known and checks.all_passed(made[:1]):
             yield steps_taken(subject, problem, judge, 1 / _most(problem, judge))
+
+
+def demand_range(problem: Problem, dtype: DType) -> None:
+    """Demand that an honest backend can hold all that it has to compute.
+
+    Raises
+    ------
+    UndecidableError
+        If it cannot.
+    """
+    largest = float(np.finfo(dtype).max)
+    theory.demand_range(judged(problem), problem.x, problem.y, largest, problem.precision)
 
 
 def verdicts(
@@ -121,6 +139,8 @@ def ask_for(engine: str, problem: Problem, judge: RelaxedJudge) -> Asked:
     linear, smooth = problem.network.is_linear, is_smooth(problem.network)
     match engine:
         case "exact":
+            if not np.isfinite(judge.exact_rounding.energy):
+                raise theory.UndecidableError("S of Theorem 1 is singular to float64")
             return Asked(ExactInference(), must_converge=True)
         case "gauss_newton":
             settings: InferenceSettings = GaussNewtonInference(
@@ -258,6 +278,7 @@ def _curvatures(problem: Problem) -> tuple[float, float]:
     activities = [*theory.feedforward(network, rows.x)[:-1], rows.y]
     least = theory.least_curvatures(network, activities, rows.precision)
     most = theory.largest_curvatures(network, activities, rows.precision)
+    theory.demand_definite(least, most, sum(map(len, problem.weights[:-1])))
     return float(least.min()), float(most.max())
 
 
