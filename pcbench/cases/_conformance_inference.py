@@ -224,7 +224,7 @@ def step_of(asked: Asked) -> float:
 def _foretold_gradient(problem: Problem, judge: RelaxedJudge) -> Asked:
     """``‖ρ_n‖ ≤ (1 - 1/κ)ⁿ ‖ρ_0‖`` with a step of ``1/λ_max``."""
     least, most = _curvatures(problem)
-    residual = max(_least(judge), exp(-STEPS * least / most))
+    residual = _foretold(judge, STEPS * least / most)
     settings = GradientInference(
         step=1 / most, residual=residual, max_steps=ceil(log(1 / residual) * most / least) + 1
     )
@@ -276,7 +276,7 @@ def _flow(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
     lost = _ROOM_OF_FLOW * rounding * most * np.sqrt(units) / judge.start
     if lost > _MOST_RESIDUAL:
         raise theory.UndecidableError("forces are lost in the rounding of a flow's activities")
-    residual = max(_least(judge), lost, exp(-STEPS * least / most))
+    residual = max(lost, _foretold(judge, STEPS * least / most))
     time = _MORE_TIME * log(1 / residual) / least
     return Asked(OdeInference(residual=residual, max_time=time), must_converge=True)
 
@@ -295,13 +295,29 @@ def _in_errors(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
         decrease = step * _sure(problem, judge) if smooth else 0.0
         return Asked(settings, must_converge=False, decrease=decrease)
     low, high = _curvatures(problem)
-    residual = max(_least(judge), exp(-STEPS / most))
+    residual = _foretold(judge, STEPS / most)
     steps = ceil(most * (log(1 / residual) + log(high / low * most) / 2)) + 1
     foreseeable = steps <= 10 * STEPS
     settings = ErrorInference(
         step=1 / most, residual=residual, max_steps=steps if foreseeable else STEPS
     )
     return Asked(settings, must_converge=foreseeable)
+
+
+def _foretold(judge: RelaxedJudge, decay: float) -> float:
+    """Return the residual that ``STEPS`` steps are sure to reach, of which ``e^-decay`` is left.
+
+    Raises
+    ------
+    UndecidableError
+        If that is no less than what rounding may make of the residual at the start.
+    """
+    left = exp(-decay)
+    if 1 - left < _least(judge):
+        raise theory.UndecidableError(
+            f"{STEPS} steps are sure to bring the residual down by no more than rounding may"
+        )
+    return max(_least(judge), left)
 
 
 def _least(judge: RelaxedJudge) -> float:
