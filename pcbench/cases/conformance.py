@@ -13,13 +13,14 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
+from pcbench import theory
 from pcbench.backends import BackendUnavailableError, Capability
 from pcbench.cases._conformance_conduct import conduct
 from pcbench.cases._conformance_differences import line
 from pcbench.cases._conformance_draw import Draw, Drawn
 from pcbench.cases._conformance_evaluation import evaluation
 from pcbench.cases._conformance_hessian import hessians
-from pcbench.cases._conformance_inference import inference
+from pcbench.cases._conformance_inference import EDGE, demand_range, inference
 from pcbench.cases._conformance_replicas import replicas
 from pcbench.cases._conformance_robustness import robustness
 from pcbench.cases._conformance_subject import capability_of, offered
@@ -35,7 +36,7 @@ from pcbench.cases.base import (
     Finding,
     Omission,
 )
-from pcbench.checks import Check
+from pcbench.checks import Check, undecided
 
 Question = Literal[
     "evaluation",
@@ -145,9 +146,12 @@ class Conformance(Case[Parameters]):
         """Ask of one network; what is found before it breaks counts."""
         found: list[Check] = []
         try:
+            demand_range(drawn.problem, context.backend.dtype)
             found.extend(self._findings(context, drawn))
         except (CaseSkippedError, BackendUnavailableError):
             raise
+        except theory.UndecidableError as error:
+            found.append(undecided("numbers within range", f"{error}.", source=EDGE))
         except Exception as error:
             raise BrokenAtError(f"{type(error).__name__}: {error} ({drawn})") from error
         finally:

@@ -85,6 +85,7 @@ from pcbench.theory.perturbation import (
     loss_gradient_rounding,
 )
 from pcbench.theory.products import chain, chains_from_output, chains_to_input
+from pcbench.theory.range import UndecidableError, demand_definite, demand_range
 from pcbench.theory.relaxation import NoEquilibriumError, relaxed_activities
 from pcbench.theory.rounding import (
     CONFIDENCE,
@@ -129,6 +130,7 @@ __all__ = [
     "Optimiser",
     "Slopes",
     "Steps",
+    "UndecidableError",
     "UnfinishedInference",
     "activities_from_errors",
     "activity_hessian",
@@ -140,6 +142,8 @@ __all__ = [
     "chains_from_output",
     "chains_to_input",
     "contraction_rate",
+    "demand_definite",
+    "demand_range",
     "direct_solve_residual",
     "energy_gradients",
     "energy_hessian_product",

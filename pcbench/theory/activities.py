@@ -16,14 +16,14 @@ from jaxtyping import Float
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from pcbench.theory.equilibrium import output_covariance, residuals
-from pcbench.theory.products import Weights, chains_from_output
+from pcbench.theory.products import Weights, chains_from_output, solve
 
 
 def equilibrium_errors(
     weights: Weights, x: Float[np.ndarray, "N d_0"], y: Float[np.ndarray, "N d_L"]
 ) -> list[Float[np.ndarray, "N _d"]]:
     """``e_1 … e_L`` at equilibrium: ``e_l = W_{L:l+1}ᵀ S⁻¹ r``."""
-    output = np.linalg.solve(output_covariance(weights), residuals(weights, x, y).T).T
+    output = solve(output_covariance(weights), residuals(weights, x, y).T).T
     return [output @ product for product in chains_from_output(weights)[1:]]
 
 

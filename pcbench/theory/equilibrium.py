@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 
-from pcbench.theory.products import Weights, chains_from_output
+from pcbench.theory.products import Weights, chains_from_output, solve
 
 
 def output_covariance(weights: Weights) -> Float[np.ndarray, "d_L d_L"]:
@@ -68,11 +68,11 @@ def equilibrated_energy(
     """
     r, covariance = residuals(weights, x, y), output_covariance(weights)
     if observed is None:
-        return float(np.sum(r * np.linalg.solve(covariance, r.T).T) / (2 * len(x)))
+        return float(np.sum(r * solve(covariance, r.T).T) / (2 * len(x)))
     total = 0.0
     for seen, residual in zip(observed, r, strict=True):
         part = residual[seen]
-        total += float(part @ np.linalg.solve(covariance[np.ix_(seen, seen)], part))
+        total += float(part @ solve(covariance[np.ix_(seen, seen)], part[:, None])[:, 0])
     return total / (2 * len(x))
 
 
@@ -90,7 +90,7 @@ def equilibrated_energy_gradient(
     ``A_l = Σ_{k=2}^{l} P_k W_{l-1:k}ᵀ``, which grows by ``A_{l+1} = A_l W_lᵀ + P_{l+1}``.
     """
     from_output = chains_from_output(weights)
-    u = np.linalg.solve(output_covariance(weights), residuals(weights, x, y).T).T
+    u = solve(output_covariance(weights), residuals(weights, x, y).T).T
     driven_by_input = u.T @ x / len(x)  # UᵀX W_{l-1:1}ᵀ / N
     second_moment = u.T @ u / len(x)  # UᵀU / N
     driven_by_errors = np.zeros_like(driven_by_input)  # A_l, and A_1 is an empty sum

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from pcbench.theory.activities import activities_from_errors
 from pcbench.theory.equilibrium import residuals
 from pcbench.theory.layered import Precision, weigh
-from pcbench.theory.products import Weights, chains_from_output
+from pcbench.theory.products import Weights, chains_from_output, solve
 
 
 def masked_equilibrium(
@@ -95,7 +95,7 @@ def _solved(
     v = np.empty_like(r)
     for n, root in enumerate(roots):
         matrix = np.eye(len(root)) + root[:, None] * hidden_covariance * root
-        v[n] = np.linalg.solve(matrix, root * r[n])
+        v[n] = solve(matrix, (root * r[n])[:, None])[:, 0]
     return roots, r, v
 
 

@@ -29,6 +29,16 @@ def chains_from_output(weights: Weights) -> list[Float[np.ndarray, "d_L _d"]]:
     return products[::-1]
 
 
+def solve(
+    matrix: Float[np.ndarray, "n n"], right: Float[np.ndarray, "n _m"]
+) -> Float[np.ndarray, "n _m"]:
+    """``A⁻¹ B``; NaN where float64 finds ``A`` singular, and so no bound on rounding is finite."""
+    try:
+        return np.linalg.solve(matrix, right)
+    except np.linalg.LinAlgError:
+        return np.full_like(right, np.nan)
+
+
 def chains_to_input(weights: Weights) -> list[Float[np.ndarray, "_d d_0"]]:
     """``[W_{0:1} = I, W_{1:1}, …, W_{L:1}]``: every prefix product, ``L + 1`` of them."""
     products = [np.eye(weights[0].shape[1])]
