@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pcbench.audit.wrappers import FaultyModel
+from pcbench.audit.wrappers import FaultyModel, given
 from pcbench.backends import Capability, Inference, InferenceSettings
 from pcbench.parts import Part
 
@@ -62,11 +62,15 @@ class BatchMeanMixedIn(FaultyModel):
     ) -> Inference[Any]:
         """Mix it in; alone, a sample is its own mean."""
         reached = super().infer(x, y, settings, precision)
+        if self.replicated:
+            return reached
         first, *hidden, last = reached.activities
         mixed = self.each_changed(
             hidden, lambda z: 0.99 * z + 0.01 * z.mean(axis=-2, keepdims=True)
         )
-        return replace(reached, activities=[first, *mixed, last])
+        activities = [first, *mixed, last]
+        energies = self.inner.energies(activities, **given(precision=precision))
+        return replace(reached, activities=activities, energies=energies)
 
 
 FAULTS = (
