@@ -106,8 +106,9 @@ class OdeInference(IterativeInference):
     rtol: NonNegativeFloat = Field(0.0, description="Relative tolerance of a step.")
     atol: PositiveFloat | None = Field(
         None,
-        description="Absolute tolerance of a step; where none is given, what the residual takes. "
-        "With a larger one activities keep moving about by more than the residual allows.",
+        description="Absolute tolerance of a step, in every sample; where none is given, what the "
+        "residual takes. With a larger one activities keep moving about by more than the residual "
+        "allows; one below the dtype's rounding of activities is taken for that rounding.",
     )
     max_time: PositiveFloat = Field(1_000.0, description="Budget, in units of time of the flow.")
     max_steps: PositiveInt = Field(

@@ -27,6 +27,7 @@ from pcbench.backends import (
     OdeInference,
 )
 from pcbench.cases._agreement import is_smooth
+from pcbench.cases._conformance_batch import alone, output_share
 from pcbench.cases._conformance_steps import steps_taken
 from pcbench.cases._conformance_subject import Subject, offered
 from pcbench.cases._problem import Problem
@@ -90,8 +91,11 @@ def inference(
         except theory.UndecidableError as error:
             yield checks.undecided(f"{name}: what to ask for", f"{error}.", source=EDGE)
             continue
-        made = list(verdicts(judge, problem, name, subject.infer(asked.settings), asked))
+        relaxed = subject.infer(asked.settings)
+        made = list(verdicts(judge, problem, name, relaxed, asked))
         yield from made
+        if checks.all_passed(made[:1]):
+            yield from _in_a_batch(subject, judge, name, relaxed, asked)
         steps_are_known = problem.network.n_hidden and is_smooth(problem.network)
         if name == "gradient" and steps_are_known and checks.all_passed(made[:1]):
             yield steps_taken(subject, problem, judge, 1 / _most(problem, judge))
@@ -107,6 +111,18 @@ def demand_range(problem: Problem, dtype: DType) -> None:
     """
     largest = float(np.finfo(dtype).max)
     theory.demand_range(judged(problem), problem.x, problem.y, largest, problem.precision)
+
+
+def _in_a_batch(
+    subject: Subject, judge: RelaxedJudge, label: str, relaxed: Relaxed, asked: Asked
+) -> Iterator[Check]:
+    """Judge the answer as that of a batch, where it has arrived or has to."""
+    problem = subject.problem
+    if asked.must_converge or relaxed.converged:
+        yield from output_share(judge, problem, label, relaxed, asked.settings)
+    several, hidden = len(problem.x) > 1, problem.network.n_hidden
+    if several and hidden and problem.network.is_linear and asked.must_converge:
+        yield alone(subject, judge, label, relaxed, asked.settings)
 
 
 def verdicts(

@@ -73,6 +73,15 @@ class RelaxedJudge:
         squares = sum((np.sum(slope**2, axis=1) for slope in slopes), np.zeros(len(self._x)))
         return np.sqrt(squares)
 
+    def at_last_hidden_layer(
+        self, relaxed: Relaxed
+    ) -> tuple[Float[np.ndarray, "N d"], Float[np.ndarray, "N d"]]:
+        """``ρ_{L-1} = e_{L-1} - J_Lᵀ (π e)_L``, and the pull of the output, ``J_Lᵀ (π e)_L``."""
+        activities = self.clamped(relaxed)
+        force = theory.activity_residuals(self.network, activities, self._precision)[-1]
+        error = theory.layered_errors(self.network, activities)[-2]
+        return force, error - force
+
     def clamped(self, relaxed: Relaxed) -> list[Float[np.ndarray, "N _d"]]:
         """``z_0 … z_L`` with input and output clamped, whatever the answer has for them."""
         return [self._x, *relaxed.activities[1:-1], self._y]

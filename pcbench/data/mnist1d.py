@@ -71,8 +71,7 @@ class Mnist1d(Dataset[Mnist1dParameters]):
 def _arrays(cache: Path) -> Arrays:
     """Return both splits, from the cache where it holds them."""
     try:
-        # The version stands for the generator's default arguments, which are in its code.
-        file = cache / "mnist1d" / f"mnist1d-{version('mnist1d')}-seed{SEED}.npz"
+        file = cache / "mnist1d" / _file_name()
         if (kept := _read(file)) is not None:
             return kept
         arrays = _generate()
@@ -89,6 +88,16 @@ def _arrays(cache: Path) -> Arrays:
     with suppress(OSError):  # a cache that cannot be written costs a second next time, no more
         _keep(arrays, file)
     return arrays
+
+
+def _file_name() -> str:
+    """Name the cache by all that its numbers depend on, to the last bit.
+
+    The version of ``mnist1d`` stands for its default arguments, which are in its code. It draws and
+    standardises with NumPy, and interpolates and smooths with SciPy.
+    """
+    versions = (f"{package}-{version(package)}" for package in ("mnist1d", "numpy", "scipy"))
+    return f"{'-'.join(versions)}-seed{SEED}.npz"
 
 
 def _generate() -> Arrays:

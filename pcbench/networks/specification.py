@@ -13,7 +13,7 @@ Activation = Literal["identity", "tanh", "relu", "leaky_relu", "silu"]
 Convention = Literal["post", "pre"]
 
 LEAK = 0.01
-"""Slope of ``leaky_relu`` for negative inputs."""
+"""Slope of ``leaky_relu`` for negative inputs, and at 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class NetworkSpec:
         ``(d_0, …, d_L)``: input, hidden layers, output; at least two entries, all positive.
     activation
         ``φ``, applied at every hidden layer; ``leaky_relu`` has slope 0.01 below zero.
+        At 0 a rectifier has the slope of its left side: 0, or 0.01.
     convention
         Where ``φ`` sits. ``post``: ``f_l(z) = φ(W_l z + b_l)``, output ``f_L(z) = W_L z + b_L``.
         ``pre``: ``f_1(z) = W_1 z + b_1``, then ``f_l(z) = W_l φ(z) + b_l``. The two agree for

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
-from scipy.sparse.linalg import LinearOperator, eigsh
 
 from pcbench.theory.equilibrium import output_covariance, residuals
 from pcbench.theory.products import Weights, chains_from_output, solve
@@ -116,7 +115,7 @@ def least_activity_curvature(weights: Weights) -> float:
     inverse_covariance = np.linalg.inv(output_covariance(weights))
 
     def solve(vector: Float[np.ndarray, " n_hidden"]) -> Float[np.ndarray, " n_hidden"]:
-        blocks = np.split(vector.ravel(), cuts)
+        blocks = np.split(vector, cuts)
         for l in reversed(range(len(inner))):  # T⁻ᵀ: from the output down
             blocks[l] = blocks[l] + inner[l].T @ blocks[l + 1]
         flat = np.concatenate(blocks)
@@ -126,14 +125,8 @@ def least_activity_curvature(weights: Weights) -> float:
             blocks[l + 1] = blocks[l + 1] + inner[l] @ blocks[l]
         return np.concatenate(blocks)
 
-    size = sum(widths)
-    operator = LinearOperator((size, size), matvec=solve, dtype=np.float64)
-    # A fixed start keeps the number, and so every tolerance made from it, reproducible.
-    start = np.random.default_rng(0).standard_normal(size)
-    top = eigsh(
-        operator, k=1, which="LA", v0=start, tol=_LANCZOS_ACCURACY, return_eigenvectors=False
-    )
-    return float((1 - _LANCZOS_ACCURACY) / top[0])
+    top = extreme_eigenvalue(solve, sum(widths), "LA", accuracy=_LANCZOS_ACCURACY)
+    return (1 - _LANCZOS_ACCURACY) / top
 
 
 def contraction_rate(weights: Weights, step: float) -> float:

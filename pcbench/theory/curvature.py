@@ -18,15 +18,14 @@ curvatures ``c`` of what comes before and after ``A_{l+1}``,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
 from scipy.linalg import LinAlgError, solve_triangular
-from scipy.sparse.linalg import LinearOperator, eigsh
 from scipy.special import expit
 
+from pcbench.theory.extremal import extreme_eigenvalue
 from pcbench.theory.layered import (
     Batch,
     Layered,
@@ -196,8 +195,13 @@ def _extreme_curvature(
             return _least_of_blocks(*sample_hessian(network, sample, precision))
         except LinAlgError:
             pass  # not positive definite: the least is negative, and found by iteration
-    which: Literal["SA", "LA"] = "SA" if least else "LA"
-    found = _lanczos(lambda v: product(v.reshape(1, -1))[0], size, which, _LANCZOS_BASIS)
+    found = extreme_eigenvalue(
+        lambda v: product(v.reshape(1, -1))[0],
+        size,
+        "SA" if least else "LA",
+        accuracy=_LANCZOS_ACCURACY,
+        basis=_LANCZOS_BASIS,
+    )
     margin = _LANCZOS_ACCURACY * abs(found)
     return found - margin if least else found + margin
 
@@ -267,7 +271,14 @@ def _least_of_blocks(diagonal: Sequence[Matrix], below: Sequence[Matrix]) -> flo
             parts[l] = _solve_lower(factors[l], parts[l], transposed=True)
         return np.concatenate(parts)
 
-    return (1 - _LANCZOS_ACCURACY) / _lanczos(solve, sum(map(len, diagonal)), "LA", _INVERSE_BASIS)
+    top = extreme_eigenvalue(
+        solve,
+        sum(map(len, diagonal)),
+        "LA",
+        accuracy=_LANCZOS_ACCURACY,
+        basis=_INVERSE_BASIS,
+    )
+    return (1 - _LANCZOS_ACCURACY) / top
 
 
 def _solve_lower(factor: Matrix, right: Array, *, transposed: bool = False) -> Array:
@@ -275,20 +286,3 @@ def _solve_lower(factor: Matrix, right: Array, *, transposed: bool = False) -> A
         factor, right, lower=True, trans=int(transposed), check_finite=False
     )
     return solved
-
-
-def _lanczos(
-    product: Callable[[Vector], Vector], size: int, which: Literal["SA", "LA"], basis: int
-) -> float:
-    operator = LinearOperator((size, size), matvec=lambda v: product(v.ravel()), dtype=np.float64)
-    found = eigsh(
-        operator,
-        k=1,
-        which=which,
-        # A fixed start keeps the number, and so every tolerance made from it, reproducible.
-        v0=np.random.default_rng(0).standard_normal(size),
-        ncv=min(size, basis),
-        tol=_LANCZOS_ACCURACY,
-        return_eigenvectors=False,
-    )
-    return float(found[0])

@@ -28,9 +28,10 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse
 from jaxtyping import Float
-from scipy.sparse.linalg import LinearOperator, eigsh
+from scipy.sparse.linalg import LinearOperator
 
 from pcbench.theory.activities import activity_hessian
+from pcbench.theory.extremal import extreme_eigenvalue
 from pcbench.theory.origin import Objective
 from pcbench.theory.products import Weights, chain, chains_to_input
 
@@ -129,7 +130,7 @@ def zero_rank_ends(
     if not crossed:
         return (zero_rank_curvature_bound(weights, y) if objective == "energy" else 0.0), 0.0
     least, largest = (
-        float(eigsh(operator, k=1, which=end, v0=start, return_eigenvectors=False)[0])
+        extreme_eigenvalue(operator.matvec, operator.shape[0], end, start=start)
         for end in ("SA", "LA")
     )
     if operator.shape[0] > 2 * weights[-1].size:

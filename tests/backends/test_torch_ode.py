@@ -13,6 +13,7 @@ from torch_layered import CONVOLVED, DENSE, draw, replicated, staged
 from pcbench import theory
 from pcbench.backends import OdeInference
 from pcbench.backends.torch.engines.relaxation import Relaxation
+from pcbench.registry import BACKENDS
 
 METHODS = ("dopri5", "bosh3", "adaptive_heun")
 # How often each evaluates the flow in a step, not counting what the step before left at its start.
@@ -193,15 +194,6 @@ def test_in_float32_nothing_of_the_flow_is_in_float64(monkeypatch, method):
 # --- Where there is no way on
 
 
-@pytest.mark.parametrize("dtype", answers.DTYPES)
-def test_a_tolerance_beyond_rounding_ends_it_where_it_is(dtype):
-    """Steps are refused until they move nothing, or are lost in the rounding of the time."""
-    found = flow(draw(*SMALL, 6, 0, dtype=dtype), dtype, atol=1e-30, max_steps=200)
-    assert not found.converged
-    assert finite(found)
-    assert 0 < float(found.residual) <= 1
-
-
 @pytest.mark.parametrize(("dtype", "large"), [("float32", 1e12), ("float64", 1e100)])
 @pytest.mark.parametrize("activation", ["identity", "relu"])
 def test_a_landscape_too_steep_for_the_dtype_ends_it_where_it_is(activation, dtype, large):
@@ -222,7 +214,48 @@ def test_kinks_spend_the_budget_and_nothing_else(body):
     assert found.path[-1].sum() < found.path[0].sum()
 
 
-# --- Replicas
+@pytest.mark.parametrize("dtype", answers.DTYPES)
+def test_a_tolerance_below_rounding_costs_what_rounding_does(dtype):
+    problem = draw("tanh", "post", False, DENSE, (4, 5, 5, 3), 6, 0, dtype=dtype).unmasked()
+    layers = [*theory.feedforward(problem.judge, problem.x)[1:-1], problem.y]
+    largest = max(np.sqrt(np.mean(layer**2, axis=1)).max() for layer in layers)
+    rounding = float(np.finfo(dtype).eps * largest)
+    none, at, above = (
+        flow(problem, dtype, residual=NEVER, max_time=0.5, atol=atol)
+        for atol in (1e-30, rounding, 100 * rounding)
+    )
+    assert (none.steps, none.passes) == pytest.approx((at.steps, at.passes), rel=0.01)
+    assert above.passes < at.passes
+
+
+# --- Samples and replicas
+
+
+def with_a_fast_sample(slow):
+    """One sample with a large error, then so many whose errors are a thousandth of it."""
+    problem = draw("tanh", "post", False, DENSE, (4, 5, 5, 3), 1 + slow, 0).unmasked()
+    for array in (problem.x, problem.y):
+        array[1:] *= 1e-3
+    problem.y[0] *= 3
+    return problem
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+@pytest.mark.parametrize("atol", [1e-3, 1e-5])
+def test_a_fast_sample_among_many_slow_ones_is_as_exact_as_alone(name, atol):
+    """By an rms over the batch it is a hundred times less exact."""
+    problem = with_a_fast_sample(1000)
+    backend = BACKENDS.load(name)("cpu", "float64")
+    model = backend.build(problem.network, problem.parameters)
+
+    def ends(samples, atol):
+        batch = (backend.to_device(part[:samples]) for part in (problem.x, problem.y))
+        asked = OdeInference(residual=NEVER, max_time=2.0, atol=atol)
+        return [backend.to_host(z)[0] for z in model.infer(*batch, asked).activities[1:-1]]
+
+    exact = ends(1, 1e-12)
+    alone, among = (apart(ends(samples, atol), exact) for samples in (1, 1001))
+    assert among <= 1.5 * alone
 
 
 def test_a_replica_among_many_that_are_at_rest_takes_the_steps_that_it_takes_alone():

@@ -202,6 +202,25 @@ class ReportsTheLoss(WithInference):
         return replace(reached, energies=before)
 
 
+@fault("inference", "gauss_newton: share of the output's error")
+class OutputTermAveraged(WithInference):
+    """The output term alone is a mean over the batch and the outputs."""
+
+    def infer(self, model, honest, x, y, settings, precision=None):
+        return honest(x, y, settings, torch.full_like(y, 1 / y.numel()))
+
+
+@fault("inference", "gradient: a sample alone and among others")
+class LeaksIntoOthers(WithInference):
+    """A thousandth of the batch's mean is in the activities of every sample."""
+
+    def infer(self, model, honest, x, y, settings, precision=None):
+        reached = honest(x, y, settings, precision)
+        first, *hidden, last = reached.activities
+        leaked = [0.999 * z + 0.001 * z.mean(-2, keepdim=True) for z in hidden]
+        return replace(reached, activities=[first, *leaked, last])
+
+
 @fault("inference", "exact: finite energy")
 class NoNumber(WithInference):
     """Energies are not numbers."""

@@ -10,7 +10,8 @@ from pcbench.data import DatasetCorruptError, DatasetMissingError, DatasetTooSma
 from pcbench.data import mnist1d as module
 from pcbench.data.mnist1d import Mnist1d
 
-FILE = f"mnist1d/mnist1d-{version('mnist1d')}-seed42.npz"
+PACKAGES = ("mnist1d", "numpy", "scipy")
+FILE = f"mnist1d/{'-'.join(f'{package}-{version(package)}' for package in PACKAGES)}-seed42.npz"
 
 
 @pytest.fixture(autouse=True)
@@ -156,8 +157,13 @@ def test_a_flipped_byte_in_the_cache_is_noticed(cached, fake_generator):
     np.testing.assert_array_equal(load(cached, samples=3).x, 7)
 
 
-def test_a_cache_of_another_version_is_not_used(cached, fake_generator, monkeypatch):
-    monkeypatch.setattr(module, "version", lambda package: "99.0")
+@pytest.mark.parametrize("changed", PACKAGES)
+def test_a_cache_made_with_another_version_is_not_used(
+    cached, fake_generator, monkeypatch, changed
+):
+    monkeypatch.setattr(
+        module, "version", lambda name: "99.0" if name == changed else version(name)
+    )
     np.testing.assert_array_equal(load(cached, samples=3).x, 7)
     assert len(list((cached.cache / "mnist1d").iterdir())) == 2
 

@@ -2,6 +2,7 @@
 
 from pcbench.audit.faults import (
     account,
+    batch,
     closed_form,
     dtypes,
     energies,
@@ -27,6 +28,7 @@ FAULTS = (
     *energies.FAULTS,
     *closed_form.FAULTS,
     *inference.FAULTS,
+    *batch.FAULTS,
     *account.FAULTS,
     *steps.FAULTS,
     *dtypes.FAULTS,

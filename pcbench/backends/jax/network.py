@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
-from pcbench.networks import LEAK, Activation, Convolution, NetworkSpec
+from pcbench.backends._on_jax.rectifier import leaky_relu
+from pcbench.networks import Activation, Convolution, NetworkSpec
 
 Parameters = tuple[Array, ...]
 Number = float | Array
@@ -124,14 +125,10 @@ def _relu(a: Array) -> Array:
     return jnp.where(a <= 0, 0, a)
 
 
-def _leaky_relu(a: Array) -> Array:
-    return jnp.where(a <= 0, LEAK * a, a)
-
-
 _BY_NAME: dict[Activation, Callable[[Array], Array]] = {
     "identity": lambda a: a,
     "tanh": jnp.tanh,
     "relu": _relu,
-    "leaky_relu": _leaky_relu,
+    "leaky_relu": leaky_relu,
     "silu": jax.nn.silu,
 }

@@ -75,11 +75,13 @@ def infer_by_ode(problem: Problem, settings: OdeInference) -> Inference[jax.Arra
     JPC's integrator cannot be told to stop at a residual, and is ``N`` times slower than the
     contract's flow. Its steps are those that ``record_iters`` keeps, in the memory that this takes.
     Where no tolerance is given, a step may be off by what the steepest curvature turns into a tenth
-    of the force that may be left.
+    of the force that may be left; one below the rounding of activities is taken for that rounding.
     """
     activities, start = _feedforward(problem)
     squares, n = start, float(len(problem.x))
-    atol = settings.atol or float(_tolerance(problem, activities, start, settings.residual))
+    residual = settings.residual if settings.atol is None else 0.0
+    least = float(_tolerance(problem, activities, start, residual))
+    atol = max(settings.atol or least, least)
     tolerances = jnp.asarray([settings.rtol, atol])
     left, stretch, steps = settings.max_time * n, n, 0
     path = [layer_energies(problem, activities[:-1])[None]]

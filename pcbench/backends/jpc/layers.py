@@ -10,6 +10,7 @@ import jax
 import jpc
 from jaxtyping import Float
 
+from pcbench.backends._on_jax.rectifier import leaky_relu
 from pcbench.networks import NetworkSpec
 
 
@@ -26,8 +27,14 @@ def make_layers(
         ``W_1 … W_L``, then ``b_1 … b_L`` where the network has biases.
     """
     weights, biases = parameters[: network.n_layers], parameters[network.n_layers :]
-    name = "linear" if network.activation == "identity" else network.activation
-    phi, identity = (eqx.nn.Lambda(jpc.get_act_fn(known)) for known in (name, "linear"))
+    identity = eqx.nn.Lambda(jpc.get_act_fn("linear"))
+    match network.activation:
+        case "identity":
+            phi = identity
+        case "leaky_relu":  # JPC's is JAX's own, whose slope at 0 is another
+            phi = eqx.nn.Lambda(leaky_relu)
+        case name:
+            phi = eqx.nn.Lambda(jpc.get_act_fn(name))
     layers = []
     for index, weight in enumerate(weights):
         outputs, inputs = weight.shape

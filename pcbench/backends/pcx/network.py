@@ -11,13 +11,14 @@ import pcx.nn as pxnn
 import pcx.predictive_coding as pxc
 from jaxtyping import Float
 
+from pcbench.backends._on_jax.rectifier import leaky_relu
 from pcbench.networks import NetworkSpec
 
 _ACTIVATIONS = {
     "identity": lambda z: z,
     "tanh": jax.nn.tanh,
     "relu": jax.nn.relu,
-    "leaky_relu": jax.nn.leaky_relu,  # of slope 0.01, as the contract's
+    "leaky_relu": leaky_relu,  # which JAX's own is not at 0
     "silu": jax.nn.silu,
 }
 

@@ -33,6 +33,9 @@ def infer_by_ode(clamped: Clamped, settings: OdeInference) -> Inference[Batch]:
     """Follow ``dz/dt = -∂(N𝓕)/∂z`` until the residual is reached or a budget is spent.
 
     The residual is looked at after every step that is accepted. One step size serves all samples.
+    SciPy holds the rms over all of them against the tolerances, which are therefore divided by
+    ``√N``: no sample is off by more than it is when it is alone. Tolerances below the rounding of
+    activities are taken for that rounding, and relative ones below 100 ``eps`` for that.
 
     Raises
     ------
@@ -61,14 +64,16 @@ def infer_by_ode(clamped: Clamped, settings: OdeInference) -> Inference[Batch]:
         evaluations += 1
         return -side_by_side(at(z).slopes(), like=clamped.x).ravel()
 
+    share = np.sqrt(len(clamped.x))
+    tolerance = settings.atol or _tolerance(state, settings.residual)
     try:
         solver = method(
             flow,
             0.0,
             side_by_side(state.hidden, like=clamped.x).ravel(),
             settings.max_time,
-            rtol=max(settings.rtol, _LEAST_RTOL),
-            atol=settings.atol or _tolerance(state, settings.residual),
+            rtol=max(settings.rtol / share, _LEAST_RTOL),
+            atol=max(tolerance / share, _rounding(state)),
         )
         while solver.status == "running" and not account.over:
             before = evaluations
@@ -87,14 +92,18 @@ def _tolerance(start: State, residual: float) -> float:
 
     Near equilibrium an explicit method takes the longest steps that are stable, and leaves
     activities to move about by what a step may be off by, its root mean square. Times the steepest
-    curvature that is a force, and must be less than the one asked for. Less than the rounding of
-    activities is asked of no step: none would be accepted.
+    curvature that is a force, and must be less than the one asked for.
     """
     hidden = side_by_side(start.hidden, like=start.clamped.x)
     norms = slope_norms(start)
     force = residual * float(np.linalg.norm(norms)) / np.sqrt(hidden.size)
-    rounding = np.finfo(float).eps * max(np.abs(hidden).max(), np.abs(start.clamped.y).max())
-    return float(max(rounding, _PART * force / _steepest(start)))
+    return float(_PART * force / _steepest(start))
+
+
+def _rounding(start: State) -> float:
+    """Return the rounding of activities: less is asked of no step, none would be accepted."""
+    largest = max(np.abs(z).max(initial=0.0) for z in (*start.hidden, start.clamped.y))
+    return float(np.finfo(float).eps * largest)
 
 
 def _steepest(state: State) -> float:

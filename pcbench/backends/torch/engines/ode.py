@@ -31,7 +31,10 @@ def infer_by_ode(relaxation: Relaxation, settings: OdeInference) -> Inference[Te
     """Follow ``dz/dt = -∂(N𝓕)/∂z`` until the residual is reached or a budget is spent.
 
     The residual is looked at after every step that the solver accepts. One step size serves all
-    samples and replicas, and all move on until the last replica has arrived. Where the solver
+    samples and replicas: that of the one which needs the shortest, so that each is as exact as it
+    is alone. All move on until the last replica has arrived. An absolute tolerance below the
+    rounding of activities, the dtype's ``eps`` times the largest rms of a sample's layer, costs
+    steps and gains nothing: it is taken for that rounding. Where the solver
     would go on with a step that is lost in the rounding of the time, or with numbers that are not
     finite, inference ends, unfinished.
 
@@ -57,7 +60,7 @@ def infer_by_ode(relaxation: Relaxation, settings: OdeInference) -> Inference[Te
                 torch.tensor([0.0, settings.max_time], dtype=x.dtype, device=x.device),
                 method=settings.method,
                 rtol=settings.rtol,
-                atol=settings.atol or flow.tolerance(settings.residual),
+                atol=max(settings.atol or flow.tolerance(settings.residual), flow.rounding()),
                 # By default times are kept in float64, which not every device knows.
                 options={"dtype": x.dtype, "norm": _largest_rms},
             )
@@ -121,14 +124,17 @@ class _Flow:
 
         Near equilibrium an explicit method takes the longest steps that are stable, and leaves
         activities to move about by what a step may be off by. Times the steepest curvature that
-        is a force, and must be less than the one asked for. Less than the rounding of activities
-        is asked of no step: none would be accepted.
+        is a force, and must be less than the one asked for.
         """
         hidden, squares = self.view.activities[1:], self.progress.squares.sum(-1)
         units = sum(z.shape[-2] * z.shape[-1] for z in hidden)
         off = residual * _PART * (squares / units).sqrt() / self._steepest()  # rms, by replica
-        rounding = torch.finfo(off.dtype).eps * _largest_rms([*hidden, self._relaxation.y])
-        return max(float(rounding), float(off[squares > 0].min()))
+        return float(off[squares > 0].min())
+
+    def rounding(self) -> float:
+        """Return the rounding of activities: less is asked of no step, none would be accepted."""
+        layers = [*self.view.activities[1:], self._relaxation.y]
+        return torch.finfo(layers[-1].dtype).eps * float(_largest_rms(layers))
 
     def _steepest(self) -> Float[Tensor, "*#R"]:
         """Estimate the largest curvature of every replica by power iteration, from below."""
@@ -152,8 +158,9 @@ class _Flow:
 
 
 def _largest_rms(layers: Sequence[Batch]) -> Float[Tensor, ""]:
-    """Root mean square of a layer in a replica, the largest of all.
+    """Root mean square of a layer in a sample of a replica, the largest of all.
 
-    torchdiffeq's own norm averages over replicas, too: one would pay for the ease of the others.
+    torchdiffeq's own norm averages over samples and replicas, too: one would pay for the ease of
+    the others.
     """
-    return torch.stack([layer.square().mean((-2, -1)).max() for layer in layers]).max().sqrt()
+    return torch.stack([layer.square().mean(-1).max() for layer in layers]).max().sqrt()
