@@ -304,7 +304,7 @@ def _in_errors(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
     before the force on the activities has come down, too. As ``‖B⁻¹‖² ≤ Λ``, a step ``η`` takes
     ``η ‖ρ‖²/2Λ`` off the energy, at least.
     """
-    most = _reach(problem)
+    most = reach(problem)
     if not problem.network.is_linear:
         step = _CAUTION / most
         settings = ErrorInference(step=step, residual=_LEAST_RESIDUAL, max_steps=STEPS)
@@ -357,7 +357,7 @@ def _curvatures(problem: Problem) -> tuple[float, float]:
     return float(least.min()), float(most.max())
 
 
-def _reach(problem: Problem) -> float:
+def reach(problem: Problem) -> float:
     """``λ_max(I + Σ_l K_l K_lᵀ)`` at the feedforward activities, the largest of all samples."""
     network = judged(problem)
     forward = theory.feedforward(network, problem.x)

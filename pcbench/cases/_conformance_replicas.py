@@ -15,6 +15,7 @@ from pcbench.backends import (
     IterativeInference,
 )
 from pcbench.cases._account import CONTRACT, COUNT, arrived
+from pcbench.cases._conformance_alone import as_alone
 from pcbench.cases._conformance_evaluation import EvaluationJudge, anywhere
 from pcbench.cases._conformance_inference import ask_for, of_all, step_of, verdicts
 from pcbench.cases._conformance_subject import Answers, Array, Subject, offered
@@ -54,6 +55,7 @@ def replicas(
         yield from (check.at(f"replica {index + 1}") for check in judge.checks(alone))
     for engine in offered(backend, problems[0]):
         yield from _engine(engine, subject, problems)
+    yield from as_alone(subject, problems)
 
 
 def _alone(answers: Answers, index: int, count: int) -> Answers:

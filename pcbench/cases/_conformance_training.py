@@ -64,10 +64,10 @@ def training(
     samples = len(first.x)
     batches = rng.integers(0, samples, (STEPS, max(1, samples // 2)))
     for learner, settings in learners(backend, problems, adam=turn % 2 == 0, turn=turn):
-        alone = _OneReplica(backend)
+        alone = OneReplica(backend)
         parameters = [parameter[None] for parameter in first.parameters]
         judge = StepJudge(
-            _Lent(context, alone), first, settings, parameters, batches, f"{learner} alone"
+            LentContext(context, alone), first, settings, parameters, batches, f"{learner} alone"
         )
         yield from judge.findings(STEPS)
         if Capability.REPLICAS in backend.capabilities:
@@ -108,7 +108,7 @@ def _short(engine: str, problems: Sequence[Problem], dtype: DType) -> InferenceS
     return settings.model_copy(update=update)
 
 
-class _Lent(Context):
+class LentContext(Context):
     """A context with another backend."""
 
     def __init__(self, context: Context, backend: Backend[Any]) -> None:
@@ -131,7 +131,7 @@ class _Lent(Context):
         return self._context.progress(stage, steps, total)
 
 
-class _OneReplica(Backend[Any]):
+class OneReplica(Backend[Any]):
     """A backend whose models have no axis of replicas, seen as if they had one of a single entry.
 
     Answers get the axis as they come to the host, and parameters lose it as they leave.

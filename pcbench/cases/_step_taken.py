@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ from pcbench.checks import Check, Tolerance
 Parameters = list[Float[np.ndarray, "R ..."]]
 Allowed = dict[str, list[float]]
 """By the name of a check, the tolerances of a step: one an array of parameters, or a single one."""
+
+_MANY = 20
+"""So many steps are taken in two runs."""
 
 AFTER = "parameters after a step"
 STEP = "the optimiser's step from the gradient of the theory (theory.md 2.1, 4.5)"
@@ -190,6 +194,8 @@ def one_run(
 ) -> Iterator[Check]:
     """Check that steps taken in one run are those that were taken one by one.
 
+    Many are taken in two runs, so that the second has to go on where the first has ended.
+
     Parameters
     ----------
     trainer
@@ -200,7 +206,14 @@ def one_run(
         By replica, what each of its steps that was judged may be off by, in their order.
     """
     rows = None if taken[0].rows is None else np.concatenate([step.rows for step in taken])
-    record, steps = trainer.run(len(taken), rows, every=2), len(taken)
+    steps = len(taken)
+    # Of an even number, so that every second step is recorded throughout.
+    cuts = [0, steps] if steps < _MANY else [0, steps // 4 * 2, steps]
+    records = [
+        trainer.run(end - begin, None if rows is None else rows[begin:end], every=2)
+        for begin, end in pairwise(cuts)
+    ]
+    record = _joined(records, cuts)
     reached = trainer.parameters()
     followed = {replica: one for replica, one in enumerate(allowed) if len(one) == steps}
     for replica, tolerances in followed.items():
@@ -219,6 +232,16 @@ def one_run(
     # Elsewhere slopes of what is recorded would be needed, and it is not compared.
     if all(np.array_equal(a, b) for a, b in zip(reached, taken[-1].after, strict=True)):
         yield from _one_record(record, [step.record for step in taken], followed)
+
+
+def _joined(records: Sequence[Record], begins: Sequence[int]) -> Record:
+    """Return what runs that follow each other recorded, as if it were one run."""
+    counted = [
+        replace(record, recorded=record.recorded + begin)
+        for record, begin in zip(records, begins, strict=False)
+    ]
+    names = [field.name for field in fields(Record)]
+    return Record(**{n: np.concatenate([getattr(one, n) for one in counted]) for n in names})
 
 
 def _one_record(

@@ -16,6 +16,7 @@ from pydantic import Field, PositiveInt, model_validator
 from pcbench import theory
 from pcbench.backends import BackendUnavailableError, Capability
 from pcbench.cases._conformance_conduct import conduct
+from pcbench.cases._conformance_course import course
 from pcbench.cases._conformance_differences import line
 from pcbench.cases._conformance_draw import Draw, Drawn
 from pcbench.cases._conformance_evaluation import evaluation
@@ -23,6 +24,7 @@ from pcbench.cases._conformance_hessian import hessians
 from pcbench.cases._conformance_inference import EDGE, demand_range, inference
 from pcbench.cases._conformance_replicas import replicas
 from pcbench.cases._conformance_robustness import robustness
+from pcbench.cases._conformance_settings import settings_obeyed
 from pcbench.cases._conformance_subject import capability_of, offered
 from pcbench.cases._conformance_training import training
 from pcbench.cases._conformance_unrolled import unrolled
@@ -45,6 +47,8 @@ Question = Literal[
     "hessian",
     "unrolled_hessian",
     "training",
+    "settings",
+    "course",
     "conduct",
     "robustness",
 ]
@@ -55,6 +59,7 @@ _NEEDS: dict[Question, Capability] = {
     "hessian": Capability.HESSIAN,
     "unrolled_hessian": Capability.UNROLLED_HESSIAN,
     "training": Capability.TRAINING,
+    "course": Capability.TRAINING,
 }
 _DIFFERENTIABLE = ("hessian", "unrolled_hessian")
 REPLICAS = 3
@@ -66,7 +71,9 @@ class Parameters(CaseParameters):
     question: Question = Field(
         description="evaluation: predictions, values and gradients. inference: the equilibrium, by "
         "one engine or all on offer. replicas, hessian, unrolled_hessian, training: these "
-        "capabilities. conduct: determinism, dtype, device, inputs left alone. robustness: no "
+        "capabilities. settings: what engines are told, step by step, and what they record. "
+        "course: a long run of training, by every optimiser and engine. conduct: determinism, "
+        "dtype, device, inputs left alone. robustness: no "
         "samples, and numbers that are not finite."
     )
     engine: EngineName | None = Field(
@@ -178,6 +185,10 @@ class Conformance(Case[Parameters]):
                 yield from unrolled(backend, problem, rng)
             case "training":
                 yield from training(context, self._replicas(context, drawn), rng, turn=drawn.number)
+            case "settings":
+                yield from settings_obeyed(backend, problem)
+            case "course":
+                yield from course(context, problem, rng)
             case "conduct":
                 yield from conduct(backend, problem, rng)
             case "robustness":

@@ -1,0 +1,121 @@
+"""Whether the engine ``ode`` does as its settings say: time, tolerances, method.
+
+The flow of a linear network draws together whatever is apart: what its steps are off by adds up at
+most. Steps of a method of order ``p`` are as long as the ``(p + 1)``-th root of what they may be
+off by, so that a lower order and a smaller tolerance take more of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from pcbench import checks, theory
+from pcbench.backends import BackendUnavailableError, OdeInference
+from pcbench.cases._conformance_records import record
+from pcbench.cases._conformance_subject import Array, Subject
+from pcbench.cases._relaxed import NEVER, Relaxed
+from pcbench.cases._relaxed_judge import RelaxedJudge
+from pcbench.checks import Check, Tolerance
+
+FLOW = "dz/dt = -∂(N𝓕)/∂z from the feedforward activities (backends/inference.py)"
+ORDER = "a step of order p is as long as the (p + 1)-th root of its tolerance (Hairer et al. II.4)"
+# Time, in units of the inverse of the largest curvature: no method's stability is at stake.
+_TIME = 3.0
+# What a step may be off by, of the size of what flows: as little as a dtype can, and a lot.
+_TIGHT = {"float64": 1e-8, "float32": 1e-5}
+_LOOSE = 1e-2
+_MANY_STEPS = 5_000
+# Steps are added up, and a last one that reaches beyond the time is interpolated, with as much.
+_INTERPOLATED = 2.0
+
+
+def flow(subject: Subject, judge: RelaxedJudge) -> Iterator[Check]:
+    """Ask for two times, two tolerances of either sort, and for every method."""
+    problem, dtype = subject.problem, subject.backend.dtype
+    if not problem.network.is_linear:
+        return
+    forward = [*theory.feedforward(judge.network, problem.x)[:-1], problem.y]
+    most = float(theory.largest_curvatures(judge.network, forward, problem.precision).max())
+    time, units = _TIME / most, len(problem.x) * problem.network.n_hidden
+    # How far activities move in the time of the steepest curvature, root mean square.
+    size = judge.start / most / float(np.sqrt(units))
+    tight, medium, loose = _TIGHT[dtype] * size, 1e-3 * size, _LOOSE * size
+
+    def asked(**settings: Any) -> OdeInference:
+        return OdeInference(
+            residual=NEVER, record=True, max_steps=_MANY_STEPS, **{"max_time": time} | settings
+        )
+
+    relaxed: dict[str, Relaxed] = {}
+    for what, settings in {
+        "tight": asked(atol=tight),
+        "half the time": asked(atol=tight, max_time=time / 2),
+        "loose": asked(atol=loose),
+        "relative": asked(atol=tight, rtol=_LOOSE),
+        "dopri5": asked(atol=medium),
+        "bosh3": asked(atol=medium, method="bosh3"),
+        "adaptive_heun": asked(atol=medium, method="adaptive_heun"),
+    }.items():
+        try:
+            relaxed[what] = subject.infer(settings)
+        except BackendUnavailableError:  # a library may lack a method
+            continue
+        form = judge.form("ode", relaxed[what])
+        yield form
+        if not form.passed:
+            return
+        u = theory.unit_roundoff(dtype)
+        yield from record(judge, problem, "ode", relaxed[what], settings, u)
+        if settings.atol == tight and not settings.rtol:
+            yield _arrived(subject, relaxed[what], settings, most).at(what)
+    yield from _in_order("steps by tolerance", relaxed, "loose", "tight")
+    yield from _in_order("steps by relative tolerance", relaxed, "relative", "tight")
+    for lower, higher in (("bosh3", "dopri5"), ("adaptive_heun", "bosh3")):
+        yield from _in_order("steps by method", relaxed, higher, lower)
+
+
+def _arrived(subject: Subject, relaxed: Relaxed, settings: OdeInference, most: float) -> Check:
+    """Compare activities at the time given with those of the flow itself.
+
+    Each step may be off by its tolerance, root mean square over units. Rounding is that of every
+    step, and of its slopes: of activities of this size.
+    """
+    problem, u = subject.problem, theory.unit_roundoff(subject.backend.dtype)
+    due = theory.flowed(
+        RelaxedJudge(problem, subject.backend.dtype).network,
+        problem.x,
+        problem.y,
+        settings.max_time,
+        problem.precision,
+    )
+    assert settings.atol is not None  # for the type checker
+    off = (relaxed.steps + _INTERPOLATED) * settings.atol * float(np.sqrt(due.size))
+    lengths = settings.max_time * most + relaxed.steps
+    rounding = theory.CONFIDENCE * u * lengths * float(np.linalg.norm(due))
+    return checks.distance(
+        "ode: activities at the time given",
+        _hidden(relaxed),
+        due,
+        Tolerance(off + rounding, "what every step may be off by, and its rounding"),
+        source=FLOW,
+    )
+
+
+def _in_order(name: str, relaxed: dict[str, Relaxed], fewer: str, more: str) -> Iterator[Check]:
+    """Check that one way takes fewer steps than another, where both could be had."""
+    if fewer in relaxed and more in relaxed:
+        yield checks.below(
+            f"ode: {name}",
+            relaxed[fewer].steps,
+            relaxed[more].steps,
+            Tolerance(0.5, "a count is right or it is not"),
+            source=ORDER,
+            where=f"{fewer} against {more}",
+        )
+
+
+def _hidden(relaxed: Relaxed) -> Array:
+    return np.concatenate([relaxed.activities[0][:, :0], *relaxed.activities[1:-1]], axis=1)
