@@ -52,7 +52,10 @@ _STYLES: dict[Layers, list[Style]] = {
 _BIAS = 0.3
 """Standard deviation of biases."""
 _SIDES, _KERNELS, _CHANNELS = (2, 3, 4, 6), (1, 3, 5), (1, 2, 3)
-_LEAST_PRECISION = 0.25
+_PRECISIONS = (1e-3, 10.0)
+"""Least and most, drawn alike in every decade: what is clipped at 1, or dropped, shows."""
+_UNOBSERVED = slice(1, None, 3)
+"""Samples without any observed output: every third, and never the first."""
 
 
 Span = TypeVar("Span", tuple[int, int], tuple[float, float])
@@ -88,8 +91,9 @@ class Draw(BaseModel):
         1.0,
         gt=0,
         le=1,
-        description="Probability that an output is observed, with a precision of its own; the "
-        "precision of others is 0, and their targets are not numbers.",
+        description="Probability that an output is observed, with a precision of its own from 1e-3 "
+        "to 10; the precision of others, and of all outputs of every third sample, is 0, and their "
+        "targets are not numbers.",
     )
 
     @property
@@ -124,11 +128,7 @@ class Draw(BaseModel):
         x, y = rounded([x, y], dtype)
         problem = Problem(spec, rounded(weights, dtype), x, y, rounded(biases, dtype))
         if self.observed < 1:
-            masked = problem.masked(self.observed, rng)
-            assert masked.precision is not None  # for the type checker
-            counts = rng.uniform(_LEAST_PRECISION, 1, masked.precision.shape)
-            [precision] = rounded([masked.precision * counts], dtype)
-            problem = replace(masked, precision=precision)
+            problem = _weighed(problem.masked(self.observed, rng), rng, dtype)
         return Drawn(number, problem)
 
     def parameters(self, spec: NetworkSpec, rng: np.random.Generator) -> tuple[Weights, Weights]:
@@ -164,6 +164,15 @@ class Drawn:
         parts += ["biases"] if network.bias else []
         parts += ["masked"] if self.problem.precision is not None else []
         return ", ".join([*parts, f"N = {len(self.problem.x)}"])
+
+
+def _weighed(problem: Problem, rng: np.random.Generator, dtype: DType) -> Problem:
+    """Give what is observed a precision of its own, and leave every third sample unobserved."""
+    assert problem.precision is not None  # for the type checker
+    counts = np.exp(rng.uniform(*np.log(_PRECISIONS), problem.precision.shape))
+    [precision] = rounded([problem.precision * counts], dtype)
+    precision[_UNOBSERVED] = 0
+    return replace(problem, y=np.where(precision > 0, problem.y, np.nan), precision=precision)
 
 
 def _count(rng: np.random.Generator, span: tuple[int, int], number: int, largest: int) -> int:

@@ -39,7 +39,7 @@ def hessians(backend: Backend[Any], along: Line, rng: np.random.Generator) -> It
     staged = [subject.stage(z) for z in activities]
     found: dict[Objective, Hessian[Any]] = {
         "loss": subject.model.loss_hessian(*subject.batch),
-        "energy": subject.model.energy_hessian(staged),
+        "energy": subject.model.energy_hessian(staged, *subject.batch[2:]),
     }
     gradients = {"loss": _loss_gradients(backend, along), "energy": {}}
     gradients["energy"] = _energy_gradients(backend, along, equilibria)
@@ -70,7 +70,9 @@ def _equilibria(along: Line) -> dict[int, list[Array]]:
         there = along.problems[k]
         start = found[0] if k else None
         try:
-            found[k] = theory.relaxed_activities(judged(there), there.x, there.y, start=start)
+            found[k] = theory.relaxed_activities(
+                judged(there), there.x, there.y, there.precision, start=start
+            )
         except theory.NoEquilibriumError as error:
             raise CaseSkippedError(f"{error}; draw smaller networks") from error
     return found
@@ -90,13 +92,13 @@ def _energy_gradients(
     for k, there in along.problems.items():
         z, network = equilibria[k], judged(there)
         fitting = [there.x, *rounded(z[1:-1], backend.dtype), there.y]
-        moved = _theirs(network, fitting) - _theirs(network, z)
+        moved = _theirs(network, fitting, there.precision) - _theirs(network, z, there.precision)
         found[k] = joined(Subject(backend, there).energy_gradients(fitting)) - moved
     return found
 
 
-def _theirs(network: theory.Layered, activities: list[Array]) -> Array:
-    weights, biases = theory.energy_gradients(network, activities)
+def _theirs(network: theory.Layered, activities: list[Array], precision: Array | None) -> Array:
+    weights, biases = theory.energy_gradients(network, activities, precision)
     return joined([*weights, *(biases or [])])
 
 
@@ -113,7 +115,7 @@ def _gradient_off(
         if objective == "loss":
             _, bounds = backpropagated(there, backend.dtype)
         else:
-            rounding = theory.layered_rounding(judged(there), equilibria[k], u)
+            rounding = theory.layered_rounding(judged(there), equilibria[k], u, there.precision)
             bounds = (*rounding.gradients, *(rounding.biases if there.biases else ()))
         offs.append(float(np.linalg.norm(bounds)))
     return max(offs)

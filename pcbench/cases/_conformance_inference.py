@@ -261,13 +261,16 @@ def _most(problem: Problem, judge: RelaxedJudge) -> float:
 
     Of a sample that has come down to an energy of at most its loss, ``‖e‖² ≤ 2𝓛_n``, and its
     Hessian is at most ``(1 + s a)² + c a max(1, a) ‖e‖``, with slopes up to ``s``, curvatures up to
-    ``c``, and ``a`` the largest norm of a layer's map (theory.md 2.3).
+    ``c``, and ``a`` the largest norm of a layer's map (theory.md 2.3). A precision ``π`` weighs the
+    last map by ``√π``; the force that bends it, ``π e``, is at most ``√π`` times the root of
+    ``2𝓛_n``.
     """
     activation, norms = problem.network.activation, [_map_norm(w) for w in problem.weights]
     a, slope = max(norms), _SLOPES.get(activation, 1.0)
+    heavy = 1.0 if problem.precision is None else max(1.0, float(problem.precision.max()) ** 0.5)
     errors = np.sqrt(2 * judge.samples * judge.loss)
     bend = _CURVATURES.get(activation, 0.0) * a * max(1.0, a) * float(errors)
-    return (1 + slope * a) ** 2 + bend
+    return (1 + slope * a * heavy) ** 2 + bend * heavy
 
 
 def _sure(problem: Problem, judge: RelaxedJudge) -> float:
@@ -298,7 +301,7 @@ def _flow(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
 
 
 def _in_errors(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
-    """Descend in the errors, where curvature is between 1 and ``λ = λ_max(S)``.
+    """Descend in the errors, where curvature is between 1 and ``λ`` (:func:`reach`).
 
     ``∂𝓕/∂e = Bᵀ ∂𝓕/∂z`` with ``z = B e`` and ``cond(B)² ≤ κ(H_z) λ``: so many more steps may pass
     before the force on the activities has come down, too. As ``‖B⁻¹‖² ≤ Λ``, a step ``η`` takes
@@ -358,17 +361,18 @@ def _curvatures(problem: Problem) -> tuple[float, float]:
 
 
 def reach(problem: Problem) -> float:
-    """``λ_max(I + Σ_l K_l K_lᵀ)`` at the feedforward activities, the largest of all samples."""
-    network = judged(problem)
+    """``λ_max(I + √Π Σ_l K_l K_lᵀ √Π)`` at feedforward activities, the largest of all samples."""
+    network, outputs = judged(problem), problem.y.shape[1]
     forward = theory.feedforward(network, problem.x)
-    rows, outputs = problem.x[:1] if problem.network.is_linear else problem.x, problem.y.shape[1]
+    alike = problem.network.is_linear and problem.precision is None
+    counted = np.ones_like(problem.y) if problem.precision is None else problem.precision
     most = 1.0
-    for n in range(len(rows)):
-        covariance, reach = np.eye(outputs), np.eye(outputs)
+    for n in range(1 if alike else len(problem.x)):
+        covariance, reaching = np.eye(outputs), np.diag(np.sqrt(counted[n]))
         for l in range(network.depth, 1, -1):
             below = np.repeat(forward[l - 1][n : n + 1], outputs, axis=0)
-            reach = theory.pull_back(network, l, below, reach)
-            covariance = covariance + reach @ reach.T
+            reaching = theory.pull_back(network, l, below, reaching)
+            covariance = covariance + reaching @ reaching.T
         most = max(most, float(np.linalg.eigvalsh(covariance)[-1]))
     return most
 

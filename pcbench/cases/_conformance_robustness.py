@@ -164,7 +164,7 @@ def _poisons(problem: Problem, rng: np.random.Generator) -> Iterator[Poison]:
 
     And infinity, where no activation saturates.
     """
-    n = int(rng.integers(len(problem.x)))
+    n = int(rng.choice(np.flatnonzero(_observed(problem).any(axis=1))))
     bad = [np.nan, np.inf] if problem.network.is_linear else [np.nan]
     for value in bad:
         x, y = problem.x.copy(), problem.y.copy()

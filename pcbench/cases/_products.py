@@ -75,12 +75,14 @@ class ProductJudge:
         self._problem, self._network, self._activities = problem, judged(problem), list(activities)
         self._u = theory.unit_roundoff(dtype)
         self.derivation = f"rounding at u = {self._u:.2g} in this network (theory.md 4)"
-        forces = theory.weighted_errors(self._network, activities)
+        self._counts = problem.precision
+        forces = theory.weighted_errors(self._network, activities, self._counts)
         if objective == "loss":
             self._system = theory.InnerSystem(self._u, 0.0)
-            forces = [problem.y - theory.feedforward(self._network, problem.x)[-1]]
+            left = problem.y - theory.feedforward(self._network, problem.x)[-1]
+            forces = [theory.weigh(left, self._counts)[1]]
         else:
-            self._system = theory.inner_system(self._network, activities, self._u)
+            self._system = theory.inner_system(self._network, activities, self._u, self._counts)
             if self._system.rounding > UNSOLVABLE:
                 raise ValueError(
                     f"rounding in {dtype} leaves up to {self._system.rounding:.2g} of the inner "
@@ -107,9 +109,11 @@ class ProductJudge:
         direction: Sequence[Float[np.ndarray, "..."]],
     ) -> tuple[Vector, float]:
         if self.objective == "loss":
-            found = theory.loss_hessian_product(network, activities[0], activities[-1], direction)
+            found = theory.loss_hessian_product(
+                network, activities[0], activities[-1], direction, self._counts
+            )
         else:
-            found = theory.energy_hessian_product(network, activities, direction)
+            found = theory.energy_hessian_product(network, activities, direction, self._counts)
         return joined(found.product), found.residual
 
     def tolerance(self, rounding: float, residual: float) -> Tolerance:

@@ -92,10 +92,14 @@ class Parameters(CaseParameters):
             raise ValueError("an engine is for question: inference; leave 'engine' out")
         if self.engine == "exact" and layers != "linear":
             raise ValueError("engine: exact takes linear networks; write draw.layers: linear")
-        if self.question in _DIFFERENTIABLE and (masked or layers not in ("linear", "smooth")):
+        if self.question in _DIFFERENTIABLE and layers not in ("linear", "smooth"):
             raise ValueError(
-                f"question: {self.question} is asked of networks without kinks or masks; write "
-                "draw.layers: linear or smooth, and leave draw.observed out"
+                f"question: {self.question} is asked of networks without kinks; write "
+                "draw.layers: linear or smooth"
+            )
+        if self.question == "unrolled_hessian" and masked:
+            raise ValueError(
+                "question: unrolled_hessian takes no precision; leave draw.observed out"
             )
         if self.question == "robustness" and layers == "convolutional":
             raise ValueError(

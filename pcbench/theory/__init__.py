@@ -80,6 +80,7 @@ from pcbench.theory.layered import (
     layered_loss_gradients,
     potentials,
     pull_back,
+    weigh,
     weighted_errors,
 )
 from pcbench.theory.layered_rounding import LayeredRounding, layered_rounding
@@ -214,6 +215,7 @@ __all__ = [
     "unfinished_inference",
     "unit_roundoff",
     "vanishing_slopes",
+    "weigh",
     "weighted_errors",
     "with_rounding",
     "zero_rank_curvature_bound",

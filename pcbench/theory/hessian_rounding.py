@@ -68,10 +68,12 @@ def inner_system(
         raise ValueError("these activities are no minimum of the energy: it curves downwards")
     n = len(activities[0])
     lengths = n + sum(activity.shape[1] for activity in activities)
-    condition = (1 + max(map(_norm, network.weights))) ** 2 / curvature
+    # A precision weighs the last map by its root (theory/masked.py).
+    heavy = 1.0 if precision is None else max(1.0, float(np.max(precision)))
+    condition = (1 + max(map(_norm, network.weights)) * heavy**0.5) ** 2 / curvature
     return InnerSystem(
         rounding=float(CONFIDENCE * u * np.sqrt(2 * lengths) * condition),
-        weight=float(_size(network, activities, forces) / curvature),
+        weight=float(heavy * _size(network, activities, forces) / curvature),
     )
 
 

@@ -180,7 +180,7 @@ def test_a_backend_that_breaks_is_told_with_the_network_and_what_was_found_stays
             "write draw.layers: linear",
         ),
         ({"question": "hessian", "draw": {"layers": "nonlinear"}}, "linear or smooth"),
-        ({"question": "hessian", "draw": {"observed": 0.5}}, "leave draw.observed out"),
+        ({"question": "unrolled_hessian", "draw": {"observed": 0.5}}, "leave draw.observed out"),
         ({"question": "robustness", "draw": {"layers": "convolutional"}}, "linear, smooth or"),
         ({"question": "evaluation", "draw": {"depth": [3, 1]}}, "from least to most, not 3 to 1"),
         ({"question": "evaluation", "draw": {"width": [0, 1]}}, "greater than 0"),
