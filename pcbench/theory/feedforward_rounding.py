@@ -86,7 +86,7 @@ def feedforward_rounding(
     drawn = _draw(network, forward, units, u, precision)
     scale = CONFIDENCE * of_both(u)
     flips = _flips(network, forward, units, scale * drawn.last_hidden)
-    lost = underflow(network.weights, activities)
+    lost = underflow(network.weights, activities, forward=True)
     second = (scale * drawn.outputs) ** 2 / 2
     sample_losses = there.sample_energies + scale * np.sqrt(variances) + second
     sample_residuals = there.sample_residuals + scale * drawn.sample_slopes + flips

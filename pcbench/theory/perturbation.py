@@ -177,7 +177,7 @@ def _unbounded(weights: Weights, x: Matrix, y: Matrix, u: float) -> EquilibriumR
     )
     _, prediction = _from_output(weights, x, product)
     seen = float(np.max(_norm([prediction - (y - off)])))
-    off_prediction = CONFIDENCE * u / _PROBE * seen + underflow(weights, [x, y, off])
+    off_prediction = CONFIDENCE * u / _PROBE * seen + underflow(weights, [x, y], forward=True)
     each = (inf,) * len(weights)
     return EquilibriumRounding(
         energy=inf,
@@ -350,6 +350,5 @@ def _evaluation(
 def _summation(errors: Matrix, u: float) -> float:
     """Rounding of ``1/(2N) Σ ‖e‖²`` as it is squared and summed."""
     half_mean = float(np.sum(errors**2)) / (2 * len(errors))
-    return (
-        CONFIDENCE * u * (1 + float(np.sqrt(2 * errors.size))) * half_mean + errors.size * SMALLEST
-    )
+    rounded = CONFIDENCE * u * (1 + float(np.sqrt(2 * errors.size))) * half_mean
+    return rounded + errors.size * SMALLEST

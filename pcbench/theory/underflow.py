@@ -26,7 +26,10 @@ _STEEPEST = 1.1
 
 
 def underflow(
-    weights: Sequence[Float[np.ndarray, "_out ..."]], arrays: Sequence[Float[np.ndarray, "_n _d"]]
+    weights: Sequence[Float[np.ndarray, "_out ..."]],
+    arrays: Sequence[Float[np.ndarray, "_n _d"]],
+    *,
+    forward: bool = False,
 ) -> float:
     """Bound what numbers that are flushed to zero change in the norm of any answer.
 
@@ -36,11 +39,13 @@ def underflow(
         ``A_1 … A_L``; kernels of convolutions ``(out, in, k, k)``.
     arrays
         Activities and errors, one row a sample; unobserved targets need be no numbers.
+    forward
+        Whether activities alone are asked about, which are multiplied by nothing but weights.
     """
     samples = max(1, *(len(array) for array in arrays))
     count = sum(weight.size for weight in weights) + sum(array.shape[1] for array in arrays)
     sizes = [float(np.sqrt(np.nansum(array**2))) for array in arrays]
-    lost = SMALLEST * 6 * samples * count * max(1.0, *sizes)
+    lost = SMALLEST * 6 * samples * count * (1.0 if forward else max(1.0, *sizes))
     for weight in weights:
         lost *= max(1.0, _STEEPEST * _norm(weight))
     return lost
