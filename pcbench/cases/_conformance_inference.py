@@ -101,8 +101,10 @@ def inference(
             yield steps_taken(subject, problem, judge, 1 / _most(problem, judge))
 
 
-def demand_range(problem: Problem, dtype: DType) -> None:
+def demand_range(problem: Problem, dtype: DType, *, of_products: bool = False) -> None:
     """Demand that an honest backend can hold all that it has to compute.
+
+    Curvatures are made of products of two of what values and gradients are made of.
 
     Raises
     ------
@@ -110,6 +112,7 @@ def demand_range(problem: Problem, dtype: DType) -> None:
         If it cannot.
     """
     largest = float(np.finfo(dtype).max)
+    largest = largest**0.5 if of_products else largest
     theory.demand_range(judged(problem), problem.x, problem.y, largest, problem.precision)
 
 

@@ -157,7 +157,8 @@ class Conformance(Case[Parameters]):
         """Ask of one network; what is found before it breaks counts."""
         found: list[Check] = []
         try:
-            demand_range(drawn.problem, context.backend.dtype)
+            curved = self.parameters.question in _DIFFERENTIABLE
+            demand_range(drawn.problem, context.backend.dtype, of_products=curved)
             found.extend(self._findings(context, drawn))
         except (CaseSkippedError, BackendUnavailableError):
             raise

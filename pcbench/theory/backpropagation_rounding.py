@@ -33,6 +33,7 @@ from pcbench.theory.layered import (
 )
 from pcbench.theory.layered_rounding import parameter_rounding
 from pcbench.theory.rounding import CONFIDENCE
+from pcbench.theory.underflow import underflow
 from pcbench.theory.unit_rounding import (
     JUMP,
     UnitRounding,
@@ -90,7 +91,8 @@ def backpropagation_rounding(
             [float(np.linalg.norm(a - b)) for a, b in zip(gradients, exact, strict=True)]
         )
     drawn = CONFIDENCE * of_both(u) / _PROBE * np.max(changes, axis=0)
-    return tuple(float(a + b) for a, b in zip(drawn, own_rounding, strict=True))
+    lost = underflow(network.weights, [*forward, force])
+    return tuple(float(a + b) + lost for a, b in zip(drawn, own_rounding, strict=True))
 
 
 def _forward(

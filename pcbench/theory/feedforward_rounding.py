@@ -26,6 +26,7 @@ from pcbench.theory.layered import (
 )
 from pcbench.theory.layered_rounding import layered_rounding
 from pcbench.theory.rounding import CONFIDENCE
+from pcbench.theory.underflow import underflow
 from pcbench.theory.unit_rounding import (
     JUMP,
     UnitRounding,
@@ -39,8 +40,6 @@ from pcbench.theory.unit_rounding import (
 _DRAWS = 8
 # Far above the rounding of float64, in which draws are made. Float32's own size is used as it is.
 _LEAST_PROBE = 2.0**-30
-# Below the smallest normal number of float32, an honest implementation may answer zero.
-_UNDERFLOW = 2.0**-126
 
 PerSample = Float[np.ndarray, " N"]
 
@@ -87,6 +86,7 @@ def feedforward_rounding(
     drawn = _draw(network, forward, units, u, precision)
     scale = CONFIDENCE * of_both(u)
     flips = _flips(network, forward, units, scale * drawn.last_hidden)
+    lost = underflow(network.weights, activities, forward=True)
     second = (scale * drawn.outputs) ** 2 / 2
     sample_losses = there.sample_energies + scale * np.sqrt(variances) + second
     sample_residuals = there.sample_residuals + scale * drawn.sample_slopes + flips
@@ -96,8 +96,8 @@ def feedforward_rounding(
         sample_losses=tuple(sample_losses.tolist()),
         residual=there.residual + scale * drawn.slopes + float(np.linalg.norm(flips)),
         sample_residuals=tuple(sample_residuals.tolist()),
-        activities=scale * drawn.activities,
-        prediction=_evaluation(units[-1], of_both(u)) + scale * drawn.predictions,
+        activities=scale * drawn.activities + lost,
+        prediction=_evaluation(units[-1], of_both(u)) + scale * drawn.predictions + lost,
     )
 
 
@@ -105,7 +105,7 @@ def _evaluation(last: UnitRounding, u: float) -> float:
     """Bound what the last layer by itself makes of exact activities."""
     along = np.hypot(last.value_std.max(axis=1), last.shared)
     total, worst = np.sum(last.value_std**2), np.max(along**2)
-    return u * float(norm_bound(float(total), float(worst))) + _UNDERFLOW
+    return u * float(norm_bound(float(total), float(worst)))
 
 
 def _loss_variances(network: Layered, forward: list[Batch], units: list[UnitRounding]) -> PerSample:

@@ -23,11 +23,9 @@ from pcbench.theory.concentration import norm_bound
 from pcbench.theory.layered import Batch, Layered, Precision
 from pcbench.theory.rounding import CONFIDENCE
 from pcbench.theory.summation import rounded_product, rounded_sum
+from pcbench.theory.underflow import SMALLEST, underflow
 from pcbench.theory.unfolding import by_place, seen_rows
 from pcbench.theory.unit_rounding import UnitRounding, of_both, pull_rounding, unit_roundings
-
-# Below the smallest normal number of float32, an honest implementation may answer zero.
-_UNDERFLOW = 2.0**-126
 
 PerSample = Float[np.ndarray, " N"]
 
@@ -74,21 +72,22 @@ def layered_rounding(
     by_layer = [float(_half_squares(unit, u, together=True)[0]) / n for unit in units]
     residual, residuals = _residuals(network, activities, units, u)
     parameters = [parameter_rounding(network, l, unit, u) for l, unit in enumerate(units, start=1)]
+    lost = underflow(network.weights, [*activities, *(unit.error for unit in units)])
     return LayeredRounding(
-        errors=tuple(_error(unit, u) for unit in units),
-        energies=tuple(energy + _UNDERFLOW for energy in by_layer),
-        sample_energies=tuple((by_sample + _UNDERFLOW).tolist()),
-        residual=residual + _UNDERFLOW,
-        sample_residuals=tuple((residuals + _UNDERFLOW).tolist()),
-        gradients=tuple(weight for weight, _ in parameters),
-        biases=tuple(bias for _, bias in parameters),
+        errors=tuple(_error(unit, u) + lost for unit in units),
+        energies=tuple(energy + lost for energy in by_layer),
+        sample_energies=tuple((by_sample + lost).tolist()),
+        residual=residual + lost,
+        sample_residuals=tuple((residuals + lost).tolist()),
+        gradients=tuple(weight + lost for weight, _ in parameters),
+        biases=tuple(bias + lost for _, bias in parameters),
     )
 
 
 def _error(unit: UnitRounding, u: float) -> float:
     """Bound the rounding of ``e_l``."""
     total, worst = np.sum(unit.error_std**2), np.max(_along(unit.error_std, unit) ** 2)
-    return u * float(norm_bound(float(total), float(worst))) + _UNDERFLOW
+    return u * float(norm_bound(float(total), float(worst)))
 
 
 def _along(std: Batch, unit: UnitRounding) -> PerSample:
@@ -102,7 +101,7 @@ def _half_squares(unit: UnitRounding, u: float, *, together: bool) -> PerSample:
     shape = (1, -1) if together else unit.error.shape
     parts = (unit.error, unit.error_std, unit.force, unit.force_std)
     # In units of their own, as squares of squares overflow long before an energy does.
-    size = np.maximum(np.max(np.abs(parts), axis=0).reshape(shape).max(axis=1), _UNDERFLOW)
+    size = np.maximum(np.max(np.abs(parts), axis=0).reshape(shape).max(axis=1), SMALLEST)
     error, error_std, force, force_std = (one.reshape(shape) / size[:, None] for one in parts)
     terms = np.sum((force * error_std) ** 2, axis=1) + rounded_sum(error * force) / 4
     second, scale = np.sum(error_std * force_std, axis=1) / 2, CONFIDENCE * u
@@ -153,5 +152,5 @@ def parameter_rounding(
         worst = float(np.max(by_row)) + float(np.max(by_column))
         spread = u * float(norm_bound(float(np.sum(by_row)), worst))
         doubts = float(np.linalg.norm(flips.T @ np.abs(seen)))
-        bounds.append((spread + doubts) / len(unit.error) + _UNDERFLOW)
+        bounds.append((spread + doubts) / len(unit.error))
     return bounds[0], bounds[1]

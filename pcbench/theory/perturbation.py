@@ -19,6 +19,7 @@ from pcbench.theory.activities import activities_from_errors, equilibrium_errors
 from pcbench.theory.equilibrium import output_covariance, residuals
 from pcbench.theory.products import Weights
 from pcbench.theory.rounding import CONFIDENCE
+from pcbench.theory.underflow import SMALLEST, underflow
 
 Matrix = Float[np.ndarray, "*_repetitions _rows _columns"]
 Norms = Float[np.ndarray, "*_repetitions"]
@@ -39,8 +40,6 @@ _LEAST_PROBE = 2.0**-46
 _PERTURBED_COVARIANCES = 8
 # And for gradients of single weights: perturbed entries of one, at least.
 _PERTURBED_GRADIENTS = 8
-# Below the smallest normal number of float32, an honest implementation may answer zero.
-_UNDERFLOW = 2.0**-126
 # The judge computes in float64 whatever the backend does, and errs too.
 _JUDGE = 2.0**-53
 # Perturbed activities that a bound rests on, at least: enough for their norm to be sure.
@@ -132,7 +131,7 @@ def equilibrium_rounding(
             *gradients,
         )
     ]
-    bounds = CONFIDENCE * (u / probe) * np.max(seen, axis=1) + _UNDERFLOW
+    bounds = CONFIDENCE * (u / probe) * np.max(seen, axis=1) + underflow(weights, [*z, *e])
     misjudged = CONFIDENCE * (_JUDGE / probe) * np.max(judge, axis=1)
     off_errors, off_residual, off_output, off_prediction = map(float, bounds[:4])
     last_product = np.array(
@@ -178,7 +177,7 @@ def _unbounded(weights: Weights, x: Matrix, y: Matrix, u: float) -> EquilibriumR
     )
     _, prediction = _from_output(weights, x, product)
     seen = float(np.max(_norm([prediction - (y - off)])))
-    off_prediction = CONFIDENCE * u / _PROBE * seen + _UNDERFLOW
+    off_prediction = CONFIDENCE * u / _PROBE * seen + underflow(weights, [x, y], forward=True)
     each = (inf,) * len(weights)
     return EquilibriumRounding(
         energy=inf,
@@ -220,7 +219,7 @@ def loss_gradient_rounding(
         for erring, gradient in zip(_backpropagated(weights, x, y, product), exact, strict=True)
     ]
     scale = CONFIDENCE * (u + _JUDGE) / _PROBE
-    return tuple(map(float, scale * np.max(seen, axis=1) + _UNDERFLOW))
+    return tuple(map(float, scale * np.max(seen, axis=1) + underflow(weights, [x, y])))
 
 
 def _backpropagated(weights: Weights, x: Matrix, y: Matrix, product: Product) -> list[Matrix]:
@@ -351,4 +350,5 @@ def _evaluation(
 def _summation(errors: Matrix, u: float) -> float:
     """Rounding of ``1/(2N) Σ ‖e‖²`` as it is squared and summed."""
     half_mean = float(np.sum(errors**2)) / (2 * len(errors))
-    return CONFIDENCE * u * (1 + float(np.sqrt(2 * errors.size))) * half_mean + _UNDERFLOW
+    rounded = CONFIDENCE * u * (1 + float(np.sqrt(2 * errors.size))) * half_mean
+    return rounded + errors.size * SMALLEST

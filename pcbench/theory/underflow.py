@@ -1,0 +1,58 @@
+r"""What platforms may lose that answer zero below their smallest normal number (§4).
+
+XLA does so by design, and others where they are told to (``torch.set_flush_denormal``). Each number
+that is computed is then off by up to ``2^-126``, the smallest normal number of float32. A forward
+and a backward pass and the gradients make ``3 N Σ_l |A_l|`` products and as many sums, and a square
+and a sum for each activity. What one is off by is passed on by the layers around it, and is
+multiplied by an activity or an error, or by none. So, by the triangle inequality, no answer's norm
+is off by more than
+
+.. math:: 2^{-126} \; 6 N \Big(\sum_l |A_l| + \sum_l d_l\Big) \;
+          \max_l(1, ‖z_l‖, ‖e_l‖) \prod_l \max(1, s ‖A_l‖) ,
+
+with ``s = 1.1``, the steepest slope of an activation (SiLU), and ``‖A‖^2 ≤ ‖A Aᵀ‖_F``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+SMALLEST = 2.0**-126
+"""The smallest normal number of float32, and of bfloat16."""
+_STEEPEST = 1.1
+
+
+def underflow(
+    weights: Sequence[Float[np.ndarray, "_out ..."]],
+    arrays: Sequence[Float[np.ndarray, "_n _d"]],
+    *,
+    forward: bool = False,
+) -> float:
+    """Bound what numbers that are flushed to zero change in the norm of any answer.
+
+    Parameters
+    ----------
+    weights
+        ``A_1 … A_L``; kernels of convolutions ``(out, in, k, k)``.
+    arrays
+        Activities and errors, one row a sample; unobserved targets need be no numbers.
+    forward
+        Whether activities alone are asked about, which are multiplied by nothing but weights.
+    """
+    samples = max(1, *(len(array) for array in arrays))
+    count = sum(weight.size for weight in weights) + sum(array.shape[1] for array in arrays)
+    sizes = [float(np.sqrt(np.nansum(array**2))) for array in arrays]
+    lost = SMALLEST * 6 * samples * count * (1.0 if forward else max(1.0, *sizes))
+    for weight in weights:
+        lost *= max(1.0, _STEEPEST * _norm(weight))
+    return lost
+
+
+def _norm(weight: Float[np.ndarray, "_out ..."]) -> float:
+    """A bound on ``‖A‖``; of a kernel of side ``k``, which meets each pixel ``k²`` times."""
+    flat, side = weight.reshape(len(weight), -1), weight.shape[-1] if weight.ndim == 4 else 1
+    square = flat @ flat.T if len(flat) <= flat.shape[1] else flat.T @ flat
+    return side * float(np.sqrt(np.linalg.norm(square)))

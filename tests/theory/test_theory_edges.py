@@ -1,0 +1,86 @@
+"""Tolerances where numbers end: what float64 cannot tell, and what flushes to zero."""
+
+import numpy as np
+import pytest
+
+from pcbench import theory
+from pcbench.theory.underflow import SMALLEST
+
+U = theory.unit_roundoff("float64")
+
+
+def problem(depth, width, std, samples=8):
+    rng = np.random.default_rng(1)
+    weights = [std * rng.standard_normal((width, width)) for _ in range(depth)]
+    x, y = rng.standard_normal((2, samples, width))
+    return weights, x, y
+
+
+@pytest.mark.parametrize(
+    ("depth", "width", "std", "finite"),
+    [(10, 50, 0.1, True), (10, 50, 0.5, True), (20, 50, 0.4, False), (40, 20, 1e3, False)],
+)
+def test_equilibria_have_a_bound_exactly_where_float64_resolves_the_covariance(
+    depth, width, std, finite
+):
+    found = theory.equilibrium_rounding(*problem(depth, width, std), U)
+    bounds = [found.energy, found.residual, found.output, *found.gradients, *found.carried]
+    assert np.isfinite(bounds).all() == finite
+    assert finite or np.isinf(bounds).all()
+
+
+@pytest.mark.parametrize("std", [0.4, 0.7])
+def test_predictions_are_bounded_however_large_the_covariance(std):
+    """Once the perturbations vanished here, and 1e-38 was all that was allowed."""
+    weights, x, y = problem(20, 50, std)
+    bound = theory.equilibrium_rounding(weights, x, y, U).prediction
+    forward = x
+    for weight in weights:
+        forward = forward @ weight.T
+    other = y - theory.residuals(weights, x, y)
+    apart = np.linalg.norm(forward - other)
+    assert 0 < apart < bound < 1e-6 * np.linalg.norm(forward)
+
+
+def test_one_output_is_resolved_however_large_its_covariance():
+    weights, x, y = problem(20, 1, 100.0)
+    assert theory.output_covariance_norm(weights) > 1e50
+    assert np.isfinite(theory.equilibrium_rounding(weights, x, y, U).gradients).all()
+
+
+def flushed(array):
+    return np.where(np.abs(array) < SMALLEST, 0.0, array)
+
+
+@pytest.mark.parametrize(("depth", "std"), [(10, 2e-5), (11, 5.6e-5), (14, 3e-4)])
+def test_a_pass_that_flushes_what_underflows_is_within_the_bound(depth, std):
+    weights, x, y = problem(depth, 12, std, samples=6)
+    forward = [x]
+    for weight in weights:
+        products = flushed(forward[-1][:, None, :] * weight)
+        forward.append(flushed(products.sum(axis=2)))
+    sent, gradients = (forward[-1] - y) / len(x), []
+    for weight, below in zip(reversed(weights), reversed(forward[:-1]), strict=True):
+        gradients.insert(0, flushed(flushed(sent[:, :, None] * below[:, None, :]).sum(axis=0)))
+        sent = flushed(flushed(sent[:, :, None] * weight).sum(axis=1))
+    exact = theory.loss_gradient(weights, x, y)
+    network = theory.Layered(weights, None, "identity", "post")
+    allowed = theory.backpropagation_rounding(network, x, y, U)
+    apart = [np.linalg.norm(a - b) for a, b in zip(gradients, exact, strict=True)]
+    assert max(apart) > SMALLEST / 4  # it does flush something
+    assert (np.array(apart) <= allowed).all()
+    assert max(allowed) < 1e-30
+
+
+def test_what_no_dtype_holds_is_named():
+    weights, x, y = problem(12, 20, 100.0)
+    network = theory.Layered(weights, None, "identity", "post")
+    theory.demand_range(network, x, y, float(np.finfo("float64").max))
+    with pytest.raises(theory.UndecidableError, match="the dtype ends at 3"):
+        theory.demand_range(network, x, y, float(np.finfo("float32").max))
+
+
+def test_a_least_curvature_lost_in_the_largest_is_named():
+    theory.demand_definite(np.array([1e-9]), np.array([1.0]), 100)
+    with pytest.raises(theory.UndecidableError, match="lost in the rounding"):
+        theory.demand_definite(np.array([1e-15]), np.array([1.0]), 100)
