@@ -24,7 +24,9 @@ from pcbench.cases._relaxed_judge import judged
 from pcbench.cases._step_expected import expect, is_closed_form, loss_off, optimiser
 from pcbench.cases._step_taken import Allowed, Parameters, StepTaken, alike, one_run
 from pcbench.cases.base import Context
-from pcbench.checks import Check, Tolerance, Worst, approx
+from pcbench.checks import Check, Tolerance, Worst, approx, undecided
+
+EDGE = "what the dtype can hold (theory.md 4)"
 
 
 class StepJudge:
@@ -165,6 +167,10 @@ class StepJudge:
     def _step(self, taken: StepTaken) -> Iterator[Check]:
         """Judge a step, of all replicas at first, and then of those that are followed."""
         well_formed = taken.well_formed([parameter.shape[1:] for parameter in self._begin])
+        beyond = self._beyond(taken, well_formed)
+        if beyond:
+            yield self._diverged(well_formed.name, taken, beyond)
+            return
         yield well_formed
         if not well_formed.passed:
             return
@@ -195,6 +201,40 @@ class StepJudge:
                 yield check.at(where)
             self._allowed[replica].append(allowed)
 
+    def _diverged(self, name: str, taken: StepTaken, beyond: str) -> Check:
+        """Leave open what no dtype can tell."""
+        rates = np.unique(self._settings.learning_rate)
+        at = f"step {taken.step + 1} at learning rate {', '.join(f'{rate:g}' for rate in rates)}"
+        reason = f"Training diverged at {at}: {beyond}; lower training.learning_rate."
+        return undecided(name, reason, source=EDGE)
+
+    def _beyond(self, taken: StepTaken, well_formed: Check) -> str:
+        """Say how a step leaves the range of the dtype, if a correct one does, too."""
+        dtype = self._backend.dtype
+        if [array.shape[1:] for array in taken.before] != [one.shape[1:] for one in self._begin]:
+            return ""
+        for place, replica in enumerate(taken.replicas):
+            problem = self._at(taken, place)
+            try:
+                problem.demand_range(dtype)
+            except theory.UndecidableError as error:
+                return str(error)
+            if well_formed.passed or not is_closed_form(problem.network, self._settings):
+                continue
+            expected, u = expect(problem, self._settings, dtype, None), theory.unit_roundoff(dtype)
+            for own, before, gradient, off in zip(
+                self._optimisers[replica],
+                problem.parameters,
+                expected.gradients,
+                expected.gradients_off,
+                strict=True,
+            ):
+                with np.errstate(over="ignore", invalid="ignore"):
+                    after, _ = own.step(before, gradient, off, u, self._terms)
+                if not np.abs(after).max() <= np.finfo(dtype).max:
+                    return f"a correct step leaves the range of {dtype}"
+        return ""
+
     def _at(self, taken: StepTaken, place: int, *, after: bool = False) -> Problem:
         """Return a replica at a step: its parameters and its batch."""
         problem, rows = self._problem, taken.rows_of(place)
@@ -214,10 +254,14 @@ class StepJudge:
 
     def _moved_on(self, model: Model[Any], taken: StepTaken) -> Check:
         """Check that the trainer's model is at the parameters that the trainer says."""
-        problem = self._at(taken, 0, after=True)
+        problem, name = self._at(taken, 0, after=True), "loss of the model that training left"
+        try:
+            problem.demand_range(self._backend.dtype)
+        except theory.UndecidableError as error:
+            return self._diverged(name, taken, str(error))
         x, y, *rest = self._staged(problem)
         return approx(
-            "loss of the model that training left",
+            name,
             float(self._backend.to_host(model.loss(x, y, *rest))[0]),
             theory.layered_loss(judged(problem), problem.x, problem.y, problem.precision),
             Tolerance(loss_off(problem, self._backend.dtype), "rounding of a loss (theory.md 4)"),
