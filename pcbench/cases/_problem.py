@@ -152,6 +152,23 @@ class Problem:
         largest = float(np.finfo(dtype).max)
         theory.demand_range(self.layered, self.x, self.y, largest, self.precision)
 
+    def demand_definite(self, dtype: DType) -> None:
+        """Demand an equilibrium of a linear network that the dtype can tell.
+
+        ``S`` of Theorem 1 has eigenvalues of 1 or more; where its trace is ``1/u`` or more, one of
+        1 may be lost in rounding, and an honest Cholesky factorisation fail.
+
+        Raises
+        ------
+        UndecidableError
+            If ``S`` may be singular to the dtype.
+        """
+        trace = float(np.trace(theory.output_covariance(self.weights)))
+        if trace * theory.unit_roundoff(dtype) >= 1:
+            raise theory.UndecidableError(
+                f"S of Theorem 1 has trace {trace:.2g}, and is singular to {dtype}"
+            )
+
     @property
     def parameters(self) -> list[Float[np.ndarray, "..."]]:
         """Weights, then biases, as a backend takes them."""

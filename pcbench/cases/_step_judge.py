@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -184,14 +185,11 @@ class StepJudge:
             if taken.step and replica not in self._followed:
                 continue
 
-            def one(array: Any, place: int = place) -> Any:
-                return None if array is None else array[place, ...]
-
             expected = expect(
                 self._at(taken, place),
                 self._settings,
                 self._backend.dtype,
-                None if relaxed is None else relaxed.each(one),
+                None if relaxed is None else relaxed.each(partial(_of, place=place)),
             )
             where = f"step {taken.step + 1}, replica {replica + 1}"
             u = theory.unit_roundoff(self._backend.dtype)
@@ -213,15 +211,25 @@ class StepJudge:
         dtype = self._backend.dtype
         if [array.shape[1:] for array in taken.before] != [one.shape[1:] for one in self._begin]:
             return ""
+        inferred = None
         for place, replica in enumerate(taken.replicas):
             problem = self._at(taken, place)
             try:
                 problem.demand_range(dtype)
+                if well_formed.passed:
+                    continue
+                if self._settings.objective == "energy" and problem.network.is_linear:
+                    problem.demand_definite(dtype)
             except theory.UndecidableError as error:
                 return str(error)
-            if well_formed.passed or not is_closed_form(problem.network, self._settings):
-                continue
-            expected, u = expect(problem, self._settings, dtype, None), theory.unit_roundoff(dtype)
+            relaxed = None
+            if not is_closed_form(problem.network, self._settings):
+                inferred = inferred or self._infer(taken)
+                relaxed = inferred.each(partial(_of, place=place))
+                if not np.isfinite(relaxed.energy):
+                    continue
+            expected = expect(problem, self._settings, dtype, relaxed)
+            u = theory.unit_roundoff(dtype)
             for own, before, gradient, off in zip(
                 self._optimisers[replica],
                 problem.parameters,
@@ -267,3 +275,8 @@ class StepJudge:
             Tolerance(loss_off(problem, self._backend.dtype), "rounding of a loss (theory.md 4)"),
             source=DEFINITION,
         )
+
+
+def _of(array: Any, place: int) -> Any:
+    """Return a replica's part of an answer."""
+    return None if array is None else array[place, ...]

@@ -88,6 +88,7 @@ class EquilibratedEnergy(Case[Parameters]):
             batch = Problem(problem.network, weights, *next(batches))
             try:
                 batch.demand_range(backend.dtype)
+                batch.demand_definite(backend.dtype)
             except theory.UndecidableError as error:
                 rate = training.learning_rate
                 reason = (

@@ -149,7 +149,7 @@ def run_case(
     undecided = [check for check in found.checks if check.status == "undecided"]
     if failures and status != "errored":  # not even a case that then gave up hides a failure
         status, message = "failed", " ".join(check.explanation for check in failures)
-    elif undecided and status is None:
+    elif undecided and status in (None, "skipped"):
         status, message = "undecided", " ".join(check.explanation for check in undecided)
     elif status is None and not found.checks:
         status, message = "failed", "The case made no check, and so proves nothing."
