@@ -21,15 +21,7 @@ DAMPED = "a damped step is only taken where it lowers the energy (theory.md 3.3)
 
 def judged(problem: Problem) -> theory.Layered:
     """Return the network as the theory sees it."""
-    network = problem.network
-    return theory.Layered(
-        problem.weights,
-        problem.biases if network.bias else None,
-        network.activation,
-        network.convention,
-        [layer.image for layer in network.convolutions],
-        [layer.pool for layer in network.convolutions],
-    )
+    return problem.layered
 
 
 class RelaxedJudge:

@@ -12,6 +12,7 @@ from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
+from pcbench import checks
 from pcbench.backends.base import Backend, BackendUnavailableError
 from pcbench.cases.base import CaseSkippedError
 from pcbench.data import DatasetError, DatasetMissingError, Places
@@ -24,6 +25,9 @@ from pcbench.runner.findings import Findings, storable
 from pcbench.runner.interrupts import insistent_interrupts
 from pcbench.runner.observer import Observer
 from pcbench.suite import PlannedCase, Suite
+from pcbench.theory import UndecidableError
+
+EDGE = "what float64 can tell, and the dtype can hold (theory.md 4)"
 
 
 def run_suites(
@@ -131,6 +135,8 @@ def run_case(
         found.take(question.run(context), until_failure=verdict_only)
     except (CaseSkippedError, DatasetMissingError, BackendUnavailableError) as skip:
         status, message = "skipped", str(skip)
+    except UndecidableError as error:
+        found.take([checks.undecided("numbers within range", f"{error}.", source=EDGE)])
     except (
         DatasetError,
         ImpossibleNetworkError,
@@ -143,7 +149,7 @@ def run_case(
     undecided = [check for check in found.checks if check.status == "undecided"]
     if failures and status != "errored":  # not even a case that then gave up hides a failure
         status, message = "failed", " ".join(check.explanation for check in failures)
-    elif undecided and status is None:
+    elif undecided and status in (None, "skipped"):
         status, message = "undecided", " ".join(check.explanation for check in undecided)
     elif status is None and not found.checks:
         status, message = "failed", "The case made no check, and so proves nothing."
