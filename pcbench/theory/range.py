@@ -48,7 +48,8 @@ def demand_range(
         for l in range(network.depth, 1, -1):
             sent = pull_back(network, l, forward[l - 1], sent)
             squares.append(float(np.sum(sent**2)))
-        if network.activation == "identity" and network.biases is None:
+        linear = network.activation == "identity" and network.biases is None
+        if linear and not network.images:
             squares.append(float(np.trace(output_covariance(network.weights))))
         size = sum(squares)
     if not size <= largest:  # nor if it is no number
