@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench.theory.equilibrium import output_covariance, residuals
+from pcbench.theory.extremal import extreme_eigenvalue
 from pcbench.theory.products import Weights, chains_from_output, solve
 
 

@@ -45,6 +45,17 @@ def test_what_the_suite_of_inference_claims_is_caught_by_a_few_of_its_cases():
     assert audit.score.caught == len(audit.faults) >= 8
 
 
+def test_conformance_alone_catches_what_ties_a_sample_to_its_batch():
+    audit = pcbench.audit_suites(
+        "conformance",
+        select="gauss-newton and float64",
+        settings={"networks": 4},
+        faults="OutputMean or BatchMeanMixedIn",
+    )
+    assert len(audit.faults) == 3
+    assert uncaught(audit, claimed=False) == set()
+
+
 @pytest.mark.parametrize("name", ["theory", "inference"])
 def test_a_shipped_suite_claims_parts_that_have_faults(name):
     [suite] = load_suites([name])
