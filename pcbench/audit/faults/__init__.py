@@ -8,6 +8,7 @@ from pcbench.audit.faults import (
     gradients,
     hessians,
     inference,
+    long_runs,
     masks,
     missing,
     networks,
@@ -17,6 +18,7 @@ from pcbench.audit.faults import (
     records,
     replicas,
     rules,
+    settings,
     steps,
     training,
 )
@@ -29,6 +31,7 @@ FAULTS = (
     *inference.FAULTS,
     *account.FAULTS,
     *steps.FAULTS,
+    *settings.FAULTS,
     *dtypes.FAULTS,
     *hessians.FAULTS,
     *masks.FAULTS,
@@ -40,5 +43,6 @@ FAULTS = (
     *training.FAULTS,
     *optimisers.FAULTS,
     *records.FAULTS,
+    *long_runs.FAULTS,
 )
 """All of them, in the order in which they are shown."""
