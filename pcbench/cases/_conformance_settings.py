@@ -18,7 +18,6 @@ from pcbench.backends import (
     ErrorInference,
     GaussNewtonInference,
     GradientInference,
-    IterativeInference,
 )
 from pcbench.cases._account import CONTRACT, COUNT
 from pcbench.cases._agreement import is_smooth
@@ -109,13 +108,13 @@ def steepest(problem: Problem, *, in_errors: bool) -> float:
     return float(theory.largest_curvatures(network, forward, problem.precision).max())
 
 
-def settings_of(rule: theory.Rule, *, record: bool = True) -> IterativeInference:
-    """Return the settings that ask for a rule."""
+def settings_of(rule: theory.Rule) -> ErrorInference | GradientInference:
+    """Return the settings that ask for a rule, and for a record."""
     shared: dict[str, Any] = {
         "step": rule.step,
         "residual": rule.residual,
         "max_steps": rule.budget,
-        "record": record,
+        "record": True,
     }
     if rule.in_errors:
         return ErrorInference(**shared)

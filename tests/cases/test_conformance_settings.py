@@ -43,9 +43,9 @@ COURSE = {
 
 
 class Learner(TorchBackend):
-    """Trains, and infers exactly: as few engines as there are."""
+    """Trains by backpropagation, and knows no engine: optimisers are what tells."""
 
-    capabilities = frozenset({Capability.TRAINING, Capability.EXACT_INFERENCE})
+    capabilities = frozenset({Capability.TRAINING})
 
 
 def learning_with(trainer):
