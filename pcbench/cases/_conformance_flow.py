@@ -27,7 +27,7 @@ _TIME = 3.0
 # What a step may be off by, of the size of what flows: as little as a dtype can, and a lot.
 _TIGHT = {"float64": 1e-8, "float32": 1e-5}
 _LOOSE = 1e-2
-_MANY_STEPS = 5_000
+_MANY_STEPS = 1_000
 # Steps are added up, and a last one that reaches beyond the time is interpolated, with as much.
 _INTERPOLATED = 2.0
 

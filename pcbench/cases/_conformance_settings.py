@@ -18,7 +18,6 @@ from pcbench.backends import (
     ErrorInference,
     GaussNewtonInference,
     GradientInference,
-    IterativeInference,
 )
 from pcbench.cases._account import CONTRACT, COUNT
 from pcbench.cases._agreement import is_smooth
@@ -29,6 +28,7 @@ from pcbench.cases._conformance_subject import Subject, offered
 from pcbench.cases._problem import Problem
 from pcbench.cases._relaxed import NEVER, Relaxed
 from pcbench.cases._relaxed_judge import RelaxedJudge, judged
+from pcbench.cases.base import CaseSkippedError
 from pcbench.checks import Check, Tolerance
 
 STEPS = 6
@@ -44,9 +44,17 @@ _MANY_STEPS = 8
 
 
 def settings_obeyed(backend: Backend[Any], problem: Problem) -> Iterator[Check]:
-    """Ask every iterative engine on offer, in several settings, and for a record in all of them."""
+    """Ask every iterative engine on offer, in several settings, and for a record in all of them.
+
+    Raises
+    ------
+    CaseSkippedError
+        If there is none, or the network has no hidden layer, or kinks, where rounding decides.
+    """
+    if not set(offered(backend, problem)) - {"exact"}:
+        raise CaseSkippedError("the backend offers no iterative engine of inference")
     if not problem.network.n_hidden or not is_smooth(problem.network):
-        return
+        raise CaseSkippedError("question: settings takes hidden layers without kinks")
     subject, judge = Subject(backend, problem), RelaxedJudge(problem, backend.dtype)
     u = theory.unit_roundoff(backend.dtype)
     for engine in offered(backend, problem):
@@ -100,13 +108,13 @@ def steepest(problem: Problem, *, in_errors: bool) -> float:
     return float(theory.largest_curvatures(network, forward, problem.precision).max())
 
 
-def settings_of(rule: theory.Rule, *, record: bool = True) -> IterativeInference:
-    """Return the settings that ask for a rule."""
+def settings_of(rule: theory.Rule) -> ErrorInference | GradientInference:
+    """Return the settings that ask for a rule, and for a record."""
     shared: dict[str, Any] = {
         "step": rule.step,
         "residual": rule.residual,
         "max_steps": rule.budget,
-        "record": record,
+        "record": True,
     }
     if rule.in_errors:
         return ErrorInference(**shared)

@@ -54,11 +54,24 @@ QUESTIONS = {
         "networks": 3,
     },
 }
+# Longer ones, with tests of their own.
+LONGER = {
+    "settings": {"question": "settings", "draw": SMALL | {"samples": (3, 4)}},
+    "settings-tanh": {
+        "question": "settings",
+        "draw": SMALL | {"layers": "smooth", "samples": (3, 4)},
+    },
+    "course": {
+        "question": "course",
+        "draw": SMALL | {"depth": (2, 2), "width": (3, 3), "samples": (4, 4)},
+        "networks": 1,
+    },
+}
 
 
 def ask(backend, question, dtype="float64", seed=0, **more):
     """Put one of the questions to a backend, and return the result of the case."""
-    settings = {"networks": 2, **QUESTIONS[question], **more}
+    settings = {"networks": 2, **(QUESTIONS | LONGER)[question], **more}
     case = PlannedCase(
         id=question,
         kind="conformance",

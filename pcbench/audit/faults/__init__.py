@@ -9,6 +9,7 @@ from pcbench.audit.faults import (
     gradients,
     hessians,
     inference,
+    long_runs,
     masks,
     missing,
     networks,
@@ -18,6 +19,7 @@ from pcbench.audit.faults import (
     records,
     replicas,
     rules,
+    settings,
     steps,
     training,
 )
@@ -31,6 +33,7 @@ FAULTS = (
     *batch.FAULTS,
     *account.FAULTS,
     *steps.FAULTS,
+    *settings.FAULTS,
     *dtypes.FAULTS,
     *hessians.FAULTS,
     *masks.FAULTS,
@@ -42,5 +45,6 @@ FAULTS = (
     *training.FAULTS,
     *optimisers.FAULTS,
     *records.FAULTS,
+    *long_runs.FAULTS,
 )
 """All of them, in the order in which they are shown."""

@@ -92,6 +92,38 @@ class StepOverReplicas(_Replicas):
         return super().infer(x, y, settings, precision)
 
 
+class MovesOnWithTheOthers(_Replicas):
+    """A replica that has arrived moves on until the last one has."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({Capability.REPLICAS, Trait.ITERATIVE})
+
+    def infer(
+        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
+    ) -> Inference[Any]:
+        """Take as many steps with all of them."""
+        reached = super().infer(x, y, settings, precision)
+        moving = isinstance(settings, GradientInference | ErrorInference) and reached.steps > 0
+        if not self.replicated or not moving:
+            return reached
+        on = settings.model_copy(update={"residual": 1e-300, "max_steps": reached.steps})
+        return replace(super().infer(x, y, on, precision), converged=reached.converged)
+
+
+class RecordsOfNeighbours(_Replicas):
+    """Replicas are given each other's records."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({Capability.REPLICAS, Trait.RECORDED})
+
+    def infer(
+        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
+    ) -> Inference[Any]:
+        """Turn their order round."""
+        reached = super().infer(x, y, settings, precision)
+        if not self.replicated or reached.path is None:
+            return reached
+        return replace(reached, path=self.changed(reached.path, lambda path: path[::-1]))
+
+
 class RectifierNotInReplicas(FaultyBackend):
     """With replicas, rectifiers and SiLU are not applied: that case fell out of a table."""
 
@@ -112,5 +144,7 @@ FAULTS = (
     FirstReplicaForAll,
     GradientsSummedOverReplicas,
     StepOverReplicas,
+    MovesOnWithTheOthers,
+    RecordsOfNeighbours,
     RectifierNotInReplicas,
 )

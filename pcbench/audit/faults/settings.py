@@ -1,0 +1,184 @@
+"""Mistakes in what becomes of an engine's settings, and in what it records."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from pcbench.audit.traits import Trait
+from pcbench.audit.wrappers import FaultyModel, Host
+from pcbench.backends import (
+    Capability,
+    ErrorInference,
+    GradientInference,
+    Inference,
+    InferenceSettings,
+    IterativeInference,
+    OdeInference,
+)
+from pcbench.parts import Part
+
+
+class _Misread(FaultyModel):
+    """Settings that are changed on the way to the engine; as it stands, none."""
+
+    part = Part.INFERENCE_PATH
+    engine: ClassVar[type[IterativeInference]]
+
+    def misread(self, settings: Any) -> dict[str, Any]:
+        """Return what is changed."""
+        raise NotImplementedError
+
+    def infer(
+        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
+    ) -> Inference[Any]:
+        """Ask for something else."""
+        if isinstance(settings, self.engine):
+            settings = settings.model_copy(update=self.misread(settings))
+        return super().infer(x, y, settings, precision)
+
+
+class NeverHalves(_Misread):
+    """The step of gradient inference is not halved where the energy rises."""
+
+    engine = GradientInference
+    needs: ClassVar[frozenset[str]] = frozenset({Capability.GRADIENT_INFERENCE})
+
+    def misread(self, settings: GradientInference) -> dict[str, Any]:
+        """Never halve."""
+        return {"halve": False}
+
+
+class HalvesForEver(_Misread):
+    """Halving goes on below the smallest step: gradient inference is not given up there."""
+
+    engine = GradientInference
+    needs: ClassVar[frozenset[str]] = frozenset({Capability.GRADIENT_INFERENCE})
+
+    def misread(self, settings: GradientInference) -> dict[str, Any]:
+        """Forget it."""
+        return {"smallest_step": 0.0}
+
+
+class ErrorStepHalved(_Misread):
+    """Inference in the errors takes half of the step that it is asked for."""
+
+    engine = ErrorInference
+    needs: ClassVar[frozenset[str]] = frozenset({Capability.ERROR_INFERENCE})
+
+    def misread(self, settings: ErrorInference) -> dict[str, Any]:
+        """Halve it."""
+        return {"step": settings.step / 2}
+
+
+class _OfTheFlow(_Misread):
+    engine = OdeInference
+    needs: ClassVar[frozenset[str]] = frozenset({Capability.ODE_INFERENCE})
+
+
+class OneMethod(_OfTheFlow):
+    """The flow is followed by the default method, whichever was asked for."""
+
+    def misread(self, settings: OdeInference) -> dict[str, Any]:
+        """Take the default."""
+        return {"method": "dopri5"}
+
+
+class RelativeToleranceIgnored(_OfTheFlow):
+    """The relative tolerance of the flow's steps is ignored."""
+
+    def misread(self, settings: OdeInference) -> dict[str, Any]:
+        """Take the default."""
+        return {"rtol": 0.0}
+
+
+class AbsoluteToleranceIgnored(_OfTheFlow):
+    """The flow's steps may be off by as much as activities are large, whatever was asked for."""
+
+    def misread(self, settings: OdeInference) -> dict[str, Any]:
+        """Take a large one."""
+        return {"atol": None if settings.atol is None else 1.0}
+
+
+class HalfTheTime(_OfTheFlow):
+    """The flow is followed for half of the time."""
+
+    def misread(self, settings: OdeInference) -> dict[str, Any]:
+        """Halve it."""
+        return {"max_time": settings.max_time / 2}
+
+
+class _Misrecorded(FaultyModel):
+    """A record that is changed; as it stands, not."""
+
+    part = Part.INFERENCE_PATH
+    needs: ClassVar[frozenset[str]] = frozenset({Trait.RECORDED})
+
+    def rewritten(self, path: Host) -> Host:
+        """Return what is recorded instead, ``(*R, T + 1, L)``."""
+        raise NotImplementedError
+
+    def infer(
+        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
+    ) -> Inference[Any]:
+        """Write it down."""
+        reached = super().infer(x, y, settings, precision)
+        if reached.path is None:
+            return reached
+        return replace(reached, path=self.changed(reached.path, self.rewritten))
+
+
+class LayersInReverse(_Misrecorded):
+    """Layers are recorded from the output down; their sum is right."""
+
+    def rewritten(self, path: Host) -> Host:
+        """Turn their order round."""
+        return path[..., ::-1]
+
+
+class AllInTheOutput(_Misrecorded):
+    """The energy is recorded as the output layer's, all of it."""
+
+    def rewritten(self, path: Host) -> Host:
+        """Add the others to it."""
+        total = path.sum(axis=-1, keepdims=True)
+        return np.concatenate([0 * path[..., :-1], total], axis=-1)
+
+
+class RecordsBeforeTheStep(_Misrecorded):
+    """Each step is recorded before it is taken: the first row comes twice, the last is missing."""
+
+    def rewritten(self, path: Host) -> Host:
+        """Shift rows."""
+        return np.concatenate([path[..., :1, :], path[..., :-1, :]], axis=-2)
+
+
+class PassesAreSteps(FaultyModel):
+    """A step is counted as one pass, not as one forward and one back."""
+
+    part = Part.INFERENCE_ACCOUNT
+    needs: ClassVar[frozenset[str]] = frozenset({Trait.ITERATIVE})
+
+    def infer(
+        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
+    ) -> Inference[Any]:
+        """Count them so."""
+        reached = super().infer(x, y, settings, precision)
+        return replace(reached, passes=float(1 + reached.steps)) if reached.passes else reached
+
+
+FAULTS = (
+    NeverHalves,
+    HalvesForEver,
+    ErrorStepHalved,
+    OneMethod,
+    RelativeToleranceIgnored,
+    AbsoluteToleranceIgnored,
+    HalfTheTime,
+    LayersInReverse,
+    AllInTheOutput,
+    RecordsBeforeTheStep,
+    PassesAreSteps,
+)

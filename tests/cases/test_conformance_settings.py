@@ -1,0 +1,118 @@
+"""Conformance holds engines to their settings and records, long runs to their history, replicas to
+themselves alone; and fails whoever is off in one of these alone.
+"""
+
+import pytest
+from catalogued import as_backend
+from conformance_questions import ask, failed
+
+from pcbench.audit import FaultyTrainer
+from pcbench.audit.catalogue import put
+from pcbench.audit.faults import long_runs, settings
+from pcbench.audit.faults.replicas import MovesOnWithTheOthers, RecordsOfNeighbours
+from pcbench.backends import Capability
+from pcbench.backends.numpy import NumpyBackend
+from pcbench.backends.torch import TorchBackend
+
+pytestmark = pytest.mark.usefixtures("without_shapes")
+
+ACTIVITIES = "ode: activities at the time given"
+# The question, the check that is there for the mistake, and the mistake.
+SETTINGS = {
+    "NeverHalves": "gradient: halving: activities",
+    "HalvesForEver": "gradient: smallest step: count",
+    "ErrorStepHalved": "error: steps: activities",
+    "OneMethod": "ode: steps by method",
+    "RelativeToleranceIgnored": "ode: steps by relative tolerance",
+    "AbsoluteToleranceIgnored": ACTIVITIES,
+    "HalfTheTime": ACTIVITIES,
+    "LayersInReverse": "gauss_newton: record, layer by layer",
+    "AllInTheOutput": "gradient: record, layer by layer",
+    "RecordsBeforeTheStep": "error: record, layer by layer",
+    "PassesAreSteps": "gradient: passes",
+}
+COURSE = {
+    "EpochsAlike": "steps taken in one run (BP, sgd)",
+    "MomentsLostBetweenRuns": "steps taken in one run (BP, adam)",
+    "RateDecays": "parameters after a step (BP, sgd)",
+    "StopsLearning": "parameters after a step (BP, sgd)",
+    "WarmUp": "parameters after a step (BP, sgd)",
+    "BiasCorrectionFrozen": "parameters after a step (BP, adam)",
+    "MomentsReset": "parameters after a step (BP, adam)",
+}
+
+
+class Learner(TorchBackend):
+    """Trains by backpropagation, and knows no engine: optimisers are what tells."""
+
+    capabilities = frozenset({Capability.TRAINING})
+
+
+def learning_with(trainer):
+    """Return a backend whose models are trained by this trainer."""
+
+    class Backend(Learner):
+        def build(self, network, parameters):
+            honest = Learner(self.device, self.dtype)
+            return put(trainer, honest).build(network, parameters)
+
+    return Backend
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("question", ["settings", "settings-tanh"])
+def test_a_correct_backend_keeps_to_its_settings(question, dtype):
+    result = ask(TorchBackend, question, dtype)
+    assert (result.status, result.message) == ("passed", "")
+    assert {"gradient", "error", "gauss_newton"} <= {c.name.split(":")[0] for c in result.checks}
+
+
+def test_so_does_the_reference_without_the_method_that_it_lacks():
+    result = ask(NumpyBackend, "settings")
+    assert (result.status, result.message) == ("passed", "")
+    assert "ode: steps by method" in {check.name for check in result.checks}
+
+
+def test_without_an_iterative_engine_there_are_no_settings_to_ask_about():
+    result = ask(Learner, "settings")
+    assert result.status == "skipped"
+    assert "no iterative engine" in result.message
+
+
+@pytest.mark.parametrize("fault", settings.FAULTS, ids=lambda fault: fault.__name__)
+def test_a_setting_that_is_misread_or_a_false_record_fails(fault):
+    assert SETTINGS[fault.__name__] in failed(ask(as_backend(fault), "settings"))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_trainer_without_a_mistake_completes_the_course(dtype):
+    result = ask(learning_with(FaultyTrainer), "course", dtype)
+    assert (result.status, result.message) == ("passed", "")
+
+
+@pytest.mark.slow
+def test_every_engine_and_optimiser_completes_the_course():
+    result = ask(TorchBackend, "course")
+    assert (result.status, result.message) == ("passed", "")
+    learners = {check.name.rpartition("(")[2] for check in result.checks}
+    assert len(learners) == 12
+
+
+@pytest.mark.parametrize("fault", long_runs.FAULTS, ids=lambda fault: fault.__name__)
+def test_a_trainer_that_changes_its_ways_fails_the_course_and_not_its_first_steps(fault):
+    backend = learning_with(fault)
+    assert COURSE[fault.__name__] in failed(ask(backend, "course"))
+    first = failed(ask(backend, "training", networks=1))
+    # A run of two steps is all that tells of moments that are lost between runs.
+    assert first == set()
+
+
+@pytest.mark.parametrize(
+    ("fault", "check"),
+    [
+        (MovesOnWithTheOthers, "gradient: residual: activities"),
+        (RecordsOfNeighbours, "error: residual: record of every step"),
+    ],
+)
+def test_replicas_that_do_not_end_as_alone_fail(fault, check):
+    assert check in failed(ask(as_backend(fault), "replicas"))
