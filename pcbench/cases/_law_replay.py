@@ -43,14 +43,14 @@ def _replayed(problem: Problem, left: Left, dtype: DType, asked: Parameters) -> 
         max_steps=most,
     )
     for measure, times in left.measures.items():
-        expected = np.ceil(fallen.loss if measure == "loss" else fallen.energy)
+        due = np.minimum(fallen.loss if measure == "loss" else fallen.energy, most)
         yield checks.each_close(
             f"{left.learner}: steps until the {measure} falls",
             np.minimum(times.whole.ravel(), most),
-            np.minimum(expected, most),
-            _steps_off(np.minimum(expected, most), len(left.weights), dtype),
-            "a step, and rounding of every update, whose scale the time left goes by (theory.md "
-            "2.7 and 4.1)",
+            np.ceil(due),
+            _steps_off(due, problem, asked.fraction, dtype),
+            "half a step, and the steps that rounding of updates and of the value takes a run past "
+            "(theory.md 2.7 and 4.1)",
             source=DESCENT if left.objective == "energy" else "gradient descent on the loss",
         )
 
@@ -76,13 +76,18 @@ def _counted(problem: Problem, left: Left, asked: Parameters) -> Iterator[Check]
 
 
 def _steps_off(
-    expected: Float[np.ndarray, " R"], layers: int, dtype: DType
+    due: Float[np.ndarray, " R"], problem: Problem, fraction: float, dtype: DType
 ) -> Float[np.ndarray, " R"]:
     """By how many steps an honest run may be off.
 
-    Both cross a threshold between the same two steps, or one step apart where it is crossed close
-    to a step. Every update rounds the weights by up to ``u``, relatively; after ``T`` of them that
-    is a relative change of ``λ u √T``, and a time is shorter by ``L - 2`` times that at most.
+    None, where it crosses between two steps: counts are whole. Every update rounds the weights by
+    up to ``u``, relatively; after ``T`` of them that is a relative change of ``λ u √T``, and a time
+    is shorter by ``L - 2`` times that at most. The value itself is a mean over ``N`` samples, and
+    rounds by ``λ u √(2N)``; as it falls ever faster, a step takes off no less than the fraction
+    over ``T``. Only a crossing that close to a step may be counted with the next.
     """
-    spread = theory.CONFIDENCE * theory.unit_roundoff(dtype) * np.sqrt(expected)
-    return np.asarray(1 + spread * max(layers - 2, 1) * expected)
+    layers = max(len(problem.weights) - 2, 1)
+    rounded = layers * np.sqrt(due) + np.sqrt(2 * len(problem.x)) / fraction
+    shift = theory.CONFIDENCE * theory.unit_roundoff(dtype) * rounded * due
+    later, sooner = np.ceil(due + shift), np.ceil(due - shift)
+    return np.asarray(np.maximum(later - np.ceil(due), np.ceil(due) - sooner) + 0.5)

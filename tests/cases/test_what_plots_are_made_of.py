@@ -1,0 +1,97 @@
+"""Columns of a report, recomputed once each by the theory's own definitions."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pcbench import theory
+from pcbench.backends import ExactInference, GradientInference
+from pcbench.backends.torch import TorchBackend
+from pcbench.cases._early import early_findings
+from pcbench.cases._escape_run import Run, Start
+from pcbench.cases._escape_run import Tests as Tested
+from pcbench.cases._problem import Problem
+from pcbench.cases._relaxed import Relaxed
+from pcbench.cases._relaxed_judge import RelaxedJudge, judged
+from pcbench.cases._seeds import Batches
+from pcbench.cases.base import Columns
+from pcbench.networks import NetworkSpec
+
+SEEDS, CLASSES = 3, 4
+BACKEND = TorchBackend("cpu", "float64")
+
+
+@pytest.fixture
+def problem():
+    rng = np.random.default_rng(3)
+    spec = NetworkSpec((5, 6, CLASSES), "identity", "post", False)
+    weights = [0.4 * rng.standard_normal(shape) for shape in spec.shapes]
+    classes = np.eye(CLASSES)[rng.integers(CLASSES, size=20)]
+    return Problem(spec, weights, rng.standard_normal((20, 5)), classes, [])
+
+
+def test_test_losses_and_accuracies_are_those_of_their_definitions(problem):
+    seeds = [np.stack([w, -w, 2 * w]) for w in problem.weights]
+    start = Start(problem, seeds, None, (problem.x, problem.y), ())
+    run = Run(SimpleNamespace(backend=BACKEND), SimpleNamespace(seeds=SEEDS), start)
+    model, tests = BACKEND.build(problem.network, seeds), Tested()
+    run._test(SimpleNamespace(model=model), np.arange(SEEDS), 7, tests)
+    for seed in range(SEEDS):
+        outputs = problem.x
+        for weights in seeds:
+            outputs = outputs @ weights[seed].T
+        halves = [0.5 * sum((o - t) ** 2) for o, t in zip(outputs, problem.y, strict=True)]
+        assert tests.losses[0][seed] == pytest.approx(sum(halves) / len(halves), rel=1e-12)
+        likely = [max(o) in o[t == 1] for o, t in zip(outputs, problem.y, strict=True)]
+        assert tests.accuracies[0][seed] == sum(likely) / len(likely)
+    assert len(set(tests.accuracies[0])) > 1
+    assert tests.steps == [7]
+
+
+def test_every_epoch_sees_every_sample_once_in_an_order_of_its_own():
+    batches = Batches(12, 4, SEEDS, lambda epoch: np.random.default_rng(epoch))
+    epochs = batches(0, 9).reshape(3, 3, SEEDS, 4).swapaxes(1, 2).reshape(3, SEEDS, 12)
+    assert (np.sort(epochs, axis=-1) == np.arange(12)).all()
+    orders = {tuple(order) for epoch in epochs for order in epoch}
+    assert len(orders) == 3 * SEEDS
+
+
+def test_the_angle_of_an_early_gradient_is_in_degrees_and_its_norm_a_ratio(problem):
+    network, step, stops = judged(problem), 0.1, [1, 3, 30]
+    model = BACKEND.build(problem.network, problem.parameters)
+    settled = Relaxed.ask(BACKEND, model, problem, ExactInference())
+    *_, columns = early_findings(
+        SimpleNamespace(backend=BACKEND),
+        RelaxedJudge(problem, "float64"),
+        problem,
+        "gradient",
+        GradientInference(step=step, max_steps=1),
+        stops,
+        settled,
+    )
+    assert isinstance(columns, Columns)
+    exact = gradient(network, theory.relaxed_activities(network, problem.x, problem.y))
+    z, taken, angles, norms = theory.feedforward(network, problem.x), 0, [], []
+    z = [*z[:-1], problem.y]
+    first, last = problem.weights
+    for stop in stops:
+        while taken < stop:
+            # z_1 ← z_1 - η (e_1 - W_2ᵀ e_2), of theory.md 2.3.
+            e_1, e_2 = z[1] - z[0] @ first.T, z[2] - z[1] @ last.T
+            z, taken = [z[0], z[1] - step * (e_1 - e_2 @ last), z[2]], taken + 1
+        early = gradient(network, z)
+        lengths = np.sqrt(early @ early), np.sqrt(exact @ exact)
+        sine = np.sqrt(1 - (early @ exact / lengths[0] / lengths[1]) ** 2)
+        angles.append(180 / np.pi * np.arctan2(sine, early @ exact / lengths[0] / lengths[1]))
+        norms.append(lengths[0] / lengths[1])
+    told = columns.columns
+    assert told["angle of the weight gradient in degrees"] == pytest.approx(angles, rel=1e-5)
+    assert told["norm of the weight gradient, relative"] == pytest.approx(norms, rel=1e-8)
+    assert max(angles) > 1
+
+
+def gradient(network, activities):
+    """``∂𝓕/∂W``, all layers in one vector."""
+    weights, _ = theory.energy_gradients(network, activities)
+    return np.concatenate([weight.ravel() for weight in weights])
