@@ -49,9 +49,6 @@ class Tolerance:
             raise ValueError(f"a tolerance is positive, not {self.value}")
 
 
-COUNT = Tolerance(0.5, "a count is right or it is not")
-
-
 class Check(BaseModel):
     """One verdict. Built by the functions of this module, and stored in the report as it is.
 
@@ -179,9 +176,11 @@ def all_close(
     *,
     source: str,
     where: str = "",
+    axes: Sequence[str] = (),
 ) -> Check:
     """Check ``|observed - expected| ≤ tolerance`` entry by entry; report the worst entry.
 
+    ``axes`` says what is counted along each axis: ``sample 3, input 5`` for ``entry (2, 4)``.
     Arrays of different shapes fail: a wrong shape is a wrong answer, and crashes no suite.
     """
     import numpy as np
@@ -195,6 +194,8 @@ def all_close(
     # A NaN is the worst entry there is; argmax alone would already stop at the first one.
     worst = np.unravel_index(int(np.argmax(error)), error.shape)
     entry = f"entry ({', '.join(str(int(i)) for i in worst)})" if error.ndim else ""
+    if axes:
+        entry = ", ".join(f"{axis} {i + 1}" for axis, i in zip(axes, worst, strict=True))
     verdict = approx(
         name,
         float(seen[worst]),
@@ -283,15 +284,6 @@ def distance(
         message = too_far_apart(name, apart, float(np.linalg.norm(wanted)), tolerance.value)
         return verdict.model_copy(update={"message": message})
     return verdict
-
-
-def none_of(
-    name: str, count: int, total: int, things: str, *, source: str, where: str = ""
-) -> Check:
-    """Check that of ``total`` things, named in the plural, none is as ``name`` says."""
-    verdict = at_most(name, count, 0, COUNT, source=source, where=where)
-    message = "" if verdict.passed else f"{name}: {count} of {total} {things}; none is allowed."
-    return verdict.model_copy(update={"message": message})
 
 
 class Worst:

@@ -136,13 +136,6 @@ def test_numbers_that_differ_in_their_last_digits_are_told_apart():
     assert "1.00000001 should lie in [0, 1];" in message
 
 
-def test_things_that_are_counted_have_their_unit_and_total():
-    check = checks.none_of("malformed", 8, 10, "answers", source="contract")
-    assert not check.passed
-    assert check.message == "malformed: 8 of 10 answers; none is allowed."
-    assert checks.none_of("malformed", 0, 10, "answers", source="contract").passed
-
-
 SCALARS = [checks.approx, checks.at_most, checks.at_least, checks.below]
 
 
@@ -231,6 +224,16 @@ def test_an_entry_is_named_by_its_label():
         labels=["seed 4", "seed 7"],
     )
     assert seen.where == "seed 7"
+
+
+def test_the_axes_of_an_array_say_what_an_entry_is():
+    seen = verdict(
+        checks.all_close,
+        [[1.0, 2.0], [3.0, 9.0]],
+        [[1.0, 2.0], [3.0, 4.0]],
+        axes=["sample", "input"],
+    )
+    assert seen.where == "sample 2, input 2"
 
 
 def test_of_entries_with_tolerances_of_their_own_one_that_is_no_number_is_the_worst():

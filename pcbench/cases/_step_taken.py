@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, Num
 
 from pcbench import checks, theory
 from pcbench.backends import Record, Trainer
-from pcbench.cases._account import CONTRACT, COUNT, DEFINITION, STATIONARITY
+from pcbench.cases._account import CONTRACT, COUNT, DEFINITION, STATIONARITY, none_of
 from pcbench.cases._step_expected import Expected, norm_off
 from pcbench.checks import Check, Tolerance
 
@@ -85,11 +85,11 @@ class StepTaken:
             wrong += [array.shape for array in parameters] != [(replicas, *one) for one in shapes]
             diverged += not all(np.isfinite(array).all() for array in parameters)
         hint = ", numbers that are not finite: did training diverge at this learning rate?"
-        return checks.at_most(
+        return none_of(
             "malformed answers of training",
             wrong + diverged,
-            0,
-            COUNT,
+            len(due) + 2,
+            "answers",
             source=CONTRACT,
             where=f"step {self.step + 1}{hint if diverged else ''}",
         )
@@ -182,7 +182,7 @@ def alike(
     differing = abs(len(seen) - len(due))
     for one, other in zip(seen, due, strict=False):
         differing += int(np.sum(one != other)) if one.shape == other.shape else other.size
-    return checks.at_most(name, differing, 0, COUNT, source=CONTRACT)
+    return none_of(name, differing, sum(one.size for one in due), "numbers", source=CONTRACT)
 
 
 def one_run(
