@@ -2,7 +2,8 @@
 
 A check holds a backend to a theorem, and what misses it is wrong. A claim is about a comparison of
 two learners, and a verdict on it rests on an interval over pairs of runs. It has three: data may
-bear it out, or not, or have ended before either was known.
+bear it out, or not, or leave it open. Where what it depends on is broken or absent, it is not
+judged.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Verdict = Literal["borne out", "not borne out", "unresolved"]
+Verdict = Literal["borne out", "not borne out", "unresolved", "not judged"]
 Ratio = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 

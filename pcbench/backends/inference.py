@@ -72,6 +72,15 @@ class GradientInference(IterativeInference):
             return PAPER_SCHEDULE | value
         return value
 
+    @model_validator(mode="after")
+    def _uses_what_is_given(self) -> GradientInference:
+        if self.smallest_step and not self.halve and self.preset is None:
+            raise ValueError(
+                "smallest_step is where halving ends, and goes unused without it; write halve: "
+                "true, or leave smallest_step out"
+            )
+        return self
+
 
 PAPER_SCHEDULE: dict[str, Any] = {
     "step": 0.1,

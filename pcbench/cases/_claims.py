@@ -3,7 +3,8 @@
 Of a ratio PC/BP that is claimed to be less than 1, the exact interval of the median over pairs
 decides. Where runs were censored, ratios are known within bounds, and so is what the interval would
 be: if the claim would hold were every ratio at its lower bound, censoring has left it open. A run
-that diverged is none whose budget was too short, and gets no such benefit of the doubt.
+that diverged is none whose budget was too short, and gets no such benefit of the doubt; but a pair
+of which both diverged is evidence for neither.
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ class Question:
         Whether the setting is one of the paper's, in which PC has more than its objective for it.
     longer, more
         What to raise where runs were too short, and where they were too few.
+    slower, sooner
+        What to lower where runs diverged, and where they left before it could be seen.
+    waiver
+        How to have the claim reported alone.
     """
 
     name: str
@@ -55,6 +60,9 @@ class Question:
     published: bool
     longer: str
     more: str
+    slower: str = "training.learning_rate"
+    sooner: str = "training.learning_rate"
+    waiver: str = "write sooner: false"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,10 @@ class Ratios:
         Runs by learner.
     lost
         Pairs of which a longer run would have told no more.
+    void
+        How many pairs tell nothing, for both runs diverged.
+    at_once
+        Runs by learner that had left as soon as it could be seen.
     """
 
     lower: Float[np.ndarray, " n"]
@@ -78,17 +90,27 @@ class Ratios:
     tolerance: Tolerance
     lost: Bool[np.ndarray, " n"]
     censored: dict[str, int] = field(default_factory=dict)
+    void: int = 0
+    at_once: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of_times(cls, pc: Times, bp: Times, lost: Bool[np.ndarray, " n"] | None = None) -> Ratios:
-        """Compare escape times; ``lost`` are pairs of which a run diverged before it left."""
+    def of_times(
+        cls,
+        pc: Times,
+        bp: Times,
+        lost: tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]] | None = None,
+    ) -> Ratios:
+        """Compare escape times; ``lost`` are runs of either that diverged before they left."""
+        pc_lost, bp_lost = lost or (np.zeros(len(pc.times), bool),) * 2
         # Times are whole steps: a ratio below 1 is below by a step of the longest time, or more.
         longest = max(float(bp.times.max()), 1.0) if len(bp.times) else 1.0
         return cls(
             *log_ratio_bounds(pc, bp),
             tolerance=Tolerance(0.5 / longest, "half a step of BP's longest time"),
-            lost=np.zeros(len(pc.times), bool) if lost is None else lost,
+            lost=pc_lost ^ bp_lost,
             censored={name: int((~of.observed).sum()) for name, of in (("PC", pc), ("BP", bp))},
+            void=int((pc_lost & bp_lost).sum()),
+            at_once={name: int(of.at_once.sum()) for name, of in (("PC", pc), ("BP", bp))},
         )
 
     @classmethod
@@ -112,9 +134,14 @@ class Ratios:
         """Bound the median ratio; the confidence is reached whatever the distribution."""
         return _interval(self.lower, self.upper)
 
+    @property
+    def tied(self) -> bool:
+        """Whether all times are equal, as far as whole steps tell."""
+        return bool(self.censored) and not (self.lower.any() or self.upper.any())
+
     def verdict(self) -> Verdict:
         """Say whether the claim is borne out, and if not, whether censoring is why."""
-        if len(self) < FEWEST:
+        if len(self) < FEWEST or self.tied:
             return "unresolved"
         bound = 1 - self.tolerance.value
         if self.interval().high <= bound:
@@ -134,7 +161,9 @@ def _interval(lower: Float[np.ndarray, " n"], upper: Float[np.ndarray, " n"]) ->
     return Interval(float(low), float(estimate), float(high), logs.confidence)
 
 
-def answers(asked: Mapping[Question, Ratios], advantage: str) -> Iterator[Claim | Check]:
+def answers(
+    asked: Mapping[Question, Ratios], advantage: str, groundless: str = ""
+) -> Iterator[Claim | Check]:
     """Put one claim to several settings, the fair one and the published.
 
     Parameters
@@ -143,12 +172,20 @@ def answers(asked: Mapping[Question, Ratios], advantage: str) -> Iterator[Claim 
         The settings, and what was seen in each.
     advantage
         What PC has for it in published settings, where a claim may hold in them alone.
+    groundless
+        Why no verdict would be about the claim, a sentence, if so: then none is given.
 
     Yields
     ------
     Claim | Check
-        A claim a setting; and of required ones a check, unless they are unresolved.
+        A claim a setting; and of required ones a check, unless they are unresolved or not judged.
     """
+    if groundless:
+        for question, ratios in asked.items():
+            yield _claim(question, ratios).model_copy(
+                update={"verdict": "not judged", "message": groundless}
+            )
+        return
     claims = {question: _claim(question, ratios) for question, ratios in asked.items()}
     holding = [
         f"{claim.setting} ({claim.ratio})"
@@ -168,20 +205,21 @@ def answers(asked: Mapping[Question, Ratios], advantage: str) -> Iterator[Claim 
 
 
 def insist(findings: Iterable[Finding]) -> None:
-    """Skip the case if a required claim is unresolved; call it after everything was yielded.
+    """Skip the case if a required claim has no verdict; call it after everything was yielded.
 
     Raises
     ------
     CaseSkippedError
         With the claims, and what to raise.
     """
-    unresolved = [
-        f"{claim.name}, {claim.setting}: {claim.message.removesuffix('.')}"
-        for claim in findings
-        if isinstance(claim, Claim) and claim.required and claim.verdict == "unresolved"
-    ]
-    if unresolved:
-        raise CaseSkippedError(f"unresolved: {'; '.join(unresolved)}")
+    for verdict in ("unresolved", "not judged"):
+        without = [
+            f"{claim.name}, {claim.setting}: {claim.message.removesuffix('.')}"
+            for claim in findings
+            if isinstance(claim, Claim) and claim.required and claim.verdict == verdict
+        ]
+        if without:
+            raise CaseSkippedError(f"{verdict}: {'; '.join(without)}")
 
 
 def _claim(question: Question, ratios: Ratios) -> Claim:
@@ -207,18 +245,44 @@ def _message(question: Question, claim: Claim, ratios: Ratios) -> str:
         return ""
     if claim.pairs < FEWEST:
         return f"Pairs: {claim.pairs}, where a verdict takes {FEWEST}; raise {question.more}."
-    runs = " and ".join(f"{count} of {learner}" for learner, count in claim.censored.items())
-    if claim.verdict == "unresolved":
+    if ratios.tied:
         return (
-            f"Of {claim.pairs} pairs, {runs} had not left when their runs ended; had they then, it "
-            f"would be borne out; raise {question.longer}, or {question.more}."
+            f"All {claim.pairs} pairs are tied, and whole steps tell no more; lower "
+            f"{question.slower}, so that leaving takes more of them."
         )
+    runs = _by_learner(claim.censored)
+    if claim.verdict == "unresolved":
+        return " ".join(_open(question, claim, ratios))
     lost = f"; {int(ratios.lost.sum())} pairs diverged" if ratios.lost.any() else ""
     late = f"; of {claim.pairs} pairs, {runs} had not left" if any(claim.censored.values()) else ""
     return (
         f"The ratio is {claim.ratio}, and its upper end should be below 1 by more "
         f"than {ratios.tolerance.derivation}{late}{lost}."
     )
+
+
+def _open(question: Question, claim: Claim, ratios: Ratios) -> Iterator[str]:
+    """Say, of every sort of censoring that there is, how to have less of it."""
+    if ratios.void:
+        yield (
+            f"Of {ratios.void} of {claim.pairs} pairs both runs diverged, which is evidence for "
+            f"neither; lower {question.slower}."
+        )
+    if any(ratios.at_once.values()):
+        yield (
+            f"Of {claim.pairs} pairs, {_by_learner(ratios.at_once)} had left by the first step at "
+            f"which it can be seen; lower {question.sooner}."
+        )
+    late = {learner: count - ratios.void for learner, count in claim.censored.items()}
+    if any(late.values()):
+        yield (
+            f"Of {claim.pairs} pairs, {_by_learner(late)} had not left when their runs ended; had "
+            f"they then, it would be borne out; raise {question.longer}, or {question.more}."
+        )
+
+
+def _by_learner(counts: Mapping[str, int]) -> str:
+    return " and ".join(f"{count} of {learner}" for learner, count in counts.items())
 
 
 def _check(question: Question, claim: Claim, ratios: Ratios) -> Check:
@@ -234,7 +298,12 @@ def _check(question: Question, claim: Claim, ratios: Ratios) -> Check:
     return (
         check
         if check.passed
-        else check.model_copy(update={"message": f"{question.check}: {claim.message}"})
+        else check.model_copy(
+            update={
+                "message": f"{question.check}: {claim.message} To have it reported, and not "
+                f"required, {question.waiver}."
+            }
+        )
     )
 
 

@@ -48,6 +48,7 @@ class Claims:
                 published="published" in (way.scaling, way.masking),
                 longer="escape.steps",
                 more="draws",
+                waiver=f"leave {rank} out of sooner",
             ): self.times(way, rank)
             for way in self._ways()
         }
@@ -75,6 +76,7 @@ class Claims:
                 published=way.masking == "published",
                 longer="escape.steps",
                 more="draws",
+                waiver=f"leave {rank} out of sooner",
             ): self.norms(way, rank)
             for way in ways
             if way.scaling == ways[0].scaling
@@ -87,7 +89,7 @@ class Claims:
     def times(self, way: Way, rank: int) -> Ratios:
         """How many times as long PC takes, going that way, as BP does in the same scaling."""
         ours, theirs = self.escapes[way], self.escapes[opponent(way)]
-        lost = (_lost(ours) | _lost(theirs))[self._at(rank)]
+        lost = _lost(ours)[self._at(rank)], _lost(theirs)[self._at(rank)]
         return Ratios.of_times(ours.of_rank(rank), theirs.of_rank(rank), lost)
 
     def norms(self, way: Way, rank: int) -> Ratios:

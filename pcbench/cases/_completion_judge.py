@@ -99,6 +99,13 @@ def traceless(
         trainer = told.trainer(context, starts, settings, way.masking)
         trainer.run(_TRACE, rows(0, _TRACE), _TRACE)
         ends.append(np.concatenate([part.ravel() for part in trainer.parameters()]))
+    if not np.isfinite(ends[0]).all():
+        return checks.undecided(
+            f"{way}: trace of targets that are not observed",
+            f"Training diverged within {_TRACE} steps at learning rate {settings.learning_rate:g}; "
+            "lower training.learning_rate.",
+            source=f"precision 0: {CONTRACT}",
+        )
     u = theory.unit_roundoff(context.backend.dtype)
     size = float(np.linalg.norm(np.concatenate([p.ravel() for s in starts for p in s.parameters])))
     return checks.distance(

@@ -119,6 +119,15 @@ class Parameters(CaseParameters):
         return self
 
     @model_validator(mode="after")
+    def _uses_what_is_given(self) -> Parameters:
+        if self.data.observed == 1 and self.masking != "matched":
+            raise ValueError(
+                f"masking: {self.masking} is about targets that are not observed, and goes unused "
+                "where all are; leave masking out, or lower data.observed"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _finishes_draws(self) -> Parameters:
         if self.escape.finish > self.draws:
             raise ValueError(

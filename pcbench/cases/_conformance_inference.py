@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import ceil, exp, log
+from math import ceil, exp, inf, log
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,9 @@ _NEWTON_STEPS, _FLOW_TIME = 200, 10.0
 _MORE_TIME = 1.2
 # Of the rounding of a residual: that of the activities, and of a solver's steps, are of its size.
 _ROOM = 4.0
+# The same, of the forces that the rounding of a step makes; and the most that is worth asking for.
+_ROOM_OF_FLOW = 16.0
+_MOST_RESIDUAL = 0.5
 # Steps in errors are known to go down where they begin, and are kept shorter than that.
 _CAUTION = 0.25
 _SLOPES = {"identity": 1.0, "tanh": 1.0, "silu": 1.1}
@@ -111,11 +114,12 @@ def verdicts(
 ) -> Iterator[Check]:
     """Judge where an engine ended."""
     settings = asked.settings
-    # Where kinks are met, no step in the errors is known to go down.
-    kinks = isinstance(settings, ErrorInference) and not is_smooth(problem.network)
+    may_rise = 0.0 if is_smooth(problem.network) else _rise_at_kinks(settings, judge)
     made = list(
-        judge.checks(label, relaxed, settings, must_converge=asked.must_converge, may_rise=kinks)
+        judge.checks(label, relaxed, settings, must_converge=asked.must_converge, may_rise=may_rise)
     )
+    if isinstance(settings, GaussNewtonInference) and asked.must_converge:
+        made = [_if_visible(check, label, problem, judge, relaxed) for check in made]
     yield from made
     if not checks.all_passed(made[:1]):
         return
@@ -132,6 +136,39 @@ def verdicts(
             Tolerance(rounding, "rounding of both energies (theory.md 4)"),
             source=asked.source,
         )
+
+
+def _rise_at_kinks(settings: InferenceSettings, judge: RelaxedJudge) -> float:
+    """Return how far energy may rise where kinks are met.
+
+    No step in the errors is known to go down. Steps of a flow are off by what moves forces by the
+    residual asked for, and energy by that much along the first, and largest, of them.
+    """
+    match settings:
+        case ErrorInference():
+            return inf
+        case OdeInference():
+            return settings.residual * judge.start**2 / judge.samples
+        case _:
+            return 0.0
+
+
+def _if_visible(
+    check: Check, label: str, problem: Problem, judge: RelaxedJudge, relaxed: Relaxed
+) -> Check:
+    """Leave a residual undecided that no damped step is sure to lower.
+
+    A step to the minimum lowers the energy by ``ρᵀ H⁻¹ ρ / 2N ≥ ‖ρ‖² / 2ΛN``; one that lowers it by
+    less than twice the rounding ``δ`` of an energy may be refused: ``‖ρ‖² ≤ 4ΛNδ``.
+    """
+    if check.status != "failed" or check.name != f"{label}: residual within the budget":
+        return check
+    off = sum(judge.rounding(relaxed).energies)
+    seen, floor = check.observed, 2 * np.sqrt(_most(problem, judge) * judge.samples * off)
+    if seen is None or seen > floor:
+        return check
+    reason = f"{check.name}: {seen:.3g} may be left, for steps lower no energy that is seen to fall"
+    return checks.undecided(check.name, f"{reason}.", source=check.source)
 
 
 def ask_for(engine: str, problem: Problem, judge: RelaxedJudge) -> Asked:
@@ -187,7 +224,7 @@ def step_of(asked: Asked) -> float:
 def _foretold_gradient(problem: Problem, judge: RelaxedJudge) -> Asked:
     """``‖ρ_n‖ ≤ (1 - 1/κ)ⁿ ‖ρ_0‖`` with a step of ``1/λ_max``."""
     least, most = _curvatures(problem)
-    residual = max(_least(judge), exp(-STEPS * least / most))
+    residual = _foretold(judge, STEPS * least / most)
     settings = GradientInference(
         step=1 / most, residual=residual, max_steps=ceil(log(1 / residual) * most / least) + 1
     )
@@ -233,7 +270,13 @@ def _flow(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
         decrease = _sure(problem, judge) / 2 if smooth else 0.0
         return Asked(settings, must_converge=False, decrease=decrease)
     least, most = _curvatures(problem)
-    residual = max(_least(judge), exp(-STEPS * least / most))
+    activities = [*theory.feedforward(judged(problem), problem.x)[1:-1], problem.y]
+    rounding = 2 * judge.u * max(float(np.sqrt(np.nanmean(z**2))) for z in activities)
+    units = sum(z.size for z in activities)
+    lost = _ROOM_OF_FLOW * rounding * most * np.sqrt(units) / judge.start
+    if lost > _MOST_RESIDUAL:
+        raise theory.UndecidableError("forces are lost in the rounding of a flow's activities")
+    residual = max(lost, _foretold(judge, STEPS * least / most))
     time = _MORE_TIME * log(1 / residual) / least
     return Asked(OdeInference(residual=residual, max_time=time), must_converge=True)
 
@@ -252,7 +295,7 @@ def _in_errors(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
         decrease = step * _sure(problem, judge) if smooth else 0.0
         return Asked(settings, must_converge=False, decrease=decrease)
     low, high = _curvatures(problem)
-    residual = max(_least(judge), exp(-STEPS / most))
+    residual = _foretold(judge, STEPS / most)
     steps = ceil(most * (log(1 / residual) + log(high / low * most) / 2)) + 1
     foreseeable = steps <= 10 * STEPS
     settings = ErrorInference(
@@ -261,10 +304,26 @@ def _in_errors(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
     return Asked(settings, must_converge=foreseeable)
 
 
+def _foretold(judge: RelaxedJudge, decay: float) -> float:
+    """Return the residual that ``STEPS`` steps are sure to reach, of which ``e^-decay`` is left.
+
+    Raises
+    ------
+    UndecidableError
+        If that is no less than what rounding may make of the residual at the start.
+    """
+    left = exp(-decay)
+    if 1 - left < _least(judge):
+        raise theory.UndecidableError(
+            f"{STEPS} steps are sure to bring the residual down by no more than rounding may"
+        )
+    return max(_least(judge), left)
+
+
 def _least(judge: RelaxedJudge) -> float:
     """Return the least residual to ask for: what rounding leaves, some times over, is reached."""
     rounding = float(np.linalg.norm(judge.forward_rounding.sample_residuals))
-    return min(max(_LEAST_RESIDUAL, _ROOM * rounding / judge.start), 0.5)
+    return min(max(_LEAST_RESIDUAL, _ROOM * rounding / judge.start), _MOST_RESIDUAL)
 
 
 def _decrease(judge: RelaxedJudge, curvature: float) -> float:

@@ -146,6 +146,26 @@ class Parameters(CaseParameters):
         return self
 
     @model_validator(mode="after")
+    def _uses_what_is_given(self) -> Parameters:
+        rate = self.training.learning_rate
+        if isinstance(rate, Rates) and self.scaling != "both":
+            other = "published" if self.scaling == "matched" else "matched"
+            raise ValueError(
+                f"training.learning_rate.{other} goes unused with scaling: {self.scaling}; write "
+                "one number for learning_rate, or scaling: both"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_seeds_that_differ(self) -> Parameters:
+        if self.network.initialisation.name == "saved" and self.training.batch is None:
+            raise ValueError(
+                "a saved point is the same for every seed, and without batches so is every run; "
+                "give training.batch, or an initialisation that is drawn"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _begins_off_the_saddle(self) -> Parameters:
         if self.network.hidden == () and not self.network.convolutions:
             raise ValueError(

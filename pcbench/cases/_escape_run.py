@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,23 @@ class Start:
     def saddle_loss(self) -> float:
         """``𝓛`` of all training samples where the network's output is zero."""
         return float(np.sum(self.problem.y**2) / (2 * len(self.problem.y)))
+
+    def no_saddle(self) -> str:
+        """Say why seeds do not begin near the saddle at the origin; nothing if they do.
+
+        Near it every layer passes on less than comes in, so that products of layers are smaller
+        than any of them, which is what makes it a saddle (theory.md 2.4).
+        """
+        layers = self.seeds[: self.problem.network.n_layers]
+        flat = [layer.reshape(*layer.shape[:2], -1) for layer in layers]
+        largest = max(float(np.linalg.norm(layer, 2, axis=(1, 2)).max()) for layer in flat)
+        if largest < 1:
+            return ""
+        return (
+            "There is no saddle to leave: a layer of the initial weights has spectral norm "
+            f"{largest:.3g}, and near the saddle at the origin all are below 1; write "
+            "initialisation: near_origin, or give it a smaller std."
+        )
 
     def settings(self, asked: Parameters, learner: str, scaling: Scaling) -> TrainingSettings:
         """Return the rule by which a learner learns."""
@@ -250,7 +267,7 @@ class Run:
             course.losses, self._reference, fraction=escape.fraction, window=escape.window
         )
         lost = np.array([fate == "diverged" for fate in course.fates]) & ~times.observed
-        return Times(np.where(lost, 0.0, times.times), times.observed)
+        return replace(times, times=np.where(lost, 0.0, times.times))
 
     def _stopped(self, course: Course, tests: Tests) -> Bool[np.ndarray, " R"]:
         rule, gone = self._asked.training.stop, self.escaped(course).observed

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 
+from pcbench import theory
 from pcbench.backends import DType
 from pcbench.cases.base import CaseSkippedError, Context
 from pcbench.data.base import DatasetParameters
@@ -69,8 +70,11 @@ class Problem:
         ------
         CaseSkippedError
             If the samples are images where a fully connected network needs flat inputs, or the
-            other way round; if targets are not observed that the case needs; or a saved point is of
-            another network.
+            other way round; or if targets are not observed that the case needs.
+        ImpossibleNetworkError
+            If a saved point is of another network: the case is errored, with the reason.
+        UndecidableError
+            If the numbers leave the dtype's range: the case is undecided, with the reason.
         """
         number = "" if draw is None else f" {draw}"
         samples = context.load(data, f"data{number}")
@@ -87,13 +91,21 @@ class Problem:
             )
         try:
             spec = network.specification(x.shape[1:], y.shape[1])
-            weights = network.initialisation.draw(spec, context.rng(f"weights{number}"))
-            biases = network.initialisation.draw_biases(spec, context.rng(f"biases{number}"))
         except ImpossibleNetworkError as error:
             raise CaseSkippedError(str(error)) from error
+        weights = network.initialisation.draw(spec, context.rng(f"weights{number}"))
+        biases = network.initialisation.draw_biases(spec, context.rng(f"biases{number}"))
         x, y = rounded([x.reshape(len(x), -1), y], dtype)
         precision = None if samples.observed is None else samples.observed.astype(float)
-        return cls(spec, rounded(weights, dtype), x, y, rounded(biases, dtype), precision)
+        posed = cls(spec, rounded(weights, dtype), x, y, rounded(biases, dtype), precision)
+        try:
+            posed.demand_range(dtype)
+        except theory.UndecidableError as error:
+            raise theory.UndecidableError(
+                f"The initial weights are too large: {error}; give network.initialisation smaller "
+                "ones, or write dtype: float64"
+            ) from error
+        return posed
 
     def masked(self, observed: float, rng: np.random.Generator) -> Problem:
         """Return the problem with each output observed with a probability, and at least one.
@@ -115,6 +127,49 @@ class Problem:
         return replace(self, x=self.x[:samples], y=self.y[:samples], precision=precision)
 
     @property
+    def layered(self) -> theory.Layered:
+        """The network as the theory sees it."""
+        network = self.network
+        return theory.Layered(
+            self.weights,
+            self.biases if network.bias else None,
+            network.activation,
+            network.convention,
+            [layer.image for layer in network.convolutions],
+            [layer.pool for layer in network.convolutions],
+        )
+
+    def demand_range(self, dtype: DType) -> None:
+        """Demand numbers that a dtype holds, and so does the theory's float64.
+
+        Raises
+        ------
+        UndecidableError
+            If parameters are not finite, or squares in the network leave the dtype's range.
+        """
+        if not all(np.isfinite(array).all() for array in self.parameters):
+            raise theory.UndecidableError(f"parameters are not finite in {dtype}")
+        largest = float(np.finfo(dtype).max)
+        theory.demand_range(self.layered, self.x, self.y, largest, self.precision)
+
+    def demand_definite(self, dtype: DType) -> None:
+        """Demand an equilibrium of a linear network that the dtype can tell.
+
+        ``S`` of Theorem 1 has eigenvalues of 1 or more; where its trace is ``1/u`` or more, one of
+        1 may be lost in rounding, and an honest Cholesky factorisation fail.
+
+        Raises
+        ------
+        UndecidableError
+            If ``S`` may be singular to the dtype.
+        """
+        trace = float(np.trace(theory.output_covariance(self.weights)))
+        if trace * theory.unit_roundoff(dtype) >= 1:
+            raise theory.UndecidableError(
+                f"S of Theorem 1 has trace {trace:.2g}, and is singular to {dtype}"
+            )
+
+    @property
     def parameters(self) -> list[Float[np.ndarray, "..."]]:
         """Weights, then biases, as a backend takes them."""
         return [*self.weights, *self.biases]
@@ -124,4 +179,5 @@ def rounded(
     arrays: Sequence[Float[np.ndarray, "..."]], dtype: DType
 ) -> list[Float[np.ndarray, "..."]]:
     """Round to the dtype, and return the results in float64."""
-    return [np.asarray(array, dtype).astype(np.float64) for array in arrays]
+    with np.errstate(over="ignore"):  # what is too large for the dtype is not finite in it
+        return [np.asarray(array, dtype).astype(np.float64) for array in arrays]

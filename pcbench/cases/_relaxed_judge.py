@@ -32,15 +32,7 @@ DAMPED = "a damped step is only taken where it lowers the energy (theory.md 3.3)
 
 def judged(problem: Problem) -> theory.Layered:
     """Return the network as the theory sees it."""
-    network = problem.network
-    return theory.Layered(
-        problem.weights,
-        problem.biases if network.bias else None,
-        network.activation,
-        network.convention,
-        [layer.image for layer in network.convolutions],
-        [layer.pool for layer in network.convolutions],
-    )
+    return problem.layered
 
 
 class RelaxedJudge:
@@ -109,6 +101,11 @@ class RelaxedJudge:
         return self._rounding.of(relaxed, self.clamped(relaxed))
 
     @property
+    def u(self) -> float:
+        """Unit roundoff of the backend's dtype."""
+        return self._rounding.u
+
+    @property
     def forward_rounding(self) -> theory.FeedforwardRounding:
         """Bound what the start of every engine, and what is evaluated there, may be off by."""
         return self._rounding.start
@@ -125,7 +122,7 @@ class RelaxedJudge:
         settings: InferenceSettings,
         *,
         must_converge: bool,
-        may_rise: bool = False,
+        may_rise: float = 0.0,
     ) -> Iterator[Check]:
         """Hold an answer against what it says of itself, and against the loss.
 
@@ -140,7 +137,7 @@ class RelaxedJudge:
         must_converge
             Whether a budget spent before the residual was reached fails.
         may_rise
-            Whether steps of that size may lead to an energy above the loss.
+            How far above the loss steps of that size may lead the energy; infinite if not judged.
         """
         well_formed = self.form(label, relaxed)
         yield well_formed
@@ -167,12 +164,12 @@ class RelaxedJudge:
             self._rounding.tolerance(rounding.residual + residual / self.start * begun.residual),
             source=STATIONARITY,
         )
-        if not may_rise:
+        if may_rise < np.inf:
             yield checks.at_most(
                 f"{label}: energy ≤ loss",
                 relaxed.energy,
                 self.loss,
-                self._rounding.tolerance(sum(rounding.energies) + begun.loss),
+                self._rounding.tolerance(sum(rounding.energies) + begun.loss + may_rise),
                 source="inference begins at the feedforward activities, where the energy is the "
                 "loss",
             )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -24,7 +25,9 @@ from pcbench.cases._relaxed_judge import judged
 from pcbench.cases._step_expected import expect, is_closed_form, loss_off, optimiser
 from pcbench.cases._step_taken import Allowed, Parameters, StepTaken, alike, one_run
 from pcbench.cases.base import Context
-from pcbench.checks import Check, Tolerance, Worst, approx
+from pcbench.checks import Check, Tolerance, Worst, approx, undecided
+
+EDGE = "what the dtype can hold (theory.md 4)"
 
 
 class StepJudge:
@@ -165,6 +168,10 @@ class StepJudge:
     def _step(self, taken: StepTaken) -> Iterator[Check]:
         """Judge a step, of all replicas at first, and then of those that are followed."""
         well_formed = taken.well_formed([parameter.shape[1:] for parameter in self._begin])
+        beyond = self._beyond(taken, well_formed)
+        if beyond:
+            yield self._diverged(well_formed.name, taken, beyond)
+            return
         yield well_formed
         if not well_formed.passed:
             return
@@ -178,14 +185,11 @@ class StepJudge:
             if taken.step and replica not in self._followed:
                 continue
 
-            def one(array: Any, place: int = place) -> Any:
-                return None if array is None else array[place, ...]
-
             expected = expect(
                 self._at(taken, place),
                 self._settings,
                 self._backend.dtype,
-                None if relaxed is None else relaxed.each(one),
+                None if relaxed is None else relaxed.each(partial(_of, place=place)),
             )
             where = f"step {taken.step + 1}, replica {replica + 1}"
             u = theory.unit_roundoff(self._backend.dtype)
@@ -194,6 +198,50 @@ class StepJudge:
                 allowed.setdefault(check.name, []).append(check.tolerance or inf)
                 yield check.at(where)
             self._allowed[replica].append(allowed)
+
+    def _diverged(self, name: str, taken: StepTaken, beyond: str) -> Check:
+        """Leave open what no dtype can tell."""
+        rates = np.unique(self._settings.learning_rate)
+        at = f"step {taken.step + 1} at learning rate {', '.join(f'{rate:g}' for rate in rates)}"
+        reason = f"Training diverged at {at}: {beyond}; lower training.learning_rate."
+        return undecided(name, reason, source=EDGE)
+
+    def _beyond(self, taken: StepTaken, well_formed: Check) -> str:
+        """Say how a step leaves the range of the dtype, if a correct one does, too."""
+        dtype = self._backend.dtype
+        if [array.shape[1:] for array in taken.before] != [one.shape[1:] for one in self._begin]:
+            return ""
+        inferred = None
+        for place, replica in enumerate(taken.replicas):
+            problem = self._at(taken, place)
+            try:
+                problem.demand_range(dtype)
+                if well_formed.passed:
+                    continue
+                if self._settings.objective == "energy" and problem.network.is_linear:
+                    problem.demand_definite(dtype)
+            except theory.UndecidableError as error:
+                return str(error)
+            relaxed = None
+            if not is_closed_form(problem.network, self._settings):
+                inferred = inferred or self._infer(taken)
+                relaxed = inferred.each(partial(_of, place=place))
+                if not np.isfinite(relaxed.energy):
+                    continue
+            expected = expect(problem, self._settings, dtype, relaxed)
+            u = theory.unit_roundoff(dtype)
+            for own, before, gradient, off in zip(
+                self._optimisers[replica],
+                problem.parameters,
+                expected.gradients,
+                expected.gradients_off,
+                strict=True,
+            ):
+                with np.errstate(over="ignore", invalid="ignore"):
+                    after, _ = own.step(before, gradient, off, u, self._terms)
+                if not np.abs(after).max() <= np.finfo(dtype).max:
+                    return f"a correct step leaves the range of {dtype}"
+        return ""
 
     def _at(self, taken: StepTaken, place: int, *, after: bool = False) -> Problem:
         """Return a replica at a step: its parameters and its batch."""
@@ -214,12 +262,21 @@ class StepJudge:
 
     def _moved_on(self, model: Model[Any], taken: StepTaken) -> Check:
         """Check that the trainer's model is at the parameters that the trainer says."""
-        problem = self._at(taken, 0, after=True)
+        problem, name = self._at(taken, 0, after=True), "loss of the model that training left"
+        try:
+            problem.demand_range(self._backend.dtype)
+        except theory.UndecidableError as error:
+            return self._diverged(name, taken, str(error))
         x, y, *rest = self._staged(problem)
         return approx(
-            "loss of the model that training left",
+            name,
             float(self._backend.to_host(model.loss(x, y, *rest))[0]),
             theory.layered_loss(judged(problem), problem.x, problem.y, problem.precision),
             Tolerance(loss_off(problem, self._backend.dtype), "rounding of a loss (theory.md 4)"),
             source=DEFINITION,
         )
+
+
+def _of(array: Any, place: int) -> Any:
+    """Return a replica's part of an answer."""
+    return None if array is None else array[place, ...]

@@ -84,7 +84,7 @@ class StepTaken:
         for parameters in (self.before, self.after):
             wrong += [array.shape for array in parameters] != [(replicas, *one) for one in shapes]
             diverged += not all(np.isfinite(array).all() for array in parameters)
-        hint = ", numbers that are not finite: did training diverge at this learning rate?"
+        hint = ", numbers that are not finite, where a correct step stays in range"
         return none_of(
             "malformed answers of training",
             wrong + diverged,

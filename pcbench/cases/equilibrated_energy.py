@@ -21,13 +21,15 @@ from pydantic import (
     model_validator,
 )
 
-from pcbench import checks
+from pcbench import checks, theory
 from pcbench.backends import Capability, ExactInference, InferenceSettings
 from pcbench.cases._adam import Adam
 from pcbench.cases._equilibrium import Answer, Judge
 from pcbench.cases._problem import LinearNetwork, Problem, rounded
 from pcbench.cases.base import Case, CaseParameters, Columns, Context, Finding
 from pcbench.data import DataField
+
+EDGE = "what the dtype can hold (theory.md 4)"
 
 
 class Training(BaseModel):
@@ -84,6 +86,17 @@ class EquilibratedEnergy(Case[Parameters]):
         path: dict[str, list[float]] = {"step": [], "loss": [], "energy": [], "theorem 1": []}
         for step in context.progress("training", range(training.steps + 1), training.steps + 1):
             batch = Problem(problem.network, weights, *next(batches))
+            try:
+                batch.demand_range(backend.dtype)
+                batch.demand_definite(backend.dtype)
+            except theory.UndecidableError as error:
+                rate = training.learning_rate
+                reason = (
+                    f"Training diverged at step {step} at learning rate {rate:g}: {error}; lower "
+                    "training.learning_rate."
+                )
+                worst.add(checks.undecided("training within range", reason, source=EDGE))
+                break
             answer = Answer.ask(backend, batch, inference)
             judge = Judge(batch, inference, backend.dtype)
             made = [*judge.checks(answer), *([] if step else judge.backpropagation(answer))]

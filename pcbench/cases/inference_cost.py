@@ -13,7 +13,7 @@ from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from pcbench import checks
 from pcbench.backends import (
@@ -52,7 +52,7 @@ class Parameters(CaseParameters):
     residuals: list[Residual] = Field(
         default=[1e-2, 1e-4, 1e-6],
         min_length=1,
-        description="Relative residuals to reach; each engine's own is ignored.",
+        description="Relative residuals to reach; an engine gives none of its own.",
     )
     unfinished: bool = Field(
         False, description="Whether an engine may spend its budget before the residual is reached."
@@ -68,6 +68,31 @@ class Parameters(CaseParameters):
         description="Steps after which gradient inference in a linear network is held against its "
         f"closed form; for up to {MAX_UNITS} hidden units.",
     )
+
+    @model_validator(mode="after")
+    def _uses_what_is_given(self) -> Parameters:
+        for label, engine in self.engines.items():
+            if "residual" in engine.model_fields_set:
+                raise ValueError(
+                    f"engines.{label}.residual goes unused: every engine is run to each of "
+                    "residuals; write it there"
+                )
+        gradient = any(isinstance(each, GradientInference) for each in self.engines.values())
+        for name in ("early", "steps"):
+            if getattr(self, name) and not gradient:
+                raise ValueError(
+                    f"{name} is about engines that descend the gradient, and goes unused without "
+                    "one; leave it out, or give one with engine: gradient"
+                )
+        network = self.network
+        if self.steps and (
+            network.activation != "identity" or network.bias or network.convolutions
+        ):
+            raise ValueError(
+                "steps are held against a closed form, that of linear networks without biases, and "
+                "go unused in others; leave steps out"
+            )
+        return self
 
 
 class InferenceCost(Case[Parameters]):

@@ -92,6 +92,15 @@ class Parameters(CaseParameters):
         return self
 
     @model_validator(mode="after")
+    def _uses_what_is_given(self) -> Parameters:
+        if self.directions == "random" and "curvature_of" in self.model_fields_set:
+            raise ValueError(
+                "curvature_of says whose extreme directions are taken, and goes unused with random "
+                "ones; leave it out, or write directions: extreme"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _can_be_inferred(self) -> Parameters:
         if isinstance(self.inference, ExactInference) and not self.network.is_linear:
             raise ValueError(

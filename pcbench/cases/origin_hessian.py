@@ -20,7 +20,7 @@ from pcbench.cases._extremes import ClosedEnds, examine_ends
 from pcbench.cases._hessian import MAX_PARAMETERS, ClosedForms, DuringInference, examine
 from pcbench.cases._problem import Problem
 from pcbench.cases._relaxed import needs
-from pcbench.cases.base import Case, CaseParameters, Context, Finding
+from pcbench.cases.base import Case, CaseParameters, Context, Finding, Omission
 from pcbench.data import DataField
 from pcbench.networks import InitialisationField, NetworkParameters, Origin
 from pcbench.networks.specification import Activation
@@ -100,6 +100,12 @@ class OriginHessian(Case[Parameters]):
         bound = slopes.corner * theory.zero_rank_curvature_bound(problem.weights, y)
         bounds = {"loss": None, "energy": bound}
         if spec.n_parameters > MAX_PARAMETERS:
+            if self.parameters.during is not None:
+                yield Omission(
+                    "Hessians during inference",
+                    f"they are whole, of up to {MAX_PARAMETERS:,} parameters, and this network "
+                    f"has {spec.n_parameters:,}; give fewer units",
+                )
             ends: dict[Objective, ClosedEnds] = {
                 objective: ClosedEnds(float(values[0]), float(values[-1]), bounds[objective])
                 for objective, values in spectra.items()

@@ -17,7 +17,14 @@ from pcbench.cases._during import DuringParameters
 from pcbench.cases._extremes import ClosedEnds, examine_ends
 from pcbench.cases._hessian import MAX_PARAMETERS, ClosedForms, DuringInference, examine
 from pcbench.cases._problem import LinearNetwork, Problem
-from pcbench.cases.base import Case, CaseParameters, CaseSkippedError, Context, Finding
+from pcbench.cases.base import (
+    Case,
+    CaseParameters,
+    CaseSkippedError,
+    Context,
+    Finding,
+    Omission,
+)
 from pcbench.data import DataField
 from pcbench.networks import InitialisationField, PenultimateOnly, ZeroRank
 
@@ -70,6 +77,12 @@ class ZeroRankSaddle(Case[Parameters]):
         weights, x, y = problem.weights, problem.x, problem.y
         bounds = {"loss": None, "energy": theory.zero_rank_curvature_bound(weights, y)}
         if problem.network.n_parameters > MAX_PARAMETERS:
+            if self.parameters.during is not None:
+                yield Omission(
+                    "Hessians during inference",
+                    f"they are whole, of up to {MAX_PARAMETERS:,} parameters, and this network "
+                    f"has {problem.network.n_parameters:,}; give fewer units",
+                )
             ends: dict[Objective, ClosedEnds] = {
                 objective: ClosedEnds(
                     *theory.zero_rank_ends(weights, x, y, objective), bounds[objective]

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal
 from zipfile import BadZipFile
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from pydantic import Field
 
 from pcbench.networks.initialisation import ImpossibleNetworkError, Initialisation, Weights
 from pcbench.networks.specification import NetworkSpec
+
+BESIDE_A_CANDIDATE = frozenset(
+    {"x", "y", "hessian", "energy", "directions", "coefficients", "falls"}
+)
+"""What ``critical_points`` keeps beside the weights of a candidate: a record, no parameters."""
 
 
 class Saved(Initialisation):
@@ -31,9 +35,9 @@ class Saved(Initialisation):
         Raises
         ------
         ImpossibleNetworkError
-            If the file cannot be read, or holds another network.
+            If the file cannot be read, or does not fit the network entry by entry.
         """
-        return self._read("W", network.shapes)
+        return self._read(network)[: network.n_layers]
 
     def draw_biases(
         self, network: NetworkSpec, rng: np.random.Generator
@@ -45,43 +49,76 @@ class Saved(Initialisation):
         ImpossibleNetworkError
             Likewise.
         """
-        return self._read("b", network.bias_shapes)
+        return self._read(network)[network.n_layers :]
 
     def check(self, network: NetworkSpec) -> None:
-        """Refuse a file that is not there.
+        """Refuse a file that cannot be read, or does not fit the hidden layers.
+
+        The widths of input and output are the data's, which are not known here.
 
         Raises
         ------
         ImpossibleNetworkError
-            With its name.
+            With file, entry, the shape that is due and the one that was found.
         """
+        self._read(network, with_ends=False)
+
+    def _read(self, network: NetworkSpec, *, with_ends: bool = True) -> Weights:
+        """Read weights, then biases; without the ends, widths of input and output may be any."""
+        last = network.n_layers
+        due: dict[str, tuple[int | None, ...]] = {}
+        for letter, shapes in (("W", network.shapes), ("b", network.bias_shapes)):
+            for layer, shape in enumerate(shapes, start=1):
+                out, *inputs = shape
+                open_out, open_in = (not with_ends and layer == end for end in (last, 1))
+                due[f"{letter}_{layer}"] = (
+                    None if open_out else out,
+                    *(None if open_in else size for size in inputs),
+                )
         if not Path(self.path).is_file():
             raise ImpossibleNetworkError(f"there is no file {self.path!r} to read weights from")
-
-    def _read(self, letter: str, shapes: Sequence[tuple[int, ...]]) -> Weights:
-        arrays = []
         try:
             with Path(self.path).open("rb") as stream, _opened(stream) as file:
-                for layer, shape in enumerate(shapes, start=1):
-                    array = file[f"{letter}_{layer}"]
-                    real = array.dtype.kind in "fiu"
-                    if array.shape != shape or not (real and np.isfinite(array).all()):
-                        raise ImpossibleNetworkError(
-                            f"{letter}_{layer} in {self.path!r} has shape {array.shape}, or holds "
-                            f"what is no number; the network needs numbers of shape {shape}"
-                        )
-                    arrays.append(np.asarray(array, np.float64))
-        except KeyError as error:
-            raise ImpossibleNetworkError(
-                f"{self.path!r} lacks an array: {error.args[0]}; save W_1 … W_L, and b_1 … b_L"
-            ) from error
-        except ImpossibleNetworkError:
-            raise
+                unused = sorted({*file.files} - {*due} - BESIDE_A_CANDIDATE)
+                found = {name: file[name] for name in due if name in file.files}
         except (OSError, BadZipFile, ValueError, EOFError, zlib.error) as error:
             raise ImpossibleNetworkError(
                 f"{self.path!r} is no .npz file of numbers, as numpy.savez writes them"
             ) from error
-        return arrays
+        if missing := [name for name in due if name not in found]:
+            raise ImpossibleNetworkError(
+                f"{self.path!r} lacks {', '.join(missing)}, which the network needs; save W_1 … "
+                f"W_{last}{f', and b_1 … b_{last}' if network.bias else ''}"
+            )
+        if unused:
+            raise ImpossibleNetworkError(
+                f"{self.path!r} holds {', '.join(unused)}, which the network has no use for: it "
+                f"has {last} layers {'with' if network.bias else 'without'} biases; take them out "
+                "of the file, or change network"
+            )
+        return [self._fitting(name, found[name], shape) for name, shape in due.items()]
+
+    def _fitting(
+        self, name: str, array: Shaped[np.ndarray, "..."], due: tuple[int | None, ...]
+    ) -> Float[np.ndarray, "..."]:
+        """Return an entry as float64, or refuse it."""
+        fits = len(array.shape) == len(due) and all(
+            wanted in (None, size) for size, wanted in zip(array.shape, due, strict=True)
+        )
+        if not fits:
+            shape = ", ".join("any" if size is None else str(size) for size in due)
+            turned = array.ndim == 2 and array.shape[::-1] == due
+            raise ImpossibleNetworkError(
+                f"{name} in {self.path!r} has shape {array.shape}, and the network needs ({shape})"
+                f"{': save it transposed' if turned else ', one row a unit'}"
+            )
+        numbers = array.dtype.kind in "fiu"
+        if not numbers or not np.isfinite(array).all():
+            held = "numbers that are not finite" if numbers else f"{array.dtype}, no real numbers"
+            raise ImpossibleNetworkError(
+                f"{name} in {self.path!r} holds {held}; save finite real numbers"
+            )
+        return np.asarray(array, np.float64)
 
 
 def _opened(stream: BinaryIO) -> np.lib.npyio.NpzFile:

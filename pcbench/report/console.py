@@ -39,6 +39,7 @@ _VERDICTS: dict[Verdict, str] = {
     "borne out": "green",
     "not borne out": "bold red",
     "unresolved": "yellow",
+    "not judged": "yellow",
 }
 _TITLE = "bold"
 _ASIDE = "dim"
@@ -48,7 +49,7 @@ _LEGEND = "Margins are in tolerances, from the edge of what is allowed; negative
 _LEGEND_TIGHTEST = "A case that passed shows its tightest check."
 _LEGEND_CLAIMS = (
     "Ratios are medians over pairs of runs, with intervals. A claim is borne out where "
-    "all of one is below 1, unresolved where runs were too short or too few to tell."
+    "all of one is below 1, unresolved where runs do not tell, not judged where training is broken."
 )
 UNSTEADY = " (unsteady)"
 """Stands behind a time whose spread is larger than itself, and behind ratios that it is part of."""

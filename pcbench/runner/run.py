@@ -12,9 +12,11 @@ from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
+from pcbench import checks
 from pcbench.backends.base import Backend, BackendUnavailableError
 from pcbench.cases.base import CaseSkippedError
 from pcbench.data import DatasetError, DatasetMissingError, Places
+from pcbench.networks import ImpossibleNetworkError
 from pcbench.report import CaseResult, CaseStatus, Report
 from pcbench.runner.backends import Backends
 from pcbench.runner.context import RunContext
@@ -23,6 +25,9 @@ from pcbench.runner.findings import Findings, storable
 from pcbench.runner.interrupts import insistent_interrupts
 from pcbench.runner.observer import Observer
 from pcbench.suite import PlannedCase, Suite
+from pcbench.theory import UndecidableError
+
+EDGE = "what float64 can tell, and the dtype can hold (theory.md 4)"
 
 
 def run_suites(
@@ -130,7 +135,12 @@ def run_case(
         found.take(question.run(context), until_failure=verdict_only)
     except (CaseSkippedError, DatasetMissingError, BackendUnavailableError) as skip:
         status, message = "skipped", str(skip)
-    except DatasetError as error:
+    except UndecidableError as error:
+        found.take([checks.undecided("numbers within range", f"{error}.", source=EDGE)])
+    except (
+        DatasetError,
+        ImpossibleNetworkError,
+    ) as error:  # a bad file
         status, message = "errored", str(error)
     except (Exception, SystemExit) as error:  # it may be anybody's code; the run goes on
         status, message = "errored", _reason(error, case, backend)
@@ -139,7 +149,7 @@ def run_case(
     undecided = [check for check in found.checks if check.status == "undecided"]
     if failures and status != "errored":  # not even a case that then gave up hides a failure
         status, message = "failed", " ".join(check.explanation for check in failures)
-    elif undecided and status is None:
+    elif undecided and status in (None, "skipped"):
         status, message = "undecided", " ".join(check.explanation for check in undecided)
     elif status is None and not found.checks:
         status, message = "failed", "The case made no check, and so proves nothing."

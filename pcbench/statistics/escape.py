@@ -2,7 +2,9 @@
 
 A replica that has not left by the end of its run is right-censored: its escape time is known to be
 longer than the run, and no more. Such a time is neither dropped (the slowest replicas would be
-missing from every comparison) nor taken for the length of the run.
+missing from every comparison) nor taken for the length of the run. One that has left by the first
+step that can be looked at is left-censored: it left then or before. Any other time lies within the
+step before it, which comparisons allow for.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ class Times:
         censored time of 0 belongs to a replica of which nothing was seen.
     observed
         Whether the event was seen.
+    visible
+        The first step at which it can be seen: who is seen then is left-censored. 0 if none is.
 
     Raises
     ------
@@ -33,12 +37,24 @@ class Times:
 
     times: Float[np.ndarray, " n"]
     observed: Bool[np.ndarray, " n"]
+    visible: float = 0.0
 
     def __post_init__(self) -> None:
         if not np.all(np.isfinite(self.times) & (self.times >= 0)):
             raise ValueError("a time is negative or not finite; one that is too long is censored")
         if np.any(self.observed & (self.times == 0)):
             raise ValueError("an event was observed at time 0, but steps are counted from 1")
+
+    @property
+    def at_once(self) -> Bool[np.ndarray, " n"]:
+        """Which events were seen as soon as any can be."""
+        seen: Bool[np.ndarray, " n"] = self.observed & (self.times <= self.visible)
+        return seen
+
+    @property
+    def earliest(self) -> Float[np.ndarray, " n"]:
+        """Until when the event has not happened for certain: 0 where it was seen at once."""
+        return np.where(self.at_once, 0.0, self.times)
 
     @property
     def latest(self) -> Float[np.ndarray, " n"]:
@@ -97,6 +113,7 @@ def escape_times(
     return Times(
         times=np.array([time for time, _ in found], dtype=np.float64),
         observed=np.array([observed for _, observed in found], dtype=np.bool_),
+        visible=float(window),
     )
 
 

@@ -12,6 +12,9 @@ censored at ``c`` seen at ``s``       at least ``c / s``
 seen at ``t``     censored at ``c``   at most ``t / c``
 censored          censored            anything above 0
 ================  ==================  =====================
+
+A time that was seen at once (left-censored) is only known from above: as one that may be as small
+as 0, it leaves the ratio open downwards in the numerator and upwards in the denominator.
 """
 
 from __future__ import annotations
@@ -81,6 +84,6 @@ def log_ratio_bounds(
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
     """Bound the logarithm of every pair's ratio, by the table of the module."""
     with np.errstate(divide="ignore"):  # log 0 = -inf, of a replica of which nothing was seen
-        earliest = np.log(numerator.times), np.log(denominator.times)
+        earliest = np.log(numerator.earliest), np.log(denominator.earliest)
     latest = np.log(numerator.latest), np.log(denominator.latest)
     return earliest[0] - latest[1], latest[0] - earliest[1]

@@ -67,7 +67,10 @@ def standing(weights: WeightStacks, moments: Moments, objective: Objective) -> S
     if objective == "loss":
         return Standing(losses, losses, _pulled(weights, above, off))
     covariance = np.eye(len(moments.yy)) + sum(p @ _transposed(p) for p in above[1:-1])
-    precision = np.linalg.inv(covariance)
+    # Of what has left float64's range nothing is asked, nor where an eigenvalue of 1 is lost in it.
+    sound = np.trace(covariance, axis1=1, axis2=2) * np.finfo(float).eps < 1
+    precision = np.full_like(covariance, np.nan)
+    precision[sound] = np.linalg.inv(covariance[sound])
     scaled = precision @ residual
     gradients = _pulled(weights, above, precision @ off)
     spread = np.zeros((weights[0].shape[2],) * 2)  # M_l, here M_1

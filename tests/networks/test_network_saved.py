@@ -36,22 +36,60 @@ def test_what_was_saved_is_read(path, arrays):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"W_2": np.zeros((9, 9))}, r"shape \(9, 9\)"),
-        ({"W_1": np.full((3, 2), np.nan)}, "no number"),
-        ({"W_1": np.array(["x"])}, "no number"),
-        ({"W_1": np.ones((3, 2), complex)}, "no number"),
+        ({"W_2": np.zeros((9, 9))}, r"W_2 in '.*' has shape \(9, 9\), and .* needs \(2, 3\)"),
+        ({"W_1": np.ones((2, 3))}, r"W_1 .* shape \(2, 3\), .* needs \(3, 2\): .*transposed"),
+        ({"b_2": np.ones(3)}, r"b_2 .* shape \(3,\), and the network needs \(2\)"),
+        ({"W_1": np.full((3, 2), np.nan)}, "W_1 .* not finite"),
+        ({"b_1": np.array([0, np.inf, 0])}, "b_1 .* not finite"),
+        ({"W_1": np.full((3, 2), "x")}, "no real numbers"),
+        ({"W_1": np.ones((3, 2), complex)}, "no real numbers"),
+        ({"W_3": np.ones((2, 2))}, "holds W_3, .* no use for: it has 2 layers with biases"),
+        ({"momentum": np.ones(2)}, "holds momentum, "),
     ],
 )
-def test_another_network_is_refused(path, arrays, change, reason):
+def test_what_does_not_fit_or_goes_unused_is_refused(path, arrays, change, reason):
     np.savez(path, **(arrays | change))
-    with pytest.raises(ImpossibleNetworkError, match=reason):
-        Saved(path=str(path)).draw(NETWORK, np.random.default_rng(0))
+    saved, rng = Saved(path=str(path)), np.random.default_rng(0)
+    for read in (saved.draw, saved.draw_biases):
+        with pytest.raises(ImpossibleNetworkError, match=reason):
+            read(NETWORK, rng)
+
+
+def test_biases_of_a_network_without_any_are_refused(path):
+    with pytest.raises(ImpossibleNetworkError, match=r"holds b_1, b_2, .* without biases"):
+        Saved(path=str(path)).draw(NetworkSpec((2, 3, 2)), np.random.default_rng(0))
+
+
+def test_what_is_kept_beside_a_candidate_is_no_parameter(path, arrays):
+    np.savez(path, **arrays, hessian=np.eye(2), energy=np.array(0.5))
+    assert len(Saved(path=str(path)).draw(NETWORK, np.random.default_rng(0))) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"W_1": np.ones((2, 3))}, r"W_1 .* shape \(2, 3\), .* needs \(3, any\)"),
+        ({"W_2": np.ones((3, 2))}, r"W_2 .* needs \(any, 3\)"),
+        ({"W_1": np.full((3, 2), np.nan)}, "not finite"),
+        ({"W_3": np.ones((2, 2))}, "no use for"),
+        ({}, None),
+        ({"W_1": np.ones((3, 7)), "W_2": np.ones((5, 3)), "b_2": np.ones(5)}, None),
+    ],
+)
+def test_what_no_data_would_mend_is_a_mistake_of_the_suite(path, arrays, change, reason):
+    np.savez(path, **(arrays | change))
+    written = {"widths": [3], "bias": True, "initialisation": {"name": "saved", "path": str(path)}}
+    if reason is None:
+        assert NetworkParameters.model_validate(written).bias
+        return
+    with pytest.raises(ValueError, match=reason):
+        NetworkParameters.model_validate(written)
 
 
 def test_a_file_that_lacks_a_layer_is_refused(path, arrays):
     arrays.pop("W_2")
     np.savez(path, **arrays)
-    with pytest.raises(ImpossibleNetworkError, match="lacks an array"):
+    with pytest.raises(ImpossibleNetworkError, match="lacks W_2"):
         Saved(path=str(path)).draw(NETWORK, np.random.default_rng(0))
 
 
@@ -78,17 +116,20 @@ SUITE = """suite: saved
 cases:
   - id: here
     kind: hessian_spectrum
-    data: {{name: toy_gaussian, samples: 8, dimension: 2}}
-    network: {{widths: [{width}], bias: true, initialisation: {{name: saved, path: "{path}"}}}}
+    data: {{name: toy_gaussian, samples: 8, dimension: {dimension}}}
+    network: {{widths: [3], bias: true, initialisation: {{name: saved, path: "{path}"}}}}
     probes: 2
-    density_steps: 5
 """
 
 
 @pytest.mark.usefixtures("timed_twice")
-@pytest.mark.parametrize(("width", "status"), [(3, "passed"), (4, "skipped")])
-def test_a_spectrum_is_taken_at_a_saved_point(tmp_path, path, width, status):
+@pytest.mark.parametrize(("dimension", "status"), [(2, "passed"), (4, "errored")])
+def test_a_spectrum_is_taken_at_a_saved_point_that_fits_the_data(tmp_path, path, dimension, status):
     suite = tmp_path / "saved.yaml"
-    suite.write_text(SUITE.format(path=path, width=width))
+    suite.write_text(SUITE.format(path=path, dimension=dimension))
     (case,) = run_suites([load_suite(suite)]).cases
     assert case.status == status, case.message
+    if status == "errored":
+        assert "W_1" in case.message
+        assert "needs (3, 4)" in case.message
+        assert not case.traceback
