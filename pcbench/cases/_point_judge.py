@@ -83,10 +83,10 @@ class PointJudge:
             return well_formed
         malformed = int(answer.loss.shape != () or not np.isfinite(answer.loss))
         for gradients in answer.gradients.values():
-            malformed += [one.shape for one in gradients] != shapes
-            malformed += not all(np.isfinite(one).all() for one in gradients)
+            finite = all(np.isfinite(one).all() for one in gradients)
+            malformed += not finite or [one.shape for one in gradients] != shapes
         name = "inference: malformed answers"
-        return none_of(name, malformed, 1 + 2 * len(answer.gradients), "answers", source=CONTRACT)
+        return none_of(name, malformed, 1 + len(answer.gradients), "answers", source=CONTRACT)
 
     @cached_property
     def expected(self) -> Expected:

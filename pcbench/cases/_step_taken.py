@@ -79,15 +79,17 @@ class StepTaken:
             (record.inference_steps, (1,)),
             (record.residuals, (1, replicas)),
         ]
-        wrong = sum(array.shape != shape for array, shape in due)
-        diverged = sum(not np.isfinite(array).all() for array, _ in due)
+        wrong = sum(array.shape != shape or not np.isfinite(array).all() for array, shape in due)
+        diverged = any(not np.isfinite(array).all() for array, _ in due)
         for parameters in (self.before, self.after):
-            wrong += [array.shape for array in parameters] != [(replicas, *one) for one in shapes]
-            diverged += not all(np.isfinite(array).all() for array in parameters)
+            finite = all(np.isfinite(array).all() for array in parameters)
+            shaped = [array.shape for array in parameters] == [(replicas, *one) for one in shapes]
+            wrong += not (finite and shaped)
+            diverged |= not finite
         hint = ", numbers that are not finite, where a correct step stays in range"
         return none_of(
             "malformed answers of training",
-            wrong + diverged,
+            wrong,
             len(due) + 2,
             "answers",
             source=CONTRACT,
