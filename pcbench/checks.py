@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pcbench.failures import out_of_bounds, too_far_apart
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import ArrayLike
 
@@ -174,9 +176,11 @@ def all_close(
     *,
     source: str,
     where: str = "",
+    axes: Sequence[str] = (),
 ) -> Check:
     """Check ``|observed - expected| ≤ tolerance`` entry by entry; report the worst entry.
 
+    ``axes`` says what is counted along each axis: ``sample 3, input 5`` for ``entry (2, 4)``.
     Arrays of different shapes fail: a wrong shape is a wrong answer, and crashes no suite.
     """
     import numpy as np
@@ -190,6 +194,8 @@ def all_close(
     # A NaN is the worst entry there is; argmax alone would already stop at the first one.
     worst = np.unravel_index(int(np.argmax(error)), error.shape)
     entry = f"entry ({', '.join(str(int(i)) for i in worst)})" if error.ndim else ""
+    if axes:
+        entry = ", ".join(f"{axis} {i + 1}" for axis, i in zip(axes, worst, strict=True))
     verdict = approx(
         name,
         float(seen[worst]),
@@ -209,6 +215,7 @@ def each_close(
     derivation: str,
     *,
     source: str,
+    labels: Sequence[str] = (),
 ) -> Check:
     """Check ``|observed - expected| ≤ tolerance``, every entry by its own; report the worst one.
 
@@ -220,6 +227,8 @@ def each_close(
         Arrays of one axis; an observed one of another shape fails. Tolerances are positive.
     derivation
         Where the tolerances come from.
+    labels
+        What each entry is, such as a layer or a seed; without them an entry has its index.
     """
     import numpy as np
 
@@ -243,7 +252,7 @@ def each_close(
         float(wanted[worst]),
         Tolerance(float(allowed[worst]), derivation),
         source=source,
-        where=f"entry ({worst})",
+        where=labels[worst] if labels else f"entry ({worst})",
     )
     return verdict.model_copy(update={"comparisons": seen.size})
 
@@ -270,7 +279,11 @@ def distance(
         raise ValueError(
             f"check {name!r} expects {wanted.sum()}: the theory must give a finite number"
         )
-    return at_most(name, apart, 0.0, tolerance, source=source, where=where)
+    verdict = at_most(name, apart, 0.0, tolerance, source=source, where=where)
+    if verdict.status == "failed" and math.isfinite(apart):
+        message = too_far_apart(name, apart, float(np.linalg.norm(wanted)), tolerance.value)
+        return verdict.model_copy(update={"message": message})
+    return verdict
 
 
 class Worst:
@@ -332,7 +345,7 @@ def _check(
         message = f"{name}: the backend answered {observed}."
         return _record(name, None, relation, expected, None, tolerance, source, where, message)
     margin = slack / tolerance.value
-    message = "" if margin >= 0 else _explain(name, observed, relation, expected, -slack)
+    message = "" if margin >= 0 else out_of_bounds(name, observed, relation, expected, -slack)
     return _record(name, observed, relation, expected, margin, tolerance, source, where, message)
 
 
@@ -373,28 +386,3 @@ def _misshapen(
 ) -> Check:
     message = f"{name}: the backend answered with shape {seen} where {wanted} is due."
     return _record(name, None, "≈", None, None, tolerance, source, where, message)
-
-
-def _explain(
-    name: str,
-    observed: float,
-    relation: Relation,
-    expected: float | tuple[float, float],
-    excess: float,
-) -> str:
-    wanted = {
-        "≈": "equal {}",
-        "≤": "be at most {}",
-        "≥": "be at least {}",
-        "<": "be less than {} beyond rounding",
-        "∈": "lie in {}",
-    }[relation]
-    target = (
-        f"[{expected[0]:.6g}, {expected[1]:.6g}]"
-        if isinstance(expected, tuple)
-        else f"{expected:.6g}"
-    )
-    return (
-        f"{name}: {observed:.6g} should {wanted.format(target)}; "
-        f"it misses what is allowed by {excess:.3g}."
-    )

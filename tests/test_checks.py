@@ -105,12 +105,35 @@ def test_a_verdict_keeps_what_was_compared_and_why():
         (checks.at_least, 2.0, 3.0, "energy: 2 should be at least 3; "),
         (checks.below, 3.0, 3.0, "energy: 3 should be less than 3 beyond rounding; "),
         (checks.within, 5.0, (3.0, 4.0), "energy: 5 should lie in [3, 4]; "),
-        (checks.distance, [4.0], [3.0], "energy: 1 should be at most 0; "),
     ],
 )
 def test_a_failure_says_what_was_wrong_and_by_how_much(relation, observed, expected, sentence):
     message = verdict(relation, observed, expected).message
     assert message == f"{sentence}it misses what is allowed by 0.5."
+
+
+@pytest.mark.parametrize(
+    ("observed", "expected", "sentence"),
+    [
+        ([14.915, 0.0], [14.9, 0.0], "differ by 0.015 (0.1 % of the expected norm 14.9)"),
+        ([1.0, 0.0], [0.0, 0.0], "differ by 1 (the expected norm is 0)"),
+    ],
+)
+def test_a_distance_says_that_it_is_one_and_how_large_the_thing_is(observed, expected, sentence):
+    allowed = Tolerance(3e-13, "rounding")
+    check = verdict(checks.distance, observed, expected, allowed, where="layer 2")
+    assert check.explanation == (
+        f"energy: observed and expected {sentence}; 3e-13 is allowed (layer 2)."
+    )
+    assert verdict(checks.distance, [math.nan], [1.0]).message.endswith("the backend answered nan.")
+
+
+def test_numbers_that_differ_in_their_last_digits_are_told_apart():
+    allowed = Tolerance(1e-18, "rounding")
+    message = verdict(checks.approx, 1 + 2**-52, 1.0, allowed).message
+    assert "1.0000000000000002 should equal 1.0;" in message
+    message = verdict(checks.within, 1 + 1e-8, (0.0, 1.0), allowed).message
+    assert "1.00000001 should lie in [0, 1];" in message
 
 
 SCALARS = [checks.approx, checks.at_most, checks.at_least, checks.below]
@@ -188,6 +211,29 @@ def test_every_entry_may_have_a_tolerance_of_its_own():
     assert (check.observed, check.expected, check.tolerance) == (9.0, 3.0, 8.0)
     assert (check.where, check.comparisons, check.margin) == ("entry (2)", 3, 0.25)
     assert not each([1.0, 2.5, 9.0], [1.1, 2.0, 3.0], [1e-9, 1.0, 8.0]).passed
+
+
+def test_an_entry_is_named_by_its_label():
+    seen = checks.each_close(
+        "energy",
+        [1.0, 3.0],
+        [1.0, 2.0],
+        [0.1, 0.1],
+        "any",
+        source="test",
+        labels=["seed 4", "seed 7"],
+    )
+    assert seen.where == "seed 7"
+
+
+def test_the_axes_of_an_array_say_what_an_entry_is():
+    seen = verdict(
+        checks.all_close,
+        [[1.0, 2.0], [3.0, 9.0]],
+        [[1.0, 2.0], [3.0, 4.0]],
+        axes=["sample", "input"],
+    )
+    assert seen.where == "sample 2, input 2"
 
 
 def test_of_entries_with_tolerances_of_their_own_one_that_is_no_number_is_the_worst():

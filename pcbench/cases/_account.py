@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench import checks
-from pcbench.backends import GaussNewtonInference, IterativeInference
+from pcbench.backends import GaussNewtonInference, IterativeInference, OdeInference
 from pcbench.checks import Check, Tolerance
 
 DEFINITION = "definitions of energy and loss (theory.md 1)"
@@ -63,4 +63,50 @@ def differing(
             differing += 1
         else:
             differing += int(np.sum((one != other) & ~(np.isnan(one) & np.isnan(other))))
-    return checks.at_most(name, differing, 0, COUNT, source=CONTRACT)
+    total = int(extra) + sum(one.size for one in ones)
+    return none_of(name, differing, total, "numbers", source=CONTRACT)
+
+
+def none_of(
+    name: str, count: int, total: int, things: str, *, source: str, where: str = ""
+) -> Check:
+    """Check that of ``total`` things, named in the plural, none is as ``name`` says."""
+    check = checks.at_most(name, count, 0, COUNT, source=source, where=where)
+    message = "" if check.passed else f"{name}: {count} of {total} {things}; none is allowed."
+    return check.model_copy(update={"message": message})
+
+
+def as_reported(name: str, told: bool, reached: bool, where: str = "") -> Check:
+    """Check that an answer calls itself converged where its residual is small, and only there."""
+    check = checks.approx(name, float(told), float(reached), COUNT, source=CONTRACT, where=where)
+    said, has = "converged" if told else "not converged", "has" if reached else "has not"
+    message = f"{name}: the answer says that it has {said}; by its residual it {has}."
+    return check if check.passed else check.model_copy(update={"message": message})
+
+
+def budget_spent(
+    check: Check, settings: IterativeInference, steps: int, residual: float, *, converged: bool
+) -> Check:
+    """Call a residual that was not reached by its cause, where inference itself says so.
+
+    ``residual`` is relative to where inference began. A check that passed stays as it is, and so
+    does one of an answer that calls itself converged: there the number is wrong, and no budget.
+    """
+    if check.status != "failed" or converged:
+        return check
+    longer = f", max_time {settings.max_time:g}" if isinstance(settings, OdeInference) else ""
+    spent = (
+        f"the budget of inference (max_steps {settings.max_steps}{longer}) was spent"
+        if steps >= settings.max_steps or longer
+        else f"inference ended after {steps} of {settings.max_steps} steps"
+    )
+    message = (
+        f"{check.name}: {spent} before the residual was reached; it is {residual:.3g} of where it "
+        f"began, and {settings.residual:.3g} was asked for."
+    )
+    return check.model_copy(update={"message": message})
+
+
+def layers(count: int) -> list[str]:
+    """Name the entries of an array that has one a layer."""
+    return [f"layer {number}" for number in range(1, count + 1)]

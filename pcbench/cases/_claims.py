@@ -124,7 +124,7 @@ class Ratios:
         with np.errstate(divide="ignore", invalid="ignore"):
             logs = np.where(under > 0, np.log(over) - np.log(under), inf)
         # Rounding in either norm is a pair's luck like any other, which the interval is about.
-        strictly = Tolerance(float(np.finfo(float).eps), "the spacing of float64 at 1")
+        strictly = Tolerance(float(np.finfo(float).eps), "rounding in float64")
         return cls(logs, logs, strictly, lost=np.zeros(len(logs), bool))
 
     def __len__(self) -> int:
@@ -256,8 +256,8 @@ def _message(question: Question, claim: Claim, ratios: Ratios) -> str:
     lost = f"; {int(ratios.lost.sum())} pairs diverged" if ratios.lost.any() else ""
     late = f"; of {claim.pairs} pairs, {runs} had not left" if any(claim.censored.values()) else ""
     return (
-        f"The ratio is {claim.ratio}, and its upper end should be below 1 by "
-        f"{ratios.tolerance.value:.2g}, {ratios.tolerance.derivation}{late}{lost}."
+        f"The ratio is {claim.ratio}, and its upper end should be below 1 by more "
+        f"than {ratios.tolerance.derivation}{late}{lost}."
     )
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Bool
 
 from pcbench import checks, theory
 from pcbench.backends import Backend, Capability, InferenceSettings, TrainingSettings
-from pcbench.cases._account import CONTRACT, COUNT, differing
+from pcbench.cases._account import CONTRACT, COUNT, differing, none_of
 from pcbench.cases._conformance_evaluation import EvaluationJudge, anywhere
 from pcbench.cases._conformance_inference import ask_for
 from pcbench.cases._conformance_subject import Answers, Array, Subject, offered
@@ -133,7 +133,9 @@ def _own_copies(backend: Backend[Any], problem: Problem, answers: Answers) -> Ch
         array.fill(np.nan)
     seen = backend.to_host(model.predict(staged))
     lost = int(np.sum(~np.isfinite(seen))) if np.isfinite(answers.prediction).all() else 0
-    return checks.at_most("host arrays still in use", lost, 0, COUNT, source=CONTRACT)
+    return none_of(
+        "host arrays still in use", lost, seen.size, "predicted numbers", source=CONTRACT
+    )
 
 
 def _dtype(subject: Subject, answers: Answers) -> Iterator[Check]:
@@ -146,8 +148,12 @@ def _dtype(subject: Subject, answers: Answers) -> Iterator[Check]:
             relaxed = subject.infer(_ask(engine, problem, backend))
             arrays = [*relaxed.activities[:-1], relaxed.energies]  # targets may be no numbers
             fits = np.concatenate([fits, *(_has_float32(array.ravel()) for array in arrays)])
-        yield checks.at_most(
-            "numbers that float32 does not have", int(np.sum(~fits)), 0, COUNT, source=CONTRACT
+        yield none_of(
+            "numbers that float32 does not have",
+            int(np.sum(~fits)),
+            fits.size,
+            "numbers",
+            source=CONTRACT,
         )
     gradients = np.concatenate([gradient.ravel() for gradient in answers.loss_gradients])
     if not _is_rounded_often(problem) or gradients.size < _ENOUGH:
@@ -196,4 +202,4 @@ def _device(subject: Subject) -> Check:
         if device is not None and not callable(device):
             told.append(device)
     wrong = sum(not accepted(device) for device in told)
-    return checks.at_most("elsewhere than on the device", wrong, 0, COUNT, source=CONTRACT)
+    return none_of("elsewhere than on the device", wrong, len(told), "arrays", source=CONTRACT)

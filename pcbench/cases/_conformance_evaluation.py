@@ -10,7 +10,7 @@ import numpy as np
 
 from pcbench import checks, theory
 from pcbench.backends import Backend, DType
-from pcbench.cases._account import CONTRACT, COUNT, DEFINITION
+from pcbench.cases._account import CONTRACT, DEFINITION, layers, none_of
 from pcbench.cases._agreement import is_smooth
 from pcbench.cases._conformance_differences import CARRIED, Line, first, line
 from pcbench.cases._conformance_subject import Answers, Array, Subject
@@ -100,7 +100,7 @@ class EvaluationJudge:
             array is None or array.shape != shape or not np.isfinite(array).all()
             for array, shape in due
         )
-        return checks.at_most("malformed answers", wrong, 0, COUNT, source=CONTRACT)
+        return none_of("malformed answers", wrong, len(due), "answers", source=CONTRACT)
 
     def checks(self, answers: Answers) -> Iterator[Check]:
         """Judge a well-formed answer."""
@@ -127,6 +127,7 @@ class EvaluationJudge:
             there.energies,
             self._derivation,
             source=DEFINITION,
+            labels=layers(len(there.energies)),
         )
         due, allowed = backpropagated(problem, self._dtype)
         yield from self._each(

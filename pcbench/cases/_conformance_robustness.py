@@ -28,7 +28,7 @@ from pcbench.backends import (
     Sgd,
     TrainingSettings,
 )
-from pcbench.cases._account import CONTRACT, COUNT
+from pcbench.cases._account import CONTRACT, none_of
 from pcbench.cases._agreement import is_smooth
 from pcbench.cases._conformance_evaluation import EvaluationJudge, anywhere
 from pcbench.cases._conformance_subject import Array, Subject, offered
@@ -100,8 +100,8 @@ def _nothing(backend: Backend[Any], problem: Problem) -> Iterator[Check]:
     subject = Subject(backend, empty)
     prediction = _attempt(lambda: [subject.predict(empty.x)])
     right = prediction is None or prediction[0].shape == empty.y.shape
-    yield checks.at_most(
-        "no samples: prediction of another shape", int(not right), 0, COUNT, source=CONTRACT
+    yield none_of(
+        "no samples: prediction of another shape", int(not right), 1, "predictions", source=CONTRACT
     )
     activities = [np.zeros((0, width)) for width in problem.network.widths]
     means: dict[str, Callable[[], list[Array]]] = {
@@ -117,12 +117,12 @@ def _nothing(backend: Backend[Any], problem: Problem) -> Iterator[Check]:
     means |= _optional_means(subject, activities)
     for what, ask in means.items():
         answer = _attempt(ask)
-        numbers = 0 if answer is None else sum(int(np.isfinite(a).sum()) for a in answer)
-        yield checks.at_most(
+        given = [] if answer is None else answer
+        yield none_of(
             "no samples: numbers for a mean over none",
-            numbers,
-            0,
-            COUNT,
+            sum(int(np.isfinite(a).sum()) for a in given),
+            sum(a.size for a in given),
+            "numbers",
             source=CONTRACT,
             where=what,
         )
@@ -205,8 +205,13 @@ def _poisoned(
     predicted = _attempt(lambda: [subject.predict(poison.problem.x)])
     if predicted is not None:
         wrong = predicted[0].shape != problem.y.shape
-        yield checks.at_most(
-            "predictions of another shape", int(wrong), 0, COUNT, source=CONTRACT, where=poison.name
+        yield none_of(
+            "predictions of another shape",
+            int(wrong),
+            1,
+            "predictions",
+            source=CONTRACT,
+            where=poison.name,
         )
         if not wrong:
             yield from _predictions(backend, problem, poison, predicted[0])
@@ -218,14 +223,15 @@ def _poisoned(
         "energies": lambda: [subject.energies(activities)],
         "gradients of the energy": lambda: subject.energy_gradients(activities),
     }
+    engines = offered(backend, problem)
     hidden = {what for what, ask in values.items() if _is_hidden(_attempt(ask))}
-    for engine in offered(backend, problem):
+    for engine in engines:
         hidden |= _by_inference(subject, engine)
-    yield checks.at_most(
+    yield none_of(
         "numbers made of what is none",
         len(hidden),
-        0,
-        COUNT,
+        len(values) + _TOLD_BY_INFERENCE * len(engines),
+        "answers",
         source=CONTRACT,
         where=", ".join([poison.name, *sorted(hidden)]),
     )
@@ -238,11 +244,11 @@ def _predictions(
     samples = np.arange(len(predicted))
     own = samples == poison.sample if poison.sample is not None else samples >= 0
     if poison.predicted:
-        yield checks.at_most(
+        yield none_of(
             "predictions made of what is none",
             int(np.sum(np.isfinite(predicted[own]).all(axis=1))),
-            0,
-            COUNT,
+            int(own.sum()),
+            "samples",
             source=CONTRACT,
             where=poison.name,
         )
@@ -261,6 +267,10 @@ def _predictions(
 
 def _is_hidden(answer: list[Array] | None) -> bool:
     return answer is not None and all(bool(np.isfinite(array).all()) for array in answer)
+
+
+_TOLD_BY_INFERENCE = 3
+"""Energies, whether it converged, and the residual."""
 
 
 def _by_inference(subject: Subject, engine: str) -> set[str]:

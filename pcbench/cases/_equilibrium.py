@@ -18,7 +18,10 @@ from pcbench.cases._account import (
     DEFINITION,
     STATIONARITY,
     arrived,
+    as_reported,
+    budget_spent,
     diverged,
+    none_of,
 )
 from pcbench.cases._problem import Problem
 from pcbench.checks import Check, Tolerance
@@ -163,13 +166,19 @@ class Judge:
                 source=f"{THEOREM_1}; the residual leaves at most ‖ρ‖²/(2N λ_min(H_z)) (2.3)",
             )
         by_definition = [float(np.sum(e**2)) / (2 * len(e)) for e in errors]
-        yield checks.all_close(
-            "energy of each layer",
-            np.stack([answer.energies, answer.recomputed]),
-            np.stack([by_definition, by_definition]),
-            tolerance,
-            source=DEFINITION,
-        )
+        for how, energies in (
+            ("as inference has them", answer.energies),
+            ("at the same activities", answer.recomputed),
+        ):
+            yield checks.all_close(
+                "energy of each layer",
+                energies,
+                by_definition,
+                tolerance,
+                source=DEFINITION,
+                where=how,
+                axes=["layer"],
+            )
 
     def _bounds(self, answer: Answer) -> Iterator[Check]:
         rounding, loss = self._rounding, theory.loss(self._weights, self._x, self._y)
@@ -239,6 +248,7 @@ class Judge:
             self._x,
             self._tolerance(self._u * (1 + float(np.abs(self._x).max()))),
             source=STATIONARITY,
+            axes=["sample", "input"],
         )
         yield checks.distance(
             "clamped output",
@@ -249,8 +259,11 @@ class Judge:
         )
         residual = theory.residual_norm(self._weights, errors)
         tolerance = self._tolerance(self._rounding.residual)
-        yield checks.at_most(
-            "hidden residual", residual, self._residual, tolerance, source=STATIONARITY
+        yield self._in_time(
+            answer,
+            checks.at_most(
+                "hidden residual", residual, self._residual, tolerance, source=STATIONARITY
+            ),
         )
         if self._unfinished is not None:
             yield checks.approx(
@@ -260,7 +273,7 @@ class Judge:
                 tolerance,
                 source=STATIONARITY,
             )
-            yield checks.at_most(
+            within_budget = checks.at_most(
                 "residual within the budget",
                 float(answer.residual) * self._start,
                 self._residual,
@@ -270,6 +283,18 @@ class Judge:
                 ),
                 source="inference that stops early is not at equilibrium (theory.md 2.3)",
             )
+            yield self._in_time(answer, within_budget)
+
+    def _in_time(self, answer: Answer, check: Check) -> Check:
+        if self._unfinished is None:
+            return check
+        return budget_spent(
+            check,
+            self._inference,
+            answer.steps,
+            float(answer.residual),
+            converged=answer.converged,
+        )
 
     def _form(self, answer: Answer) -> Check:
         """Check that every array has the shape that is due, and holds numbers."""
@@ -289,7 +314,7 @@ class Judge:
         malformed = sum(array is None or array.shape != shape for array, shape in due)
         if not malformed and not all(np.isfinite(array).all() for array, _ in due):
             return diverged("", answer.energy, answer.steps, self.theorem_1)
-        return checks.at_most("malformed answers", malformed, 0, COUNT, source=CONTRACT)
+        return none_of("malformed answers", malformed, len(due), "answers", source=CONTRACT)
 
     def _account(self, answer: Answer) -> Iterator[Check]:
         """Check what inference says of itself: whether it converged, and in how many steps."""
@@ -298,13 +323,7 @@ class Judge:
             most = self._inference.max_steps
             fewest = int(self._start > 2 * self._residual)
             reached = arrived(self._inference, answer.residual, answer.sample_residuals)
-        yield checks.approx(
-            "converged as reported",
-            float(answer.converged),
-            float(reached),
-            COUNT,
-            source=CONTRACT,
-        )
+        yield as_reported("converged as reported", answer.converged, reached)
         yield checks.within(
             "steps of inference",
             answer.steps,

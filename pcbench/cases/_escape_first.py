@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 
 from pcbench import checks, theory
 from pcbench.backends import Objective
+from pcbench.cases._account import layers
 from pcbench.cases._escape_parameters import Parameters
 from pcbench.cases._escape_run import Start
 from pcbench.cases._step_expected import known_norm_off
@@ -110,7 +111,12 @@ def _norms(
         np.ravel(off),
         "rounding of weights, gradients and norms along a replay in float64 (theory.md 4)",
         source=REPLAY,
-    ).at(f"seed {seed + 1}, steps by layers")
+        labels=[
+            f"step {step}, {layer}"
+            for step in range(1, len(foretold.norms) + 1)
+            for layer in layers(len(weights))
+        ],
+    ).at(f"seed {seed + 1}")
 
 
 def _at_the_start(steps: Steps, seed: int, objective: Objective, u: float) -> Iterator[Check]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from pcbench import checks, theory
 from pcbench.backends import Objective
-from pcbench.cases._account import CONTRACT, COUNT
+from pcbench.cases._account import CONTRACT, none_of
 from pcbench.cases._critical import critical_point_checks
 from pcbench.cases._hessian import hessians
 from pcbench.cases._problem import Problem
@@ -57,7 +57,7 @@ def examine_ends(
             rng = context.rng(f"extremes of the {objective}")
             found = extreme_eigenpairs(operator, rng, count=2)
         except NotNumbersError:
-            yield numbers_missing(objective, operator.shape[0])
+            yield numbers_missing(objective, operator.shape[0], operator.shape[0])
             return
         yield ghosts(f"different eigenvectors of the {objective}", found)
         for end, pair, expected in (
@@ -107,14 +107,13 @@ def _numbers(
     size = operator.shape[0]
     image = operator.matmat(rng.standard_normal((size, 1)))
     missing = size - int(np.isfinite(image).sum()) if image.shape == (size, 1) else size
-    return numbers_missing(objective, missing)
+    return numbers_missing(objective, missing, size)
 
 
-def numbers_missing(objective: Objective, missing: int) -> checks.Check:
-    """Check that no product has entries that are missing, or no numbers."""
-    return checks.at_most(
-        f"Hessian products of the {objective}: missing numbers", missing, 0, COUNT, source=CONTRACT
-    )
+def numbers_missing(objective: Objective, missing: int, size: int) -> checks.Check:
+    """Check that no product has entries that are missing, or no numbers, of so many."""
+    name = f"Hessian products of the {objective}: missing numbers"
+    return none_of(name, missing, size, "numbers", source=CONTRACT)
 
 
 def extremes_series(objective: Objective, found: Extremes) -> Columns:

@@ -145,6 +145,7 @@ class HessianJudge:
             closed.spectrum,
             tolerance,
             source=self._source,
+            axes=["eigenvalue"],
         )
         least, expected = float(eigenvalues[0]), float(closed.spectrum[0])
         yield from self._strictness(objective, least, expected, tolerance)

@@ -52,6 +52,11 @@ def _replayed(problem: Problem, left: Left, dtype: DType, asked: Parameters) -> 
             "half a step, and the steps that rounding of updates and of the value takes a run past "
             "(theory.md 2.7 and 4.1)",
             source=DESCENT if left.objective == "energy" else "gradient descent on the loss",
+            labels=[
+                f"scale {scale:.3g}, seed {seed}"
+                for scale in left.scales
+                for seed in range(1, times.whole.shape[1] + 1)
+            ],
         )
 
 

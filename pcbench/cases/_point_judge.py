@@ -10,7 +10,7 @@ import numpy as np
 
 from pcbench import checks, theory
 from pcbench.backends import DType, InferenceSettings, IterativeInference, Objective
-from pcbench.cases._account import CONTRACT, COUNT, DEFINITION
+from pcbench.cases._account import CONTRACT, DEFINITION, none_of
 from pcbench.cases._agreement import stiffness
 from pcbench.cases._points import Answer, Point, Points, ask, joined
 from pcbench.cases._problem import Problem
@@ -83,10 +83,10 @@ class PointJudge:
             return well_formed
         malformed = int(answer.loss.shape != () or not np.isfinite(answer.loss))
         for gradients in answer.gradients.values():
-            malformed += [one.shape for one in gradients] != shapes
-            malformed += not all(np.isfinite(one).all() for one in gradients)
+            finite = all(np.isfinite(one).all() for one in gradients)
+            malformed += not finite or [one.shape for one in gradients] != shapes
         name = "inference: malformed answers"
-        return checks.at_most(name, malformed, 0, COUNT, source=CONTRACT)
+        return none_of(name, malformed, 1 + len(answer.gradients), "answers", source=CONTRACT)
 
     @cached_property
     def expected(self) -> Expected:

@@ -150,6 +150,7 @@ class ProductJudge:
             form.T,
             self.tolerance(2 * largest, 2 * residual),
             source="a Hessian is symmetric",
+            axes=["direction", "direction"],
         )
 
     def solved(self, operator: HessianOperator) -> Iterator[Check]:

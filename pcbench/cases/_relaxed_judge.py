@@ -10,7 +10,18 @@ from jaxtyping import Float
 
 from pcbench import checks, theory
 from pcbench.backends import DType, ExactInference, InferenceSettings, IterativeInference
-from pcbench.cases._account import CONTRACT, COUNT, DEFINITION, STATIONARITY, arrived, diverged
+from pcbench.cases._account import (
+    CONTRACT,
+    COUNT,
+    DEFINITION,
+    STATIONARITY,
+    arrived,
+    as_reported,
+    budget_spent,
+    diverged,
+    layers,
+    none_of,
+)
 from pcbench.cases._problem import Problem
 from pcbench.cases._relaxed import Relaxed
 from pcbench.cases._rounding import Rounding
@@ -150,6 +161,7 @@ class RelaxedJudge:
             rounding.energies,
             self._rounding.derivation,
             source=DEFINITION,
+            labels=layers(len(rounding.energies)),
         )
         residual = float(np.linalg.norm(self.sample_residuals(activities)))
         begun = self.forward_rounding
@@ -173,13 +185,22 @@ class RelaxedJudge:
         asked = settings.residual if isinstance(settings, IterativeInference) else None
         if must_converge or asked is None:
             carried = self._rounding.exact.residual if asked is None else asked * begun.residual
-            yield checks.at_most(
+            within_budget = checks.at_most(
                 f"{label}: residual within the budget",
                 residual,
                 (asked or 0.0) * self.start,
                 self._rounding.tolerance(rounding.residual + carried),
                 source="inference that stops early is not at equilibrium (theory.md 2.3)",
             )
+            if isinstance(settings, IterativeInference):
+                within_budget = budget_spent(
+                    within_budget,
+                    settings,
+                    relaxed.steps,
+                    residual / self.start,
+                    converged=relaxed.converged,
+                )
+            yield within_budget
         yield from self._account(label, relaxed, settings)
 
     def never_rises(self, label: str, relaxed: Relaxed) -> Iterator[Check]:
@@ -199,6 +220,7 @@ class RelaxedJudge:
             [begun.loss, ending],
             self._rounding.derivation,
             source=CONTRACT,
+            labels=["first row", "last row"],
         )
         yield checks.at_most(
             f"{label}: rise of the energy in a step",
@@ -240,6 +262,7 @@ class RelaxedJudge:
             self._x,
             self._rounding.tolerance(self._rounding.u * (1 + float(np.abs(self._x).max()))),
             source=STATIONARITY,
+            axes=["sample", "input"] if self._x.ndim == 2 else [],
         )
         allowed = self._rounding.u * (1 + float(np.linalg.norm(self._y[observed])))
         if isinstance(settings, ExactInference):
@@ -268,18 +291,13 @@ class RelaxedJudge:
                 np.add(self.rounding(relaxed).sample_residuals, of_start),
                 self._rounding.derivation,
                 source=STATIONARITY,
+                labels=[f"sample {n}" for n in range(1, self.samples + 1)],
             )
         reached, most = True, 0
         if isinstance(settings, IterativeInference):
             reached = arrived(settings, relaxed.residual, relaxed.sample_residuals)
             most = settings.max_steps
-        yield checks.approx(
-            f"{label}: converged as reported",
-            float(relaxed.converged),
-            float(reached),
-            COUNT,
-            source=CONTRACT,
-        )
+        yield as_reported(f"{label}: converged as reported", relaxed.converged, reached)
         yield checks.within(f"{label}: steps", relaxed.steps, (0, most), COUNT, source=CONTRACT)
 
     def form(self, label: str, relaxed: Relaxed) -> Check:
@@ -298,4 +316,6 @@ class RelaxedJudge:
         malformed = sum(array is None or array.shape != shape for array, shape in due)
         if not malformed and not all(np.isfinite(array).all() for array, _ in due):
             return diverged(f"{label}: ", relaxed.energy, relaxed.steps, self.loss)
-        return checks.at_most(f"{label}: malformed answers", malformed, 0, COUNT, source=CONTRACT)
+        return none_of(
+            f"{label}: malformed answers", malformed, len(due), "answers", source=CONTRACT
+        )

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int, Num
 
 from pcbench import checks, theory
 from pcbench.backends import Record, Trainer
-from pcbench.cases._account import CONTRACT, COUNT, DEFINITION, STATIONARITY
+from pcbench.cases._account import CONTRACT, COUNT, DEFINITION, STATIONARITY, none_of
 from pcbench.cases._step_expected import Expected, norm_off
 from pcbench.checks import Check, Tolerance
 
@@ -83,17 +83,19 @@ class StepTaken:
             (record.inference_steps, (1,)),
             (record.residuals, (1, replicas)),
         ]
-        wrong = sum(array.shape != shape for array, shape in due)
-        diverged = sum(not np.isfinite(array).all() for array, _ in due)
+        wrong = sum(array.shape != shape or not np.isfinite(array).all() for array, shape in due)
+        diverged = any(not np.isfinite(array).all() for array, _ in due)
         for parameters in (self.before, self.after):
-            wrong += [array.shape for array in parameters] != [(replicas, *one) for one in shapes]
-            diverged += not all(np.isfinite(array).all() for array in parameters)
+            finite = all(np.isfinite(array).all() for array in parameters)
+            shaped = [array.shape for array in parameters] == [(replicas, *one) for one in shapes]
+            wrong += not (finite and shaped)
+            diverged |= not finite
         hint = ", numbers that are not finite, where a correct step stays in range"
-        return checks.at_most(
+        return none_of(
             "malformed answers of training",
-            wrong + diverged,
-            0,
-            COUNT,
+            wrong,
+            len(due) + 2,
+            "answers",
             source=CONTRACT,
             where=f"step {self.step + 1}{hint if diverged else ''}",
         )
@@ -186,7 +188,7 @@ def alike(
     differing = abs(len(seen) - len(due))
     for one, other in zip(seen, due, strict=False):
         differing += int(np.sum(one != other)) if one.shape == other.shape else other.size
-    return checks.at_most(name, differing, 0, COUNT, source=CONTRACT)
+    return none_of(name, differing, sum(one.size for one in due), "numbers", source=CONTRACT)
 
 
 def one_run(

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from pcbench import checks
 from pcbench.backends import Hessian, InferenceSettings, Objective
-from pcbench.cases._account import CONTRACT, COUNT
+from pcbench.cases._account import CONTRACT, none_of
 from pcbench.cases._point_judge import PointJudge, are_well_formed, judged, verdicts_of
 from pcbench.cases._points import Points, joined
 from pcbench.cases._problem import Problem
@@ -70,7 +70,7 @@ class Tangent:
         product = self.product(objective, vectors)
         malformed = int(product.shape != vectors.shape or not np.isfinite(product).all())
         name = f"Hessian of the {objective}: malformed answers"
-        return checks.at_most(name, malformed, 0, COUNT, source=CONTRACT)
+        return none_of(name, malformed, 1, "products", source=CONTRACT)
 
     def extreme_directions(self, objective: Objective) -> ExtremeDirections:
         """Find the directions of the extreme curvatures, from the whole Hessian."""

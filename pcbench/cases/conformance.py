@@ -61,6 +61,21 @@ _NEEDS: dict[Question, Capability] = {
     "training": Capability.TRAINING,
     "course": Capability.TRAINING,
 }
+_ELSEWHERE: dict[Question, Omission] = {
+    "inference": Omission(
+        "theorems on equilibria, deep networks and data",
+        "the suites theory, nonlinear and inference ask",
+    ),
+    "hessian": Omission(
+        "extreme eigenvalues and spectra of large Hessians, and critical points",
+        "the suites curvature, zero_rank_saddles and critical_points ask",
+    ),
+    "training": Omission(
+        "training until it leaves a saddle, and the law of escape times",
+        "the suites origin_escape, matrix_completion and escape_law ask",
+    ),
+}
+"""What random networks do not ask of a question, and which suites do: said in every report."""
 _DIFFERENTIABLE = ("hessian", "unrolled_hessian")
 REPLICAS = 3
 
@@ -152,6 +167,8 @@ class Conformance(Case[Parameters]):
             raise CaseSkippedError(f"no network could be asked about: {refused[0]}")
         if refused:
             yield Omission(f"{len(refused)} of {len(networks)} networks", refused[0])
+        if asked.question in _ELSEWHERE:
+            yield _ELSEWHERE[asked.question]
 
     def _ask(self, context: Context, drawn: Drawn, verdicts: Verdicts) -> None:
         """Ask of one network; what is found before it breaks counts."""

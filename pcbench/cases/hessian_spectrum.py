@@ -145,7 +145,7 @@ class HessianSpectrum(Case[Parameters]):
         try:
             yield from self._judged(context, operator, judge)
         except NotNumbersError:
-            yield numbers_missing(judge.objective, operator.shape[0])
+            yield numbers_missing(judge.objective, operator.shape[0], operator.shape[0])
         yield from judge.solved(operator)
 
     def _judged(

@@ -17,7 +17,11 @@ def compare(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only what got worse.")] = False,
 ) -> None:
-    """Compare two JSON reports: exit code 1 if anything got worse."""
+    """Compare two JSON reports.
+
+    Exit code 0 if nothing got worse, 1 if anything did, 2 if a report cannot be read, 4 if nothing
+    was compared: no case of one name is in both, or none has a check that both decide.
+    """
     from pcbench.compare import compare as compare_reports
     from pcbench.compare.console import render_comparison
     from pcbench.report import check_writable, read_report, write_text
@@ -29,4 +33,4 @@ def compare(
     if json is not None:
         write_text(comparison.model_dump_json(indent=2) + "\n", json)
     render_comparison(comparison, make_console(sys.stdout), quiet=quiet)
-    raise typer.Exit(1 if comparison.regression else 0)
+    raise typer.Exit(comparison.exit_code)

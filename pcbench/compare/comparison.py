@@ -45,18 +45,20 @@ def compare(base: Report, new: Report) -> Comparison:
     """
     pairs = pair(base.cases, new.cases, lambda case: case.id)
     changes: list[Change] = []
-    compared = unchanged = 0
+    compared = judged = unchanged = 0
     for _, old, now in pairs:
         found = list(_case(old, now, interrupted=new.interrupted))
         changes.extend(found)
         if old and now:
             compared += 1
+            judged += not _decided(old).isdisjoint(_decided(now))
             unchanged += not found
     return Comparison(
         base=_side(base),
         new=_side(new),
         notes=list(notes(base, new)),
         compared=compared,
+        judged=judged,
         unchanged=unchanged,
         changes=sorted(changes, key=lambda change: _ORDER.index(change.effect)),
         timings=list(_timings(base, new)),
@@ -112,6 +114,10 @@ def _both(old: CaseResult, now: CaseResult) -> Iterator[Change]:
         )
     yield from compare_checks(old, now, same_inputs=not inputs)
     yield from compare_claims(old, now)
+
+
+def _decided(case: CaseResult) -> set[str]:
+    return {check.name for check in case.checks if check.status != "undecided"}
 
 
 def _timings(base: Report, new: Report) -> Iterator[PairedTiming]:

@@ -55,11 +55,15 @@ def _print_head(change: Change, console: Console) -> None:
 
 def _verdict(comparison: Comparison) -> Text:
     """Make the last line: ``Regression: 3 worse, 0 neutral, 1 better; 40 of 45 …``."""
-    verdict = (
-        plain("Regression", _STYLES["worse"])
-        if comparison.regression
-        else plain("No regression", _STYLES["better"])
-    )
+    if comparison.regression:
+        verdict = plain("Regression", _STYLES["worse"])
+    elif comparison.judged:
+        verdict = plain("No regression", _STYLES["better"])
+    else:
+        return plain("Nothing was compared", _STYLES["neutral"]) + plain(
+            f": of {comparison.compared} cases in both reports none has a check that both decide; "
+            "compare reports of one suite, with cases that ran."
+        )
     counts = ", ".join(f"{comparison.count(effect)} {effect}" for effect in _STYLES)
     return verdict + plain(
         f": {counts}; {comparison.unchanged} of {comparison.compared} cases unchanged."

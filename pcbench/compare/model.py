@@ -67,6 +67,7 @@ class Comparison(_Record):
     new: Side
     notes: list[str] = Field(description="What to know when reading the changes, a sentence each.")
     compared: int = Field(description="How many cases both reports have.")
+    judged: int = Field(description="How many of those have a check that both decide.")
     unchanged: int = Field(description="How many of those have no change.")
     changes: list[Change] = Field(description="Worst first, then in the order of the suite.")
     timings: list[PairedTiming]
@@ -76,6 +77,11 @@ class Comparison(_Record):
     def regression(self) -> bool:
         """Whether anything got worse."""
         return self.count("worse") > 0
+
+    @property
+    def exit_code(self) -> int:
+        """0 nothing got worse, 1 something did, 4 there was nothing to compare."""
+        return 1 if self.regression else 0 if self.judged else 4
 
     def count(self, effect: Effect) -> int:
         """How many changes have that effect."""

@@ -51,6 +51,12 @@ _LEGEND_CLAIMS = (
     "Ratios are medians over pairs of runs, with intervals. A claim is borne out where "
     "all of one is below 1, unresolved where runs do not tell, not judged where training is broken."
 )
+UNSTEADY = " (unsteady)"
+"""Stands behind a time whose spread is larger than itself, and behind ratios that it is part of."""
+_LEGEND_UNSTEADY = (
+    "Unsteady: the interquartile range is larger than the median of either time; neither it nor "
+    "a ratio made of it says much. Time it again on a machine that does nothing else."
+)
 BP = "gradients of the loss (BP)"
 """The timing that others are expressed in: backpropagation of the same network and batch."""
 _SETTINGS = ("backend", "device", "dtype", "seed")
@@ -307,7 +313,7 @@ def _print_timings(report: Report, console: Console) -> None:
             plain(case.id),
             plain(timing.name),
             plain(format_duration(timing.median_s)),
-            plain(format_duration(timing.iqr_s)),
+            plain(f"{format_duration(timing.iqr_s)}{_mark(timing)}"),
             plain(str(len(timing.samples_s))),
         ]
         for case, timing in timed
@@ -324,13 +330,21 @@ def _print_timings(report: Report, console: Console) -> None:
             for row, value in zip(rows, values, strict=True):
                 row.append(plain(value))
     print_table(console, columns, rows)
+    if any(timing.unsteady for _, timing in timed):
+        print_prose(console, _LEGEND_UNSTEADY, style=_ASIDE)
     console.print()
+
+
+def _mark(*timings: Timing) -> str:
+    return UNSTEADY if any(timing.unsteady for timing in timings) else ""
 
 
 def _in_bp_steps(case: CaseResult, timing: Timing) -> str:
     """Say how often the loss's gradients, where the case timed them, fit into the time."""
-    bp = [each.median_s for each in case.timings if each.name == BP]
-    return f"{timing.median_s / bp[0]:.3g}" if bp and bp[0] > 0 else ABSENT
+    bp = next((each for each in case.timings if each.name == BP), None)
+    if bp is None or bp.median_s <= 0:
+        return ABSENT
+    return f"{timing.median_s / bp.median_s:.3g}{_mark(timing, bp)}"
 
 
 def _detail(timing: Timing, name: str) -> str:

@@ -44,6 +44,11 @@ class Timing(_Record):
         {}, description="What else it took or reached, by name; null where it is not finite."
     )
 
+    @property
+    def unsteady(self) -> bool:
+        """Whether the spread is larger than the time itself."""
+        return self.iqr_s > self.median_s
+
     @classmethod
     def of(
         cls,

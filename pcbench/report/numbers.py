@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pcbench.failures import apart
+
 ABSENT = "–"
 """Shown where there is no value."""
 
@@ -52,8 +54,4 @@ def format_apart(first: float | None, second: float | None) -> tuple[str, str]:
     """Format two different numbers with as many digits as it takes to tell them apart."""
     if first is None or second is None:
         return format_number(first), format_number(second)
-    for digits in (6, 9, 12):
-        shown = f"{first:.{digits}g}", f"{second:.{digits}g}"
-        if shown[0] != shown[1]:
-            return shown
-    return repr(first), repr(second)
+    return apart(first, second)

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from pcbench.backends import BackendUnavailableError
 from pcbench.backends.torch import TorchBackend
 from pcbench.cases.conformance import Parameters
+from pcbench.suite.find import shipped_suites
 
 pytestmark = pytest.mark.usefixtures("without_shapes")
 
@@ -156,6 +157,15 @@ def test_networks_that_are_refused_are_left_out_and_the_others_are_judged():
     [(what, reason)] = result.omitted.items()
     assert what == "1 of 3 networks"
     assert "three layers are too many" in reason
+
+
+def test_what_conformance_does_not_ask_is_said_with_the_suite_that_does():
+    result = ask(TorchBackend, "training", networks=1)
+    [(what, suites)] = result.omitted.items()
+    assert "leaves a saddle" in what
+    for name in ("origin_escape", "matrix_completion", "escape_law"):
+        assert name in suites
+        assert name in shipped_suites()
 
 
 def test_where_every_network_is_refused_the_case_is_skipped_with_the_reason():

@@ -1,9 +1,9 @@
-"""`pcbench compare`: exit code 1 only where something got worse."""
+"""`pcbench compare`: exit code 1 only where something got worse, 4 where nothing was compared."""
 
 import json
 
 import pytest
-from toy_suites import UNFINISHED, write_suite
+from toy_suites import ON_CIFAR10, UNFINISHED, write_suite
 
 FINISHED = UNFINISHED.replace("max_steps: 1,", "max_steps: 10000,")
 
@@ -33,6 +33,20 @@ def test_a_failure_is_worse_than_a_pass_and_not_the_other_way_round(invoke, repo
     assert "worse    unfinished\n" in worse.out
     assert worse.out.splitlines()[-1].startswith("Regression")
     assert invoke("compare", failed, passed).code == 0
+
+
+def test_where_nothing_was_compared_the_exit_code_says_so(invoke, tmp_path, monkeypatch):
+    monkeypatch.setenv("PCBENCH_DATA", str(tmp_path))
+    skipped = tmp_path / "skipped.json"
+    invoke("run", write_suite(tmp_path / "skipped.yaml", ON_CIFAR10), "--json", skipped)
+    done = invoke("compare", skipped, skipped)
+    assert done.code == 4
+    assert done.out.splitlines()[-1].startswith("Nothing was compared")
+
+
+def test_inputs_that_differ_are_named_with_both_values(invoke, reports):
+    done = invoke("compare", *reports)
+    assert "parameters.inference.max_steps from 10000 to 1" in done.out
 
 
 def test_quiet_leaves_what_got_worse(invoke, reports):

@@ -93,7 +93,10 @@ def test_each_failure_is_explained_in_a_sentence(mixed, mixed_cases):
         if check.name == "hidden residual"
     ]
     assert reason.startswith("hidden residual: ")
-    assert "should be at most" in reason
+    assert (
+        "the budget of inference (max_steps 1) was spent before the residual was reached" in reason
+    )
+    assert "and 1e-06 was asked for" in reason
     assert f"\n         {reason}\n" in mixed.stdout
 
 

@@ -237,6 +237,21 @@ def test_a_check_that_can_no_longer_be_decided_is_a_verdict_lost():
     assert still.changes == []
 
 
+def test_only_a_check_that_both_sides_decide_is_a_comparison():
+    open_case = case("a", undecided("energy", "No bound.", source="Theorem 1"), status="passed")
+    skipped = case("a", status="skipped", message="no data.")
+    sound = case("a", check())
+    for one, other, judged, code in (
+        (sound, sound, 1, 0),
+        (skipped, skipped, 0, 4),
+        (open_case, open_case, 0, 4),
+        (sound, skipped, 0, 1),
+    ):
+        found = compare(report(one), report(other))
+        assert (found.judged, found.exit_code) == (judged, code)
+    assert compare(report(), report()).exit_code == 4
+
+
 def test_checks_that_an_errored_or_skipped_case_did_not_reach_are_not_listed_again():
     whole = case("a", check(), check("rate"))
     for status in ("errored", "skipped"):

@@ -31,12 +31,13 @@ def side(suite="theory"):
     )
 
 
-def comparison(*changes, notes=()):
+def comparison(*changes, notes=(), judged=5):
     return Comparison(
         base=side(),
         new=side(),
         notes=list(notes),
         compared=5,
+        judged=judged,
         unchanged=4,
         changes=list(changes),
         timings=[],
@@ -91,6 +92,14 @@ def test_the_last_line_gives_the_verdict():
     assert piped(comparison(*changes[1:])).splitlines()[-1] == (
         "No regression: 0 worse, 1 neutral, 1 better; 4 of 5 cases unchanged."
     )
+
+
+def test_a_comparison_of_nothing_is_no_success():
+    text = piped(comparison(change(effect="neutral"), judged=0))
+    assert text.splitlines()[-1].startswith(
+        "Nothing was compared: of 5 cases in both reports none has a check that both decide;"
+    )
+    assert piped(comparison(change(), judged=0)).splitlines()[-1].startswith("Regression")
 
 
 def test_quiet_shows_only_what_got_worse_and_the_verdict():

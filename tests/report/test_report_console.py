@@ -305,6 +305,18 @@ def test_timings_are_summarised(make_case, make_report):
     assert re.search(r"energy\[.*\] +inference +2 ms +1\.5 ms +3$", text, re.MULTILINE)
 
 
+def test_a_timing_whose_spread_exceeds_it_is_marked_and_its_ratio_too(make_case, make_report):
+    steady = Timing.of("slow", [0.5, 0.5])
+    bp = Timing.of("gradients of the loss (BP)", [0.01, 0.01, 0.01, 0.1, 0.1])
+    text = piped(make_report(make_case("timed", timings=[bp, steady])))
+    [slow] = [line for line in text.splitlines() if "slow" in line]
+    assert slow.endswith("50 (unsteady)")
+    assert "90 ms (unsteady)" in text
+    assert "Unsteady: the interquartile range is larger" in text
+    text = piped(make_report(make_case("timed", timings=[steady])))
+    assert "nsteady" not in text
+
+
 def test_timings_are_told_in_bp_steps_where_one_was_timed(make_case, make_report):
     slow = Timing.of("slow", [0.5])
     bp = Timing.of("gradients of the loss (BP)", [0.1])

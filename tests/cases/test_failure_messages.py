@@ -1,0 +1,56 @@
+"""What a failed check says: counts with their unit, entries and spent budgets by name."""
+
+import numpy as np
+import pytest
+
+from pcbench import checks
+from pcbench.backends import GradientInference, OdeInference
+from pcbench.cases._account import as_reported, budget_spent, differing, layers, none_of
+from pcbench.checks import Tolerance
+
+RESIDUAL = checks.at_most("residual", 0.5, 1e-6, Tolerance(1e-9, "rounding"), source="theory")
+
+
+def spent(settings, steps, *, converged=False):
+    return budget_spent(RESIDUAL, settings, steps, 0.5, converged=converged)
+
+
+def test_things_that_are_counted_have_their_unit_and_total():
+    check = none_of("malformed", 8, 10, "answers", source="contract")
+    assert check.message == "malformed: 8 of 10 answers; none is allowed."
+    assert none_of("malformed", 0, 10, "answers", source="contract").passed
+    changed = differing("inputs changed", [np.zeros(4)], [np.array([0.0, 1.0, 2.0, 0.0])])
+    assert changed.message == "inputs changed: 2 of 4 numbers; none is allowed."
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps", "cause"),
+    [
+        (GradientInference(step=0.1, max_steps=7), 7, "(max_steps 7) was spent"),
+        (GradientInference(step=0.1, max_steps=7), 3, "inference ended after 3 of 7 steps"),
+        (OdeInference(max_steps=7, max_time=2), 3, "(max_steps 7, max_time 2) was spent"),
+    ],
+)
+def test_a_budget_that_was_spent_is_called_that(settings, steps, cause):
+    message = spent(settings, steps).message
+    assert f"{cause} before the residual was reached" in message
+    assert "it is 0.5 of where it began" in message
+
+
+def test_an_answer_that_calls_itself_converged_spent_no_budget():
+    settings = GradientInference(step=0.1, max_steps=7)
+    assert spent(settings, 7, converged=True) == RESIDUAL
+
+
+def test_an_answer_that_misreports_convergence_is_told_what_it_said():
+    assert as_reported("converged", told=True, reached=False).message == (
+        "converged: the answer says that it has converged; by its residual it has not."
+    )
+    assert as_reported("converged", told=False, reached=True).message == (
+        "converged: the answer says that it has not converged; by its residual it has."
+    )
+    assert as_reported("converged", told=True, reached=True).passed
+
+
+def test_layers_are_counted_from_one():
+    assert layers(2) == ["layer 1", "layer 2"]
