@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -64,3 +65,8 @@ def say(line: str) -> None:
 def tally(outcomes: Counter[str]) -> str:
     """Write counts, such as ``3 passed, 1 failed``, in the order in which they first came up."""
     return ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+
+
+def selection(expression: str, selected: int, of: int) -> str:
+    """Say what ``-k`` selects."""
+    return f"-k {shlex.quote(expression)} selects {selected} of {of} cases"

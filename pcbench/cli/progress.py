@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from rich.markup import escape
 from rich.progress import Progress
 
-from pcbench.cli.display import say, shown, tally
+from pcbench.cli.display import say, selection, shown, tally
 from pcbench.report import CaseResult
 from pcbench.runner import Observer
 from pcbench.suite import PlannedCase
@@ -31,6 +31,10 @@ class _Live(Observer):
         self._outcomes: Counter[str] = Counter()
         self._run = progress.add_task("cases", total=None, note="")
         self._stage = progress.add_task("", total=None, visible=False, note="")
+
+    def cases_selected(self, expression: str, *, selected: int, of: int) -> None:
+        line = selection(expression, selected, of)
+        self._progress.console.print(line, markup=False, highlight=False)
 
     def run_started(self, cases: int) -> None:
         self._progress.update(self._run, total=cases)
@@ -60,6 +64,9 @@ class _Lines(Observer):
 
     def __init__(self) -> None:
         self._done = self._cases = 0
+
+    def cases_selected(self, expression: str, *, selected: int, of: int) -> None:
+        say(selection(expression, selected, of))
 
     def run_started(self, cases: int) -> None:
         self._cases = cases

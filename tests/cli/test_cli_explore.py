@@ -52,6 +52,15 @@ def test_list_of_a_suite_gives_its_concrete_cases_with_their_kinds(invoke):
     assert "origin-2d[widths=5x5]  origin_hessian" in lines
 
 
+def test_list_with_a_selection_tells_what_it_selects_of_how_many(invoke, suite):
+    done = invoke("list", suite, "theory", "-k", "energy and data=toy_gaussian and not mnist1d")
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert lines[0] == "energy  equilibrated_energy  suite toy"
+    total = 1 + len(outline(shipped_suites()["theory"]).cases)
+    assert done.err.endswith(f"selects {len(lines)} of {total} cases\n")
+
+
 def test_list_of_several_suites_prints_nothing_if_one_of_them_is_wrong(invoke, suite):
     assert invoke("list", suite, suite).out == "energy  equilibrated_energy\n" * 2
     done = invoke("list", suite, "theroy")
