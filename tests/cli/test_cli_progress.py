@@ -57,6 +57,11 @@ def test_the_clock_of_a_stage_starts_at_the_stage(progress, clock):
     assert (stage.elapsed, stage.completed, stage.total) == (3.0, 1, 5)
 
 
+def test_a_log_begins_with_what_a_selection_selects(capsys):
+    _Lines().cases_selected("mnist1d and tanh", selected=12, of=63)
+    assert capsys.readouterr().err == "-k 'mnist1d and tanh' selects 12 of 63 cases\n"
+
+
 def test_a_log_tells_why_a_case_failed_when_it_fails(capsys):
     lines = _Lines()
     lines.run_started(3)
