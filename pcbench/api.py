@@ -60,6 +60,12 @@ def run(
         raise TypeError("run() needs at least one suite, such as run('theory')")
     overrides = _overrides(settings, backend=backend, device=device, dtype=dtype, seed=seed)
     plan = load_suites(suites, size=size, overrides=overrides, select=select)
+    if select and observer:
+        observer.cases_selected(
+            select,
+            selected=sum(len(suite.cases) for suite in plan),
+            of=sum(suite.total for suite in plan),
+        )
     return run_suites(plan, observer=observer)
 
 
@@ -102,7 +108,7 @@ def audit(
         raise TypeError("audit() needs at least one suite, such as audit('theory')")
     matches = parse_selection(faults or "", option="--faults")
     catalogue = load_faults()
-    chosen = [fault for fault in catalogue if matches(fault.name, fault.part)]
+    chosen = [fault for fault in catalogue if matches((fault.name, fault.part), ())]
     if not chosen:
         message = "no fault matches by its name or part; leave the option out to try them all"
         raise SuiteError.at(Position(f"--faults {shlex.quote(faults or '')}"), message)

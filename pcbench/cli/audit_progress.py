@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import AbstractContextManager
 
 from rich.markup import escape
 from rich.progress import Progress
 
 from pcbench.audit import AuditObserver, Fault, FaultResult
-from pcbench.cli.display import say, shown
+from pcbench.cli.display import say, shown, tally
 from pcbench.suite import PlannedCase
 
 
@@ -22,14 +23,15 @@ class _Live(AuditObserver):
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._whole = progress.add_task("correct backend", total=None)
-        self._case = progress.add_task("", total=None)
+        self._outcomes: Counter[str] = Counter()
+        self._whole = progress.add_task("correct backend", total=None, note="")
+        self._case = progress.add_task("", total=None, note="")
 
     def correct_started(self, cases: int) -> None:
         self._progress.update(self._whole, total=cases)
 
     def case_started(self, case: PlannedCase) -> None:
-        self._progress.update(self._case, description=f"  {escape(case.id)}")
+        self._progress.reset(self._case, description=f"  {escape(case.id)}")
 
     def case_finished(self, case: PlannedCase) -> None:
         self._progress.advance(self._whole)
@@ -41,7 +43,8 @@ class _Live(AuditObserver):
         self._progress.update(self._whole, description=escape(fault.name))
 
     def fault_finished(self, result: FaultResult) -> None:
-        self._progress.advance(self._whole)
+        self._outcomes[result.outcome] += 1
+        self._progress.update(self._whole, advance=1, note=tally(self._outcomes))
 
 
 class _Lines(AuditObserver):

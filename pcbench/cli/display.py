@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 Observer = TypeVar("Observer")
 
@@ -21,7 +31,10 @@ def shown(
     live: Callable[[Progress], Observer],
     lines: Callable[[], Observer],
 ) -> Iterator[Observer]:
-    """Give the observer for where standard error goes; the silent one where ``quiet``."""
+    """Give the observer for where standard error goes; the silent one where ``quiet``.
+
+    Every task of the live display has a field ``note``, the text beside its count.
+    """
     if quiet:
         yield silent()
     elif sys.stderr.isatty():
@@ -29,9 +42,14 @@ def shown(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
+            # Over all that was done: of cases that take minutes the last half-minute knows none.
+            speed_estimate_period=math.inf,
         )
         with progress:
             yield live(progress)
@@ -42,3 +60,13 @@ def shown(
 def say(line: str) -> None:
     """Print a line of progress on standard error, at once."""
     print(line, file=sys.stderr, flush=True)
+
+
+def tally(outcomes: Counter[str]) -> str:
+    """Write counts, such as ``3 passed, 1 failed``, in the order in which they first came up."""
+    return ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+
+
+def selection(expression: str, selected: int, of: int) -> str:
+    """Say what ``-k`` selects."""
+    return f"-k {shlex.quote(expression)} selects {selected} of {of} cases"

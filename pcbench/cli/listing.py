@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pcbench.cli.options import Size
+from pcbench.cli.options import Selection, Size
+
+if TYPE_CHECKING:
+    from pcbench.suite import OutlinedCase, PlannedCase
 
 
 def list_suites(
@@ -14,15 +17,25 @@ def list_suites(
         list[str] | None, typer.Argument(metavar="[SUITE]...", help="List the cases of these.")
     ] = None,
     size: Size = "quick",
+    select: Selection = "",
 ) -> None:
-    """List the shipped suites, or the concrete cases of the suites given."""
-    from pcbench.suite import outlines, shipped_suites
+    """List the shipped suites, or the concrete cases of the suites given or selected with -k."""
+    from pcbench.suite import load_suites, outlines, shipped_suites
 
+    if select:
+        from pcbench.cli.display import say, selection
+
+        chosen = load_suites(suites or shipped_suites().values(), size=size, select=select)
+        for suite in chosen:
+            for planned in suite.cases:
+                typer.echo(f"{_line(planned)}  suite {suite.name}")
+        counts = (sum(len(each.cases) for each in chosen), sum(each.total for each in chosen))
+        say(selection(select, *counts))
+        return
     found = outlines(suites or shipped_suites().values(), size=size)  # before anything is printed
     if suites:
         for case in (case for suite in found for case in suite.cases):
-            figure = f"  figure {case.figure}" if case.figure else ""
-            typer.echo(f"{case.id}  {case.kind}{figure}")
+            typer.echo(_line(case))
         return
     from pcbench.registry import BACKENDS, CASES, DATASETS
 
@@ -33,3 +46,8 @@ def list_suites(
     for registry in (CASES, DATASETS, BACKENDS):
         typer.echo(f"{registry.noun}s\n  {', '.join(registry.names())}")
     typer.echo("'pcbench list SUITE' lists a suite's cases, 'pcbench show CASE' explains one.")
+
+
+def _line(case: PlannedCase | OutlinedCase) -> str:
+    figure = f"  figure {case.figure}" if case.figure else ""
+    return f"{case.id}  {case.kind}{figure}"

@@ -17,7 +17,10 @@ Selection = Annotated[
     typer.Option(
         "-k",
         metavar="EXPR",
-        help="Only cases whose id or kind matches, such as 'mnist1d and not gradient'.",
+        help=(
+            "Only cases whose id, kind, data or suite matches, such as 'mnist1d and not gradient' "
+            "or 'figure=5'."
+        ),
     ),
 ]
 Size = Annotated[

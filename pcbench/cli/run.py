@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -45,6 +46,7 @@ def run(
     from pcbench.api import run as run_suites
     from pcbench.cli.progress import watch
     from pcbench.report.console import make_console, render_report
+    from pcbench.runner.findings import storable
 
     with watch(quiet=quiet) as observer:
         report = run_suites(
@@ -58,6 +60,9 @@ def run(
             settings=settings,
             observer=observer,
         )
+    command = storable(shlex.join(["pcbench", *sys.argv[1:]]))
+    environment = report.environment.model_copy(update={"command": command})
+    report = report.model_copy(update={"environment": environment})
     try:
         if json is not None:
             write_report(report, json)

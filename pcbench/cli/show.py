@@ -10,7 +10,12 @@ from pcbench.cli.options import Settings, Size
 
 
 def show(
-    case: Annotated[str, typer.Argument(metavar="CASE", help="A case's id, or a case kind.")],
+    case: Annotated[
+        str,
+        typer.Argument(
+            metavar="CASE", help="A case's id, a case kind, or a choice: mnist, exact, tanh."
+        ),
+    ],
     suites: Annotated[
         list[str] | None,
         typer.Option("--suite", metavar="SUITE", help="Where to look, if not in the shipped ones."),
@@ -18,11 +23,21 @@ def show(
     size: Size = "quick",
     settings: Settings = [],  # noqa: B006 - typer copies it
 ) -> None:
-    """Show a case's question and resolved parameters, or what a kind accepts."""
-    from pcbench.cli.explain import explain_case, explain_kind
+    """Show a case's question and parameters, what a kind accepts, or what a choice means."""
+    from pcbench.cli.explain import explain_case, explain_choice, explain_kind
+    from pcbench.errors import UsageError
     from pcbench.registry import CASES
 
     if case in CASES.names():
         typer.echo(explain_kind(case))
+        return
+    choice = "" if suites else explain_choice(case)
+    if choice:
+        typer.echo(choice)
+    try:  # a case may have the name of a choice
+        found = explain_case(case, suites, size, settings)
+    except UsageError:
+        if not choice:
+            raise
     else:
-        typer.echo(explain_case(case, suites, size, settings))
+        typer.echo(f"\n{found}" if choice else found)

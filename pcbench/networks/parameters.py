@@ -92,8 +92,17 @@ class NetworkParameters(BaseModel):
     convolutions: list[ConvolutionParameters] = Field(
         default=[], max_length=MAX_HIDDEN_LAYERS, description="Hidden layers before those."
     )
-    activation: Activation = "identity"
-    convention: Convention = "post"
+    activation: Activation = Field(
+        "identity",
+        description=(
+            "φ of the hidden layers: relu max(0, a), leaky_relu with slope 0.01 below 0, silu "
+            "a/(1 + exp(-a))."
+        ),
+    )
+    convention: Convention = Field(
+        "post",
+        description="Whether a layer predicts φ(W z), post, or W φ(z), pre.",
+    )
     bias: bool = Field(False, description="Whether layers have biases.")
     initialisation: InitialisationField = LecunNormal()
 

@@ -102,7 +102,11 @@ def _explained(path: Path) -> Iterator[None]:
         parent = path.absolute().parent
         denied = f"permission denied; allow writing to it and to {parent}, or choose another place"
         reasons = {
-            errno.ENOENT: f"the directory {parent} does not exist; create it first",
+            errno.ENOENT: (
+                f"{parent} takes no new files ({error.strerror}); choose another place"
+                if parent.is_dir()  # as /proc does
+                else f"the directory {parent} does not exist; create it first"
+            ),
             errno.ENOTDIR: f"{parent} is not a directory; choose another place",
             errno.EISDIR: "it is a directory; name a file in it",
             errno.EACCES: denied,

@@ -75,6 +75,7 @@ class CaseResult(_Record):
     """What one concrete case found."""
 
     id: str = Field(description="Unique in the report: suite-given id and matrix values.")
+    suite: str = Field("", description="Name of the suite that it is from.")
     kind: str
     figure: str = Field("", description="Which figure of the paper it reproduces; empty if none.")
     parameters: dict[str, JsonValue] = Field(description="Resolved: defaults filled in.")
@@ -116,6 +117,21 @@ class Environment(_Record):
     packages: dict[str, str] = Field(description="Versions of what computes.")
     backends: dict[str, dict[str, JsonValue]] = Field(
         {}, description="What each backend says of itself: libraries, device, threads, precision."
+    )
+    commit: str = Field(
+        "",
+        description=(
+            "Git commit of pcbench, with '-dirty' where files differ from it; empty where pcbench "
+            "does not run from a checkout."
+        ),
+    )
+    command: str = Field("", description="The command line; empty for a run from Python.")
+    load: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        None,
+        description=(
+            "How many processes ran or waited to, averaged over the minute before the run; null "
+            "where the system does not tell."
+        ),
     )
 
 

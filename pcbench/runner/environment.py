@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,13 +16,17 @@ from pcbench.report import Environment
 PACKAGES = ("numpy", "scipy", "torch", "mnist1d")
 
 
-def describe_environment(backends: Mapping[str, dict[str, Any]]) -> Environment:
+def describe_environment(
+    backends: Mapping[str, dict[str, Any]], *, load: float | None = None
+) -> Environment:
     """Describe this machine and what computes on it.
 
     Parameters
     ----------
     backends
         What each backend says of itself, by a name that tells it from the others.
+    load
+        What :func:`machine_load` said before the run, which is a load itself.
     """
     return Environment(
         pcbench=__version__,
@@ -31,7 +36,34 @@ def describe_environment(backends: Mapping[str, dict[str, Any]]) -> Environment:
         cores=cores(),
         packages={name: found for name in PACKAGES if (found := package_version(name))},
         backends=dict(backends),
+        commit=commit(Path(__file__).parents[2]),
+        load=load,
     )
+
+
+def machine_load() -> float | None:
+    """Return how many processes ran or waited to, averaged over the last minute, if known."""
+    try:
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):  # Windows has none
+        return None
+
+
+def commit(checkout: Path) -> str:
+    """Return the Git commit of a checkout, with ``-dirty`` where files differ; empty if it is none.
+
+    A folder within another project's checkout, such as its virtual environment, is none.
+    """
+    if not (checkout / ".git").exists():
+        return ""
+    command = ("git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    try:
+        done = subprocess.run(
+            command, cwd=checkout, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):  # no git here, or it refuses the checkout
+        return ""
+    return done.stdout.strip()
 
 
 def package_version(name: str) -> str | None:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 class Observer:
     """Told what a run is doing. This one does nothing; subclass it to show something."""
 
+    def cases_selected(self, expression: str, *, selected: int, of: int) -> None:
+        """Of so many cases, an expression (``-k``) selects these."""
+
     def run_started(self, cases: int) -> None:
         """``cases`` cases are about to run."""
 

@@ -20,7 +20,7 @@ from pcbench.networks import ImpossibleNetworkError
 from pcbench.report import CaseResult, CaseStatus, Report
 from pcbench.runner.backends import Backends
 from pcbench.runner.context import RunContext
-from pcbench.runner.environment import describe_environment
+from pcbench.runner.environment import describe_environment, machine_load
 from pcbench.runner.findings import Findings, storable
 from pcbench.runner.interrupts import insistent_interrupts
 from pcbench.runner.observer import Observer
@@ -50,16 +50,18 @@ def run_suites(
     """
     places = places or Places.default()
     observer = observer or Observer()
-    plan = [case for suite in suites for case in suite.cases]
-    backends = Backends(plan)
+    plan = [(suite.name, case) for suite in suites for case in suite.cases]
+    backends = Backends([case for _, case in plan])
 
+    load = machine_load()
     started, results, interrupted = perf_counter(), [], False
     observer.run_started(len(plan))
     try:
         with insistent_interrupts(), one_thread_for_the_judge():
-            for case in plan:
+            for suite, case in plan:
                 observer.case_started(case)
                 result = run_case(case, partial(backends.of, case), places, observer)
+                result = result.model_copy(update={"suite": suite})
                 results.append(result)
                 observer.case_finished(result)
     except KeyboardInterrupt:
@@ -70,7 +72,7 @@ def run_suites(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         interrupted=interrupted,
         duration_s=perf_counter() - started,
-        environment=describe_environment(backends.descriptions()),
+        environment=describe_environment(backends.descriptions(), load=load),
         summary=Report.summarise(results),
         cases=results,
     )

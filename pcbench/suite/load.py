@@ -61,8 +61,8 @@ def load_suites(
     ------
     SuiteError
         With everything that is wrong with any of the suites; or if no case has the size, the
-        overrides or the expression are malformed, an override applies to no case, or nothing is
-        selected.
+        overrides or the expression are malformed, an override applies to no case, nothing is
+        selected, or two suites have one name, since a report could not tell their cases apart.
     """
     # Planning imports pydantic and the case kinds: not for those who only ask for an outline.
     from pcbench.suite.plan import make_plan
@@ -94,11 +94,13 @@ def load_suites(
                 size,
                 layout.sizes,
                 layout.covers,
+                plan.total,
             )
         )
     nothing = select and not any(suite.cases for suite in loaded)
     if whole and not nothing:  # what could not be read might have had the parameter
         problems.extend(_unused(settings, plans))
+    problems.extend(_of_one_name(loaded))
     if problems:
         raise SuiteError(problems)
     check_size(size, (each for suite in loaded for each in suite.sizes))
@@ -142,6 +144,22 @@ def _outline(layout: Layout, size: str) -> Outline:
         for variant in variants(entry.id, entry.axes_at(size))
     )
     return Outline(layout.name, layout.description, cases, layout.path, layout.sizes)
+
+
+def _of_one_name(suites: Sequence[Suite]) -> list[Problem]:
+    first: dict[str, Suite] = {}
+    problems = []
+    for suite in suites:
+        other = first.setdefault(suite.name, suite)
+        if suite is other or not suite.name:  # a name that is missing is noted already
+            continue
+        at = Position(str(suite.path))
+        if suite.path.resolve() == other.path.resolve():
+            problems.append(Problem(at, "the suite is given twice; give it once"))
+        else:
+            message = f"its name {suite.name!r} is also that of {other.path}; rename one of them"
+            problems.append(Problem(at, f"{message}, or run them one by one"))
+    return problems
 
 
 def _unused(overrides: Iterable[Override], plans: Sequence[Plan]) -> list[Problem]:

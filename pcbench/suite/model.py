@@ -67,6 +67,8 @@ class Suite:
         All that its cases have, the one at which they are written first.
     covers
         The parts of the contract that it claims to judge; ``None`` where it does not say.
+    total
+        How many cases the file has at this size, selected or not, before any override.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Suite:
     size: str = QUICK
     sizes: tuple[str, ...] = (QUICK,)
     covers: tuple[Part, ...] | None = None
+    total: int = 0
 
 
 @dataclass(frozen=True, slots=True)

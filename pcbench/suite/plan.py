@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pcbench.registry import BrokenPluginError, UnknownNameError, did_you_mean
-from pcbench.suite.expand import IDENTITY, Variant, variants
+from pcbench.suite.expand import IDENTITY, Variant, count, variants
 from pcbench.suite.fields import fields_by_key, known_paths
 from pcbench.suite.kinds import load_kind
 from pcbench.suite.model import PlannedCase
@@ -21,7 +21,7 @@ from pcbench.suite.settings import RUN_SETTINGS, read_settings
 from pcbench.suite.sizes import QUICK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from pcbench.cases.base import Case
     from pcbench.suite.layout import CaseEntry, Layout
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pcbench.suite.overrides import Override
 
     Kind = type[Case[Any]]
-    Selection = Callable[[str, str], bool]
+    Selection = Callable[[Collection[str], Collection[str]], bool]
 
 
 @dataclass(slots=True)
@@ -47,12 +47,15 @@ class Plan:
     whole
         Whether there are cases and every kind could be loaded, so that ``applied`` and ``paths``
         are all there is.
+    total
+        How many cases there are at the size, selected or not, before any override.
     """
 
     cases: list[PlannedCase] = field(default_factory=list)
     applied: set[Path] = field(default_factory=set)
     paths: set[Path] = field(default_factory=lambda: {(key,) for key in RUN_SETTINGS})
     whole: bool = True
+    total: int = 0
 
 
 def make_plan(layout: Layout, size: str, overrides: Sequence[Override], matches: Selection) -> Plan:
@@ -78,8 +81,11 @@ def make_plan(layout: Layout, size: str, overrides: Sequence[Override], matches:
         for each in entry.all_sizes:
             whole = replace(entry, tree=tree).at(each, layout.problems)
             plan.paths.update(whole.tree.paths(), (axis.path for axis in whole.axes))
-            wanted = matches if each == entry.size(size) else _nothing
-            faults = _plan_entry(whole, kind, overrides, wanted, plan, layout.problems)
+            wanted = _nothing
+            if each == entry.size(size):
+                wanted = matches
+                plan.total += count(whole.axes)
+            faults = _plan_entry(layout.name, whole, kind, overrides, wanted, plan, layout.problems)
             _tell(faults, each, told, layout.problems)
     if plan.whole:
         _check_defaults(layout.defaults, taken, layout.problems)
@@ -106,6 +112,7 @@ def _check_defaults(defaults: Node, taken: set[str], problems: list[Problem]) ->
 
 
 def _plan_entry(
+    suite: str,
     entry: CaseEntry,
     kind: Kind | None,
     overrides: Sequence[Override],
@@ -115,7 +122,7 @@ def _plan_entry(
 ) -> list[tuple[str, Fault]]:
     """Plan the concrete cases of a case; return what is wrong, and with which of a matrix."""
     written = list(variants(entry.id, entry.axes))
-    selected = [variant for variant in written if matches(variant.id, entry.kind)]
+    selected = [variant for variant in written if matches(*_words(suite, entry, variant))]
     axes = entry.axes
     planned = written
     if selected:
@@ -138,7 +145,20 @@ def _plan_entry(
     return found
 
 
-def _nothing(_case_id: str, _kind: str) -> bool:
+def _words(suite: str, entry: CaseEntry, variant: Variant) -> tuple[list[str], list[str]]:
+    """Return the words that a selection may name in part, and those that it has to name in full."""
+    parts = [variant.id, entry.kind]
+    whole = [suite, f"suite={suite}"]
+    whole += (f"figure={figure.strip()}" for figure in entry.figure.split(","))
+    data = (variant.apply(entry.tree, []).as_mapping() or {}).get("data")
+    name = data and (data.as_mapping() or {}).get("name", data).value
+    if isinstance(name, str):
+        parts.append(name)
+        whole.append(f"data={name}")
+    return parts, whole
+
+
+def _nothing(_parts: Collection[str], _whole: Collection[str]) -> bool:
     return False
 
 

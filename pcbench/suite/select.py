@@ -4,21 +4,23 @@
     conjunction = negation {"and" negation}
     negation = "not" negation | "(" expression ")" | NAME
 
-A name matches a case if its identifier or its kind contains it, whatever the case of the letters.
-This is the language of pytest's option of the same name.
+A name matches a case if its identifier, its kind or the name of its dataset contains it, or if it
+is the name of the suite, ``suite=NAME``, ``data=NAME`` or ``figure=NAME``; whatever the case of the
+letters. A suite's name has to be given in full: otherwise ``not origin`` would select nothing of
+the suite ``origin_escape``. This is the language of pytest's option of the same name.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from pcbench.suite.problems import Position, SuiteError
 
-Matcher = Callable[[str, str], bool]
-"""Takes the identifier and the kind of a case."""
+Matcher = Callable[[Collection[str], Collection[str]], bool]
+"""Takes the words of which a name may be a part, and those which it may be in full."""
 
 MAX_DEPTH = 50  # of parentheses and negations: far more than anybody reads
 
@@ -43,7 +45,7 @@ def parse_selection(expression: str, *, option: str = "-k") -> Matcher:
     """
     tokens = _TOKEN.findall(expression)
     if not tokens:
-        return lambda _case_id, _kind: True
+        return lambda _parts, _whole: True
     parser = _Parser(expression, tokens, option)
     matcher = parser.expression()
     if parser.ahead is not None:
@@ -76,16 +78,16 @@ class _Parser:
         return SuiteError.at(Position(f"{self.option} {shlex.quote(self.source)}"), message)
 
     def expression(self) -> Matcher:
-        parts = [self.conjunction()]
+        choices = [self.conjunction()]
         while self.accept("or"):
-            parts.append(self.conjunction())
-        return lambda case_id, kind: any(part(case_id, kind) for part in parts)
+            choices.append(self.conjunction())
+        return lambda parts, whole: any(each(parts, whole) for each in choices)
 
     def conjunction(self) -> Matcher:
-        parts = [self.negation()]
+        needed = [self.negation()]
         while self.accept("and"):
-            parts.append(self.negation())
-        return lambda case_id, kind: all(part(case_id, kind) for part in parts)
+            needed.append(self.negation())
+        return lambda parts, whole: all(each(parts, whole) for each in needed)
 
     def negation(self) -> Matcher:
         self.depth += 1
@@ -93,7 +95,7 @@ class _Parser:
             raise self.error(f"more than {MAX_DEPTH} parentheses and 'not' within each other")
         if self.accept("not"):
             inner = self.negation()
-            matcher: Matcher = lambda case_id, kind: not inner(case_id, kind)  # noqa: E731
+            matcher: Matcher = lambda parts, whole: not inner(parts, whole)  # noqa: E731
         elif self.accept("("):
             matcher = self.expression()
             if not self.accept(")"):
@@ -109,5 +111,8 @@ class _Parser:
             before = "the end" if name is None else repr(name)
             raise self.error(f"a name is missing before {before}")
         self.position += 1
-        part = name.casefold()
-        return lambda case_id, kind: part in case_id.casefold() or part in kind.casefold()
+        sought = name.casefold()
+        return lambda parts, whole: (
+            any(sought in word.casefold() for word in parts)
+            or any(sought == word.casefold() for word in whole)
+        )

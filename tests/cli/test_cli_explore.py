@@ -52,6 +52,15 @@ def test_list_of_a_suite_gives_its_concrete_cases_with_their_kinds(invoke):
     assert "origin-2d[widths=5x5]  origin_hessian" in lines
 
 
+def test_list_with_a_selection_tells_what_it_selects_of_how_many(invoke, suite):
+    done = invoke("list", suite, "theory", "-k", "energy and data=toy_gaussian and not mnist1d")
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert lines[0] == "energy  equilibrated_energy  suite toy"
+    total = 1 + len(outline(shipped_suites()["theory"]).cases)
+    assert done.err.endswith(f"selects {len(lines)} of {total} cases\n")
+
+
 def test_list_of_several_suites_prints_nothing_if_one_of_them_is_wrong(invoke, suite):
     assert invoke("list", suite, suite).out == "energy  equilibrated_energy\n" * 2
     done = invoke("list", suite, "theroy")
@@ -81,7 +90,7 @@ def test_show_finds_a_case_of_the_shipped_suites(invoke):
     ("name", "words"),
     [
         ("origin-3", "did you mean 'origin-3d'?"),
-        ("origin-2d", "there is origin-2d[widths=10], origin-2d[widths=5x5]"),
+        ("tanhh", "did you mean 'tanh'?"),
         ("origin_hesian", "did you mean 'origin_hessian'?"),
         ("zzz", "'pcbench list SUITE' shows its cases"),
     ],
@@ -97,6 +106,44 @@ def test_show_explains_the_parameters_of_a_kind(invoke):
     assert out.startswith("equilibrated_energy: energy, weight gradients and activities")
     assert re.search(r"^  data \(required\)$", out, re.MULTILINE)
     assert re.search(r"^    steps = 100: 0 checks the initial weights alone\.$", out, re.MULTILINE)
+
+
+def test_show_of_a_kind_writes_defaults_as_yaml_and_lists_choices_and_datasets(invoke):
+    out = invoke("show", "inference_cost").out
+    assert "None" not in out
+    assert "False" not in out
+    assert "preset = null (one of paper, null): A published schedule." in out
+    assert "bias = false: Whether layers have biases." in out
+    assert "activation = identity (one of identity, tanh, relu, leaky_relu, silu): φ" in out
+    assert "Signals of 40 points" in out
+    assert "name = low_rank_matrix" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("mnist", ["Handwritten digits", "split = train (one of train, test)"]),
+        ("exact", ["equilibrium of a linear network in closed form", "engine = exact"]),
+        ("ode", ["Runge-Kutta", "atol = null: Absolute"]),
+        ("tanh", ["a choice of 'activation', beside identity", "\ntanh (suite escape_law)\n"]),
+        ("near_origin", ["std = 0.005: σ"]),
+        ("adam", ["optimiser = adam"]),
+        ("torch", ["a backend"]),
+    ],
+)
+def test_show_explains_a_choice(invoke, name, words):
+    done = invoke("show", name)
+    assert done.code == 0
+    assert all(each in done.out for each in words)
+
+
+def test_show_of_an_id_as_it_stands_in_the_suite_lists_its_cases_and_resolves_one(invoke):
+    done = invoke("show", "origin-2d")
+    assert done.code == 0
+    heading, *members = done.out.splitlines()[:3]
+    assert heading == "origin-2d stands for 2 cases"
+    assert members == ["  origin-2d[widths=10]", "  origin-2d[widths=5x5]"]
+    assert "\norigin-2d[widths=10] (suite theory)\n" in done.out
 
 
 class Branches(CaseParameters):

@@ -1,6 +1,7 @@
 """`pcbench run` as a user meets it: in a pipe, with its exit code, its table and its report."""
 
 import json
+import shlex
 
 import jsonschema
 import pytest
@@ -51,6 +52,13 @@ def rows_of(done):
 def test_a_run_in_which_all_passes_exits_with_0(passing):
     assert passing.returncode == 0, passing.stderr
     assert passing.stdout.splitlines()[-1].startswith("2 passed, 0 failed, 0 errored, 0 skipped")
+
+
+def test_the_report_names_the_command_line_and_nothing_more(passing, folder):
+    assert passing.returncode == 0
+    files = [str(folder / name) for name in ("passing.yaml", "passing.json")]
+    command = read_report(folder / "passing.json").environment.command
+    assert command == shlex.join(["pcbench", "run", files[0], "--json", files[1]])
 
 
 def test_an_errored_case_outweighs_a_failed_one_and_the_rest_still_runs(mixed, mixed_cases):
@@ -113,11 +121,13 @@ def test_damaged_data_are_named_and_absent_data_come_with_the_remedy(mixed, mixe
         assert mixed_cases[name].message in mixed.stdout
 
 
-def test_progress_goes_to_standard_error_a_line_a_case(mixed):
-    lines = [line.rpartition(" (")[0] for line in mixed.stderr.splitlines()]
-    assert lines == [
+def test_progress_goes_to_standard_error_with_the_reason_where_a_case_does_not_pass(mixed):
+    lines = mixed.stderr.splitlines()
+    assert [line.rpartition(" (")[0] for line in lines if line.startswith("[")] == [
         "[1/4] passed energy",
         "[2/4] errored on-mnist",
         "[3/4] skipped on-cifar10",
         "[4/4] failed unfinished",
     ]
+    assert "train-images-idx3-ubyte.gz is not a sound gzip file" in lines[2]
+    assert len(lines) == 6

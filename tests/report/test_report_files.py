@@ -189,3 +189,10 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
 def test_text_is_utf8_with_line_feeds_on_every_system(tmp_path):
     write_text("φ\n", tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == b"\xcf\x86\n"
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="this system has no /proc")
+def test_a_directory_that_takes_no_files_is_not_said_to_be_absent():
+    with pytest.raises(UnwritableOutputError) as caught:
+        check_writable(Path("/proc/x.json"))
+    assert str(caught.value).startswith("/proc/x.json cannot be written: /proc takes no new files")

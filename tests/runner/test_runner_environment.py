@@ -2,7 +2,9 @@
 
 import os
 import platform
+import subprocess
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ import threadpoolctl
 from scripted_cases import PASSED, planned, yielding
 
 from pcbench import __version__
-from pcbench.runner import environment
+from pcbench.runner import environment, run_suites
+from pcbench.suite import Suite
 
 
 def test_the_environment_has_versions_and_machine(run):
@@ -20,6 +23,46 @@ def test_the_environment_has_versions_and_machine(run):
     assert "torch" in found.packages
     assert found.processor
     assert found.cores >= 1
+
+
+@pytest.mark.usefixtures("backend")
+def test_every_case_names_the_suite_that_it_is_from():
+    suites = [
+        Suite(name, "", (planned(yielding(PASSED)),), Path(f"{name}.yaml")) for name in ("a", "b")
+    ]
+    assert [case.suite for case in run_suites(suites).cases] == ["a", "b"]
+
+
+def test_the_load_is_that_of_before_the_run(run, monkeypatch):
+    loads = iter([(1.5, 0, 0), (9.0, 0, 0)])
+    monkeypatch.setattr(os, "getloadavg", lambda: next(loads), raising=False)
+    assert run(planned(yielding(PASSED))).environment.load == 1.5
+
+
+def test_a_system_that_tells_no_load_leaves_it_out(monkeypatch):
+    monkeypatch.delattr(os, "getloadavg", raising=False)
+    assert environment.machine_load() is None
+
+
+def test_the_commit_is_that_of_a_checkout_and_of_nothing_else(tmp_path):
+    def git(*arguments):
+        who = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+        done = subprocess.run(
+            ["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    assert environment.commit(tmp_path) == ""
+    git("init")
+    (tmp_path / "file").write_text("as committed")
+    git("add", "file")
+    git("commit", "-m", "first")
+    assert environment.commit(tmp_path) == git("rev-parse", "HEAD")
+    (tmp_path / "file").write_text("changed")
+    assert environment.commit(tmp_path) == git("rev-parse", "HEAD") + "-dirty"
+    within = tmp_path / "site-packages"
+    within.mkdir()
+    assert environment.commit(within) == ""
 
 
 def test_a_package_that_is_not_installed_is_left_out(monkeypatch):

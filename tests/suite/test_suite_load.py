@@ -369,3 +369,21 @@ cases:
     cases = load(text).cases
     assert [case.id for case in cases][:2] == ["a[dtype=float32,low=1]", "a[dtype=float32,low=2]"]
     assert [case.randomness for case in cases] == 2 * ["a[low=1]", "a[low=2]"]
+
+
+def test_a_suite_given_twice_is_refused_however_its_path_is_written(write):
+    path = write("suite: s\ncases: [{id: a, kind: ordered}]")
+    with pytest.raises(SuiteError) as caught:
+        load_suites([path, path.parent / ".." / path.parent.name / path.name])
+    (problem,) = caught.value.problems
+    assert problem.message == "the suite is given twice; give it once"
+
+
+def test_two_suites_of_one_name_are_refused_with_both_files(write):
+    text = "suite: s\ncases: [{id: a, kind: ordered}]"
+    one, two = write(text, "one.yaml"), write(text, "two.yaml")
+    with pytest.raises(SuiteError) as caught:
+        load_suites([one, two])
+    (problem,) = caught.value.problems
+    assert problem.at.file == str(two)
+    assert problem.message.startswith(f"its name 's' is also that of {one}; rename one of them")

@@ -8,8 +8,8 @@ SUITE = """\
 suite: s
 cases:
   - {id: toy-5x5, kind: ordered}
-  - {id: Toy-10, kind: ordered}
-  - {id: other, kind: toy, data: digits}
+  - {id: Toy-10, kind: ordered, figure: "7"}
+  - {id: other, kind: toy, data: digits, figure: "1, 12"}
 """
 
 
@@ -29,6 +29,11 @@ cases:
         ("(other or 5x5) and toy-", ["toy-5x5"]),
         ("not not other", ["other"]),
         ("android or other", ["other"]),
+        ("digits", ["other"]),
+        ("data=digits", ["other"]),
+        ("suite=S", ["toy-5x5", "Toy-10", "other"]),
+        ("figure=7", ["Toy-10"]),
+        ("figure=1", ["other"]),
         (" ", ["toy-5x5", "Toy-10", "other"]),
         (None, ["toy-5x5", "Toy-10", "other"]),
     ],
@@ -67,7 +72,7 @@ def test_a_malformed_expression_is_one_sentence(expression, message):
 
 
 def test_width_is_not_bounded_as_depth_is():
-    assert parse_selection(" or ".join(["(not a)"] * 1000))("b", "b")
+    assert parse_selection(" or ".join(["(not a)"] * 1000))(("b", "b"), ())
 
 
 @given(st.text("ab()notrd ", max_size=30))
@@ -77,7 +82,7 @@ def test_any_text_is_an_expression_or_one_problem(text):
     except SuiteError as error:
         found = error.problems
     else:
-        found = [matches("a", "b")]
+        found = [matches(("a", "b"), ())]
     assert len(found) == 1
 
 
@@ -95,3 +100,27 @@ def test_a_selection_may_leave_some_of_several_suites_empty(write):
     assert [case.id for case in second.cases] == ["only"]
     with pytest.raises(SuiteError, match="no case matches"):
         load_suite(one, select="only")
+
+
+def test_the_name_of_a_suite_selects_only_in_full(write):
+    one = write(SUITE, "one.yaml")
+    two = write("suite: toy-like\ncases: [{id: only, kind: ordered}]", "two.yaml")
+    first, second = load_suites([one, two], select="toy-like or toy-5")
+    assert [case.id for case in first.cases] == ["toy-5x5"]
+    assert [case.id for case in second.cases] == ["only"]
+    first, second = load_suites([one, two], select="toy")
+    assert (len(first.cases), first.total) == (3, 3)
+    assert (len(second.cases), second.total) == (0, 1)
+
+
+def test_data_given_by_defaults_or_by_an_axis_select(load):
+    text = """\
+suite: s
+defaults: {data: {name: digits}}
+cases:
+  - {id: a, kind: toy}
+  - {id: b, kind: ordered}
+  - {id: c, kind: toy, matrix: {data.name: [digits, gaussian]}}
+"""
+    chosen = load(text, select="data=digits").cases
+    assert [case.id for case in chosen] == ["a", "c[data=digits]"]
