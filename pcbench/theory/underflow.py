@@ -45,7 +45,7 @@ def underflow(
     samples = max(1, *(len(array) for array in arrays))
     count = sum(weight.size for weight in weights) + sum(array.shape[1] for array in arrays)
     sizes = [float(np.sqrt(np.nansum(array**2))) for array in arrays]
-    lost = SMALLEST * 6 * samples * count * (1.0 if forward else max(1.0, *sizes))
+    lost: float = SMALLEST * 6 * samples * count * (1.0 if forward else max(1.0, *sizes))
     for weight in weights:
         lost *= max(1.0, _STEEPEST * _norm(weight))
     return lost
