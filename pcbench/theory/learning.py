@@ -154,7 +154,7 @@ def _steps_to_fall(
 ) -> Fallen:
     alive = np.arange(len(weights[0]))
     replicas = len(alive)
-    fallen = Fallen(*np.full((2, replicas), np.inf), np.zeros(replicas, bool))
+    fallen = Fallen(np.full(replicas, np.inf), np.full(replicas, np.inf), np.zeros(replicas, bool))
     first = np.empty(0)
     thresholds = before = np.empty(0)
     for taken in range(max_steps):
