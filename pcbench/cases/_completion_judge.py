@@ -16,6 +16,7 @@ from pcbench.cases._step_expected import expect, norm_off
 from pcbench.cases.base import Context
 from pcbench.checks import Check, Tolerance
 
+EDGE = "what the dtype can hold (theory.md 4)"
 ROUNDING = "rounding of inference and evaluation (theory.md 4)"
 # Steps after which a target that must not be seen would show.
 _TRACE = 3
@@ -61,6 +62,15 @@ def first_steps(
             zip(problem.parameters, expected.gradients, expected.gradients_off, strict=True)
         ):
             where = f"{saddle}, layer {l + 1}"
+            if not np.abs(start - step * gradient).max() <= np.finfo(context.backend.dtype).max:
+                name = f"{label}first step from a saddle"
+                reason = (
+                    f"Training diverged at step 1 at learning rate {settings.learning_rate:g}: a "
+                    f"correct step leaves the range of {context.backend.dtype}; lower "
+                    "training.learning_rate."
+                )
+                worst.add(checks.undecided(name, reason, source=EDGE, where=where))
+                continue
             worst.add(
                 checks.approx(
                     f"{label}gradient norm at a saddle",

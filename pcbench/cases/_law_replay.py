@@ -43,9 +43,19 @@ def _replayed(problem: Problem, left: Left, dtype: DType, asked: Parameters) -> 
         max_steps=most,
     )
     for measure, times in left.measures.items():
+        name = f"{left.learner}: steps until the {measure} falls"
         due = np.minimum(fallen.loss if measure == "loss" else fallen.energy, most)
+        if fallen.diverged.any():
+            yield checks.undecided(
+                name,
+                f"Training diverged at learning rate {asked.training.learning_rate:g} in "
+                f"{int(fallen.diverged.sum())} of {len(due)} runs, by the closed form, too; "
+                "lower training.learning_rate, or scales.largest.",
+                source=DESCENT if left.objective == "energy" else "gradient descent on the loss",
+            )
+            continue
         yield checks.each_close(
-            f"{left.learner}: steps until the {measure} falls",
+            name,
             np.minimum(times.whole.ravel(), most),
             np.ceil(due),
             _steps_off(due, problem, asked.fraction, dtype),

@@ -149,6 +149,13 @@ class Problem:
         """
         if not all(np.isfinite(array).all() for array in self.parameters):
             raise theory.UndecidableError(f"parameters are not finite in {dtype}")
+        with np.errstate(over="ignore"):
+            squares = np.square([float(np.sum(array**2)) for array in self.parameters])
+        if not np.isfinite(squares).all():
+            raise theory.UndecidableError(
+                "fourth powers of parameters, which norms of Hessians are made of, leave the "
+                "judge's float64"
+            )
         largest = float(np.finfo(dtype).max)
         theory.demand_range(self.layered, self.x, self.y, largest, self.precision)
 

@@ -60,7 +60,7 @@ class OriginEscape(Case[Parameters]):
             for check in self._first_steps(context, start, scaling):
                 yield check
                 if isinstance(check, Check) and not check.passed:
-                    groundless = f"Training itself is not right: {check.explanation}"
+                    groundless = groundless or _broken(check)
             outcomes = {learner: run(learner, scaling) for learner in LEARNERS}
             pc, bp = outcomes["PC"], outcomes["BP"]
             reached = max(reached, _largest(pc.course.residuals))
@@ -75,7 +75,10 @@ class OriginEscape(Case[Parameters]):
             for learner, outcome in outcomes.items():
                 settings = start.settings(asked, learner, scaling)
                 label = f"{learner}, {scaling} scaling"
-                yield from later_step(context, start, settings, label, outcome)
+                for check in later_step(context, start, settings, label, outcome):
+                    yield check
+                    if not check.passed:
+                        groundless = groundless or _broken(check)
                 yield from series(label, outcome)
                 yield self._price(context, start, learner, scaling, outcome)
         longer = start.batch * start.problem.y.shape[1] / 2
@@ -160,6 +163,11 @@ class OriginEscape(Case[Parameters]):
                 "seconds to escape": steps * float(np.median(seconds)),
             },
         )
+
+
+def _broken(check: Check) -> str:
+    """Say why runs of a learner that errs are no evidence."""
+    return f"Training itself is not right: {check.explanation}"
 
 
 def _told(finding: Claim | Check, residual: float) -> Claim | Check:

@@ -21,7 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from pcbench.theory.origin import Objective
 
@@ -99,12 +99,19 @@ def _transposed(matrices: Float[np.ndarray, "R _m _n"]) -> Float[np.ndarray, "R 
 class Fallen:
     """Steps in which loss and energy of each replica fell; infinite where they did not.
 
+    ``diverged`` are replicas whose loss was far above its first one before both had fallen.
+
     Between the last step that was above a threshold and the first that was not, interpolated in the
     value: rounded up, it is the number of that first step.
     """
 
     loss: Float[np.ndarray, " R"]
     energy: Float[np.ndarray, " R"]
+    diverged: Bool[np.ndarray, " R"]
+
+
+# As far above its first value, or 1, no loss is on its way to an optimum.
+_FAR = 1e6
 
 
 def steps_to_fall(
@@ -146,13 +153,16 @@ def _steps_to_fall(
     max_steps: int,
 ) -> Fallen:
     alive = np.arange(len(weights[0]))
-    fallen = Fallen(np.full(len(alive), np.inf), np.full(len(alive), np.inf))
+    replicas = len(alive)
+    fallen = Fallen(np.full(replicas, np.inf), np.full(replicas, np.inf), np.zeros(replicas, bool))
+    first = np.empty(0)
     thresholds = before = np.empty(0)
     for taken in range(max_steps):
         at = standing(weights, moments, objective)
         values = np.stack([at.losses, at.energies])
         if not taken:
-            thresholds, before = (1 - fraction) * values, values
+            thresholds, before, first = (1 - fraction) * values, values, at.losses
+        fallen.diverged[alive] |= ~(at.losses <= _FAR * np.maximum(first[alive], 1.0))
         share = (before - thresholds) / (before - values) if taken else np.ones_like(values)
         for known, now, of_step in zip(
             (fallen.loss, fallen.energy), values <= thresholds, share, strict=True

@@ -164,7 +164,17 @@ class Flattering(TorchBackend):
         return model
 
 
-FAULTS = {each.__name__: each for each in (PcIsBp, BpIsPc, Doubled, Summed, Tiring, Flattering)}
+class Overshooting(Swapped):
+    """Steps are so long that parameters leave the range of numbers, where they should not."""
+
+    def change(self, settings):
+        return replace(settings, learning_rate=1e308)
+
+
+FAULTS = {
+    each.__name__: each
+    for each in (PcIsBp, BpIsPc, Doubled, Summed, Tiring, Flattering, Overshooting)
+}
 
 
 @pytest.fixture(autouse=True)
@@ -215,19 +225,17 @@ def test_in_a_linear_network_the_first_steps_are_foretold():
 @pytest.mark.parametrize(
     ("backend", "name"),
     [
-        ("PcIsBp", "steps to escape, PC/BP (matched scaling)"),
-        ("PcIsBp", "gradient of BP where it starts, times that of PC"),
         ("PcIsBp", "gradient norm at the start (PC)"),
         ("PcIsBp", "gradient norms of the first steps (PC)"),
         ("PcIsBp", "growth of W_L along the top eigenvector of Σ_yy (PC)"),
         ("PcIsBp", "parameters after a step (PC, matched scaling)"),
-        ("BpIsPc", "steps to escape, PC/BP (matched scaling)"),
         ("BpIsPc", "gradient norm at the start (BP)"),
         ("BpIsPc", "gradient norms of the first steps (BP)"),
         ("Doubled", "growth of W_L along the top eigenvector of Σ_yy (PC)"),
         ("Doubled", "gradient norms of the first steps (PC)"),
         ("Doubled", "parameters after a step (BP, matched scaling)"),
         ("Summed", "parameters after a step (PC, matched scaling)"),
+        ("Overshooting", "malformed answers of training (BP, matched scaling)"),
         ("Tiring", "parameters after a step of the run (BP, matched scaling, step 21)"),
         ("Flattering", "loss that the run recorded (PC, matched scaling, step 21)"),
     ],
@@ -359,3 +367,35 @@ def test_paths_of_many_parameters_are_skipped_with_the_remedy():
     result = run({**LINEAR, "trajectories": True})
     assert result.status == "skipped"
     assert "leave trajectories out" in result.message
+
+
+# What is not judged, and what is undecided
+
+
+@pytest.mark.parametrize("backend", ["PcIsBp", "Overshooting", "Doubled"])
+def test_claims_of_broken_training_are_not_judged_and_the_broken_step_is_what_fails(backend):
+    result = run(LINEAR, backend=backend)
+    assert result.status == "failed"
+    assert {claim.verdict for claim in result.claims} == {"not judged"}
+    assert all(each.message.startswith("Training itself is not") for each in result.claims)
+    assert not any("steps to escape" in name for name in failed(result))
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_where_there_is_no_saddle_to_leave_no_claim_is_judged(required):
+    network = {**LINEAR["network"], "initialisation": "xavier_normal"}
+    result = run({**LINEAR, "network": network, "sooner": required})
+    assert {claim.verdict for claim in result.claims} == {"not judged"}
+    assert result.claims[0].message.startswith("There is no saddle to leave: a layer of the ")
+    assert "write initialisation: near_origin" in result.claims[0].message
+    assert result.status == ("skipped" if required else "passed")
+
+
+@pytest.mark.parametrize("asked", [LINEAR, TANH], ids=["linear", "tanh"])
+@pytest.mark.parametrize(("rate", "step"), [(1e6, 2), (1e300, 1)])
+def test_a_correct_backend_that_diverges_is_undecided_with_step_and_rate(asked, rate, step):
+    training = {**LINEAR["training"], "learning_rate": rate, "steps": 40}
+    result = run({**asked, "training": training}, dtype="float32")
+    assert result.status == "undecided", result.message
+    assert f"Training diverged at step {step} at learning rate {rate:g}: " in result.message
+    assert {claim.verdict for claim in result.claims} == {"not judged"}

@@ -1,0 +1,85 @@
+"""Numbers beyond a dtype's range: no kind of case errs for them, and no correct backend fails."""
+
+import pytest
+import yaml
+
+from pcbench.runner import run_suites
+from pcbench.suite import load_suite
+
+pytestmark = pytest.mark.usefixtures("timed_twice")
+
+HUGE = {"name": "near_origin", "std": 1e100}
+DATA = {"name": "toy_gaussian", "dimension": 2, "samples": 16}
+NETWORK = {"hidden_layers": 2, "width": 3}
+MATRIX = {"name": "low_rank_matrix"}
+AT_HUGE = {"data": DATA, "network": {**NETWORK, "initialisation": HUGE}}
+SILU = {"data": DATA, "network": {**NETWORK, "activation": "silu", "initialisation": HUGE}}
+ENGINES = {"engines": {"newton": {"engine": "gauss_newton"}}}
+LAW = {"data": DATA, "network": NETWORK}
+
+
+def run(tmp_path, kind, settings, dtype="float32"):
+    suite = tmp_path / "suite.yaml"
+    case = {"id": "one", "kind": kind, "dtype": dtype, **settings}
+    suite.write_text(yaml.safe_dump({"suite": "range", "cases": [case]}))
+    (result,) = run_suites([load_suite(suite)]).cases
+    assert result.traceback == ""
+    return result
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("equilibrated_energy", {**AT_HUGE, "training": {"batch": 8, "steps": 2}}),
+        ("equilibrium", {**SILU, **ENGINES}),
+        ("hessian_spectrum", SILU),
+        ("inference_cost", {**SILU, **ENGINES}),
+        ("landscape", SILU),
+        ("origin_escape", {**AT_HUGE, "training": {"learning_rate": 1, "batch": 8, "steps": 20}}),
+        (
+            "zero_rank_saddle",
+            {
+                "data": DATA,
+                "network": {
+                    **NETWORK,
+                    "initialisation": {"name": "penultimate_only", "std": 1e100},
+                },
+            },
+        ),
+        (
+            "matrix_completion",
+            {"data": MATRIX, "network": {"hidden_layers": 2, "width": 10, "initialisation": HUGE}},
+        ),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_weights_out_of_range_are_undecided_with_the_remedy(tmp_path, kind, settings, dtype):
+    result = run(tmp_path, kind, settings, dtype)
+    assert result.status == "undecided", result.message
+    assert "The initial weights are too large: " in result.message
+    assert "network.initialisation" in result.message
+
+
+@pytest.mark.parametrize("rate", [50.0, 1e6, 1e300])
+@pytest.mark.parametrize(
+    ("kind", "settings", "fates"),
+    [
+        ("equilibrated_energy", {"data": DATA, "network": NETWORK}, {"undecided"}),
+        ("matrix_completion", {"data": MATRIX}, {"undecided", "skipped"}),
+        ("escape_law", LAW, {"undecided", "skipped"}),
+    ],
+)
+def test_training_that_diverges_is_no_failure_of_a_correct_backend(
+    tmp_path, kind, settings, fates, rate
+):
+    training = {
+        "equilibrated_energy": {"batch": 8, "steps": 4},
+        "matrix_completion": {"steps": 100},
+        "escape_law": {"max_steps": 200},
+    }[kind]
+    if kind == "matrix_completion":
+        settings = {**settings, "network": {"hidden_layers": 2, "width": 10}}
+    result = run(tmp_path, kind, {**settings, "training": {**training, "learning_rate": rate}})
+    assert result.status in fates, result.message
+    if result.status == "undecided":
+        assert f"at learning rate {rate:g}" in result.message
