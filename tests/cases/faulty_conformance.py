@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from catalogued import as_backend
 from faulty_engines import WithInference
 
+from pcbench.audit.faults.replicas import MovesOnWithTheOthers, RecordsOfNeighbours
 from pcbench.backends import Capability, GradientInference, Inference
 from pcbench.backends.torch import TorchBackend
 from pcbench.backends.torch.hessians.unrolled import UnrolledHessian
@@ -265,6 +267,21 @@ class AnyReplica(WithInference):
         if settings.engine != "gradient" or not reached.residual.dim():
             return reached
         return replace(reached, converged=not reached.converged)
+
+
+@fault("replicas", "gradient: residual: count of the replica that took most")
+class CountsForAll(WithInference):
+    """Steps are counted once for every replica."""
+
+    def infer(self, model, honest, x, y, settings, precision=None):
+        reached = honest(x, y, settings, precision)
+        if not reached.residual.dim():
+            return reached
+        return replace(reached, steps=reached.steps * len(reached.residual))
+
+
+fault("masked-replicas", "gauss_newton: activities as alone")(as_backend(MovesOnWithTheOthers))
+fault("masked-replicas", "error: residual: record of every step")(as_backend(RecordsOfNeighbours))
 
 
 # Hessians

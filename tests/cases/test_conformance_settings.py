@@ -103,7 +103,6 @@ def test_a_trainer_that_changes_its_ways_fails_the_course_and_not_its_first_step
     backend = learning_with(fault)
     assert COURSE[fault.__name__] in failed(ask(backend, "course"))
     first = failed(ask(backend, "training", networks=1))
-    # A run of two steps is all that tells of moments that are lost between runs.
     assert first == set()
 
 

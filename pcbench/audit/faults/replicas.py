@@ -13,6 +13,7 @@ from pcbench.audit.wrappers import FaultyBackend, FaultyModel, Host
 from pcbench.backends import (
     Capability,
     ErrorInference,
+    GaussNewtonInference,
     GradientInference,
     Inference,
     InferenceSettings,
@@ -102,8 +103,8 @@ class MovesOnWithTheOthers(_Replicas):
     ) -> Inference[Any]:
         """Take as many steps with all of them."""
         reached = super().infer(x, y, settings, precision)
-        moving = isinstance(settings, GradientInference | ErrorInference) and reached.steps > 0
-        if not self.replicated or not moving:
+        own = isinstance(settings, GradientInference | ErrorInference | GaussNewtonInference)
+        if not self.replicated or not own or not reached.steps:
             return reached
         on = settings.model_copy(update={"residual": 1e-300, "max_steps": reached.steps})
         return replace(super().infer(x, y, on, precision), converged=reached.converged)
