@@ -8,9 +8,8 @@ import pytest
 from pcbench import theory
 from pcbench.backends import ExactInference, GradientInference
 from pcbench.backends.torch import TorchBackend
+from pcbench.cases import _escape_run
 from pcbench.cases._early import early_findings
-from pcbench.cases._escape_run import Run, Start
-from pcbench.cases._escape_run import Tests as Tested
 from pcbench.cases._problem import Problem
 from pcbench.cases._relaxed import Relaxed
 from pcbench.cases._relaxed_judge import RelaxedJudge, judged
@@ -33,9 +32,9 @@ def problem():
 
 def test_test_losses_and_accuracies_are_those_of_their_definitions(problem):
     seeds = [np.stack([w, -w, 2 * w]) for w in problem.weights]
-    start = Start(problem, seeds, None, (problem.x, problem.y), ())
-    run = Run(SimpleNamespace(backend=BACKEND), SimpleNamespace(seeds=SEEDS), start)
-    model, tests = BACKEND.build(problem.network, seeds), Tested()
+    start = _escape_run.Start(problem, seeds, None, (problem.x, problem.y), ())
+    run = _escape_run.Run(SimpleNamespace(backend=BACKEND), SimpleNamespace(seeds=SEEDS), start)
+    model, tests = BACKEND.build(problem.network, seeds), _escape_run.Tests()
     run._test(SimpleNamespace(model=model), np.arange(SEEDS), 7, tests)
     for seed in range(SEEDS):
         outputs = problem.x
