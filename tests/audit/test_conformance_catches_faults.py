@@ -1,4 +1,4 @@
-"""Conformance alone catches faults of shapes and precisions, in the cases that are there for them."""
+"""Conformance alone catches faults of shapes and precisions, in cases that are there for them."""
 
 import pytest
 
