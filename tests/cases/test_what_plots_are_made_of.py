@@ -32,7 +32,7 @@ def problem():
 
 
 def test_test_losses_and_accuracies_are_those_of_their_definitions(problem):
-    seeds = [np.stack([w, -w, 2 * w]) for w in problem.weights]
+    seeds = [np.stack([w, np.abs(w), w[::-1]]) for w in problem.weights]
     start = _escape_run.Start(problem, seeds, None, (problem.x, problem.y), (problem.x, problem.y))
     run = _escape_run.Run(
         Mock(spec=Context, backend=BACKEND), Mock(spec=Parameters, seeds=SEEDS), start
