@@ -169,7 +169,8 @@ class Drawn:
 def _weighed(problem: Problem, rng: np.random.Generator, dtype: DType) -> Problem:
     """Give what is observed a precision of its own, and leave every third sample unobserved."""
     assert problem.precision is not None  # for the type checker
-    counts = np.exp(rng.uniform(*np.log(_PRECISIONS), problem.precision.shape))
+    low, high = map(log, _PRECISIONS)
+    counts = np.exp(rng.uniform(low, high, problem.precision.shape))
     [precision] = rounded([problem.precision * counts], dtype)
     precision[_UNOBSERVED] = 0
     return replace(problem, y=np.where(precision > 0, problem.y, np.nan), precision=precision)

@@ -1,21 +1,21 @@
 """Columns of a report, recomputed once each by the theory's own definitions."""
 
-from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from pcbench import theory
-from pcbench.backends import ExactInference, GradientInference
+from pcbench.backends import ExactInference, GradientInference, Trainer
 from pcbench.backends.torch import TorchBackend
+from pcbench.cases import _escape_run
 from pcbench.cases._early import early_findings
-from pcbench.cases._escape_run import Run, Start
-from pcbench.cases._escape_run import Tests as Tested
+from pcbench.cases._escape_parameters import Parameters
 from pcbench.cases._problem import Problem
 from pcbench.cases._relaxed import Relaxed
 from pcbench.cases._relaxed_judge import RelaxedJudge, judged
 from pcbench.cases._seeds import Batches
-from pcbench.cases.base import Columns
+from pcbench.cases.base import Columns, Context
 from pcbench.networks import NetworkSpec
 
 SEEDS, CLASSES = 3, 4
@@ -32,11 +32,13 @@ def problem():
 
 
 def test_test_losses_and_accuracies_are_those_of_their_definitions(problem):
-    seeds = [np.stack([w, -w, 2 * w]) for w in problem.weights]
-    start = Start(problem, seeds, None, (problem.x, problem.y), ())
-    run = Run(SimpleNamespace(backend=BACKEND), SimpleNamespace(seeds=SEEDS), start)
-    model, tests = BACKEND.build(problem.network, seeds), Tested()
-    run._test(SimpleNamespace(model=model), np.arange(SEEDS), 7, tests)
+    seeds = [np.stack([w, np.abs(w), w[::-1]]) for w in problem.weights]
+    start = _escape_run.Start(problem, seeds, None, (problem.x, problem.y), (problem.x, problem.y))
+    run = _escape_run.Run(
+        Mock(spec=Context, backend=BACKEND), Mock(spec=Parameters, seeds=SEEDS), start
+    )
+    model, tests = BACKEND.build(problem.network, seeds), _escape_run.Tests()
+    run._test(Mock(spec=Trainer, model=model), np.arange(SEEDS), 7, tests)
     for seed in range(SEEDS):
         outputs = problem.x
         for weights in seeds:
@@ -62,7 +64,7 @@ def test_the_angle_of_an_early_gradient_is_in_degrees_and_its_norm_a_ratio(probl
     model = BACKEND.build(problem.network, problem.parameters)
     settled = Relaxed.ask(BACKEND, model, problem, ExactInference())
     *_, columns = early_findings(
-        SimpleNamespace(backend=BACKEND),
+        Mock(spec=Context, backend=BACKEND),
         RelaxedJudge(problem, "float64"),
         problem,
         "gradient",
