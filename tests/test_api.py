@@ -28,6 +28,7 @@ def verdicts(report):
         update={
             "created": "",
             "duration_s": None,
+            "environment": report.environment.model_copy(update={"command": "", "load": None}),
             "cases": [
                 case.model_copy(
                     update={"duration_s": 0.0, "timings": [t.name for t in case.timings]}

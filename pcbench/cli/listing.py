@@ -26,9 +26,9 @@ def list_suites(
         from pcbench.cli.display import say, selection
 
         chosen = load_suites(suites or shipped_suites().values(), size=size, select=select)
-        for suite in chosen:
-            for planned in suite.cases:
-                typer.echo(f"{_line(planned)}  suite {suite.name}")
+        for each in chosen:
+            for planned in each.cases:
+                typer.echo(f"{_line(planned)}  suite {each.name}")
         counts = (sum(len(each.cases) for each in chosen), sum(each.total for each in chosen))
         say(selection(select, *counts))
         return

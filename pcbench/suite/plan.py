@@ -81,10 +81,9 @@ def make_plan(layout: Layout, size: str, overrides: Sequence[Override], matches:
         for each in entry.all_sizes:
             whole = replace(entry, tree=tree).at(each, layout.problems)
             plan.paths.update(whole.tree.paths(), (axis.path for axis in whole.axes))
-            wanted = _nothing
-            if each == entry.size(size):
-                wanted = matches
-                plan.total += count(whole.axes)
+            asked = each == entry.size(size)
+            plan.total += count(whole.axes) if asked else 0
+            wanted = matches if asked else _nothing
             faults = _plan_entry(layout.name, whole, kind, overrides, wanted, plan, layout.problems)
             _tell(faults, each, told, layout.problems)
     if plan.whole:
