@@ -138,7 +138,7 @@ def run_case(
     except (CaseSkippedError, DatasetMissingError, BackendUnavailableError) as skip:
         status, message = "skipped", str(skip)
     except UndecidableError as error:
-        found.take([checks.undecided("numbers within range", f"{error}.", source=EDGE)])
+        found.take(iter([checks.undecided("numbers within range", f"{error}.", source=EDGE)]))
     except (
         DatasetError,
         ImpossibleNetworkError,
