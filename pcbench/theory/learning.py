@@ -66,7 +66,8 @@ def standing(weights: WeightStacks, moments: Moments, objective: Objective) -> S
     losses = np.trace(residual, axis1=1, axis2=2) / 2
     if objective == "loss":
         return Standing(losses, losses, _pulled(weights, above, off))
-    covariance = np.eye(len(moments.yy)) + sum(p @ _transposed(p) for p in above[1:-1])
+    covariance = np.tile(np.eye(len(moments.yy)), (len(weights[0]), 1, 1))
+    covariance += sum(p @ _transposed(p) for p in above[1:-1])
     # Of what has left float64's range nothing is asked, nor where an eigenvalue of 1 is lost in it.
     sound = np.trace(covariance, axis1=1, axis2=2) * np.finfo(float).eps < 1
     precision = np.full_like(covariance, np.nan)

@@ -89,9 +89,9 @@ class HalfOfTheSamples(FaultyBackend):
         return super().to_device(kept)
 
 
-def suite(tmp_path, *cases, covers=None):
+def suite(tmp_path, *cases, covers=None, name="toy"):
     """Load a suite of cases: a small one of energies and one at the origin."""
-    path = write_suite(tmp_path / "toy.yaml", *(cases or (ENERGY, ORIGIN)))
+    path = write_suite(tmp_path / f"{name}.yaml", *(cases or (ENERGY, ORIGIN)), name=name)
     if covers is not None:
         text = path.read_text(encoding="utf-8")
         path.write_text(f"covers: [{', '.join(covers)}]\n{text}", encoding="utf-8")

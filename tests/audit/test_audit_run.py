@@ -147,14 +147,12 @@ def test_a_case_that_was_skipped_leaves_claims_open(tmp_path):
 
 
 def test_suites_are_audited_together_as_one(tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    one = suite(tmp_path / "a", ENERGY, covers=["loss"])
-    other = suite(tmp_path / "b", ORIGIN, covers=["energy_hessian", "loss"])
+    one = suite(tmp_path, ENERGY, covers=["loss"], name="one")
+    other = suite(tmp_path, ORIGIN, covers=["energy_hessian", "loss"], name="other")
     faults = [fault for fault in load_faults() if fault.part in ("loss", "energy_hessian")]
     audit = trial_of(load_suites([one, other]), faults, tmp_path)
     assert audit.covers == ["loss", "energy_hessian"]
-    assert audit.suite == "toy + toy"
+    assert audit.suite == "one + other"
     found = {fault.name: fault.case for fault in audit.faults}
     assert found["LossSummed"] == "energy"
     assert found["NoNegativeCurvature"] == "origin"

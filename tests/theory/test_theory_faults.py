@@ -73,15 +73,15 @@ FAULTS = {
     ),
     "energy not halved": Fault(
         equilibrium,
-        "np.linalg.solve(covariance, r.T).T) / (2 * len(x))",
-        "np.linalg.solve(covariance, r.T).T) / len(x)",
+        "solve(covariance, r.T).T) / (2 * len(x))",
+        "solve(covariance, r.T).T) / len(x)",
         comparisons.energy,
         UNEQUAL,
     ),
     "energy summed over the batch": Fault(
         equilibrium,
-        "np.linalg.solve(covariance, r.T).T) / (2 * len(x))",
-        "np.linalg.solve(covariance, r.T).T) / 2",
+        "solve(covariance, r.T).T) / (2 * len(x))",
+        "solve(covariance, r.T).T) / 2",
         comparisons.energy,
         UNEQUAL,
     ),
@@ -122,7 +122,7 @@ FAULTS = {
     ),
     "gradient of r instead of S⁻¹r": Fault(
         equilibrium,
-        "u = np.linalg.solve(output_covariance(weights), residuals(weights, x, y).T).T",
+        "u = solve(output_covariance(weights), residuals(weights, x, y).T).T",
         "u = residuals(weights, x, y)",
         comparisons.energy_gradient,
         SQUARE,

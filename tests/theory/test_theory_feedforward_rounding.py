@@ -104,6 +104,6 @@ def test_without_hidden_layers_nothing_is_carried():
     staged = stage("tanh", widths=(7, 3))
     bounds = bounds_of(staged)
     assert 0 < bounds.prediction < 1e-5
-    assert bounds.activities == 0
+    assert bounds.activities < 1e-30  # what a platform may flush to zero, and nothing else
     there = theory.layered_rounding(staged.judged, staged.activities, U)
     assert bounds.loss == pytest.approx(sum(there.energies))

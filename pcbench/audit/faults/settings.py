@@ -24,7 +24,7 @@ from pcbench.parts import Part
 class _Misread(FaultyModel):
     """Settings that are changed on the way to the engine; as it stands, none."""
 
-    part = Part.INFERENCE_PATH
+    part = Part.INFERENCE_SETTINGS
     engine: ClassVar[type[IterativeInference]]
 
     def misread(self, settings: Any) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class HalfTheTime(_OfTheFlow):
 class _Misrecorded(FaultyModel):
     """A record that is changed; as it stands, not."""
 
-    part = Part.INFERENCE_PATH
+    part = Part.INFERENCE_RECORDS
     needs: ClassVar[frozenset[str]] = frozenset({Trait.RECORDED})
 
     def rewritten(self, path: Host) -> Host:
@@ -158,7 +158,7 @@ class RecordsBeforeTheStep(_Misrecorded):
 class PassesAreSteps(FaultyModel):
     """A step is counted as one pass, not as one forward and one back."""
 
-    part = Part.INFERENCE_ACCOUNT
+    part = Part.INFERENCE_RECORDS
     needs: ClassVar[frozenset[str]] = frozenset({Trait.ITERATIVE})
 
     def infer(

@@ -22,7 +22,7 @@ _TINY, _HUGE = 1e-3, 1e3
 class SamplesPastABlock(FaultyModel):
     """Predictions from the 33rd sample on are those of the 32nd."""
 
-    part = Part.PREDICTION
+    part = Part.SHAPES
 
     def predict(self, x: Any) -> Any:
         """Repeat the block's last."""
@@ -37,7 +37,7 @@ class SamplesPastABlock(FaultyModel):
 class GradientsOfABlock(FaultyModel):
     """Local gradients leave out what comes after the 32nd sample."""
 
-    part = Part.ENERGY_GRADIENTS
+    part = Part.SHAPES
 
     def energy_gradients(self, activities: Sequence[Any], precision: Any = None) -> Sequence[Any]:
         """Cut the batch, and keep its size in the mean."""
@@ -52,7 +52,7 @@ class GradientsOfABlock(FaultyModel):
 class UnrelaxedPastABlock(FaultyModel):
     """Inference leaves hidden activities from the 33rd sample on at those of the 32nd."""
 
-    part = Part.INFERENCE
+    part = Part.SHAPES
 
     def infer(
         self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
@@ -71,7 +71,7 @@ class UnrelaxedPastABlock(FaultyModel):
 class LossOfABlock(FaultyModel):
     """The loss leaves out what comes after the 64th output."""
 
-    part = Part.LOSS
+    part = Part.SHAPES
 
     def loss(self, x: Any, y: Any, precision: Any = None) -> Any:
         """Put the prediction in place of further targets."""
@@ -86,7 +86,7 @@ class LossOfABlock(FaultyModel):
 class UnitsPastABlock(FaultyModel):
     """Gradients of the loss are zero from the 65th unit of a layer on."""
 
-    part = Part.LOSS_GRADIENTS
+    part = Part.SHAPES
 
     def loss_gradients(self, x: Any, y: Any, precision: Any = None) -> Sequence[Any]:
         """Cut rows off."""
@@ -120,7 +120,7 @@ class _Trained(FaultyTrainer):
 class FifthLayerFrozen(_Trained):
     """Weights of the fifth layer and later ones are not updated."""
 
-    part: ClassVar[Part] = Part.TRAINING
+    part: ClassVar[Part] = Part.SHAPES
 
     def taught(self, layer: int, gradient: Host) -> Host:
         """Drop theirs."""
@@ -130,7 +130,7 @@ class FifthLayerFrozen(_Trained):
 class FifthLayerDoubled(_Trained):
     """Weights of the fifth layer and later ones learn twice as fast."""
 
-    part: ClassVar[Part] = Part.TRAINING
+    part: ClassVar[Part] = Part.SHAPES
 
     def taught(self, layer: int, gradient: Host) -> Host:
         """Double theirs."""
@@ -152,7 +152,7 @@ class _OtherWeights(FaultyBackend):
 class TinyWeightsPruned(_OtherWeights):
     """Layers of weights that are all below 0.001 are taken for zero."""
 
-    part = Part.PREDICTION
+    part = Part.SHAPES
 
     def taken(self, parameter: Host) -> Host:
         """Prune it."""
@@ -162,7 +162,7 @@ class TinyWeightsPruned(_OtherWeights):
 class GradientsClipped(FaultyModel):
     """Gradients of the loss are clipped at 1000, against explosions."""
 
-    part = Part.LOSS_GRADIENTS
+    part = Part.SHAPES
 
     def loss_gradients(self, x: Any, y: Any, precision: Any = None) -> Sequence[Any]:
         """Clip them."""
