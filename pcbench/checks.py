@@ -241,11 +241,13 @@ def each_close(
         return _misshapen(name, seen.shape, wanted.shape, least, source, "")
     if seen.size == 0:
         raise ValueError(f"check {name!r} was given nothing to compare")
-    # As in all_close, a NaN is the worst entry there is.
-    off = np.abs(seen - wanted) / allowed
+    # What has no bound hides no failure; and of the others, a NaN is the worst entry there is.
+    bounded = np.isfinite(allowed)
+    off = np.zeros(seen.shape)
+    off[bounded] = np.abs(seen - wanted)[bounded] / allowed[bounded]
     worst = int(np.argmax(off))
-    if off[worst] <= 1 and not np.isfinite(allowed).all():
-        worst = int(np.argmin(np.isfinite(allowed)))
+    if off[worst] <= 1 and not bounded.all():
+        worst = int(np.argmin(bounded))
     verdict = approx(
         name,
         float(seen[worst]),

@@ -39,7 +39,7 @@ def flow(subject: Subject, judge: RelaxedJudge) -> Iterator[Check]:
         return
     forward = [*theory.feedforward(judge.network, problem.x)[:-1], problem.y]
     most = float(theory.largest_curvatures(judge.network, forward, problem.precision).max())
-    time, units = _TIME / most, len(problem.x) * problem.network.n_hidden
+    time, units = _TIME / most, sum(activities.size for activities in forward[1:-1])
     # How far activities move in the time of the steepest curvature, root mean square.
     size = judge.start / most / float(np.sqrt(units))
     tight, medium, loose = _TIGHT[dtype] * size, 1e-3 * size, _LOOSE * size

@@ -94,7 +94,8 @@ def inference(
         relaxed = subject.infer(asked.settings)
         made = list(verdicts(judge, problem, name, relaxed, asked))
         yield from made
-        if checks.all_passed(made[:1]):
+        residuals = [check for check in made if "residual" in check.name]
+        if checks.all_passed([*made[:1], *residuals]):
             yield from _in_a_batch(subject, judge, name, relaxed, asked)
         steps_are_known = problem.network.n_hidden and is_smooth(problem.network)
         if name == "gradient" and steps_are_known and checks.all_passed(made[:1]):
@@ -175,19 +176,24 @@ def _rise_at_kinks(settings: InferenceSettings, judge: RelaxedJudge) -> float:
 def _if_visible(
     check: Check, label: str, problem: Problem, judge: RelaxedJudge, relaxed: Relaxed
 ) -> Check:
-    """Leave a residual undecided that no damped step is sure to lower.
+    """Leave a residual undecided if what is left of the energy is lost in its rounding.
 
-    A step to the minimum lowers the energy by ``ρᵀ H⁻¹ ρ / 2N ≥ ‖ρ‖² / 2ΛN``; one that lowers it by
-    less than twice the rounding ``δ`` of an energy may be refused: ``‖ρ‖² ≤ 4ΛNδ``.
+    A step that lowers the energy of a sample by less than twice its rounding may be refused, and so
+    all steps may be where ``𝓕 - 𝓕*`` is no larger than that. ``δ`` bounds the rounding of a mean of
+    ``N`` energies; that of each of them is at most ``√N`` times as large.
     """
     if check.status != "failed" or check.name != f"{label}: residual within the budget":
         return check
-    off = sum(judge.rounding(relaxed).energies)
-    seen, floor = check.observed, 2 * np.sqrt(_most(problem, judge) * judge.samples * off)
-    if seen is None or seen > floor:
+    counted = np.ones_like(problem.y) if problem.precision is None else problem.precision
+    least = theory.masked_energy(problem.weights, problem.x, problem.y, counted)
+    off = sum(judge.rounding(relaxed).energies) * judge.samples**0.5
+    if check.observed is None or judge.energy(relaxed) - least > 2 * off:
         return check
-    reason = f"{check.name}: {seen:.3g} may be left, for steps lower no energy that is seen to fall"
-    return checks.undecided(check.name, f"{reason}.", source=check.source)
+    reason = (
+        f"{check.name}: {check.observed:.3g} is left; a further step would lower the energy by less "
+        "than its rounding, and may be refused."
+    )
+    return checks.undecided(check.name, reason, source=check.source)
 
 
 def ask_for(engine: str, problem: Problem, judge: RelaxedJudge) -> Asked:

@@ -82,8 +82,8 @@ def rules(problem: Problem, u: float, *, in_errors: bool) -> dict[str, theory.Ru
     asked = {"steps": plain}
     residuals = theory.inference_steps(network, problem.x, problem.y, plain, precision).residuals
     last = len(residuals) - 2
-    before = float(residuals[:last].min())
-    if residuals[last] < before:
+    before = float(residuals[: max(last, 0)].min(initial=np.inf))
+    if last > 0 and residuals[last] < before:
         # Reached after that step, and not before.
         middle = float(np.sqrt(before * residuals[last]))
         asked["residual"] = replace(plain, residual=middle)

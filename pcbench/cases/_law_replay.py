@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import compress
 
 import numpy as np
 from jaxtyping import Float
@@ -45,28 +46,35 @@ def _replayed(problem: Problem, left: Left, dtype: DType, asked: Parameters) -> 
     for measure, times in left.measures.items():
         name = f"{left.learner}: steps until the {measure} falls"
         due = np.minimum(fallen.loss if measure == "loss" else fallen.energy, most)
-        if fallen.diverged.any():
+        kept = ~fallen.diverged
+        if not kept.all():
             yield checks.undecided(
-                name,
+                f"{name}, where training diverges",
                 f"Training diverged at learning rate {asked.training.learning_rate:g} in "
                 f"{int(fallen.diverged.sum())} of {len(due)} runs, by the closed form, too; "
                 "lower training.learning_rate, or scales.largest.",
                 source=DESCENT if left.objective == "energy" else "gradient descent on the loss",
             )
+        if not kept.any():
             continue
         yield checks.each_close(
             name,
-            np.minimum(times.whole.ravel(), most),
-            np.ceil(due),
-            _steps_off(due, problem, asked.fraction, dtype),
+            np.minimum(times.whole.ravel(), most)[kept],
+            np.ceil(due)[kept],
+            _steps_off(due, problem, asked.fraction, dtype)[kept],
             "half a step, and the steps that rounding of updates and of the value takes a run past "
             "(theory.md 2.7 and 4.1)",
             source=DESCENT if left.objective == "energy" else "gradient descent on the loss",
-            labels=[
-                f"scale {scale:.3g}, seed {seed}"
-                for scale in left.scales
-                for seed in range(1, times.whole.shape[1] + 1)
-            ],
+            labels=list(
+                compress(
+                    (
+                        f"scale {scale:.3g}, seed {seed}"
+                        for scale in left.scales
+                        for seed in range(1, times.whole.shape[1] + 1)
+                    ),
+                    kept,
+                )
+            ),
         )
 
 

@@ -101,9 +101,10 @@ class Problem:
         try:
             posed.demand_range(dtype)
         except theory.UndecidableError as error:
+            wider = "" if dtype == "float64" else ", or write dtype: float64"
             raise theory.UndecidableError(
-                f"The initial weights are too large: {error}; give network.initialisation smaller "
-                "ones, or write dtype: float64"
+                f"The initial weights or the data are too large: {error}; give "
+                f"network.initialisation smaller weights{wider}"
             ) from error
         return posed
 

@@ -209,7 +209,8 @@ class StepJudge:
     def _beyond(self, taken: StepTaken, well_formed: Check) -> str:
         """Say how a step leaves the range of the dtype, if a correct one does, too."""
         dtype = self._backend.dtype
-        if [array.shape[1:] for array in taken.before] != [one.shape[1:] for one in self._begin]:
+        due = [(len(taken.replicas), *one.shape[1:]) for one in self._begin]
+        if [array.shape for array in taken.before] != due:
             return ""
         inferred = None
         for place, replica in enumerate(taken.replicas):

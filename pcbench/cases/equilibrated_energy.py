@@ -90,10 +90,12 @@ class EquilibratedEnergy(Case[Parameters]):
                 batch.demand_range(backend.dtype)
                 batch.demand_definite(backend.dtype)
             except theory.UndecidableError as error:
-                rate = training.learning_rate
                 reason = (
-                    f"Training diverged at step {step} at learning rate {rate:g}: {error}; lower "
-                    "training.learning_rate."
+                    f"Training diverged at step {step} at learning rate "
+                    f"{training.learning_rate:g}: {error}; lower training.learning_rate."
+                    if step
+                    else f"The initial weights are too large: {error}; give "
+                    "network.initialisation smaller ones."
                 )
                 worst.add(checks.undecided("training within range", reason, source=EDGE))
                 break

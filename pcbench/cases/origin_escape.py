@@ -166,7 +166,9 @@ class OriginEscape(Case[Parameters]):
 
 
 def _broken(check: Check) -> str:
-    """Say why runs of a learner that errs are no evidence."""
+    """Say why runs of a learner that errs, or that nobody can follow, are no evidence."""
+    if check.status == "undecided":
+        return f"Training itself could not be judged: {check.explanation}"
     return f"Training itself is not right: {check.explanation}"
 
 

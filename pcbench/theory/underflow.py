@@ -10,7 +10,7 @@ is off by more than
 .. math:: 2^{-126} \; 6 N \Big(\sum_l |A_l| + \sum_l d_l\Big) \;
           \max_l(1, ‖z_l‖, ‖e_l‖) \prod_l \max(1, s ‖A_l‖) ,
 
-with ``s = 1.1``, the steepest slope of an activation (SiLU), and ``‖A‖^2 ≤ ‖A Aᵀ‖_F``.
+with ``s = 1.1``, the steepest slope of an activation (SiLU), and ``‖A‖`` the largest singular value.
 """
 
 from __future__ import annotations
@@ -55,4 +55,6 @@ def _norm(weight: Float[np.ndarray, "_out ..."]) -> float:
     """A bound on ``‖A‖``; of a kernel of side ``k``, which meets each pixel ``k²`` times."""
     flat, side = weight.reshape(len(weight), -1), weight.shape[-1] if weight.ndim == 4 else 1
     square = flat @ flat.T if len(flat) <= flat.shape[1] else flat.T @ flat
-    return side * float(np.sqrt(np.linalg.norm(square)))
+    if not np.isfinite(square).all():
+        return float("inf")
+    return side * float(np.sqrt(max(0.0, np.linalg.eigvalsh(square)[-1])))
