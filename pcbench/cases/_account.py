@@ -94,12 +94,11 @@ def budget_spent(
     """
     if check.status != "failed" or converged:
         return check
-    longer = f", max_time {settings.max_time:g}" if isinstance(settings, OdeInference) else ""
-    spent = f"the budget of inference (max_steps {settings.max_steps}{longer}) was spent"
+    spent = f"the budget of inference (max_steps {settings.max_steps}) was spent"
     if steps < settings.max_steps:
-        ended = f"inference ended after {steps} of {settings.max_steps} steps"
-        # The time that a flow has taken is not told.
-        spent = f"{ended}, or max_time {settings.max_time:g} was spent," if longer else ended
+        spent = f"inference ended after {steps} of {settings.max_steps} steps"
+        if isinstance(settings, OdeInference):  # which does not tell the time that it has reached
+            spent += f", by itself or at max_time {settings.max_time:g},"
     message = (
         f"{check.name}: {spent} before the residual was reached; it is {residual:.3g} of where it "
         f"began, and {settings.residual:.3g} was asked for."

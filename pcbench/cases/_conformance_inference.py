@@ -94,8 +94,7 @@ def inference(
         relaxed = subject.infer(asked.settings)
         made = list(verdicts(judge, problem, name, relaxed, asked))
         yield from made
-        residuals = [check for check in made if "residual" in check.name]
-        if checks.all_passed([*made[:1], *residuals]):
+        if checks.all_passed(made[:1]) and not any(c.status == "undecided" for c in made):
             yield from _in_a_batch(subject, judge, name, relaxed, asked)
         steps_are_known = problem.network.n_hidden and is_smooth(problem.network)
         if name == "gradient" and steps_are_known and checks.all_passed(made[:1]):
@@ -190,8 +189,8 @@ def _if_visible(
     if check.observed is None or judge.energy(relaxed) - least > 2 * off:
         return check
     reason = (
-        f"{check.name}: {check.observed:.3g} is left; a further step would lower the energy by less "
-        "than its rounding, and may be refused."
+        f"{check.name}: {check.observed:.3g} is left; a further step would lower the energy by "
+        "less than its rounding, and may be refused."
     )
     return checks.undecided(check.name, reason, source=check.source)
 

@@ -94,7 +94,7 @@ class EquilibratedEnergy(Case[Parameters]):
                     f"Training diverged at step {step} at learning rate "
                     f"{training.learning_rate:g}: {error}; lower training.learning_rate."
                     if step
-                    else f"The initial weights are too large: {error}; give "
+                    else f"The initial weights or the data are too large: {error}; give "
                     "network.initialisation smaller ones."
                 )
                 worst.add(checks.undecided("training within range", reason, source=EDGE))

@@ -10,7 +10,8 @@ is off by more than
 .. math:: 2^{-126} \; 6 N \Big(\sum_l |A_l| + \sum_l d_l\Big) \;
           \max_l(1, ‖z_l‖, ‖e_l‖) \prod_l \max(1, s ‖A_l‖) ,
 
-with ``s = 1.1``, the steepest slope of an activation (SiLU), and ``‖A‖`` the largest singular value.
+with ``s = 1.1``, the steepest slope of an activation (SiLU), and ``‖A‖`` the largest singular
+value.
 """
 
 from __future__ import annotations

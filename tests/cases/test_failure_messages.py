@@ -28,7 +28,7 @@ def test_things_that_are_counted_have_their_unit_and_total():
     [
         (GradientInference(step=0.1, max_steps=7), 7, "(max_steps 7) was spent"),
         (GradientInference(step=0.1, max_steps=7), 3, "inference ended after 3 of 7 steps"),
-        (OdeInference(max_steps=7, max_time=2), 3, "(max_steps 7, max_time 2) was spent"),
+        (OdeInference(max_steps=7, max_time=2), 3, "3 of 7 steps, by itself or at max_time 2,"),
     ],
 )
 def test_a_budget_that_was_spent_is_called_that(settings, steps, cause):

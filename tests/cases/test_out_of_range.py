@@ -56,7 +56,7 @@ def run(tmp_path, kind, settings, dtype="float32"):
 def test_weights_out_of_range_are_undecided_with_the_remedy(tmp_path, kind, settings, dtype):
     result = run(tmp_path, kind, settings, dtype)
     assert result.status == "undecided", result.message
-    assert "The initial weights are too large: " in result.message
+    assert "The initial weights or the data are too large: " in result.message
     assert "network.initialisation" in result.message
 
 
