@@ -51,6 +51,11 @@ FILES = {
         ":5:41",
         "must be greater than 0, not 0",
     ),
+    "more samples than there are": (
+        f"{HEAD}{CASE}".replace("toy_gaussian}", "mnist, samples: 60001}"),
+        ":5:34",
+        "'data.samples': mnist's train split has 60000; ask for at most that many",
+    ),
     "impossible network": (
         f"{HEAD}{SADDLE}".replace("[2, 2]", "[2]"),
         ":6:14",
