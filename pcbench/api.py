@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from pcbench.audit import Audit, AuditObserver, audit_suites, load_faults
 from pcbench.backends.base import DType
 from pcbench.report import Report
 from pcbench.runner import Observer, run_suites
-from pcbench.suite import QUICK, Position, SuiteError, load_suites, parse_selection
+from pcbench.suite import QUICK, Position, Setting, SuiteError, load_suites, parse_selection
 
 
 def run(
@@ -127,11 +126,13 @@ def _overrides(
     settings: Mapping[str, object] | Sequence[str], **choices: str | int | None
 ) -> list[str]:
     if isinstance(settings, Mapping):
-        settings = [_override(path, value) for path, value in settings.items()]
-    chosen = [_override(name, value) for name, value in choices.items() if value is not None]
+        settings = [
+            Setting(path, value, f"settings={{{path!r}: {value!r}}}")
+            for path, value in settings.items()
+        ]
+    chosen = [
+        Setting(name, value, f"{name}={value!r}")
+        for name, value in choices.items()
+        if value is not None
+    ]
     return [*settings, *chosen]
-
-
-def _override(path: str, value: object) -> str:
-    # JSON is YAML, where a name with a colon in it stays a name; but not JSON's surrogate pairs.
-    return f"{path}={json.dumps(value, ensure_ascii=False)}"

@@ -113,7 +113,7 @@ def test_an_observer_is_told(suite):
     assert listener.finished == ("energy", "origin")
 
 
-# What is wrong is raised, in the words of the command line
+# What is wrong is raised, at the argument that it is in
 
 
 @pytest.mark.parametrize(
@@ -121,15 +121,15 @@ def test_an_observer_is_told(suite):
     [
         ({"select": "nothing"}, "no case matches"),
         ({"size": "full"}, "no case has this size; there is only quick"),
-        ({"backend": "troch"}, "did you mean 'torch'?"),
+        ({"backend": "troch"}, "backend='troch': unknown backend 'troch'; did you mean 'torch'?"),
         ({"backend": "a: b"}, "unknown backend 'a: b'"),
         ({"backend": "\N{GRINNING FACE}"}, "unknown backend '\N{GRINNING FACE}'"),
         ({"device": "gpu"}, "'gpu' is not a device"),
-        ({"dtype": "float16"}, "must be 'float32' or 'float64'"),
-        ({"seed": -1}, "'seed' must be an integer of at least 0"),
+        ({"dtype": "float16"}, "dtype='float16': 'dtype' must be 'float32' or 'float64'"),
+        ({"seed": -1}, "seed=-1: 'seed' must be an integer of at least 0"),
         ({"seed": True}, "'seed' must be an integer of at least 0"),
-        ({"settings": {"training.step": 1}}, "did you mean 'training.steps'?"),
-        ({"settings": {"training.steps": "few"}}, "must be an integer, not 'few'"),
+        ({"settings": {"training.step": 1}}, "settings={'training.step': 1}: no case has"),
+        ({"settings": {"training.steps": "few"}}, "settings={'training.steps': 'few'}: "),
         ({"settings": ["training.steps"]}, "write it as PATH=VALUE"),
     ],
 )
@@ -137,6 +137,7 @@ def test_a_wrong_option_raises_a_usage_error(suite, options, words):
     with pytest.raises(pcbench.UsageError) as caught:
         pcbench.run(suite, **options)
     assert words in str(caught.value)
+    assert ("--set" in str(caught.value)) == isinstance(options.get("settings"), list)
 
 
 def test_a_wrong_suite_raises_a_usage_error_with_its_place(tmp_path):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pcbench.cli.options import Device, DType, Seed, Selection, Settings, Size, Suites
+from pcbench.cli.options import Device, DType, Seed, Selection, Settings, Size, Suites, overriding
 
 
 def audit(
@@ -58,12 +58,8 @@ def audit(
         found = audit_suites(
             *suites,
             size=size,
-            backend=backend,
-            device=device,
-            dtype=dtype,  # type: ignore[arg-type] # checked with everything else in the suite
-            seed=seed,
             select=select or None,
-            settings=settings,
+            settings=overriding(settings, backend=backend, device=device, dtype=dtype, seed=seed),
             faults=faults or None,
             observer=observer,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -39,3 +41,17 @@ Settings = Annotated[
         help="Override a parameter in every case that has it, such as training.steps=10.",
     ),
 ]
+
+
+def overriding(settings: Sequence[str], **options: str | int | None) -> list[str]:
+    """Return the settings and, after them, the options that set a parameter of every case."""
+    from pcbench.suite import Setting
+
+    return [
+        *settings,
+        *(
+            Setting(name, value, f"--{name} {shlex.quote(str(value))}")
+            for name, value in options.items()
+            if value is not None
+        ),
+    ]

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pcbench.cli.options import Device, DType, Seed, Selection, Settings, Size, Suites
+from pcbench.cli.options import Device, DType, Seed, Selection, Settings, Size, Suites, overriding
 
 
 def run(
@@ -52,12 +52,8 @@ def run(
         report = run_suites(
             *suites,
             size=size,
-            backend=backend,
-            device=device,
-            dtype=dtype,  # type: ignore[arg-type] # checked with everything else in the suite
-            seed=seed,
             select=select or None,
-            settings=settings,
+            settings=overriding(settings, backend=backend, device=device, dtype=dtype, seed=seed),
             observer=observer,
         )
     command = storable(shlex.join(["pcbench", *sys.argv[1:]]))

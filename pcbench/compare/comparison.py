@@ -10,12 +10,12 @@ from pcbench.compare.claims import compare_claims
 from pcbench.compare.inputs import changed_inputs
 from pcbench.compare.model import Change, Comparison, Effect, PairedTiming, Side
 from pcbench.compare.notes import notes
-from pcbench.compare.pairing import pair
+from pcbench.compare.pairing import pair, pair_cases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pcbench.report.model import CaseResult, CaseStatus, Report, Timing
+    from pcbench.report.model import CaseResult, CaseStatus, Report
 
 _EFFECTS: dict[CaseStatus, dict[CaseStatus, Effect]] = {
     "passed": dict.fromkeys(("failed", "errored", "skipped", "undecided"), "worse"),
@@ -41,9 +41,9 @@ def compare(base: Report, new: Report) -> Comparison:
     Worse are: a case or a check that is gone, that passed and does not pass now, or that is new
     and does not pass; a claim that is gone, or that was borne out and is not now; and, where the
     inputs are the same, a passed check whose observed or expected value moved further than its
-    tolerance. Cases are paired by identifier, checks and claims by name.
+    tolerance. Cases are paired by suite and identifier, checks and claims by name.
     """
-    pairs = pair(base.cases, new.cases, lambda case: case.id)
+    pairs = pair_cases(base, new)
     changes: list[Change] = []
     compared = judged = unchanged = 0
     for _, old, now in pairs:
@@ -61,7 +61,7 @@ def compare(base: Report, new: Report) -> Comparison:
         judged=judged,
         unchanged=unchanged,
         changes=sorted(changes, key=lambda change: _ORDER.index(change.effect)),
-        timings=list(_timings(base, new)),
+        timings=[timing for each in pairs for timing in _timings(*each)],
     )
 
 
@@ -120,14 +120,10 @@ def _decided(case: CaseResult) -> set[str]:
     return {check.name for check in case.checks if check.status != "undecided"}
 
 
-def _timings(base: Report, new: Report) -> Iterator[PairedTiming]:
-    timed = pair(_timed(base), _timed(new), lambda timed: (timed[0], timed[1].name))
-    for (case, name), old, now in timed:
-        yield PairedTiming(case=case, name=name, base=old and old[1], new=now and now[1])
-
-
-def _timed(report: Report) -> list[tuple[str, Timing]]:
-    return [(case.id, timing) for case in report.cases for timing in case.timings]
+def _timings(case: str, old: CaseResult | None, now: CaseResult | None) -> Iterator[PairedTiming]:
+    before, after = (each.timings if each else [] for each in (old, now))
+    for name, base, new in pair(before, after, lambda timing: timing.name):
+        yield PairedTiming(case=case, name=name, base=base, new=new)
 
 
 def _side(report: Report) -> Side:

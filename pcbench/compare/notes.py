@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from pcbench.compare.pairing import pair
+from pcbench.compare.pairing import pair_cases
 from pcbench.report.numbers import ABSENT
 
 if TYPE_CHECKING:
@@ -19,14 +19,14 @@ def notes(base: Report, new: Report) -> Iterator[str]:
     if base.suite != new.suite:
         yield (
             f"The reports are of different suites, {base.suite} and {new.suite}: "
-            "only cases of the same name are compared."
+            "only cases that both have are compared."
         )
     for side, report in (("base", base), ("new", new)):
         if report.interrupted:
             yield f"The {side} run was interrupted: cases are missing from its report."
     moves = Counter(
         (_place(old), _place(now))
-        for _, old, now in pair(base.cases, new.cases, lambda case: case.id)
+        for _, old, now in pair_cases(base, new)
         if old and now and _place(old) != _place(now)
     )
     for (old_place, new_place), count in moves.items():

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from pcbench.report.model import CaseResult, Report
+
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 
@@ -23,6 +25,16 @@ def pair(
     """
     old, now = _numbered(base, name), _numbered(new, name)
     return [(key[0], old.get(key), now.get(key)) for key in {**now, **old}]
+
+
+def pair_cases(base: Report, new: Report) -> list[tuple[str, CaseResult | None, CaseResult | None]]:
+    """Pair the cases of the same suite and identifier: ``(identifier, base, new)``.
+
+    Older reports do not say which suite a case is from: against these, identifiers have to do.
+    """
+    known = all(case.suite for report in (base, new) for case in report.cases)
+    pairs = pair(base.cases, new.cases, lambda case: (case.suite if known else "", case.id))
+    return [(name, old, now) for (_, name), old, now in pairs]
 
 
 def _numbered(items: Iterable[T], name: Callable[[T], K]) -> dict[tuple[K, int], T]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import UInt8
@@ -26,6 +26,7 @@ STD = (0.247, 0.243, 0.261)
 class Cifar10Parameters(LabelledParameters):
     """Parameters of the dataset ``cifar10``."""
 
+    published: ClassVar = {"train": 50_000, "test": 10_000}
     name: Literal["cifar10"]
 
 

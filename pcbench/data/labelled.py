@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
 from jaxtyping import Float, Int, UInt8
-from pydantic import Field
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from pcbench.data.base import (
     DatasetCorruptError,
@@ -23,10 +27,29 @@ MOST_IMAGES = 100_000
 
 
 class LabelledParameters(DatasetParameters):
-    """Parameters of a dataset of ten classes, with a training and a test split."""
+    """Parameters of a dataset of ten classes, with a training and a test split.
+
+    Attributes
+    ----------
+    published
+        How many samples each split has as published, where that is known without its files; those
+        on a machine may be a part of it.
+    """
+
+    published: ClassVar[Mapping[Split, int]] = {}
 
     split: Split = Field("train", description="Which split to draw from.")
     shape: Shape = Field("flat", description="Inputs as vectors, or as channels × size.")
+
+    @model_validator(mode="after")
+    def _no_more_than_published(self) -> LabelledParameters:
+        most = self.published.get(self.split, self.samples)
+        if self.samples > most:
+            reason = f"{self.name}'s {self.split} split has {most}; ask for at most that many"
+            error = PydanticCustomError("samples", "{reason}", {"reason": reason})
+            details = InitErrorDetails(type=error, loc=("samples",), input=self.samples)
+            raise ValidationError.from_exception_data("data", [details])
+        return self
 
 
 def choose(

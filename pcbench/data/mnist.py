@@ -15,6 +15,7 @@ from pcbench.data.labelled import LabelledParameters, as_samples, choose, standa
 from pcbench.data.locate import VARIABLE, Places
 
 PREFIX: dict[Split, str] = {"train": "train", "test": "t10k"}
+PUBLISHED: dict[Split, int] = {"train": 60_000, "test": 10_000}  # of either
 IMAGES, LABELS = "images{}idx3-ubyte", "labels{}idx1-ubyte"
 
 
@@ -79,6 +80,7 @@ def _spelled(folder: Path, name: str) -> Path | None:
 class MnistParameters(LabelledParameters):
     """Parameters of the dataset ``mnist``."""
 
+    published: ClassVar = PUBLISHED
     name: Literal["mnist"]
 
 
@@ -95,6 +97,7 @@ class Mnist(IdxDataset):
 class FashionMnistParameters(LabelledParameters):
     """Parameters of the dataset ``fashion_mnist``."""
 
+    published: ClassVar = PUBLISHED
     name: Literal["fashion_mnist"]
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from uuid import uuid4
 
 import numpy as np
@@ -38,6 +38,7 @@ Arrays = dict[str, Any]  # arrays by the names of LAYOUT
 class Mnist1dParameters(LabelledParameters):
     """Parameters of the dataset ``mnist1d``."""
 
+    published: ClassVar = {"train": LAYOUT["x"][0][0], "test": LAYOUT["x_test"][0][0]}
     name: Literal["mnist1d"]
 
 

@@ -6,6 +6,7 @@ Importing this imports neither pydantic nor any case kind; :func:`load_suites` d
 from pcbench.suite.find import find_suite, shipped_suites
 from pcbench.suite.load import load_suite, load_suites, outline, outlines
 from pcbench.suite.model import Outline, OutlinedCase, PlannedCase, Suite
+from pcbench.suite.overrides import Setting
 from pcbench.suite.problems import Position, Problem, SuiteError
 from pcbench.suite.schema import suite_schema
 from pcbench.suite.select import parse_selection
@@ -18,6 +19,7 @@ __all__ = [
     "PlannedCase",
     "Position",
     "Problem",
+    "Setting",
     "Suite",
     "SuiteError",
     "find_suite",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from pcbench.suite.problems import Position, SuiteError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,28 @@ class Override:
         return axis.path[: len(self.path)] == self.path
 
 
+class Setting(str):
+    """``PATH=VALUE`` that was written in other words, which are what messages quote.
+
+    Parameters
+    ----------
+    path, value
+        The parameter, and a value that JSON has.
+    written
+        What the user wrote, such as ``--seed 3``.
+    """
+
+    __slots__ = ("written",)
+    written: str
+
+    def __new__(cls, path: str, value: object, written: str) -> Self:
+        """Make the text of it."""
+        # JSON is YAML, where a name with a colon in it stays a name; but not its surrogate pairs.
+        setting = super().__new__(cls, f"{path}={json.dumps(value, ensure_ascii=False)}")
+        setting.written = written
+        return setting
+
+
 def parse_override(text: str) -> Override:
     """Read ``PATH=VALUE``; the value is YAML, as in a suite.
 
@@ -35,7 +59,7 @@ def parse_override(text: str) -> Override:
     SuiteError
         If there is no ``=``, the path or the value is not valid, or the path cannot be set.
     """
-    at = Position(f"--set {shlex.quote(text)}")
+    at = Position(text.written if isinstance(text, Setting) else f"--set {shlex.quote(text)}")
     key, equals, value = text.partition("=")
     path = split(key.strip())
     if not equals or not all(path):

@@ -6,9 +6,12 @@ place in the matrix, and the overrides of the command line.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from pcbench import registry
 from pcbench.registry import BrokenPluginError, UnknownNameError, did_you_mean
 from pcbench.suite.expand import IDENTITY, Variant, count, variants
 from pcbench.suite.fields import fields_by_key, known_paths
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
 
     Kind = type[Case[Any]]
     Selection = Callable[[Collection[str], Collection[str]], bool]
+
+_ALIKE = 0.8
+"""How alike a name is to a kind's to be a slip of the pen; difflib's 0.6 fits several kinds."""
 
 
 @dataclass(slots=True)
@@ -68,11 +74,10 @@ def make_plan(layout: Layout, size: str, overrides: Sequence[Override], matches:
     plan = Plan(whole=bool(layout.cases))
     taken = {*RUN_SETTINGS, *IDENTITY}  # IDENTITY in defaults is refused by the layout already
     for entry in layout.cases:
-        kind = _kind_of(entry, layout.problems)
+        kind, certain = _kind_of(entry, layout.problems)
+        plan.whole &= certain
         keys = {*RUN_SETTINGS}
-        if kind is None:
-            plan.whole = False
-        else:
+        if kind:
             keys.update(fields_by_key(kind.Parameters))
             plan.paths.update(known_paths(kind.Parameters))
         taken |= keys
@@ -91,14 +96,21 @@ def make_plan(layout: Layout, size: str, overrides: Sequence[Override], matches:
     return plan
 
 
-def _kind_of(entry: CaseEntry, problems: list[Problem]) -> Kind | None:
+def _kind_of(entry: CaseEntry, problems: list[Problem]) -> tuple[Kind | None, bool]:
+    """Return the kind to check the case by, and whether it is the one that the case names.
+
+    One that is only misspelt is guessed, so that whatever else is wrong is told as well.
+    """
     if not entry.kind:  # missing, or no name at all: the layout has noted it
-        return None
+        return None, False
     try:
-        return load_kind(entry.kind)
+        return load_kind(entry.kind), True
     except (UnknownNameError, BrokenPluginError) as error:
         problems.append(Problem(entry.kind_at, str(error)))
-        return None
+    near = get_close_matches(entry.kind, registry.CASES.names(), n=2, cutoff=_ALIKE)
+    with suppress(BrokenPluginError):  # its breakage is told to whoever names it
+        return (load_kind(near[0]) if len(near) == 1 else None), False
+    return None, False
 
 
 def _check_defaults(defaults: Node, taken: set[str], problems: list[Problem]) -> None:

@@ -51,6 +51,11 @@ FILES = {
         ":5:41",
         "must be greater than 0, not 0",
     ),
+    "more samples than there are": (
+        f"{HEAD}{CASE}".replace("toy_gaussian}", "mnist, samples: 60001}"),
+        ":5:34",
+        "'data.samples': mnist's train split has 60000; ask for at most that many",
+    ),
     "impossible network": (
         f"{HEAD}{SADDLE}".replace("[2, 2]", "[2]"),
         ":6:14",
@@ -104,15 +109,21 @@ def test_a_path_that_is_no_suite_is_refused(invoke, tmp_path):
 
 # Options beside a valid suite, and words of the sentence.
 OPTIONS = {
-    "backend": (("--backend", "troch"), "unknown backend 'troch'; did you mean 'torch'?"),
+    "backend": (
+        ("--backend", "troch"),
+        "--backend troch: unknown backend 'troch'; did you mean",
+    ),
     "device": (("--device", "gpu"), "'gpu' is not a device; use cpu, cuda, cuda:1 or mps"),
     "foreign device": (("--device", "meta"), "runs on cpu, cuda and mps, not on 'meta'"),
-    "dtype": (("--dtype", "float16"), "must be 'float32' or 'float64', not 'float16'"),
-    "seed": (("--seed", "-1"), "'seed' must be an integer of at least 0"),
+    "dtype": (("--dtype", "float16"), "--dtype float16: 'dtype' must be 'float32' or"),
+    "seed": (("--seed", "-1"), "--seed -1: 'seed' must be an integer of at least 0"),
     "seed that is no number": (("--seed", "one"), "'--seed'"),
     "setting without a value": (("--set", "training.steps"), "write it as PATH=VALUE"),
     "setting of nothing": (("--set", "training.step=1"), "did you mean 'training.steps'?"),
-    "setting of a wrong type": (("--set", "training.steps=few"), "must be an integer, not 'few'"),
+    "setting of a wrong type": (
+        ("--set", "training.steps=few"),
+        "--set training.steps=few: 'training.",
+    ),
     "selection of nothing": (("-k", "nothing"), "no case matches"),
     "selection that is malformed": (("-k", "energy and"), "a name is missing"),
     "option": (("--jsn", "report.json"), "No such option: --jsn"),

@@ -42,6 +42,7 @@ claims = st.builds(
 cases = st.builds(
     CaseResult,
     id=st.sampled_from(["energy[width=3]", "energy[width=5]", "hessian"]),
+    suite=st.sampled_from(["", "theory", "escape"]),
     kind=st.just("equilibrated_energy"),
     parameters=st.sampled_from([{}, {"network": {"width": 3}}, {"scale": float("nan")}]),
     backend=st.just("torch"),

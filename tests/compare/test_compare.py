@@ -1,4 +1,5 @@
 import json
+from itertools import permutations
 
 import pytest
 from compare_strategies import reports
@@ -206,6 +207,29 @@ def test_a_case_that_was_repeated_hides_nothing():
     new = [case("a", check(status="failed")), case("a", check())]
     assert ("check_verdict", "worse") in changes(base, new)
     assert changes(base, base[:1]) == [("case_removed", "worse")]
+
+
+def test_cases_of_two_suites_that_share_an_identifier_are_told_apart_in_any_order():
+    fast, slow = Timing.of("inference", [1.0]), Timing.of("inference", [9.0])
+    theory = case("a", check(observed=0.4), suite="theory", timings=[fast])
+    escape = case("a", check(observed=0.6), suite="escape", device="cuda", timings=[slow])
+    for base, new in permutations([report(theory, escape), report(escape, theory)]):
+        found = compare(base, new)
+        assert (found.changes, found.notes) == ([], [])
+        assert found.unchanged == found.compared == 2
+        assert all(timing.base == timing.new for timing in found.timings)
+    gone = compare(report(theory, escape), report(escape))
+    assert [(change.kind, change.case) for change in gone.changes] == [("case_removed", "a")]
+
+
+def test_against_a_report_that_does_not_name_suites_cases_are_paired_by_identifier():
+    named = [case("a", check(), suite="theory"), case("b", check(), suite="escape")]
+    older = [case("b", check()), case("a", check())]
+    for base, new in permutations([report(*named), report(*older)]):
+        found = compare(base, new)
+        assert (found.changes, found.unchanged) == ([], 2)
+    mixed = compare(report(*named), report(named[0], older[0]))
+    assert (mixed.changes, mixed.unchanged) == ([], 2)
 
 
 def test_a_changed_verdict_of_a_check_is_named_with_its_reason():

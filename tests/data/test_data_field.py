@@ -113,6 +113,26 @@ def test_each_mistake_is_reported_where_it_stands(data, location):
     assert [place for place, _ in errors(data)] == [location]
 
 
+@pytest.mark.parametrize(
+    ("name", "split", "most"),
+    [
+        ("mnist", "train", 60_000),
+        ("mnist", "test", 10_000),
+        ("fashion_mnist", "train", 60_000),
+        ("fashion_mnist", "test", 10_000),
+        ("cifar10", "train", 50_000),
+        ("cifar10", "test", 10_000),
+        ("mnist1d", "train", 4_000),
+        ("mnist1d", "test", 1_000),
+    ],
+)
+def test_more_samples_than_a_split_was_published_with_are_a_mistake(name, split, most):
+    assert Case(data={"name": name, "split": split, "samples": most}).data.samples == most
+    [(place, message)] = errors({"name": name, "split": split, "samples": most + 1})
+    assert place == ("data", "samples")
+    assert message == f"{name}'s {split} split has {most}; ask for at most that many"
+
+
 def test_all_mistakes_are_reported_at_once():
     found = errors({"name": "mnist1d", "samples": -1, "shape": "round"})
     assert [place for place, _ in found] == [("data", "samples"), ("data", "shape")]

@@ -89,8 +89,11 @@ def test_the_same_stream_chooses_the_same_samples(cached):
 
 
 def test_more_samples_than_the_split_holds_are_refused(cached):
+    unchecked = Mnist1d.Parameters(name="mnist1d", split="test").model_copy(
+        update={"samples": 1001}
+    )
     with pytest.raises(DatasetTooSmallError, match=r"holds 1000 .* 1001 are asked"):
-        load(cached, samples=1001, split="test")
+        Mnist1d(unchecked, cached).load(np.random.default_rng(0))
 
 
 @pytest.mark.usefixtures("no_generator")

@@ -4,6 +4,7 @@ import pickle
 import pytest
 from suite_fakes import DigitsData, Gradient, Toy, Uniform
 
+from pcbench import registry
 from pcbench.suite import PlannedCase, SuiteError, load_suite, load_suites
 
 
@@ -160,7 +161,7 @@ def test_a_wrong_run_setting_is_refused(refuse_case, line, message):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("orderd", "unknown case kind 'orderd'; did you mean 'ordered'?"),
+        ("orders_of_it", "unknown case kind 'orders_of_it'"),
         ("broken", "the case kind 'broken' cannot be imported"),
         ("impostor", "not a subclass of pcbench.cases.base.Case"),
         ("bare", "has no model 'Parameters'"),
@@ -175,6 +176,27 @@ def test_a_kind_that_cannot_be_had_leaves_the_rest_to_be_checked(refuse, kind, m
         "'seed' must be",
         "'low' must be an integer",
     )
+
+
+def test_a_misspelt_kind_hides_no_other_mistake_of_its_case(refuse):
+    refuse(
+        "suite: s\ndefaults: {low: 1}\ncases:\n"
+        "  - {id: a, kind: ¶orderd, ¶hihg: 2, high: ¶x, seed: ¶y}\n"
+        "  - ¶{id: b, kind: ¶orderd, high: 0}\n"
+        "  - {id: c, kind: ¶orderd, high: 1}",
+        "unknown case kind 'orderd'; did you mean 'ordered'?",
+        "unknown key 'hihg'; did you mean 'high'?",
+        "'high' must be an integer, not 'x'",
+        "'seed' must be",
+        "must not exceed",
+        "unknown case kind",
+        "unknown case kind",
+    )
+
+
+def test_a_kind_that_could_be_either_of_two_is_not_guessed(refuse, monkeypatch):
+    monkeypatch.setitem(registry.CASES.entries, "orderer", registry.CASES.entries["ordered"])
+    refuse("suite: s\ncases: [{id: a, kind: ¶ordere, hihg: 2}]", "did you mean 'order")
 
 
 def test_every_problem_is_one_line(write):
