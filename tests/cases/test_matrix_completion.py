@@ -210,7 +210,6 @@ def test_where_a_path_rests_when_its_budget_ends_is_a_saddle_too():
             {
                 "gradient of BP at saddles of rank 0, times that of PC",
                 "gradient of BP at saddles of rank 1, times that of PC",
-                "PC: steps to leave rank 0, times those of BP",
                 "PC: steps to leave rank 1, times those of BP",
             },
             marks=pytest.mark.slow,
