@@ -98,6 +98,7 @@ def test_every_engine_and_optimiser_completes_the_course():
     assert len(learners) == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", long_runs.FAULTS, ids=lambda fault: fault.__name__)
 def test_a_trainer_that_changes_its_ways_fails_the_course_and_not_its_first_steps(fault):
     backend = learning_with(fault)
@@ -106,6 +107,7 @@ def test_a_trainer_that_changes_its_ways_fails_the_course_and_not_its_first_step
     assert first == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "check"),
     [

@@ -33,7 +33,10 @@ def weights_of_any_size(monkeypatch):
 
 @pytest.mark.parametrize(
     "seeds",
-    [range(100, 103), pytest.param(range(500), marks=pytest.mark.release)],
+    [
+        pytest.param(range(100, 103), marks=pytest.mark.slow),
+        pytest.param(range(500), marks=pytest.mark.release),
+    ],
     ids=["few", "500"],
 )
 @pytest.mark.parametrize(("question", "engine", "layers"), QUESTIONS)
