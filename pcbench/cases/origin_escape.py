@@ -54,13 +54,13 @@ class OriginEscape(Case[Parameters]):
         start = Start.pose(context, asked)
         run = Run(context, asked, start)
         claims: dict[Question, Ratios] = {}
-        groundless = start.no_saddle()
+        troubles: list[Check] = []
         reached = 0.0
         for scaling in asked.scalings:
             for check in self._first_steps(context, start, scaling):
                 yield check
                 if isinstance(check, Check) and not check.passed:
-                    groundless = groundless or _broken(check)
+                    troubles.append(check)
             outcomes = {learner: run(learner, scaling) for learner in LEARNERS}
             pc, bp = outcomes["PC"], outcomes["BP"]
             reached = max(reached, _largest(pc.course.residuals))
@@ -78,9 +78,12 @@ class OriginEscape(Case[Parameters]):
                 for check in later_step(context, start, settings, label, outcome):
                     yield check
                     if not check.passed:
-                        groundless = groundless or _broken(check)
+                        troubles.append(check)
                 yield from series(label, outcome)
                 yield self._price(context, start, learner, scaling, outcome)
+        # A step that failed says more of why there is no evidence than one that was undecided.
+        troubles.sort(key=lambda check: check.status != "failed")
+        groundless = start.no_saddle() or (_broken(troubles[0]) if troubles else "")
         longer = start.batch * start.problem.y.shape[1] / 2
         findings = [
             _told(finding, reached)
