@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pcbench.failures import out_of_bounds, too_far_apart
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import ArrayLike
 
@@ -39,10 +39,13 @@ class Tolerance:
         number no bound is known, and nothing passes or fails by it: the check is undecided.
     derivation
         Where the number comes from, in a line that a reader of the report can check.
+    unit
+        What is counted, in the plural, where the number is a count; messages name it.
     """
 
     value: float
     derivation: str
+    unit: str = ""
 
     def __post_init__(self) -> None:
         if self.value <= 0:
@@ -177,11 +180,12 @@ def all_close(
     source: str,
     where: str = "",
     axes: Sequence[str] = (),
+    entry: Callable[..., str] | None = None,
 ) -> Check:
     """Check ``|observed - expected| ≤ tolerance`` entry by entry; report the worst entry.
 
-    ``axes`` says what is counted along each axis: ``sample 3, input 5`` for ``entry (2, 4)``.
-    Arrays of different shapes fail: a wrong shape is a wrong answer, and crashes no suite.
+    ``axes`` says what is counted along each axis: ``sample 3, input 5`` for ``entry (2, 4)``; or
+    ``entry`` names it by its indices. A wrong shape is a wrong answer, and crashes no suite.
     """
     import numpy as np
 
@@ -193,16 +197,18 @@ def all_close(
     error = np.abs(seen - wanted)
     # A NaN is the worst entry there is; argmax alone would already stop at the first one.
     worst = np.unravel_index(int(np.argmax(error)), error.shape)
-    entry = f"entry ({', '.join(str(int(i)) for i in worst)})" if error.ndim else ""
+    place = f"entry ({', '.join(str(int(i)) for i in worst)})" if error.ndim else ""
     if axes:
-        entry = ", ".join(f"{axis} {i + 1}" for axis, i in zip(axes, worst, strict=True))
+        place = ", ".join(f"{axis} {i + 1}" for axis, i in zip(axes, worst, strict=True))
+    elif entry:
+        place = entry(*map(int, worst))
     verdict = approx(
         name,
         float(seen[worst]),
         float(wanted[worst]),
         tolerance,
         source=source,
-        where=", ".join(part for part in (where, entry) if part),
+        where=", ".join(part for part in (where, place) if part),
     )
     return verdict.model_copy(update={"comparisons": seen.size})
 
@@ -348,7 +354,9 @@ def _check(
         message = f"{name}: the backend answered {observed}."
         return _record(name, None, relation, expected, None, tolerance, source, where, message)
     margin = slack / tolerance.value
-    message = "" if margin >= 0 else out_of_bounds(name, observed, relation, expected, -slack)
+    message = ""
+    if margin < 0:
+        message = out_of_bounds(name, observed, relation, expected, -slack, tolerance.unit)
     return _record(name, observed, relation, expected, margin, tolerance, source, where, message)
 
 

@@ -9,8 +9,12 @@ def out_of_bounds(
     relation: str,
     expected: float | tuple[float, float],
     excess: float,
+    unit: str = "",
 ) -> str:
-    """Say of one number how it should stand, with as many digits as tell it from its bound."""
+    """Say of one number how it should stand, with as many digits as tell it from its bound.
+
+    A count has a ``unit``, what is counted: by how much it is off is then plain to see.
+    """
     ends = expected if isinstance(expected, tuple) else (expected,)
     # The end of an interval that was overstepped is the nearer one.
     seen, _ = apart(observed, min(ends, key=lambda end: abs(end - observed)))
@@ -23,6 +27,8 @@ def out_of_bounds(
         "∈": "lie in {}",
     }[relation]
     target = f"[{', '.join(shown)}]" if len(shown) > 1 else shown[0]
+    if unit:
+        return f"{name}: {seen} {unit} should {wanted.format(target)}."
     return (
         f"{name}: {seen} should {wanted.format(target)}; it misses what is allowed by {excess:.3g}."
     )

@@ -14,7 +14,12 @@ from pcbench.checks import Check, Tolerance
 DEFINITION = "definitions of energy and loss (theory.md 1)"
 STATIONARITY = "stationarity in the activities (theory.md 2.2)"
 CONTRACT = "the contract of a backend (pcbench/backends/base.py)"
-COUNT = Tolerance(0.5, "a count is right or it is not")
+_YES_OR_NO = Tolerance(0.5, "it is so or it is not")
+
+
+def counted(unit: str) -> Tolerance:
+    """Return the tolerance of a count, with what is counted, in the plural."""
+    return Tolerance(0.5, "a count is right or it is not", unit)
 
 
 def arrived(
@@ -40,7 +45,7 @@ def diverged(label: str, energy: float, steps: int, bound: float) -> Check:
         f"{label}finite energy",
         np.nan if np.isfinite(energy) else energy,
         bound,
-        COUNT,
+        _YES_OR_NO,
         source="inference begins at the feedforward activities, where the energy is the loss",
     )
     story = f"inference diverged: after {steps} steps the energy is {energy:.3g}"
@@ -71,14 +76,16 @@ def none_of(
     name: str, count: int, total: int, things: str, *, source: str, where: str = ""
 ) -> Check:
     """Check that of ``total`` things, named in the plural, none is as ``name`` says."""
-    check = checks.at_most(name, count, 0, COUNT, source=source, where=where)
+    check = checks.at_most(name, count, 0, counted(things), source=source, where=where)
     message = "" if check.passed else f"{name}: {count} of {total} {things}; none is allowed."
     return check.model_copy(update={"message": message})
 
 
 def as_reported(name: str, told: bool, reached: bool, where: str = "") -> Check:
     """Check that an answer calls itself converged where its residual is small, and only there."""
-    check = checks.approx(name, float(told), float(reached), COUNT, source=CONTRACT, where=where)
+    check = checks.approx(
+        name, float(told), float(reached), _YES_OR_NO, source=CONTRACT, where=where
+    )
     said, has = "converged" if told else "not converged", "has" if reached else "has not"
     message = f"{name}: the answer says that it has {said}; by its residual it {has}."
     return check if check.passed else check.model_copy(update={"message": message})

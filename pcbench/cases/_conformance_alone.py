@@ -15,7 +15,7 @@ import numpy as np
 
 from pcbench import checks, theory
 from pcbench.backends import GaussNewtonInference, InferenceSettings
-from pcbench.cases._account import CONTRACT, COUNT
+from pcbench.cases._account import CONTRACT, counted
 from pcbench.cases._agreement import is_smooth
 from pcbench.cases._conformance_settings import as_stepped, settings_of, steepest
 from pcbench.cases._conformance_subject import Array, Subject, offered
@@ -88,7 +88,7 @@ def _walked(
             f"{engine}: {what}: count of the replica that took most",
             together[0].steps,
             max(len(due.steps) for due in dues),
-            COUNT,
+            counted("steps"),
             source=CONTRACT,
         )
 
@@ -128,7 +128,7 @@ def _newton(subject: Subject, problems: Sequence[Problem]) -> Iterator[Check]:
         f"{engine}: count of the replica that took most",
         together[0].steps,
         max(answer.steps for answer in alone),
-        COUNT,
+        counted("steps"),
         source=CONTRACT,
     )
 

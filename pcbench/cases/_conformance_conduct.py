@@ -10,7 +10,7 @@ from jaxtyping import Bool
 
 from pcbench import checks, theory
 from pcbench.backends import Backend, Capability, InferenceSettings, TrainingSettings
-from pcbench.cases._account import CONTRACT, COUNT, differing, none_of
+from pcbench.cases._account import CONTRACT, counted, differing, none_of
 from pcbench.cases._conformance_evaluation import EvaluationJudge, anywhere
 from pcbench.cases._conformance_inference import ask_for
 from pcbench.cases._conformance_subject import Answers, Array, Subject, offered
@@ -173,7 +173,7 @@ def _dtype(subject: Subject, answers: Answers) -> Iterator[Check]:
         "gradients that show the rounding of float32",
         int(np.sum(gradients != due.astype(np.float32).astype(np.float64))),
         1,
-        COUNT,
+        counted("gradients"),
         source=CONTRACT,
     )
 

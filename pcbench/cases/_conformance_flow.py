@@ -14,6 +14,7 @@ import numpy as np
 
 from pcbench import checks, theory
 from pcbench.backends import BackendUnavailableError, OdeInference
+from pcbench.cases._account import counted
 from pcbench.cases._conformance_records import record
 from pcbench.cases._conformance_subject import Array, Subject
 from pcbench.cases._relaxed import NEVER, Relaxed
@@ -111,7 +112,7 @@ def _in_order(name: str, relaxed: dict[str, Relaxed], fewer: str, more: str) -> 
             f"ode: {name}",
             relaxed[fewer].steps,
             relaxed[more].steps,
-            Tolerance(0.5, "a count is right or it is not"),
+            counted("steps"),
             source=ORDER,
             where=f"{fewer} against {more}",
         )

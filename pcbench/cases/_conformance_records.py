@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from pcbench import checks, theory
 from pcbench.backends import InferenceSettings, OdeInference
-from pcbench.cases._account import CONTRACT, COUNT
+from pcbench.cases._account import CONTRACT, counted
 from pcbench.cases._problem import Problem
 from pcbench.cases._relaxed import Relaxed
 from pcbench.cases._relaxed_judge import RelaxedJudge
@@ -43,7 +43,9 @@ def record(
     """
     path, rows, depth = relaxed.path, relaxed.steps + 1, problem.network.n_layers
     seen = 0 if path is None else len(path)
-    yield checks.approx(f"{label}: rows of the record", seen, rows, COUNT, source=CONTRACT)
+    yield checks.approx(
+        f"{label}: rows of the record", seen, rows, counted("rows"), source=CONTRACT
+    )
     if path is not None and path.shape == (rows, depth):
         name = f"{label}: record, layer by layer"
         forward = [*theory.feedforward(judge.network, problem.x)[:-1], problem.y]
@@ -75,7 +77,7 @@ def passes(label: str, relaxed: Relaxed, settings: InferenceSettings) -> Iterato
         f"{label}: passes",
         relaxed.passes,
         2.0 * (1 + stages * relaxed.steps),
-        COUNT,
+        counted("passes"),
         source="a step takes a pass forward and one back (base.py)",
     )
 

@@ -14,7 +14,7 @@ from pcbench.backends import (
     Backend,
     IterativeInference,
 )
-from pcbench.cases._account import CONTRACT, COUNT, arrived
+from pcbench.cases._account import arrived, as_reported
 from pcbench.cases._conformance_alone import as_alone
 from pcbench.cases._conformance_evaluation import EvaluationJudge, anywhere
 from pcbench.cases._conformance_inference import ask_for, of_all, step_of, verdicts
@@ -95,13 +95,7 @@ def _engine(engine: str, subject: Subject, problems: Sequence[Problem]) -> Itera
     if not checks.all_passed(forms):
         return
     finished = [_finished(settings, answer) for answer in answers]
-    yield checks.approx(
-        f"{engine}: converged in every replica",
-        float(relaxed.converged),
-        float(all(finished)),
-        COUNT,
-        source=CONTRACT,
-    )
+    yield as_reported(f"{engine}: converged in every replica", relaxed.converged, all(finished))
     for index, (answer, judge) in enumerate(zip(answers, judges, strict=True)):
         own = replace(answer, converged=finished[index])
         # Steps that are shorter than a replica's own go down by less, in proportion at least.

@@ -19,7 +19,7 @@ from pcbench.backends import (
     GaussNewtonInference,
     GradientInference,
 )
-from pcbench.cases._account import CONTRACT, COUNT
+from pcbench.cases._account import as_reported, counted
 from pcbench.cases._agreement import is_smooth
 from pcbench.cases._conformance_flow import flow
 from pcbench.cases._conformance_inference import reach
@@ -137,14 +137,11 @@ def _walked(
         judge.network, problem.x, problem.y, rule, due, u, problem.precision
     )
     yield from as_stepped(name, relaxed, due, rounding)
-    yield checks.approx(f"{name}: count", relaxed.steps, len(due.steps), COUNT, source=RULE)
     yield checks.approx(
-        f"{name}: converged",
-        float(relaxed.converged),
-        float(due.residuals[-1] <= rule.residual),
-        COUNT,
-        source=CONTRACT,
+        f"{name}: count", relaxed.steps, len(due.steps), counted("steps"), source=RULE
     )
+    reached = bool(due.residuals[-1] <= rule.residual)
+    yield as_reported(f"{name}: converged", relaxed.converged, reached)
 
 
 def as_stepped(

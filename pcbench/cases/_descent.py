@@ -9,7 +9,7 @@ import numpy as np
 
 from pcbench import checks, theory
 from pcbench.backends import GradientInference
-from pcbench.cases._account import CONTRACT, COUNT
+from pcbench.cases._account import CONTRACT, counted
 from pcbench.cases._problem import Problem
 from pcbench.cases._relaxed import NEVER, Relaxed
 from pcbench.cases._relaxed_judge import RelaxedJudge
@@ -191,5 +191,9 @@ def _compare(
         source=SOURCE,
     ).at(where)
     yield checks.approx(
-        f"{label}: steps taken", relaxed.steps, settings.max_steps, COUNT, source=CONTRACT
+        f"{label}: steps taken",
+        relaxed.steps,
+        settings.max_steps,
+        counted("steps"),
+        source=CONTRACT,
     ).at(where)

@@ -14,12 +14,12 @@ from pcbench import checks, theory
 from pcbench.backends import Backend, DType, InferenceSettings, IterativeInference
 from pcbench.cases._account import (
     CONTRACT,
-    COUNT,
     DEFINITION,
     STATIONARITY,
     arrived,
     as_reported,
     budget_spent,
+    counted,
     diverged,
     none_of,
 )
@@ -328,7 +328,7 @@ class Judge:
             "steps of inference",
             answer.steps,
             (fewest, most),
-            COUNT,
+            counted("steps"),
             source=CONTRACT,
         )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -180,6 +182,7 @@ class HessianJudge:
                     Tolerance(allowed, f"{self._derivation}, in every step, forth and back"),
                     source=self._source,
                     where=f"after {number} steps",
+                    entry=partial(entry_name, self._problem.network.shapes, 0),
                 )
             )
             if np.isfinite(observed).all():
@@ -216,7 +219,7 @@ class HessianJudge:
                     hessian[rows].toarray(),
                     tolerance,
                     source=self._source,
-                    where=f"rows from {start}",
+                    entry=partial(entry_name, self._problem.network.shapes, start),
                 )
             )
             if block.shape != (len(rows), size):
@@ -246,6 +249,20 @@ class HessianJudge:
         yield checks.at_least(
             f"no strict saddle of the {objective}", least, 0.0, tolerance, source=self._source
         )
+
+
+def entry_name(shapes: Sequence[tuple[int, ...]], start: int, row: int, column: int) -> str:
+    """Name an entry of a block of a Hessian, whose rows begin at ``start``, by its two weights.
+
+    Such as ``W_2[3, 1] by W_1[0, 2]``, with rows and columns of weights counted from 0.
+    """
+    starts = np.cumsum([0, *map(prod, shapes)])
+    names = []
+    for index in (start + row, column):
+        l = int(np.searchsorted(starts, index, side="right"))
+        place = np.unravel_index(index - starts[l - 1], shapes[l - 1])
+        names.append(f"W_{l}[{', '.join(map(str, place))}]")
+    return " by ".join(names)
 
 
 def _levels(

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from pcbench import checks, theory
 from pcbench.backends import DType, ExactInference
-from pcbench.cases._account import COUNT
+from pcbench.cases._account import counted
 from pcbench.cases._law_fits import extrapolated
 from pcbench.cases._law_parameters import Parameters
 from pcbench.cases._law_runs import Left
@@ -93,7 +93,7 @@ def _counted(problem: Problem, left: Left, asked: Parameters) -> Iterator[Check]
             f"{left.learner}: runs whose {measure} fell within the budget",
             float((np.isfinite(times.whole) & due).sum()),
             float(due.sum()),
-            COUNT,
+            counted("runs"),
             source="a saddle is left (theory.md 2.7)",
         )
 

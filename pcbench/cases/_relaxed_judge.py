@@ -12,12 +12,12 @@ from pcbench import checks, theory
 from pcbench.backends import DType, ExactInference, InferenceSettings, IterativeInference
 from pcbench.cases._account import (
     CONTRACT,
-    COUNT,
     DEFINITION,
     STATIONARITY,
     arrived,
     as_reported,
     budget_spent,
+    counted,
     diverged,
     layers,
     none_of,
@@ -262,7 +262,7 @@ class RelaxedJudge:
             self._x,
             self._rounding.tolerance(self._rounding.u * (1 + float(np.abs(self._x).max()))),
             source=STATIONARITY,
-            axes=["sample", "input"] if self._x.ndim == 2 else [],
+            axes=["sample", "input"],
         )
         allowed = self._rounding.u * (1 + float(np.linalg.norm(self._y[observed])))
         if isinstance(settings, ExactInference):
@@ -298,7 +298,9 @@ class RelaxedJudge:
             reached = arrived(settings, relaxed.residual, relaxed.sample_residuals)
             most = settings.max_steps
         yield as_reported(f"{label}: converged as reported", relaxed.converged, reached)
-        yield checks.within(f"{label}: steps", relaxed.steps, (0, most), COUNT, source=CONTRACT)
+        yield checks.within(
+            f"{label}: steps", relaxed.steps, (0, most), counted("steps"), source=CONTRACT
+        )
 
     def form(self, label: str, relaxed: Relaxed) -> Check:
         """Check that every array has the shape that is due, and that inference did not diverge."""

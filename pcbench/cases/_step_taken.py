@@ -12,7 +12,7 @@ from jaxtyping import Float, Int, Num
 
 from pcbench import checks, theory
 from pcbench.backends import Record, Trainer
-from pcbench.cases._account import CONTRACT, COUNT, DEFINITION, STATIONARITY, none_of
+from pcbench.cases._account import CONTRACT, DEFINITION, STATIONARITY, counted, none_of
 from pcbench.cases._step_expected import Expected, norm_off
 from pcbench.checks import Check, Tolerance
 
@@ -106,7 +106,7 @@ class StepTaken:
             "steps of inference",
             float(self.record.inference_steps[0]),
             float(expected),
-            COUNT,
+            counted("steps"),
             source=CONTRACT,
             where=f"step {self.step + 1}",
         )

@@ -22,7 +22,7 @@ from pcbench.backends import (
     InferenceSettings,
     Model,
 )
-from pcbench.cases._account import CONTRACT, COUNT
+from pcbench.cases._account import CONTRACT, counted
 from pcbench.cases._agreement import agreement, is_smooth, stiffness
 from pcbench.cases._problem import Problem, rounded
 from pcbench.cases._relaxed import Relaxed, engines_of, infer, needs
@@ -144,7 +144,7 @@ class Equilibrium(Case[Parameters]):
             "number of gradients",
             len(seen),
             len(expected),
-            COUNT,
+            counted("arrays"),
             source=CONTRACT,
         )
         worst = checks.Worst()

@@ -16,7 +16,7 @@ import numpy as np
 from pcbench import checks, theory
 from pcbench.backends import Capability, Objective, Sgd, TrainingSettings
 from pcbench.cases import _law_fits as fits
-from pcbench.cases._account import COUNT
+from pcbench.cases._account import counted
 from pcbench.cases._law_chain import chain_power, chain_times, too_near
 from pcbench.cases._law_checks import Unresolved, against_bound, against_law
 from pcbench.cases._law_parameters import Parameters
@@ -195,7 +195,7 @@ class EscapeLaw(Case[Parameters]):
             name,
             float(steps.min()),
             2.0,
-            COUNT,
+            counted("steps"),
             source="near the origin gradients are of the order of σ at most, and no step leaves",
             where="steps that the loss takes to fall, median over seeds",
         )
