@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import zip_longest
 
 import numpy as np
@@ -116,3 +117,10 @@ def budget_spent(
 def layers(count: int) -> list[str]:
     """Name the entries of an array that has one a layer."""
     return [f"layer {number}" for number in range(1, count + 1)]
+
+
+def array_names(arrays: Sequence[Float[np.ndarray, "..."]]) -> list[str]:
+    """Name arrays of parameters, weights first, then biases: ``W_1``, …, ``b_1``, …."""
+    weights = sum(array.ndim > 1 for array in arrays)
+    biases = len(arrays) - weights
+    return [f"W_{l + 1}" for l in range(weights)] + [f"b_{l + 1}" for l in range(biases)]

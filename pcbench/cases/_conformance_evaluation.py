@@ -10,7 +10,7 @@ import numpy as np
 
 from pcbench import checks, theory
 from pcbench.backends import Backend, DType
-from pcbench.cases._account import CONTRACT, DEFINITION, layers, none_of
+from pcbench.cases._account import CONTRACT, DEFINITION, array_names, layers, none_of
 from pcbench.cases._agreement import is_smooth
 from pcbench.cases._conformance_differences import CARRIED, Line, first, line
 from pcbench.cases._conformance_subject import Answers, Array, Subject
@@ -147,8 +147,7 @@ class EvaluationJudge:
         allowed: tuple[float, ...],
         source: str,
     ) -> Iterator[Check]:
-        for index, (one, other, off) in enumerate(zip(ours, due, allowed, strict=True), start=1):
-            where = f"array {index} of the parameters"
+        for where, one, other, off in zip(array_names(due), ours, due, allowed, strict=True):
             yield checks.distance(
                 name, one, other, self._tolerance(off), source=source, where=where
             )

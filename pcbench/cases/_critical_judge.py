@@ -30,7 +30,9 @@ def checks_anywhere(judged: Judged, points: Points, rng: np.random.Generator) ->
     """
     worst, u = checks.Worst(), theory.unit_roundoff("float64")
     gradients, hessians = judged.landscape(points).gradients, judged.hessians(points)
-    for point, gradient, hessian in zip(points, gradients, hessians, strict=True):
+    for start, (point, gradient, hessian) in enumerate(
+        zip(points, gradients, hessians, strict=True), start=1
+    ):
         weights = judged.weights(point)
         rounding = theory.equilibrium_rounding(weights, judged.x, judged.y, u)
         worst.add(
@@ -42,7 +44,7 @@ def checks_anywhere(judged: Judged, points: Points, rng: np.random.Generator) ->
                 f"rounding of the gradients at u = {u:.2g} (theory.md 4)",
                 source=LEMMA_A,
                 labels=[f"layers {l} and {l + 1}" for l in range(1, len(weights))],
-            )
+            ).at(f"start {start}")
         )
         v = rng.standard_normal(len(point))
         v /= np.linalg.norm(v)
@@ -55,6 +57,7 @@ def checks_anywhere(judged: Judged, points: Points, rng: np.random.Generator) ->
                 curvature_along(weights, judged.weights(v), judged.x, judged.y),
                 Tolerance(bound + own, f"rounding of a Hessian at u = {u:.2g} (theory.md 4)"),
                 source="Theorem 1, as a power series (theory.md 2.1)",
+                where=f"start {start}",
             )
         )
     yield from worst
@@ -87,8 +90,8 @@ def judge(
     Candidates that remain are written to the folder, and to the report.
     """
     worst, closer = checks.Worst(), []
-    for point in context.progress("points", points, len(points)):
-        worst.add(*point.checks())
+    for number, point in enumerate(context.progress("points", points, len(points)), start=1):
+        worst.add(*(check.at(f"critical point {number}") for check in point.checks()))
         closer.append(_closer(judged, point))
     yield from worst
     candidates = [point for point in closer if point.verdict is Verdict.CANDIDATE]

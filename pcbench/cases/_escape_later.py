@@ -10,7 +10,7 @@ from jaxtyping import Int
 
 from pcbench import checks, theory
 from pcbench.backends import Sgd, TrainingSettings
-from pcbench.cases._account import DEFINITION
+from pcbench.cases._account import DEFINITION, array_names
 from pcbench.cases._escape_run import Later, Outcome, Start
 from pcbench.cases._relaxed_judge import judged
 from pcbench.cases._step_expected import loss_off
@@ -70,7 +70,9 @@ def _same_step(
     fresh = model.trainer(*start.staged, settings)
     fresh.run(1, rows)
     u = theory.unit_roundoff(context.backend.dtype)
-    for index, (ran, due) in enumerate(zip(later.after, fresh.parameters(), strict=True), start=1):
+    reached = fresh.parameters()
+    names = array_names([array[0] for array in reached])
+    for name, ran, due in zip(names, later.after, reached, strict=True):
         for place, seed in enumerate(later.alive):
             size = float(np.linalg.norm(due[place]))
             yield checks.distance(
@@ -82,5 +84,5 @@ def _same_step(
                     "rounding of the parameters by either trainer (theory.md 4.5)",
                 ),
                 source="one rule takes the same step, whatever was before",
-                where=f"seed {seed + 1}, array {index} of the parameters",
+                where=f"seed {seed + 1}, {name}",
             )

@@ -12,7 +12,14 @@ from jaxtyping import Float, Int, Num
 
 from pcbench import checks, theory
 from pcbench.backends import Record, Trainer
-from pcbench.cases._account import CONTRACT, DEFINITION, STATIONARITY, counted, none_of
+from pcbench.cases._account import (
+    CONTRACT,
+    DEFINITION,
+    STATIONARITY,
+    array_names,
+    counted,
+    none_of,
+)
 from pcbench.cases._step_expected import Expected, norm_off
 from pcbench.checks import Check, Tolerance
 
@@ -135,12 +142,13 @@ class StepTaken:
             In how many terms a change may be added to its parameter.
         """
         derivation = f"rounding at u = {u:.2g} of gradient and step (theory.md 4.5)"
+        names = array_names(expected.gradients)
         for index, (own, gradient, off) in enumerate(
             zip(optimisers, expected.gradients, expected.gradients_off, strict=True)
         ):
             before = self.before[index][place]
             after, after_off = own.step(before, gradient, off, u, terms)
-            where = f"array {index + 1} of the parameters"
+            where = names[index]
             yield checks.distance(
                 AFTER,
                 self.after[index][place],
@@ -219,6 +227,7 @@ def one_run(
     reached = trainer.parameters()
     followed = {replica: one for replica, one in enumerate(allowed) if len(one) == steps}
     for replica, tolerances in followed.items():
+        names = array_names([array[replica] for array in reached])
         for index, (one, other) in enumerate(zip(reached, taken[-1].after, strict=True)):
             # Two courses, and as much again for what their distance changes in later gradients.
             off = 4 * sum(step[AFTER][index] for step in tolerances)
@@ -228,7 +237,7 @@ def one_run(
                 other[replica],
                 Tolerance(off, "what rounding may do to either, step by step, twice"),
                 source=CONTRACT,
-                where=f"array {index + 1} of the parameters, replica {replica + 1}",
+                where=f"{names[index]}, replica {replica + 1}",
             )
     yield alike("steps recorded in one run", [record.recorded], [np.arange(0, steps, 2)])
     # Elsewhere slopes of what is recorded would be needed, and it is not compared.

@@ -22,7 +22,7 @@ from pcbench.backends import (
     InferenceSettings,
     Model,
 )
-from pcbench.cases._account import CONTRACT, counted
+from pcbench.cases._account import CONTRACT, array_names, counted
 from pcbench.cases._agreement import agreement, is_smooth, stiffness
 from pcbench.cases._problem import Problem, rounded
 from pcbench.cases._relaxed import Relaxed, engines_of, infer, needs
@@ -148,7 +148,8 @@ class Equilibrium(Case[Parameters]):
             source=CONTRACT,
         )
         worst = checks.Worst()
-        for index, (ours, theirs, bound) in enumerate(zip(seen, expected, allowed, strict=False)):
+        names = array_names(expected)
+        for name, ours, theirs, bound in zip(names, seen, expected, allowed, strict=False):
             worst.add(
                 checks.distance(
                     "local gradients",
@@ -156,7 +157,7 @@ class Equilibrium(Case[Parameters]):
                     theirs,
                     Tolerance(bound, "rounding at these activities (theory.md 4)"),
                     source="-(1/N) Σ_n (∂f_l/∂θ_l)ᵀ e_l at the activities reached (theory.md 1)",
-                    where=f"parameters {index + 1}",
+                    where=name,
                 )
             )
         yield from worst
