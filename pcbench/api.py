@@ -10,7 +10,7 @@ from pcbench.audit import Audit, AuditObserver, audit_suites, load_faults
 from pcbench.backends.base import DType
 from pcbench.report import Report
 from pcbench.runner import Observer, run_suites
-from pcbench.suite import QUICK, Position, Setting, SuiteError, load_suites, parse_selection
+from pcbench.suite import QUICK, Position, Setting, Suite, SuiteError, load_suites, parse_selection
 
 
 def run(
@@ -59,12 +59,7 @@ def run(
         raise TypeError("run() needs at least one suite, such as run('theory')")
     overrides = _overrides(settings, backend=backend, device=device, dtype=dtype, seed=seed)
     plan = load_suites(suites, size=size, overrides=overrides, select=select)
-    if select and observer:
-        observer.cases_selected(
-            select,
-            selected=sum(len(suite.cases) for suite in plan),
-            of=sum(suite.total for suite in plan),
-        )
+    _tell_selected(observer, select, plan)
     return run_suites(plan, observer=observer)
 
 
@@ -113,6 +108,7 @@ def audit(
         raise SuiteError.at(Position(f"--faults {shlex.quote(faults or '')}"), message)
     overrides = _overrides(settings, backend=backend, device=device, dtype=dtype, seed=seed)
     plan = load_suites(suites, size=size, overrides=overrides, select=select)
+    _tell_selected(observer, select, plan)
     return audit_suites(
         plan,
         chosen,
@@ -120,6 +116,17 @@ def audit(
         left_out=len(catalogue) - len(chosen),
         observer=observer,
     )
+
+
+def _tell_selected(
+    observer: Observer | AuditObserver | None, select: str | None, plan: Sequence[Suite]
+) -> None:
+    if select and observer:
+        observer.cases_selected(
+            select,
+            selected=sum(len(suite.cases) for suite in plan),
+            of=sum(suite.total for suite in plan),
+        )
 
 
 def _overrides(

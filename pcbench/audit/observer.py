@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 class AuditObserver:
     """Told what an audit is doing. This one does nothing; subclass it to show something."""
 
+    def cases_selected(self, expression: str, *, selected: int, of: int) -> None:
+        """Of so many cases, an expression (``-k``) selects these."""
+
     def correct_started(self, cases: int) -> None:
         """The correct backend is about to run ``cases`` cases."""
 

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from pcbench.audit import AuditObserver, Fault, FaultResult
-from pcbench.cli.display import say, shown, tally
+from pcbench.cli.display import say, selection, shown, tally
 from pcbench.suite import PlannedCase
 
 
@@ -26,6 +26,10 @@ class _Live(AuditObserver):
         self._outcomes: Counter[str] = Counter()
         self._whole = progress.add_task("correct backend", total=None, note="")
         self._case = progress.add_task("", total=None, note="")
+
+    def cases_selected(self, expression: str, *, selected: int, of: int) -> None:
+        line = selection(expression, selected, of)
+        self._progress.console.print(line, markup=False, highlight=False)
 
     def correct_started(self, cases: int) -> None:
         self._progress.update(self._whole, total=cases)
@@ -52,6 +56,9 @@ class _Lines(AuditObserver):
 
     def __init__(self) -> None:
         self._done = self._faults = 0
+
+    def cases_selected(self, expression: str, *, selected: int, of: int) -> None:
+        say(selection(expression, selected, of))
 
     def correct_started(self, cases: int) -> None:
         say(f"{cases} cases with the correct backend")

@@ -6,9 +6,9 @@ import math
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -19,6 +19,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+if TYPE_CHECKING:
+    from pcbench.suite import Suite
 
 Observer = TypeVar("Observer")
 
@@ -70,3 +73,9 @@ def tally(outcomes: Counter[str]) -> str:
 def selection(expression: str, selected: int, of: int) -> str:
     """Say what ``-k`` selects."""
     return f"-k {shlex.quote(expression)} selects {selected} of {of} cases"
+
+
+def say_selected(expression: str, suites: Sequence[Suite]) -> None:
+    """Print what ``-k`` selects of suites."""
+    selected = sum(len(suite.cases) for suite in suites)
+    say(selection(expression, selected, sum(suite.total for suite in suites)))

@@ -23,14 +23,13 @@ def list_suites(
     from pcbench.suite import load_suites, outlines, shipped_suites
 
     if select:
-        from pcbench.cli.display import say, selection
+        from pcbench.cli.display import say_selected
 
         chosen = load_suites(suites or shipped_suites().values(), size=size, select=select)
         for each in chosen:
             for planned in each.cases:
                 typer.echo(f"{_line(planned)}  suite {each.name}")
-        counts = (sum(len(each.cases) for each in chosen), sum(each.total for each in chosen))
-        say(selection(select, *counts))
+        say_selected(select, chosen)
         return
     found = outlines(suites or shipped_suites().values(), size=size)  # before anything is printed
     if suites:

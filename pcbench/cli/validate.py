@@ -16,6 +16,11 @@ def validate(
     """Check suites without running them: every mistake of every size, with line and column."""
     from pcbench.suite import load_suites
 
-    for suite in load_suites(suites, size=size, overrides=settings, select=select or None):
+    loaded = load_suites(suites, size=size, overrides=settings, select=select or None)
+    for suite in loaded:
         sizes = f" (sizes {', '.join(suite.sizes)})" if len(suite.sizes) > 1 else ""
         typer.echo(f"{suite.path}: valid, {len(suite.cases)} cases{sizes}")
+    if select:
+        from pcbench.cli.display import say_selected
+
+        say_selected(select, loaded)

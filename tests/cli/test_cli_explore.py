@@ -184,6 +184,13 @@ def test_validate_tells_of_every_suite_how_many_cases_it_has(invoke, suite):
     assert re.fullmatch(r".*theory\.yaml: valid, \d+ cases", second)
 
 
+def test_validate_with_a_selection_tells_what_it_selects_of_how_many(invoke):
+    done = invoke("validate", "theory", "nonlinear", "-k", "origin")
+    counts = [int(line.split("valid, ")[1].split()[0]) for line in done.out.splitlines()]
+    assert len(counts) == 2
+    assert done.err.startswith(f"-k origin selects {sum(counts)} of ")
+
+
 def test_validate_refuses_what_run_would_refuse(invoke, tmp_path):
     path = write_suite(tmp_path / "suite.yaml", ENERGY.replace("width: 4", "width: 0"))
     done = invoke("validate", path)

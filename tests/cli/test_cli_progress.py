@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
+from pcbench.cli import audit_progress
 from pcbench.cli.progress import MOST_OF_A_MESSAGE, _Lines, _Live
 from pcbench.report import CaseResult
 
@@ -57,8 +58,9 @@ def test_the_clock_of_a_stage_starts_at_the_stage(progress, clock):
     assert (stage.elapsed, stage.completed, stage.total) == (3.0, 1, 5)
 
 
-def test_a_log_begins_with_what_a_selection_selects(capsys):
-    _Lines().cases_selected("mnist1d and tanh", selected=12, of=63)
+@pytest.mark.parametrize("lines", [_Lines, audit_progress._Lines])
+def test_a_log_begins_with_what_a_selection_selects(capsys, lines):
+    lines().cases_selected("mnist1d and tanh", selected=12, of=63)
     assert capsys.readouterr().err == "-k 'mnist1d and tanh' selects 12 of 63 cases\n"
 
 
