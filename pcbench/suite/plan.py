@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     Kind = type[Case[Any]]
     Selection = Callable[[Collection[str], Collection[str]], bool]
 
-_ALIKE = 0.8
-"""How alike a name is to a kind's to be a slip of the pen; difflib's 0.6 fits several kinds."""
-
 
 @dataclass(slots=True)
 class Plan:
@@ -74,10 +71,10 @@ def make_plan(layout: Layout, size: str, overrides: Sequence[Override], matches:
     plan = Plan(whole=bool(layout.cases))
     taken = {*RUN_SETTINGS, *IDENTITY}  # IDENTITY in defaults is refused by the layout already
     for entry in layout.cases:
-        kind, certain = _kind_of(entry, layout.problems)
+        kinds, certain = _kinds_of(entry, layout.problems)
         plan.whole &= certain
         keys = {*RUN_SETTINGS}
-        if kind:
+        for kind in kinds:
             keys.update(fields_by_key(kind.Parameters))
             plan.paths.update(known_paths(kind.Parameters))
         taken |= keys
@@ -89,28 +86,36 @@ def make_plan(layout: Layout, size: str, overrides: Sequence[Override], matches:
             asked = each == entry.size(size)
             plan.total += count(whole.axes) if asked else 0
             wanted = matches if asked else _nothing
-            faults = _plan_entry(layout.name, whole, kind, overrides, wanted, plan, layout.problems)
+            faults = _plan_entry(
+                layout.name, whole, kinds, overrides, wanted, plan, layout.problems
+            )
             _tell(faults, each, told, layout.problems)
     if plan.whole:
         _check_defaults(layout.defaults, taken, layout.problems)
     return plan
 
 
-def _kind_of(entry: CaseEntry, problems: list[Problem]) -> tuple[Kind | None, bool]:
-    """Return the kind to check the case by, and whether it is the one that the case names.
+def _kinds_of(entry: CaseEntry, problems: list[Problem]) -> tuple[list[Kind], bool]:
+    """Return the kinds to check the case by, and whether that is the one that the case names.
 
-    One that is only misspelt is guessed, so that whatever else is wrong is told as well.
+    Of an unknown name these are all that it may be a slip for: what is wrong whichever of them
+    was meant is told as well.
     """
     if not entry.kind:  # missing, or no name at all: the layout has noted it
-        return None, False
+        return [], False
     try:
-        return load_kind(entry.kind), True
-    except (UnknownNameError, BrokenPluginError) as error:
+        return [load_kind(entry.kind)], True
+    except BrokenPluginError as error:
         problems.append(Problem(entry.kind_at, str(error)))
-    near = get_close_matches(entry.kind, registry.CASES.names(), n=2, cutoff=_ALIKE)
-    with suppress(BrokenPluginError):  # its breakage is told to whoever names it
-        return (load_kind(near[0]) if len(near) == 1 else None), False
-    return None, False
+        return [], False
+    except UnknownNameError as error:
+        problems.append(Problem(entry.kind_at, str(error)))
+    names = registry.CASES.names()
+    kinds: list[Kind] = []
+    for name in get_close_matches(entry.kind, names, n=len(names)) or names:
+        with suppress(BrokenPluginError):  # its breakage is told to whoever names it
+            kinds.append(load_kind(name))
+    return kinds, False
 
 
 def _check_defaults(defaults: Node, taken: set[str], problems: list[Problem]) -> None:
@@ -125,7 +130,7 @@ def _check_defaults(defaults: Node, taken: set[str], problems: list[Problem]) ->
 def _plan_entry(
     suite: str,
     entry: CaseEntry,
-    kind: Kind | None,
+    kinds: Sequence[Kind],
     overrides: Sequence[Override],
     matches: Selection,
     plan: Plan,
@@ -147,9 +152,9 @@ def _plan_entry(
         overrides = ()
     found: list[tuple[str, Fault]] = []
     for variant in planned:
-        tree, applied = _override(variant.apply(entry.tree, problems), kind, overrides)
+        tree, applied = _override(variant.apply(entry.tree, problems), kinds, overrides)
         plan.applied |= applied
-        case, faults = _plan_case(variant, entry, kind, tree, applied)
+        case, faults = _plan_case(variant, entry, kinds, tree, applied)
         if case and selected:
             plan.cases.append(case)
         found += ((variant.id if axes else "", fault) for fault in faults)
@@ -190,14 +195,15 @@ def _tell(
 
 
 def _plan_case(
-    variant: Variant, entry: CaseEntry, kind: Kind | None, tree: Node, overridden: set[Path]
+    variant: Variant, entry: CaseEntry, kinds: Sequence[Kind], tree: Node, overridden: set[Path]
 ) -> tuple[PlannedCase | None, list[Fault]]:
     objections: list[Problem] = []
     settings = read_settings(tree, objections)
     faults = [Fault(problem) for problem in objections]
-    if kind is None:
-        return None, faults
-    parameters, more = check_parameters(kind.Parameters, _parameters(tree))
+    checked = [check_parameters(kind.Parameters, _parameters(tree)) for kind in kinds]
+    if len(kinds) != 1:
+        return None, faults + _shared([more for _, more in checked])
+    [kind], [(parameters, more)] = kinds, checked
     faults += more
     if parameters is None or faults:
         return None, faults
@@ -217,8 +223,22 @@ def _plan_case(
     return case, []
 
 
+def _shared(found: Sequence[Sequence[Fault]]) -> list[Fault]:
+    """Keep what is wrong by every kind, without hints: these are of one kind or another."""
+    bare = [[_without_hint(fault) for fault in faults] for faults in found]
+    first, *others = bare or [[]]
+    return [fault for fault in first if all(fault in other for other in others)]
+
+
+def _without_hint(fault: Fault) -> Fault:
+    if not fault.unknown_key:
+        return fault
+    problem = replace(fault.problem, message=f"unknown key {fault.unknown_key[-1]!r}")
+    return replace(fault, problem=problem, suggestion="")
+
+
 def _override(
-    tree: Node, kind: Kind | None, overrides: Sequence[Override]
+    tree: Node, kinds: Sequence[Kind], overrides: Sequence[Override]
 ) -> tuple[Node, set[Path]]:
     """Apply the overrides whose parameter this case has, and say which these are."""
     applied: set[Path] = set()
@@ -227,13 +247,13 @@ def _override(
             candidate = tree.put(override.path, override.value)
         except NoKeysError:  # what is a mapping in another case need not be one in this
             continue
-        if _may_say(override.path, candidate, kind, written=set(tree.paths())):
+        if _may_say(override.path, candidate, kinds, written=set(tree.paths())):
             tree = candidate
             applied.add(override.path)
     return tree, applied
 
 
-def _may_say(path: Path, tree: Node, kind: Kind | None, written: set[Path]) -> bool:
+def _may_say(path: Path, tree: Node, kinds: Sequence[Kind], written: set[Path]) -> bool:
     """Whether a case that has a value at a path may have one there.
 
     Only validation can tell: which keys ``data`` has depends on the dataset that it names. Where
@@ -242,8 +262,10 @@ def _may_say(path: Path, tree: Node, kind: Kind | None, written: set[Path]) -> b
     """
     if path[0] in RUN_SETTINGS:
         return True
-    if kind is None:
-        return False
+    return any(_has(kind, path, tree, written) for kind in kinds)
+
+
+def _has(kind: Kind, path: Path, tree: Node, written: set[Path]) -> bool:
     _, faults = check_parameters(kind.Parameters, _parameters(tree))
     unknown = [fault.unknown_key for fault in faults if fault.unknown_key]
     missing = [fault.missing_key[:-1] for fault in faults if fault.missing_key]

@@ -170,7 +170,7 @@ def test_a_wrong_run_setting_is_refused(refuse_case, line, message):
 def test_a_kind_that_cannot_be_had_leaves_the_rest_to_be_checked(refuse, kind, message):
     refuse(
         f"suite: s\ndefaults: {{unknown: 1}}\ncases:\n"
-        f"  - {{id: a, kind: ¶{kind}, anything: 1, seed: ¶x}}\n"
+        f"  - {{id: a, kind: ¶{kind}, seed: ¶x}}\n"
         "  - {id: b, kind: ordered, low: ¶x}",
         message,
         "'seed' must be",
@@ -194,9 +194,22 @@ def test_a_misspelt_kind_hides_no_other_mistake_of_its_case(refuse):
     )
 
 
-def test_a_kind_that_could_be_either_of_two_is_not_guessed(refuse, monkeypatch):
-    monkeypatch.setitem(registry.CASES.entries, "orderer", registry.CASES.entries["ordered"])
-    refuse("suite: s\ncases: [{id: a, kind: ¶ordere, hihg: 2}]", "did you mean 'order")
+def test_a_kind_far_from_its_name_hides_no_mistake_of_every_kind(refuse, monkeypatch):
+    monkeypatch.delitem(registry.CASES.entries, "explosive")
+    refuse(
+        "suite: s\ncases: [{id: a, kind: ¶orders_of_it, low: 0, ¶hihg: 2}]",
+        "unknown case kind 'orders_of_it'",
+        "unknown key 'hihg'",
+    )
+
+
+def test_of_a_kind_that_could_be_either_of_two_only_mistakes_of_both_are_told(refuse, monkeypatch):
+    monkeypatch.setitem(registry.CASES.entries, "orderey", registry.CASES.entries["toy"])
+    refuse(
+        "suite: s\ncases: [{id: a, kind: ¶ordere, low: 1, scale: 1, ¶neither: 2}]",
+        "did you mean 'order",
+        "unknown key 'neither'",
+    )
 
 
 def test_every_problem_is_one_line(write):

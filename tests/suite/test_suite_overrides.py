@@ -150,7 +150,11 @@ def test_an_override_passes_by_cases_where_the_path_leads_through_a_number(load)
 
 
 def test_an_unknown_kind_is_not_blamed_on_the_override(refuse):
-    refuse("suite: s\ncases: [{id: a, kind: ¶tyo}]", "unknown case kind", overrides=["scale=3"])
+    refuse(
+        "suite: s\ncases: [{id: a, kind: ¶tyo, data: digits}]",
+        "unknown case kind",
+        overrides=["scale=3"],
+    )
 
 
 def test_an_override_reaches_only_the_selected_cases(load):
