@@ -47,7 +47,11 @@ def compare(base: Report, new: Report) -> Comparison:
     changes: list[Change] = []
     compared = judged = unchanged = 0
     for _, old, now in pairs:
-        found = list(_case(old, now, interrupted=new.interrupted))
+        suite = _suite(old, now)
+        found = [
+            change.model_copy(update={"suite": suite})
+            for change in _case(old, now, interrupted=new.interrupted)
+        ]
         changes.extend(found)
         if old and now:
             compared += 1
@@ -116,6 +120,10 @@ def _both(old: CaseResult, now: CaseResult) -> Iterator[Change]:
     yield from compare_claims(old, now)
 
 
+def _suite(old: CaseResult | None, now: CaseResult | None) -> str:
+    return next((each.suite for each in (now, old) if each and each.suite), "")
+
+
 def _decided(case: CaseResult) -> set[str]:
     return {check.name for check in case.checks if check.status != "undecided"}
 
@@ -123,7 +131,7 @@ def _decided(case: CaseResult) -> set[str]:
 def _timings(case: str, old: CaseResult | None, now: CaseResult | None) -> Iterator[PairedTiming]:
     before, after = (each.timings if each else [] for each in (old, now))
     for name, base, new in pair(before, after, lambda timing: timing.name):
-        yield PairedTiming(case=case, name=name, base=base, new=new)
+        yield PairedTiming(suite=_suite(old, now), case=case, name=name, base=base, new=new)
 
 
 def _side(report: Report) -> Side:

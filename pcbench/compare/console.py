@@ -34,7 +34,7 @@ def render_comparison(comparison: Comparison, console: Console, *, quiet: bool =
             alike.setdefault((change.effect, change.message), []).append(change)
     for (_, message), changes in alike.items():
         for change in changes:
-            _print_head(change, console)
+            _print_head(change, console, comparison)
         names = [name for change in changes for name in (change.case, change.check)]
         print_prose(console, message, indent=_INDENT, names=names)
         console.print()
@@ -46,8 +46,11 @@ def _print_side(title: str, side: Side, console: Console) -> None:
     print_line(console, plain(f"{title:<4}"), plain(side.suite, "bold"), plain(aside, "dim"))
 
 
-def _print_head(change: Change, console: Console) -> None:
-    parts = [plain(f"{change.effect:<7}", _STYLES[change.effect]), plain(change.case, "bold")]
+def _print_head(change: Change, console: Console, comparison: Comparison) -> None:
+    # Where all cases are of one suite, both headings name it.
+    several = {comparison.base.suite, comparison.new.suite} != {change.suite}
+    case = f"{change.suite}: {change.case}" if change.suite and several else change.case
+    parts = [plain(f"{change.effect:<7}", _STYLES[change.effect]), plain(case, "bold")]
     if change.check:
         parts.append(plain(change.check))
     print_line(console, *parts)

@@ -34,6 +34,7 @@ class Change(_Record):
 
     kind: ChangeKind
     effect: Effect
+    suite: str = Field("", description="Suite of the case; empty where a report does not say.")
     case: str = Field(description="Identifier of the case.")
     check: str = Field("", description="Name of the check or claim; empty for the case as a whole.")
     base: JsonValue = Field(None, description="What the base report has; null where nothing.")
@@ -44,6 +45,7 @@ class Change(_Record):
 class PairedTiming(_Record):
     """One timing in both reports, raw samples included. Kept, not judged."""
 
+    suite: str = ""
     case: str
     name: str
     base: Timing | None

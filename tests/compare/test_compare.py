@@ -219,7 +219,9 @@ def test_cases_of_two_suites_that_share_an_identifier_are_told_apart_in_any_orde
         assert found.unchanged == found.compared == 2
         assert all(timing.base == timing.new for timing in found.timings)
     gone = compare(report(theory, escape), report(escape))
-    assert [(change.kind, change.case) for change in gone.changes] == [("case_removed", "a")]
+    assert [(change.kind, change.suite, change.case) for change in gone.changes] == [
+        ("case_removed", "theory", "a")
+    ]
 
 
 def test_against_a_report_that_does_not_name_suites_cases_are_paired_by_identifier():

@@ -64,8 +64,12 @@ def test_every_change_is_named_on_one_line_at_any_width(base, new, width):
     for text in (stream.getvalue(), piped(found)):
         assert "\x1b" not in text
         for change in found.changes:
-            head = "  ".join(filter(None, [f"{change.effect:<7}", change.case, change.check]))
-            assert head in text.splitlines()
+            cases = change.case, f"{change.suite}: {change.case}"
+            heads = {
+                "  ".join(filter(None, [f"{change.effect:<7}", case, change.check]))
+                for case in cases
+            }
+            assert heads & {*text.splitlines()}
 
 
 def test_a_change_is_a_line_with_names_and_a_sentence_below():
@@ -121,3 +125,14 @@ def test_a_terminal_breaks_long_sentences_between_words():
     body = [line for line in stream.getvalue().splitlines() if line.startswith("         ")]
     assert len(body) > 1
     assert max(map(len, body)) <= 40
+
+
+def test_where_reports_are_of_two_suites_each_case_is_named_with_its_own():
+    suites = {"base": side("theory + escape"), "new": side("theory + escape")}
+    found = comparison(
+        change(case="a").model_copy(update={"suite": "theory"}),
+        change(case="a").model_copy(update={"suite": "escape"}),
+    )
+    text = piped(found.model_copy(update=suites))
+    assert "worse    theory: a\nworse    escape: a\n" in text
+    assert "theory: a" not in piped(found)
