@@ -43,28 +43,29 @@ def _replayed(problem: Problem, left: Left, dtype: DType, asked: Parameters) -> 
         fraction=asked.fraction,
         max_steps=most,
     )
+    kept = np.isinf(fallen.diverged_at)
+    source = DESCENT if left.objective == "energy" else "gradient descent on the loss"
+    if not kept.all():
+        yield checks.undecided(
+            f"{left.learner}: runs that diverge",
+            f"Training diverged at step {fallen.diverged_at.min():.0f} at learning rate "
+            f"{asked.training.learning_rate:g} in {int((~kept).sum())} of {len(kept)} runs of "
+            f"{left.learner}, by the closed form, too; lower training.learning_rate, or "
+            "scales.largest.",
+            source=source,
+        )
+    if not kept.any():
+        return
     for measure, times in left.measures.items():
-        name = f"{left.learner}: steps until the {measure} falls"
         due = np.minimum(fallen.loss if measure == "loss" else fallen.energy, most)
-        kept = ~fallen.diverged
-        if not kept.all():
-            yield checks.undecided(
-                f"{name}, where training diverges",
-                f"Training diverged at learning rate {asked.training.learning_rate:g} in "
-                f"{int(fallen.diverged.sum())} of {len(due)} runs, by the closed form, too; "
-                "lower training.learning_rate, or scales.largest.",
-                source=DESCENT if left.objective == "energy" else "gradient descent on the loss",
-            )
-        if not kept.any():
-            continue
         yield checks.each_close(
-            name,
+            f"{left.learner}: steps until the {measure} falls",
             np.minimum(times.whole.ravel(), most)[kept],
             np.ceil(due)[kept],
             _steps_off(due, problem, asked.fraction, dtype)[kept],
             "half a step, and the steps that rounding of updates and of the value takes a run past "
             "(theory.md 2.7 and 4.1)",
-            source=DESCENT if left.objective == "energy" else "gradient descent on the loss",
+            source=source,
             labels=list(
                 compress(
                     (

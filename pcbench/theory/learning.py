@@ -21,7 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from pcbench.theory.origin import Objective
 
@@ -100,7 +100,8 @@ def _transposed(matrices: Float[np.ndarray, "R _m _n"]) -> Float[np.ndarray, "R 
 class Fallen:
     """Steps in which loss and energy of each replica fell; infinite where they did not.
 
-    ``diverged`` are replicas whose loss was far above its first one before both had fallen.
+    ``diverged_at`` is the step after which the loss of a replica was far above its first one,
+    before both had fallen; infinite where it never was.
 
     Between the last step that was above a threshold and the first that was not, interpolated in the
     value: rounded up, it is the number of that first step.
@@ -108,7 +109,7 @@ class Fallen:
 
     loss: Float[np.ndarray, " R"]
     energy: Float[np.ndarray, " R"]
-    diverged: Bool[np.ndarray, " R"]
+    diverged_at: Float[np.ndarray, " R"]
 
 
 # As far above its first value, or 1, no loss is on its way to an optimum.
@@ -155,7 +156,7 @@ def _steps_to_fall(
 ) -> Fallen:
     alive = np.arange(len(weights[0]))
     replicas = len(alive)
-    fallen = Fallen(np.full(replicas, np.inf), np.full(replicas, np.inf), np.zeros(replicas, bool))
+    fallen = Fallen(*np.full((3, replicas), np.inf))
     first = np.empty(0)
     thresholds = before = np.empty(0)
     for taken in range(max_steps):
@@ -163,7 +164,8 @@ def _steps_to_fall(
         values = np.stack([at.losses, at.energies])
         if not taken:
             thresholds, before, first = (1 - fraction) * values, values, at.losses
-        fallen.diverged[alive] |= ~(at.losses <= _FAR * np.maximum(first[alive], 1.0))
+        far = alive[~(at.losses <= _FAR * np.maximum(first[alive], 1.0))]
+        fallen.diverged_at[far] = np.minimum(fallen.diverged_at[far], taken)
         share = (before - thresholds) / (before - values) if taken else np.ones_like(values)
         for known, now, of_step in zip(
             (fallen.loss, fallen.energy), values <= thresholds, share, strict=True

@@ -75,3 +75,4 @@ def test_who_does_not_fall_in_the_budget_or_diverges_has_no_time():
     long = theory.steps_to_fall(weights, moments, "loss", max_steps=3000, **settings)
     assert np.isinf(short.loss).all()
     assert np.isfinite(long.loss).tolist() == [True, False, False]
+    assert np.isfinite(long.diverged_at).tolist() == [False, False, True]
