@@ -94,8 +94,7 @@ class _Parser:
         if self.depth > MAX_DEPTH:
             raise self.error(f"more than {MAX_DEPTH} parentheses and 'not' within each other")
         if self.accept("not"):
-            inner = self.negation()
-            matcher: Matcher = lambda parts, whole: not inner(parts, whole)  # noqa: E731
+            matcher = _negated(self.negation())
         elif self.accept("("):
             matcher = self.expression()
             if not self.accept(")"):
@@ -116,3 +115,7 @@ class _Parser:
             any(sought in word.casefold() for word in parts)
             or any(sought == word.casefold() for word in whole)
         )
+
+
+def _negated(inner: Matcher) -> Matcher:
+    return lambda parts, whole: not inner(parts, whole)

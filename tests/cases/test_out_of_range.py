@@ -84,5 +84,7 @@ def test_training_that_diverges_is_no_failure_of_a_correct_backend(
     result = run(tmp_path, kind, {**settings, "training": {**training, "learning_rate": rate}})
     assert result.status in fates, result.message
     if result.status == "undecided":
-        told = rf"diverged (at step \d+|within \d+ steps) at learning rate {re.escape(f'{rate:g}')}\b"
+        told = (
+            rf"diverged (at step \d+|within \d+ steps) at learning rate {re.escape(f'{rate:g}')}\b"
+        )
         assert re.search(told, result.message)

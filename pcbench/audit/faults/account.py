@@ -5,91 +5,71 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import numpy as np
+
+from pcbench.audit.faults._answers import Misread, Misrecorded, Misreported
 from pcbench.audit.traits import Trait
-from pcbench.audit.wrappers import FaultyModel
+from pcbench.audit.wrappers import FaultyModel, Host
 from pcbench.backends import Capability, GradientInference, Inference, InferenceSettings
 from pcbench.backends.inference import IterativeInference
 from pcbench.parts import Part
 
 
-class SilentResidual(FaultyModel):
+class SilentResidual(Misreported):
     """The residual that is reported is always zero."""
 
-    part = Part.INFERENCE_ACCOUNT
-
-    def infer(
-        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
-    ) -> Inference[Any]:
+    def told(self, reached: Inference[Any], x: Any) -> Inference[Any]:
         """Report nothing left."""
-        reached = super().infer(x, y, settings, precision)
         return replace(reached, residual=self.changed(reached.residual, lambda host: 0 * host))
 
 
-class MeanResidual(FaultyModel):
+class MeanResidual(Misreported):
     """The residual that is reported is a mean over samples, not the norm over all of them."""
 
-    part = Part.INFERENCE_ACCOUNT
-
-    def infer(
-        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
-    ) -> Inference[Any]:
+    def told(self, reached: Inference[Any], x: Any) -> Inference[Any]:
         """Divide by the root of their number."""
-        reached = super().infer(x, y, settings, precision)
         root = self.host(x).shape[-2] ** 0.5
         return replace(reached, residual=self.changed(reached.residual, lambda host: host / root))
 
 
-class NeverConverged(FaultyModel):
+class NeverConverged(Misreported):
     """Inference is never said to have converged."""
 
-    part = Part.INFERENCE_ACCOUNT
-
-    def infer(
-        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
-    ) -> Inference[Any]:
+    def told(self, reached: Inference[Any], x: Any) -> Inference[Any]:
         """Say no."""
-        return replace(super().infer(x, y, settings, precision), converged=False)
+        return replace(reached, converged=False)
 
 
-class AlwaysConverged(FaultyModel):
+class AlwaysConverged(Misreported):
     """Inference is always said to have converged, also where its budget was spent before."""
 
-    part = Part.INFERENCE_ACCOUNT
     needs: ClassVar[frozenset[str]] = frozenset({Trait.UNFINISHED})
 
-    def infer(
-        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
-    ) -> Inference[Any]:
+    def told(self, reached: Inference[Any], x: Any) -> Inference[Any]:
         """Say yes."""
-        return replace(super().infer(x, y, settings, precision), converged=True)
+        return replace(reached, converged=True)
 
 
-class SquaredResidual(FaultyModel):
+class SquaredResidual(Misread):
     """Inference stops on the squared norm of the residual, which is there much sooner."""
 
     part = Part.INFERENCE
     needs: ClassVar[frozenset[str]] = frozenset({Trait.ITERATIVE})
+    engine = IterativeInference
 
-    def infer(
-        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
-    ) -> Inference[Any]:
+    def misread(self, settings: IterativeInference) -> dict[str, Any]:
         """Ask for the root of the residual that is wanted."""
-        if isinstance(settings, IterativeInference):
-            settings = settings.model_copy(update={"residual": settings.residual**0.5})
-        return super().infer(x, y, settings, precision)
+        return {"residual": settings.residual**0.5}
 
 
-class CountsOn(FaultyModel):
+class CountsOn(Misreported):
     """Steps are counted on from one call to the next: the counter is never set back."""
 
     part = Part.INFERENCE_PATH
     needs: ClassVar[frozenset[str]] = frozenset({Trait.ITERATIVE})
 
-    def infer(
-        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
-    ) -> Inference[Any]:
+    def told(self, reached: Inference[Any], x: Any) -> Inference[Any]:
         """Add those of all calls before."""
-        reached = super().infer(x, y, settings, precision)
         self.memory["steps"] = self.memory.get("steps", 0) + reached.steps
         return replace(reached, steps=self.memory["steps"])
 
@@ -113,35 +93,26 @@ class OneStepTooFew(FaultyModel):
         return replace(reached, steps=asked) if spent else reached
 
 
-class HalfTheStep(FaultyModel):
+class HalfTheStep(Misread):
     """Gradient inference takes half of the step that it is asked for: a half too many in 𝓕_z."""
 
     part = Part.INFERENCE_PATH
     needs: ClassVar[frozenset[str]] = frozenset({Capability.GRADIENT_INFERENCE})
+    engine = GradientInference
 
-    def infer(
-        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
-    ) -> Inference[Any]:
+    def misread(self, settings: GradientInference) -> dict[str, Any]:
         """Halve it."""
-        if isinstance(settings, GradientInference):
-            settings = settings.model_copy(update={"step": settings.step / 2})
-        return super().infer(x, y, settings, precision)
+        return {"step": settings.step / 2}
 
 
-class InventedPath(FaultyModel):
+class InventedPath(Misrecorded):
     """The energies that are recorded on the way are those of the end, over and over."""
 
     part = Part.INFERENCE_PATH
-    needs: ClassVar[frozenset[str]] = frozenset({Trait.RECORDED})
 
-    def infer(
-        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
-    ) -> Inference[Any]:
+    def rewritten(self, path: Host) -> Host:
         """Repeat the last ones."""
-        reached = super().infer(x, y, settings, precision)
-        if reached.path is None:
-            return reached
-        return replace(reached, path=self.changed(reached.path, lambda path: 0 * path + path[-1:]))
+        return np.repeat(path[..., -1:, :], path.shape[-2], axis=-2)
 
 
 FAULTS = (

@@ -7,40 +7,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from pcbench.audit.faults._answers import Misread, Misrecorded, Misreported
 from pcbench.audit.traits import Trait
-from pcbench.audit.wrappers import FaultyModel, Host
+from pcbench.audit.wrappers import Host
 from pcbench.backends import (
     Capability,
     ErrorInference,
     GradientInference,
     Inference,
-    InferenceSettings,
-    IterativeInference,
     OdeInference,
 )
 from pcbench.parts import Part
 
 
-class _Misread(FaultyModel):
-    """Settings that are changed on the way to the engine; as it stands, none."""
-
-    part = Part.INFERENCE_SETTINGS
-    engine: ClassVar[type[IterativeInference]]
-
-    def misread(self, settings: Any) -> dict[str, Any]:
-        """Return what is changed."""
-        raise NotImplementedError
-
-    def infer(
-        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
-    ) -> Inference[Any]:
-        """Ask for something else."""
-        if isinstance(settings, self.engine):
-            settings = settings.model_copy(update=self.misread(settings))
-        return super().infer(x, y, settings, precision)
-
-
-class NeverHalves(_Misread):
+class NeverHalves(Misread):
     """The step of gradient inference is not halved where the energy rises."""
 
     engine = GradientInference
@@ -51,7 +31,7 @@ class NeverHalves(_Misread):
         return {"halve": False}
 
 
-class HalvesForEver(_Misread):
+class HalvesForEver(Misread):
     """Halving goes on below the smallest step: gradient inference is not given up there."""
 
     engine = GradientInference
@@ -62,7 +42,7 @@ class HalvesForEver(_Misread):
         return {"smallest_step": 0.0}
 
 
-class ErrorStepHalved(_Misread):
+class ErrorStepHalved(Misread):
     """Inference in the errors takes half of the step that it is asked for."""
 
     engine = ErrorInference
@@ -73,7 +53,7 @@ class ErrorStepHalved(_Misread):
         return {"step": settings.step / 2}
 
 
-class _OfTheFlow(_Misread):
+class _OfTheFlow(Misread):
     engine = OdeInference
     needs: ClassVar[frozenset[str]] = frozenset({Capability.ODE_INFERENCE})
 
@@ -110,27 +90,7 @@ class HalfTheTime(_OfTheFlow):
         return {"max_time": settings.max_time / 2}
 
 
-class _Misrecorded(FaultyModel):
-    """A record that is changed; as it stands, not."""
-
-    part = Part.INFERENCE_RECORDS
-    needs: ClassVar[frozenset[str]] = frozenset({Trait.RECORDED})
-
-    def rewritten(self, path: Host) -> Host:
-        """Return what is recorded instead, ``(*R, T + 1, L)``."""
-        raise NotImplementedError
-
-    def infer(
-        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
-    ) -> Inference[Any]:
-        """Write it down."""
-        reached = super().infer(x, y, settings, precision)
-        if reached.path is None:
-            return reached
-        return replace(reached, path=self.changed(reached.path, self.rewritten))
-
-
-class LayersInReverse(_Misrecorded):
+class LayersInReverse(Misrecorded):
     """Layers are recorded from the output down; their sum is right."""
 
     def rewritten(self, path: Host) -> Host:
@@ -138,7 +98,7 @@ class LayersInReverse(_Misrecorded):
         return path[..., ::-1]
 
 
-class AllInTheOutput(_Misrecorded):
+class AllInTheOutput(Misrecorded):
     """The energy is recorded as the output layer's, all of it."""
 
     def rewritten(self, path: Host) -> Host:
@@ -147,7 +107,7 @@ class AllInTheOutput(_Misrecorded):
         return np.concatenate([0 * path[..., :-1], total], axis=-1)
 
 
-class RecordsBeforeTheStep(_Misrecorded):
+class RecordsBeforeTheStep(Misrecorded):
     """Each step is recorded before it is taken: the first row comes twice, the last is missing."""
 
     def rewritten(self, path: Host) -> Host:
@@ -155,17 +115,14 @@ class RecordsBeforeTheStep(_Misrecorded):
         return np.concatenate([path[..., :1, :], path[..., :-1, :]], axis=-2)
 
 
-class PassesAreSteps(FaultyModel):
+class PassesAreSteps(Misreported):
     """A step is counted as one pass, not as one forward and one back."""
 
     part = Part.INFERENCE_RECORDS
     needs: ClassVar[frozenset[str]] = frozenset({Trait.ITERATIVE})
 
-    def infer(
-        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
-    ) -> Inference[Any]:
+    def told(self, reached: Inference[Any], x: Any) -> Inference[Any]:
         """Count them so."""
-        reached = super().infer(x, y, settings, precision)
         return replace(reached, passes=float(1 + reached.steps)) if reached.passes else reached
 
 
