@@ -7,31 +7,29 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from pcbench.audit.faults.masks import _Masked, _MaskedInference, _MaskedLoss
-from pcbench.audit.wrappers import FaultyModel, Host, given
-from pcbench.backends import Capability, Hessian, Trainer, TrainingSettings
+from pcbench.audit.faults._masked import (
+    AllObserved,
+    AtMostOne,
+    MaskedInference,
+    MaskedLoss,
+    MaskedTraining,
+)
+from pcbench.audit.wrappers import FaultyModel, Host
+from pcbench.backends import Capability, Hessian
 from pcbench.parts import Part
 
 _SMALL = 0.02
 
 
-class PrecisionAtMostOne(_MaskedLoss):
+class PrecisionAtMostOne(AtMostOne, MaskedLoss):
     """The loss and its gradients take a precision above 1 for 1."""
 
-    def weights_of(self, precision: Host) -> Any:
-        """Clip it."""
-        return precision.clip(max=1)
 
-
-class InferencePrecisionAtMostOne(_MaskedInference):
+class InferencePrecisionAtMostOne(AtMostOne, MaskedInference):
     """Inference takes a precision above 1 for 1, and is stable at any step."""
 
-    def weights_of(self, precision: Host) -> Any:
-        """Clip it."""
-        return precision.clip(max=1)
 
-
-class SmallPrecisionIsNone(_MaskedLoss):
+class SmallPrecisionIsNone(MaskedLoss):
     """The loss and its gradients take a precision below 0.02 for 0."""
 
     def weights_of(self, precision: Host) -> Any:
@@ -39,19 +37,8 @@ class SmallPrecisionIsNone(_MaskedLoss):
         return np.where(precision < _SMALL, 0.0, precision)
 
 
-class TrainingPrecisionAtMostOne(_Masked):
+class TrainingPrecisionAtMostOne(AtMostOne, MaskedTraining):
     """Training takes a precision above 1 for 1."""
-
-    def trainer(
-        self, x: Any, y: Any, settings: TrainingSettings, precision: Any = None
-    ) -> Trainer[Any]:
-        """Change what it is given."""
-        y, precision = self._taken(y, precision)
-        return self.inner.trainer(x, y, settings, **given(precision=precision))
-
-    def weights_of(self, precision: Host) -> Any:
-        """Clip it."""
-        return precision.clip(max=1)
 
 
 class LossOverObservedSamples(FaultyModel):
@@ -69,19 +56,15 @@ class LossOverObservedSamples(FaultyModel):
         return self.changed(honest, lambda loss: loss / share)
 
 
-class HessianPrecisionAtMostOne(_Masked):
+class HessianPrecisionAtMostOne(AtMostOne):
     """Hessians of the loss take a precision above 1 for 1."""
 
     def loss_hessian(self, x: Any, y: Any, precision: Any = None) -> Hessian[Any]:
         """Change what it is given."""
-        return super().loss_hessian(x, *self._taken(y, precision))
-
-    def weights_of(self, precision: Host) -> Any:
-        """Clip it."""
-        return precision.clip(max=1)
+        return super().loss_hessian(x, *self.taken(y, precision))
 
 
-class EnergyHessianSeesUnobserved(_Masked):
+class EnergyHessianSeesUnobserved(AllObserved):
     """Hessians of the energy weigh all outputs alike, observed or not."""
 
     def energy_hessian(
@@ -89,16 +72,8 @@ class EnergyHessianSeesUnobserved(_Masked):
     ) -> Hessian[Any]:
         """Change what it is given."""
         *below, last = activities
-        last, precision = self._taken(last, precision)
+        last, precision = self.taken(last, precision)
         return super().energy_hessian([*below, last], precision, residual)
-
-    def weights_of(self, precision: Host) -> Any:
-        """Weigh all alike."""
-        return np.ones_like(precision)
-
-    def targets_of(self, targets: Host) -> Any:
-        """Fill in zeros."""
-        return np.nan_to_num(targets)
 
 
 FAULTS = (
