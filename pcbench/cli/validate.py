@@ -18,8 +18,9 @@ def validate(
 
     loaded = load_suites(suites, size=size, overrides=settings, select=select or None)
     for suite in loaded:
+        count = len(suite.cases)
         sizes = f" (sizes {', '.join(suite.sizes)})" if len(suite.sizes) > 1 else ""
-        typer.echo(f"{suite.path}: valid, {len(suite.cases)} cases{sizes}")
+        typer.echo(f"{suite.path}: valid, {count} {'case' if count == 1 else 'cases'}{sizes}")
     if select:
         from pcbench.cli.display import say_selected
 

@@ -76,7 +76,9 @@ class Saved(Initialisation):
                     *(None if open_in else size for size in inputs),
                 )
         if not Path(self.path).is_file():
-            raise ImpossibleNetworkError(f"there is no file {self.path!r} to read weights from")
+            raise ImpossibleNetworkError(
+                f"there is no file {self.path!r}; make initialisation.path that of saved weights"
+            )
         try:
             with Path(self.path).open("rb") as stream, _opened(stream) as file:
                 unused = sorted({*file.files} - {*due} - BESIDE_A_CANDIDATE)

@@ -20,6 +20,8 @@ from pcbench.report.numbers import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from pcbench.checks import Check
@@ -78,6 +80,7 @@ def render_report(
     quiet
         Only the failures and the count.
     """
+    report = report.model_copy(update={"cases": _told_apart(report.cases)})
     broken = [
         case for status in ("failed", "errored", "undecided") for case in _with(report, status)
     ]
@@ -91,6 +94,19 @@ def render_report(
         _print_omitted(report.cases, console)
         _print_timings(report, console)
     print_line(console, _count(report))
+
+
+def _told_apart(cases: Sequence[CaseResult]) -> list[CaseResult]:
+    """Put the suite before an identifier that cases of two suites share."""
+    suites: dict[str, set[str]] = {}
+    for case in cases:
+        suites.setdefault(case.id, set()).add(case.suite)
+    return [
+        case.model_copy(update={"id": f"{case.suite}: {case.id}"})
+        if len(suites[case.id]) > 1 and case.suite
+        else case
+        for case in cases
+    ]
 
 
 def _with(report: Report, status: str) -> list[CaseResult]:

@@ -180,7 +180,7 @@ def test_validate_tells_of_every_suite_how_many_cases_it_has(invoke, suite):
     done = invoke("validate", suite, "theory")
     assert done.code == 0
     first, second = done.out.splitlines()
-    assert first == f"{suite}: valid, 1 cases"
+    assert first == f"{suite}: valid, 1 case"
     assert re.fullmatch(r".*theory\.yaml: valid, \d+ cases", second)
 
 

@@ -405,3 +405,17 @@ def test_an_empty_report_has_its_heading_and_count(make_report):
     lines = piped(make_report()).splitlines()
     assert len(lines) == 3
     assert lines[-1] == "0 passed, 0 failed, 0 errored, 0 skipped in 0.0 s"
+
+
+def test_cases_of_two_suites_that_share_an_identifier_are_named_with_their_suite(
+    make_report, make_case
+):
+    text = piped(
+        make_report(
+            failing(make_case, "a", suite="theory"),
+            failing(make_case, "a", suite="mine"),
+            failing(make_case, "b", suite="mine"),
+        )
+    )
+    heads = re.findall(r"^failed  (.*)$", text, re.M)
+    assert heads[:3] == [" theory: a", " mine: a", " b"]
