@@ -95,7 +95,8 @@ def line(
     -------
     Line
         Along it no potential moves by more than the sixth root of the roundoff a step, which
-        balances what differences leave out against what they magnify.
+        balances what differences leave out against what they magnify; and parameters do not grow
+        so large that those at the centre lose more than half their digits on the common grid.
     """
     parameters = problem.parameters
     chosen = int(rng.integers(len(parameters)))
@@ -103,7 +104,10 @@ def line(
     speed = _speed(problem, chosen, direction, activities)
     if short:
         speed = max(speed, float(np.linalg.norm(direction)))
-    length = theory.unit_roundoff(dtype) ** (1 / 6) / speed
+    u = theory.unit_roundoff(dtype)
+    # Where activities are tiny, what moves potentials that far may not even fit the dtype.
+    most = (float(np.abs(parameters[chosen]).max()) or 1.0) / u**0.5
+    length = min(u ** (1 / 6) / speed, most / (max(REACH) * float(np.abs(direction).max())))
     centre, step = _on_a_grid(parameters[chosen], length * direction, dtype)
 
     def at(multiple: int) -> Problem:
