@@ -257,8 +257,7 @@ def _message(question: Question, claim: Claim, ratios: Ratios) -> str:
         )
     if claim.verdict == "unresolved":
         return " ".join(_open(question, claim, ratios))
-    gone = f"{int(ratios.lost.sum())} of {claim.pairs} pairs"
-    lost = f"; of {gone} one run diverged" if ratios.lost.any() else ""
+    lost = f"; of {_lost(ratios)} one run diverged" if ratios.lost.any() else ""
     runs = _by_learner(ratios.late)
     late = f"; of {claim.pairs} pairs, {runs} had not left" if any(ratios.late.values()) else ""
     return (
@@ -281,14 +280,18 @@ def _open(question: Question, claim: Claim, ratios: Ratios) -> Iterator[str]:
         )
     if ratios.lost.any():
         yield (
-            f"Of {int(ratios.lost.sum())} of {claim.pairs} pairs one run diverged, and a longer one "
-            f"would tell no more; lower {question.slower}."
+            f"Of {_lost(ratios)} one run diverged, and a longer one would tell no more; "
+            f"lower {question.slower}."
         )
     if any(ratios.late.values()):
         yield (
-            f"Of {claim.pairs} pairs, {_by_learner(ratios.late)} had not left when their runs ended; "
-            f"had they then, it would be borne out; raise {question.longer}, or {question.more}."
+            f"Of {claim.pairs} pairs, {_by_learner(ratios.late)} had not left when their runs "
+            f"ended; had they then, it would be borne out; raise {question.longer}, or {question.more}."
         )
+
+
+def _lost(ratios: Ratios) -> str:
+    return f"{int(ratios.lost.sum())} of {len(ratios)} pairs"
 
 
 def _by_learner(counts: Mapping[str, int]) -> str:
