@@ -286,7 +286,8 @@ def _open(question: Question, claim: Claim, ratios: Ratios) -> Iterator[str]:
     if any(ratios.late.values()):
         yield (
             f"Of {claim.pairs} pairs, {_by_learner(ratios.late)} had not left when their runs "
-            f"ended; had they then, it would be borne out; raise {question.longer}, or {question.more}."
+            f"ended; had they then, it would be borne out; raise {question.longer}, or "
+            f"{question.more}."
         )
 
 
