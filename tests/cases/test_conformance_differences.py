@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from faulty_conformance import WithAnswers
 
+from pcbench import theory
 from pcbench.backends.torch import TorchBackend
 from pcbench.cases._conformance_differences import line
 from pcbench.cases._conformance_evaluation import evaluation
@@ -53,3 +54,11 @@ def test_a_line_goes_through_the_point_and_stays_in_the_range_of_the_dtype(dtype
     # Half the digits of the point are left where the line is rounded to a grid.
     for ours, drawn in zip(along.centre.parameters, problem.parameters, strict=True):
         np.testing.assert_allclose(ours, drawn, rtol=0, atol=np.finfo(dtype).eps ** 0.5 * 1e-3)
+
+
+def test_a_step_that_is_lost_beside_huge_parameters_is_undecided():
+    rng = np.random.default_rng(0)
+    spec = NetworkSpec((2, 2, 2), "silu")
+    problem = Problem(spec, [np.full((2, 2), 1e24)] * 2, np.ones((1, 2)), np.ones((1, 2)))
+    with pytest.raises(theory.UndecidableError, match="lost in the rounding of parameters that"):
+        line(problem, "float64", rng)

@@ -2,7 +2,10 @@
 
 import pytest
 import yaml
+from conformance_questions import ask
 
+from pcbench.backends.torch import TorchBackend
+from pcbench.cases._conformance_draw import Draw
 from pcbench.runner import run_suites
 from pcbench.suite import load_suite
 
@@ -83,3 +86,15 @@ def test_training_that_diverges_is_no_failure_of_a_correct_backend(
     assert result.status in fates, result.message
     if result.status == "undecided":
         assert f"at learning rate {rate:g}" in result.message
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_an_equilibrium_whose_least_curvature_float64_hides_is_undecided(monkeypatch, seed):
+    def parameters(self, spec, rng):
+        return [10.0 ** rng.uniform(8, 12) * rng.standard_normal(s) for s in spec.shapes], []
+
+    monkeypatch.setattr(Draw, "parameters", parameters)
+    draw = {"depth": (3, 3), "width": (2, 3), "samples": (2, 2), "layers": "linear"}
+    result = ask(TorchBackend, "inference", seed=seed, networks=1, only=5, draw=draw)
+    assert result.status == "undecided", result.message
+    assert "resolves too little" in result.message
