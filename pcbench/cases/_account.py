@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import zip_longest
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
 from pcbench import checks
 from pcbench.backends import GaussNewtonInference, IterativeInference, OdeInference
@@ -51,8 +52,8 @@ def diverged(label: str, energy: float, steps: int, bound: float) -> Check:
 
 def differing(
     name: str,
-    ones: list[Float[np.ndarray, "..."]],
-    others: list[Float[np.ndarray, "..."]],
+    ones: Sequence[Num[np.ndarray, "..."]],
+    others: Sequence[Num[np.ndarray, "..."]],
     *,
     extra: bool = False,
 ) -> Check:
