@@ -83,12 +83,14 @@ class StepTaken:
         chosen, record = list(places), self.record
         if chosen == list(range(len(self.replicas))):
             return self
-        own = self.rows is not None and self.rows.ndim == 3
+        rows = self.rows
+        if rows is not None and rows.ndim == 3:
+            rows = rows[:, chosen]
         each = ("losses", "energies", "gradient_norms", "parameter_norms", "residuals")
         return StepTaken(
             self.step,
             [self.replicas[place] for place in chosen],
-            self.rows[:, chosen] if own else self.rows,
+            rows,
             [array[chosen] for array in self.brought],
             [array[chosen] for array in self.before],
             [array[chosen] for array in self.after],
