@@ -35,8 +35,10 @@ class Tolerance:
     Parameters
     ----------
     value
-        The absolute tolerance, positive, in the units of what is compared. Where it is no finite
-        number no bound is known, and nothing passes or fails by it: the check is undecided.
+        The absolute tolerance, positive, in the units of what is compared. Where it is infinite no
+        bound is known: the check is undecided, unless the answer is no finite number where a finite
+        one is due, which no rounding excuses. (Who asks has demanded a network that the dtype can
+        hold before, by ``theory.demand_range``.)
     derivation
         Where the number comes from, in a line that a reader of the report can check.
     unit
@@ -48,7 +50,7 @@ class Tolerance:
     unit: str = ""
 
     def __post_init__(self) -> None:
-        if self.value <= 0:
+        if not self.value > 0:  # nor if it is NaN
             raise ValueError(f"a tolerance is positive, not {self.value}")
 
 
@@ -194,7 +196,8 @@ def all_close(
         return _misshapen(name, seen.shape, wanted.shape, tolerance, source, where)
     if seen.size == 0:
         raise ValueError(f"check {name!r} was given nothing to compare")
-    error = np.abs(seen - wanted)
+    with np.errstate(over="ignore", invalid="ignore"):  # a backend's numbers may be any
+        error = np.abs(seen - wanted)
     # A NaN is the worst entry there is; argmax alone would already stop at the first one.
     worst = np.unravel_index(int(np.argmax(error)), error.shape)
     place = f"entry ({', '.join(str(int(i)) for i in worst)})" if error.ndim else ""
@@ -240,17 +243,18 @@ def each_close(
 
     seen, wanted = np.asarray(observed, np.float64), np.asarray(expected, np.float64)
     allowed = np.asarray(tolerances, np.float64)
-    if (allowed <= 0).any():
+    if not (allowed > 0).all():
         raise ValueError(f"check {name!r} was given a tolerance that is not positive")
     if seen.shape != wanted.shape:
         least = Tolerance(float(allowed.min(initial=1.0)), derivation)
         return _misshapen(name, seen.shape, wanted.shape, least, source, "")
     if seen.size == 0:
         raise ValueError(f"check {name!r} was given nothing to compare")
-    # What has no bound hides no failure; and of the others, a NaN is the worst entry there is.
+    # What has no bound hides no failure; and an answer that is no number is the worst there is.
     bounded = np.isfinite(allowed)
-    off = np.zeros(seen.shape)
-    off[bounded] = np.abs(seen - wanted)[bounded] / allowed[bounded]
+    off = np.where(np.isfinite(seen) | ~np.isfinite(wanted), 0.0, math.inf)
+    with np.errstate(over="ignore", invalid="ignore"):  # a backend's numbers may be any
+        off[bounded] = np.abs(seen - wanted)[bounded] / allowed[bounded]
     worst = int(np.argmax(off))
     if off[worst] <= 1 and not bounded.all():
         worst = int(np.argmin(bounded))
@@ -284,7 +288,10 @@ def distance(
         raise ValueError(f"check {name!r} was given nothing to compare")
     with np.errstate(over="ignore", invalid="ignore"):  # a backend's numbers may be any
         apart = float(np.linalg.norm(seen - wanted))
-    if math.isfinite(tolerance.value) and not (np.isfinite(apart) or np.isfinite(wanted).all()):
+    bounded, known = math.isfinite(tolerance.value), bool(np.isfinite(wanted).all())
+    if not bounded and (not known or np.isfinite(seen).all()):
+        apart = 0.0  # undecided, though the norm may have overflowed
+    if bounded and not (np.isfinite(apart) or known):
         raise ValueError(
             f"check {name!r} expects {wanted.sum()}: the theory must give a finite number"
         )
@@ -345,10 +352,11 @@ def _check(
     source: str,
     where: str,
 ) -> Check:
-    if not math.isfinite(tolerance.value):
-        return undecided(name, f"{name}: {_UNBOUNDED}", source=source, where=where)
     ends = expected if isinstance(expected, tuple) else (expected,)
-    if not all(map(math.isfinite, ends)):
+    known = all(map(math.isfinite, ends))
+    if not math.isfinite(tolerance.value) and (math.isfinite(observed) or not known):
+        return undecided(name, f"{name}: {_UNBOUNDED}", source=source, where=where)
+    if not known:
         raise ValueError(f"check {name!r} expects {expected}: the theory must give a finite number")
     if not math.isfinite(observed):
         message = f"{name}: the backend answered {observed}."

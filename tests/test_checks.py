@@ -243,8 +243,9 @@ def test_of_entries_with_tolerances_of_their_own_one_that_is_no_number_is_the_wo
     assert not each([1.0], [1.0, 2.0], [1.0, 1.0]).passed
     with pytest.raises(ValueError, match="nothing to compare"):
         each([], [], [])
-    with pytest.raises(ValueError, match="not positive"):
-        each([0.0], [0.0], [0.0])
+    for allowed in (0.0, math.nan):
+        with pytest.raises(ValueError, match="not positive"):
+            each([0.0], [0.0], [allowed])
 
 
 def test_a_verdict_on_numbers_too_far_apart_to_subtract_fails_and_stays_finite():
@@ -270,7 +271,7 @@ def test_a_distance_is_the_frobenius_norm(observed):
     assert check.observed == pytest.approx(math.hypot(*observed))
 
 
-@pytest.mark.parametrize("value", [0.0, -1.0, -math.inf])
+@pytest.mark.parametrize("value", [0.0, -1.0, -math.inf, math.nan])
 def test_a_tolerance_is_positive(value):
     with pytest.raises(ValueError, match="a tolerance is positive"):
         Tolerance(value, "none")
@@ -357,18 +358,35 @@ def test_folding_puts_what_cannot_be_decided_between_failures_and_passes():
         assert check.comparisons == 3
 
 
-@pytest.mark.parametrize("bound", [math.inf, math.nan])
+UNBOUNDED = Tolerance(math.inf, "overflow")
+
+
 @pytest.mark.parametrize("relation", [checks.approx, checks.all_close, checks.distance])
 @pytest.mark.parametrize("expected", [3.0, math.inf])
-def test_without_a_bound_nothing_passes_or_fails_but_an_answer_of_another_shape(
-    relation, expected, bound
-):
-    check = verdict(relation, 3.0, expected, Tolerance(bound, "overflow"))
+def test_without_a_bound_no_number_passes_or_fails_but_one_of_another_shape(relation, expected):
+    check = verdict(relation, 3.0, expected, UNBOUNDED)
     assert (check.status, check.tolerance) == ("undecided", None)
     assert "resolves too little" in check.message
     if relation != checks.approx:
-        answer = verdict(relation, [3.0], 3.0, Tolerance(bound, "overflow"))
+        answer = verdict(relation, [3.0], 3.0, UNBOUNDED)
         assert (answer.status, answer.tolerance) == ("failed", None)
+
+
+@pytest.mark.parametrize("answer", [math.nan, math.inf])
+@pytest.mark.parametrize("relation", [*SCALARS, checks.all_close, checks.distance])
+def test_an_answer_that_is_no_finite_number_fails_without_a_bound_where_a_finite_one_is_due(
+    relation, answer
+):
+    check = verdict(relation, answer, 3.0, UNBOUNDED)
+    assert (check.status, check.tolerance) == ("failed", None)
+    assert check.message == f"energy: the backend answered {answer}."
+    assert Check.model_validate_json(check.model_dump_json()) == check
+    assert verdict(relation, answer, math.inf, UNBOUNDED).status == "undecided"
+
+
+def test_arrays_too_far_apart_to_subtract_are_undecided_without_a_bound():
+    assert verdict(checks.distance, [1e200], [-1e200], UNBOUNDED).status == "undecided"
+    assert verdict(checks.all_close, [1e308], [-1e308], UNBOUNDED).status == "undecided"
 
 
 def test_an_entry_without_a_bound_leaves_the_array_undecided_unless_another_fails():
@@ -377,6 +395,8 @@ def test_an_entry_without_a_bound_leaves_the_array_undecided_unless_another_fail
 
     assert judged([1.0, 9.0]).status == "undecided"
     assert judged([9.0, 1.0]).status == "failed"
+    lost = judged([1.0, math.nan])
+    assert (lost.status, lost.where) == ("failed", "entry (1)")
 
 
 def test_what_cannot_be_decided_has_neither_numbers_nor_tolerance_and_does_not_pass():

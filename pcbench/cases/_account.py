@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
 from pcbench import checks
 from pcbench.backends import GaussNewtonInference, IterativeInference, OdeInference
@@ -57,8 +57,8 @@ def diverged(label: str, energy: float, steps: int, bound: float) -> Check:
 
 def differing(
     name: str,
-    ones: list[Float[np.ndarray, "..."]],
-    others: list[Float[np.ndarray, "..."]],
+    ones: Sequence[Num[np.ndarray, "..."]],
+    others: Sequence[Num[np.ndarray, "..."]],
     *,
     extra: bool = False,
 ) -> Check:

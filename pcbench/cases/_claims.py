@@ -79,6 +79,8 @@ class Ratios:
         Runs by learner.
     lost
         Pairs of which a longer run would have told no more.
+    late
+        Of those, runs that a longer budget may have seen leave: neither run of the pair diverged.
     void
         How many pairs tell nothing, for both runs diverged.
     at_once
@@ -90,6 +92,7 @@ class Ratios:
     tolerance: Tolerance
     lost: Bool[np.ndarray, " n"]
     censored: dict[str, int] = field(default_factory=dict)
+    late: dict[str, int] = field(default_factory=dict)
     void: int = 0
     at_once: dict[str, int] = field(default_factory=dict)
 
@@ -104,13 +107,15 @@ class Ratios:
         pc_lost, bp_lost = lost or (np.zeros(len(pc.times), bool),) * 2
         # Times are whole steps: a ratio below 1 is below by a step of the longest time, or more.
         longest = max(float(bp.times.max()), 1.0) if len(bp.times) else 1.0
+        runs, neither = {"PC": pc, "BP": bp}.items(), ~(pc_lost | bp_lost)
         return cls(
             *log_ratio_bounds(pc, bp),
             tolerance=Tolerance(0.5 / longest, "half a step of BP's longest time"),
             lost=pc_lost ^ bp_lost,
-            censored={name: int((~of.observed).sum()) for name, of in (("PC", pc), ("BP", bp))},
+            censored={name: int((~of.observed).sum()) for name, of in runs},
+            late={name: int((~of.observed & neither).sum()) for name, of in runs},
             void=int((pc_lost & bp_lost).sum()),
-            at_once={name: int(of.at_once.sum()) for name, of in (("PC", pc), ("BP", bp))},
+            at_once={name: int(of.at_once.sum()) for name, of in runs},
         )
 
     @classmethod
@@ -250,11 +255,11 @@ def _message(question: Question, claim: Claim, ratios: Ratios) -> str:
             f"All {claim.pairs} pairs are tied, and whole steps tell no more; lower "
             f"{question.slower}, so that leaving takes more of them."
         )
-    runs = _by_learner(claim.censored)
     if claim.verdict == "unresolved":
         return " ".join(_open(question, claim, ratios))
-    lost = f"; {int(ratios.lost.sum())} pairs diverged" if ratios.lost.any() else ""
-    late = f"; of {claim.pairs} pairs, {runs} had not left" if any(claim.censored.values()) else ""
+    lost = f"; of {_lost(ratios)} one run diverged" if ratios.lost.any() else ""
+    runs = _by_learner(ratios.late)
+    late = f"; of {claim.pairs} pairs, {runs} had not left" if any(ratios.late.values()) else ""
     return (
         f"The ratio is {claim.ratio}, and its upper end should be below 1 by more "
         f"than {ratios.tolerance.derivation}{late}{lost}."
@@ -273,12 +278,21 @@ def _open(question: Question, claim: Claim, ratios: Ratios) -> Iterator[str]:
             f"Of {claim.pairs} pairs, {_by_learner(ratios.at_once)} had left by the first step at "
             f"which it can be seen; lower {question.sooner}."
         )
-    late = {learner: count - ratios.void for learner, count in claim.censored.items()}
-    if any(late.values()):
+    if ratios.lost.any():
         yield (
-            f"Of {claim.pairs} pairs, {_by_learner(late)} had not left when their runs ended; had "
-            f"they then, it would be borne out; raise {question.longer}, or {question.more}."
+            f"Of {_lost(ratios)} one run diverged, and a longer one would tell no more; "
+            f"lower {question.slower}."
         )
+    if any(ratios.late.values()):
+        yield (
+            f"Of {claim.pairs} pairs, {_by_learner(ratios.late)} had not left when their runs "
+            f"ended; had they then, it would be borne out; raise {question.longer}, or "
+            f"{question.more}."
+        )
+
+
+def _lost(ratios: Ratios) -> str:
+    return f"{int(ratios.lost.sum())} of {len(ratios)} pairs"
 
 
 def _by_learner(counts: Mapping[str, int]) -> str:

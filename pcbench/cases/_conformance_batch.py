@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from math import inf
 
 import numpy as np
 
@@ -82,12 +83,13 @@ def alone(
     if not formed.passed:
         return formed
     left = _force_left(judge, relaxed, settings) + _force_left(own_judge, own, settings)
+    least = float(own_judge.least_curvatures(own).min())
     return checks.distance(
         name,
         np.concatenate([z[-1] for z in relaxed.activities[1:-1]]),
         np.concatenate([z[-1] for z in own.activities[1:-1]]),
         Tolerance(
-            left / float(own_judge.least_curvatures(own).min()),
+            left / least if least > 0 else inf,  # where float64 hides that it is positive
             "the residuals asked for, and rounding, over λ_min(H_z) (theory.md 2.3, 4)",
         ),
         source=DECOUPLED,

@@ -95,7 +95,13 @@ def line(
     -------
     Line
         Along it no potential moves by more than the sixth root of the roundoff a step, which
-        balances what differences leave out against what they magnify.
+        balances what differences leave out against what they magnify; and parameters do not grow
+        so large that those at the centre lose more than half their digits on the common grid.
+
+    Raises
+    ------
+    UndecidableError
+        If parameters are so large that no such step is left on the grid.
     """
     parameters = problem.parameters
     chosen = int(rng.integers(len(parameters)))
@@ -103,8 +109,16 @@ def line(
     speed = _speed(problem, chosen, direction, activities)
     if short:
         speed = max(speed, float(np.linalg.norm(direction)))
-    length = theory.unit_roundoff(dtype) ** (1 / 6) / speed
+    u = theory.unit_roundoff(dtype)
+    # Where activities are tiny, what moves potentials that far may not even fit the dtype.
+    most = (float(np.abs(parameters[chosen]).max()) or 1.0) / u**0.5
+    length = min(u ** (1 / 6) / speed, most / (max(REACH) * float(np.abs(direction).max())))
     centre, step = _on_a_grid(parameters[chosen], length * direction, dtype)
+    if not step.any():
+        raise theory.UndecidableError(
+            f"a step that moves no potential too far is lost in the rounding of parameters that "
+            f"reach {float(np.abs(centre).max()):.2g}"
+        )
 
     def at(multiple: int) -> Problem:
         moved = [*parameters]

@@ -105,6 +105,7 @@ class Judge:
     """
 
     def __init__(self, problem: Problem, inference: InferenceSettings, dtype: DType) -> None:
+        self._problem = problem
         self._weights, self._x, self._y = problem.weights, problem.x, problem.y
         self._u = theory.unit_roundoff(dtype)
         self._rounding = theory.equilibrium_rounding(self._weights, self._x, self._y, self._u)
@@ -182,20 +183,7 @@ class Judge:
 
     def _bounds(self, answer: Answer) -> Iterator[Check]:
         rounding, loss = self._rounding, theory.loss(self._weights, self._x, self._y)
-        yield checks.approx(
-            "loss",
-            float(answer.loss),
-            loss,
-            self._tolerance(rounding.loss),
-            source=DEFINITION,
-        )
-        yield checks.distance(
-            "prediction",
-            answer.prediction,
-            self._y - theory.residuals(self._weights, self._x, self._y),
-            self._tolerance(rounding.prediction),
-            source=DEFINITION,
-        )
+        yield from _forward(self._problem, rounding, self._u, answer.loss, answer.prediction)
         largest = theory.output_covariance_norm(self._weights)
         yield checks.at_least(
             "energy ≥ loss/λ_max(S)",
@@ -337,3 +325,29 @@ class Judge:
         if self._unfinished is not None:
             derivation += f"; residual {self._residual:.2g} asked for"
         return Tolerance(value, derivation)
+
+
+def without_equilibrium(backend: Backend[Any], problem: Problem) -> Iterator[Check]:
+    """Judge loss and prediction alone, which need no inverse of ``S``."""
+    model, host = backend.build(problem.network, problem.weights), backend.to_host
+    x, y = backend.to_device(problem.x), backend.to_device(problem.y)
+    u = theory.unit_roundoff(backend.dtype)
+    rounding = theory.equilibrium_rounding(problem.weights, problem.x, problem.y, u)
+    yield from _forward(problem, rounding, u, host(model.loss(x, y)), host(model.predict(x)))
+
+
+def _forward(
+    problem: Problem,
+    rounding: theory.EquilibriumRounding,
+    u: float,
+    loss: Float[np.ndarray, "..."],
+    prediction: Float[np.ndarray, "..."],
+) -> Iterator[Check]:
+    """Hold loss and prediction against their definitions."""
+    weights, x, y = problem.weights, problem.x, problem.y
+    left = theory.residuals(weights, x, y)
+    derivation = f"rounding at u = {u:.2g} through this network (theory.md 4)"
+    allowed = Tolerance(rounding.loss, derivation)
+    yield checks.all_close("loss", loss, theory.loss(weights, x, y), allowed, source=DEFINITION)
+    allowed = Tolerance(rounding.prediction, derivation)
+    yield checks.distance("prediction", prediction, y - left, allowed, source=DEFINITION)

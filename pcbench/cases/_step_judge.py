@@ -18,16 +18,17 @@ from jaxtyping import Float, Int
 
 from pcbench import theory
 from pcbench.backends import Model, Sgd, Trainer, TrainingSettings
-from pcbench.cases._account import DEFINITION
+from pcbench.cases._account import DEFINITION, differing
 from pcbench.cases._problem import Problem, rounded
 from pcbench.cases._relaxed import Relaxed
 from pcbench.cases._relaxed_judge import judged
 from pcbench.cases._step_expected import expect, is_closed_form, loss_off, optimiser
-from pcbench.cases._step_taken import Allowed, Parameters, StepTaken, alike, one_run
+from pcbench.cases._step_taken import Allowed, Parameters, StepTaken, one_run
 from pcbench.cases.base import Context
 from pcbench.checks import Check, Tolerance, Worst, approx, undecided
 
 EDGE = "what the dtype can hold (theory.md 4)"
+_FORM = "malformed answers of training"
 
 
 class StepJudge:
@@ -73,6 +74,7 @@ class StepJudge:
             learner,
         )
         replicas = len(parameters[0])
+        self._shapes = [parameter.shape[1:] for parameter in parameters]
         self._optimisers = [[optimiser(settings, r) for _ in parameters] for r in range(replicas)]
         # Gradients of linear networks are products of d_L rows, and may be added row by row.
         descends = problem.network.is_linear and isinstance(settings.optimiser, Sgd)
@@ -101,23 +103,43 @@ class StepJudge:
         model = self._backend.build(self._problem.network, self._begin)
         before = self._outputs(model)
         trainer = self._trainer(model)
-        yield alike("parameters at the start", trainer.parameters(), self._begin)
+        yield differing("parameters at the start", trainer.parameters(), self._begin)
         taken: list[StepTaken] = []
+        everybody = running = list(range(len(self._begin[0])))
         for step in range(steps):
-            replicas = taken[-1].replicas if taken else list(range(len(self._begin[0])))
-            if step == steps - 1 > 0 and len(replicas) > 1:
-                yield from one_run(self._trainer(model), taken, self._allowed)
-                replicas = replicas[:0:-1]
-                yield self._keep(trainer, replicas, taken[-1].after)
-            taken.append(self._take(trainer, step, replicas))
-            verdicts = list(self._step(taken[-1]))
-            yield from verdicts
-            if not verdicts[0].passed:
+            # A replica that diverged is let go with the first.
+            kept = taken[-1].replicas if taken else everybody
+            if step == steps - 1 > 0 and len(kept) > 1:
+                if kept == everybody:
+                    yield from one_run(self._trainer(model), taken, self._allowed)
+                kept = kept[:0:-1]
+            due = self._begin
+            if taken:
+                due = taken[-1].of([taken[-1].replicas.index(replica) for replica in kept]).after
+            if kept != running:
+                trainer.keep([running.index(replica) for replica in kept])
+                yield differing("parameters of replicas kept", trainer.parameters(), due)
+                running = kept
+            now = self._take(trainer, step, running)
+            unmoved = differing("parameters brought to the host", now.before, due)
+            yield unmoved.at(f"before step {step + 1}")
+            # What the backend itself has changed since the last step is no divergence.
+            beyond = self._beyond(now) if unmoved.passed else {}
+            for place, reason in beyond.items():
+                yield self._diverged(_FORM, now, reason).at(f"replica {running[place] + 1}")
+            inside = [place for place in range(len(running)) if place not in beyond]
+            if not inside:
                 return
-        if len(taken[-1].replicas) == len(self._begin[0]):
+            taken.append(now.of(inside))
+            well_formed = taken[-1].well_formed(self._shapes)
+            yield well_formed
+            if not well_formed.passed:
+                return
+            yield from self._step(taken[-1], alone=not beyond)
+        if taken[-1].replicas == everybody:
             yield from one_run(self._trainer(model), taken, self._allowed)
-        yield self._moved_on(trainer.model, taken[-1])
-        yield alike("model that training began with", self._outputs(model), before)
+        yield self._moved_on(trainer.model, running, taken[-1])
+        yield differing("model that training began with", self._outputs(model), before)
 
     def _named(self, check: Check) -> Check:
         """Name the learner."""
@@ -156,31 +178,18 @@ class StepJudge:
         after = [array.copy() for array in trainer.parameters()]
         return StepTaken(step, replicas, rows, brought, before, after, record)
 
-    def _keep(self, trainer: Trainer[Any], replicas: list[int], before: Parameters) -> Check:
-        """Let the first replica go, and turn the order of the others round."""
-        trainer.keep(replicas)
-        return alike(
-            "parameters of replicas kept",
-            trainer.parameters(),
-            [array[replicas] for array in before],
-        )
+    def _step(self, taken: StepTaken, *, alone: bool) -> Iterator[Check]:
+        """Judge a well-formed step, of all replicas at first, and then of those that are followed.
 
-    def _step(self, taken: StepTaken) -> Iterator[Check]:
-        """Judge a step, of all replicas at first, and then of those that are followed."""
-        well_formed = taken.well_formed([parameter.shape[1:] for parameter in self._begin])
-        beyond = self._beyond(taken, well_formed)
-        if beyond:
-            yield self._diverged(well_formed.name, taken, beyond)
-            return
-        yield well_formed
-        if not well_formed.passed:
-            return
+        ``alone`` says that no other replica has taken it with them.
+        """
         relaxed = (
             None if is_closed_form(self._problem.network, self._settings) else self._infer(taken)
         )
         # Where host and device are one, what was given may be the memory that training goes on in.
-        yield alike("parameters brought to the host", taken.brought, taken.before)
-        yield taken.inference_steps(0 if relaxed is None else relaxed.steps)
+        yield differing("parameters brought to the host", taken.brought, taken.before)
+        if relaxed is None or alone:  # those of all replicas are counted together
+            yield taken.inference_steps(0 if relaxed is None else relaxed.steps)
         for place, replica in enumerate(taken.replicas):
             if taken.step and replica not in self._followed:
                 continue
@@ -206,42 +215,42 @@ class StepJudge:
         reason = f"Training diverged at {at}: {beyond}; lower training.learning_rate."
         return undecided(name, reason, source=EDGE)
 
-    def _beyond(self, taken: StepTaken, well_formed: Check) -> str:
-        """Say how a step leaves the range of the dtype, if a correct one does, too."""
-        dtype = self._backend.dtype
-        due = [(len(taken.replicas), *one.shape[1:]) for one in self._begin]
-        if [array.shape for array in taken.before] != due:
-            return ""
-        inferred = None
-        for place, replica in enumerate(taken.replicas):
-            problem = self._at(taken, place)
-            try:
-                problem.demand_range(dtype)
-                if well_formed.passed:
-                    continue
-                if self._settings.objective == "energy" and problem.network.is_linear:
-                    problem.demand_definite(dtype)
-            except theory.UndecidableError as error:
-                return str(error)
-            relaxed = None
-            if not is_closed_form(problem.network, self._settings):
-                inferred = inferred or self._infer(taken)
-                relaxed = inferred.each(partial(_of, place=place))
-                if not np.isfinite(relaxed.energy):
-                    continue
-            expected = expect(problem, self._settings, dtype, relaxed)
-            u = theory.unit_roundoff(dtype)
-            for own, before, gradient, off in zip(
-                self._optimisers[replica],
-                problem.parameters,
-                expected.gradients,
-                expected.gradients_off,
-                strict=True,
-            ):
-                with np.errstate(over="ignore", invalid="ignore"):
-                    after, _ = own.step(before, gradient, off, u, self._terms)
-                if not np.abs(after).max() <= np.finfo(dtype).max:
-                    return f"a correct step leaves the range of {dtype}"
+    def _beyond(self, taken: StepTaken) -> dict[int, str]:
+        """Say how a step leaves the range of the dtype, by place, where a correct one does, too."""
+        if not taken.is_shaped(self._shapes):
+            return {}
+        reasons = {place: self._reason(taken.of([place])) for place in range(len(taken.replicas))}
+        return {place: reason for place, reason in reasons.items() if reason}
+
+    def _reason(self, taken: StepTaken) -> str:
+        """Say how a correct step of a single replica leaves the range of the dtype, if it does."""
+        dtype, problem = self._backend.dtype, self._at(taken, 0)
+        try:
+            problem.demand_range(dtype)
+            if taken.well_formed(self._shapes).passed:
+                return ""
+            if self._settings.objective == "energy" and problem.network.is_linear:
+                problem.demand_definite(dtype)
+        except theory.UndecidableError as error:
+            return str(error)
+        relaxed = None
+        if not is_closed_form(problem.network, self._settings):
+            relaxed = self._infer(taken).each(partial(_of, place=0))
+            if not np.isfinite(relaxed.energy):
+                return ""
+        expected = expect(problem, self._settings, dtype, relaxed)
+        u = theory.unit_roundoff(dtype)
+        for own, before, gradient, off in zip(
+            self._optimisers[taken.replicas[0]],
+            problem.parameters,
+            expected.gradients,
+            expected.gradients_off,
+            strict=True,
+        ):
+            with np.errstate(over="ignore", invalid="ignore"):
+                after, _ = own.step(before, gradient, off, u, self._terms)
+            if not np.abs(after).max() <= np.finfo(dtype).max:
+                return f"a correct step leaves the range of {dtype}"
         return ""
 
     def _at(self, taken: StepTaken, place: int, *, after: bool = False) -> Problem:
@@ -261,9 +270,10 @@ class StepJudge:
         x, y, *rest = self._staged(self._problem, rows)
         return Relaxed.of(self._backend, model.infer(x, y, self._settings.inference, *rest))
 
-    def _moved_on(self, model: Model[Any], taken: StepTaken) -> Check:
+    def _moved_on(self, model: Model[Any], running: list[int], taken: StepTaken) -> Check:
         """Check that the trainer's model is at the parameters that the trainer says."""
         problem, name = self._at(taken, 0, after=True), "loss of the model that training left"
+        place = running.index(taken.replicas[0])
         try:
             problem.demand_range(self._backend.dtype)
         except theory.UndecidableError as error:
@@ -271,7 +281,7 @@ class StepJudge:
         x, y, *rest = self._staged(problem)
         return approx(
             name,
-            float(self._backend.to_host(model.loss(x, y, *rest))[0]),
+            float(self._backend.to_host(model.loss(x, y, *rest))[place]),
             theory.layered_loss(judged(problem), problem.x, problem.y, problem.precision),
             Tolerance(loss_off(problem, self._backend.dtype), "rounding of a loss (theory.md 4)"),
             source=DEFINITION,

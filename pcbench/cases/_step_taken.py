@@ -18,6 +18,7 @@ from pcbench.cases._account import (
     STATIONARITY,
     array_names,
     counted,
+    differing,
     none_of,
 )
 from pcbench.cases._step_expected import Expected, norm_off
@@ -78,18 +79,28 @@ class StepTaken:
             chosen = self.rows[0, place]
         return chosen
 
+    def of(self, places: Sequence[int]) -> StepTaken:
+        """Return the step of the replicas at those places alone; shapes have to be as due."""
+        chosen, record = list(places), self.record
+        if chosen == list(range(len(self.replicas))):
+            return self
+        rows = self.rows
+        if rows is not None and rows.ndim == 3:
+            rows = rows[:, chosen]
+        each = ("losses", "energies", "gradient_norms", "parameter_norms", "residuals")
+        return StepTaken(
+            self.step,
+            [self.replicas[place] for place in chosen],
+            rows,
+            [array[chosen] for array in self.brought],
+            [array[chosen] for array in self.before],
+            [array[chosen] for array in self.after],
+            replace(record, **{name: getattr(record, name)[:, chosen] for name in each}),
+        )
+
     def well_formed(self, shapes: Sequence[tuple[int, ...]]) -> Check:
         """Check that every array has the shape that is due, and holds numbers."""
-        replicas, record = len(self.replicas), self.record
-        due: list[tuple[Any, tuple[int, ...]]] = [
-            (record.losses, (1, replicas)),
-            (record.energies, (1, replicas)),
-            (record.recorded, (1,)),
-            (record.gradient_norms, (1, replicas, len(shapes))),
-            (record.parameter_norms, (1, replicas, len(shapes))),
-            (record.inference_steps, (1,)),
-            (record.residuals, (1, replicas)),
-        ]
+        due, replicas = self._recorded(shapes), len(self.replicas)
         wrong = sum(array.shape != shape or not np.isfinite(array).all() for array, shape in due)
         diverged = any(not np.isfinite(array).all() for array, _ in due)
         for parameters in (self.before, self.after):
@@ -106,6 +117,29 @@ class StepTaken:
             source=CONTRACT,
             where=f"step {self.step + 1}{hint if diverged else ''}",
         )
+
+    def is_shaped(self, shapes: Sequence[tuple[int, ...]]) -> bool:
+        """Whether every array has the shape that is due, whatever it holds."""
+        due = [(len(self.replicas), *one) for one in shapes]
+        parameters = (self.brought, self.before, self.after)
+        return all([array.shape for array in arrays] == due for arrays in parameters) and all(
+            array.shape == shape for array, shape in self._recorded(shapes)
+        )
+
+    def _recorded(
+        self, shapes: Sequence[tuple[int, ...]]
+    ) -> list[tuple[Num[np.ndarray, "..."], tuple[int, ...]]]:
+        """Return what is recorded, each array with the shape that is due."""
+        replicas, record = len(self.replicas), self.record
+        return [
+            (record.losses, (1, replicas)),
+            (record.energies, (1, replicas)),
+            (record.recorded, (1,)),
+            (record.gradient_norms, (1, replicas, len(shapes))),
+            (record.parameter_norms, (1, replicas, len(shapes))),
+            (record.inference_steps, (1,)),
+            (record.residuals, (1, replicas)),
+        ]
 
     def inference_steps(self, expected: int) -> Check:
         """Check how many steps inference took, by the record."""
@@ -189,16 +223,6 @@ class StepTaken:
             yield checks.approx(name, float(seen[0, place]), wanted, tolerance, source=source)
 
 
-def alike(
-    name: str, seen: Sequence[Num[np.ndarray, "..."]], due: Sequence[Num[np.ndarray, "..."]]
-) -> Check:
-    """Check that nothing differs, where nothing has been computed."""
-    differing = abs(len(seen) - len(due))
-    for one, other in zip(seen, due, strict=False):
-        differing += int(np.sum(one != other)) if one.shape == other.shape else other.size
-    return none_of(name, differing, sum(one.size for one in due), "numbers", source=CONTRACT)
-
-
 def one_run(
     trainer: Trainer[Any], taken: Sequence[StepTaken], allowed: Sequence[Sequence[Allowed]]
 ) -> Iterator[Check]:
@@ -239,7 +263,7 @@ def one_run(
                 source=CONTRACT,
                 where=f"{names[index]}, replica {replica + 1}",
             )
-    yield alike("steps recorded in one run", [record.recorded], [np.arange(0, steps, 2)])
+    yield differing("steps recorded in one run", [record.recorded], [np.arange(0, steps, 2)])
     # Elsewhere slopes of what is recorded would be needed, and it is not compared.
     if all(np.array_equal(a, b) for a, b in zip(reached, taken[-1].after, strict=True)):
         yield from _one_record(record, [step.record for step in taken], followed)
@@ -268,7 +292,7 @@ def _one_record(
         steps = range(0, len(single), 2 if check in _OF_SOME else 1)
         seen = getattr(record, field)
         due = np.concatenate([getattr(single[step], field) for step in steps])
-        yield alike(name, [np.array(seen.shape)], [np.array(due.shape)])
+        yield differing(name, [np.array(seen.shape)], [np.array(due.shape)])
         if seen.shape != due.shape:
             return
         for replica, tolerances in allowed.items():

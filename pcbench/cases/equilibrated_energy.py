@@ -24,7 +24,7 @@ from pydantic import (
 from pcbench import checks, theory
 from pcbench.backends import Capability, ExactInference, InferenceSettings
 from pcbench.cases._adam import Adam
-from pcbench.cases._equilibrium import Answer, Judge
+from pcbench.cases._equilibrium import Answer, Judge, without_equilibrium
 from pcbench.cases._problem import LinearNetwork, Problem, rounded
 from pcbench.cases.base import Case, CaseParameters, Columns, Context, Finding
 from pcbench.data import DataField
@@ -98,6 +98,9 @@ class EquilibratedEnergy(Case[Parameters]):
                     "network.initialisation smaller ones."
                 )
                 worst.add(checks.undecided("training within range", reason, source=EDGE))
+                if not step:
+                    found = without_equilibrium(backend, batch)
+                    worst.add(*(check.at("step 0") for check in found))
                 break
             answer = Answer.ask(backend, batch, inference)
             judge = Judge(batch, inference, backend.dtype)

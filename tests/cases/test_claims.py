@@ -167,6 +167,29 @@ def test_pairs_that_both_diverge_are_evidence_for_neither():
     )
 
 
+def test_a_pair_of_which_one_run_diverged_is_not_counted_as_one_that_had_not_left():
+    # Of nine pairs, eight are enough, of which three have not left yet.
+    pc, bp = [*FAST[:5], *[np.inf] * 4], [*SLOW[:5], *[np.inf] * 4]
+    diverged, none = np.arange(9) == 8, np.zeros(9, bool)
+    [claim] = answers({FAIR: ratios(pc, bp, lost=(none, diverged))}, "longer")
+    assert (claim.verdict, claim.censored) == ("unresolved", {"PC": 4, "BP": 4})
+    assert claim.message == (
+        "Of 1 of 9 pairs one run diverged, and a longer one would tell no more; lower "
+        "training.learning_rate. Of 9 pairs, 3 of PC and 3 of BP had not left when their runs "
+        "ended; had they then, it would be borne out; raise steps, or seeds."
+    )
+
+
+def test_nor_is_it_where_the_claim_is_not_borne_out():
+    diverged, none = np.arange(6) == 5, np.zeros(6, bool)
+    claim, check = answers({FAIR: ratios([*SLOW[:5], np.inf], FAST, (diverged, none))}, "longer")
+    assert not check.passed
+    assert "had not left" not in claim.message
+    assert claim.message.endswith(
+        "half a step of BP's longest time; of 1 of 6 pairs one run diverged."
+    )
+
+
 def test_runs_that_leave_before_it_can_be_seen_tell_by_how_little_at_most():
     def claim(pc, bp):
         seen = (Times(np.array(each, float), np.ones(6, bool), visible=20.0) for each in (pc, bp))

@@ -2,9 +2,13 @@
 themselves alone; and fails whoever is off in one of these alone.
 """
 
+import re
+from dataclasses import replace
+
 import pytest
 from catalogued import as_backend
 from conformance_questions import ask, failed
+from faulty_engines import WithInference
 
 from pcbench.audit import FaultyTrainer
 from pcbench.audit.catalogue import put
@@ -82,6 +86,38 @@ def test_without_an_iterative_engine_there_are_no_settings_to_ask_about():
 @pytest.mark.parametrize("fault", settings.FAULTS, ids=lambda fault: fault.__name__)
 def test_a_setting_that_is_misread_or_a_false_record_fails(fault):
     assert SETTINGS[fault.__name__] in failed(ask(as_backend(fault), "settings"))
+
+
+class DropsTheLastRow(WithInference):
+    """The record ends a step too early."""
+
+    def infer(self, model, honest, x, y, settings, precision=None):
+        reached = honest(x, y, settings, precision)
+        return reached if reached.path is None else replace(reached, path=reached.path[:-1])
+
+
+@pytest.mark.parametrize(
+    ("question", "check", "sentence"),
+    [
+        (
+            "settings",
+            "gradient: steps: record of every step",
+            r"with shape \(6, \d\) where \(7, \d\) is due \(rows and layers of the record",
+        ),
+        (
+            "inference",
+            "gauss_newton: ends of the path",
+            r": \d should equal \d; it misses what is allowed by 0.5 \(rows of the path",
+        ),
+    ],
+)
+def test_a_record_of_too_few_rows_says_how_many_are_due_and_how_many_came(
+    question, check, sentence
+):
+    result = ask(DropsTheLastRow, question)
+    [found] = [each for each in result.checks if each.name == check]
+    assert found.status == "failed"
+    assert re.search(sentence, found.explanation)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

@@ -4,7 +4,12 @@ import re
 
 import pytest
 import yaml
+from conformance_questions import ask
+from faulty_conformance import WithAnswers
+from plugged_in import plugged_in
 
+from pcbench.backends.torch import TorchBackend
+from pcbench.cases._conformance_draw import Draw
 from pcbench.runner import run_suites
 from pcbench.suite import load_suite
 
@@ -20,11 +25,12 @@ ENGINES = {"engines": {"newton": {"engine": "gauss_newton"}}}
 LAW = {"data": DATA, "network": NETWORK}
 
 
-def run(tmp_path, kind, settings, dtype="float32"):
+def run(tmp_path, kind, settings, dtype="float32", backend=TorchBackend):
     suite = tmp_path / "suite.yaml"
-    case = {"id": "one", "kind": kind, "dtype": dtype, **settings}
+    case = {"id": "one", "kind": kind, "dtype": dtype, "backend": "asked", **settings}
     suite.write_text(yaml.safe_dump({"suite": "range", "cases": [case]}))
-    (result,) = run_suites([load_suite(suite)]).cases
+    with plugged_in({"asked": backend}):
+        (result,) = run_suites([load_suite(suite)]).cases
     assert result.traceback == ""
     return result
 
@@ -88,3 +94,54 @@ def test_training_that_diverges_is_no_failure_of_a_correct_backend(
             rf"diverged (at step \d+|within \d+ steps) at learning rate {re.escape(f'{rate:g}')}\b"
         )
         assert re.search(told, result.message)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_an_equilibrium_whose_least_curvature_float64_hides_is_undecided(monkeypatch, seed):
+    def parameters(self, spec, rng):
+        return [10.0 ** rng.uniform(8, 12) * rng.standard_normal(s) for s in spec.shapes], []
+
+    monkeypatch.setattr(Draw, "parameters", parameters)
+    draw = {"depth": (3, 3), "width": (2, 3), "samples": (2, 2), "layers": "linear"}
+    result = ask(TorchBackend, "inference", seed=seed, networks=1, only=5, draw=draw)
+    assert result.status == "undecided", result.message
+    assert "resolves too little" in result.message
+
+
+class TwiceTheLoss(WithAnswers):
+    """The loss lacks its factor of one half."""
+
+    method = "loss"
+
+    def answer(self, honest, *arguments):
+        return 2 * honest(*arguments)
+
+
+class PredictsNothing(WithAnswers):
+    """Predictions are zero, and the loss is made of them."""
+
+    method = "predict"
+
+    def answer(self, honest, *arguments):
+        return 0 * honest(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("backend", "status", "wrong"),
+    [
+        (TorchBackend, "undecided", set()),
+        (TwiceTheLoss, "failed", {"loss"}),
+        (PredictsNothing, "failed", {"loss", "prediction"}),
+    ],
+)
+def test_loss_and_prediction_are_judged_where_no_inverse_of_s_can_be_told(
+    tmp_path, backend, status, wrong
+):
+    large = {**NETWORK, "initialisation": {"name": "near_origin", "std": 1e3}}
+    settings = {"data": DATA, "network": large, "training": {"batch": 8, "steps": 2}}
+    result = run(tmp_path, "equilibrated_energy", settings, backend=backend)
+    verdicts = {check.name: check for check in result.checks}
+    assert result.status == status, result.message
+    assert "S of Theorem 1 has trace" in verdicts["training within range"].message
+    assert {"loss", "prediction"} < set(verdicts)
+    assert {name for name, check in verdicts.items() if check.status == "failed"} == wrong
