@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from pcbench import theory
 from pcbench.theory.underflow import SMALLEST
@@ -84,3 +85,46 @@ def test_a_least_curvature_lost_in_the_largest_is_named():
     theory.demand_definite(np.array([1e-9]), np.array([1.0]), 100)
     with pytest.raises(theory.UndecidableError, match="lost in the rounding"):
         theory.demand_definite(np.array([1e-15]), np.array([1.0]), 100)
+
+
+@pytest.fixture
+def flushing():
+    assert torch.set_flush_denormal(True)
+    yield
+    torch.set_flush_denormal(False)
+
+
+@pytest.mark.usefixtures("flushing")
+@pytest.mark.parametrize("size", [1.0, 2.0**-10, 0.99 * 2.0**-63, 2.0**-120])
+def test_a_norm_whose_squares_are_flushed_is_within_the_bound(size):
+    entries = torch.full((400,), size)
+    off = theory.norm_underflow(20 * size, 400)
+    rounding = 400 * 2.0**-24 * 20 * size
+    assert abs(float(torch.sqrt((entries**2).sum())) - 20 * size) <= off + rounding
+    if size >= 2.0**-10:  # and a norm of ordinary size has to be as it is
+        assert off < 2.0**-100
+    if size == 0.99 * 2.0**-63:
+        assert 20 * size <= off < 1.5 * 20 * size  # all of it is lost
+
+
+@pytest.mark.usefixtures("flushing")
+@pytest.mark.parametrize("epsilon", [1e-8, 1e-25, None], ids=["adam", "tiny epsilon", "sgd"])
+@pytest.mark.parametrize("std", [1e-12, 1e-17, 1e-19, 1e-30, 1e-37])
+def test_steps_that_flush_are_within_the_bound_and_wrong_ones_are_not(std, epsilon):
+    rng = np.random.default_rng(0)
+    gradients = [(std * rng.standard_normal(400)).astype(np.float32) for _ in range(4)]
+    theta = torch.zeros(400, requires_grad=True)
+    rate = 0.01
+    if epsilon is None:
+        ours, theirs = theory.GradientDescent(rate), torch.optim.SGD([theta], lr=rate)
+    else:
+        ours = theory.AdamSteps(rate, 1.0, 0.9, 0.999, epsilon)
+        theirs = torch.optim.Adam([theta], lr=rate, eps=epsilon)
+    for gradient in gradients:
+        before = theta.detach().numpy().astype(float)
+        theta.grad = torch.from_numpy(gradient)
+        theirs.step()
+        after, off = ours.step(before, gradient.astype(float), 0.0, 2.0**-24)
+        assert np.linalg.norm(theta.detach().numpy().astype(float) - after) <= off
+    if std > 1e-17 or epsilon is None:  # a step a hundredth too long is wrong
+        assert off < max(0.01 * np.linalg.norm(after - before), 2.0**-120)
