@@ -183,7 +183,7 @@ def _inferred(problem: Problem, dtype: DType, relaxed: Relaxed) -> Expected:
     """``∂𝓕/∂θ`` where inference ended."""
     judge = RelaxedJudge(problem, dtype)
     rounding, begun = judge.rounding(relaxed), judge.forward_rounding
-    residual = float(np.linalg.norm(judge.sample_residuals(judge.clamped(relaxed)))) / judge.start
+    residual = judge.force(relaxed) / judge.start
     return Expected(
         judge.loss,
         begun.loss,

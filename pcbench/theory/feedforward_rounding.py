@@ -108,6 +108,8 @@ def _evaluation(last: UnitRounding, u: float) -> float:
     return u * float(norm_bound(float(total), float(worst)))
 
 
+# Squares may overflow, to no bound at all.
+@np.errstate(over="ignore", invalid="ignore")
 def _loss_variances(network: Layered, forward: list[Batch], units: list[UnitRounding]) -> PerSample:
     """Variance of ``½ (y - ŷ)ᵀ π (y - ŷ)`` by what hidden activities err, in ``u²``."""
     sent, variances = units[-1].force, np.zeros(len(forward[0]))
