@@ -128,3 +128,26 @@ def test_steps_that_flush_are_within_the_bound_and_wrong_ones_are_not(std, epsil
         assert np.linalg.norm(theta.detach().numpy().astype(float) - after) <= off
     if std > 1e-17 or epsilon is None:  # a step a hundredth too long is wrong
         assert off < max(0.01 * np.linalg.norm(after - before), 2.0**-120)
+
+
+@pytest.mark.parametrize(("depth", "std", "finite"), [(7, 70, True), (40, 1, False)])
+def test_saturated_networks_have_a_bound_as_long_as_float64_can_tell(depth, std, finite):
+    """Once a bound rested on a single draw, of gradients that few potentials carry."""
+    rng = np.random.default_rng(3)
+    weights = [std * rng.standard_normal((200, 200)) for _ in range(depth)]
+    x, y = rng.standard_normal((2, 6, 200))
+    order = [np.arange(200), *(rng.permutation(200) for _ in weights[1:]), np.arange(200)]
+    other = [weights[l][np.ix_(order[l + 1], order[l])] for l in range(depth)]
+    ours, theirs = (theory.Layered(w, None, "tanh", "post") for w in (weights, other))
+    bounds = theory.backpropagation_rounding(ours, x, y, U)
+    loss = theory.feedforward_rounding(ours, x, y, U).loss
+    assert np.isfinite(bounds).all() == np.isfinite(loss) == finite
+    if finite:
+        gradients, summed_otherwise = (
+            theory.layered_loss_gradients(net, x, y)[0] for net in (ours, theirs)
+        )
+        apart = [
+            np.linalg.norm(a[np.ix_(order[l + 1], order[l])] - b)
+            for l, (a, b) in enumerate(zip(gradients, summed_otherwise, strict=True))
+        ]
+        assert (np.array(apart) < 0.2 * np.array(bounds)).all()
