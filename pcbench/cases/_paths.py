@@ -23,8 +23,6 @@ LEARNERS: dict[str, Objective] = {"BP": "loss", "PC": "energy"}
 
 # Further out a step that is too long has left the landscape for good.
 _FAR = 1e3
-# What a number may lose that is too small to be a normal one, in float32.
-_UNDERFLOW = 2.0**-126
 
 
 class Paths(BaseModel):
@@ -127,7 +125,10 @@ class Walk:
                     after,
                     before - rate * expected.gradients[objective],
                     Tolerance(
-                        off + self._u * float(np.linalg.norm(after)) + _UNDERFLOW,
+                        # Each entry may be flushed to zero as it is rounded to the dtype.
+                        off
+                        + self._u * float(np.linalg.norm(after))
+                        + theory.SMALLEST * float(np.sqrt(after.size)),
                         "the rate times rounding of the gradient, and rounding of the step",
                     ),
                     source="gradient descent on the closed form (theory.md 2.1)",

@@ -76,6 +76,10 @@ class RelaxedJudge:
         squares = sum((np.sum(slope**2, axis=1) for slope in slopes), np.zeros(len(self._x)))
         return np.sqrt(squares)
 
+    def force(self, relaxed: Relaxed) -> float:
+        """``‖∂(N𝓕)/∂z‖`` of all samples where inference ended."""
+        return float(np.linalg.norm(self.sample_residuals(self.clamped(relaxed))))
+
     def at_last_hidden_layer(
         self, relaxed: Relaxed
     ) -> tuple[Float[np.ndarray, "N d"], Float[np.ndarray, "N d"]]:

@@ -18,8 +18,6 @@ from pcbench.networks import NetworkSpec
 
 Gradients = list[Float[np.ndarray, "..."]]
 
-# Below the smallest normal number of float32, an honest implementation may answer zero.
-_UNDERFLOW = 2.0**-126
 # The judge computes in float64 whatever the backend does, and errs too.
 _JUDGE = 2.0**-53
 
@@ -106,12 +104,10 @@ def known_norm_off(norm: float, size: int, off: float, u: float) -> float:
     """Bound what a Frobenius norm, of ``size`` numbers that are off by so much, may be off by.
 
     Squares of one sign are added: half the relative rounding of a sum (theory.md 4.1), and a root.
-    A square that is too small to be a normal number may be lost.
+    And what is too small to be a normal number may be lost.
     """
     relative = theory.CONFIDENCE * (u + _JUDGE) * (1 + np.sqrt(2 * size) / 2)
-    lost = size * _UNDERFLOW
-    lost_norm = min(np.sqrt(lost), lost / (2 * norm)) if norm else np.sqrt(lost)
-    return off + float(relative) * norm + float(lost_norm)
+    return off + float(relative) * norm + float(theory.norm_underflow(norm, size))
 
 
 def loss_off(problem: Problem, dtype: DType) -> float:
@@ -149,7 +145,7 @@ def _backpropagation(problem: Problem, dtype: DType) -> Expected:
     gradients, gradients_off = backpropagated(problem, dtype)
     loss = theory.layered_loss(judged(problem), problem.x, problem.y, problem.precision)
     off = loss_off(problem, dtype)
-    return Expected(loss, off, loss, off, gradients, gradients_off, 0.0, _UNDERFLOW)
+    return Expected(loss, off, loss, off, gradients, gradients_off, 0.0, theory.SMALLEST)
 
 
 def _equilibrium(problem: Problem, dtype: DType) -> Expected:
@@ -187,7 +183,7 @@ def _inferred(problem: Problem, dtype: DType, relaxed: Relaxed) -> Expected:
     """``∂𝓕/∂θ`` where inference ended."""
     judge = RelaxedJudge(problem, dtype)
     rounding, begun = judge.rounding(relaxed), judge.forward_rounding
-    residual = float(np.linalg.norm(judge.sample_residuals(judge.clamped(relaxed)))) / judge.start
+    residual = judge.force(relaxed) / judge.start
     return Expected(
         judge.loss,
         begun.loss,

@@ -21,7 +21,7 @@ from pcbench.backends import Model, Sgd, Trainer, TrainingSettings
 from pcbench.cases._account import DEFINITION, differing
 from pcbench.cases._problem import Problem, rounded
 from pcbench.cases._relaxed import Relaxed
-from pcbench.cases._relaxed_judge import judged
+from pcbench.cases._relaxed_judge import RelaxedJudge, judged
 from pcbench.cases._step_expected import expect, is_closed_form, loss_off, optimiser
 from pcbench.cases._step_taken import Allowed, Parameters, StepTaken, one_run
 from pcbench.cases.base import Context
@@ -238,6 +238,9 @@ class StepJudge:
             relaxed = self._infer(taken).each(partial(_of, place=0))
             if not np.isfinite(relaxed.energy):
                 return ""
+            left = RelaxedJudge(problem, dtype).force(relaxed)
+            if not left**2 <= float(np.finfo(dtype).max):
+                return f"the force that inference left, {left:.2g}, has no square in {dtype}"
         expected = expect(problem, self._settings, dtype, relaxed)
         u = theory.unit_roundoff(dtype)
         for own, before, gradient, off in zip(

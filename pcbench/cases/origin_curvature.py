@@ -267,7 +267,7 @@ def _difference(
             return slopes, 1.0, well_formed
         activities = [backend.to_device(z) for z in judge.clamped(relaxed)]
         rounding = judge.rounding(relaxed)
-        residual = float(np.linalg.norm(judge.sample_residuals(judge.clamped(relaxed))))
+        residual = judge.force(relaxed)
         # On the kinks of rectifiers no force vanishes: what is left there widens the tolerance.
         if isinstance(settings, IterativeInference) and is_smooth(there.network):
             begun = settings.residual * judge.forward_rounding.residual

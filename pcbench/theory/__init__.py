@@ -119,9 +119,11 @@ from pcbench.theory.second_order import (
     energy_hessian_product,
     loss_hessian_product,
 )
+from pcbench.theory.underflow import SMALLEST, norm_underflow
 
 __all__ = [
     "CONFIDENCE",
+    "SMALLEST",
     "AdamSteps",
     "Descent",
     "EquilibriumRounding",
@@ -196,6 +198,7 @@ __all__ = [
     "masked_energy",
     "masked_energy_gradient",
     "masked_equilibrium",
+    "norm_underflow",
     "origin_hessian",
     "origin_spectrum",
     "output_covariance",

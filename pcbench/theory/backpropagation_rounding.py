@@ -12,10 +12,12 @@ may change at once is added up by size.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 from jaxtyping import Float
 
+from pcbench.theory.feedforward_rounding import PROBES, is_small
 from pcbench.theory.layered import (
     Batch,
     Layered,
@@ -43,8 +45,6 @@ from pcbench.theory.unit_rounding import (
     with_force,
 )
 
-# Far above the rounding of float64, in which draws are made; small enough to be a small change.
-_PROBE = 2.0**-30
 # A norm that rests on this many perturbed numbers is sure; one of fewer is drawn more often.
 _PERTURBED = 1_000
 _DRAWS = 8
@@ -65,14 +65,27 @@ def backpropagation_rounding(
         A network of any layers, and a batch.
     u
         The unit roundoff of who is judged.
+
+    Returns
+    -------
+    tuple
+        Bounds; infinite where errors grow too large for float64 to tell (``feedforward_rounding``).
     """
     forward = feedforward(network, x)
     units = unit_roundings(network, [*forward[:-1], y], u, precision)
     rng = np.random.default_rng(0)  # a tolerance is a pure function
     entries = min(weight.size for weight in network.weights)
     repeats = _DRAWS if min(entries, forward[-1].size) < _PERTURBED else 1
-    noisy = [_forward(network, forward, units, rng) for _ in range(repeats)]
-    passes = _backward(network, forward, units, noisy, of_both(u))
+    for probe in PROBES:
+        noisy = [_forward(network, forward, units, probe, rng) for _ in range(repeats)]
+        if all(is_small(network, forward[1:-1], z[1:-1]) for z in noisy):
+            break
+    else:
+        return (inf,) * (len(network.weights) + len(network.biases or ()))
+    passes = _backward(network, forward, units, noisy, probe, of_both(u))
+    if repeats == 1 and min(map(_carriers, passes.units)) < _PERTURBED:
+        noisy += [_forward(network, forward, units, probe, rng) for _ in range(_DRAWS - 1)]
+        passes = _backward(network, forward, units, noisy, probe, of_both(u))
     force = weigh(y - forward[-1], precision)[1]
     exact = _gradients(network, forward, forward, [np.zeros_like(z) for z in forward], force)
     own = [
@@ -84,25 +97,29 @@ def backpropagation_rounding(
         own_rounding += [bias for _, bias in own]
     changes = []
     for z in noisy:
-        erring = [_PROBE * s * rng.standard_normal(s.shape) for s in passes.std]
+        erring = [probe * s * rng.standard_normal(s.shape) for s in passes.std]
         output = weigh(y - z[-1], precision)[1]
         gradients = _gradients(network, forward, z, erring, output)
         changes.append(
             [float(np.linalg.norm(a - b)) for a, b in zip(gradients, exact, strict=True)]
         )
-    drawn = CONFIDENCE * of_both(u) / _PROBE * np.max(changes, axis=0)
+    drawn = CONFIDENCE * of_both(u) / probe * np.max(changes, axis=0)
     lost = underflow(network.weights, [*forward, force])
     return tuple(float(a + b) + lost for a, b in zip(drawn, own_rounding, strict=True))
 
 
 def _forward(
-    network: Layered, forward: list[Batch], units: list[UnitRounding], rng: np.random.Generator
+    network: Layered,
+    forward: list[Batch],
+    units: list[UnitRounding],
+    probe: float,
+    rng: np.random.Generator,
 ) -> list[Batch]:
     """Return a forward pass that errs."""
     z = [forward[0]]
     for l, unit in enumerate(units, start=1):
         errors = rng.standard_normal(unit.value_std.shape)
-        z.append(layer(network, l, z[-1]) + _PROBE * unit.value_std * errors)
+        z.append(layer(network, l, z[-1]) + probe * unit.value_std * errors)
     return z
 
 
@@ -127,6 +144,7 @@ def _backward(
     forward: list[Batch],
     units: list[UnitRounding],
     noisy: list[list[Batch]],
+    probe: float,
     u: float,
 ) -> _Backward:
     """Pull the output's force down."""
@@ -135,7 +153,7 @@ def _backward(
         before, _ = network.activations(l)
         pull = pull_rounding(network, l, forward[l - 1], made[0])
         std.insert(0, np.sqrt(pull.brought + pull.own))
-        away = [np.abs(z[l - 1] - forward[l - 1]) / _PROBE for z in noisy]
+        away = [np.abs(z[l - 1] - forward[l - 1]) / probe for z in noisy]
         near = np.abs(forward[l - 1]) < CONFIDENCE * u * np.max(away, axis=0)
         jump = near * JUMP.get(before, 0.0)
         # A slope in doubt lets through what is in doubt above, too.
@@ -149,7 +167,7 @@ def _backward(
                 units[l - 2],
                 pull.pulled,
                 doubt,
-                _potential_off(network, l - 1, forward, noisy),
+                _potential_off(network, l - 1, forward, noisy, probe),
                 u,
             ),
         )
@@ -157,14 +175,21 @@ def _backward(
     return _Backward(made, std)
 
 
+def _carriers(unit: UnitRounding) -> float:
+    """How many potentials carry a gradient: of normal numbers, all; where most saturate, few."""
+    squares = unit.back**2
+    fourth = float(np.sum(squares**2))
+    return 3 * float(np.sum(squares)) ** 2 / fourth if fourth else np.inf
+
+
 def _potential_off(
-    network: Layered, l: int, forward: list[Batch], noisy: list[list[Batch]]
+    network: Layered, l: int, forward: list[Batch], noisy: list[list[Batch]], probe: float
 ) -> Batch:
     """How far rounding below carries each potential, at most in what was drawn."""
     before, _ = network.activations(l)
     exact = affine(network, l, activate(before, forward[l - 1]))
     away = [np.abs(affine(network, l, activate(before, z[l - 1])) - exact) for z in noisy]
-    largest: Batch = np.max(away, axis=0) / _PROBE
+    largest: Batch = np.max(away, axis=0) / probe
     return largest
 
 

@@ -6,11 +6,17 @@ them. What that does to the loss is known to first order: rounding of ``z_l`` by
 that makes of slopes, takes stochastic arithmetic, as in ``perturbation.py``: forward passes whose
 every activity is perturbed by errors of the size that ``unit_rounding.py`` derives. What is
 evaluated at the activities, wherever they are, rounds as in ``layered_rounding.py``, too.
+
+A deep network of large weights that saturates may magnify an error ``2^30`` times, and what is not
+small any more does not grow in proportion. The errors are then drawn smaller; where the smallest
+that stand out from float64's rounding still grow too large, there is no bound.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 from jaxtyping import Float
@@ -38,8 +44,11 @@ from pcbench.theory.unit_rounding import (
 # A sample's norm may have a single entry: that eight normal numbers are all below a quarter of
 # their standard deviation has a chance of 2e-6.
 _DRAWS = 8
-# Far above the rounding of float64, in which draws are made. Float32's own size is used as it is.
-_LEAST_PROBE = 2.0**-30
+# Far above the rounding of float64, in which draws are made, and 128 times that. Float32's own size
+# is used as it is: what it makes of activities is no matter of a small change.
+PROBES = (2.0**-30, 2.0**-46)
+# The most that an activity may change by, relative to it or to 1, where slopes bend, and be small.
+_SMALL = 2.0**-3
 
 PerSample = Float[np.ndarray, " N"]
 
@@ -83,7 +92,14 @@ def feedforward_rounding(
     there = layered_rounding(network, activities, u, precision)
     units = unit_roundings(network, activities, u, precision)
     variances = _loss_variances(network, forward, units)
-    drawn = _draw(network, forward, units, u, precision)
+    probes = [probe for probe in PROBES if probe > u] or [u]
+    drawn = next(
+        filter(None, (_draw(network, forward, units, probe, u, precision) for probe in probes)),
+        None,
+    )
+    if drawn is None:
+        each = (inf,) * len(x)
+        return FeedforwardRounding(inf, each, inf, each, inf, inf)
     scale = CONFIDENCE * of_both(u)
     flips = _flips(network, forward, units, scale * drawn.last_hidden)
     lost = underflow(network.weights, activities, forward=True)
@@ -108,6 +124,8 @@ def _evaluation(last: UnitRounding, u: float) -> float:
     return u * float(norm_bound(float(total), float(worst)))
 
 
+# Squares may overflow, to no bound at all.
+@np.errstate(over="ignore", invalid="ignore")
 def _loss_variances(network: Layered, forward: list[Batch], units: list[UnitRounding]) -> PerSample:
     """Variance of ``½ (y - ŷ)ᵀ π (y - ŷ)`` by what hidden activities err, in ``u²``."""
     sent, variances = units[-1].force, np.zeros(len(forward[0]))
@@ -158,15 +176,18 @@ def _draw(
     network: Layered,
     forward: list[Batch],
     units: list[UnitRounding],
+    probe: float,
     u: float,
     precision: Precision | None,
-) -> _Drawn:
-    """Repeat the forward pass with errors, all draws as one batch."""
-    rng, probe = np.random.default_rng(0), max(u, _LEAST_PROBE)  # a tolerance is a pure function
+) -> _Drawn | None:
+    """Repeat the forward pass with errors, all draws as one batch; ``None`` if they grow large."""
+    rng = np.random.default_rng(0)  # a tolerance is a pure function
     z, squares = _repeated(forward[0]), np.zeros(_DRAWS)
     for l, unit in enumerate(units[:-1], start=1):
         errors = rng.standard_normal((len(z), unit.value_std.shape[1]))
         z = layer(network, l, z) + probe * _repeated(unit.value_std) * errors
+        if probe > u and not is_small(network, [_repeated(forward[l])], [z]):
+            return None
         squares += np.sum(_by_draw(z - _repeated(forward[l])) ** 2, axis=(1, 2)) / probe**2
     off = (layer(network, network.depth, z) - _repeated(forward[-1])) / probe
     weight = 1.0 if precision is None else np.asarray(precision, np.float64)
@@ -180,6 +201,19 @@ def _draw(
         outputs=np.sqrt(_by_draw(weight * off**2).sum(axis=2)).max(axis=0),
         sample_slopes=np.linalg.norm(slopes, axis=2).max(axis=0),
         last_hidden=np.abs(away).max(axis=0),
+    )
+
+
+def is_small(network: Layered, exact: Sequence[Batch], erring: Sequence[Batch]) -> bool:
+    """Whether errors of hidden activities are still in proportion to what made them.
+
+    They always are where slopes do not change but at kinks, which are counted apart.
+    """
+    if network.activation in ("identity", *JUMP):
+        return True
+    return all(
+        bool((np.abs(b - a) <= _SMALL * np.maximum(1.0, np.abs(a))).all())
+        for a, b in zip(exact, erring, strict=True)
     )
 
 

@@ -23,7 +23,7 @@ from pcbench.theory.concentration import norm_bound
 from pcbench.theory.layered import Batch, Layered, Precision
 from pcbench.theory.rounding import CONFIDENCE
 from pcbench.theory.summation import rounded_product, rounded_sum
-from pcbench.theory.underflow import SMALLEST, underflow
+from pcbench.theory.underflow import SMALLEST, norm_underflow, underflow
 from pcbench.theory.unfolding import by_place, seen_rows
 from pcbench.theory.unit_rounding import UnitRounding, of_both, pull_rounding, unit_roundings
 
@@ -112,15 +112,19 @@ def _half_squares(unit: UnitRounding, u: float, *, together: bool) -> PerSample:
 def _residuals(
     network: Layered, activities: Sequence[Batch], units: Sequence[UnitRounding], u: float
 ) -> tuple[float, PerSample]:
-    """Bound the rounding of ``e_l - (∂f_{l+1}/∂z)ᵀ (π e)_{l+1}``: of all samples, and of each.
+    """Bound the rounding of the norm of ``e_l - (∂f_{l+1}/∂z)ᵀ (π e)_{l+1}``: of all, and of each.
 
     What a potential errs moves the error of its unit and the pulls on all below. The two change by
     no more than their standard deviation, and that of forces times their reach.
     """
-    total, here, below, own, flips = np.zeros((5, len(activities[0])))
+    if network.depth == 1:
+        return 0.0, np.zeros(len(activities[0]))
+    total, here, below, own, flips, squares = np.zeros((6, len(activities[0])))
     for l in range(1, network.depth):
         pull = pull_rounding(network, l + 1, activities[l], units[l])
-        alone = pull.own + (units[l - 1].error - pull.pulled) ** 2
+        difference = (units[l - 1].error - pull.pulled) ** 2
+        alone = pull.own + difference
+        squares += difference.sum(axis=1)
         total += np.sum(units[l - 1].error_std ** 2 + pull.brought + alone, axis=1)
         here = np.maximum(here, _along(units[l - 1].error_std, units[l - 1]))
         below = np.maximum(below, pull.reach * _along(units[l].back_std, units[l]))
@@ -128,7 +132,14 @@ def _residuals(
         flips += np.sum(pull.flips**2, axis=1)
     worst = (here + below) ** 2 + own
     whole = u * float(norm_bound(float(np.sum(total)), float(np.max(worst))))
-    return whole + float(np.sqrt(np.sum(flips))), u * norm_bound(total, worst) + np.sqrt(flips)
+    units_each = sum(z.shape[1] for z in activities[1:-1])
+    lost = norm_underflow(float(np.sqrt(np.sum(squares))), units_each * len(squares))
+    return (
+        whole + float(np.sqrt(np.sum(flips)) + lost),
+        u * norm_bound(total, worst)
+        + np.sqrt(flips)
+        + norm_underflow(np.sqrt(squares), units_each),
+    )
 
 
 def parameter_rounding(

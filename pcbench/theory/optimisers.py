@@ -19,6 +19,13 @@ no more than ``C q``; and as
 
 ``|φ' - φ| ≤ 2C min(1, q/D)``. All entries share ``Σ_i q_i² ≤ Σ_k b_k ‖δ_k‖²``. The worst that this
 can buy is to spend it on the entries with the least ``D``: each costs ``D²`` and moves by ``2C``.
+
+**Platforms may flush what is below a smallest number** ``t`` (``underflow.py``): the scaled
+gradient, a change and the difference from its parameter by ``t`` each, and a parameter that is that
+small itself. Of a moment it is the products and the sum of every step; weighted by its decay, and
+its bias corrected, ``m̂`` loses up to ``t (3/(1-β_1) + 1)``, and ``v̂``, with the square,
+``t (4/(1-β_2) + 1)``. A root loses ``s = min(√l, l/√v̂)`` when what it is of loses ``l``, and
+``m̂/D`` is then off by up to ``(|m̂| s/D + δm) / max(ε, D - s) + t``.
 """
 
 from __future__ import annotations
@@ -30,13 +37,12 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench.theory.concentration import norm_bound
+from pcbench.theory.underflow import SMALLEST
 
 Array = Float[np.ndarray, "..."]
 
 # The judge computes in float64 whatever the backend does, and errs too.
 _JUDGE = 2.0**-53
-# Below the smallest normal number of float32, an honest implementation may answer zero.
-_UNDERFLOW = 2.0**-126
 # Scale, rate, and a product with each; the difference from the parameters is counted apart.
 _UPDATE_ROUNDINGS = 4
 # Of a moment, by every step: its decay, one less its decay, a product with each, their sum; the
@@ -85,7 +91,9 @@ class Optimiser(ABC):
             The parameters after the step, and a bound on how far off they may be, Frobenius norm.
         """
         both = u + _JUDGE
-        update, update_off = self._update(self.scale * gradient, self.scale * gradient_off, both)
+        flushed = SMALLEST * float(np.sqrt(before.size))
+        off = self.scale * gradient_off + flushed
+        update, update_off = self._update(self.scale * gradient, off, both)
         change, change_off = self.rate * update, self.rate * update_off
         after = before - change
         change_off += _UPDATE_ROUNDINGS * both * float(np.linalg.norm(change))
@@ -94,7 +102,7 @@ class Optimiser(ABC):
             # Each is rounded to the last digit of the parameter, evenly within half of it.
             variance = (terms + 1) / 3 * after**2
             added = both * norm_bound(float(np.sum(variance)), float(np.max(variance)))
-        return after, change_off + added + _UNDERFLOW * float(np.sqrt(before.size))
+        return after, change_off + added + (1 + 2 * terms) * flushed
 
     @abstractmethod
     def _update(self, gradient: Array, off: float, u: float) -> tuple[Array, float]:
@@ -168,8 +176,24 @@ class AdamSteps(Optimiser):
         # that are asleep. Nothing rounds there.
         awake = denominator[v > 0]
         roundings = _MOMENT_ROUNDINGS * len(seen.off) + _ADAM_ROUNDINGS
-        rounded = roundings * u * 2 * reach * float(np.sqrt(awake.size))
-        return m / denominator, 2 * reach * float(np.sqrt(_bought(awake, budget))) + rounded
+        # Relative to sums of terms of one sign, which are at most C √v̂.
+        rounded = roundings * u * 2 * reach * float(np.linalg.norm(np.sqrt(v) / denominator))
+        off = 2 * reach * float(np.sqrt(_bought(awake, budget))) + rounded
+        return m / denominator, off + self._flushed(np.abs(m), v)
+
+    def _flushed(self, m: Array, v: Array) -> float:
+        """Bound what is lost of numbers too small for moments to keep, Frobenius norm."""
+        lost_m, lost_v = (
+            SMALLEST * (products / (1 - decay) + 1)
+            for products, decay in zip((3, 4), self._decays, strict=True)
+        )
+        awake = v > 0  # nothing is lost of zeros
+        m, root = m[awake], np.sqrt(v[awake])
+        lost_root = np.minimum(np.sqrt(lost_v), lost_v / np.maximum(root, np.sqrt(lost_v)))
+        denominator = root + self._epsilon
+        least = np.maximum(self._epsilon, denominator - lost_root)
+        off = (m * lost_root / denominator + lost_m) / least + SMALLEST
+        return float(np.linalg.norm(off))
 
 
 def _weights(decay: float, steps: int) -> Float[np.ndarray, " t"]:

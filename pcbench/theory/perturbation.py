@@ -90,7 +90,7 @@ def equilibrium_rounding(
     and the prediction, which do without ``S``, never are.
     """
     n = len(x)
-    probe = _probe(weights)
+    probe = covariance_probe(weights)
     if probe is None:
         return _unbounded(weights, x, y, u)
     e = equilibrium_errors(weights, x, y)
@@ -153,7 +153,7 @@ def equilibrium_rounding(
     )
 
 
-def _probe(weights: Weights) -> float | None:
+def covariance_probe(weights: Weights) -> float | None:
     """Choose the size of simulated roundings; ``None`` where float64 has none that fits ``S``.
 
     Roundings of ``S`` go by the norms of its factors' rows, which are no larger than the roots of

@@ -17,6 +17,7 @@ value.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -24,6 +25,8 @@ from jaxtyping import Float
 SMALLEST = 2.0**-126
 """The smallest normal number of float32, and of bfloat16."""
 _STEEPEST = 1.1
+
+Norm = TypeVar("Norm", float, Float[np.ndarray, " N"])
 
 
 def underflow(
@@ -50,6 +53,17 @@ def underflow(
     for weight in weights:
         lost *= max(1.0, _STEEPEST * _norm(weight))
     return lost
+
+
+def norm_underflow(norm: Norm, size: int) -> Norm:
+    """Bound what flushed numbers change in a Frobenius norm, of ``size`` numbers.
+
+    Each number may be taken for zero, and so may its square and each partial sum: ``2n`` losses
+    ``t`` of one sign from a square ``s²``, which ``s - √(s² - 2nt) ≤ min(√(2nt), 2nt/s)`` bounds.
+    """
+    least = np.sqrt(2 * size * SMALLEST)
+    bound: Norm = np.sqrt(size) * SMALLEST + least**2 / np.maximum(norm, least)
+    return bound
 
 
 def _norm(weight: Float[np.ndarray, "_out ..."]) -> float:

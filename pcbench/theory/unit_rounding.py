@@ -13,6 +13,13 @@ variance, so that they add up as if they were different. Two things are not smal
 matter of variances. A rectifier's slope jumps where a potential is within its own rounding of the
 kink; and a maximum within rounding of the next one may send its force there. What such a unit's
 force may change by is kept apart, in ``flips``.
+
+Nothing is drawn here, and no probe could be too small: all is a formula in ``u``, of numbers that
+the judge needs to a factor of two only. Whoever draws errors of these sizes (the forward and the
+backward pass) has standard deviations of ``√2`` or more of every number that is made, times a probe
+that is ``2^23`` times float64's roundoff. What vanishes there beside another number, such as a
+product of tiny weights beside a bias, is that much less than what that number rounds by itself,
+which is counted with it.
 """
 
 from __future__ import annotations

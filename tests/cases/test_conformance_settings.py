@@ -107,7 +107,7 @@ class DropsTheLastRow(WithInference):
         (
             "inference",
             "gauss_newton: ends of the path",
-            r": \d should equal \d; it misses what is allowed by 0.5 \(rows of the path",
+            r": \d rows of the path should equal \d \(",
         ),
     ],
 )

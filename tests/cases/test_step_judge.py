@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 from faulty_trainers import FAULTS, training_with
 from training_problems import (
+    GAUSS_NEWTON,
     NETWORKS,
     PAPER,
     SITUATIONS,
@@ -77,6 +79,34 @@ def test_another_honest_trainer_passes(network, inference, adam):
     asked = settings("PC", adam=adam, inference=inference)
     backend = HONEST["reference"](dtype="float32")
     assert failed(judge(backend, problem, parameters, asked, "PC")) == set()
+
+
+@pytest.fixture
+def flushing():
+    assert torch.set_flush_denormal(True)
+    yield
+    torch.set_flush_denormal(False)
+
+
+@pytest.mark.usefixtures("flushing")
+@pytest.mark.parametrize("std", [0.99 * 2.0**-63, 1e-25])
+@pytest.mark.parametrize("adam", [False, True], ids=["sgd", "adam"])
+@pytest.mark.parametrize(("activation", "inference"), [("identity", None), ("tanh", GAUSS_NEWTON)])
+@pytest.mark.parametrize("learner", ["BP", "PC"])
+def test_an_honest_trainer_may_flush_what_underflows(learner, activation, inference, adam, std):
+    problem, parameters = pose(widths=(5, 8, 8, 3), dtype="float32", std=std, activation=activation)
+    asked = settings(learner, adam=adam, inference=inference)
+    assert (
+        failed(judge(TorchBackend(dtype="float32"), problem, parameters, asked, learner)) == set()
+    )
+
+
+@pytest.mark.usefixtures("flushing")
+def test_mistakes_are_named_where_numbers_are_flushed():
+    problem, parameters = pose(widths=(5, 8, 8, 3), dtype="float32", std=1e-13)
+    trainer, check = FAULTS["LongerSteps"]
+    backend = training_with(trainer)(dtype="float32")
+    assert check in failed(judge(backend, problem, parameters, settings("PC"), "PC"))
 
 
 @pytest.mark.parametrize("batches", [False, "own"], ids=["all samples", "batches of their own"])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from pcbench import theory
 from pcbench.theory.underflow import SMALLEST
@@ -84,3 +85,69 @@ def test_a_least_curvature_lost_in_the_largest_is_named():
     theory.demand_definite(np.array([1e-9]), np.array([1.0]), 100)
     with pytest.raises(theory.UndecidableError, match="lost in the rounding"):
         theory.demand_definite(np.array([1e-15]), np.array([1.0]), 100)
+
+
+@pytest.fixture
+def flushing():
+    assert torch.set_flush_denormal(True)
+    yield
+    torch.set_flush_denormal(False)
+
+
+@pytest.mark.usefixtures("flushing")
+@pytest.mark.parametrize("size", [1.0, 2.0**-10, 0.99 * 2.0**-63, 2.0**-120])
+def test_a_norm_whose_squares_are_flushed_is_within_the_bound(size):
+    entries = torch.full((400,), size)
+    off = theory.norm_underflow(20 * size, 400)
+    rounding = 400 * 2.0**-24 * 20 * size
+    assert abs(float(torch.sqrt((entries**2).sum())) - 20 * size) <= off + rounding
+    if size >= 2.0**-10:  # and a norm of ordinary size has to be as it is
+        assert off < 2.0**-100
+    if size == 0.99 * 2.0**-63:
+        assert 20 * size <= off < 1.5 * 20 * size  # all of it is lost
+
+
+@pytest.mark.usefixtures("flushing")
+@pytest.mark.parametrize("epsilon", [1e-8, 1e-25, None], ids=["adam", "tiny epsilon", "sgd"])
+@pytest.mark.parametrize("std", [1e-12, 1e-17, 1e-19, 1e-30, 1e-37])
+def test_steps_that_flush_are_within_the_bound_and_wrong_ones_are_not(std, epsilon):
+    rng = np.random.default_rng(0)
+    gradients = [(std * rng.standard_normal(400)).astype(np.float32) for _ in range(4)]
+    theta = torch.zeros(400, requires_grad=True)
+    rate = 0.01
+    if epsilon is None:
+        ours, theirs = theory.GradientDescent(rate), torch.optim.SGD([theta], lr=rate)
+    else:
+        ours = theory.AdamSteps(rate, 1.0, 0.9, 0.999, epsilon)
+        theirs = torch.optim.Adam([theta], lr=rate, eps=epsilon)
+    for gradient in gradients:
+        before = theta.detach().numpy().astype(float)
+        theta.grad = torch.from_numpy(gradient)
+        theirs.step()
+        after, off = ours.step(before, gradient.astype(float), 0.0, 2.0**-24)
+        assert np.linalg.norm(theta.detach().numpy().astype(float) - after) <= off
+    if std > 1e-17 or epsilon is None:  # a step a hundredth too long is wrong
+        assert off < max(0.01 * np.linalg.norm(after - before), 2.0**-120)
+
+
+@pytest.mark.parametrize(("depth", "std", "finite"), [(7, 70, True), (40, 1, False)])
+def test_saturated_networks_have_a_bound_as_long_as_float64_can_tell(depth, std, finite):
+    """Once a bound rested on a single draw, of gradients that few potentials carry."""
+    rng = np.random.default_rng(3)
+    weights = [std * rng.standard_normal((200, 200)) for _ in range(depth)]
+    x, y = rng.standard_normal((2, 6, 200))
+    order = [np.arange(200), *(rng.permutation(200) for _ in weights[1:]), np.arange(200)]
+    other = [weights[l][np.ix_(order[l + 1], order[l])] for l in range(depth)]
+    ours, theirs = (theory.Layered(w, None, "tanh", "post") for w in (weights, other))
+    bounds = theory.backpropagation_rounding(ours, x, y, U)
+    loss = theory.feedforward_rounding(ours, x, y, U).loss
+    assert np.isfinite(bounds).all() == np.isfinite(loss) == finite
+    if finite:
+        gradients, summed_otherwise = (
+            theory.layered_loss_gradients(net, x, y)[0] for net in (ours, theirs)
+        )
+        apart = [
+            np.linalg.norm(a[np.ix_(order[l + 1], order[l])] - b)
+            for l, (a, b) in enumerate(zip(gradients, summed_otherwise, strict=True))
+        ]
+        assert (np.array(apart) < 0.2 * np.array(bounds)).all()

@@ -86,6 +86,25 @@ def test_the_bound_grows_with_every_step():
     assert (off[-1] > off[0]).all()
 
 
+@pytest.mark.parametrize(
+    ("depth", "width", "std", "rate", "objective", "bounded"),
+    [
+        (20, 50, 0.4, 1e-6, "energy", 0),  # S is lost in float64 from the start
+        (10, 10, 0.5, 1e-2, "loss", 2),  # the second step leaves the landscape
+        (10, 50, 0.5, 1e-6, "energy", 3),
+    ],
+)
+def test_steps_have_a_bound_as_long_as_float64_can_tell(
+    depth, width, std, rate, objective, bounded
+):
+    rng = np.random.default_rng(1)
+    weights = [std * rng.standard_normal((width, width)) for _ in range(depth)]
+    batches = [tuple(rng.standard_normal((2, 8, width))) for _ in range(3)]
+    off = theory.first_steps(weights, batches, rate, objective, theory.unit_roundoff("float64")).off
+    assert np.isfinite(off[:bounded]).all()
+    assert np.isinf(off[bounded:]).all()  # once no numbers, which no check can judge by
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("objective", ["loss", "energy"])
 def test_training_at_the_papers_size_is_as_foretold(objective):
