@@ -27,7 +27,7 @@ from pcbench.backends import (
     OdeInference,
 )
 from pcbench.cases._agreement import is_smooth
-from pcbench.cases._conformance_batch import alone, output_share
+from pcbench.cases._conformance_batch import alone, alone_for_a_few_steps, output_share
 from pcbench.cases._conformance_steps import steps_taken
 from pcbench.cases._conformance_subject import Subject, offered
 from pcbench.cases._problem import Problem
@@ -123,9 +123,12 @@ def _in_a_batch(
     problem = subject.problem
     if asked.must_converge or relaxed.converged:
         yield from output_share(judge, problem, label, relaxed, asked.settings)
-    several, hidden = len(problem.x) > 1, problem.network.n_hidden
-    if several and hidden and problem.network.is_linear and asked.must_converge:
+    if len(problem.x) == 1 or not problem.network.n_hidden:
+        return
+    if asked.must_converge:
         yield alone(subject, judge, label, relaxed, asked.settings)
+    else:
+        yield from alone_for_a_few_steps(subject, label, asked.settings, _most(problem, judge))
 
 
 def verdicts(

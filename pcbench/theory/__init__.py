@@ -64,9 +64,11 @@ from pcbench.theory.inference_steps import (
     InferenceSteps,
     Rule,
     StepsRounding,
+    clearance,
     decided,
     flowed,
     inference_steps,
+    kink_margin,
     steps_rounding,
 )
 from pcbench.theory.layered import (
@@ -154,6 +156,7 @@ __all__ = [
     "chain_escape_times",
     "chains_from_output",
     "chains_to_input",
+    "clearance",
     "contraction_rate",
     "decided",
     "demand_definite",
@@ -177,6 +180,7 @@ __all__ = [
     "hessian_rounding",
     "inference_steps",
     "inner_system",
+    "kink_margin",
     "largest_curvatures",
     "layered_energies",
     "layered_errors",

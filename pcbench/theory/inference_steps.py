@@ -23,7 +23,9 @@ from pcbench.theory.layered import (
     Batch,
     Layered,
     Precision,
+    activate,
     activity_residuals,
+    affine,
     feedforward,
     layer,
     layered_energies,
@@ -33,6 +35,7 @@ from pcbench.theory.layered import (
 from pcbench.theory.rounding import CONFIDENCE
 
 _DRAWS = 8
+_KINKED = ("relu", "leaky_relu")
 # Far above what float64 rounds, and a small change all the same.
 _LEAST_PROBE = 2.0**-24
 # Of the flow: far less than what any engine is asked for.
@@ -81,12 +84,15 @@ class InferenceSteps:
         ``‖∂(N𝓕)/∂z‖`` over that at the start (absolute where that is 0), likewise.
     steps
         ``Δt`` of each step.
+    clearances
+        How far from a kink inference was, at the start and after each step (:func:`clearance`).
     """
 
     hidden: Float[np.ndarray, "N n_hidden"]
     energies: Float[np.ndarray, "T_and_one L"]
     residuals: Float[np.ndarray, " T_and_one"]
     steps: tuple[float, ...]
+    clearances: Float[np.ndarray, " T_and_one"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +154,7 @@ def _walk(
     sizes: list[float] = []
     energies: list[Float[np.ndarray, " L"]] = []
     norms: list[float] = []
+    clearances: list[float] = []
     size = rule.step
     while True:
         here, (x_now, y_now, *moving) = network, [x, y, *moving]
@@ -159,6 +166,7 @@ def _walk(
         slopes = activity_residuals(here, activities, precision)
         energies.append(layered_energies(here, activities, precision))
         norms.append(float(np.sqrt(sum(np.sum(slope**2) for slope in slopes))))
+        clearances.append(clearance(here, activities))
         if rule.halve and len(energies) > 1 and energies[-1].sum() > energies[-2].sum():
             size /= 2
         if given is not None:
@@ -175,7 +183,7 @@ def _walk(
         sizes.append(size)
     residuals = np.array(norms) / (norms[0] or 1.0)
     hidden = np.concatenate([x[:, :0], *activities[1:-1]], axis=1)
-    return InferenceSteps(hidden, np.array(energies), residuals, tuple(sizes))
+    return InferenceSteps(hidden, np.array(energies), residuals, tuple(sizes), np.array(clearances))
 
 
 def _placed(
@@ -212,7 +220,8 @@ def decided(
 ) -> Rule:
     """Cut the budget where rounding could decide whether a step is halved, or is the last.
 
-    Differences of less than ``√u``, relative, are left alone: rounding is far smaller. The budget
+    Differences of less than ``√u``, relative, are left alone: rounding is far smaller. So are kinks
+    that are nearer than that, or than what rounding is probed with: forces jump there. The budget
     may come to nothing.
     """
     taken, margin = inference_steps(network, x, y, rule, precision), float(np.sqrt(u))
@@ -220,9 +229,33 @@ def decided(
     close = np.abs(taken.residuals - rule.residual) <= margin * rule.residual
     if rule.halve:
         close[1:] |= np.abs(np.diff(totals)) <= margin * totals[1:]
+    close |= taken.clearances <= kink_margin(u)
     if not close.any():
         return rule
     return replace(rule, budget=int(np.argmax(close)) - 1)
+
+
+def kink_margin(u: float) -> float:
+    """Return the clearance from kinks that neither rounding nor its probes come near to."""
+    return float(np.sqrt(max(u, _LEAST_PROBE)))
+
+
+def clearance(network: Layered, activities: Sequence[Float[np.ndarray, "N _d"]]) -> float:
+    """Return how near to a kink ``z_0 … z_L`` come, over the largest input of a layer's rectifiers.
+
+    Infinite without kinks; 0 where convolutions pool, as maxima may be equal.
+    """
+    if any(pool > 1 for pool in network.pools):
+        return 0.0
+    least = np.inf
+    for l in range(1, network.depth + 1 if network.activation in _KINKED else 0):
+        before, after = network.activations(l)
+        driven = activities[l - 1]
+        for name, bent in ((before, driven), (after, affine(network, l, activate(before, driven)))):
+            if name in _KINKED and bent.size:
+                sizes = np.abs(bent)
+                least = min(least, float(sizes.min()) / (float(sizes.max()) or 1.0))
+    return float(least)
 
 
 def flowed(
