@@ -40,6 +40,8 @@ _NEAR = 0.01
 # Few enough for rounding not to grow far, and more than one: what a step leads to, such as a
 # damping that samples share, shows in the next.
 _FEW = 2
+# Numbers that float32 may flush to zero.
+_FLUSHED = 2.0**-126
 # What a step of a flow may be off by, over the size of what flows.
 _OF_FLOW = {"float64": 1e-8, "float32": 1e-5}
 
@@ -152,7 +154,7 @@ def alone_for_a_few_steps(
         _name(label),
         _hidden(ends[1], n),
         _hidden(ends[0], 0),
-        Tolerance(off, derivation),
+        Tolerance(off + _FLUSHED, derivation),
         source=DECOUPLED,
         where="after a few steps",
     )
@@ -180,32 +182,45 @@ def _of_steps(
 def _of_newton(
     judge: RelaxedJudge, own: Subject, settings: GaussNewtonInference, curvature: float
 ) -> _Few | None:
-    """Ask for as many steps of one linearisation as surely are taken.
-
-    A step solves a system of condition ``κ = Λ/λ`` and so is off by ``κ u`` of the activities;
-    what an earlier step was off by, a later one multiplies by ``‖I - H_0⁻¹ H‖ ≤ 1 + κ``. ``H_0`` is
-    the curvature without errors, which Gauss-Newton takes for ``H``.
-    """
+    """Ask for as many steps of one linearisation as surely are taken."""
     network, problem, steps = judge.network, own.problem, 0
-    forward = theory.feedforward(network, problem.x)
-    reached, energy = [*forward[:-1], problem.y], judge.loss
+    reached, energy = [*theory.feedforward(network, problem.x)[:-1], problem.y], judge.loss
     few = settings.model_copy(update={"residual": NEVER, "reuse": _FEW, "record": False})
     while steps < _FEW and theory.clearance(network, reached) > theory.kink_margin(judge.u):
         end = own.infer(few.model_copy(update={"max_steps": steps + 1}))
+        if not judge.form("gauss_newton", end).passed:
+            steps = 1  # asked for it again, it is judged
+            break
         before, energy = energy, judge.energy(end)
         if not before - energy > np.sqrt(judge.u) * before:
             break
         reached, steps = judge.clamped(end), steps + 1
     if not steps:
         return None
-    least = theory.least_curvatures(network, forward, problem.precision)
-    condition = max(1.0, curvature / float(least.min()))
-    ends = [*forward, np.nan_to_num(problem.y)]
-    size = float(np.linalg.norm(np.concatenate([z.ravel() for z in ends])))
-    growth = sum((1 + condition) ** step for step in range(steps))
-    off = 2 * theory.CONFIDENCE * judge.u * condition * size * growth
+    off = 2 * newton_rounding(judge, problem, curvature, steps)
     few = few.model_copy(update={"max_steps": steps})
     return few, off, "what solving systems of this condition rounds, twice (theory.md 3.3)"
+
+
+def newton_rounding(judge: RelaxedJudge, problem: Problem, curvature: float, steps: int) -> float:
+    """Bound what rounding makes of activities in steps of Gauss-Newton with one linearisation.
+
+    A step solves a system of condition ``κ = Λ/λ`` and so is off by ``κ u`` of the activities;
+    what an earlier step was off by, a later one multiplies by ``‖I - H_0⁻¹ H‖ ≤ 1 + κ``. ``H_0`` is
+    the curvature without errors, which Gauss-Newton takes for ``H``.
+    """
+    condition = newton_condition(judge, problem, curvature)
+    ends = [*theory.feedforward(judge.network, problem.x), np.nan_to_num(problem.y)]
+    size = float(np.linalg.norm(np.concatenate([z.ravel() for z in ends])))
+    growth = sum((1 + condition) ** step for step in range(steps))
+    return theory.CONFIDENCE * judge.u * condition * size * growth
+
+
+def newton_condition(judge: RelaxedJudge, problem: Problem, curvature: float) -> float:
+    """``Λ/λ``, where ``λ`` is the least curvature that Gauss-Newton sees where inference begins."""
+    forward = theory.feedforward(judge.network, problem.x)
+    least = theory.least_curvatures(judge.network, forward, problem.precision)
+    return max(1.0, curvature / float(least.min()))
 
 
 def _of_flow(judge: RelaxedJudge, subject: Subject, curvature: float) -> _Few:

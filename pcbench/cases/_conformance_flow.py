@@ -3,14 +3,19 @@
 The flow of a linear network draws together whatever is apart: what its steps are off by adds up at
 most. Steps of a method of order ``p`` are as long as the ``(p + 1)``-th root of what they may be
 off by, so that a lower order and a smaller tolerance take more of them.
+
+In other networks the time is short: ``1/Λ``, in which what is apart grows by no more than ``e``. A
+flow that meets no kink on the way is that of a linear network: its force only falls, and so it goes
+no further than that of the start carries it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from pcbench import checks, theory
 from pcbench.backends import BackendUnavailableError, OdeInference
@@ -32,14 +37,29 @@ _MANY_STEPS = 1_000
 _INTERPOLATED = 2.0
 
 
-def flow(subject: Subject, judge: RelaxedJudge) -> Iterator[Check]:
-    """Ask for two times, two tolerances of either sort, and for every method."""
+def flow(subject: Subject, judge: RelaxedJudge, curvature: float) -> Iterator[Check]:
+    """Ask for two times, two tolerances of either sort, and for every method.
+
+    In networks that are not linear, for two times alone.
+
+    Parameters
+    ----------
+    subject, judge
+        Who is asked, and the judge of that problem.
+    curvature
+        No sample's energy is more curved, where it is no larger than where inference begins.
+    """
     problem, dtype = subject.problem, subject.backend.dtype
-    if not problem.network.is_linear:
+    if problem.network.convolutions:
         return
     forward = [*theory.feedforward(judge.network, problem.x)[:-1], problem.y]
     most = float(theory.largest_curvatures(judge.network, forward, problem.precision).max())
-    time, units = _TIME / most, sum(activities.size for activities in forward[1:-1])
+    units = sum(activities.size for activities in forward[1:-1])
+    time = _TIME / most
+    if not problem.network.is_linear:
+        time = min(1 / max(most, curvature), _until_a_kink(judge.network, forward, judge.starts))
+    if not time > 0:
+        return
     # How far activities move in the time of the steepest curvature, root mean square.
     size = judge.start / most / float(np.sqrt(units))
     tight, medium, loose = _TIGHT[dtype] * size, 1e-3 * size, _LOOSE * size
@@ -50,15 +70,22 @@ def flow(subject: Subject, judge: RelaxedJudge) -> Iterator[Check]:
         )
 
     relaxed: dict[str, Relaxed] = {}
-    for what, settings in {
+    questions = {
         "tight": asked(atol=tight),
         "half the time": asked(atol=tight, max_time=time / 2),
-        "loose": asked(atol=loose),
-        "relative": asked(atol=tight, rtol=_LOOSE),
-        "dopri5": asked(atol=medium),
-        "bosh3": asked(atol=medium, method="bosh3"),
-        "adaptive_heun": asked(atol=medium, method="adaptive_heun"),
-    }.items():
+    }
+    questions |= (
+        {}
+        if not problem.network.is_linear
+        else {
+            "loose": asked(atol=loose),
+            "relative": asked(atol=tight, rtol=_LOOSE),
+            "dopri5": asked(atol=medium),
+            "bosh3": asked(atol=medium, method="bosh3"),
+            "adaptive_heun": asked(atol=medium, method="adaptive_heun"),
+        }
+    )
+    for what, settings in questions.items():
         try:
             relaxed[what] = subject.infer(settings)
         except BackendUnavailableError:  # a library may lack a method
@@ -95,13 +122,22 @@ def _arrived(subject: Subject, relaxed: Relaxed, settings: OdeInference, most: f
     off = (relaxed.steps + _INTERPOLATED) * settings.atol * float(np.sqrt(due.size))
     lengths = settings.max_time * most + relaxed.steps
     rounding = theory.CONFIDENCE * u * lengths * float(np.linalg.norm(due))
+    growth = 1.0 if problem.network.is_linear else float(np.e)
     return checks.distance(
         "ode: activities at the time given",
         _hidden(relaxed),
         due,
-        Tolerance(off + rounding, "what every step may be off by, and its rounding"),
+        Tolerance(growth * (off + rounding), "what every step may be off by, and its rounding"),
         source=FLOW,
     )
+
+
+def _until_a_kink(
+    network: theory.Layered, forward: Sequence[Array], starts: Float[np.ndarray, " N"]
+) -> float:
+    """Return a time in which no sample's flow comes more than half of the way to a kink."""
+    pulled = max(float(starts.max()), float(np.finfo(float).tiny))
+    return theory.room_to_kinks(network, forward) / (2 * pulled)
 
 
 def _in_order(name: str, relaxed: dict[str, Relaxed], fewer: str, more: str) -> Iterator[Check]:

@@ -98,7 +98,7 @@ def inference(
             yield from _in_a_batch(subject, judge, name, relaxed, asked)
         steps_are_known = problem.network.n_hidden and is_smooth(problem.network)
         if name == "gradient" and steps_are_known and checks.all_passed(made[:1]):
-            yield steps_taken(subject, problem, judge, 1 / _most(problem, judge))
+            yield steps_taken(subject, problem, judge, 1 / most_curved(problem, judge))
 
 
 def demand_range(problem: Problem, dtype: DType, *, of_products: bool = False) -> None:
@@ -128,7 +128,9 @@ def _in_a_batch(
     if asked.must_converge:
         yield alone(subject, judge, label, relaxed, asked.settings)
     else:
-        yield from alone_for_a_few_steps(subject, label, asked.settings, _most(problem, judge))
+        yield from alone_for_a_few_steps(
+            subject, label, asked.settings, most_curved(problem, judge)
+        )
 
 
 def verdicts(
@@ -261,13 +263,13 @@ def _foretold_gradient(problem: Problem, judge: RelaxedJudge) -> Asked:
 def _cautious_gradient(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
     """Go down with a step that no curvature on the way is too large for."""
     settings = GradientInference(
-        step=1 / _most(problem, judge), residual=_LEAST_RESIDUAL, max_steps=STEPS
+        step=1 / most_curved(problem, judge), residual=_LEAST_RESIDUAL, max_steps=STEPS
     )
     decrease = _sure(problem, judge) if smooth else 0.0
     return Asked(settings, must_converge=False, decrease=decrease)
 
 
-def _most(problem: Problem, judge: RelaxedJudge) -> float:
+def most_curved(problem: Problem, judge: RelaxedJudge) -> float:
     """Bound the curvature of the energy wherever it is no larger than where inference begins.
 
     Of a sample that has come down to an energy of at most its loss, ``‖e‖² ≤ 2𝓛_n``, and its
@@ -286,7 +288,7 @@ def _most(problem: Problem, judge: RelaxedJudge) -> float:
 
 def _sure(problem: Problem, judge: RelaxedJudge) -> float:
     """Return the decrease that a single step of gradient descent, ``1/Λ``, is sure of."""
-    return _decrease(judge, _most(problem, judge))
+    return _decrease(judge, most_curved(problem, judge))
 
 
 def _flow(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:

@@ -69,6 +69,7 @@ from pcbench.theory.inference_steps import (
     flowed,
     inference_steps,
     kink_margin,
+    room_to_kinks,
     steps_rounding,
 )
 from pcbench.theory.layered import (
@@ -211,6 +212,7 @@ __all__ = [
     "relaxed_activities",
     "residual_norm",
     "residuals",
+    "room_to_kinks",
     "stage_coefficient",
     "steps_per_e_fold",
     "steps_rounding",

@@ -247,15 +247,39 @@ def clearance(network: Layered, activities: Sequence[Float[np.ndarray, "N _d"]])
     """
     if any(pool > 1 for pool in network.pools):
         return 0.0
-    least = np.inf
-    for l in range(1, network.depth + 1 if network.activation in _KINKED else 0):
+    bent = [np.abs(one) for _, one in _rectified(network, activities)]
+    return float(min((one.min() / (one.max() or 1.0) for one in bent), default=np.inf))
+
+
+def room_to_kinks(network: Layered, activities: Sequence[Float[np.ndarray, "N _d"]]) -> float:
+    """Return how far hidden activities of fully connected layers may move without meeting a kink.
+
+    A rectifier's input moves by no more than ``‖A‖`` times that, or as far where it sees
+    activities themselves. Infinite without kinks. What the input of the network decides stays.
+    """
+    moving = [(l, one) for l, one in _rectified(network, activities) if l > 1]
+    post = network.convention == "post"
+    norms = [float(np.linalg.norm(network.weights[l - 1], 2)) if post else 1.0 for l, _ in moving]
+    return float(
+        min(
+            (np.abs(one).min() / (a or 1.0) for (_, one), a in zip(moving, norms, strict=True)),
+            default=np.inf,
+        )
+    )
+
+
+def _rectified(network: Layered, activities: Sequence[Batch]) -> list[tuple[int, Batch]]:
+    """Return what the rectifiers of each layer see, if it has any, by the layer's number."""
+    if network.activation not in _KINKED:
+        return []
+    found = []
+    for l in range(1, network.depth + 1):
         before, after = network.activations(l)
-        driven = activities[l - 1]
-        for name, bent in ((before, driven), (after, affine(network, l, activate(before, driven)))):
-            if name in _KINKED and bent.size:
-                sizes = np.abs(bent)
-                least = min(least, float(sizes.min()) / (float(sizes.max()) or 1.0))
-    return float(least)
+        if before in _KINKED:
+            found.append((l, activities[l - 1]))
+        if after in _KINKED:
+            found.append((l, affine(network, l, activate(before, activities[l - 1]))))
+    return found
 
 
 def flowed(
