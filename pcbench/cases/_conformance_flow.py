@@ -21,6 +21,7 @@ from pcbench import checks, theory
 from pcbench.backends import BackendUnavailableError, OdeInference
 from pcbench.cases._conformance_records import record
 from pcbench.cases._conformance_subject import Array, Subject
+from pcbench.cases._problem import Problem
 from pcbench.cases._relaxed import NEVER, Relaxed
 from pcbench.cases._relaxed_judge import RelaxedJudge
 from pcbench.checks import Check, Tolerance
@@ -33,8 +34,29 @@ _TIME = 3.0
 _TIGHT = {"float64": 1e-8, "float32": 1e-5}
 _LOOSE = 1e-2
 _MANY_STEPS = 1_000
+# Of what a step may be off by, and of its rounding, what an accepted step of dopri5 leaves behind:
+# see force_kept; tests/cases/test_conformance_flow.py finds them from the method's coefficients.
+CAUGHT, KEPT = 2.87, 2.55
 # Steps are added up, and a last one that reaches beyond the time is interpolated, with as much.
 _INTERPOLATED = 2.0
+
+
+def force_kept(judge: RelaxedJudge, problem: Problem, most: float) -> float:
+    """Bound ``‖∂(N𝓕)/∂z‖`` that a flow by dopri5 cannot get below, in a linear network.
+
+    A step ``h`` takes what a component of curvature ``λ`` is off by, ``δ``, to ``R(z) δ``, ``z = h
+    λ``, and estimates that it is off by ``E(z) δ``. It is accepted if that is no more than the
+    tolerance ``τ``, root mean square. Where ``z ≥ 3``, an accepted step leaves at most ``τ
+    max(1, |R|)/|E| ≤ 2.87 τ``, whether ``|R| > 1`` or not. Where ``½ ≤ z < 3``, ``|R| ≤ 0.607`` and
+    of rounding ``η`` in every step ``η/(1 - 0.607) ≤ 2.55 η`` is kept at most; where ``z < ½``,
+    ``1 - R ≥ 0.786 z``, the force ``λ δ`` is no more than ``η/(0.786 h)``, and that again no more
+    than ``2.55 η λ_max`` for steps of ``h λ_max ≥ ½``. The least tolerance that an engine can keep
+    to is the rounding of activities, ``2 u max|z|``, and ``η`` is half of that.
+    """
+    forward = [*theory.feedforward(judge.network, problem.x)[1:-1], problem.y]
+    rounding = 2 * judge.u * max(float(np.nanmax(np.abs(z), initial=0.0)) for z in forward)
+    units = sum(z.size for z in forward[:-1])
+    return (CAUGHT + KEPT / 2) * rounding * most * float(np.sqrt(units))
 
 
 def flow(subject: Subject, judge: RelaxedJudge, curvature: float) -> Iterator[Check]:

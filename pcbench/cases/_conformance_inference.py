@@ -28,6 +28,7 @@ from pcbench.backends import (
 )
 from pcbench.cases._agreement import is_smooth
 from pcbench.cases._conformance_batch import alone, alone_for_a_few_steps, output_share
+from pcbench.cases._conformance_flow import force_kept
 from pcbench.cases._conformance_steps import steps_taken
 from pcbench.cases._conformance_subject import Subject, offered
 from pcbench.cases._problem import Problem
@@ -48,8 +49,7 @@ _NEWTON_STEPS, _FLOW_TIME = 200, 10.0
 _MORE_TIME = 1.2
 # Of the rounding of a residual: that of the activities, and of a solver's steps, are of its size.
 _ROOM = 4.0
-# The same, of the forces that the rounding of a step makes; and the most that is worth asking for.
-_ROOM_OF_FLOW = 16.0
+# The most that is worth asking for.
 _MOST_RESIDUAL = 0.5
 # Steps in errors are known to go down where they begin, and are kept shorter than that.
 _CAUTION = 0.25
@@ -302,10 +302,7 @@ def _flow(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
         decrease = _sure(problem, judge) / 2 if smooth else 0.0
         return Asked(settings, must_converge=False, decrease=decrease)
     least, most = _curvatures(problem)
-    activities = [*theory.feedforward(judged(problem), problem.x)[1:-1], problem.y]
-    rounding = 2 * judge.u * max(float(np.sqrt(np.nanmean(z**2))) for z in activities)
-    units = sum(z.size for z in activities)
-    lost = _ROOM_OF_FLOW * rounding * most * np.sqrt(units) / judge.start
+    lost = force_kept(judge, problem, most) / judge.start
     if lost > _MOST_RESIDUAL:
         raise theory.UndecidableError("forces are lost in the rounding of a flow's activities")
     residual = max(lost, _foretold(judge, STEPS * least / most))
