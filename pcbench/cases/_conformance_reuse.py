@@ -99,7 +99,8 @@ def _bent(judge: RelaxedJudge, last: Relaxed, onward: Relaxed) -> Array:
     step = [after - before for after, before in zip(there[1:-1], here[1:-1], strict=True)]
     start = theory.feedforward(judge.network, here[0])
     slopes = [_moved(judge, at, step) for at in (here, start)]
-    return slopes[0] - slopes[1]
+    bent: Array = slopes[0] - slopes[1]
+    return bent
 
 
 def _moved(judge: RelaxedJudge, at: Sequence[Array], step: Sequence[Array]) -> Array:
@@ -112,7 +113,8 @@ def _moved(judge: RelaxedJudge, at: Sequence[Array], step: Sequence[Array]) -> A
         for h in (_H, -_H)
     ]
     rows = [(up - down) / (2 * _H) for up, down in zip(*ends, strict=True)]
-    return np.nan_to_num(np.concatenate(rows, axis=1))
+    moved: Array = np.nan_to_num(np.concatenate(rows, axis=1))
+    return moved
 
 
 def _hidden(relaxed: Relaxed) -> Array:
