@@ -5,6 +5,9 @@ depends on nothing else in the batch. A library whose hidden terms are sums and 
 a mean, over the batch, the outputs or both, has other equilibria, which move with the batch's size.
 At an equilibrium the last hidden layer tells by how much its output term counts:
 ``e_{L-1} = s J_Lᵀ (π e)_L`` with ``s = 1``.
+
+Where a network is not linear there may be several equilibria, and rounding may decide between them.
+There a sample is asked for where it is after a few steps: those of each are its own as well.
 """
 
 from __future__ import annotations
@@ -15,18 +18,33 @@ from math import inf
 
 import numpy as np
 
-from pcbench import checks
-from pcbench.backends import InferenceSettings, IterativeInference
+from pcbench import checks, theory
+from pcbench.backends import (
+    ErrorInference,
+    GaussNewtonInference,
+    GradientInference,
+    InferenceSettings,
+    IterativeInference,
+    OdeInference,
+)
 from pcbench.cases._account import DEFINITION
-from pcbench.cases._conformance_subject import Subject
+from pcbench.cases._agreement import is_smooth
+from pcbench.cases._conformance_subject import Array, Subject
 from pcbench.cases._problem import Problem
-from pcbench.cases._relaxed import Relaxed
+from pcbench.cases._relaxed import NEVER, Relaxed
 from pcbench.cases._relaxed_judge import RelaxedJudge
 from pcbench.checks import Check, Tolerance
 
 DECOUPLED = "𝓕 is a mean over samples, each with an energy of its own (theory.md 1)"
 # How near a share has to be to what a known mistake makes of it, to be called that.
 _NEAR = 0.01
+# Few enough for rounding not to grow far, and more than one: what a step leads to, such as a
+# damping that samples share, shows in the next.
+_FEW = 2
+# Numbers that float32 may flush to zero.
+_FLUSHED = 2.0**-126
+# What a step of a flow may be off by, over the size of what flows.
+_OF_FLOW = {"float64": 1e-8, "float32": 1e-5}
 
 
 def output_share(
@@ -68,32 +86,178 @@ def alone(
     relaxed: Relaxed,
     settings: InferenceSettings,
 ) -> Check:
-    """Compare where the last sample ends among the others with where it ends alone.
+    """Compare where a sample ends among the others with where it ends alone.
 
     In a linear network, whose equilibrium is one: forces of ``‖ρ‖`` that are left leave it at
     most ``‖ρ‖/λ_min`` away.
     """
-    problem = subject.problem
-    precision = None if problem.precision is None else problem.precision[-1:]
-    single = replace(problem, x=problem.x[-1:], y=problem.y[-1:], precision=precision)
+    single, n = _single(subject.problem)
     own_judge = RelaxedJudge(single, subject.backend.dtype)
     own = Subject(subject.backend, single).infer(settings)
-    name = f"{label}: a sample alone and among others"
-    formed = own_judge.form(name, own)
+    formed = own_judge.form(_name(label), own)
     if not formed.passed:
         return formed
     left = _force_left(judge, relaxed, settings) + _force_left(own_judge, own, settings)
     least = float(own_judge.least_curvatures(own).min())
     return checks.distance(
-        name,
-        np.concatenate([z[-1] for z in relaxed.activities[1:-1]]),
-        np.concatenate([z[-1] for z in own.activities[1:-1]]),
+        _name(label),
+        _hidden(relaxed, n),
+        _hidden(own, 0),
         Tolerance(
             left / least if least > 0 else inf,  # where float64 hides that it is positive
             "the residuals asked for, and rounding, over λ_min(H_z) (theory.md 2.3, 4)",
         ),
         source=DECOUPLED,
     )
+
+
+def alone_for_a_few_steps(
+    subject: Subject, label: str, settings: InferenceSettings, curvature: float
+) -> Iterator[Check]:
+    """Compare where a sample is after a few steps, or a short time, among others and alone.
+
+    Nothing is asked where rounding could decide which way a step leads: at kinks, or where a step
+    of Gauss-Newton may be refused because it lowers the energy by little.
+
+    Parameters
+    ----------
+    subject, label
+        Who is asked, and the engine's name.
+    settings
+        What it was asked for before.
+    curvature
+        No sample's energy is more curved, where it is no larger than where inference begins.
+    """
+    single, n = _single(subject.problem)
+    own = Subject(subject.backend, single)
+    judge = RelaxedJudge(single, subject.backend.dtype)
+    match settings:
+        case GradientInference() | ErrorInference():
+            found = _of_steps(judge, single, settings)
+        case GaussNewtonInference():
+            found = _of_newton(judge, own, settings, curvature)
+        case OdeInference() if is_smooth(single.network):
+            found = _of_flow(judge, subject, curvature)
+        case _:  # the forces of a flow jump at kinks, and draw apart what is together
+            return
+    if found is None:
+        return
+    few, off, derivation = found
+    ends = []
+    for who in (own, subject):
+        ends.append(who.infer(few))
+        formed = RelaxedJudge(who.problem, subject.backend.dtype).form(_name(label), ends[-1])
+        if not formed.passed:
+            yield formed
+            return
+    if isinstance(few, OdeInference):
+        off *= sum(end.steps + 1 for end in ends)
+    yield checks.distance(
+        _name(label),
+        _hidden(ends[1], n),
+        _hidden(ends[0], 0),
+        Tolerance(off + _FLUSHED, derivation),
+        source=DECOUPLED,
+        where="after a few steps",
+    )
+
+
+_Few = tuple[InferenceSettings, float, str]
+
+
+def _of_steps(
+    judge: RelaxedJudge, single: Problem, settings: GradientInference | ErrorInference
+) -> _Few | None:
+    """Ask for steps of the same length; what rounding makes of them, it does twice."""
+    network, x, y, precision = judge.network, single.x, single.y, single.precision
+    in_errors = isinstance(settings, ErrorInference)
+    rule = theory.Rule(settings.step, _FEW, NEVER, in_errors=in_errors)
+    rule = theory.decided(network, x, y, rule, judge.u, precision)
+    if rule.budget < 1:
+        return None
+    due = theory.inference_steps(network, x, y, rule, precision)
+    off = 2 * theory.steps_rounding(network, x, y, rule, due, judge.u, precision).hidden
+    few = settings.model_copy(update={"residual": NEVER, "max_steps": rule.budget})
+    return few, off, "what rounding makes of the same steps, twice (theory.md 4.3)"
+
+
+def _of_newton(
+    judge: RelaxedJudge, own: Subject, settings: GaussNewtonInference, curvature: float
+) -> _Few | None:
+    """Ask for as many steps of one linearisation as surely are taken."""
+    network, problem, steps = judge.network, own.problem, 0
+    reached, energy = [*theory.feedforward(network, problem.x)[:-1], problem.y], judge.loss
+    few = settings.model_copy(update={"residual": NEVER, "reuse": _FEW, "record": False})
+    while steps < _FEW and theory.clearance(network, reached) > theory.kink_margin(judge.u):
+        end = own.infer(few.model_copy(update={"max_steps": steps + 1}))
+        if not judge.form("gauss_newton", end).passed:
+            steps = 1  # asked for it again, it is judged
+            break
+        before, energy = energy, judge.energy(end)
+        if not before - energy > np.sqrt(judge.u) * before:
+            break
+        reached, steps = judge.clamped(end), steps + 1
+    if not steps:
+        return None
+    off = 2 * newton_rounding(judge, problem, curvature, steps)
+    few = few.model_copy(update={"max_steps": steps})
+    return few, off, "what solving systems of this condition rounds, twice (theory.md 3.3)"
+
+
+def newton_rounding(judge: RelaxedJudge, problem: Problem, curvature: float, steps: int) -> float:
+    """Bound what rounding makes of activities in steps of Gauss-Newton with one linearisation.
+
+    A step solves a system of condition ``κ = Λ/λ`` and so is off by ``κ u`` of the activities;
+    what an earlier step was off by, a later one multiplies by ``‖I - H_0⁻¹ H‖ ≤ 1 + κ``. ``H_0`` is
+    the curvature without errors, which Gauss-Newton takes for ``H``.
+    """
+    condition = newton_condition(judge, problem, curvature)
+    ends = [*theory.feedforward(judge.network, problem.x), np.nan_to_num(problem.y)]
+    size = float(np.linalg.norm(np.concatenate([z.ravel() for z in ends])))
+    growth = sum((1 + condition) ** step for step in range(steps))
+    return theory.CONFIDENCE * judge.u * condition * size * growth
+
+
+def newton_condition(judge: RelaxedJudge, problem: Problem, curvature: float) -> float:
+    """``Λ/λ``, where ``λ`` is the least curvature that Gauss-Newton sees where inference begins."""
+    forward = theory.feedforward(judge.network, problem.x)
+    least = theory.least_curvatures(judge.network, forward, problem.precision)
+    return max(1.0, curvature / float(least.min()))
+
+
+def _of_flow(judge: RelaxedJudge, subject: Subject, curvature: float) -> _Few:
+    """Ask for a time of ``1/Λ``, in which what is apart grows by no more than ``e``.
+
+    Each step may be off by its tolerance, root mean square over units, and by rounding; the last,
+    which reaches beyond the time, is interpolated with as much. A tolerance below the rounding of
+    activities would be taken for that. What is returned is to be multiplied by the steps.
+    """
+    problem = subject.problem
+    forward = [*theory.feedforward(judge.network, problem.x)[1:-1], np.nan_to_num(problem.y)]
+    root = float(np.sqrt(sum(z.shape[1] for z in forward[:-1])))
+    size = float(np.linalg.norm([np.abs(z).max() * np.sqrt(z.shape[1]) for z in forward]))
+    rounding = 2 * judge.u * max(float(np.abs(z).max()) for z in forward)
+    atol = max(rounding, _OF_FLOW[subject.backend.dtype] * judge.start / curvature / root)
+    few = OdeInference(residual=NEVER, max_time=1 / curvature, atol=atol)
+    off = np.e * (atol * root + theory.CONFIDENCE * judge.u * size)
+    return few, float(off), "what every step may be off by, and its rounding"
+
+
+def _single(problem: Problem) -> tuple[Problem, int]:
+    """Return the last sample that has an observed output, alone, and which it is."""
+    observed = np.isfinite(problem.y).any(axis=1)
+    n = int(np.flatnonzero(observed)[-1]) if observed.any() else 0
+    precision = None if problem.precision is None else problem.precision[n : n + 1]
+    one = replace(problem, x=problem.x[n : n + 1], y=problem.y[n : n + 1], precision=precision)
+    return one, n
+
+
+def _hidden(relaxed: Relaxed, n: int) -> Array:
+    return np.concatenate([z[n] for z in relaxed.activities[1:-1]])
+
+
+def _name(label: str) -> str:
+    return f"{label}: a sample alone and among others"
 
 
 def _force_left(judge: RelaxedJudge, relaxed: Relaxed, settings: InferenceSettings) -> float:

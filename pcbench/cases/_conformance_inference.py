@@ -27,7 +27,8 @@ from pcbench.backends import (
     OdeInference,
 )
 from pcbench.cases._agreement import is_smooth
-from pcbench.cases._conformance_batch import alone, output_share
+from pcbench.cases._conformance_batch import alone, alone_for_a_few_steps, output_share
+from pcbench.cases._conformance_flow import force_kept
 from pcbench.cases._conformance_steps import steps_taken
 from pcbench.cases._conformance_subject import Subject, offered
 from pcbench.cases._problem import Problem
@@ -48,8 +49,7 @@ _NEWTON_STEPS, _FLOW_TIME = 200, 10.0
 _MORE_TIME = 1.2
 # Of the rounding of a residual: that of the activities, and of a solver's steps, are of its size.
 _ROOM = 4.0
-# The same, of the forces that the rounding of a step makes; and the most that is worth asking for.
-_ROOM_OF_FLOW = 16.0
+# The most that is worth asking for.
 _MOST_RESIDUAL = 0.5
 # Steps in errors are known to go down where they begin, and are kept shorter than that.
 _CAUTION = 0.25
@@ -98,7 +98,7 @@ def inference(
             yield from _in_a_batch(subject, judge, name, relaxed, asked)
         steps_are_known = problem.network.n_hidden and is_smooth(problem.network)
         if name == "gradient" and steps_are_known and checks.all_passed(made[:1]):
-            yield steps_taken(subject, problem, judge, 1 / _most(problem, judge))
+            yield steps_taken(subject, problem, judge, 1 / most_curved(problem, judge))
 
 
 def demand_range(problem: Problem, dtype: DType, *, of_products: bool = False) -> None:
@@ -123,9 +123,14 @@ def _in_a_batch(
     problem = subject.problem
     if asked.must_converge or relaxed.converged:
         yield from output_share(judge, problem, label, relaxed, asked.settings)
-    several, hidden = len(problem.x) > 1, problem.network.n_hidden
-    if several and hidden and problem.network.is_linear and asked.must_converge:
+    if len(problem.x) == 1 or not problem.network.n_hidden:
+        return
+    if asked.must_converge:
         yield alone(subject, judge, label, relaxed, asked.settings)
+    else:
+        yield from alone_for_a_few_steps(
+            subject, label, asked.settings, most_curved(problem, judge)
+        )
 
 
 def verdicts(
@@ -258,13 +263,13 @@ def _foretold_gradient(problem: Problem, judge: RelaxedJudge) -> Asked:
 def _cautious_gradient(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
     """Go down with a step that no curvature on the way is too large for."""
     settings = GradientInference(
-        step=1 / _most(problem, judge), residual=_LEAST_RESIDUAL, max_steps=STEPS
+        step=1 / most_curved(problem, judge), residual=_LEAST_RESIDUAL, max_steps=STEPS
     )
     decrease = _sure(problem, judge) if smooth else 0.0
     return Asked(settings, must_converge=False, decrease=decrease)
 
 
-def _most(problem: Problem, judge: RelaxedJudge) -> float:
+def most_curved(problem: Problem, judge: RelaxedJudge) -> float:
     """Bound the curvature of the energy wherever it is no larger than where inference begins.
 
     Of a sample that has come down to an energy of at most its loss, ``‖e‖² ≤ 2𝓛_n``, and its
@@ -283,7 +288,7 @@ def _most(problem: Problem, judge: RelaxedJudge) -> float:
 
 def _sure(problem: Problem, judge: RelaxedJudge) -> float:
     """Return the decrease that a single step of gradient descent, ``1/Λ``, is sure of."""
-    return _decrease(judge, _most(problem, judge))
+    return _decrease(judge, most_curved(problem, judge))
 
 
 def _flow(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
@@ -297,10 +302,7 @@ def _flow(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
         decrease = _sure(problem, judge) / 2 if smooth else 0.0
         return Asked(settings, must_converge=False, decrease=decrease)
     least, most = _curvatures(problem)
-    activities = [*theory.feedforward(judged(problem), problem.x)[1:-1], problem.y]
-    rounding = 2 * judge.u * max(float(np.sqrt(np.nanmean(z**2))) for z in activities)
-    units = sum(z.size for z in activities)
-    lost = _ROOM_OF_FLOW * rounding * most * np.sqrt(units) / judge.start
+    lost = force_kept(judge, problem, most) / judge.start
     if lost > _MOST_RESIDUAL:
         raise theory.UndecidableError("forces are lost in the rounding of a flow's activities")
     residual = max(lost, _foretold(judge, STEPS * least / most))

@@ -20,10 +20,10 @@ from pcbench.backends import (
     GradientInference,
 )
 from pcbench.cases._account import as_reported, counted
-from pcbench.cases._agreement import is_smooth
 from pcbench.cases._conformance_flow import flow
-from pcbench.cases._conformance_inference import reach
+from pcbench.cases._conformance_inference import most_curved, reach
 from pcbench.cases._conformance_records import record, rows_close
+from pcbench.cases._conformance_reuse import reuse
 from pcbench.cases._conformance_subject import Subject, offered
 from pcbench.cases._problem import Problem
 from pcbench.cases._relaxed import NEVER, Relaxed
@@ -49,12 +49,12 @@ def settings_obeyed(backend: Backend[Any], problem: Problem) -> Iterator[Check]:
     Raises
     ------
     CaseSkippedError
-        If there is none, or the network has no hidden layer, or kinks, where rounding decides.
+        If there is none, or the network has no hidden layer.
     """
     if not set(offered(backend, problem)) - {"exact"}:
         raise CaseSkippedError("the backend offers no iterative engine of inference")
-    if not problem.network.n_hidden or not is_smooth(problem.network):
-        raise CaseSkippedError("question: settings takes hidden layers without kinks")
+    if not problem.network.n_hidden:
+        raise CaseSkippedError("question: settings takes hidden layers")
     subject, judge = Subject(backend, problem), RelaxedJudge(problem, backend.dtype)
     u = theory.unit_roundoff(backend.dtype)
     for engine in offered(backend, problem):
@@ -70,8 +70,9 @@ def settings_obeyed(backend: Backend[Any], problem: Problem) -> Iterator[Check]:
                 yield form
                 if form.passed:
                     yield from record(judge, problem, engine, relaxed, settings, u)
+                    yield from reuse(subject, judge, most_curved(problem, judge))
             case "ode":
-                yield from flow(subject, judge)
+                yield from flow(subject, judge, most_curved(problem, judge))
 
 
 def rules(problem: Problem, u: float, *, in_errors: bool) -> dict[str, theory.Rule]:

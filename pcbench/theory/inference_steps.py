@@ -23,7 +23,9 @@ from pcbench.theory.layered import (
     Batch,
     Layered,
     Precision,
+    activate,
     activity_residuals,
+    affine,
     feedforward,
     layer,
     layered_energies,
@@ -33,6 +35,7 @@ from pcbench.theory.layered import (
 from pcbench.theory.rounding import CONFIDENCE
 
 _DRAWS = 8
+_KINKED = ("relu", "leaky_relu")
 # Far above what float64 rounds, and a small change all the same.
 _LEAST_PROBE = 2.0**-24
 # Of the flow: far less than what any engine is asked for.
@@ -81,12 +84,15 @@ class InferenceSteps:
         ``‖∂(N𝓕)/∂z‖`` over that at the start (absolute where that is 0), likewise.
     steps
         ``Δt`` of each step.
+    clearances
+        How far from a kink inference was, at the start and after each step (:func:`clearance`).
     """
 
     hidden: Float[np.ndarray, "N n_hidden"]
     energies: Float[np.ndarray, "T_and_one L"]
     residuals: Float[np.ndarray, " T_and_one"]
     steps: tuple[float, ...]
+    clearances: Float[np.ndarray, " T_and_one"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +154,7 @@ def _walk(
     sizes: list[float] = []
     energies: list[Float[np.ndarray, " L"]] = []
     norms: list[float] = []
+    clearances: list[float] = []
     size = rule.step
     while True:
         here, (x_now, y_now, *moving) = network, [x, y, *moving]
@@ -159,6 +166,7 @@ def _walk(
         slopes = activity_residuals(here, activities, precision)
         energies.append(layered_energies(here, activities, precision))
         norms.append(float(np.sqrt(sum(np.sum(slope**2) for slope in slopes))))
+        clearances.append(clearance(here, activities))
         if rule.halve and len(energies) > 1 and energies[-1].sum() > energies[-2].sum():
             size /= 2
         if given is not None:
@@ -175,7 +183,7 @@ def _walk(
         sizes.append(size)
     residuals = np.array(norms) / (norms[0] or 1.0)
     hidden = np.concatenate([x[:, :0], *activities[1:-1]], axis=1)
-    return InferenceSteps(hidden, np.array(energies), residuals, tuple(sizes))
+    return InferenceSteps(hidden, np.array(energies), residuals, tuple(sizes), np.array(clearances))
 
 
 def _placed(
@@ -212,7 +220,8 @@ def decided(
 ) -> Rule:
     """Cut the budget where rounding could decide whether a step is halved, or is the last.
 
-    Differences of less than ``√u``, relative, are left alone: rounding is far smaller. The budget
+    Differences of less than ``√u``, relative, are left alone: rounding is far smaller. So are kinks
+    that are nearer than that, or than what rounding is probed with: forces jump there. The budget
     may come to nothing.
     """
     taken, margin = inference_steps(network, x, y, rule, precision), float(np.sqrt(u))
@@ -220,9 +229,57 @@ def decided(
     close = np.abs(taken.residuals - rule.residual) <= margin * rule.residual
     if rule.halve:
         close[1:] |= np.abs(np.diff(totals)) <= margin * totals[1:]
+    close |= taken.clearances <= kink_margin(u)
     if not close.any():
         return rule
     return replace(rule, budget=int(np.argmax(close)) - 1)
+
+
+def kink_margin(u: float) -> float:
+    """Return the clearance from kinks that neither rounding nor its probes come near to."""
+    return float(np.sqrt(max(u, _LEAST_PROBE)))
+
+
+def clearance(network: Layered, activities: Sequence[Float[np.ndarray, "N _d"]]) -> float:
+    """Return how near to a kink ``z_0 … z_L`` come, over the largest input of a layer's rectifiers.
+
+    Infinite without kinks; 0 where convolutions pool, as maxima may be equal.
+    """
+    if any(pool > 1 for pool in network.pools):
+        return 0.0
+    bent = [np.abs(one) for _, one in _rectified(network, activities)]
+    return float(min((one.min() / (one.max() or 1.0) for one in bent), default=np.inf))
+
+
+def room_to_kinks(network: Layered, activities: Sequence[Float[np.ndarray, "N _d"]]) -> float:
+    """Return how far hidden activities of fully connected layers may move without meeting a kink.
+
+    A rectifier's input moves by no more than ``‖A‖`` times that, or as far where it sees
+    activities themselves. Infinite without kinks. What the input of the network decides stays.
+    """
+    moving = [(l, one) for l, one in _rectified(network, activities) if l > 1]
+    post = network.convention == "post"
+    norms = [float(np.linalg.norm(network.weights[l - 1], 2)) if post else 1.0 for l, _ in moving]
+    return float(
+        min(
+            (np.abs(one).min() / (a or 1.0) for (_, one), a in zip(moving, norms, strict=True)),
+            default=np.inf,
+        )
+    )
+
+
+def _rectified(network: Layered, activities: Sequence[Batch]) -> list[tuple[int, Batch]]:
+    """Return what the rectifiers of each layer see, if it has any, by the layer's number."""
+    if network.activation not in _KINKED:
+        return []
+    found = []
+    for l in range(1, network.depth + 1):
+        before, after = network.activations(l)
+        if before in _KINKED:
+            found.append((l, activities[l - 1]))
+        if after in _KINKED:
+            found.append((l, affine(network, l, activate(before, activities[l - 1]))))
+    return found
 
 
 def flowed(

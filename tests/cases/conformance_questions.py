@@ -61,6 +61,12 @@ LONGER = {
         "question": "settings",
         "draw": SMALL | {"layers": "smooth", "samples": (3, 4)},
     },
+    # The second and the third network have rectifiers.
+    "settings-kinks": {
+        "question": "settings",
+        "draw": SMALL | {"layers": "nonlinear", "samples": (3, 4)},
+        "networks": 3,
+    },
     "course": {
         "question": "course",
         "draw": SMALL | {"depth": (2, 2), "width": (3, 3), "samples": (4, 4)},

@@ -2,11 +2,14 @@
 
 import pytest
 import torch
+from catalogued import as_backend
 from conformance_questions import ask, failed
 from faulty_conformance import LeaksIntoOthers, OutputTermAveraged
 from faulty_engines import WithInference
 
+from pcbench.audit.faults.batch import StepsOfTheMean
 from pcbench.backends.torch import TorchBackend
+from pcbench.backends.torch.engines import gauss_newton
 from pcbench.cases._conformance_batch import _guess
 
 pytestmark = pytest.mark.usefixtures("without_shapes")
@@ -75,3 +78,46 @@ def test_a_batch_of_one_or_a_single_output_has_no_mean_to_ask_about():
         result = ask(TorchBackend, "inference", networks=1, draw=DRAW | one)
         assert result.status == "passed"
         assert not [check for check in result.checks if check.name.endswith(SHARE)]
+
+
+# What has no single equilibrium: a smooth network, and one of rectifiers.
+SMOOTH = {"networks": 1, "draw": {"layers": "smooth", "depth": [3, 3], "width": [6, 6]}}
+KINKED = {"networks": 3, "only": 2, "draw": SMOOTH["draw"] | {"layers": "nonlinear"}}
+FEW = {"samples": [6, 6]}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    ("networks", "engines"),
+    [(SMOOTH, ENGINES[1:]), (KINKED, ("gradient", "gauss_newton", "error"))],
+)
+def test_in_networks_that_are_not_linear_a_sample_takes_the_steps_that_it_takes_alone(
+    networks, engines, dtype
+):
+    asked_of = networks | {"draw": networks["draw"] | FEW}
+    result = ask(TorchBackend, "inference", dtype, **asked_of)
+    assert result.status == "passed"
+    names = {check.name for check in result.checks if check.name.endswith(ALONE)}
+    assert names == {f"{engine}: {ALONE}" for engine in engines}
+
+
+def test_who_descends_on_a_mean_of_energies_fails_for_that_alone():
+    smooth = {"draw": SMOOTH["draw"] | FEW, "networks": 1}
+    for engine in ("error", "ode"):
+        result = ask(as_backend(StepsOfTheMean), "inference", engine=engine, **smooth)
+        assert failed(result) == {f"{engine}: {ALONE}"}
+    kinked = KINKED | {"draw": KINKED["draw"] | FEW}
+    result = ask(as_backend(StepsOfTheMean), "inference", engine="gradient", **kinked)
+    assert failed(result) == {f"gradient: {ALONE}"}
+
+
+def test_damping_that_samples_share_fails(monkeypatch):
+    honest = gauss_newton._damp
+    monkeypatch.setattr(
+        gauss_newton,
+        "_damp",
+        lambda *given: honest(*given).mean(-1, keepdim=True).expand_as(given[0]),
+    )
+    steep = {"draw": SMOOTH["draw"] | FEW | {"gain": [3.0, 3.0]}, "networks": 1}
+    result = ask(TorchBackend, "inference", engine="gauss_newton", **steep)
+    assert failed(result) == {f"gauss_newton: {ALONE}"}

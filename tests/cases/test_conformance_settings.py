@@ -5,11 +5,13 @@ themselves alone; and fails whoever is off in one of these alone.
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from catalogued import as_backend
 from conformance_questions import ask, failed
 from faulty_engines import WithInference
 
+from pcbench import theory
 from pcbench.audit import FaultyTrainer
 from pcbench.audit.catalogue import put
 from pcbench.audit.faults import long_runs, settings
@@ -21,6 +23,7 @@ from pcbench.backends.torch import TorchBackend
 pytestmark = pytest.mark.usefixtures("without_shapes")
 
 ACTIVITIES = "ode: activities at the time given"
+REUSE = "gauss_newton: how far the step after"
 # The question, the check that is there for the mistake, and the mistake.
 SETTINGS = {
     "NeverHalves": "gradient: halving: activities",
@@ -30,10 +33,19 @@ SETTINGS = {
     "RelativeToleranceIgnored": "ode: steps by relative tolerance",
     "AbsoluteToleranceIgnored": ACTIVITIES,
     "HalfTheTime": ACTIVITIES,
+    "LinearisesAsItLikes": f"{REUSE} 1 with a new linearisation is from that with the old one",
+    "LinearisesEarlier": "gauss_newton: steps of a linearisation that serves 2",
+    "HalfAsFarAtKinks": "gradient: steps: activities",
     "LayersInReverse": "gauss_newton: record, layer by layer",
     "AllInTheOutput": "gradient: record, layer by layer",
     "RecordsBeforeTheStep": "error: record, layer by layer",
     "PassesAreSteps": "gradient: passes",
+}
+# Of what a linear network does not show.
+OTHERWISE = {
+    "LinearisesAsItLikes": "settings-tanh",
+    "LinearisesEarlier": "settings-tanh",
+    "HalfAsFarAtKinks": "settings-kinks",
 }
 COURSE = {
     "EpochsAlike": "steps taken in one run (BP, sgd)",
@@ -64,7 +76,7 @@ def learning_with(trainer):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("question", ["settings", "settings-tanh"])
+@pytest.mark.parametrize("question", ["settings", "settings-tanh", "settings-kinks"])
 def test_a_correct_backend_keeps_to_its_settings(question, dtype):
     result = ask(TorchBackend, question, dtype)
     assert (result.status, result.message) == ("passed", "")
@@ -85,7 +97,27 @@ def test_without_an_iterative_engine_there_are_no_settings_to_ask_about():
 
 @pytest.mark.parametrize("fault", settings.FAULTS, ids=lambda fault: fault.__name__)
 def test_a_setting_that_is_misread_or_a_false_record_fails(fault):
-    assert SETTINGS[fault.__name__] in failed(ask(as_backend(fault), "settings"))
+    question = OTHERWISE.get(fault.__name__, "settings")
+    assert SETTINGS[fault.__name__] in failed(ask(as_backend(fault), question))
+
+
+def test_every_setting_that_is_misread_at_kinks_alone_fails():
+    mistaken = as_backend(settings.HalfAsFarAtKinks)
+    assert failed(ask(mistaken, "settings-tanh")) == set()
+    assert {
+        "gradient: halving: activities",
+        "gradient: residual: activities",
+        "error: steps: activities",
+        ACTIVITIES,
+    } <= failed(ask(mistaken, "settings-kinks"))
+
+
+def test_where_samples_come_near_to_a_kink_steps_are_not_asked_for():
+    network = theory.Layered([np.eye(2), np.eye(2)], None, "relu", "post")
+    x, y = np.array([[1.0, 1e-9]]), np.ones((1, 2))
+    rule = theory.Rule(0.1, 3)
+    assert theory.decided(network, x, y, rule, 2.0**-53).budget < 1
+    assert theory.decided(network, x + 0.1, y, rule, 2.0**-53).budget == 3
 
 
 class DropsTheLastRow(WithInference):

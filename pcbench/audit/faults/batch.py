@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import FaultyModel, given
-from pcbench.backends import Capability, Inference, InferenceSettings
+from pcbench.backends import (
+    Capability,
+    ErrorInference,
+    GradientInference,
+    Inference,
+    InferenceSettings,
+    OdeInference,
+)
 from pcbench.parts import Part
 
 
@@ -73,8 +81,28 @@ class BatchMeanMixedIn(FaultyModel):
         return replace(reached, activities=activities, energies=energies)
 
 
+class StepsOfTheMean(FaultyModel):
+    """With activations inference descends on the mean of the energies: N times slower."""
+
+    part = Part.INFERENCE
+    needs: ClassVar[frozenset[str]] = frozenset({Trait.ACTIVATION})
+
+    def infer(
+        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
+    ) -> Inference[Any]:
+        """Go so much less far, and say truly where that led."""
+        share = 1 / len(self.host(x))
+        if self.network.activation != "identity" and not self.replicated:
+            if isinstance(settings, ErrorInference | GradientInference):
+                settings = settings.model_copy(update={"step": share * settings.step})
+            if isinstance(settings, OdeInference):
+                settings = settings.model_copy(update={"max_time": share * settings.max_time})
+        return super().infer(x, y, settings, precision)
+
+
 FAULTS = (
     OutputMeanOverBatchAndOutputs,
     OutputMeanOfSquares,
     BatchMeanMixedIn,
+    StepsOfTheMean,
 )

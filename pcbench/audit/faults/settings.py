@@ -13,8 +13,10 @@ from pcbench.audit.wrappers import Host
 from pcbench.backends import (
     Capability,
     ErrorInference,
+    GaussNewtonInference,
     GradientInference,
     Inference,
+    IterativeInference,
     OdeInference,
 )
 from pcbench.parts import Part
@@ -90,6 +92,41 @@ class HalfTheTime(_OfTheFlow):
         return {"max_time": settings.max_time / 2}
 
 
+class LinearisesAsItLikes(Misread):
+    """A linearisation of Gauss-Newton serves three steps, whatever was asked for."""
+
+    engine = GaussNewtonInference
+    needs: ClassVar[frozenset[str]] = frozenset(
+        {Capability.GAUSS_NEWTON_INFERENCE, Trait.ACTIVATION}
+    )
+
+    def misread(self, settings: GaussNewtonInference) -> dict[str, Any]:
+        """Take the default."""
+        return {"reuse": 3}
+
+
+class LinearisesEarlier(LinearisesAsItLikes):
+    """A linearisation of Gauss-Newton serves one step fewer than was asked for, if several."""
+
+    def misread(self, settings: GaussNewtonInference) -> dict[str, Any]:
+        """Count one too many."""
+        return {"reuse": max(1, settings.reuse - 1)}
+
+
+class HalfAsFarAtKinks(Misread):
+    """In networks with kinks steps are half as long, and flows take half of the time."""
+
+    engine = IterativeInference
+    needs: ClassVar[frozenset[str]] = frozenset({Trait.ITERATIVE, Trait.ACTIVATION})
+
+    def misread(self, settings: IterativeInference) -> dict[str, Any]:
+        """Halve what there is to halve."""
+        if self.network.activation not in ("relu", "leaky_relu"):
+            return {}
+        lengths = {"step", "max_time"} & set(type(settings).model_fields)
+        return {name: getattr(settings, name) / 2 for name in lengths}
+
+
 class LayersInReverse(Misrecorded):
     """Layers are recorded from the output down; their sum is right."""
 
@@ -134,6 +171,9 @@ FAULTS = (
     RelativeToleranceIgnored,
     AbsoluteToleranceIgnored,
     HalfTheTime,
+    LinearisesAsItLikes,
+    LinearisesEarlier,
+    HalfAsFarAtKinks,
     LayersInReverse,
     AllInTheOutput,
     RecordsBeforeTheStep,
