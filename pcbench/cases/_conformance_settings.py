@@ -15,6 +15,7 @@ import numpy as np
 from pcbench import checks, theory
 from pcbench.backends import (
     Backend,
+    BackendUnavailableError,
     ErrorInference,
     GaussNewtonInference,
     GradientInference,
@@ -28,7 +29,7 @@ from pcbench.cases._conformance_subject import Subject, offered
 from pcbench.cases._problem import Problem
 from pcbench.cases._relaxed import NEVER, Relaxed
 from pcbench.cases._relaxed_judge import RelaxedJudge, judged
-from pcbench.cases.base import CaseSkippedError
+from pcbench.cases.base import CaseSkippedError, Omission
 from pcbench.checks import Check, Tolerance
 
 STEPS = 6
@@ -43,8 +44,10 @@ RULE = "from the feedforward activities, by the rule of the settings (backends/i
 _MANY_STEPS = 8
 
 
-def settings_obeyed(backend: Backend[Any], problem: Problem) -> Iterator[Check]:
+def settings_obeyed(backend: Backend[Any], problem: Problem) -> Iterator[Check | Omission]:
     """Ask every iterative engine on offer, in several settings, and for a record in all of them.
+
+    What a backend refuses is left out, and the rest is asked.
 
     Raises
     ------
@@ -62,7 +65,10 @@ def settings_obeyed(backend: Backend[Any], problem: Problem) -> Iterator[Check]:
             case "gradient" | "error":
                 for what, rule in rules(problem, u, in_errors=engine == "error").items():
                     name = f"{engine}: {what}"
-                    yield from _walked(subject, judge, name, engine, rule)
+                    try:
+                        yield from _walked(subject, judge, name, engine, rule)
+                    except BackendUnavailableError as refusal:  # it may lack one, such as halving
+                        yield Omission(name, str(refusal))
             case "gauss_newton":
                 settings = GaussNewtonInference(residual=1e-3, max_steps=_MANY_STEPS, record=True)
                 relaxed = subject.infer(settings)

@@ -147,6 +147,7 @@ class Conformance(Case[Parameters]):
     def run(self, context: Context) -> Iterator[Finding]:
         """Ask of every network, from small to large; then say what was found of all."""
         asked, verdicts, refused = self.parameters, Verdicts(), list[str]()
+        left_out: dict[str, Omission] = {}
         numbers = range(1, asked.networks + 1) if asked.only is None else [asked.only]
         networks = [
             asked.draw.problem(number, context.rng(f"network {number}"), context.backend.dtype)
@@ -156,7 +157,7 @@ class Conformance(Case[Parameters]):
         try:
             for drawn in context.progress("networks", networks, len(networks)):
                 try:
-                    self._ask(context, drawn, verdicts)
+                    self._ask(context, drawn, verdicts, left_out)
                 except (CaseSkippedError, BackendUnavailableError) as refusal:
                     refused.append(f"{refusal} ({drawn})")
         except Exception:
@@ -167,16 +168,25 @@ class Conformance(Case[Parameters]):
             raise CaseSkippedError(f"no network could be asked about: {refused[0]}")
         if refused:
             yield Omission(f"{len(refused)} of {len(networks)} networks", refused[0])
+        yield from left_out.values()
         if asked.question in _ELSEWHERE:
             yield _ELSEWHERE[asked.question]
 
-    def _ask(self, context: Context, drawn: Drawn, verdicts: Verdicts) -> None:
+    def _ask(
+        self, context: Context, drawn: Drawn, verdicts: Verdicts, left_out: dict[str, Omission]
+    ) -> None:
         """Ask of one network; what is found before it breaks counts."""
         found: list[Check] = []
         try:
             curved = self.parameters.question in _DIFFERENTIABLE
             demand_range(drawn.problem, context.backend.dtype, of_products=curved)
-            found.extend(self._findings(context, drawn))
+            for finding in self._findings(context, drawn):
+                if isinstance(finding, Omission):
+                    left_out[finding.part] = finding
+                else:
+                    found.append(finding)
+            if not found and left_out:
+                raise CaseSkippedError(next(iter(left_out.values())).reason)
         except (CaseSkippedError, BackendUnavailableError):
             raise
         except theory.UndecidableError as error:
@@ -186,7 +196,7 @@ class Conformance(Case[Parameters]):
         finally:
             verdicts.add(drawn, found)
 
-    def _findings(self, context: Context, drawn: Drawn) -> Iterator[Check]:
+    def _findings(self, context: Context, drawn: Drawn) -> Iterator[Check | Omission]:
         backend, problem = context.backend, drawn.problem
         rng = context.rng(f"question {drawn.number}")
         match self.parameters.question:

@@ -16,7 +16,8 @@ from pcbench.audit import FaultyTrainer
 from pcbench.audit.catalogue import put
 from pcbench.audit.faults import long_runs, settings
 from pcbench.audit.faults.replicas import MovesOnWithTheOthers, RecordsOfNeighbours
-from pcbench.backends import Capability
+from pcbench.audit.wrappers import FaultyModel
+from pcbench.backends import BackendUnavailableError, Capability
 from pcbench.backends.numpy import NumpyBackend
 from pcbench.backends.torch import TorchBackend
 
@@ -93,6 +94,38 @@ def test_without_an_iterative_engine_there_are_no_settings_to_ask_about():
     result = ask(Learner, "settings")
     assert result.status == "skipped"
     assert "no iterative engine" in result.message
+
+
+class Refuses(settings.ErrorStepHalved):
+    """Refuses a halved step, as JPC and PCX do, and errs in what is asked of another engine."""
+
+    def infer(self, x, y, settings, precision=None):
+        if getattr(settings, "halve", False):
+            raise BackendUnavailableError("A step stays as it is; leave halve out")
+        return super().infer(x, y, settings, precision)
+
+
+class RefusesAll(FaultyModel):
+    """Refuses every engine that it is said to have."""
+
+    def infer(self, x, y, settings, precision=None):
+        raise BackendUnavailableError("Nothing is inferred on Sundays")
+
+
+def test_a_setting_that_is_refused_is_left_out_and_the_rest_is_asked():
+    result = ask(as_backend(Refuses), "settings")
+    asked = {check.name for check in result.checks}
+    assert {"gradient: steps: activities", "gradient: residual: residual"} <= asked
+    assert "gradient: halving: activities" not in asked
+    told = {"gradient: halving", "gradient: smallest step"}
+    assert {result.omitted[what] for what in told} == {"A step stays as it is; leave halve out"}
+    assert {name.partition(":")[0] for name in failed(result)} == {"error"}
+
+
+def test_without_a_setting_that_is_not_refused_there_is_nothing_to_judge():
+    result = ask(as_backend(RefusesAll), "settings")
+    assert result.status == "skipped"
+    assert "Nothing is inferred on Sundays" in result.message
 
 
 @pytest.mark.parametrize("fault", settings.FAULTS, ids=lambda fault: fault.__name__)
