@@ -63,7 +63,6 @@ PROBLEMS = {
                 "gauss-newton": {"engine": "gauss_newton"},
                 "gradient": {"engine": "gradient", "step": 0.2, "max_steps": 3000},
             },
-            "early": [5],
         },
     ),
     "equilibria": (
@@ -235,7 +234,7 @@ UNREACHED_KINDS = {
     "matrix_completion": "test_matrix_completion.py",
     "origin_escape": "test_origin_escape.py",
 }
-SLOW = {"law", "slice", "slice of the loss", "spectrum", "search"}
+SLOW = {"law", "slice", "slice of the loss", "spectrum", "search", "engines"}
 
 
 @cache
