@@ -200,7 +200,7 @@ UNREACHED = {
     ),
     ("escape_law", "PC: power of 1/σ at the smallest scales"): "likewise",
     ("hessian_spectrum", "different eigenvectors of the loss"): (
-        "the overlap of two vectors has no small fault: test_cases_catch_hessian_faults.py"
+        "vectors of the judge's own iteration, not answers: test_cases_catch_hessian_faults.py"
     ),
     ("hessian_spectrum", "different eigenvectors of the energy"): "likewise",
     ("hessian_spectrum", "distribution of the loss within its band"): (
