@@ -9,7 +9,13 @@ import numpy as np
 from jaxtyping import Bool
 
 from pcbench import checks, theory
-from pcbench.backends import Backend, Capability, InferenceSettings, TrainingSettings
+from pcbench.backends import (
+    Backend,
+    Capability,
+    InferenceSettings,
+    IterativeInference,
+    TrainingSettings,
+)
 from pcbench.cases._account import CONTRACT, counted, differing, none_of
 from pcbench.cases._conformance_evaluation import EvaluationJudge, anywhere
 from pcbench.cases._conformance_inference import ask_for
@@ -22,6 +28,8 @@ from pcbench.checks import Check, Tolerance
 
 # As few numbers as these may all come out correctly rounded, each with a chance of perhaps a half.
 _ENOUGH = 100
+# Of an engine that is watched; it need not arrive.
+_FEW_STEPS = 20
 # What libraries call the devices that suites name.
 _KINDS = {"cuda": ("cuda", "gpu", "rocm"), "gpu": ("cuda", "gpu", "rocm"), "cpu": ("cpu", "host")}
 
@@ -85,7 +93,11 @@ def _learn(subject: Subject, settings: TrainingSettings) -> list[Array]:
 
 
 def _ask(engine: str, problem: Problem, backend: Backend[Any]) -> InferenceSettings:
-    return ask_for(engine, problem, RelaxedJudge(problem, backend.dtype)).settings
+    """Return settings that take a few steps: how an engine behaves shows without arriving."""
+    settings = ask_for(engine, problem, RelaxedJudge(problem, backend.dtype)).settings
+    if not isinstance(settings, IterativeInference):
+        return settings
+    return settings.model_copy(update={"max_steps": min(settings.max_steps, _FEW_STEPS)})
 
 
 def _flat(answers: Answers) -> list[Array]:

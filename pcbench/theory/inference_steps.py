@@ -163,6 +163,10 @@ def _walk(
             if not (rule.in_errors or sizes):
                 moving = feedforward(here, x_now)[1:-1]
         activities = _placed(here, x_now, y_now, moving, in_errors=rule.in_errors)
+        if erring is not None and rule.in_errors:
+            # Activities round as well, and forces may be taken from them: of errors that are small
+            # beside activities, fewer digits are left.
+            activities[1:-1] = with_rounding(network, activities[1:-1], [], *erring)[1]
         slopes = activity_residuals(here, activities, precision)
         energies.append(layered_energies(here, activities, precision))
         norms.append(float(np.sqrt(sum(np.sum(slope**2) for slope in slopes))))

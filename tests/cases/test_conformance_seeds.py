@@ -67,6 +67,7 @@ def test_no_seed_raises_an_alarm(backend, only, seeds):
         (9, "precision-inference and float32 and not nonlinear"),
         (5, "precision-inference and float32 and not nonlinear"),
         (57, "convolutions-inference and float64"),
+        (301, "precision-replicas and linear and float64 and not nonlinear"),
     ],
 )
 def test_what_was_an_alarm_is_none_any_more(seed, select):
