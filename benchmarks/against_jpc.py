@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from pcbench import theory
-from pcbench.backends import ExactInference
+from pcbench.contract import ExactInference
+from pcbench.theory.linear.equilibrium import equilibrated_energy
 
 try:
     import equinox as eqx
@@ -76,7 +76,7 @@ def contestants(hidden_layers: int) -> tuple[dict[str, Hidden], Callable[[Sequen
     }
 
     inputs, targets, *matrices = (array.double().numpy() for array in (x, y, *model.weights))
-    least = theory.equilibrated_energy(matrices, inputs, targets)
+    least = equilibrated_energy(matrices, inputs, targets)
 
     def error(hidden: Sequence[Any]) -> float:
         z = [inputs, *(np.asarray(activity, dtype=np.float64) for activity in hidden), targets]

@@ -27,10 +27,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pcbench import theory
-from pcbench.backends import ExactInference, GaussNewtonInference
+from pcbench.contract import ExactInference, GaussNewtonInference
 from pcbench.networks import Activation, Initialisation, LecunNormal, NetworkSpec, Origin
 from pcbench.spectra import Extremes, HessianOperator, dense, extreme_eigenpairs
+from pcbench.theory.linear.origin import origin_hessian
 
 BATCH, GRADIENTS = 64, 20
 DEEP, WIDE = (784, *(300,) * 10, 10), (784, *(1000,) * 4, 10)
@@ -139,7 +139,7 @@ def whole_hessians() -> None:
     for widths in WHOLE:
         network, (x, y) = NetworkSpec(widths), data(widths)
         here = Setting.of(network, Origin().draw(network, np.random.default_rng(0)), "float64")
-        expected = theory.origin_hessian(widths, x, y, "energy").toarray()
+        expected = origin_hessian(widths, x, y, "energy").toarray()
         gradient = jax.grad(unrolled_energy(jax.numpy, widths, x, y))
         flat, unit = jax.numpy.zeros(network.n_parameters), np.eye(network.n_parameters)
         rows = jax.jit(jax.vmap(lambda v, g=gradient, w=flat: jax.jvp(g, (w,), (v,))[1]))

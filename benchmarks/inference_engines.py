@@ -19,7 +19,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from pcbench.backends import (
+from pcbench.contract import (
     ExactInference,
     GaussNewtonInference,
     GradientInference,

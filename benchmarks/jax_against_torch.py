@@ -22,8 +22,8 @@ import jax
 import numpy as np
 import torch
 
-from pcbench.backends import Backend, DType, ExactInference
 from pcbench.backends.jax import JaxBackend
+from pcbench.contract import Backend, DType, ExactInference
 from pcbench.networks import LecunNormal, NetworkSpec
 
 BATCH, INPUTS, WIDTH, OUTPUTS = 64, 784, 300, 10

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pcbench.backends import ExactInference, Objective, Sgd, TrainingSettings
+from pcbench.contract import ExactInference, Objective, Sgd, TrainingSettings
 from pcbench.networks import Activation, NearOrigin, NetworkSpec
 
 WIDTHS = (784, 500, 500, 500, 500, 10)

@@ -13,10 +13,10 @@ from pcbench._version import __version__
 if TYPE_CHECKING:
     from pcbench.api import audit as audit_suites
     from pcbench.api import run
-    from pcbench.backends import Backend
-    from pcbench.cases import Case
+    from pcbench.case import Case
     from pcbench.checks import Check
     from pcbench.compare import compare as compare_reports
+    from pcbench.contract import Backend
     from pcbench.data import Dataset
     from pcbench.errors import UsageError
     from pcbench.report import Report, read_report, write_report
@@ -38,8 +38,8 @@ __all__ = [
 
 # Imported when first asked for: `pcbench --help` must not pay for NumPy, and never for torch.
 _HOMES = {
-    "Backend": ("pcbench.backends", "Backend"),
-    "Case": ("pcbench.cases", "Case"),
+    "Backend": ("pcbench.contract", "Backend"),
+    "Case": ("pcbench.case", "Case"),
     "Check": ("pcbench.checks", "Check"),
     "Dataset": ("pcbench.data", "Dataset"),
     "Report": ("pcbench.report", "Report"),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pcbench.audit import Audit, AuditObserver, audit_suites, load_faults
-from pcbench.backends.base import DType
+from pcbench.contract.backend import DType
 from pcbench.report import Report
 from pcbench.runner import Observer, run_suites
 from pcbench.suite import QUICK, Position, Setting, Suite, SuiteError, load_suites, parse_selection

@@ -9,9 +9,12 @@ ROOMS_WITH_ARRAYS = [
     "theory",
     "networks",
     "data",
+    "contract",
     "backends",
     "spectra",
     "statistics",
+    "case",
+    "judges",
     "cases",
     "audit",
 ]

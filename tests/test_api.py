@@ -1,14 +1,14 @@
 """pcbench from Python: the same report as an object, and plug-ins that are one class each."""
 
 import pytest
-from command_line import OUTSIDE
-from command_line import pcbench as command_line
-from example_plugins import LinearNetwork, LossAtOrigin, PlainNumpy, Ramp
-from toy_suites import ENERGY, ON_CIFAR10, ORIGIN, SIZED, UNFINISHED, write_suite
 
 import pcbench
 from pcbench import registry
 from pcbench.runner import Observer
+from tests.helpers.command_line import OUTSIDE
+from tests.helpers.command_line import pcbench as command_line
+from tests.helpers.example_plugins import LinearNetwork, LossAtOrigin, PlainNumpy, Ramp
+from tests.helpers.toy_suites import ENERGY, ON_CIFAR10, ORIGIN, SIZED, UNFINISHED, write_suite
 
 
 @pytest.fixture(autouse=True)

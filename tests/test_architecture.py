@@ -4,9 +4,9 @@ import ast
 from pathlib import Path
 
 import pytest
-from command_line import python
 
 import pcbench
+from tests.helpers.command_line import python
 
 PACKAGE = Path(pcbench.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -64,7 +64,7 @@ def test_the_reference_backend_is_no_relative_of_the_one_that_is_held_against_it
 
 def test_torch_is_imported_by_its_backend_and_by_doctor_alone():
     elsewhere = {name for name in importers("torch") if not name.startswith("backends/torch/")}
-    assert elsewhere == {"cli/examine.py"}
+    assert elsewhere == {"cli/sections/machine.py"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())

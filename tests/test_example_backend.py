@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import pcbench
 
-from pcbench.backends import Backend, Model
+from pcbench.contract import Backend, Model
+from tests.helpers.command_line import pcbench
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE, PAGE = ROOT / "examples" / "backend", ROOT / "docs" / "write-a-backend.md"

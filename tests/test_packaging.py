@@ -6,9 +6,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from command_line import pcbench, python
 
 from pcbench import __version__
+from tests.helpers.command_line import pcbench, python
 
 ROOT = Path(__file__).parents[1]
 

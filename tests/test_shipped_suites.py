@@ -10,7 +10,7 @@ import pytest
 from pcbench.data import Places
 from pcbench.runner import run_suites
 from pcbench.suite import load_suite, shipped_suites, suite_schema
-from pcbench.suite.document import read_document
+from pcbench.suite.yaml.document import read_document
 
 pytestmark = pytest.mark.usefixtures("timed_twice")
 

@@ -1,7 +1,7 @@
 """A backend for pcbench: predictive coding by gradient steps, in plain NumPy.
 
-Everything that the contract requires, in arrays of the host: `pcbench.backends.base` says what each
-method must return. What is optional, and offered, stands in `capabilities`.
+Everything that the contract requires, in arrays of the host: `pcbench.contract.backend` says what
+each method must return. What is optional, and offered, stands in `capabilities`.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
-from pcbench.backends import (
+from pcbench.contract import (
     Backend,
     BackendUnavailableError,
     Capability,

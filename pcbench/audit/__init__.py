@@ -12,7 +12,7 @@ from pcbench.audit.run import IncorrectBackendError, audit_suites
 from pcbench.audit.trainer import FaultyTrainer
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import FaultyBackend, FaultyModel
-from pcbench.parts import Part
+from pcbench.contract.parts import Part
 
 __all__ = [
     "Audit",

@@ -16,9 +16,9 @@ from pcbench.audit.testimony import Occasion
 from pcbench.audit.trainer import FaultyTrainer
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import FaultyBackend, FaultyModel, Host
-from pcbench.backends import Backend, Capability, Model, TrainingSettings
+from pcbench.contract import Backend, Capability, Model, TrainingSettings
+from pcbench.contract.parts import Part
 from pcbench.networks import NetworkSpec
-from pcbench.parts import Part
 from pcbench.registry import FAULTS, BrokenPluginError
 
 Mistaken = type[FaultyBackend] | type[FaultyModel] | type[FaultyTrainer]

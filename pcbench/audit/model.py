@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
-from pcbench.parts import Part
+from pcbench.contract.parts import Part
 from pcbench.report import Environment
 
 AUDIT_VERSION: Final = 1

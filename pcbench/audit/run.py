@@ -13,10 +13,10 @@ from pcbench.audit.model import Audit, AuditedCase, FaultResult
 from pcbench.audit.observer import AuditObserver
 from pcbench.audit.trial import Tried, try_fault
 from pcbench.audit.witness import Witness
-from pcbench.backends import Backend, BackendUnavailableError
+from pcbench.contract import Backend, BackendUnavailableError
+from pcbench.contract.parts import Part
 from pcbench.data import Places
 from pcbench.errors import UsageError
-from pcbench.parts import Part
 from pcbench.runner import Observer
 from pcbench.runner.backends import Backends
 from pcbench.runner.environment import describe_environment

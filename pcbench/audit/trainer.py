@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from pcbench.audit.wrappers import FaultyModel, Host, given
-from pcbench.backends import Adam, Model, Record, Trainer, TrainingSettings
-from pcbench.parts import Part
+from pcbench.contract import Adam, Model, Record, Trainer, TrainingSettings
+from pcbench.contract.parts import Part
 
 Rows = Int[np.ndarray, "*#R N"]
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.backends import Capability, InferenceSettings, IterativeInference, TrainingSettings
+from pcbench.contract import Capability, InferenceSettings, IterativeInference, TrainingSettings
 from pcbench.networks import NetworkSpec
 
 

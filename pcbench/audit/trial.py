@@ -11,7 +11,7 @@ from pcbench.audit.catalogue import Fault
 from pcbench.audit.model import FaultResult, Outcome
 from pcbench.audit.testimony import Occasion, OutOfTime, Testimony
 from pcbench.audit.witness import Witness
-from pcbench.backends import Backend
+from pcbench.contract import Backend
 from pcbench.data import Places
 from pcbench.report import CaseResult
 from pcbench.runner import Observer

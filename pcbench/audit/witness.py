@@ -16,7 +16,7 @@ from pcbench.audit.testimony import Testimony, same
 from pcbench.audit.traits import network_uses
 from pcbench.audit.witnessed import WitnessedModel
 from pcbench.audit.wrappers import FaultyBackend, Host
-from pcbench.backends import Backend, Model
+from pcbench.contract import Backend, Model
 from pcbench.networks import NetworkSpec
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from pcbench.audit.testimony import Testimony, same
 from pcbench.audit.traits import Trait, inference_uses, training_uses
 from pcbench.audit.wrappers import FaultyModel, Host, given
-from pcbench.backends import (
+from pcbench.contract import (
     Capability,
     Hessian,
     Inference,

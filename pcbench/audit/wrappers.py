@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.backends import (
+from pcbench.contract import (
     Backend,
     Capability,
     Hessian,
@@ -23,8 +23,8 @@ from pcbench.backends import (
     Trainer,
     TrainingSettings,
 )
+from pcbench.contract.parts import Part
 from pcbench.networks import NetworkSpec
-from pcbench.parts import Part
 
 Host = Float[np.ndarray, "..."]
 

@@ -51,7 +51,7 @@ def audit(
 
     from pcbench.api import audit as audit_suites
     from pcbench.audit.console import render_audit
-    from pcbench.cli.audit_progress import watch
+    from pcbench.cli.live.audit import watch
     from pcbench.report.console import make_console
 
     with watch(quiet=quiet) as observer:

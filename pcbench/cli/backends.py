@@ -7,7 +7,7 @@ import sys
 
 def backends() -> None:
     """List the backends: versions, devices, capabilities, or why one is not available."""
-    from pcbench.cli.survey import render_backends
+    from pcbench.cli.sections.backends import render_backends
     from pcbench.report.layout import make_console
     from pcbench.runner.survey import survey_backends
 

@@ -7,7 +7,7 @@ import typer
 
 def doctor() -> None:
     """Show versions, BLAS, threads, devices, and which datasets were found and where."""
-    from pcbench.cli.examine import examine
+    from pcbench.cli.sections.machine import examine
 
     for line in examine():
         typer.echo(line)

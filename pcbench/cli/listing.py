@@ -23,7 +23,7 @@ def list_suites(
     from pcbench.suite import load_suites, outlines, shipped_suites
 
     if select:
-        from pcbench.cli.display import say_selected
+        from pcbench.cli.live.display import say_selected
 
         chosen = load_suites(suites or shipped_suites().values(), size=size, select=select)
         for each in chosen:

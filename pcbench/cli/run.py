@@ -44,7 +44,7 @@ def run(
         check_writable(json)  # now, not after an hour
 
     from pcbench.api import run as run_suites
-    from pcbench.cli.progress import watch
+    from pcbench.cli.live.run import watch
     from pcbench.report.console import make_console, render_report
     from pcbench.runner.findings import storable
 

@@ -24,7 +24,7 @@ def show(
     settings: Settings = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Show a case's question and parameters, what a kind accepts, or what a choice means."""
-    from pcbench.cli.explain import explain_case, explain_choice, explain_kind
+    from pcbench.cli.sections.kinds import explain_case, explain_choice, explain_kind
     from pcbench.errors import UsageError
     from pcbench.registry import CASES
 

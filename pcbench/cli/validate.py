@@ -22,6 +22,6 @@ def validate(
         sizes = f" (sizes {', '.join(suite.sizes)})" if len(suite.sizes) > 1 else ""
         typer.echo(f"{suite.path}: valid, {count} {'case' if count == 1 else 'cases'}{sizes}")
     if select:
-        from pcbench.cli.display import say_selected
+        from pcbench.cli.live.display import say_selected
 
         say_selected(select, loaded)

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import JsonValue, TypeAdapter
 
-from pcbench.backends.base import Backend, BackendUnavailableError, DType
-from pcbench.backends.capability import Capability
+from pcbench.contract.backend import Backend, BackendUnavailableError, DType
+from pcbench.contract.capability import Capability
 from pcbench.errors import UsageError
 from pcbench.registry import BACKENDS, BrokenPluginError, did_you_mean
 from pcbench.runner.findings import storable

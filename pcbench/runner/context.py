@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from pcbench import data
-from pcbench.backends.base import Backend
-from pcbench.cases.base import Context, Measurement
+from pcbench.case import Context, Measurement
+from pcbench.contract.backend import Backend
 from pcbench.runner.observer import Observer
 from pcbench.runner.seeds import stream
 from pcbench.runner.timing import measure

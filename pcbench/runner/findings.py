@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
-from pcbench.cases.base import Columns, Finding, Measurement, Omission
+from pcbench.case import Columns, Finding, Measurement, Omission
 from pcbench.checks import Check
 from pcbench.claims import Claim
 from pcbench.report import Timing

@@ -13,8 +13,8 @@ from typing import Any
 from threadpoolctl import ThreadpoolController
 
 from pcbench import checks
-from pcbench.backends.base import Backend, BackendUnavailableError
-from pcbench.cases.base import CaseSkippedError
+from pcbench.case import CaseSkippedError
+from pcbench.contract.backend import Backend, BackendUnavailableError
 from pcbench.data import DatasetError, DatasetMissingError, Places
 from pcbench.networks import ImpossibleNetworkError
 from pcbench.report import CaseResult, CaseStatus, Report
@@ -25,7 +25,7 @@ from pcbench.runner.findings import Findings, storable
 from pcbench.runner.interrupts import insistent_interrupts
 from pcbench.runner.observer import Observer
 from pcbench.suite import PlannedCase, Suite
-from pcbench.theory import UndecidableError
+from pcbench.theory.rounding.range import UndecidableError
 
 EDGE = "what float64 can tell, and the dtype can hold (theory.md 4)"
 

@@ -8,8 +8,8 @@ from statistics import quantiles
 from time import perf_counter
 from typing import Any
 
-from pcbench.backends.base import Backend
-from pcbench.cases.base import Measurement
+from pcbench.case import Measurement
+from pcbench.contract.backend import Backend
 
 BUDGET_S = 0.1
 """Seconds of samples after which no further one is started."""

@@ -4,13 +4,13 @@ Importing this imports neither pydantic nor any case kind; :func:`load_suites` d
 """
 
 from pcbench.suite.find import find_suite, shipped_suites
+from pcbench.suite.grammar.schema import suite_schema
+from pcbench.suite.grammar.sizes import QUICK
 from pcbench.suite.load import load_suite, load_suites, outline, outlines
 from pcbench.suite.model import Outline, OutlinedCase, PlannedCase, Suite
 from pcbench.suite.overrides import Setting
-from pcbench.suite.problems import Position, Problem, SuiteError
-from pcbench.suite.schema import suite_schema
 from pcbench.suite.select import parse_selection
-from pcbench.suite.sizes import QUICK
+from pcbench.suite.yaml.problems import Position, Problem, SuiteError
 
 __all__ = [
     "QUICK",

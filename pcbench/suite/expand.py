@@ -15,8 +15,8 @@ from itertools import product
 from math import prod
 from typing import TYPE_CHECKING
 
-from pcbench.suite.node import Node, NoKeysError, Path, dotted, split
-from pcbench.suite.problems import Problem
+from pcbench.suite.yaml.node import Node, NoKeysError, Path, dotted, split
+from pcbench.suite.yaml.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -6,7 +6,7 @@ import os
 import pathlib
 
 from pcbench.registry import did_you_mean
-from pcbench.suite.problems import Position, SuiteError
+from pcbench.suite.yaml.problems import Position, SuiteError
 
 SUFFIXES = (".yaml", ".yml")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pcbench import registry
-from pcbench.cases.base import Case, CaseParameters
+from pcbench.case import Case, CaseParameters
 
 
 def load_kind(name: str) -> type[Case[Any]]:

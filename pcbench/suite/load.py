@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 from pcbench.registry import did_you_mean
 from pcbench.suite.expand import variants
 from pcbench.suite.find import find_suite
-from pcbench.suite.layout import read_layout
+from pcbench.suite.grammar.layout import read_layout
+from pcbench.suite.grammar.sizes import QUICK, check_size
 from pcbench.suite.model import Outline, OutlinedCase, Suite
-from pcbench.suite.node import dotted
 from pcbench.suite.overrides import Override, parse_overrides
-from pcbench.suite.problems import Position, Problem, SuiteError
 from pcbench.suite.select import parse_selection
-from pcbench.suite.sizes import QUICK, check_size
+from pcbench.suite.yaml.node import dotted
+from pcbench.suite.yaml.problems import Position, Problem, SuiteError
 
 if TYPE_CHECKING:
     import pathlib
     from collections.abc import Iterable, Sequence
 
-    from pcbench.suite.layout import Layout
+    from pcbench.suite.grammar.layout import Layout
     from pcbench.suite.plan import Plan
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pcbench.suite.sizes import QUICK
+from pcbench.suite.grammar.sizes import QUICK
 
 if TYPE_CHECKING:
     import pathlib
 
-    from pcbench.cases.base import Case, CaseParameters
-    from pcbench.parts import Part
-    from pcbench.suite.settings import DType
+    from pcbench.case import Case, CaseParameters
+    from pcbench.contract.parts import Part
+    from pcbench.suite.grammar.settings import DType
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class PlannedCase:
     parameters
         Validated, defaults filled in.
     seed, dtype, backend, device
-        The run settings; see :class:`pcbench.suite.settings.RunSettings`.
+        The run settings; see :class:`pcbench.suite.grammar.settings.RunSettings`.
     figure
         Which figure of the paper it reproduces; empty if none.
     randomness

@@ -7,10 +7,10 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pcbench.suite.document import parse
 from pcbench.suite.expand import IDENTITY, Axis
-from pcbench.suite.node import Node, Path, dotted, split
-from pcbench.suite.problems import Position, SuiteError
+from pcbench.suite.yaml.document import parse
+from pcbench.suite.yaml.node import Node, Path, dotted, split
+from pcbench.suite.yaml.problems import Position, SuiteError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

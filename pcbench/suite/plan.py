@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING, Any
 from pcbench import registry
 from pcbench.registry import BrokenPluginError, UnknownNameError, did_you_mean
 from pcbench.suite.expand import IDENTITY, Variant, count, variants
-from pcbench.suite.fields import fields_by_key, known_paths
+from pcbench.suite.grammar.fields import fields_by_key, known_paths
+from pcbench.suite.grammar.parameters import Fault, check_parameters
+from pcbench.suite.grammar.settings import RUN_SETTINGS, read_settings
+from pcbench.suite.grammar.sizes import QUICK
 from pcbench.suite.kinds import load_kind
 from pcbench.suite.model import PlannedCase
-from pcbench.suite.node import NoKeysError
-from pcbench.suite.parameters import Fault, check_parameters
-from pcbench.suite.problems import Problem
-from pcbench.suite.settings import RUN_SETTINGS, read_settings
-from pcbench.suite.sizes import QUICK
+from pcbench.suite.yaml.node import NoKeysError
+from pcbench.suite.yaml.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from pcbench.cases.base import Case
-    from pcbench.suite.layout import CaseEntry, Layout
-    from pcbench.suite.node import Node, Path
+    from pcbench.case import Case
+    from pcbench.suite.grammar.layout import CaseEntry, Layout
     from pcbench.suite.overrides import Override
+    from pcbench.suite.yaml.node import Node, Path
 
     Kind = type[Case[Any]]
     Selection = Callable[[Collection[str], Collection[str]], bool]

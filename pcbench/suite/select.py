@@ -17,7 +17,7 @@ import shlex
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from pcbench.suite.problems import Position, SuiteError
+from pcbench.suite.yaml.problems import Position, SuiteError
 
 Matcher = Callable[[Collection[str], Collection[str]], bool]
 """Takes the words of which a name may be a part, and those which it may be in full."""

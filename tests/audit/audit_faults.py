@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
-from toy_suites import ENERGY, ORIGIN, write_suite
 
 from pcbench.audit import Fault, FaultyBackend, FaultyModel, Part, Trait, audit_suites
-from pcbench.backends import BackendUnavailableError
+from pcbench.contract import BackendUnavailableError
 from pcbench.suite import load_suites
+from tests.helpers.toy_suites import ENERGY, ORIGIN, write_suite
 
 
 class DoubledLoss(FaultyModel):

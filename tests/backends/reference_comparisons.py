@@ -8,9 +8,11 @@ from functools import cache
 
 import numpy as np
 import pytest
-from torch_layered import CONVOLVED, DENSE, draw, networks
 
-from pcbench.backends import (
+from pcbench.backends.numpy import NumpyBackend
+from pcbench.backends.numpy.curvature import full_curvature
+from pcbench.backends.numpy.state import Clamped
+from pcbench.contract import (
     Adam,
     Capability,
     ErrorInference,
@@ -21,12 +23,10 @@ from pcbench.backends import (
     Sgd,
     TrainingSettings,
 )
-from pcbench.backends.numpy import NumpyBackend
-from pcbench.backends.numpy.curvature import full_curvature
-from pcbench.backends.numpy.state import Clamped
 from pcbench.errors import UsageError
 from pcbench.registry import BACKENDS
-from pcbench.theory.layered import ACTIVATIONS
+from pcbench.theory.nonlinear.layered import ACTIVATIONS
+from tests.backends.torch.layered import CONVOLVED, DENSE, draw, networks
 
 REFERENCE = NumpyBackend()
 # Twelve bits: small networks lose few, wrong formulas all.

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from torch_layered import CONVOLVED, DENSE, draw
 
 from pcbench.backends.numpy import NumpyBackend
 from pcbench.backends.numpy.state import Clamped
+from tests.backends.torch.layered import CONVOLVED, DENSE, draw
 
 BACKEND = NumpyBackend()
 # What central differences of step 1e-5 leave: a rounding of 1e-16 over the step.

@@ -6,9 +6,11 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from closeness import DIFFERENT, apart
 
-from pcbench.backends import (
+from pcbench.backends.jpc import JpcBackend
+from pcbench.backends.pcx import PcxBackend
+from pcbench.backends.torch import TorchBackend
+from pcbench.contract import (
     BackendUnavailableError,
     Capability,
     ErrorInference,
@@ -17,10 +19,8 @@ from pcbench.backends import (
     GradientInference,
     OdeInference,
 )
-from pcbench.backends.jpc import JpcBackend
-from pcbench.backends.pcx import PcxBackend
-from pcbench.backends.torch import TorchBackend
 from pcbench.networks import Convolution, NetworkSpec
+from tests.helpers.closeness import DIFFERENT, apart
 
 ADAPTERS = {"jpc": JpcBackend, "pcx": PcxBackend}
 REMEDIES = {"jpc": "https://github.com/thebuckleylab/jpc", "pcx": "pip install 'pcbench[pcx]'"}

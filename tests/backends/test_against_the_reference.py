@@ -6,7 +6,9 @@ One that is not installed here, or lacks its library, is skipped with the reason
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference_comparisons import (
+
+from pcbench.contract import Capability
+from tests.backends.reference_comparisons import (
     ARRIVING,
     RULES,
     STEPPING,
@@ -20,9 +22,7 @@ from reference_comparisons import (
     unrolled_off,
     values_off,
 )
-from torch_layered import CONVOLVED, DENSE
-
-from pcbench.backends import Capability
+from tests.backends.torch.layered import CONVOLVED, DENSE
 
 OTHERS = ("torch", "jax")
 SMOOTH = ("identity", "tanh", "silu")

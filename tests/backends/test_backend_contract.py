@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pcbench.backends import Backend, BackendUnavailableError, ExactInference, Inference, Model
+from pcbench.contract import Backend, BackendUnavailableError, ExactInference, Inference, Model
 from pcbench.errors import UsageError
 from pcbench.networks import NetworkSpec
 

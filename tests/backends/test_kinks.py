@@ -4,12 +4,12 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from closeness import SAME, apart
-from torch_layered import DENSE, draw
 
-from pcbench.backends import GradientInference
+from pcbench.contract import GradientInference
 from pcbench.registry import BACKENDS
-from pcbench.theory import layered
+from pcbench.theory.nonlinear import layered
+from tests.backends.torch.layered import DENSE, draw
+from tests.helpers.closeness import SAME, apart
 
 # What the libraries, and JAX of their age, are warned of when they are compiled or imported.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::SyntaxWarning")

@@ -4,7 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from reference_comparisons import (
+
+from pcbench.backends.numpy import NumpyBackend
+from pcbench.backends.numpy.model import NumpyModel
+from pcbench.contract import Adam, TrainingSettings
+from tests.backends.reference_comparisons import (
     ARRIVING,
     REFERENCE,
     RULES,
@@ -18,11 +22,7 @@ from reference_comparisons import (
     unrolled_off,
     values_off,
 )
-from torch_layered import DENSE, draw
-
-from pcbench.backends import Adam, TrainingSettings
-from pcbench.backends.numpy import NumpyBackend
-from pcbench.backends.numpy.model import NumpyModel
+from tests.backends.torch.layered import DENSE, draw
 
 
 def changed(method, change):

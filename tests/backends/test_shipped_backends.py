@@ -4,7 +4,8 @@ import json
 import os
 
 import pytest
-from command_line import pcbench
+
+from tests.helpers.command_line import pcbench
 
 IMAGES = {name: os.environ[name] for name in ["PCBENCH_DATA"] if name in os.environ}
 LIMIT_S = 1800

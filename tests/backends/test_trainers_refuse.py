@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from pcbench.backends import BackendUnavailableError, Sgd, TrainingSettings
 from pcbench.backends.numpy import NumpyBackend
 from pcbench.backends.torch import TorchBackend
+from pcbench.contract import BackendUnavailableError, Sgd, TrainingSettings
 from pcbench.networks import NetworkSpec
 
 SAMPLES = 6

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pcbench.audit import FaultyBackend, FaultyModel
-from pcbench.backends import Hessian, Trainer
-from pcbench.cases.base import CaseSkippedError
+from pcbench.case import CaseSkippedError
 from pcbench.checks import Check
+from pcbench.contract import Hessian, Trainer
 from pcbench.data import Places
 from pcbench.runner import Observer
 from pcbench.runner.context import RunContext

@@ -3,11 +3,11 @@
 from functools import cache
 
 import pytest
-from faulty_engines import ENGINE_FAULTS, SLIGHT_FAULTS, SLOW_FAULTS
-from plugged_in import plugged_in
 
 from pcbench.runner import run_suites
 from pcbench.suite import load_suites
+from tests.cases.faulty.engines import ENGINE_FAULTS, SLIGHT_FAULTS, SLOW_FAULTS
+from tests.helpers.plugged_in import plugged_in
 
 pytestmark = pytest.mark.usefixtures("timed_twice", "without_shapes")
 

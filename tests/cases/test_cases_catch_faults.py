@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
-from faulty_backends import FAULTS
-from plugged_in import plugged_in
 
 from pcbench.report import Report
 from pcbench.runner import run_suites
 from pcbench.suite import load_suites
+from tests.cases.faulty.backends import FAULTS
+from tests.helpers.plugged_in import plugged_in
 
 pytestmark = pytest.mark.usefixtures("timed_twice", "without_shapes")
 

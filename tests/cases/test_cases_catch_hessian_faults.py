@@ -5,13 +5,14 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from faulty_hessians import HESSIAN_FAULTS
-from plugged_in import plugged_in
 
-from pcbench.cases import origin_hessian, zero_rank_saddle
+from pcbench.cases.origin_hessian import case as origin_hessian
+from pcbench.cases.zero_rank_saddle import case as zero_rank_saddle
 from pcbench.runner import run_suites
 from pcbench.spectra import Krylov
 from pcbench.suite import load_suites
+from tests.cases.faulty.hessians import HESSIAN_FAULTS
+from tests.helpers.plugged_in import plugged_in
 
 pytestmark = pytest.mark.usefixtures("timed_twice", "without_shapes")
 

@@ -4,21 +4,21 @@ from functools import cache
 
 import numpy as np
 import pytest
-from faulty_critical import FAULTS
 
 from pcbench.backends.torch import TorchBackend
-from pcbench.cases import Columns, Context
-from pcbench.cases._critical_batch import Batch
-from pcbench.cases._critical_candidate import examine, refined
-from pcbench.cases._critical_judge import arrivals, judge
-from pcbench.cases._critical_point import Verdict
-from pcbench.cases._critical_search import Fate, Judged, Search
-from pcbench.cases.base import CaseSkippedError
-from pcbench.cases.critical_points import CriticalPoints, Parameters, draw_batch, draw_starts
+from pcbench.case import CaseSkippedError, Columns, Context
+from pcbench.cases.critical_points.batch import Batch
+from pcbench.cases.critical_points.candidate import examine, refined
+from pcbench.cases.critical_points.case import CriticalPoints, Parameters, draw_batch, draw_starts
+from pcbench.cases.critical_points.judge import arrivals, judge
+from pcbench.cases.critical_points.point import Verdict
+from pcbench.cases.critical_points.search import Fate, Judged, Search
 from pcbench.checks import Check
 from pcbench.networks import NetworkSpec
-from pcbench.theory import critical, equilibrated_energy
-from pcbench.theory.nonstrict import non_strict_saddle
+from pcbench.theory.linear import critical
+from pcbench.theory.linear.equilibrium import equilibrated_energy
+from pcbench.theory.linear.nonstrict import non_strict_saddle
+from tests.cases.faulty.critical import FAULTS
 
 pytestmark = pytest.mark.usefixtures("without_shapes")
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from pcbench.cases import _one_sided
-from pcbench.cases._problem import Problem
-from pcbench.cases.base import CaseSkippedError
-from pcbench.cases.hessian_spectrum import SmoothNetwork
-from pcbench.cases.origin_curvature import OriginNetwork as CurvatureNetwork
-from pcbench.cases.origin_hessian import OriginNetwork
+from pcbench.case import CaseSkippedError
+from pcbench.cases.hessian_spectrum.case import SmoothNetwork
+from pcbench.cases.origin_curvature.case import OriginNetwork as CurvatureNetwork
+from pcbench.cases.origin_hessian.case import OriginNetwork
+from pcbench.judges import one_sided as _one_sided
+from pcbench.judges.problem import Problem
 from pcbench.networks import NetworkSpec
 from pcbench.runner import run_suites
 from pcbench.suite import load_suite

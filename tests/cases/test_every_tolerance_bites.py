@@ -5,11 +5,11 @@ from functools import cache
 
 import pytest
 from pydantic import TypeAdapter
-from shifted_answers import Shift, checks_of
 
 from pcbench.backends.torch import TorchBackend
 from pcbench.registry import CASES
 from pcbench.suite import PlannedCase
+from tests.cases.shifted_answers import Shift, checks_of
 
 pytestmark = pytest.mark.usefixtures("without_shapes")
 

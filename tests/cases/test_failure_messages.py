@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from pcbench import checks
-from pcbench.backends import GradientInference, OdeInference
-from pcbench.cases._account import (
+from pcbench.checks import Tolerance
+from pcbench.contract import GradientInference, OdeInference
+from pcbench.judges.account import (
     array_names,
     as_reported,
     budget_spent,
@@ -16,8 +17,7 @@ from pcbench.cases._account import (
     layers,
     none_of,
 )
-from pcbench.cases._hessian import entry_name
-from pcbench.checks import Tolerance
+from pcbench.judges.hessian.hessian import entry_name
 
 RESIDUAL = checks.at_most("residual", 0.5, 1e-6, Tolerance(1e-9, "rounding"), source="theory")
 

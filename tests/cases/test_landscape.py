@@ -6,18 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faulty_landscape import LANDSCAPE_FAULTS, NONLINEAR_FAULTS, alone
-from plugged_in import plugged_in
 from pydantic import TypeAdapter, ValidationError
 
 from pcbench.backends.torch import TorchBackend
-from pcbench.cases._points import joined, split
-from pcbench.cases._slice_directions import ExtremeDirections, random_directions
-from pcbench.cases.landscape import Landscape, Parameters
+from pcbench.cases.landscape.case import Landscape, Parameters
+from pcbench.cases.landscape.slice_directions import ExtremeDirections, random_directions
+from pcbench.judges.points import joined, split
 from pcbench.networks import NetworkSpec
 from pcbench.registry import CASES
 from pcbench.runner import run_suites
 from pcbench.suite import PlannedCase, Suite
+from tests.cases.faulty.landscape import LANDSCAPE_FAULTS, NONLINEAR_FAULTS, alone
+from tests.helpers.plugged_in import plugged_in
 
 pytestmark = pytest.mark.usefixtures("timed_twice", "without_shapes")
 

@@ -1,12 +1,12 @@
 """A backend that lacks an engine is judged by the others, and the report says which is missing."""
 
 import pytest
-from plugged_in import plugged_in
 
-from pcbench.backends import Capability
 from pcbench.backends.torch import TorchBackend
+from pcbench.contract import Capability
 from pcbench.runner import run_suites
 from pcbench.suite import load_suites
+from tests.helpers.plugged_in import plugged_in
 
 pytestmark = pytest.mark.usefixtures("timed_twice", "without_shapes")
 

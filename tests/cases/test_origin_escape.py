@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from plugged_in import plugged_in
 from pydantic import TypeAdapter, ValidationError
 
 from pcbench.backends.torch import TorchBackend
-from pcbench.cases._escape_parameters import Parameters
-from pcbench.cases._escape_run import _last_gain
-from pcbench.cases.origin_escape import OriginEscape, _told
+from pcbench.cases.origin_escape.case import OriginEscape, _told
+from pcbench.cases.origin_escape.parameters import Parameters
+from pcbench.cases.origin_escape.run import _last_gain
 from pcbench.runner import run_suites
 from pcbench.suite import PlannedCase, Suite
+from tests.helpers.plugged_in import plugged_in
 
 pytestmark = pytest.mark.usefixtures("timed_twice", "without_shapes")
 

@@ -4,14 +4,14 @@ import re
 
 import pytest
 import yaml
-from conformance_questions import ask
-from faulty_conformance import WithAnswers
-from plugged_in import plugged_in
 
 from pcbench.backends.torch import TorchBackend
-from pcbench.cases._conformance_draw import Draw
+from pcbench.cases.conformance.draw import Draw
 from pcbench.runner import run_suites
 from pcbench.suite import load_suite
+from tests.cases.conformance.faulty import WithAnswers
+from tests.cases.conformance.questions import ask
+from tests.helpers.plugged_in import plugged_in
 
 pytestmark = pytest.mark.usefixtures("timed_twice")
 

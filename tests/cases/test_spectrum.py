@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcbench.cases import _spectrum
-from pcbench.cases._spectrum import block_eigenvalues
+from pcbench.judges.hessian import spectrum as _spectrum
+from pcbench.judges.hessian.spectrum import block_eigenvalues
 
 
 def symmetric(rng, size):

@@ -5,18 +5,19 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-from pcbench import theory
-from pcbench.backends import ExactInference, GradientInference, Trainer
 from pcbench.backends.torch import TorchBackend
-from pcbench.cases import _escape_run
-from pcbench.cases._early import early_findings
-from pcbench.cases._escape_parameters import Parameters
-from pcbench.cases._problem import Problem
-from pcbench.cases._relaxed import Relaxed
-from pcbench.cases._relaxed_judge import RelaxedJudge, judged
-from pcbench.cases._seeds import Batches
-from pcbench.cases.base import Columns, Context
+from pcbench.case import Columns, Context
+from pcbench.cases.inference_cost.early import early_findings
+from pcbench.cases.origin_escape import run as _escape_run
+from pcbench.cases.origin_escape.parameters import Parameters
+from pcbench.contract import ExactInference, GradientInference, Trainer
+from pcbench.judges.problem import Problem
+from pcbench.judges.relaxed import Relaxed
+from pcbench.judges.relaxed_judge import RelaxedJudge, judged
+from pcbench.judges.seeds import Batches
 from pcbench.networks import NetworkSpec
+from pcbench.theory.nonlinear.layered import energy_gradients, feedforward
+from pcbench.theory.nonlinear.relaxation import relaxed_activities
 
 SEEDS, CLASSES = 3, 4
 BACKEND = TorchBackend("cpu", "float64")
@@ -73,8 +74,8 @@ def test_the_angle_of_an_early_gradient_is_in_degrees_and_its_norm_a_ratio(probl
         settled,
     )
     assert isinstance(columns, Columns)
-    exact = gradient(network, theory.relaxed_activities(network, problem.x, problem.y))
-    z, taken, angles, norms = theory.feedforward(network, problem.x), 0, [], []
+    exact = gradient(network, relaxed_activities(network, problem.x, problem.y))
+    z, taken, angles, norms = feedforward(network, problem.x), 0, [], []
     z = [*z[:-1], problem.y]
     first, last = problem.weights
     for stop in stops:
@@ -95,5 +96,5 @@ def test_the_angle_of_an_early_gradient_is_in_degrees_and_its_norm_a_ratio(probl
 
 def gradient(network, activities):
     """``∂𝓕/∂W``, all layers in one vector."""
-    weights, _ = theory.energy_gradients(network, activities)
+    weights, _ = energy_gradients(network, activities)
     return np.concatenate([weight.ravel() for weight in weights])

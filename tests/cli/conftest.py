@@ -2,10 +2,10 @@ import sys
 from dataclasses import dataclass
 
 import pytest
-from command_line import OUTSIDE
-from toy_suites import ENERGY, write_suite
 
 from pcbench.cli import main
+from tests.helpers.command_line import OUTSIDE
+from tests.helpers.toy_suites import ENERGY, write_suite
 
 
 @dataclass

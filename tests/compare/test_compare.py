@@ -2,13 +2,13 @@ import json
 from itertools import permutations
 
 import pytest
-from compare_strategies import reports
 from hypothesis import given, settings
 
 from pcbench.checks import Check, undecided
 from pcbench.claims import Claim
 from pcbench.compare import compare
 from pcbench.report import CaseResult, Environment, Report, Timing
+from tests.compare.compare_strategies import reports
 
 
 def check(name="energy", observed=0.5, expected=0.5, tolerance=0.1, status="passed", **fields):

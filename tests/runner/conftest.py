@@ -1,9 +1,9 @@
 import pytest
-from scripted_cases import RememberingBackend, suite_of
 
 from pcbench.data import Places
 from pcbench.registry import BACKENDS
 from pcbench.runner import run_suites
+from tests.runner.scripted_cases import RememberingBackend, suite_of
 
 
 @pytest.fixture

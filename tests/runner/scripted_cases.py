@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from pcbench import checks
-from pcbench.backends import Backend, Capability
-from pcbench.cases import Case, CaseParameters
+from pcbench.case import Case, CaseParameters
 from pcbench.checks import Tolerance
 from pcbench.claims import Claim
+from pcbench.contract import Backend, Capability
 from pcbench.suite import PlannedCase, Suite
 
 PASSED = checks.approx("energy", 1.0, 1.0, Tolerance(0.1, "a test"), source="Theorem 0")

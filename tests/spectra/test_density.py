@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matrices import operator, rotated, seeds, spectra
 
 from pcbench.spectra import spectral_density
+from tests.spectra.matrices import operator, rotated, seeds, spectra
 
 quick = settings(max_examples=25, deadline=None)
 

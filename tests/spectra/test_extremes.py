@@ -5,10 +5,10 @@ import pytest
 import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matrices import operator, rotated, seeds, spectra
 from scipy.sparse.linalg import aslinearoperator
 
 from pcbench.spectra import NotNumbersError, extreme_eigenpairs
+from tests.spectra.matrices import operator, rotated, seeds, spectra
 
 quick = settings(max_examples=30, deadline=None)
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matrices import operator, rotated, seeds, spectra
 
 from pcbench.spectra import Krylov
+from tests.spectra.matrices import operator, rotated, seeds, spectra
 
 quick = settings(max_examples=30, deadline=None)
 

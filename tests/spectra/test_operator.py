@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import scipy.sparse.linalg
-from matrices import operator, rotated
 
 from pcbench.backends.torch import TorchBackend
 from pcbench.networks import NetworkSpec
 from pcbench.spectra import HessianOperator, dense
+from tests.spectra.matrices import operator, rotated
 
 
 @pytest.fixture(params=["float64", "float32"])

@@ -1,8 +1,8 @@
 import pytest
-from suite_fakes import fake_backends, fake_kinds, unmark
 
 from pcbench import registry
 from pcbench.suite import SuiteError, load_suite, outline
+from tests.suite.suite_fakes import fake_backends, fake_kinds, unmark
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from pcbench import registry
-from pcbench.cases.base import Case, CaseParameters
+from pcbench.case import Case, CaseParameters
 
 MARK = "¶"
 

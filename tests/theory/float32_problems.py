@@ -9,13 +9,19 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
-from pcbench import theory
 from pcbench.backends.torch import TorchBackend
 from pcbench.backends.torch.engines.relaxation import Relaxation
 from pcbench.networks import Convolution, NetworkSpec
-from pcbench.theory.layered import weigh, weighted_errors
+from pcbench.theory.nonlinear.layered import (
+    Layered,
+    feedforward,
+    layered_errors,
+    weigh,
+    weighted_errors,
+)
+from pcbench.theory.rounding.bounds import unit_roundoff
 
-U = theory.unit_roundoff("float32")
+U = unit_roundoff("float32")
 SHAPES = ["random", "positive", "smooth", "repeated", "sparse", "alternating", "heavy", "coarse"]
 ACTIVATIONS = ["identity", "tanh", "relu", "leaky_relu", "silu"]
 CONVOLVED = (Convolution((2, 8, 8), 3, 3, 2),)
@@ -54,7 +60,7 @@ def shaped(shape, kind, rng):
 class Staged:
     """A network with activities, as the judge and as the backend in float32 know it."""
 
-    judged: theory.Layered
+    judged: Layered
     activities: list
     precision: np.ndarray | None
     model: object
@@ -119,7 +125,7 @@ def stage(
         for shape in network.shapes
     ]
     biases = [fitting(rng.standard_normal(shape)) for shape in network.bias_shapes]
-    judged = theory.Layered(
+    judged = Layered(
         parameters,
         biases or None,
         activation,
@@ -129,7 +135,7 @@ def stage(
     )
     z = [fitting(shaped((samples, width), activities, rng)) for width in widths]
     if near:
-        forward = theory.feedforward(judged, z[0])
+        forward = feedforward(judged, z[0])
         z[1:] = [fitting(f + 0.01 * e) for f, e in zip(forward[1:], z[1:], strict=True)]
     precision = None
     if weighted:
@@ -148,7 +154,7 @@ def norms(ours, theirs):
 
 def half_squares(judged, activities, precision):
     """``½ Σ_l e_lᵀ π e_l``, one a sample."""
-    errors = theory.layered_errors(judged, activities)
+    errors = layered_errors(judged, activities)
     errors[-1] = weigh(errors[-1], precision)[0]
     forces = weighted_errors(judged, activities, precision)
     return sum(np.sum(e * f, axis=1) for e, f in zip(errors, forces, strict=True)) / 2

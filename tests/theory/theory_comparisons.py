@@ -3,10 +3,11 @@
 The judge is a parameter: ``pcbench.theory``, or a variant of one of its modules that is wrong.
 """
 
-import linear_definitions as definitions
 import numpy as np
 import torch
-from closeness import apart
+
+from tests.helpers import linear_definitions as definitions
+from tests.helpers.closeness import apart
 
 STEP = 0.3
 OBJECTIVES = ("loss", "energy")

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import FaultyModel, Host
-from pcbench.backends import Inference, InferenceSettings, IterativeInference
-from pcbench.parts import Part
+from pcbench.contract import Inference, InferenceSettings, IterativeInference
+from pcbench.contract.parts import Part
 
 
 class Misread(FaultyModel):

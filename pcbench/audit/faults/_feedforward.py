@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pcbench.audit.wrappers import FaultyModel
-from pcbench.backends import (
+from pcbench.contract import (
     Capability,
     ErrorInference,
     ExactInference,

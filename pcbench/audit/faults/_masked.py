@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pcbench.audit.wrappers import FaultyModel, Host, given
-from pcbench.backends import Capability, Inference, InferenceSettings, Trainer, TrainingSettings
-from pcbench.parts import Part
+from pcbench.contract import Capability, Inference, InferenceSettings, Trainer, TrainingSettings
+from pcbench.contract.parts import Part
 
 
 class Masked(FaultyModel):

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench.audit.wrappers import FaultyModel
-from pcbench.backends import Hessian
+from pcbench.contract import Hessian
 
 Vectors = Float[np.ndarray, "*R K P"]
 Product = Callable[[Vectors], Float[np.ndarray, "*R K _"]]

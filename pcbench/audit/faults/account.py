@@ -10,9 +10,9 @@ import numpy as np
 from pcbench.audit.faults._answers import Misread, Misrecorded, Misreported
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import FaultyModel, Host
-from pcbench.backends import Capability, GradientInference, Inference, InferenceSettings
-from pcbench.backends.inference import IterativeInference
-from pcbench.parts import Part
+from pcbench.contract import Capability, GradientInference, Inference, InferenceSettings
+from pcbench.contract.inference import IterativeInference
+from pcbench.contract.parts import Part
 
 
 class SilentResidual(Misreported):

@@ -10,7 +10,7 @@ import numpy as np
 
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import FaultyModel, given
-from pcbench.backends import (
+from pcbench.contract import (
     Capability,
     ErrorInference,
     GradientInference,
@@ -18,7 +18,7 @@ from pcbench.backends import (
     InferenceSettings,
     OdeInference,
 )
-from pcbench.parts import Part
+from pcbench.contract.parts import Part
 
 
 class _OutputDivided(FaultyModel):

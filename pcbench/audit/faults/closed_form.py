@@ -13,8 +13,8 @@ import numpy as np
 
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import FaultyModel, Host
-from pcbench.backends import Capability, ExactInference, Inference, InferenceSettings
-from pcbench.parts import Part
+from pcbench.contract import Capability, ExactInference, Inference, InferenceSettings
+from pcbench.contract.parts import Part
 
 
 class _ClosedForm(FaultyModel):

@@ -10,9 +10,9 @@ import numpy as np
 
 from pcbench.audit.faults._products import Multiplied
 from pcbench.audit.wrappers import FaultyBackend, FaultyModel, Host
-from pcbench.backends import Hessian, Inference, InferenceSettings, Model
+from pcbench.contract import Hessian, Inference, InferenceSettings, Model
+from pcbench.contract.parts import Part
 from pcbench.networks import NetworkSpec
-from pcbench.parts import Part
 
 
 def single(array: Host) -> Host:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from pcbench.audit.wrappers import FaultyModel, Host
-from pcbench.backends import Inference, InferenceSettings
-from pcbench.parts import Part
+from pcbench.contract import Inference, InferenceSettings
+from pcbench.contract.parts import Part
 
 
 class _Energies(FaultyModel):

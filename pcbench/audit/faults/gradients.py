@@ -10,7 +10,7 @@ import numpy as np
 
 from pcbench.audit.faults._feedforward import feedforward
 from pcbench.audit.wrappers import FaultyModel, Host
-from pcbench.parts import Part
+from pcbench.contract.parts import Part
 
 Change = Callable[[int, Host], Any]
 

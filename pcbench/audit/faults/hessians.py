@@ -10,8 +10,8 @@ import numpy as np
 
 from pcbench.audit.faults._products import Multiplied, Product, Vectors
 from pcbench.audit.wrappers import FaultyModel
-from pcbench.backends import ExactInference, GaussNewtonInference, Hessian
-from pcbench.parts import Part
+from pcbench.contract import ExactInference, GaussNewtonInference, Hessian
+from pcbench.contract.parts import Part
 
 
 class _OfLoss(FaultyModel):

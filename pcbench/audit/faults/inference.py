@@ -9,14 +9,14 @@ import numpy as np
 
 from pcbench.audit.faults._feedforward import feedforward
 from pcbench.audit.wrappers import FaultyModel
-from pcbench.backends import (
+from pcbench.contract import (
     Capability,
     GradientInference,
     Inference,
     InferenceSettings,
     IterativeInference,
 )
-from pcbench.parts import Part
+from pcbench.contract.parts import Part
 
 
 class FiveSteps(FaultyModel):

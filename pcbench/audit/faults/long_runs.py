@@ -10,8 +10,8 @@ from jaxtyping import Int
 from pcbench.audit.trainer import FaultyTrainer, Rows
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import Host
-from pcbench.backends import Adam, Record
-from pcbench.parts import Part
+from pcbench.contract import Adam, Record
+from pcbench.contract.parts import Part
 
 _ADAM = frozenset({Trait.ADAM})
 

@@ -15,7 +15,7 @@ from pcbench.audit.faults._masked import (
     MaskedTraining,
 )
 from pcbench.audit.wrappers import Host
-from pcbench.backends import Capability
+from pcbench.contract import Capability
 
 
 class UnobservedAreZeros(AllObserved, MaskedInference):

@@ -10,9 +10,9 @@ import numpy as np
 
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import FaultyBackend, FaultyModel, Host
-from pcbench.backends import Capability, Inference, InferenceSettings, Model
+from pcbench.contract import Capability, Inference, InferenceSettings, Model
+from pcbench.contract.parts import Part
 from pcbench.networks import NetworkSpec
-from pcbench.parts import Part
 
 
 class SamplesWithNanDropped(FaultyModel):

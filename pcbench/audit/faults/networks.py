@@ -11,7 +11,7 @@ import numpy as np
 
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import FaultyBackend, FaultyModel, Host
-from pcbench.backends import (
+from pcbench.contract import (
     Capability,
     ErrorInference,
     GaussNewtonInference,
@@ -21,9 +21,9 @@ from pcbench.backends import (
     Model,
     OdeInference,
 )
+from pcbench.contract.parts import Part
 from pcbench.networks import NetworkSpec
 from pcbench.networks.specification import Convention
-from pcbench.parts import Part
 
 
 class PostForPre(FaultyBackend):

@@ -10,8 +10,8 @@ import numpy as np
 from pcbench.audit.trainer import FaultyTrainer
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import Host
-from pcbench.backends import Adam, Capability
-from pcbench.parts import Part
+from pcbench.contract import Adam, Capability
+from pcbench.contract.parts import Part
 
 _ADAM = frozenset({Trait.ADAM})
 _REPLICAS = frozenset({Capability.REPLICAS})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pcbench.audit.wrappers import FaultyModel
-from pcbench.parts import Part
+from pcbench.contract.parts import Part
 
 
 class OffsetPrediction(FaultyModel):

@@ -15,8 +15,8 @@ from pcbench.audit.faults._masked import (
     MaskedTraining,
 )
 from pcbench.audit.wrappers import FaultyModel, Host
-from pcbench.backends import Capability, Hessian
-from pcbench.parts import Part
+from pcbench.contract import Capability, Hessian
+from pcbench.contract.parts import Part
 
 _SMALL = 0.02
 

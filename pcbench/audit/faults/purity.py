@@ -10,8 +10,8 @@ import numpy as np
 
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import FaultyModel
-from pcbench.backends import Capability, Inference, InferenceSettings, Trainer, TrainingSettings
-from pcbench.parts import Part
+from pcbench.contract import Capability, Inference, InferenceSettings, Trainer, TrainingSettings
+from pcbench.contract.parts import Part
 
 
 def _in_place(array: Any, factor: float) -> None:

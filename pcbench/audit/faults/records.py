@@ -11,7 +11,7 @@ from jaxtyping import Int
 from pcbench.audit.trainer import FaultyTrainer, Rows, Slope
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import Host
-from pcbench.backends import Capability, Record
+from pcbench.contract import Capability, Record
 
 Details = tuple[list[list[float]], list[list[float]], float, list[float]]
 

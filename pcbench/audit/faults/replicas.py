@@ -10,7 +10,7 @@ import numpy as np
 
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import FaultyBackend, FaultyModel, Host
-from pcbench.backends import (
+from pcbench.contract import (
     Capability,
     ErrorInference,
     GaussNewtonInference,
@@ -19,8 +19,8 @@ from pcbench.backends import (
     InferenceSettings,
     Model,
 )
+from pcbench.contract.parts import Part
 from pcbench.networks import NetworkSpec
-from pcbench.parts import Part
 
 
 class _Replicas(FaultyModel):

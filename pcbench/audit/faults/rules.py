@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import FaultyModel
-from pcbench.backends import Trainer, TrainingSettings
-from pcbench.parts import Part
+from pcbench.contract import Trainer, TrainingSettings
+from pcbench.contract.parts import Part
 
 
 class _OtherSettings(FaultyModel):

@@ -10,7 +10,7 @@ import numpy as np
 from pcbench.audit.faults._answers import Misread, Misrecorded, Misreported
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import Host
-from pcbench.backends import (
+from pcbench.contract import (
     Capability,
     ErrorInference,
     GaussNewtonInference,
@@ -19,7 +19,7 @@ from pcbench.backends import (
     IterativeInference,
     OdeInference,
 )
-from pcbench.parts import Part
+from pcbench.contract.parts import Part
 
 
 class NeverHalves(Misread):

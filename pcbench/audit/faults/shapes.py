@@ -10,9 +10,9 @@ import numpy as np
 
 from pcbench.audit.trainer import FaultyTrainer, Rows, Slope
 from pcbench.audit.wrappers import FaultyBackend, FaultyModel, Host
-from pcbench.backends import Inference, InferenceSettings, Model
+from pcbench.contract import Inference, InferenceSettings, Model
+from pcbench.contract.parts import Part
 from pcbench.networks import NetworkSpec
-from pcbench.parts import Part
 
 _SAMPLES, _OUTPUTS, _LAYERS = 32, 64, 4
 """The sizes up to which all is well: common sizes of a block, and the depth of a hasty test."""

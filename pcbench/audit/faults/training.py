@@ -12,8 +12,8 @@ from jaxtyping import Float, Int
 from pcbench.audit.trainer import FaultyTrainer, Rows, Slope
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import Host
-from pcbench.backends import Capability, Model
-from pcbench.parts import Part
+from pcbench.contract import Capability, Model
+from pcbench.contract.parts import Part
 
 _REPLICAS = frozenset({Capability.REPLICAS})
 

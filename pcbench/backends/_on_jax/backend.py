@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench.backends._on_jax.x64 import x64
-from pcbench.backends.base import Backend, BackendUnavailableError, DType
+from pcbench.contract.backend import Backend, BackendUnavailableError, DType
 from pcbench.networks import NetworkSpec
 
 

@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench.backends._on_jax import make_room
-from pcbench.backends.base import Backend, DType
-from pcbench.backends.capability import Capability
 from pcbench.backends.jax.model import JaxModel
 from pcbench.backends.jax.runtime import Runtime, devices
+from pcbench.contract.backend import Backend, DType
+from pcbench.contract.capability import Capability
 from pcbench.networks import NetworkSpec
 
 

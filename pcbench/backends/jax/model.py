@@ -10,8 +10,6 @@ import jax
 from jax import Array
 from jaxtyping import Float
 
-from pcbench.backends.base import BackendUnavailableError, Hessian, Inference, Model
-from pcbench.backends.inference import InferenceSettings, IterativeInference
 from pcbench.backends.jax import objectives
 from pcbench.backends.jax.engines import choice
 from pcbench.backends.jax.engines.exact import Reached, infer_exactly
@@ -21,7 +19,9 @@ from pcbench.backends.jax.network import Parameters, Rows, forward, over_replica
 from pcbench.backends.jax.objectives import Batch
 from pcbench.backends.jax.runtime import Runtime
 from pcbench.backends.jax.training.trainer import JaxTrainer
-from pcbench.backends.training import TrainingSettings
+from pcbench.contract.backend import BackendUnavailableError, Hessian, Inference, Model
+from pcbench.contract.inference import InferenceSettings, IterativeInference
+from pcbench.contract.training import TrainingSettings
 from pcbench.networks import NetworkSpec
 
 

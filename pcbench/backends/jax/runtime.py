@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench.backends._on_jax.x64 import x64
-from pcbench.backends.base import BackendUnavailableError, DType
+from pcbench.contract.backend import BackendUnavailableError, DType
 
 Answer = TypeVar("Answer")
 

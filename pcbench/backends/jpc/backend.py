@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench.backends._on_jax import OnJax, make_room
-from pcbench.backends.capability import Capability
+from pcbench.contract.capability import Capability
 from pcbench.networks import NetworkSpec
 
 if TYPE_CHECKING:

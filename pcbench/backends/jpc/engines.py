@@ -14,9 +14,9 @@ import optax
 from jaxtyping import Float
 
 from pcbench.backends._on_jax.residual import Squares, close, squared_norms, unfinished
-from pcbench.backends.base import Inference
-from pcbench.backends.inference import ErrorInference, GradientInference, OdeInference
 from pcbench.backends.jpc.layers import parameters_of
+from pcbench.contract.backend import Inference
+from pcbench.contract.inference import ErrorInference, GradientInference, OdeInference
 
 Batch = Float[jax.Array, "N _d"]
 

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from pcbench.backends._on_jax.settled import settled
-from pcbench.backends.base import Hessian
 from pcbench.backends.jpc.layers import parameters_of
+from pcbench.contract.backend import Hessian
 
 _AT_ONCE = 32
 """Products that are made side by side: more take more memory, and hardly less time."""

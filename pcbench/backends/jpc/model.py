@@ -12,14 +12,6 @@ import jpc
 from jaxtyping import Float
 
 from pcbench.backends._on_jax.settled import settled
-from pcbench.backends.base import BackendUnavailableError, Inference, Model
-from pcbench.backends.inference import (
-    ErrorInference,
-    ExactInference,
-    GradientInference,
-    InferenceSettings,
-    OdeInference,
-)
 from pcbench.backends.jpc.engines import (
     Problem,
     infer_by_ode,
@@ -29,6 +21,14 @@ from pcbench.backends.jpc.engines import (
 )
 from pcbench.backends.jpc.hessian import JpcHessian
 from pcbench.backends.jpc.layers import make_layers, parameters_of
+from pcbench.contract.backend import BackendUnavailableError, Inference, Model
+from pcbench.contract.inference import (
+    ErrorInference,
+    ExactInference,
+    GradientInference,
+    InferenceSettings,
+    OdeInference,
+)
 from pcbench.networks import NetworkSpec
 
 Batch = Float[jax.Array, "N _d"]

@@ -10,11 +10,11 @@ import scipy
 import threadpoolctl
 from jaxtyping import Float
 
-from pcbench.backends.base import Backend, BackendUnavailableError, DType, Model
-from pcbench.backends.capability import Capability
 from pcbench.backends.numpy.model import NumpyModel
 from pcbench.backends.numpy.network import make_layers
 from pcbench.backends.numpy.replicas import Replicas
+from pcbench.contract.backend import Backend, BackendUnavailableError, DType, Model
+from pcbench.contract.capability import Capability
 from pcbench.networks import NetworkSpec
 
 Array = Float[np.ndarray, "..."]

@@ -7,15 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.backends.base import Hessian, Inference, Model
-from pcbench.backends.inference import (
-    ErrorInference,
-    ExactInference,
-    GaussNewtonInference,
-    GradientInference,
-    InferenceSettings,
-    OdeInference,
-)
 from pcbench.backends.numpy.engines.error import infer_by_errors
 from pcbench.backends.numpy.engines.exact import infer_exactly, refuse_bent_layers
 from pcbench.backends.numpy.engines.gauss_newton import infer_by_gauss_newton
@@ -28,7 +19,16 @@ from pcbench.backends.numpy.layers import Layer
 from pcbench.backends.numpy.network import along, in_order, parameters_of
 from pcbench.backends.numpy.state import Clamped
 from pcbench.backends.numpy.training import NumpyTrainer
-from pcbench.backends.training import TrainingSettings
+from pcbench.contract.backend import Hessian, Inference, Model
+from pcbench.contract.inference import (
+    ErrorInference,
+    ExactInference,
+    GaussNewtonInference,
+    GradientInference,
+    InferenceSettings,
+    OdeInference,
+)
+from pcbench.contract.training import TrainingSettings
 
 Batch = Float[np.ndarray, "N _d"]
 Array = Float[np.ndarray, "..."]

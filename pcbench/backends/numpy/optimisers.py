@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.backends.training import Adam, TrainingSettings
+from pcbench.contract.training import Adam, TrainingSettings
 
 Array = Float[np.ndarray, "..."]
 

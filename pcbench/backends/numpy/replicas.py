@@ -9,11 +9,11 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float, Int
 
-from pcbench.backends.base import Hessian, Inference, Model
-from pcbench.backends.inference import InferenceSettings
 from pcbench.backends.numpy.model import NumpyModel
 from pcbench.backends.numpy.training import NumpyTrainer
-from pcbench.backends.training import Record, Trainer, TrainingSettings
+from pcbench.contract.backend import Hessian, Inference, Model
+from pcbench.contract.inference import InferenceSettings
+from pcbench.contract.training import Record, Trainer, TrainingSettings
 
 Array = Float[np.ndarray, "..."]
 Answer = TypeVar("Answer")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from pcbench.backends.base import BackendUnavailableError
 from pcbench.backends.numpy.optimisers import Optimiser, optimiser
-from pcbench.backends.training import Record, Trainer, TrainingSettings, check_run
+from pcbench.contract.backend import BackendUnavailableError
+from pcbench.contract.training import Record, Trainer, TrainingSettings, check_run
 
 if TYPE_CHECKING:
     from pcbench.backends.numpy.model import NumpyModel

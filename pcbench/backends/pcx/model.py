@@ -10,10 +10,10 @@ from jaxtyping import Float
 
 from pcbench.backends._on_jax.residual import close
 from pcbench.backends._on_jax.settled import settled
-from pcbench.backends.base import BackendUnavailableError, Inference, Model
-from pcbench.backends.inference import GradientInference, InferenceSettings
 from pcbench.backends.pcx import functions
 from pcbench.backends.pcx.network import Network
+from pcbench.contract.backend import BackendUnavailableError, Inference, Model
+from pcbench.contract.inference import GradientInference, InferenceSettings
 from pcbench.networks import NetworkSpec
 
 Batch = Float[jax.Array, "N _d"]

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from pcbench.backends.base import Backend, BackendUnavailableError, DType
-from pcbench.backends.capability import Capability
 from pcbench.backends.torch.build import make_layers
 from pcbench.backends.torch.model import LayeredModel, LinearModel
+from pcbench.contract.backend import Backend, BackendUnavailableError, DType
+from pcbench.contract.capability import Capability
 from pcbench.networks import NetworkSpec
 
 # What errors say, of the CPU, of CUDA and Metal, and of the libraries of CUDA.

@@ -15,15 +15,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pcbench.backends.base import BackendUnavailableError, Hessian, Inference, Model
-from pcbench.backends.inference import (
-    ErrorInference,
-    ExactInference,
-    GaussNewtonInference,
-    GradientInference,
-    InferenceSettings,
-    OdeInference,
-)
 from pcbench.backends.torch.engines.error import infer_by_errors
 from pcbench.backends.torch.engines.exact import infer_exactly
 from pcbench.backends.torch.engines.gauss_newton import infer_by_gauss_newton
@@ -38,7 +29,16 @@ from pcbench.backends.torch.layer import Layer
 from pcbench.backends.torch.maps import Matrix
 from pcbench.backends.torch.threads import threads_that_pay
 from pcbench.backends.torch.training.trainer import TorchTrainer
-from pcbench.backends.training import Trainer, TrainingSettings
+from pcbench.contract.backend import BackendUnavailableError, Hessian, Inference, Model
+from pcbench.contract.inference import (
+    ErrorInference,
+    ExactInference,
+    GaussNewtonInference,
+    GradientInference,
+    InferenceSettings,
+    OdeInference,
+)
+from pcbench.contract.training import Trainer, TrainingSettings
 
 Batch = Float[Tensor, "*#replica N _d"]
 

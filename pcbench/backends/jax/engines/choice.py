@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pcbench.backends.inference import (
+from pcbench.backends.jax.engines.descent import ActivityDescent, ErrorDescent
+from pcbench.backends.jax.engines.gauss_newton import GaussNewton
+from pcbench.backends.jax.engines.relaxation import Engine, Limits
+from pcbench.contract.inference import (
     ErrorInference,
     GaussNewtonInference,
     GradientInference,
     IterativeInference,
 )
-from pcbench.backends.jax.engines.descent import ActivityDescent, ErrorDescent
-from pcbench.backends.jax.engines.gauss_newton import GaussNewton
-from pcbench.backends.jax.engines.relaxation import Engine, Limits
 
 
 def engine(settings: IterativeInference) -> tuple[Engine, Limits]:

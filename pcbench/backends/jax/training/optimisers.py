@@ -11,7 +11,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from pcbench.backends.jax.network import Parameters
-from pcbench.backends.training import Adam, Optimiser
+from pcbench.contract.training import Adam, Optimiser
 
 
 class Learner(NamedTuple):

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from pcbench.backends.inference import InferenceSettings, IterativeInference
 from pcbench.backends.jax.engines import choice
 from pcbench.backends.jax.engines.exact import infer_exactly
 from pcbench.backends.jax.engines.relaxation import Engine, Limits, relax
 from pcbench.backends.jax.network import Parameters, over_replicas
 from pcbench.backends.jax.objectives import Batch, energy_gradients, loss, loss_and_gradients
-from pcbench.backends.training import Objective
+from pcbench.contract.inference import InferenceSettings, IterativeInference
+from pcbench.contract.training import Objective
 from pcbench.networks import NetworkSpec
 
 

@@ -11,13 +11,13 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int
 
-from pcbench.backends.base import BackendUnavailableError
 from pcbench.backends.jax.engines.relaxation import Limits
 from pcbench.backends.jax.network import Number, Parameters, has_replicas
 from pcbench.backends.jax.objectives import Batch
 from pcbench.backends.jax.training.optimisers import Learner, beginner, update
 from pcbench.backends.jax.training.rules import Rule, rule
-from pcbench.backends.training import Optimiser, Record, Trainer, TrainingSettings, check_run
+from pcbench.contract.backend import BackendUnavailableError
+from pcbench.contract.training import Optimiser, Record, Trainer, TrainingSettings, check_run
 from pcbench.networks import NetworkSpec
 
 if TYPE_CHECKING:

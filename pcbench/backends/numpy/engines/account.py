@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.backends.base import Inference
-from pcbench.backends.inference import IterativeInference
 from pcbench.backends.numpy.maps import Batch
 from pcbench.backends.numpy.state import State, side_by_side
+from pcbench.contract.backend import Inference
+from pcbench.contract.inference import IterativeInference
 
 
 class Account:

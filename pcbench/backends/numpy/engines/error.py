@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pcbench.backends.base import Inference
-from pcbench.backends.inference import ErrorInference
 from pcbench.backends.numpy.engines.account import Account
 from pcbench.backends.numpy.maps import Batch
 from pcbench.backends.numpy.state import Clamped, State
+from pcbench.contract.backend import Inference
+from pcbench.contract.inference import ErrorInference
 
 
 def infer_by_errors(clamped: Clamped, settings: ErrorInference) -> Inference[Batch]:

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pcbench.backends.base import BackendUnavailableError, Inference
 from pcbench.backends.numpy.curvature import each_sample, gauss_newton_curvature
 from pcbench.backends.numpy.engines.account import relative, slope_norms, whole
 from pcbench.backends.numpy.layers import Layer
 from pcbench.backends.numpy.maps import Batch
 from pcbench.backends.numpy.state import Clamped, by_layer, side_by_side
+from pcbench.contract.backend import BackendUnavailableError, Inference
 
 
 def infer_exactly(clamped: Clamped) -> Inference[Batch]:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.backends.base import Hessian
 from pcbench.backends.numpy.layers import Layer
 from pcbench.backends.numpy.maps import Batch, Entries
 from pcbench.backends.numpy.network import parameters_of
+from pcbench.contract.backend import Hessian
 
 
 class ProductByProduct(Hessian[Batch]):

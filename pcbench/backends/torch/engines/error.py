@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from pcbench.backends.base import Inference
-from pcbench.backends.inference import ErrorInference
 from pcbench.backends.torch.engines.relaxation import Batch, Progress, Relaxation, View
+from pcbench.contract.backend import Inference
+from pcbench.contract.inference import ErrorInference
 
 
 def infer_by_errors(relaxation: Relaxation, settings: ErrorInference) -> Inference[Tensor]:

@@ -32,8 +32,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pcbench.backends.base import Inference
-from pcbench.backends.inference import GaussNewtonInference
 from pcbench.backends.torch.engines.error import backpropagated
 from pcbench.backends.torch.engines.relaxation import (
     Batch,
@@ -43,6 +41,8 @@ from pcbench.backends.torch.engines.relaxation import (
     chosen,
     squared_norms,
 )
+from pcbench.contract.backend import Inference
+from pcbench.contract.inference import GaussNewtonInference
 
 # Damping: where it starts once a step went wrong, and when it is none or all.
 _FIRST, _NONE, _ALL = 0.1, 1e-3, 1e8

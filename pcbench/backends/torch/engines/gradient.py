@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from pcbench.backends.base import Inference
-from pcbench.backends.inference import GradientInference
 from pcbench.backends.torch.engines.relaxation import Progress, Relaxation
+from pcbench.contract.backend import Inference
+from pcbench.contract.inference import GradientInference
 
 
 def infer_by_gradient(relaxation: Relaxation, settings: GradientInference) -> Inference[Tensor]:

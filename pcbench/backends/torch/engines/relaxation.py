@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from pcbench.backends.base import Inference
 from pcbench.backends.torch.engines.exact import relative
 from pcbench.backends.torch.layer import Layer, Linearisation
+from pcbench.contract.backend import Inference
 
 Batch = Float[Tensor, "*#R N _d"]
 

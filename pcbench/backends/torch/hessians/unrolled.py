@@ -12,10 +12,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from pcbench.backends.base import BackendUnavailableError
 from pcbench.backends.torch.engines.relaxation import Relaxation
 from pcbench.backends.torch.hessians.blocks import BlockedHessian
 from pcbench.backends.torch.layer import Layer
+from pcbench.contract.backend import BackendUnavailableError
 
 
 class UnrolledHessian(BlockedHessian):

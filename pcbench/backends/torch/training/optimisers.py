@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pcbench.backends.torch.training.slope import Gradient, Product, aligned, dense
-from pcbench.backends.training import Adam, Sgd
+from pcbench.contract.training import Adam, Sgd
 
 
 class Optimiser(ABC):

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pcbench.backends.inference import ExactInference, InferenceSettings
 from pcbench.backends.torch.engines.exact import OutputSystem, chains_from_output
 from pcbench.backends.torch.training.slope import Gradient, Product, Slope
+from pcbench.contract.inference import ExactInference, InferenceSettings
 
 if TYPE_CHECKING:
     from pcbench.backends.torch.model import LayeredModel

@@ -10,8 +10,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pcbench.backends.base import BackendUnavailableError
-from pcbench.backends.inference import ExactInference
 from pcbench.backends.torch.threads import threads_that_pay
 from pcbench.backends.torch.training.optimisers import optimiser
 from pcbench.backends.torch.training.rules import (
@@ -22,7 +20,9 @@ from pcbench.backends.torch.training.rules import (
     Rule,
 )
 from pcbench.backends.torch.training.slope import Slope, norm
-from pcbench.backends.training import Record, Trainer, TrainingSettings, check_run
+from pcbench.contract.backend import BackendUnavailableError
+from pcbench.contract.inference import ExactInference
+from pcbench.contract.training import Record, Trainer, TrainingSettings, check_run
 
 if TYPE_CHECKING:
     from pcbench.backends.torch.model import LayeredModel

@@ -1,0 +1,238 @@
+"""Whether a backend keeps the whole contract, on random networks of many shapes.
+
+Other kinds ask one deep question of one network. Here many small networks are drawn, and of each is
+asked what the contract promises; the judges are theirs. A question is a verdict: the smallest
+network that fails it, or else the one with the least margin, and a number that draws it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from pcbench.case import Case, CaseParameters, CaseSkippedError, Context, Finding, Omission
+from pcbench.cases.conformance.conduct import conduct
+from pcbench.cases.conformance.course import course
+from pcbench.cases.conformance.differences import line
+from pcbench.cases.conformance.draw import Draw, Drawn
+from pcbench.cases.conformance.evaluation import evaluation
+from pcbench.cases.conformance.hessian import hessians
+from pcbench.cases.conformance.inference.engines import EDGE, demand_range, inference
+from pcbench.cases.conformance.inference.settings import settings_obeyed
+from pcbench.cases.conformance.replicas import replicas
+from pcbench.cases.conformance.robustness import robustness
+from pcbench.cases.conformance.subject import capability_of, offered
+from pcbench.cases.conformance.training import training
+from pcbench.cases.conformance.unrolled import unrolled
+from pcbench.cases.conformance.verdicts import Verdicts
+from pcbench.checks import Check, undecided
+from pcbench.contract import BackendUnavailableError, Capability
+from pcbench.judges.problem import Problem, rounded
+from pcbench.theory.rounding.range import UndecidableError
+
+Question = Literal[
+    "evaluation",
+    "inference",
+    "replicas",
+    "hessian",
+    "unrolled_hessian",
+    "training",
+    "settings",
+    "course",
+    "conduct",
+    "robustness",
+]
+EngineName = Literal["exact", "gradient", "ode", "gauss_newton", "error"]
+
+_NEEDS: dict[Question, Capability] = {
+    "replicas": Capability.REPLICAS,
+    "hessian": Capability.HESSIAN,
+    "unrolled_hessian": Capability.UNROLLED_HESSIAN,
+    "training": Capability.TRAINING,
+    "course": Capability.TRAINING,
+}
+_ELSEWHERE: dict[Question, Omission] = {
+    "inference": Omission(
+        "theorems on equilibria, deep networks and data",
+        "the suites theory, nonlinear and inference ask",
+    ),
+    "hessian": Omission(
+        "extreme eigenvalues and spectra of large Hessians, and critical points",
+        "the suites curvature, zero_rank_saddles and critical_points ask",
+    ),
+    "training": Omission(
+        "training until it leaves a saddle, and the law of escape times",
+        "the suites origin_escape, matrix_completion and escape_law ask",
+    ),
+}
+"""What random networks do not ask of a question, and which suites do: said in every report."""
+_DIFFERENTIABLE = ("hessian", "unrolled_hessian")
+REPLICAS = 3
+
+
+class Parameters(CaseParameters):
+    """What a suite may write under ``kind: conformance``."""
+
+    question: Question = Field(
+        description="evaluation: predictions, values and gradients. inference: the equilibrium, by "
+        "one engine or all on offer. replicas, hessian, unrolled_hessian, training: these "
+        "capabilities. settings: what engines are told, step by step, and what they record. "
+        "course: a long run of training, by every optimiser and engine. conduct: determinism, "
+        "dtype, device, inputs left alone. robustness: no "
+        "samples, and numbers that are not finite."
+    )
+    engine: EngineName | None = Field(
+        None, description="Of inference; every one that is declared, if not given."
+    )
+    networks: PositiveInt = Field(8, le=10_000, description="How many networks are drawn.")
+    only: PositiveInt | None = Field(
+        None, description="Ask of this network alone, by the number that a verdict names."
+    )
+    draw: Draw = Draw()
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Parameters:
+        layers, masked = self.draw.layers, self.draw.observed < 1
+        if self.engine is not None and self.question != "inference":
+            raise ValueError("an engine is for question: inference; leave 'engine' out")
+        if self.engine == "exact" and layers != "linear":
+            raise ValueError("engine: exact takes linear networks; write draw.layers: linear")
+        if self.question in _DIFFERENTIABLE and layers not in ("linear", "smooth"):
+            raise ValueError(
+                f"question: {self.question} is asked of networks without kinks; write "
+                "draw.layers: linear or smooth"
+            )
+        if self.question == "unrolled_hessian" and masked:
+            raise ValueError(
+                "question: unrolled_hessian takes no precision; leave draw.observed out"
+            )
+        if self.question == "robustness" and layers == "convolutional":
+            raise ValueError(
+                "question: robustness is asked of fully connected networks; write draw.layers: "
+                "linear, smooth or nonlinear"
+            )
+        return self
+
+
+class Conformance(Case[Parameters]):
+    """The contract of a backend, on random networks."""
+
+    kind: ClassVar[str] = "conformance"
+    description: ClassVar[str] = (
+        "whether a backend keeps the contract on random networks of many shapes: values and "
+        "gradients, equilibria, replicas, Hessians, training, and how it behaves"
+    )
+    Parameters: ClassVar[type[CaseParameters]] = Parameters
+
+    def needs(self) -> frozenset[Capability]:
+        """Return the capabilities that the question is about, and those behind the networks."""
+        asked = self.parameters
+        needed = set(asked.draw.needs)
+        if asked.question in _NEEDS:
+            needed.add(_NEEDS[asked.question])
+        if asked.engine is not None:
+            needed.add(capability_of(asked.engine))
+        return frozenset(needed)
+
+    def run(self, context: Context) -> Iterator[Finding]:
+        """Ask of every network, from small to large; then say what was found of all."""
+        asked, verdicts, refused = self.parameters, Verdicts(), list[str]()
+        left_out: dict[str, Omission] = {}
+        numbers = range(1, asked.networks + 1) if asked.only is None else [asked.only]
+        networks = [
+            asked.draw.problem(number, context.rng(f"network {number}"), context.backend.dtype)
+            for number in numbers
+        ]
+        networks.sort(key=lambda drawn: drawn.size)
+        try:
+            for drawn in context.progress("networks", networks, len(networks)):
+                try:
+                    self._ask(context, drawn, verdicts, left_out)
+                except (CaseSkippedError, BackendUnavailableError) as refusal:
+                    refused.append(f"{refusal} ({drawn})")
+        except Exception:
+            yield from verdicts  # whatever a backend breaks at, what was found before stands
+            raise
+        yield from verdicts
+        if len(refused) == len(networks):
+            raise CaseSkippedError(f"no network could be asked about: {refused[0]}")
+        if refused:
+            yield Omission(f"{len(refused)} of {len(networks)} networks", refused[0])
+        yield from left_out.values()
+        if asked.question in _ELSEWHERE:
+            yield _ELSEWHERE[asked.question]
+
+    def _ask(
+        self, context: Context, drawn: Drawn, verdicts: Verdicts, left_out: dict[str, Omission]
+    ) -> None:
+        """Ask of one network; what is found before it breaks counts."""
+        found: list[Check] = []
+        try:
+            curved = self.parameters.question in _DIFFERENTIABLE
+            demand_range(drawn.problem, context.backend.dtype, of_products=curved)
+            for finding in self._findings(context, drawn):
+                if isinstance(finding, Omission):
+                    left_out[finding.part] = finding
+                else:
+                    found.append(finding)
+            if not found and left_out:
+                raise CaseSkippedError(next(iter(left_out.values())).reason)
+        except (CaseSkippedError, BackendUnavailableError):
+            raise
+        except UndecidableError as error:
+            found.append(undecided("numbers within range", f"{error}.", source=EDGE))
+        except Exception as error:
+            raise BrokenAtError(f"{type(error).__name__}: {error} ({drawn})") from error
+        finally:
+            verdicts.add(drawn, found)
+
+    def _findings(self, context: Context, drawn: Drawn) -> Iterator[Check | Omission]:
+        backend, problem = context.backend, drawn.problem
+        rng = context.rng(f"question {drawn.number}")
+        match self.parameters.question:
+            case "evaluation":
+                yield from evaluation(backend, problem, rng)
+            case "inference":
+                if not offered(backend, problem):
+                    raise CaseSkippedError(
+                        "the backend offers no engine of inference for these networks"
+                    )
+                yield from inference(backend, problem, self.parameters.engine)
+            case "replicas":
+                yield from replicas(backend, self._replicas(context, drawn), rng)
+            case "hessian":
+                along = line(problem, backend.dtype, rng, short=True)
+                yield from hessians(backend, along, rng)
+            case "unrolled_hessian":
+                yield from unrolled(backend, problem, rng)
+            case "training":
+                yield from training(context, self._replicas(context, drawn), rng, turn=drawn.number)
+            case "settings":
+                yield from settings_obeyed(backend, problem)
+            case "course":
+                yield from course(context, problem, rng)
+            case "conduct":
+                yield from conduct(backend, problem, rng)
+            case "robustness":
+                yield from robustness(backend, problem, rng)
+
+    def _replicas(self, context: Context, drawn: Drawn) -> list[Problem]:
+        """Return the problem at several points, its own first."""
+        problem, dtype = drawn.problem, context.backend.dtype
+        rng = context.rng(f"replicas {drawn.number}")
+        problems = [problem]
+        while len(problems) < REPLICAS:
+            weights, biases = self.parameters.draw.parameters(problem.network, rng)
+            point: dict[str, Any] = {
+                "weights": rounded(weights, dtype),
+                "biases": rounded(biases, dtype),
+            }
+            problems.append(replace(problem, **point))
+        return problems
+
+
+class BrokenAtError(RuntimeError):
+    """A backend broke at a network; the message says at which."""

@@ -1,0 +1,211 @@
+"""Random networks of many shapes, each with a batch: what conformance is tried on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import log
+from typing import Annotated, Literal, TypeVar, get_args
+
+import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+
+from pcbench.contract import Capability, DType
+from pcbench.judges.problem import Problem, Weights, rounded
+from pcbench.networks import NetworkSpec
+from pcbench.networks.layers import Convolution
+from pcbench.networks.specification import Activation, Convention
+
+Layers = Literal["linear", "smooth", "nonlinear", "convolutional"]
+
+Style = tuple[Activation, Convention, bool]
+
+
+def _in_turn(activations: tuple[Activation, ...]) -> list[Style]:
+    """Let activations take turns, each with another convention and biases than those beside it.
+
+    So a few networks have seen them all, and a few more everything there is.
+    """
+    ways: list[tuple[Convention, bool]] = [
+        ("post", False),
+        ("pre", True),
+        ("post", True),
+        ("pre", False),
+    ]
+    return [
+        (activation, *ways[(turn + place) % len(ways)])
+        for turn in range(len(ways))
+        for place, activation in enumerate(activations)
+    ]
+
+
+def _not_linear(styles: list[Style]) -> list[Style]:
+    """Leave out what is linear; with biases it is not, and no closed form takes it."""
+    return [style for style in styles if style[0] != "identity" or style[2]]
+
+
+_STYLES: dict[Layers, list[Style]] = {
+    "linear": [("identity", "post", False)],
+    "smooth": _not_linear(_in_turn(("identity", "tanh", "silu"))),
+    "nonlinear": _not_linear(_in_turn(get_args(Activation))),
+    "convolutional": _in_turn(get_args(Activation)),
+}
+_BIAS = 0.3
+"""Standard deviation of biases."""
+_SIDES, _KERNELS, _CHANNELS = (2, 3, 4, 6), (1, 3, 5), (1, 2, 3)
+_PRECISIONS = (1e-3, 10.0)
+"""Least and most, drawn alike in every decade: what is clipped at 1, or dropped, shows."""
+_UNOBSERVED = slice(1, None, 3)
+"""Samples without any observed output: every third, and never the first."""
+
+
+Span = TypeVar("Span", tuple[int, int], tuple[float, float])
+
+
+def _ordered(span: Span) -> Span:
+    if span[0] > span[1]:
+        raise ValueError(f"a range is written from least to most, not {span[0]} to {span[1]}")
+    return span
+
+
+Counts = Annotated[tuple[PositiveInt, PositiveInt], AfterValidator(_ordered)]
+Sizes = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ordered)]
+
+
+class Draw(BaseModel):
+    """Which networks and batches are drawn; ranges are [least, most]."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layers: Layers = Field(
+        "linear",
+        description="linear; smooth: also tanh, SiLU and biases; nonlinear: also rectifiers; "
+        "convolutional: small convolutions before up to three fully connected layers.",
+    )
+    depth: Counts = Field((1, 12), description="L, layers with weights.")
+    width: Counts = Field((1, 64), description="Units of every layer, input and output included.")
+    samples: Counts = Field((1, 8), description="N, samples of the batch.")
+    gain: Sizes = Field(
+        (0.5, 1.5), description="Weights are N(0, gain²/fan_in), with one gain for each network."
+    )
+    observed: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Probability that an output is observed, with a precision of its own from 1e-3 "
+        "to 10; the precision of others, and of all outputs of every third sample, is 0, and their "
+        "targets are not numbers.",
+    )
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        """What a backend must offer for these networks."""
+        needed = {
+            "linear": set(),
+            "smooth": {Capability.NONLINEAR},
+            "nonlinear": {Capability.NONLINEAR},
+            "convolutional": {Capability.NONLINEAR, Capability.CONVOLUTIONS},
+        }[self.layers]
+        return frozenset(needed | ({Capability.PRECISION} if self.observed < 1 else set()))
+
+    def problem(self, number: int, rng: np.random.Generator, dtype: DType) -> Drawn:
+        """Draw a network and a batch.
+
+        The first is the least of all, the second the deepest, the third the widest with the largest
+        batch, and every fourth has a batch of one; activations, conventions and biases take turns.
+        """
+        styles = _STYLES[self.layers]
+        activation, convention, bias = styles[(number - 1) % len(styles)]
+        depth, samples = _count(rng, self.depth, number, 2), _count(rng, self.samples, number, 3)
+        if number % 4 == 0:
+            samples = self.samples[0]
+        if self.layers == "convolutional":
+            spec = _convolutional(rng, min(depth, 3), self.width, (activation, convention, bias))
+        else:
+            widths = [_count(rng, self.width, number, 3) for _ in range(depth + 1)]
+            spec = NetworkSpec(tuple(widths), activation, convention, bias)
+        weights, biases = self.parameters(spec, rng)
+        x, y = (rng.standard_normal((samples, spec.widths[end])) for end in (0, -1))
+        x, y = rounded([x, y], dtype)
+        problem = Problem(spec, rounded(weights, dtype), x, y, rounded(biases, dtype))
+        if self.observed < 1:
+            problem = _weighed(problem.masked(self.observed, rng), rng, dtype)
+        return Drawn(number, problem)
+
+    def parameters(self, spec: NetworkSpec, rng: np.random.Generator) -> tuple[Weights, Weights]:
+        """Draw weights and biases."""
+        gain = rng.uniform(*self.gain)
+        weights = [
+            gain * rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:])) for shape in spec.shapes
+        ]
+        return weights, [_BIAS * rng.standard_normal(shape) for shape in spec.bias_shapes]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A network and a batch, by a number that draws them again."""
+
+    number: int
+    problem: Problem
+
+    @property
+    def size(self) -> int:
+        """What the smallest of several that fail is chosen by."""
+        return self.problem.network.n_parameters * len(self.problem.x)
+
+    def __str__(self) -> str:
+        network = self.problem.network
+        parts = [f"network {self.number}: {network}"]
+        parts += [
+            f"convolution {layer.image[0]}×{layer.image[1]}×{layer.image[2]} to {layer.channels} "
+            f"channels, kernel {layer.kernel}, pool {layer.pool}"
+            for layer in network.convolutions
+        ]
+        parts += ["linear"] if network.is_linear else [network.activation, network.convention]
+        parts += ["biases"] if network.bias else []
+        parts += ["masked"] if self.problem.precision is not None else []
+        return ", ".join([*parts, f"N = {len(self.problem.x)}"])
+
+
+def _weighed(problem: Problem, rng: np.random.Generator, dtype: DType) -> Problem:
+    """Give what is observed a precision of its own, and leave every third sample unobserved."""
+    assert problem.precision is not None  # for the type checker
+    low, high = map(log, _PRECISIONS)
+    counts = np.exp(rng.uniform(low, high, problem.precision.shape))
+    [precision] = rounded([problem.precision * counts], dtype)
+    precision[_UNOBSERVED] = 0
+    return replace(problem, y=np.where(precision > 0, problem.y, np.nan), precision=precision)
+
+
+def _count(rng: np.random.Generator, span: tuple[int, int], number: int, largest: int) -> int:
+    """Draw a count, small ones as often as large ones; the first is least, one other the most."""
+    drawn = round(float(np.exp(rng.uniform(log(span[0]), log(span[1])))))
+    return {1: span[0], largest: span[1]}.get(number, drawn)
+
+
+def _convolutional(
+    rng: np.random.Generator,
+    dense: int,
+    width: tuple[int, int],
+    style: Style,
+) -> NetworkSpec:
+    image = tuple(int(rng.choice(choices)) for choices in (_CHANNELS, _SIDES, _SIDES))
+    convolutions: list[Convolution] = []
+    for _ in range(int(rng.integers(1, 3))):
+        channels, height, side = image
+        pools = [pool for pool in (1, 2, 3) if height % pool == 0 and side % pool == 0]
+        layer = Convolution(
+            (channels, height, side),
+            int(rng.choice(_CHANNELS)),
+            int(rng.choice(_KERNELS)),
+            int(rng.choice(pools)),
+        )
+        convolutions.append(layer)
+        image = layer.output_image
+    widths = [layer.inputs for layer in convolutions[:1]] + [
+        layer.outputs for layer in convolutions
+    ]
+    widths += [
+        round(float(np.exp(rng.uniform(log(width[0]), log(width[1]))))) for _ in range(dense)
+    ]
+    activation, convention, bias = style
+    return NetworkSpec(tuple(widths), activation, convention, bias, tuple(convolutions))

@@ -1,0 +1,1 @@
+"""Questions on inference: where engines end, by which steps, and what they record."""

@@ -1,0 +1,300 @@
+"""Whether a sample ends where it ends alone, and its outputs count as the energy has them.
+
+The energy is a mean over samples, and no sample is in another's term: where one has its equilibrium
+depends on nothing else in the batch. A library whose hidden terms are sums and whose output term is
+a mean, over the batch, the outputs or both, has other equilibria, which move with the batch's size.
+At an equilibrium the last hidden layer tells by how much its output term counts:
+``e_{L-1} = s J_Lᵀ (π e)_L`` with ``s = 1``.
+
+Where a network is not linear there may be several equilibria, and rounding may decide between them.
+There a sample is asked for where it is after a few steps: those of each are its own as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from math import inf
+
+import numpy as np
+
+from pcbench import checks
+from pcbench.cases.conformance.subject import Array, Subject
+from pcbench.checks import Check, Tolerance
+from pcbench.contract import (
+    ErrorInference,
+    GaussNewtonInference,
+    GradientInference,
+    InferenceSettings,
+    IterativeInference,
+    OdeInference,
+)
+from pcbench.judges.account import DEFINITION
+from pcbench.judges.agreement import is_smooth
+from pcbench.judges.problem import Problem
+from pcbench.judges.relaxed import NEVER, Relaxed
+from pcbench.judges.relaxed_judge import RelaxedJudge
+from pcbench.theory.nonlinear.curvature import least_curvatures
+from pcbench.theory.nonlinear.inference_steps import (
+    Rule,
+    clearance,
+    decided,
+    inference_steps,
+    kink_margin,
+    steps_rounding,
+)
+from pcbench.theory.nonlinear.layered import feedforward
+from pcbench.theory.rounding.bounds import CONFIDENCE
+
+DECOUPLED = "𝓕 is a mean over samples, each with an energy of its own (theory.md 1)"
+# How near a share has to be to what a known mistake makes of it, to be called that.
+_NEAR = 0.01
+# Few enough for rounding not to grow far, and more than one: what a step leads to, such as a
+# damping that samples share, shows in the next.
+_FEW = 2
+# Numbers that float32 may flush to zero.
+_FLUSHED = 2.0**-126
+# What a step of a flow may be off by, over the size of what flows.
+_OF_FLOW = {"float64": 1e-8, "float32": 1e-5}
+
+
+def output_share(
+    judge: RelaxedJudge,
+    problem: Problem,
+    label: str,
+    relaxed: Relaxed,
+    settings: InferenceSettings,
+) -> Iterator[Check]:
+    """Check ``s = 1``, where there are several samples and outputs to take a mean over.
+
+    A force of ``‖ρ‖`` that is left leaves ``|s - 1| ≤ ‖ρ‖/‖J_Lᵀ (π e)_L‖``.
+    """
+    samples, outputs = problem.y.shape
+    if samples == 1 or outputs == 1 or problem.network.n_layers == 1:
+        return
+    last, pull = judge.at_last_hidden_layer(relaxed)
+    size = float(np.linalg.norm(pull))
+    if not size > 0:
+        return
+    share = 1 + float(np.sum((last / size) * (pull / size)))
+    check = checks.approx(
+        f"{label}: share of the output's error",
+        share,
+        1.0,
+        Tolerance(
+            _force_left(judge, relaxed, settings) / size + float(np.finfo(float).eps),
+            "the residual asked for, and rounding, over the force of the output (theory.md 4)",
+        ),
+        source=DEFINITION,
+    )
+    yield check if check.passed else check.at(_guess(share, samples, outputs))
+
+
+def alone(
+    subject: Subject,
+    judge: RelaxedJudge,
+    label: str,
+    relaxed: Relaxed,
+    settings: InferenceSettings,
+) -> Check:
+    """Compare where a sample ends among the others with where it ends alone.
+
+    In a linear network, whose equilibrium is one: forces of ``‖ρ‖`` that are left leave it at
+    most ``‖ρ‖/λ_min`` away.
+    """
+    single, n = _single(subject.problem)
+    own_judge = RelaxedJudge(single, subject.backend.dtype)
+    own = Subject(subject.backend, single).infer(settings)
+    formed = own_judge.form(_name(label), own)
+    if not formed.passed:
+        return formed
+    left = _force_left(judge, relaxed, settings) + _force_left(own_judge, own, settings)
+    least = float(own_judge.least_curvatures(own).min())
+    return checks.distance(
+        _name(label),
+        _hidden(relaxed, n),
+        _hidden(own, 0),
+        Tolerance(
+            left / least if least > 0 else inf,  # where float64 hides that it is positive
+            "the residuals asked for, and rounding, over λ_min(H_z) (theory.md 2.3, 4)",
+        ),
+        source=DECOUPLED,
+    )
+
+
+def alone_for_a_few_steps(
+    subject: Subject, label: str, settings: InferenceSettings, curvature: float
+) -> Iterator[Check]:
+    """Compare where a sample is after a few steps, or a short time, among others and alone.
+
+    Nothing is asked where rounding could decide which way a step leads: at kinks, or where a step
+    of Gauss-Newton may be refused because it lowers the energy by little.
+
+    Parameters
+    ----------
+    subject, label
+        Who is asked, and the engine's name.
+    settings
+        What it was asked for before.
+    curvature
+        No sample's energy is more curved, where it is no larger than where inference begins.
+    """
+    single, n = _single(subject.problem)
+    own = Subject(subject.backend, single)
+    judge = RelaxedJudge(single, subject.backend.dtype)
+    match settings:
+        case GradientInference() | ErrorInference():
+            found = _of_steps(judge, single, settings)
+        case GaussNewtonInference():
+            found = _of_newton(judge, own, settings, curvature)
+        case OdeInference() if is_smooth(single.network):
+            found = _of_flow(judge, subject, curvature)
+        case _:  # the forces of a flow jump at kinks, and draw apart what is together
+            return
+    if found is None:
+        return
+    few, off, derivation = found
+    ends = []
+    for who in (own, subject):
+        ends.append(who.infer(few))
+        formed = RelaxedJudge(who.problem, subject.backend.dtype).form(_name(label), ends[-1])
+        if not formed.passed:
+            yield formed
+            return
+    if isinstance(few, OdeInference):
+        off *= sum(end.steps + 1 for end in ends)
+    yield checks.distance(
+        _name(label),
+        _hidden(ends[1], n),
+        _hidden(ends[0], 0),
+        Tolerance(off + _FLUSHED, derivation),
+        source=DECOUPLED,
+        where="after a few steps",
+    )
+
+
+_Few = tuple[InferenceSettings, float, str]
+
+
+def _of_steps(
+    judge: RelaxedJudge, single: Problem, settings: GradientInference | ErrorInference
+) -> _Few | None:
+    """Ask for steps of the same length; what rounding makes of them, it does twice."""
+    network, x, y, precision = judge.network, single.x, single.y, single.precision
+    in_errors = isinstance(settings, ErrorInference)
+    rule = Rule(settings.step, _FEW, NEVER, in_errors=in_errors)
+    rule = decided(network, x, y, rule, judge.u, precision)
+    if rule.budget < 1:
+        return None
+    due = inference_steps(network, x, y, rule, precision)
+    off = 2 * steps_rounding(network, x, y, rule, due, judge.u, precision).hidden
+    few = settings.model_copy(update={"residual": NEVER, "max_steps": rule.budget})
+    return few, off, "what rounding makes of the same steps, twice (theory.md 4.3)"
+
+
+def _of_newton(
+    judge: RelaxedJudge, own: Subject, settings: GaussNewtonInference, curvature: float
+) -> _Few | None:
+    """Ask for as many steps of one linearisation as surely are taken."""
+    network, problem, steps = judge.network, own.problem, 0
+    reached, energy = [*feedforward(network, problem.x)[:-1], problem.y], judge.loss
+    few = settings.model_copy(update={"residual": NEVER, "reuse": _FEW, "record": False})
+    while steps < _FEW and clearance(network, reached) > kink_margin(judge.u):
+        end = own.infer(few.model_copy(update={"max_steps": steps + 1}))
+        if not judge.form("gauss_newton", end).passed:
+            steps = 1  # asked for it again, it is judged
+            break
+        before, energy = energy, judge.energy(end)
+        if not before - energy > np.sqrt(judge.u) * before:
+            break
+        reached, steps = judge.clamped(end), steps + 1
+    if not steps:
+        return None
+    off = 2 * newton_rounding(judge, problem, curvature, steps)
+    few = few.model_copy(update={"max_steps": steps})
+    return few, off, "what solving systems of this condition rounds, twice (theory.md 3.3)"
+
+
+def newton_rounding(judge: RelaxedJudge, problem: Problem, curvature: float, steps: int) -> float:
+    """Bound what rounding makes of activities in steps of Gauss-Newton with one linearisation.
+
+    A step solves a system of condition ``κ = Λ/λ`` and so is off by ``κ u`` of the activities;
+    what an earlier step was off by, a later one multiplies by ``‖I - H_0⁻¹ H‖ ≤ 1 + κ``. ``H_0`` is
+    the curvature without errors, which Gauss-Newton takes for ``H``.
+    """
+    condition = newton_condition(judge, problem, curvature)
+    ends = [*feedforward(judge.network, problem.x), np.nan_to_num(problem.y)]
+    size = float(np.linalg.norm(np.concatenate([z.ravel() for z in ends])))
+    growth = sum((1 + condition) ** step for step in range(steps))
+    return CONFIDENCE * judge.u * condition * size * growth
+
+
+def newton_condition(judge: RelaxedJudge, problem: Problem, curvature: float) -> float:
+    """``Λ/λ``, where ``λ`` is the least curvature that Gauss-Newton sees where inference begins."""
+    forward = feedforward(judge.network, problem.x)
+    least = least_curvatures(judge.network, forward, problem.precision)
+    return max(1.0, curvature / float(least.min()))
+
+
+def _of_flow(judge: RelaxedJudge, subject: Subject, curvature: float) -> _Few:
+    """Ask for a time of ``1/Λ``, in which what is apart grows by no more than ``e``.
+
+    Each step may be off by its tolerance, root mean square over units, and by rounding; the last,
+    which reaches beyond the time, is interpolated with as much. A tolerance below the rounding of
+    activities would be taken for that. What is returned is to be multiplied by the steps.
+    """
+    problem = subject.problem
+    forward = [*feedforward(judge.network, problem.x)[1:-1], np.nan_to_num(problem.y)]
+    root = float(np.sqrt(sum(z.shape[1] for z in forward[:-1])))
+    size = float(np.linalg.norm([np.abs(z).max() * np.sqrt(z.shape[1]) for z in forward]))
+    rounding = 2 * judge.u * max(float(np.abs(z).max()) for z in forward)
+    atol = max(rounding, _OF_FLOW[subject.backend.dtype] * judge.start / curvature / root)
+    few = OdeInference(residual=NEVER, max_time=1 / curvature, atol=atol)
+    off = np.e * (atol * root + CONFIDENCE * judge.u * size)
+    return few, float(off), "what every step may be off by, and its rounding"
+
+
+def _single(problem: Problem) -> tuple[Problem, int]:
+    """Return the last sample that has an observed output, alone, and which it is."""
+    observed = np.isfinite(problem.y).any(axis=1)
+    n = int(np.flatnonzero(observed)[-1]) if observed.any() else 0
+    precision = None if problem.precision is None else problem.precision[n : n + 1]
+    one = replace(problem, x=problem.x[n : n + 1], y=problem.y[n : n + 1], precision=precision)
+    return one, n
+
+
+def _hidden(relaxed: Relaxed, n: int) -> Array:
+    return np.concatenate([z[n] for z in relaxed.activities[1:-1]])
+
+
+def _name(label: str) -> str:
+    return f"{label}: a sample alone and among others"
+
+
+def _force_left(judge: RelaxedJudge, relaxed: Relaxed, settings: InferenceSettings) -> float:
+    """Bound ``‖∂(N𝓕)/∂z‖`` where inference arrived at what was asked for."""
+    rounding = judge.rounding(relaxed).residual
+    if not isinstance(settings, IterativeInference):
+        return rounding + judge.exact_rounding.residual
+    return rounding + settings.residual * (judge.start + judge.forward_rounding.residual)
+
+
+def _guess(share: float, samples: int, outputs: int) -> str:
+    """Say which mean a share looks like."""
+    both = f"{samples}·{outputs}"
+    known = [
+        (samples * outputs, both, "a mean over batch and outputs"),
+        (samples * outputs / 2, f"{both}/2", "a mean of squares over batch and outputs, without ½"),
+        (samples, f"{samples}", "a mean over the batch"),
+        (outputs, f"{outputs}", "a mean over outputs"),
+        (outputs / 2, f"{outputs}/2", "a mean of squares over outputs, without ½"),
+        (0.5, "½", "a square without ½"),
+    ]
+    alike = [
+        f"divided by {divisor}: {reason}?"
+        for value, divisor, reason in known
+        if value != 1 and abs(share * value - 1) < _NEAR
+    ]
+    return f"the output term counts {share:.3g} times; it is " + " or ".join(
+        alike or ["none of the usual means"]
+    )

@@ -1,0 +1,400 @@
+"""Whether engines reach the equilibrium: with settings that the theory says must get them there.
+
+In a linear network the spectrum of the activity landscape foretells how far a number of steps
+leads (theory.md 2.3): that residual is asked for, with that budget. In others the step is one that
+is known to go down, and an engine that runs out of steps has to say so; where activations are
+smooth, each has to come down by what a step of gradient descent is sure of, or its own first step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import ceil, exp, inf, log
+from typing import Any
+
+import numpy as np
+
+from pcbench import checks
+from pcbench.cases.conformance.inference.batch import alone, alone_for_a_few_steps, output_share
+from pcbench.cases.conformance.inference.flow import force_kept
+from pcbench.cases.conformance.inference.steps import steps_taken
+from pcbench.cases.conformance.subject import Subject, offered
+from pcbench.checks import Check, Tolerance
+from pcbench.contract import (
+    Backend,
+    DType,
+    ErrorInference,
+    ExactInference,
+    GaussNewtonInference,
+    GradientInference,
+    InferenceSettings,
+    OdeInference,
+)
+from pcbench.judges.agreement import is_smooth
+from pcbench.judges.problem import Problem
+from pcbench.judges.relaxed import Relaxed
+from pcbench.judges.relaxed_judge import RelaxedJudge, judged
+from pcbench.judges.theorem_1 import theorem_1
+from pcbench.theory.linear.masked import masked_energy
+from pcbench.theory.nonlinear.curvature import largest_curvatures, least_curvatures
+from pcbench.theory.nonlinear.layered import feedforward, pull_back
+from pcbench.theory.rounding import range as range_theory
+from pcbench.theory.rounding.range import UndecidableError, demand_definite
+
+DESCENT = "a step of 1/Λ goes down by ‖ρ‖²/2Λ, where no curvature exceeds Λ (descent lemma)"
+DEMAND = "no theorem: Gauss-Newton has to come down by what one step of gradient descent does"
+EDGE = "what float64 can tell of this network, and the dtype can hold (theory.md 4)"
+STEPS = 500
+"""How many steps are foretold, and how many an engine may take where none are."""
+
+_LEAST_RESIDUAL, _LEAST_OF_NEWTON = 1e-6, 1e-8
+_NEWTON_STEPS, _FLOW_TIME = 200, 10.0
+# A flow's steps are off by what it tolerates, and the time foretold is that of the flow itself.
+_MORE_TIME = 1.2
+# Of the rounding of a residual: that of the activities, and of a solver's steps, are of its size.
+_ROOM = 4.0
+# The most that is worth asking for.
+_MOST_RESIDUAL = 0.5
+# Steps in errors are known to go down where they begin, and are kept shorter than that.
+_CAUTION = 0.25
+_SLOPES = {"identity": 1.0, "tanh": 1.0, "silu": 1.1}
+_CURVATURES = {"identity": 0.0, "tanh": 0.77, "silu": 0.5}
+"""Bounds on ``|φ'|`` and ``|φ''|``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an engine is asked for.
+
+    Attributes
+    ----------
+    settings
+        Its settings.
+    must_converge
+        Whether it must get there.
+    decrease
+        By how much its first step lowers the energy, at least; 0 where that is not known.
+    source
+        Why.
+    """
+
+    settings: InferenceSettings
+    must_converge: bool
+    decrease: float = 0.0
+    source: str = DESCENT
+
+
+def inference(
+    backend: Backend[Any], problem: Problem, engine: str | None = None
+) -> Iterator[Check]:
+    """Ask one engine, or every one on offer, for the equilibrium."""
+    subject, judge = Subject(backend, problem), RelaxedJudge(problem, backend.dtype)
+    for name in [engine] if engine else offered(backend, problem):
+        try:
+            asked = ask_for(name, problem, judge)
+        except UndecidableError as error:
+            yield checks.undecided(f"{name}: what to ask for", f"{error}.", source=EDGE)
+            continue
+        relaxed = subject.infer(asked.settings)
+        made = list(verdicts(judge, problem, name, relaxed, asked))
+        yield from made
+        if checks.all_passed(made[:1]) and not any(c.status == "undecided" for c in made):
+            yield from _in_a_batch(subject, judge, name, relaxed, asked)
+        steps_are_known = problem.network.n_hidden and is_smooth(problem.network)
+        if name == "gradient" and steps_are_known and checks.all_passed(made[:1]):
+            yield steps_taken(subject, problem, judge, 1 / most_curved(problem, judge))
+
+
+def demand_range(problem: Problem, dtype: DType, *, of_products: bool = False) -> None:
+    """Demand that an honest backend can hold all that it has to compute.
+
+    Curvatures are made of products of two of what values and gradients are made of.
+
+    Raises
+    ------
+    UndecidableError
+        If it cannot.
+    """
+    largest = float(np.finfo(dtype).max)
+    largest = largest**0.5 if of_products else largest
+    range_theory.demand_range(judged(problem), problem.x, problem.y, largest, problem.precision)
+
+
+def _in_a_batch(
+    subject: Subject, judge: RelaxedJudge, label: str, relaxed: Relaxed, asked: Asked
+) -> Iterator[Check]:
+    """Judge the answer as that of a batch, where it has arrived or has to."""
+    problem = subject.problem
+    if asked.must_converge or relaxed.converged:
+        yield from output_share(judge, problem, label, relaxed, asked.settings)
+    if len(problem.x) == 1 or not problem.network.n_hidden:
+        return
+    if asked.must_converge:
+        yield alone(subject, judge, label, relaxed, asked.settings)
+    else:
+        yield from alone_for_a_few_steps(
+            subject, label, asked.settings, most_curved(problem, judge)
+        )
+
+
+def verdicts(
+    judge: RelaxedJudge, problem: Problem, label: str, relaxed: Relaxed, asked: Asked
+) -> Iterator[Check]:
+    """Judge where an engine ended."""
+    settings = asked.settings
+    may_rise = 0.0 if is_smooth(problem.network) else _rise_at_kinks(settings, judge)
+    made = list(
+        judge.checks(label, relaxed, settings, must_converge=asked.must_converge, may_rise=may_rise)
+    )
+    if isinstance(settings, GaussNewtonInference) and asked.must_converge:
+        made = [_if_visible(check, label, problem, judge, relaxed) for check in made]
+    yield from made
+    if not checks.all_passed(made[:1]):
+        return
+    if isinstance(settings, GaussNewtonInference):
+        yield from judge.never_rises(label, relaxed)
+    if problem.network.is_linear and asked.must_converge:
+        yield theorem_1(judge, problem, label, relaxed, settings)
+    if asked.decrease:
+        rounding = sum(judge.rounding(relaxed).energies) + judge.forward_rounding.loss
+        yield checks.at_most(
+            f"{label}: energy after a first step",
+            relaxed.energy,
+            judge.loss - asked.decrease,
+            Tolerance(rounding, "rounding of both energies (theory.md 4)"),
+            source=asked.source,
+        )
+
+
+def _rise_at_kinks(settings: InferenceSettings, judge: RelaxedJudge) -> float:
+    """Return how far energy may rise where kinks are met.
+
+    No step in the errors is known to go down. Steps of a flow are off by what moves forces by the
+    residual asked for, and energy by that much along the first, and largest, of them.
+    """
+    match settings:
+        case ErrorInference():
+            return inf
+        case OdeInference():
+            return settings.residual * judge.start**2 / judge.samples
+        case _:
+            return 0.0
+
+
+def _if_visible(
+    check: Check, label: str, problem: Problem, judge: RelaxedJudge, relaxed: Relaxed
+) -> Check:
+    """Leave a residual undecided if what is left of the energy is lost in its rounding.
+
+    A step that lowers the energy of a sample by less than twice its rounding may be refused, and so
+    all steps may be where ``𝓕 - 𝓕*`` is no larger than that. ``δ`` bounds the rounding of a mean of
+    ``N`` energies; that of each of them is at most ``√N`` times as large.
+    """
+    if check.status != "failed" or check.name != f"{label}: residual within the budget":
+        return check
+    counted = np.ones_like(problem.y) if problem.precision is None else problem.precision
+    least = masked_energy(problem.weights, problem.x, problem.y, counted)
+    off = sum(judge.rounding(relaxed).energies) * judge.samples**0.5
+    if check.observed is None or judge.energy(relaxed) - least > 2 * off:
+        return check
+    reason = (
+        f"{check.name}: {check.observed:.3g} is left; a further step would lower the energy by "
+        "less than its rounding, and may be refused."
+    )
+    return checks.undecided(check.name, reason, source=check.source)
+
+
+def ask_for(engine: str, problem: Problem, judge: RelaxedJudge) -> Asked:
+    """Say what an engine is to be asked in this network."""
+    linear, smooth = problem.network.is_linear, is_smooth(problem.network)
+    match engine:
+        case "exact":
+            if not np.isfinite(judge.exact_rounding.energy):
+                raise UndecidableError("S of Theorem 1 is singular to float64")
+            return Asked(ExactInference(), must_converge=True)
+        case "gauss_newton":
+            settings: InferenceSettings = GaussNewtonInference(
+                residual=_LEAST_OF_NEWTON, max_steps=_NEWTON_STEPS, record=True
+            )
+            decrease = _sure(problem, judge) if smooth and not linear else 0.0
+            return Asked(settings, must_converge=linear, decrease=decrease, source=DEMAND)
+        case "gradient" if linear:
+            return _foretold_gradient(problem, judge)
+        case "gradient":
+            return _cautious_gradient(problem, judge, smooth=smooth)
+        case "ode":
+            return _flow(problem, judge, smooth=smooth)
+        case _:
+            return _in_errors(problem, judge, smooth=smooth)
+
+
+def of_all(each: Sequence[Asked]) -> Asked:
+    """Ask for what every replica can give: the shortest step, and as many as the slowest needs."""
+    first, all_settings = each[0].settings, [one.settings for one in each]
+    if not isinstance(first, GradientInference | ErrorInference | OdeInference):
+        return each[0]
+
+    def of(name: str) -> list[float]:
+        return [getattr(settings, name) for settings in all_settings]
+
+    shared: dict[str, float] = {"residual": max(of("residual"))}
+    if isinstance(first, OdeInference):
+        shared["max_time"] = max(of("max_time"))
+        return replace(each[0], settings=first.model_copy(update=shared))
+    step = min(of("step"))
+    paths = [own * steps for own, steps in zip(of("step"), of("max_steps"), strict=True)]
+    steps = ceil(max(paths) / step)
+    foreseeable = all(one.must_converge for one in each) and steps <= 10 * STEPS
+    shared |= {"step": step, "max_steps": min(steps, 10 * STEPS)}
+    return replace(each[0], settings=first.model_copy(update=shared), must_converge=foreseeable)
+
+
+def step_of(asked: Asked) -> float:
+    """Return the length of a step, of engines whose steps have one."""
+    return float(getattr(asked.settings, "step", 1.0))
+
+
+def _foretold_gradient(problem: Problem, judge: RelaxedJudge) -> Asked:
+    """``‖ρ_n‖ ≤ (1 - 1/κ)ⁿ ‖ρ_0‖`` with a step of ``1/λ_max``."""
+    least, most = _curvatures(problem)
+    residual = _foretold(judge, STEPS * least / most)
+    settings = GradientInference(
+        step=1 / most, residual=residual, max_steps=ceil(log(1 / residual) * most / least) + 1
+    )
+    return Asked(settings, must_converge=True, decrease=_decrease(judge, most))
+
+
+def _cautious_gradient(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
+    """Go down with a step that no curvature on the way is too large for."""
+    settings = GradientInference(
+        step=1 / most_curved(problem, judge), residual=_LEAST_RESIDUAL, max_steps=STEPS
+    )
+    decrease = _sure(problem, judge) if smooth else 0.0
+    return Asked(settings, must_converge=False, decrease=decrease)
+
+
+def most_curved(problem: Problem, judge: RelaxedJudge) -> float:
+    """Bound the curvature of the energy wherever it is no larger than where inference begins.
+
+    Of a sample that has come down to an energy of at most its loss, ``‖e‖² ≤ 2𝓛_n``, and its
+    Hessian is at most ``(1 + s a)² + c a max(1, a) ‖e‖``, with slopes up to ``s``, curvatures up to
+    ``c``, and ``a`` the largest norm of a layer's map (theory.md 2.3). A precision ``π`` weighs the
+    last map by ``√π``; the force that bends it, ``π e``, is at most ``√π`` times the root of
+    ``2𝓛_n``.
+    """
+    activation, norms = problem.network.activation, [_map_norm(w) for w in problem.weights]
+    a, slope = max(norms), _SLOPES.get(activation, 1.0)
+    heavy = 1.0 if problem.precision is None else max(1.0, float(problem.precision.max()) ** 0.5)
+    errors = np.sqrt(2 * judge.samples * judge.loss)
+    bend = _CURVATURES.get(activation, 0.0) * a * max(1.0, a) * float(errors)
+    return (1 + slope * a * heavy) ** 2 + bend * heavy
+
+
+def _sure(problem: Problem, judge: RelaxedJudge) -> float:
+    """Return the decrease that a single step of gradient descent, ``1/Λ``, is sure of."""
+    return _decrease(judge, most_curved(problem, judge))
+
+
+def _flow(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
+    """``‖ρ(t)‖ ≤ e^{-λ_min t} ‖ρ(0)‖``; stable steps are about ``1/λ_max`` long.
+
+    In networks that are not linear the energy falls by ``(‖ρ(0)‖² - ‖ρ(t)‖²)/2Λ``, and in a time of
+    ``1/Λ`` by ``(1 - e⁻²) ‖ρ(0)‖²/2Λ``; half of that leaves room for what the solver is off.
+    """
+    if not problem.network.is_linear:
+        settings = OdeInference(residual=1e-2, max_time=_FLOW_TIME, max_steps=STEPS)
+        decrease = _sure(problem, judge) / 2 if smooth else 0.0
+        return Asked(settings, must_converge=False, decrease=decrease)
+    least, most = _curvatures(problem)
+    lost = force_kept(judge, problem, most) / judge.start
+    if lost > _MOST_RESIDUAL:
+        raise UndecidableError("forces are lost in the rounding of a flow's activities")
+    residual = max(lost, _foretold(judge, STEPS * least / most))
+    time = _MORE_TIME * log(1 / residual) / least
+    return Asked(OdeInference(residual=residual, max_time=time), must_converge=True)
+
+
+def _in_errors(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
+    """Descend in the errors, where curvature is between 1 and ``λ`` (:func:`reach`).
+
+    ``∂𝓕/∂e = Bᵀ ∂𝓕/∂z`` with ``z = B e`` and ``cond(B)² ≤ κ(H_z) λ``: so many more steps may pass
+    before the force on the activities has come down, too. As ``‖B⁻¹‖² ≤ Λ``, a step ``η`` takes
+    ``η ‖ρ‖²/2Λ`` off the energy, at least.
+    """
+    most = reach(problem)
+    if not problem.network.is_linear:
+        step = _CAUTION / most
+        settings = ErrorInference(step=step, residual=_LEAST_RESIDUAL, max_steps=STEPS)
+        decrease = step * _sure(problem, judge) if smooth else 0.0
+        return Asked(settings, must_converge=False, decrease=decrease)
+    low, high = _curvatures(problem)
+    residual = _foretold(judge, STEPS / most)
+    steps = ceil(most * (log(1 / residual) + log(high / low * most) / 2)) + 1
+    foreseeable = steps <= 10 * STEPS
+    settings = ErrorInference(
+        step=1 / most, residual=residual, max_steps=steps if foreseeable else STEPS
+    )
+    return Asked(settings, must_converge=foreseeable)
+
+
+def _foretold(judge: RelaxedJudge, decay: float) -> float:
+    """Return the residual that ``STEPS`` steps are sure to reach, of which ``e^-decay`` is left.
+
+    Raises
+    ------
+    UndecidableError
+        If that is no less than what rounding may make of the residual at the start.
+    """
+    left = exp(-decay)
+    if 1 - left < _least(judge):
+        raise UndecidableError(
+            f"{STEPS} steps are sure to bring the residual down by no more than rounding may"
+        )
+    return max(_least(judge), left)
+
+
+def _least(judge: RelaxedJudge) -> float:
+    """Return the least residual to ask for: what rounding leaves, some times over, is reached."""
+    rounding = float(np.linalg.norm(judge.forward_rounding.sample_residuals))
+    return min(max(_LEAST_RESIDUAL, _ROOM * rounding / judge.start), _MOST_RESIDUAL)
+
+
+def _decrease(judge: RelaxedJudge, curvature: float) -> float:
+    """Return the least decrease of the energy in a step of the inverse curvature."""
+    return float(np.sum(judge.starts**2)) / (2 * curvature * judge.samples)
+
+
+def _curvatures(problem: Problem) -> tuple[float, float]:
+    """Least and largest curvature of a linear network's energy, of any sample."""
+    network, rows = judged(problem), problem if problem.precision is not None else problem.first(1)
+    activities = [*feedforward(network, rows.x)[:-1], rows.y]
+    least = least_curvatures(network, activities, rows.precision)
+    most = largest_curvatures(network, activities, rows.precision)
+    demand_definite(least, most, sum(map(len, problem.weights[:-1])))
+    return float(least.min()), float(most.max())
+
+
+def reach(problem: Problem) -> float:
+    """``λ_max(I + √Π Σ_l K_l K_lᵀ √Π)`` at feedforward activities, the largest of all samples."""
+    network, outputs = judged(problem), problem.y.shape[1]
+    forward = feedforward(network, problem.x)
+    alike = problem.network.is_linear and problem.precision is None
+    counted = np.ones_like(problem.y) if problem.precision is None else problem.precision
+    most = 1.0
+    for n in range(1 if alike else len(problem.x)):
+        covariance, reaching = np.eye(outputs), np.diag(np.sqrt(counted[n]))
+        for l in range(network.depth, 1, -1):
+            below = np.repeat(forward[l - 1][n : n + 1], outputs, axis=0)
+            reaching = pull_back(network, l, below, reaching)
+            covariance = covariance + reaching @ reaching.T
+        most = max(most, float(np.linalg.eigvalsh(covariance)[-1]))
+    return most
+
+
+def _map_norm(weight: np.ndarray) -> float:
+    """``‖A‖``, of a convolution no less than that."""
+    if weight.ndim == 2:
+        return float(np.linalg.norm(weight, 2))
+    places = np.ndindex(*weight.shape[2:])
+    return sum(float(np.linalg.norm(weight[:, :, p, q], 2)) for p, q in places)

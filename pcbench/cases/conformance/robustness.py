@@ -1,0 +1,289 @@
+"""What a backend makes of no samples, and of numbers that are not finite.
+
+It may refuse, with any exception. If it answers, it must not make a number of what is none: a mean
+over no samples, or anything that a sample with NaN in it takes part in.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pcbench import checks
+from pcbench.cases.conformance.evaluation import EvaluationJudge, anywhere
+from pcbench.cases.conformance.subject import Array, Subject, offered
+from pcbench.checks import Check, Tolerance
+from pcbench.contract import (
+    Backend,
+    Capability,
+    ErrorInference,
+    ExactInference,
+    GaussNewtonInference,
+    GradientInference,
+    Hessian,
+    InferenceSettings,
+    OdeInference,
+    Sgd,
+    TrainingSettings,
+)
+from pcbench.judges.account import CONTRACT, none_of
+from pcbench.judges.agreement import is_smooth
+from pcbench.judges.problem import Problem
+from pcbench.spectra import HessianOperator
+
+_BUDGET = 10
+_SETTINGS: dict[str, InferenceSettings] = {
+    "exact": ExactInference(),
+    "gradient": GradientInference(step=0.01, max_steps=_BUDGET),
+    "ode": OdeInference(max_time=1.0, max_steps=_BUDGET),
+    "gauss_newton": GaussNewtonInference(max_steps=_BUDGET),
+    "error": ErrorInference(step=0.01, max_steps=_BUDGET),
+}
+
+
+def robustness(
+    backend: Backend[Any], problem: Problem, rng: np.random.Generator
+) -> Iterator[Check]:
+    """Ask with nothing, and with numbers that are none."""
+    with _quiet():
+        yield from _nothing(backend, problem)
+        for poison in _poisons(problem, rng):
+            yield from _poisoned(backend, problem, poison, rng)
+
+
+@dataclass(frozen=True, slots=True)
+class Poison:
+    """A problem with a number that is not finite.
+
+    Attributes
+    ----------
+    name
+        What and where it is.
+    problem
+        The whole problem, with it.
+    sample
+        The sample that has it; ``None`` for all.
+    predicted
+        Whether predictions depend on it, and not the targets alone.
+    """
+
+    name: str
+    problem: Problem
+    sample: int | None
+    predicted: bool = True
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Let libraries warn of what is done here on purpose."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _attempt(ask: Callable[[], list[Array]]) -> list[Array] | None:
+    """Return the answer, or ``None`` if it is refused."""
+    try:
+        return ask()
+    except Exception:  # however a library says no
+        return None
+
+
+def _nothing(backend: Backend[Any], problem: Problem) -> Iterator[Check]:
+    """Ask about a batch of no samples."""
+    empty = problem.first(0)
+    subject = Subject(backend, empty)
+    prediction = _attempt(lambda: [subject.predict(empty.x)])
+    right = prediction is None or prediction[0].shape == empty.y.shape
+    yield none_of(
+        "no samples: prediction of another shape", int(not right), 1, "predictions", source=CONTRACT
+    )
+    activities = [np.zeros((0, width)) for width in problem.network.widths]
+    means: dict[str, Callable[[], list[Array]]] = {
+        "loss": lambda: [subject.loss()],
+        "gradients of the loss": subject.loss_gradients,
+        "energies": lambda: [subject.energies(activities)],
+        "gradients of the energy": lambda: subject.energy_gradients(activities),
+    }
+    for engine in offered(backend, problem):
+        means[engine] = lambda engine=engine: [  # type: ignore[misc]
+            subject.infer(_SETTINGS[engine]).energies
+        ]
+    means |= _optional_means(subject, activities)
+    for what, ask in means.items():
+        answer = _attempt(ask)
+        given = [] if answer is None else answer
+        yield none_of(
+            "no samples: numbers for a mean over none",
+            sum(int(np.isfinite(a).sum()) for a in given),
+            sum(a.size for a in given),
+            "numbers",
+            source=CONTRACT,
+            where=what,
+        )
+
+
+def _optional_means(
+    subject: Subject, activities: list[Array]
+) -> dict[str, Callable[[], list[Array]]]:
+    """Return how to ask for what else is a mean over samples, where it is declared."""
+    backend, problem = subject.backend, subject.problem
+    declared, size = backend.capabilities, problem.network.n_parameters
+    means: dict[str, Callable[[], list[Array]]] = {}
+    x, y, *precision = subject.batch
+
+    def product(make: Callable[[], Hessian[Any]]) -> Callable[[], list[Array]]:
+        return lambda: [HessianOperator(backend, make(), size).matvec(np.ones(size))]
+
+    if is_smooth(problem.network) and problem.precision is None:
+        staged = [subject.stage(z) for z in activities]
+        if Capability.HESSIAN in declared:
+            means["Hessian of the loss"] = product(
+                lambda: subject.model.loss_hessian(*subject.batch)
+            )
+            means["Hessian of the energy"] = product(lambda: subject.model.energy_hessian(staged))
+        if Capability.UNROLLED_HESSIAN in declared:
+            means["unrolled Hessian"] = product(
+                lambda: subject.model.unrolled_hessian(x, y, 2, 0.1)
+            )
+    if Capability.TRAINING in declared:
+        rule = TrainingSettings("loss", Sgd(), 0.1)
+        means["loss in training"] = lambda: [
+            subject.model.trainer(x, y, rule, *precision).run(1).losses
+        ]
+    return means
+
+
+def _poisons(problem: Problem, rng: np.random.Generator) -> Iterator[Poison]:
+    """Put NaN into an input, a target that is observed, a weight, a bias.
+
+    And infinity, where no activation saturates.
+    """
+    n = int(rng.choice(np.flatnonzero(_observed(problem).any(axis=1))))
+    bad = [np.nan, np.inf] if problem.network.is_linear else [np.nan]
+    for value in bad:
+        x, y = problem.x.copy(), problem.y.copy()
+        x[n, rng.integers(x.shape[1])] = value
+        yield Poison(f"{value} in an input", replace(problem, x=x), n)
+        y[n, rng.choice(np.flatnonzero(_observed(problem)[n]))] = value
+        yield Poison(f"{value} in a target", replace(problem, y=y), n, predicted=False)
+        weights = _with_one(problem, problem.weights, value, rng)
+        yield Poison(f"{value} in a weight", replace(problem, weights=weights), None)
+        if problem.biases:
+            biases = _with_one(problem, problem.biases, value, rng)
+            yield Poison(f"{value} in a bias", replace(problem, biases=biases), None)
+
+
+def _observed(problem: Problem) -> Array:
+    return np.ones_like(problem.y) if problem.precision is None else problem.precision
+
+
+def _with_one(
+    problem: Problem, arrays: list[Array], value: float, rng: np.random.Generator
+) -> list[Array]:
+    """Put a value into one of the layers' arrays, where some output that is observed meets it."""
+    copies = [np.array(array, order="C") for array in arrays]
+    layer = int(rng.integers(len(copies)))
+    rows = copies[layer].reshape(len(copies[layer]), -1)
+    met = np.arange(len(rows))
+    if layer == len(copies) - 1:
+        met = np.flatnonzero(_observed(problem).any(axis=0))
+    rows[rng.choice(met), rng.integers(rows.shape[1])] = value
+    return copies
+
+
+def _poisoned(
+    backend: Backend[Any], problem: Problem, poison: Poison, rng: np.random.Generator
+) -> Iterator[Check]:
+    """Ask everything of a problem with a number that is none."""
+    subject = Subject(backend, poison.problem)
+    predicted = _attempt(lambda: [subject.predict(poison.problem.x)])
+    if predicted is not None:
+        wrong = predicted[0].shape != problem.y.shape
+        yield none_of(
+            "predictions of another shape",
+            int(wrong),
+            1,
+            "predictions",
+            source=CONTRACT,
+            where=poison.name,
+        )
+        if not wrong:
+            yield from _predictions(backend, problem, poison, predicted[0])
+    activities = anywhere(problem, rng, backend.dtype)
+    activities = [poison.problem.x, *activities[1:-1], poison.problem.y]
+    values: dict[str, Callable[[], list[Array]]] = {
+        "loss": lambda: [subject.loss()],
+        "gradients of the loss": subject.loss_gradients,
+        "energies": lambda: [subject.energies(activities)],
+        "gradients of the energy": lambda: subject.energy_gradients(activities),
+    }
+    engines = offered(backend, problem)
+    hidden = {what for what, ask in values.items() if _is_hidden(_attempt(ask))}
+    for engine in engines:
+        hidden |= _by_inference(subject, engine)
+    yield none_of(
+        "numbers made of what is none",
+        len(hidden),
+        len(values) + _TOLD_BY_INFERENCE * len(engines),
+        "answers",
+        source=CONTRACT,
+        where=", ".join([poison.name, *sorted(hidden)]),
+    )
+
+
+def _predictions(
+    backend: Backend[Any], problem: Problem, poison: Poison, predicted: Array
+) -> Iterator[Check]:
+    """Check that a sample's own prediction is no number, and that those of others are."""
+    samples = np.arange(len(predicted))
+    own = samples == poison.sample if poison.sample is not None else samples >= 0
+    if poison.predicted:
+        yield none_of(
+            "predictions made of what is none",
+            int(np.sum(np.isfinite(predicted[own]).all(axis=1))),
+            int(own.sum()),
+            "samples",
+            source=CONTRACT,
+            where=poison.name,
+        )
+    others = ~own if poison.predicted else samples >= 0
+    if others.any():
+        off = EvaluationJudge(problem, [], backend.dtype).prediction_off
+        yield checks.distance(
+            "predictions of other samples",
+            predicted[others],
+            Subject(backend, problem).predict(problem.x)[others],
+            Tolerance(2 * off, "what rounding may do to either (theory.md 4)"),
+            source="samples do not know of each other (theory.md 1)",
+            where=poison.name,
+        )
+
+
+def _is_hidden(answer: list[Array] | None) -> bool:
+    return answer is not None and all(bool(np.isfinite(array).all()) for array in answer)
+
+
+_TOLD_BY_INFERENCE = 3
+"""Energies, whether it converged, and the residual."""
+
+
+def _by_inference(subject: Subject, engine: str) -> set[str]:
+    """Return what an engine says of a batch as if all were well."""
+    try:
+        relaxed = subject.infer(_SETTINGS[engine])
+    except Exception:  # it refuses
+        return set()
+    told = set()
+    if np.isfinite(relaxed.energies).all():
+        told.add(f"energies by {engine}")
+    if relaxed.converged:
+        told.add(f"converged by {engine}")
+    if subject.problem.network.n_hidden and np.isfinite(relaxed.residual).all():
+        told.add(f"residual by {engine}")
+    return told

@@ -1,0 +1,230 @@
+"""Whether trainers take the steps that they should, with replicas and without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from pcbench.case import Context, Measurement
+from pcbench.cases.conformance.inference.engines import ask_for, of_all
+from pcbench.cases.conformance.subject import Array, offered
+from pcbench.checks import Check
+from pcbench.contract import (
+    Adam,
+    Backend,
+    Capability,
+    DType,
+    ExactInference,
+    GaussNewtonInference,
+    InferenceSettings,
+    Model,
+    Record,
+    Sgd,
+    Trainer,
+    TrainingSettings,
+)
+from pcbench.data.base import DatasetParameters, Samples
+from pcbench.judges.problem import Problem
+from pcbench.judges.relaxed_judge import RelaxedJudge
+from pcbench.judges.training.step_judge import StepJudge
+from pcbench.networks import NetworkSpec
+
+T = TypeVar("T")
+
+STEPS = 3
+_RATE, _SCALE = 0.01, 0.5
+# Replicas learn at rates of their own.
+_RATES = np.array([1.0, 3.0, 0.5])
+# A residual that is reached in a few steps, and a budget for where it is not.
+_RESIDUAL, _BUDGET = 1e-3, 20
+
+
+def training(
+    context: Context, problems: Sequence[Problem], rng: np.random.Generator, *, turn: int
+) -> Iterator[Check]:
+    """Judge the first steps of backpropagation and of predictive coding.
+
+    Parameters
+    ----------
+    context
+        Lends the backend.
+    problems
+        The same network and samples at different points: a replica each, where there are any; the
+        first is trained alone, too.
+    rng
+        Draws batches.
+    turn
+        A number: if it is even, Adam is the optimiser, else gradient descent; engines take turns.
+    """
+    backend, (first, *_) = context.backend, problems
+    samples = len(first.x)
+    batches = rng.integers(0, samples, (STEPS, max(1, samples // 2)))
+    for learner, settings in learners(backend, problems, adam=turn % 2 == 0, turn=turn):
+        alone = OneReplica(backend)
+        parameters = [parameter[None] for parameter in first.parameters]
+        judge = StepJudge(
+            LentContext(context, alone), first, settings, parameters, batches, f"{learner} alone"
+        )
+        yield from judge.findings(STEPS)
+        if Capability.REPLICAS in backend.capabilities:
+            stacked = [
+                np.stack(each) for each in zip(*(p.parameters for p in problems), strict=True)
+            ]
+            own = replace(settings, learning_rate=_RATE * _RATES[: len(problems)])
+            judge = StepJudge(context, first, own, stacked, batches, learner)
+            yield from judge.findings(STEPS)
+
+
+def learners(
+    backend: Backend[Any], problems: Sequence[Problem], *, adam: bool, turn: int = 0
+) -> Iterator[tuple[str, TrainingSettings]]:
+    """Return by which rules to train: backpropagation, and predictive coding where it can infer.
+
+    Engines take turns; ``ode`` has none where there is another, for its replicas may share a step
+    size, and then none learns as it would alone.
+    """
+    optimiser = Adam() if adam else Sgd()
+    yield "BP", TrainingSettings("loss", optimiser, _RATE, _SCALE)
+    known = offered(backend, problems[0])
+    engines = [engine for engine in known if engine != "ode"] or known
+    if engines:
+        inference = _short(engines[turn % len(engines)], problems, backend.dtype)
+        yield "PC", TrainingSettings("energy", optimiser, _RATE, _SCALE, inference)
+
+
+def _short(engine: str, problems: Sequence[Problem], dtype: DType) -> InferenceSettings:
+    """Return an engine's settings, with a small budget: a step is judged wherever it ends."""
+    each = [ask_for(engine, problem, RelaxedJudge(problem, dtype)) for problem in problems]
+    settings = of_all(each).settings
+    if isinstance(settings, ExactInference):
+        return settings
+    update: dict[str, Any] = {"residual": _RESIDUAL, "max_steps": _BUDGET}
+    if isinstance(settings, GaussNewtonInference):
+        update["record"] = False
+    return settings.model_copy(update=update)
+
+
+class LentContext(Context):
+    """A context with another backend."""
+
+    def __init__(self, context: Context, backend: Backend[Any]) -> None:
+        self._context, self.backend = context, backend
+
+    def rng(self, stream: str) -> np.random.Generator:
+        """Return the random stream of that name."""
+        return self._context.rng(stream)
+
+    def load(self, data: DatasetParameters, stream: str = "data") -> Samples:
+        """Load samples."""
+        return self._context.load(data, stream)
+
+    def measure(self, name: str, work: Callable[[], object]) -> Measurement:
+        """Time work."""
+        return self._context.measure(name, work)
+
+    def progress(self, stage: str, steps: Iterable[T], total: int) -> Iterator[T]:
+        """Iterate over steps."""
+        return self._context.progress(stage, steps, total)
+
+
+class OneReplica(Backend[Any]):
+    """A backend whose models have no axis of replicas, seen as if they had one of a single entry.
+
+    Answers get the axis as they come to the host, and parameters lose it as they leave.
+    """
+
+    name = "one replica"
+
+    def __init__(self, backend: Backend[Any]) -> None:
+        super().__init__(backend.device, backend.dtype)
+        self._backend = backend
+
+    def build(self, network: NetworkSpec, parameters: Sequence[Array]) -> Model[Any]:
+        """Build the model without the axis."""
+        model = self._backend.build(network, [parameter[0] for parameter in parameters])
+        return _OneReplicaModel(model)
+
+    def to_device(self, array: Array) -> Any:
+        """Stage a batch, which has no such axis."""
+        return self._backend.to_device(array)
+
+    def to_host(self, array: Any) -> Array:
+        """Bring an answer, with the axis."""
+        return self._backend.to_host(array)[None]
+
+    def describe(self) -> dict[str, Any]:
+        """Describe the backend."""
+        return self._backend.describe()
+
+
+class _OneReplicaModel(Model[Any]):
+    """A model as it is, but for its trainer."""
+
+    def __init__(self, model: Model[Any]) -> None:
+        self._model = model
+
+    def predict(self, x: Any) -> Any:
+        """``ŷ``."""
+        return self._model.predict(x)
+
+    def loss(self, *batch: Any) -> Any:
+        """``𝓛``."""
+        return self._model.loss(*batch)
+
+    def loss_gradients(self, *batch: Any) -> Any:
+        """``∂𝓛/∂θ``."""
+        return self._model.loss_gradients(*batch)
+
+    def infer(self, *question: Any) -> Any:
+        """Relax."""
+        return self._model.infer(*question)
+
+    def energies(self, *question: Any) -> Any:
+        """Energy of each layer."""
+        return self._model.energies(*question)
+
+    def energy_gradients(self, *question: Any) -> Any:
+        """``∂𝓕/∂θ``."""
+        return self._model.energy_gradients(*question)
+
+    def trainer(self, *question: Any) -> Trainer[Any]:
+        """Begin to train."""
+        return _OneReplicaTrainer(self._model.trainer(*question))
+
+
+class _OneReplicaTrainer(Trainer[Any]):
+    """A trainer whose parameters and records get the axis."""
+
+    def __init__(self, trainer: Trainer[Any]) -> None:
+        self._trainer = trainer
+
+    @property
+    def model(self) -> Model[Any]:  # type: ignore[override] # it moves on with every run
+        """The network as it is now."""
+        return self._trainer.model
+
+    def run(
+        self, steps: int, batches: Int[np.ndarray, "T *#R N"] | None = None, every: int = 1
+    ) -> Record:
+        """Take steps."""
+        record = self._trainer.run(steps, batches, every)
+        shared = ("recorded", "inference_steps")
+        return Record(
+            **{
+                field.name: value if field.name in shared else np.expand_dims(value, 1)
+                for field in fields(record)
+                for value in [getattr(record, field.name)]
+            }
+        )
+
+    def parameters(self) -> list[Float[np.ndarray, "*R ..."]]:
+        """Bring parameters, with the axis."""
+        return [parameter[None] for parameter in self._trainer.parameters()]
+
+    def keep(self, replicas: Sequence[int]) -> None:
+        """Never asked of one."""
+        self._trainer.keep(replicas)

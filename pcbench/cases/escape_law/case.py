@@ -1,0 +1,215 @@
+"""How escape times grow as the initial weights shrink: the law that tells strict from non-strict.
+
+Backpropagation leaves the origin of a network with two hidden layers or more in a time like a power
+of ``1/σ``, predictive coding in one like a power of ``ln(1/σ)``. Both are fitted to runs from
+scales over a factor of 30 and more, every scale and seed a replica of one trainer, and held against
+theory.md 2.7; runs of linear networks also, step by step, against descent in closed form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from pcbench import checks
+from pcbench.case import Case, CaseParameters, CaseSkippedError, Columns, Context, Finding
+from pcbench.cases.escape_law import fits
+from pcbench.cases.escape_law.chain import chain_power, chain_times, too_near
+from pcbench.cases.escape_law.checks import Unresolved, against_bound, against_law
+from pcbench.cases.escape_law.parameters import Parameters
+from pcbench.cases.escape_law.replay import runs
+from pcbench.cases.escape_law.runs import Left, leave, scaled_draws
+from pcbench.checks import Check
+from pcbench.contract import Capability, Objective, Sgd, TrainingSettings
+from pcbench.judges.account import counted
+from pcbench.judges.problem import Problem
+from pcbench.judges.relaxed import training_needs
+from pcbench.judges.training.curves import LEARNERS
+from pcbench.theory.dynamics.escape import (
+    escape_exponent,
+    escape_rates,
+    leading_share,
+    logarithmic_exponent,
+    steps_per_e_fold,
+)
+
+SOURCE = "leaving the origin: rates and laws (theory.md 2.7)"
+MOST_OF_A_DIRECTION = 2 / 3
+"""Until the energy of a direction has fallen by that, ``W_L`` grows to ``√2``, and by then the next
+layer by a factor of ``e`` at most. Later the energy, too, waits for the layers below."""
+
+SOON, SELDOM = 100, 1000
+"""Steps between two looks at who has left: few of little, and few looks at much."""
+
+HALF_WAY = 0.5
+"""To the next power of ``1/σ``."""
+
+
+class EscapeLaw(Case[Parameters]):
+    """Escape times of both learners against the scale of the initial weights."""
+
+    kind: ClassVar[str] = "escape_law"
+    description: ClassVar[str] = (
+        "escape times from near the origin against the scale of the initial weights: a power law "
+        "for BP, a power of the logarithm for PC, with fitted exponents"
+    )
+    Parameters: ClassVar[type[CaseParameters]] = Parameters
+
+    def needs(self) -> frozenset[Capability]:
+        """Return what training replicas with this inference needs."""
+        return training_needs(self.parameters.network, self.parameters.inference)
+
+    def run(self, context: Context) -> Iterator[Finding]:
+        """Let both learners leave, and fit what the theory says of each."""
+        asked = self.parameters
+        problem = Problem.pose(context, asked.data, asked.network)
+        most = MOST_OF_A_DIRECTION * leading_share(problem.x, problem.y)
+        if asked.fraction > most:
+            raise CaseSkippedError(
+                "the laws are about the first direction to leave, which alone takes away "
+                f"{most:.3g} of the loss in good time here; make fraction at most that"
+            )
+        open_questions: list[Unresolved] = []
+        for learner, objective in LEARNERS.items():
+            left = self._leave(context, problem, learner, objective)
+            yield from self._series(left)
+            yield from runs(problem, left, context.backend.dtype, asked)
+            for found in self._laws(problem, left):
+                if isinstance(found, Unresolved):
+                    open_questions.append(found)
+                elif left.departures.everywhere < len(left.scales):
+                    yield found.at(f"{left.departures.everywhere} of {len(left.scales)} scales")
+                else:
+                    yield found
+        if open_questions:
+            raise CaseSkippedError(
+                f"these runs are too few, too short or not near enough to the origin for "
+                f"{', '.join(map(str, open_questions))}; take smaller scales or more of them "
+                "(scales.further), more steps (training.max_steps) or a smaller "
+                "training.learning_rate"
+            )
+
+    def _leave(
+        self, context: Context, problem: Problem, learner: str, objective: Objective
+    ) -> Left:
+        asked = self.parameters
+        quick = objective == "energy" or escape_exponent(problem.network.n_layers) == 0
+        scales = asked.scales.all(further=quick)
+        weights = scaled_draws(context, problem, scales, asked.seeds)
+        settings = TrainingSettings(
+            objective, Sgd(), asked.training.learning_rate, inference=asked.inference
+        )
+        departures = leave(
+            context,
+            problem,
+            weights,
+            settings,
+            stage=f"steps of {learner}",
+            look=SOON if quick else SELDOM,
+            seeds=asked.seeds,
+            fraction=asked.fraction,
+            max_steps=asked.training.max_steps,
+        )
+        return Left(learner, objective, scales, weights, departures)
+
+    def _laws(self, problem: Problem, left: Left) -> Iterator[Check | Unresolved]:
+        """Fit the scales that every seed left from."""
+        complete = left.departures.everywhere
+        if complete < fits.LEAST_SCALES:
+            yield Unresolved(
+                f"{left.learner}: all laws",
+                f"every seed left from {complete} scales, counted from the largest, and a fit "
+                f"needs {fits.LEAST_SCALES}; where the largest diverge, make them smaller",
+            )
+            return
+        kept = left.until(complete)
+        if left.objective == "energy":
+            yield self._in_logarithmic_time(problem, kept, "energy")
+        if escape_exponent(problem.network.n_layers) == 0:
+            yield self._in_logarithmic_time(problem, kept, "loss")
+        elif left.objective == "loss":
+            yield from self._by_a_power(problem, kept)
+        else:
+            yield from self._slowed_down(problem, kept)
+
+    def _in_logarithmic_time(
+        self, problem: Problem, left: Left, what: Objective
+    ) -> Check | Unresolved:
+        """Hold the steps per e-fold of the scale against the rate at the origin."""
+        layers = problem.network.n_layers
+        rates = escape_rates(problem.x, problem.y, layers, left.objective)
+        gap = float(1 - rates[1] / rates[0]) if len(rates) > 1 else 1.0
+        expected = steps_per_e_fold(rates[0], self.parameters.training.learning_rate)
+        return against_law(
+            f"{left.learner}: steps of the {what} per e-fold of 1/σ",
+            fits.slope(left.measures[what], self.parameters.scales.ratio, gap),
+            expected,
+            expected / 3,  # so that half of it is not within reach of all of it
+            source=SOURCE,
+        )
+
+    def _by_a_power(self, problem: Problem, left: Left) -> Iterator[Check | Unresolved]:
+        """Hold BP's loss against its power law, and against any logarithm."""
+        power = escape_exponent(problem.network.n_layers)
+        ratio = self.parameters.scales.ratio
+        yield against_law(
+            "BP: power of 1/σ",
+            fits.power(left.departures.loss, ratio),
+            float(power),
+            HALF_WAY,
+            source=SOURCE,
+        )
+        yield self._on_its_side(problem, left, "above")
+
+    def _slowed_down(self, problem: Problem, left: Left) -> Iterator[Check | Unresolved]:
+        """Hold PC's loss against a power of the logarithm, and against BP's power law."""
+        name = "PC: power of ln(1/σ)"
+        chains = chain_power(problem, left.scales[fits.thirds(left.scales)], self.parameters)
+        if isinstance(chains, str):
+            yield Unresolved(name, chains)
+        else:
+            expected = float(chains.lower[0] + chains.upper[0]) / 2
+            # The law of one layer less is then beyond reach. It is approached from below.
+            below = float(logarithmic_exponent(problem.network.n_layers - 1))
+            yield against_law(
+                name,
+                fits.logarithmic_power(left.departures.loss),
+                expected,
+                (expected - below) / 2,
+                source=SOURCE,
+                missing=float(chains.upper[0] - chains.lower[0]) / 2,
+            )
+        yield self._on_its_side(problem, left, "below")
+
+    def _on_its_side(
+        self, problem: Problem, left: Left, side: Literal["above", "below"]
+    ) -> Check | Unresolved:
+        """Hold the local power of ``1/σ`` against half of BP's, where no logarithm gets."""
+        name = f"{left.learner}: power of 1/σ at the smallest scales"
+        half = escape_exponent(problem.network.n_layers) / 2
+        smallest = fits.thirds(left.scales)[1:]
+        steps = np.median(left.departures.loss[smallest].whole, axis=1)
+        if (steps > 1).all():
+            bounds = fits.local_power(left.departures.loss, self.parameters.scales.ratio)
+            return against_bound(name, bounds, side, half, source=f"{SOURCE}: half of BP's power")
+        scales = left.scales[smallest]
+        chains = chain_times(problem, scales, self.parameters, left.objective, max_steps=3)
+        if near := too_near(scales[0], chains[0]):
+            return Unresolved(name, near)
+        return checks.at_least(
+            name,
+            float(steps.min()),
+            2.0,
+            counted("steps"),
+            source="near the origin gradients are of the order of σ at most, and no step leaves",
+            where="steps that the loss takes to fall, median over seeds",
+        )
+
+    def _series(self, left: Left) -> Iterator[Columns]:
+        for what, times in left.measures.items():
+            columns = {"scale": left.scales.tolist()}
+            for seed, column in enumerate(times.whole.T, start=1):
+                columns[f"steps, seed {seed}"] = column.tolist()
+            yield Columns(f"{left.learner}: escape of the {what}", columns)

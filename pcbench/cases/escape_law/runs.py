@@ -1,0 +1,136 @@
+"""Runs that leave the origin from several scales, every scale and seed a replica of one trainer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from pcbench.case import Context
+from pcbench.cases.escape_law.fits import Crossings
+from pcbench.contract import Objective, Sgd, TrainingSettings
+from pcbench.judges.problem import Problem, rounded
+from pcbench.judges.seeds import Replicas, draw_seeds
+from pcbench.judges.training.curves import Budget, Course, looks
+from pcbench.networks import NearOrigin
+from pcbench.statistics import escape_times
+
+
+@dataclass(frozen=True, slots=True)
+class Departures:
+    """When loss and energy fell, ``(scales, seeds)``."""
+
+    loss: Crossings
+    energy: Crossings
+
+    @property
+    def everywhere(self) -> int:
+        """How many scales, from the largest on, every seed left from, by both measures."""
+        left = np.isfinite(self.loss.latest) & np.isfinite(self.energy.latest)
+        return int(np.argmin(np.append(left.all(axis=1), False)))
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A learner's runs."""
+
+    learner: str
+    objective: Objective
+    scales: Float[np.ndarray, " scales"]
+    weights: Replicas
+    departures: Departures
+
+    @property
+    def measures(self) -> dict[Objective, Crossings]:
+        """What fell: of backpropagation the energy is the loss."""
+        fell: dict[Objective, Crossings] = {"loss": self.departures.loss}
+        return fell if self.objective == "loss" else {**fell, "energy": self.departures.energy}
+
+    def until(self, scales: int) -> Left:
+        """Return the runs from the largest scales."""
+        fell = Departures(self.departures.loss[:scales], self.departures.energy[:scales])
+        seeds = self.departures.loss.latest.shape[1]
+        weights = [layer[: scales * seeds] for layer in self.weights]
+        return replace(self, scales=self.scales[:scales], weights=weights, departures=fell)
+
+
+def scaled_draws(
+    context: Context, problem: Problem, scales: Float[np.ndarray, " scales"], seeds: int
+) -> Replicas:
+    """Return ``σ`` times one standard normal draw a seed, seeds running fastest, ``(R, …)`` each.
+
+    So that of one seed, a time depends on ``σ`` and on nothing else.
+    """
+    dtype = context.backend.dtype
+    rngs = context.rng("weights"), context.rng("biases")
+    draws = draw_seeds(problem.network, NearOrigin(std=1.0), seeds, rngs, dtype)
+    weights = [
+        (scales[:, None, None, None] * layer).reshape(-1, *layer.shape[1:]) for layer in draws
+    ]
+    return rounded(weights, dtype)
+
+
+def leave(
+    context: Context,
+    problem: Problem,
+    weights: Replicas,
+    settings: TrainingSettings,
+    *,
+    stage: str,
+    look: int,
+    seeds: int,
+    fraction: float,
+    max_steps: int,
+) -> Departures:
+    """Train every replica until its loss and its energy have fallen, or the budget is spent."""
+    if not isinstance(settings.optimiser, Sgd):
+        raise ValueError("the laws are about gradient descent")
+    backend = context.backend
+    trainer = backend.build(problem.network, weights).trainer(
+        backend.to_device(problem.x), backend.to_device(problem.y), settings
+    )
+    replicas = len(weights[0])
+    course = Course.begin(replicas, len(weights))
+    fallen = np.zeros((2, replicas), bool)
+
+    def both_have_fallen(course: Course) -> Bool[np.ndarray, " R"]:
+        # The last step of every look is left to the next: interpolation wants one step more.
+        for known, values in zip(fallen, (course.losses, course.energies), strict=True):
+            known |= (values[-look - 1 : -1] <= (1 - fraction) * values[0]).any(axis=0)
+        return np.asarray(fallen.all(axis=0))
+
+    training = looks(trainer, course, Budget(max_steps, look, every=look), stop=both_have_fallen)
+    for _ in context.progress(stage, training, -(-max_steps // look)):
+        pass
+    loss, energy = (
+        crossings(values, fraction, seeds) for values in (course.losses, course.energies)
+    )
+    return Departures(loss, energy)
+
+
+def crossings(values: Float[np.ndarray, "T R"], fraction: float, seeds: int) -> Crossings:
+    """Bound after how many updates values had fallen by a fraction; infinite where never.
+
+    Between the two steps about the threshold the time is interpolated in the value. A straight line
+    departs by at most an eighth of the second derivative, which of a cubic is largest at an end
+    of the step, and is the second difference there. Twice that is allowed, for orders beyond.
+    Without three steps on either side, anywhere within the step. A value that is no number at the
+    start never falls.
+    """
+    sound = np.isfinite(values[0]) & (values[0] > 0)
+    start = np.where(sound, values[0], 1.0)
+    # Steps are counted from 1 there, and the first has seen no update.
+    last = escape_times(values, start, fraction=fraction, window=1).latest - 1
+    earliest, latest = np.full((2, len(last)), np.inf)
+    for replica in np.flatnonzero(sound & np.isfinite(last)):
+        step = int(last[replica])
+        around = values[max(step - 2, 0) : step + 2, replica].astype(np.float64)
+        before, after = values[step - 1 : step + 1, replica].astype(np.float64)
+        share = (before - (1 - fraction) * start[replica]) / (before - after)
+        bend = np.abs(np.diff(around, 2)).max() if len(around) == 4 else np.nan
+        off = bend / (before - after) / 4
+        off = off if np.isfinite(off) else 1.0
+        earliest[replica] = step - 1 + max(share - off, 0.0)
+        latest[replica] = step - 1 + min(share + off, 1.0)
+    return Crossings(earliest.reshape(-1, seeds), latest.reshape(-1, seeds))

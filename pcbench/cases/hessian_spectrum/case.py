@@ -1,0 +1,249 @@
+"""Spectra of loss and equilibrated energy, anywhere in weight space, in any network, at any size.
+
+At saddles theorems say what the spectra are; elsewhere the theory gives products of both Hessians
+at the backend's own equilibrium, and these suffice to judge: products, eigenpairs with their error
+bars, and, where the matrix can be written down, every eigenvalue and their distribution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import ClassVar, get_args
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from pcbench import checks
+from pcbench.case import Case, CaseParameters, CaseSkippedError, Columns, Context, Finding
+from pcbench.checks import Check, Tolerance
+from pcbench.contract import (
+    Capability,
+    ExactInference,
+    GaussNewtonInference,
+    InferenceSettings,
+    Objective,
+)
+from pcbench.data import DataField
+from pcbench.judges.hessian.extremes import extremes_series, numbers_missing
+from pcbench.judges.hessian.products import ProductJudge
+from pcbench.judges.problem import Problem
+from pcbench.judges.relaxed import Relaxed, needs
+from pcbench.judges.relaxed_judge import RelaxedJudge
+from pcbench.networks import NetworkParameters
+from pcbench.spectra import (
+    Density,
+    Extremes,
+    HessianOperator,
+    NotNumbersError,
+    dense,
+    extreme_eigenpairs,
+    spectral_density,
+)
+
+RESIDUALS = "an eigenvalue lies within the residual of a vector of unit length"
+QUADRATURE = "stochastic Lanczos quadrature and its confidence band"
+
+
+class SmoothNetwork(NetworkParameters):
+    """A network whose equilibrated energy has a Hessian."""
+
+    @model_validator(mode="after")
+    def _has_no_kinks(self) -> SmoothNetwork:
+        kinked = self.activation in {"relu", "leaky_relu"}
+        if kinked or any(layer.pool > 1 for layer in self.convolutions):
+            raise ValueError(
+                "equilibria of rectifiers and of max pooling lie on kinks, where the energy has no "
+                "Hessian; use identity, tanh or silu, and pool: 1"
+            )
+        return self
+
+
+class Parameters(CaseParameters):
+    """What a suite may write under ``kind: hessian_spectrum``."""
+
+    data: DataField
+    network: SmoothNetwork
+    inference: InferenceSettings | None = Field(
+        None,
+        description="How the equilibrium is found; exact in linear networks, else gauss_newton to "
+        "a residual of 1e-8.",
+    )
+    directions: PositiveInt = Field(2, description="Random directions that products are tried on.")
+    eigenvalues: PositiveInt = Field(2, description="How many at each end of the spectrum.")
+    relative: PositiveFloat = Field(
+        1e-4, description="Residual of the extreme eigenpairs that the iteration aims at."
+    )
+    max_steps: PositiveInt = Field(300, description="Its budget of products.")
+    probes: NonNegativeInt = Field(
+        8, description="Random vectors that the distribution is estimated from; 0: it is not."
+    )
+    density_steps: PositiveInt = Field(40, description="Products with each of them.")
+    whole: NonNegativeInt = Field(
+        1000, description="Up to so many parameters, all eigenvalues are found too."
+    )
+
+    @model_validator(mode="after")
+    def _uses_what_is_given(self) -> Parameters:
+        if not self.probes and "density_steps" in self.model_fields_set:
+            raise ValueError(
+                "density_steps are taken with every probe, and go unused without any; leave it "
+                "out, or raise probes"
+            )
+        return self
+
+
+class HessianSpectrum(Case[Parameters]):
+    """Hessian products, extremes and densities of loss and energy at any point."""
+
+    kind: ClassVar[str] = "hessian_spectrum"
+    description: ClassVar[str] = (
+        "the spectra of loss and equilibrated energy at any point of any network: products, "
+        "extreme eigenvalues with error bars, and the distribution of all"
+    )
+    Parameters: ClassVar[type[CaseParameters]] = Parameters
+
+    def needs(self) -> frozenset[Capability]:
+        """Return the capabilities behind the engine, the network and its Hessians."""
+        return needs(self.parameters.network, {"": self._inference}) | {Capability.HESSIAN}
+
+    def run(self, context: Context) -> Iterator[Finding]:
+        """Judge the equilibrium, then the Hessians of both objectives there."""
+        asked, backend = self.parameters, context.backend
+        problem = Problem.pose(context, asked.data, asked.network)
+        model = backend.build(problem.network, problem.parameters)
+        relaxed = Relaxed.ask(backend, model, problem, self._inference)
+        judge = RelaxedJudge(problem, backend.dtype)
+        equilibrium = list(judge.checks("inference", relaxed, self._inference, must_converge=True))
+        yield from equilibrium
+        if not checks.all_passed(equilibrium):
+            return  # there is no equilibrium to take a Hessian at
+        activities, size = judge.clamped(relaxed), problem.network.n_parameters
+        x, y = backend.to_device(problem.x), backend.to_device(problem.y)
+        staged = [backend.to_device(z) for z in activities]
+        hessians = {"loss": model.loss_hessian(x, y), "energy": model.energy_hessian(staged)}
+        for objective in context.progress("spectra", get_args(Objective), len(hessians)):
+            operator = HessianOperator(backend, hessians[objective], size)
+            try:
+                judging = ProductJudge(problem, objective, activities, backend.dtype)
+            except ValueError as error:
+                raise CaseSkippedError(str(error)) from error
+            yield from self._spectrum(context, operator, judging)
+        yield context.measure("loss gradients", lambda: model.loss_gradients(x, y))
+        vector = backend.to_device(np.ones((1, size)) / np.sqrt(size))
+        for objective, hessian in hessians.items():
+            yield context.measure(
+                f"Hessian-vector product of the {objective}",
+                partial(hessian.product, vector),
+            )
+
+    def _spectrum(
+        self, context: Context, operator: HessianOperator, judge: ProductJudge
+    ) -> Iterator[Finding]:
+        """Ask for products and spectrum; at last, whether the inner systems were solved in all."""
+        try:
+            yield from self._judged(context, operator, judge)
+        except NotNumbersError:
+            yield numbers_missing(judge.objective, operator.shape[0], operator.shape[0])
+        yield from judge.solved(operator)
+
+    def _judged(
+        self, context: Context, operator: HessianOperator, judge: ProductJudge
+    ) -> Iterator[Finding]:
+        """Ask for products, extremes, and the distribution; then compare all with the matrix."""
+        asked, objective = self.parameters, judge.objective
+        rng = context.rng(f"Hessian of the {objective}")
+        vectors = rng.standard_normal((asked.directions, operator.shape[0]))
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        products = list(judge.findings(operator, vectors))
+        yield from products
+        if not checks.all_passed(products):
+            return
+        found = extreme_eigenpairs(
+            operator,
+            rng,
+            count=asked.eigenvalues,
+            relative=asked.relative,
+            max_steps=asked.max_steps,
+        )
+        yield from judge.eigenpairs(operator, found)
+        yield extremes_series(objective, found)
+        density = None
+        if asked.probes:
+            density = spectral_density(
+                operator, rng, probes=asked.probes, steps=asked.density_steps
+            )
+            yield from _density_series(objective, density)
+        if operator.shape[0] <= asked.whole:
+            yield from _against_whole(operator, judge, found, density)
+
+    @property
+    def _inference(self) -> InferenceSettings:
+        asked = self.parameters
+        if asked.inference is not None:
+            return asked.inference
+        network = asked.network
+        linear = network.activation == "identity" and not (network.bias or network.convolutions)
+        return ExactInference() if linear else GaussNewtonInference(residual=1e-8, max_steps=200)
+
+
+def _against_whole(
+    operator: HessianOperator, judge: ProductJudge, found: Extremes, density: Density | None
+) -> Iterator[Finding]:
+    """Compare extremes and distribution with all eigenvalues of the whole matrix."""
+    objective = judge.objective
+    matrix = dense(operator)
+    eigenvalues = np.linalg.eigvalsh((matrix + matrix.T) / 2)
+    yield Columns(f"spectrum of the {objective}", {"eigenvalue": eigenvalues.tolist()})
+    # To first order an eigenvalue moves by what its own vector's product does; that of the two ends
+    # stands for those between.
+    rounding = max(judge.product(pair.vector).rounding for pair in (found.least, found.largest))
+    rounding = judge.tolerance(rounding, operator.hessian.residual).value
+    for end, pair, exact in (
+        ("least", found.least, float(eigenvalues[0])),
+        ("largest", found.largest, float(eigenvalues[-1])),
+    ):
+        yield checks.approx(
+            f"{end} eigenvalue of the {objective}",
+            pair.value,
+            exact,
+            Tolerance(pair.residual + rounding, f"its residual, and {judge.derivation}"),
+            source=RESIDUALS,
+        )
+    if density is not None:
+        yield _within_band(objective, eigenvalues, density, rounding)
+
+
+def _within_band(
+    objective: Objective, eigenvalues: Float[np.ndarray, " P"], density: Density, rounding: float
+) -> Check:
+    """Check that the share of eigenvalues below every point lies within the band."""
+    moved = density.rounding + rounding
+    share = [
+        np.searchsorted(eigenvalues, density.at + off, side="right") / len(eigenvalues)
+        for off in (moved, -moved)
+    ]
+    outside = max(float(np.max(density.lower - share[0])), float(np.max(share[1] - density.upper)))
+    return checks.at_most(
+        f"distribution of the {objective} within its band",
+        outside,
+        0.0,
+        Tolerance(0.5 / len(eigenvalues), "half an eigenvalue: shares are whole ones"),
+        source=QUADRATURE,
+    )
+
+
+def _density_series(objective: Objective, density: Density) -> Iterator[Columns]:
+    yield Columns(
+        f"distribution of the {objective}",
+        {
+            "eigenvalue": density.at.tolist(),
+            "share from": density.lower.tolist(),
+            "share to": density.upper.tolist(),
+        },
+    )
+    yield Columns(
+        f"density of the {objective}",
+        {"eigenvalue": density.nodes.tolist(), "weight": density.weights.tolist()},
+    )

@@ -1,0 +1,262 @@
+"""What inference costs, by engine, and what stopping it early does to learning.
+
+The equilibrium is where predictive coding is defined; getting there is its price. Here engines are
+run to several residuals on one network and batch, and held against the definition of the energy;
+in linear networks also against the closed form of every step that gradient inference takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from pcbench import checks
+from pcbench.case import Case, CaseParameters, Columns, Context, Finding
+from pcbench.cases.inference_cost.descent import MAX_UNITS, descent_findings
+from pcbench.cases.inference_cost.early import early_findings
+from pcbench.checks import Check
+from pcbench.contract import (
+    Capability,
+    ExactInference,
+    GaussNewtonInference,
+    GradientInference,
+    InferenceSettings,
+    IterativeInference,
+    Model,
+)
+from pcbench.data import DataField
+from pcbench.judges.agreement import agreement, is_smooth
+from pcbench.judges.problem import Problem
+from pcbench.judges.relaxed import Relaxed, engines_of, needs
+from pcbench.judges.relaxed_judge import RelaxedJudge
+from pcbench.networks import NetworkParameters
+
+Residual = Annotated[PositiveFloat, Field(lt=1)]
+
+
+class Parameters(CaseParameters):
+    """What a suite may write under ``kind: inference_cost``."""
+
+    data: DataField
+    network: NetworkParameters
+    engines: dict[str, InferenceSettings] = Field(
+        min_length=1,
+        description="Engines with their settings, under names of your choice. Those that a backend "
+        "does not offer are left out.",
+    )
+    residuals: list[Residual] = Field(
+        default=[1e-2, 1e-4, 1e-6],
+        min_length=1,
+        description="Relative residuals to reach; an engine gives none of its own.",
+    )
+    unfinished: bool = Field(
+        False, description="Whether an engine may spend its budget before the residual is reached."
+    )
+    compared: PositiveInt = Field(
+        8, description="Samples whose activities are compared between engines that arrived."
+    )
+    early: list[PositiveInt] = Field(
+        default=[], description="Steps after which gradient engines are stopped, to see the bias."
+    )
+    steps: list[PositiveInt] = Field(
+        default=[],
+        description="Steps after which gradient inference in a linear network is held against its "
+        f"closed form; for up to {MAX_UNITS} hidden units.",
+    )
+
+    @model_validator(mode="after")
+    def _uses_what_is_given(self) -> Parameters:
+        for label, engine in self.engines.items():
+            if "residual" in engine.model_fields_set:
+                raise ValueError(
+                    f"engines.{label}.residual goes unused: every engine is run to each of "
+                    "residuals; write it there"
+                )
+        gradient = any(isinstance(each, GradientInference) for each in self.engines.values())
+        for name in ("early", "steps"):
+            if getattr(self, name) and not gradient:
+                raise ValueError(
+                    f"{name} is about engines that descend the gradient, and goes unused without "
+                    "one; leave it out, or give one with engine: gradient"
+                )
+        network = self.network
+        if self.steps and (
+            network.activation != "identity" or network.bias or network.convolutions
+        ):
+            raise ValueError(
+                "steps are held against a closed form, that of linear networks without biases, and "
+                "go unused in others; leave steps out"
+            )
+        return self
+
+
+class InferenceCost(Case[Parameters]):
+    """Engines run to several residuals, judged and timed."""
+
+    kind: ClassVar[str] = "inference_cost"
+    description: ClassVar[str] = (
+        "inference by several engines to several residuals: where each ends, in how many steps and "
+        "passes, in what time, and what stopping early does"
+    )
+    Parameters: ClassVar[type[CaseParameters]] = Parameters
+
+    def needs(self) -> frozenset[Capability]:
+        """Return the capabilities behind the network; engines that are missing are left out."""
+        return needs(self.parameters.network, {})
+
+    def run(self, context: Context) -> Iterator[Finding]:
+        """Run every engine to every residual; then what early stopping and single steps do."""
+        asked, backend = self.parameters, context.backend
+        engines, omitted = engines_of(backend, asked.engines)
+        yield from omitted
+        problem = Problem.pose(context, asked.data, asked.network)
+        judge = RelaxedJudge(problem, backend.dtype)
+        model = backend.build(problem.network, problem.parameters)
+        x, y = backend.to_device(problem.x), backend.to_device(problem.y)
+        yield context.measure("gradients of the loss (BP)", lambda: model.loss_gradients(x, y))
+        yield from self._prices(context, judge, problem, model, engines)
+        for label, engine in engines.items():
+            if isinstance(engine, GradientInference) and asked.steps and problem.network.is_linear:
+                yield from descent_findings(context, judge, problem, label, engine, asked.steps)
+
+    def _prices(
+        self,
+        context: Context,
+        judge: RelaxedJudge,
+        problem: Problem,
+        model: Model[Any],
+        engines: dict[str, InferenceSettings],
+    ) -> Iterator[Finding]:
+        """Run and time every engine to every residual, and compare where they end."""
+        asked, backend = self.parameters, context.backend
+        x, y = backend.to_device(problem.x), backend.to_device(problem.y)
+        worst, prices = checks.Worst(), Prices()
+        runs = [
+            (label, settings)
+            for label, engine in engines.items()
+            for settings in to_residuals(engine, asked.residuals)
+        ]
+        try:
+            for label, settings in context.progress("engines", runs, len(runs)):
+                if label in prices.spent:
+                    continue  # it would miss a smaller residual in the same way
+                relaxed = Relaxed.ask(backend, model, problem, settings)
+                made = list(self._judge(judge, label, relaxed, settings))
+                worst.add(*made)
+                if not checks.all_passed(made):
+                    continue
+                details = prices.add(label, settings, relaxed)
+                # What was recorded for the judge is not part of the price.
+                timed = settings.model_copy(update={"record": False})
+                timing = context.measure(
+                    f"{label}{_to(settings)}", partial(model.infer, x, y, timed)
+                )
+                yield replace(timing, details=details)
+            if is_smooth(problem.network) and len(prices.arrived) > 1:
+                yield from agreement(problem, prices.arrived, samples=asked.compared)
+        except Exception:
+            yield from worst  # a later engine that gives up must not hide an earlier one's failure
+            raise
+        yield from worst
+        yield from prices
+        for label, engine in engines.items():
+            if isinstance(engine, GradientInference) and asked.early and prices.nearest is not None:
+                yield from early_findings(
+                    context, judge, problem, label, engine, asked.early, prices.nearest
+                )
+
+    def _judge(
+        self, judge: RelaxedJudge, label: str, relaxed: Relaxed, settings: InferenceSettings
+    ) -> Iterator[Check]:
+        made = list(
+            judge.checks(label, relaxed, settings, must_converge=not self.parameters.unfinished)
+        )
+        yield from made
+        if checks.all_passed(made[:1]) and isinstance(settings, GaussNewtonInference):
+            yield from judge.never_rises(label, relaxed)
+
+
+def to_residuals(engine: InferenceSettings, residuals: list[float]) -> Iterator[InferenceSettings]:
+    """Yield the engine's settings for every residual; an exact engine knows none."""
+    if isinstance(engine, ExactInference):
+        yield engine
+        return
+    for residual in sorted(residuals, reverse=True):
+        record = isinstance(engine, GaussNewtonInference)
+        yield engine.model_copy(update={"residual": residual, "record": record})
+
+
+def _to(settings: InferenceSettings) -> str:
+    return f" to {settings.residual:.0e}" if isinstance(settings, IterativeInference) else ""
+
+
+class Prices:
+    """Collects, for each engine, what every residual cost.
+
+    Attributes
+    ----------
+    arrived
+        The answer of each engine to the smallest residual that it reached.
+    nearest
+        The answer with the smallest residual of all.
+    spent
+        Engines that spent their budget before they had reached a residual.
+    """
+
+    def __init__(self) -> None:
+        self.arrived: dict[str, Relaxed] = {}
+        self.nearest: Relaxed | None = None
+        self.spent: set[str] = set()
+        self._columns: dict[str, dict[str, list[float]]] = {}
+        self._short: dict[str, Columns] = {}
+
+    def add(self, label: str, settings: InferenceSettings, relaxed: Relaxed) -> dict[str, float]:
+        """Add one run; return what it cost, for the table of timings."""
+        asked = settings.residual if isinstance(settings, IterativeInference) else 0.0
+        if relaxed.converged:
+            self.arrived[label] = relaxed
+        else:
+            self.spent.add(label)
+        if self.nearest is None or relaxed.residual < self.nearest.residual:
+            self.nearest = relaxed
+        short = _short(relaxed, asked) if asked else {}
+        self._short.pop(label, None)
+        if short:
+            self._short[label] = Columns(
+                f"samples of {label} above the residual",
+                {"sample": list(map(float, short)), "residual reached": list(short.values())},
+            )
+        cost = {
+            "steps": float(relaxed.steps),
+            "passes": float("nan") if relaxed.passes is None else relaxed.passes,
+            "residual reached": float(relaxed.residual),
+            "samples short of it": float(len(short)),
+        }
+        row = {
+            "residual asked for": asked,
+            "converged": float(relaxed.converged),
+            "energy": relaxed.energy,
+            **cost,
+        }
+        columns = self._columns.setdefault(label, {name: [] for name in row})
+        for name, value in row.items():
+            columns[name].append(value)
+        return cost
+
+    def __iter__(self) -> Iterator[Columns]:
+        for label, columns in self._columns.items():
+            yield Columns(f"price of {label}", columns)
+        yield from self._short.values()
+
+
+def _short(relaxed: Relaxed, asked: float) -> dict[int, float]:
+    """Return the samples that are above the residual asked for, with theirs, by number."""
+    residuals = relaxed.sample_residuals
+    if residuals is None:
+        return {}
+    return {int(n): float(residuals[n]) for n in np.flatnonzero(~(residuals <= asked))}

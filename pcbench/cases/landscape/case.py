@@ -1,0 +1,227 @@
+"""Figure 2 of the paper: slices of loss and equilibrated energy through a point, and paths.
+
+A slice is a plane through the point, along the extreme eigenvectors of a Hessian or two random
+directions; its middle lines are the slices in one dimension. What is plotted is judged: every value
+of a linear network by Theorem 1, slopes and curvatures by differences of the values themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal, get_args
+
+import numpy as np
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from pcbench import checks
+from pcbench.case import Case, CaseParameters, CaseSkippedError, Columns, Context, Finding
+from pcbench.cases.landscape import paths as _paths
+from pcbench.cases.landscape import slice_directions as _slice_directions
+from pcbench.cases.landscape.paths import LEARNERS, Paths, Walk
+from pcbench.cases.landscape.slice_directions import random_directions
+from pcbench.cases.landscape.slices import coordinates, slices
+from pcbench.cases.landscape.tangent import Tangent
+from pcbench.checks import Check
+from pcbench.contract import (
+    Capability,
+    DType,
+    ExactInference,
+    GaussNewtonInference,
+    InferenceSettings,
+    Objective,
+)
+from pcbench.data import DataField
+from pcbench.judges.point_judge import judged, verdicts_of
+from pcbench.judges.points import ask, joined
+from pcbench.judges.problem import Problem
+from pcbench.judges.relaxed import needs
+from pcbench.networks import NetworkParameters, Origin
+from pcbench.theory.rounding.bounds import unit_roundoff
+
+REPLICAS = 16
+"""Points that are timed together."""
+
+
+class SmoothNetwork(NetworkParameters):
+    """A fully connected network whose landscape has curvatures everywhere."""
+
+    @model_validator(mode="after")
+    def _is_smooth(self) -> SmoothNetwork:
+        if self.convolutions:
+            raise ValueError("this kind takes fully connected networks; leave convolutions out")
+        if self.activation not in ("identity", "tanh", "silu"):
+            raise ValueError(
+                f"a landscape of {self.activation} has kinks, and no curvature there; use a "
+                "smooth activation: identity, tanh or silu"
+            )
+        return self
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether Theorem 1 speaks about it."""
+        return self.activation == "identity" and not self.bias
+
+
+class Parameters(CaseParameters):
+    """What a suite may write under ``kind: landscape``."""
+
+    data: DataField
+    network: SmoothNetwork
+    inference: InferenceSettings | None = Field(
+        None,
+        description="How energies are found; if not given, exactly in linear networks, by "
+        "Gauss-Newton in others, until what is left is of the size of rounding.",
+    )
+    directions: Literal["extreme", "random"] = Field(
+        "extreme",
+        description="Of the slice: eigenvectors of the least and the largest curvature, or two "
+        "random orthogonal ones.",
+    )
+    curvature_of: Objective = Field(
+        "energy", description="Whose Hessian the extreme directions are of."
+    )
+    extent: PositiveFloat = Field(1.0, description="Half the side of the slice.")
+    points: PositiveInt = Field(21, ge=3, description="Points along a side, odd.")
+    paths: Paths | None = Field(None, description="Paths across it, of small linear networks.")
+
+    @model_validator(mode="after")
+    def _has_a_middle(self) -> Parameters:
+        if self.points % 2 == 0:
+            raise ValueError(
+                f"a slice of {self.points} points a side misses the point that it goes through; "
+                "give an odd number"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _uses_what_is_given(self) -> Parameters:
+        if self.directions == "random" and "curvature_of" in self.model_fields_set:
+            raise ValueError(
+                "curvature_of says whose extreme directions are taken, and goes unused with random "
+                "ones; leave it out, or write directions: extreme"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_inferred(self) -> Parameters:
+        if isinstance(self.inference, ExactInference) and not self.network.is_linear:
+            raise ValueError(
+                "engine: exact solves linear networks without biases; use engine: gauss_newton, "
+                "or leave inference out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_paths_that_can_be_gone(self) -> Parameters:
+        if self.paths is None:
+            return self
+        if not self.network.is_linear:
+            raise ValueError(
+                "paths are judged by closed forms, those of linear networks without biases; leave "
+                "paths out"
+            )
+        if self.paths.batch > self.data.samples:
+            raise ValueError(
+                f"paths.batch is {self.paths.batch} but data.samples only {self.data.samples}; "
+                "raise data.samples or lower paths.batch"
+            )
+        return self
+
+    def engine(self, dtype: DType) -> InferenceSettings:
+        """How energies are found in a dtype."""
+        if self.inference is not None:
+            return self.inference
+        if self.network.is_linear:
+            return ExactInference()
+        # Energies err by the square of the residual, and so by no more than they are rounded.
+        residual = float(np.sqrt(unit_roundoff(dtype)))
+        return GaussNewtonInference(residual=residual, max_steps=500)
+
+
+class Landscape(Case[Parameters]):
+    """Loss and equilibrated energy on a slice through a point, and paths of BP and PC."""
+
+    kind: ClassVar[str] = "landscape"
+    description: ClassVar[str] = (
+        "loss and equilibrated energy on lines and a plane through a point, their slopes and "
+        "curvatures, and paths of gradient descent by BP and PC (figure 2)"
+    )
+    Parameters: ClassVar[type[CaseParameters]] = Parameters
+
+    def needs(self) -> frozenset[Capability]:
+        """Return the capabilities behind the engine and the network, and Hessian products."""
+        asked = self.parameters
+        engine = asked.engine("float64")  # the same in every dtype but for its residual
+        return needs(asked.network, {"": engine}) | {Capability.HESSIAN}
+
+    def run(self, context: Context) -> Iterator[Finding]:
+        """Judge the point, its surroundings, the slice and the paths, in this order."""
+        asked = self.parameters
+        problem = Problem.pose(context, asked.data, asked.network)
+        _refuse_sizes(asked, problem.network.n_parameters)
+        worst = checks.Worst()
+        for finding in self._explore(context, problem):
+            if isinstance(finding, Check):
+                worst.add(finding)
+            else:
+                yield finding
+        yield from worst
+        if checks.all_passed(worst):
+            engine = asked.engine(context.backend.dtype)
+            points = np.tile(joined(problem.parameters), (REPLICAS, 1))
+            yield context.measure(
+                f"loss, energy and gradients at {REPLICAS} points",
+                lambda: list(ask(context.backend, problem, points, engine)),
+            )
+
+    def _explore(self, context: Context, problem: Problem) -> Iterator[Check | Columns]:
+        """Yield every comparison, and stop at what would make the next ones meaningless."""
+        asked, settings = self.parameters, self.parameters.engine(context.backend.dtype)
+        [centre] = judged(context, problem, joined(problem.parameters)[None], settings)
+        yield from (check.at("the point itself") for check in verdicts_of([centre]))
+        if not centre.well_formed.passed:
+            return
+        tangent, size = Tangent(context, problem, centre, settings), problem.network.n_parameters
+        formed = [tangent.form(each, np.ones((1, size))) for each in get_args(Objective)]
+        yield from formed
+        if not checks.all_passed(formed):
+            return
+        if asked.directions == "extreme":
+            extreme = tangent.extreme_directions(asked.curvature_of)
+            yield from tangent.eigenvectors(extreme)
+            directions = extreme.vectors
+        else:
+            rng = context.rng("directions")
+            directions = random_directions(size, rng, context.backend.dtype)
+        yield Columns("directions", {"u": directions[0].tolist(), "v": directions[1].tolist()})
+        yield from tangent.findings(directions)
+        grid = coordinates(asked.extent, asked.points)
+        yield from slices(context, problem, directions, grid, settings)
+        if asked.paths is not None:
+            walk = Walk(context, problem, settings, asked.paths)
+            if isinstance(asked.network.initialisation, Origin) and problem.network.n_hidden > 1:
+                yield walk.growth()
+            for learner in LEARNERS:
+                yield from walk.findings(learner)
+
+
+def _refuse_sizes(asked: Parameters, size: int) -> None:
+    """Refuse what cannot be sliced.
+
+    Raises
+    ------
+    CaseSkippedError
+        With the reason and the remedy.
+    """
+    if size < 2:
+        raise CaseSkippedError("a slice has two directions, and this network one parameter alone")
+    if asked.directions == "extreme" and size > _slice_directions.MAX_PARAMETERS:
+        raise CaseSkippedError(
+            f"eigenvectors of the Hessian of {size:,} parameters take too long; this kind finds "
+            f"them for up to {_slice_directions.MAX_PARAMETERS:,}; write directions: random"
+        )
+    if asked.paths is not None and size > _paths.MAX_PARAMETERS:
+        raise CaseSkippedError(
+            f"a path of {size:,} parameters cannot be plotted; this kind takes paths of up to "
+            f"{_paths.MAX_PARAMETERS}; leave paths out"
+        )

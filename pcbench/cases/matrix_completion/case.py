@@ -1,0 +1,128 @@
+"""Figure 6 of the paper: matrix completion, and how PC leaves the saddles on BP's path.
+
+Backpropagation from near the origin passes saddles of rank 0, 1, 2 on its way to a matrix of rank
+3. They are found on its path, draw by draw; from each, both learners start anew at the same point,
+and the steps that they take to leave it are compared over draws. In the published comparison PC's
+step is longer, and PC sees targets that BP does not; it can be had with both, one, or neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from pcbench.case import Case, CaseParameters, Context, Finding
+from pcbench.cases.matrix_completion.claims import Claims, opponent
+from pcbench.cases.matrix_completion.draws import Draws
+from pcbench.cases.matrix_completion.escape import Escapes, Way, escape
+from pcbench.cases.matrix_completion.finish import finish
+from pcbench.cases.matrix_completion.judge import first_steps, traceless
+from pcbench.cases.matrix_completion.parameters import Parameters
+from pcbench.cases.matrix_completion.path import Descent, descend
+from pcbench.cases.matrix_completion.records import path_checks, stationary_checks
+from pcbench.cases.matrix_completion.series import (
+    of_draws,
+    of_escapes,
+    of_finish,
+    of_paths,
+    of_ratios,
+    of_saddles,
+)
+from pcbench.checks import Check, all_passed
+from pcbench.contract import Capability, ExactInference, TrainingSettings
+from pcbench.judges.claims import insist
+from pcbench.judges.relaxed import training_needs
+from pcbench.judges.training.curves import Budget
+
+
+class MatrixCompletion(Case[Parameters]):
+    """Steps that both learners take to leave the saddles on BP's path."""
+
+    kind: ClassVar[str] = "matrix_completion"
+    description: ClassVar[str] = (
+        "matrix completion: saddles of every rank on BP's path, the steps that PC and BP take to "
+        "leave them, and the first of these by a closed form where there is one (figure 6)"
+    )
+    Parameters: ClassVar[type[CaseParameters]] = Parameters
+
+    def needs(self) -> frozenset[Capability]:
+        """Return what training replicas needs, and unobserved outputs."""
+        asked = self.parameters
+        return training_needs(asked.network, asked.engine, masked=asked.data.observed < 1)
+
+    def run(self, context: Context) -> Iterator[Finding]:
+        """Follow BP, judge the saddles that it passed, and let both learners leave them."""
+        asked = self.parameters
+        draws = Draws.pose(context, asked.data, asked.network, asked.draws)
+        training = asked.training
+        budget = Budget(training.steps, look=training.look, every=training.look)
+        descent = descend(
+            context, draws, training.learning_rate, budget, training.stop, asked.data.rank
+        )
+        yield from of_paths(descent.paths)
+        yield of_draws(descent)
+        yield of_saddles(descent.saddles)
+        ways = list(dict.fromkeys([*map(opponent, asked.ways), *asked.ways]))
+        made = list(self._judge(context, draws, descent, ways))
+        yield from made
+        if not all_passed(made):
+            return  # times of learners that err compare with nothing
+        escapes = {
+            way: self._escape(context, draws, descent, way)
+            for way in context.progress("escapes", ways, len(ways))
+        }
+        for way, seen in escapes.items():
+            yield from of_escapes(way, seen)
+        claims = Claims(draws, descent.saddles, escapes)
+        yield of_ratios(claims)
+        if asked.escape.finish:
+            way = asked.ways[0]
+            rule, most = self._rule(draws, way), asked.escape.finish
+            yield from of_finish(
+                finish(context, draws, descent, way, rule, budget, training.stop, most)
+            )
+        findings = list(self._compare(claims))
+        yield from findings
+        insist(findings)
+
+    def _rule(self, draws: Draws, way: Way) -> TrainingSettings:
+        return way.settings(draws, self.parameters.training.learning_rate, self.parameters.engine)
+
+    def _judge(
+        self, context: Context, draws: Draws, descent: Descent, ways: Sequence[Way]
+    ) -> Iterator[Check]:
+        """Judge what BP said of its path, and what each learner does first at the saddles."""
+        asked, saddles, dtype = self.parameters, descent.saddles, context.backend.dtype
+        yield from path_checks(saddles, asked.training.learning_rate, dtype)
+        if asked.network.activation == "identity":
+            yield from stationary_checks(saddles, dtype)
+        for way in ways:
+            settings = self._rule(draws, way)
+            if way.learner == "BP" or isinstance(asked.engine, ExactInference):
+                yield from first_steps(context, draws, saddles, way, settings)
+            if way.masking == "matched" and asked.data.observed < 1:
+                yield traceless(context, draws, saddles, way, settings)
+
+    def _escape(self, context: Context, draws: Draws, descent: Descent, way: Way) -> Escapes:
+        asked = self.parameters
+        look = asked.training.look
+        budget = Budget(asked.escape.steps, look=look, every=look)
+        return escape(
+            context,
+            draws,
+            descent.saddles,
+            way,
+            self._rule(draws, way),
+            budget,
+            fraction=asked.escape.fraction,
+        )
+
+    def _compare(self, claims: Claims) -> Iterator[Finding]:
+        """Put the claims to every rank; those required must hold."""
+        asked = self.parameters
+        linear = asked.network.activation == "identity"
+        for rank in range(asked.data.rank):
+            required = rank in asked.required
+            # That BP's gradient vanishes where PC's does not is a theorem at the origin alone.
+            yield from claims.steeper(rank, required=required and (rank == 0 or linear))
+            yield from claims.sooner(rank, required=required)

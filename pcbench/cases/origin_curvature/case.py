@@ -1,0 +1,289 @@
+"""The origin of a non-linear network, by differences of gradients (theory.md 3.2).
+
+With ``φ(0) = 0`` and more than one hidden layer, the equilibrated energy has at the origin the
+Hessian of a linear network, ``-Σ_yy ⊗ I`` in the block of ``W_L``, times ``φ'(0)²`` in the pre
+convention, and zero elsewhere: a strict saddle. Of the equilibrated energy only gradients are
+asked, a small step to both sides of the origin, so that no backend needs second derivatives; of
+relu in the pre convention, whose origin is a kink, a step to one side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+
+from pcbench import checks
+from pcbench.case import Case, CaseParameters, Context, Finding
+from pcbench.checks import Check, Tolerance
+from pcbench.contract import (
+    Backend,
+    Capability,
+    GaussNewtonInference,
+    InferenceSettings,
+    IterativeInference,
+)
+from pcbench.data import DataField
+from pcbench.judges import one_sided as _one_sided
+from pcbench.judges.agreement import is_smooth
+from pcbench.judges.hessian.critical import refuse_sigmoid
+from pcbench.judges.problem import Problem, rounded
+from pcbench.judges.relaxed import Relaxed, needs
+from pcbench.judges.relaxed_judge import RelaxedJudge
+from pcbench.networks import InitialisationField, NetworkParameters, Origin
+from pcbench.networks.specification import Activation
+from pcbench.theory.rounding.bounds import unit_roundoff
+
+SOURCE = "the origin of a non-linear network (theory.md 3.2)"
+
+
+class OriginNetwork(NetworkParameters):
+    """A network of at least two hidden layers, with all weights zero."""
+
+    activation: Annotated[Activation, BeforeValidator(refuse_sigmoid)] = "identity"
+    initialisation: InitialisationField = Origin()
+
+    @model_validator(mode="after")
+    def _is_at_an_origin_with_curvature(self) -> OriginNetwork:
+        if not isinstance(self.initialisation, Origin):
+            raise ValueError("this kind is about the origin; leave initialisation out")
+        if len(self.hidden) < 2 or self.convolutions or self.bias:
+            raise ValueError(
+                "this kind takes fully connected networks, of 2 hidden layers or more, "
+                "without biases"
+            )
+        if self.convention == "pre" and self.activation == "leaky_relu":
+            raise ValueError(
+                "leaky_relu has no second derivative at the origin in the pre convention; use "
+                "convention: post, a smooth activation, or relu, of which one side is looked at"
+            )
+        if self.one_sided and len(self.hidden) > 2:
+            raise ValueError(
+                "relu in the pre convention is looked at from one side, with 2 hidden layers: with "
+                "more, inference decides itself which units are awake"
+            )
+        return self
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether the origin is a kink, of which one side is looked at."""
+        return (self.activation, self.convention) == ("relu", "pre")
+
+
+class Parameters(CaseParameters):
+    """What a suite may write under ``kind: origin_curvature``."""
+
+    data: DataField
+    network: OriginNetwork
+    inference: InferenceSettings = GaussNewtonInference(residual=1e-8)
+    directions: PositiveInt = Field(3, description="Random directions from the origin.")
+
+
+class OriginCurvature(Case[Parameters]):
+    """Curvature of the equilibrated energy at the origin of a non-linear network."""
+
+    kind: ClassVar[str] = "origin_curvature"
+    description: ClassVar[str] = (
+        "the curvature of the equilibrated energy at the origin of a non-linear network, from "
+        "gradients to both sides of it"
+    )
+    Parameters: ClassVar[type[CaseParameters]] = Parameters
+
+    def needs(self) -> frozenset[Capability]:
+        """Return the capabilities behind the engine and the network."""
+        return needs(self.parameters.network, {"": self.parameters.inference})
+
+    def run(self, context: Context) -> Iterator[Finding]:
+        """Compare ``∇²𝓕*(0) V`` with the closed form along random directions and the steepest."""
+        asked = self.parameters
+        problem = Problem.pose(context, asked.data, asked.network)
+        rng = context.rng("directions")
+        if asked.network.one_sided:
+            yield from self._one_side(context, problem, rng)
+            return
+        last = -(_slope(asked.network) ** 2) * (problem.y.T @ problem.y) / len(problem.x)
+        eigenvalues, eigenvectors = np.linalg.eigh(last)
+        steepest = [np.zeros_like(weight) for weight in problem.weights]
+        steepest[-1][:, 0] = eigenvectors[:, 0]
+        directions = [
+            _unit([rng.standard_normal(weight.shape) for weight in problem.weights])
+            for _ in range(asked.directions)
+        ]
+        worst = checks.Worst()
+        for index, direction in enumerate([*directions, steepest], start=1):
+            moved = _curvature_along(context.backend, problem, direction, asked.inference)
+            worst.add(moved.well_formed)
+            if not moved.well_formed.passed:
+                break
+            expected = [*(np.zeros_like(d) for d in direction[:-1]), last @ direction[-1]]
+            for layer, (seen, wanted) in enumerate(
+                zip(moved.product, expected, strict=True), start=1
+            ):
+                worst.add(
+                    checks.distance(
+                        "curvature times a direction",
+                        seen,
+                        wanted,
+                        moved.tolerance,
+                        source=SOURCE,
+                        where=f"layer {layer}, direction {index}",
+                    )
+                )
+        yield from worst
+        if not moved.well_formed.passed:
+            return
+        curvature = sum(float(np.sum(d * s)) for d, s in zip(steepest, moved.product, strict=True))
+        yield checks.approx(
+            "curvature along the steepest direction",
+            curvature,
+            float(eigenvalues[0]),
+            moved.tolerance,
+            source=SOURCE,
+        )
+        yield checks.below(
+            "strict saddle of the energy", curvature, 0.0, moved.tolerance, source=SOURCE
+        )
+
+    def _one_side(
+        self, context: Context, problem: Problem, rng: np.random.Generator
+    ) -> Iterator[Finding]:
+        """Compare how gradients grow on the way out, along random directions."""
+        worst = checks.Worst()
+        for index in range(1, self.parameters.directions + 1):
+            along = _unit(_one_sided.direction(problem, rng))
+            moved = _curvature_along(
+                context.backend, problem, along, self.parameters.inference, sides=(1,)
+            )
+            worst.add(moved.well_formed)
+            if not moved.well_formed.passed:
+                break
+            expected = _one_sided.growth(problem, along)
+            for layer, (seen, wanted) in enumerate(
+                zip(moved.product, expected, strict=True), start=1
+            ):
+                worst.add(
+                    checks.distance(
+                        "one-sided curvature times a direction",
+                        seen,
+                        wanted,
+                        moved.tolerance,
+                        source=SOURCE,
+                        where=f"layer {layer}, direction {index}",
+                    )
+                )
+            curvature = sum(float(np.sum(d * s)) for d, s in zip(along, moved.product, strict=True))
+            worst.add(
+                checks.below(
+                    "one-sidedly strict saddle of the energy",
+                    curvature,
+                    0.0,
+                    moved.tolerance,
+                    source=SOURCE,
+                    where=f"direction {index}",
+                )
+            )
+        yield from worst
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """``∇²𝓕*(0) V`` from gradients to both sides of the origin.
+
+    Attributes
+    ----------
+    product
+        One array a layer.
+    tolerance
+        How far differences of a step may leave it from the truth.
+    well_formed
+        Whether inference answered at all, at every point that was asked for.
+    """
+
+    product: list[Float[np.ndarray, "_out _inp"]]
+    tolerance: Tolerance
+    well_formed: Check
+
+
+def _curvature_along(
+    backend: Backend[Any],
+    problem: Problem,
+    direction: list[Float[np.ndarray, "_out _inp"]],
+    settings: InferenceSettings,
+    sides: tuple[int, ...] = (1, -1),
+) -> Moved:
+    """Take the difference for a step ``h``, and for ``2h`` to see what that leaves out.
+
+    Rectifiers leave a term of first order in ``h``, smooth activations of second.
+    """
+    h = unit_roundoff(backend.dtype) ** (1 / 3)
+    once, off, well_formed = _difference(backend, problem, direction, h, settings, sides)
+    twice, _, further = _difference(backend, problem, direction, 2 * h, settings, sides)
+    squares = sum(float(np.sum((a - b) ** 2)) for a, b in zip(once, twice, strict=True))
+    tolerance = Tolerance(
+        2 * float(np.sqrt(squares)) + off,
+        "twice how far differences of two steps are apart, and rounding over the step",
+    )
+    return Moved(once, tolerance, well_formed if not well_formed.passed else further)
+
+
+def _slope(network: OriginNetwork) -> float:
+    """``φ'(0)`` where the curvature has it: in the pre convention."""
+    if network.convention == "post":
+        return 1.0
+    return 0.5 if network.activation == "silu" else 1.0
+
+
+def _unit(direction: list[Float[np.ndarray, "_out _inp"]]) -> list[Float[np.ndarray, "_out _inp"]]:
+    length = np.sqrt(sum(float(np.sum(d**2)) for d in direction))
+    return [d / length for d in direction]
+
+
+def _difference(
+    backend: Backend[Any],
+    problem: Problem,
+    direction: list[Float[np.ndarray, "_out _inp"]],
+    h: float,
+    settings: InferenceSettings,
+    sides: tuple[int, ...],
+) -> tuple[list[Float[np.ndarray, "_out _inp"]], float, Check]:
+    """``(∇𝓕*(hV) - ∇𝓕*(-hV)) / 2h``, and how far rounding and the residual may have moved it.
+
+    Of one side, ``∇𝓕*(hV) / h``: the gradient at the origin is zero.
+
+    Where inference gives no sensible answer, the check returned has failed, and that is all.
+    """
+    slopes, off = [np.zeros_like(d) for d in direction], 0.0
+    step = len(sides) * h
+    for sign in sides:
+        weights = rounded([sign * h * d for d in direction], backend.dtype)
+        there = Problem(problem.network, weights, problem.x, problem.y)
+        judge, model = RelaxedJudge(there, backend.dtype), backend.build(there.network, weights)
+        relaxed = Relaxed.ask(backend, model, there, settings)
+        well_formed = judge.form("inference", relaxed)
+        if not well_formed.passed:
+            return slopes, 1.0, well_formed
+        activities = [backend.to_device(z) for z in judge.clamped(relaxed)]
+        rounding = judge.rounding(relaxed)
+        residual = judge.force(relaxed)
+        # On the kinks of rectifiers no force vanishes: what is left there widens the tolerance.
+        if isinstance(settings, IterativeInference) and is_smooth(there.network):
+            begun = settings.residual * judge.forward_rounding.residual
+            well_formed = checks.at_most(
+                "inference: residual within the budget",
+                residual,
+                settings.residual * judge.start,
+                Tolerance(rounding.residual + begun, "rounding at these activities (theory.md 4)"),
+                source="inference that stops early is not at equilibrium (theory.md 2.3)",
+            )
+            if not well_formed.passed:
+                return slopes, 1.0, well_formed
+        left = residual + rounding.residual
+        size = max(float(np.linalg.norm(z)) for z in judge.clamped(relaxed))
+        off += sum(rounding.gradients) + 2 * len(weights) * left * size / judge.samples
+        for slope, gradient in zip(slopes, model.energy_gradients(activities), strict=True):
+            slope += sign * backend.to_host(gradient) / step
+    return slopes, off / step, well_formed

@@ -1,0 +1,198 @@
+"""Figures 2, 5, 7, 11 and 12: training from near the origin, by PC and by BP, fairly.
+
+Both learners start from the same weights, see the same batches and take steps of the same size on
+objectives of the same scale; what differs is the objective. ``scaling: published`` is the
+notebooks' comparison, where PC's step is ``N d_L / 2`` times BP's, and ``both`` makes either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+from pcbench.case import Case, CaseParameters, Context, Finding, Measurement
+from pcbench.cases.origin_escape.first import first_steps
+from pcbench.cases.origin_escape.later import later_step
+from pcbench.cases.origin_escape.parameters import Parameters
+from pcbench.cases.origin_escape.run import Outcome, Run, Start
+from pcbench.cases.origin_escape.series import comparison, series
+from pcbench.checks import Check
+from pcbench.claims import Claim
+from pcbench.contract import Capability, ExactInference, Sgd
+from pcbench.judges.claims import Question, Ratios, answers, insist
+from pcbench.judges.relaxed import training_needs
+from pcbench.judges.training.curves import LEARNERS, Scaling
+from pcbench.judges.training.step_judge import StepJudge
+from pcbench.statistics import Times
+
+TIMED_STEPS = 20
+"""Of a measurement, norms recorded as in training; fewer where looks are closer."""
+
+
+class OriginEscape(Case[Parameters]):
+    """Both learners, from near the origin, over seeds."""
+
+    kind: ClassVar[str] = "origin_escape"
+    description: ClassVar[str] = (
+        "steps and time that PC and BP take to leave the origin, over seeds, with an interval of "
+        "their ratio; growth and gradients on the way (figures 2, 5, 7, 11, 12)"
+    )
+    Parameters: ClassVar[type[CaseParameters]] = Parameters
+
+    def needs(self) -> frozenset[Capability]:
+        """Return training, replicas, and what engine and network take."""
+        return training_needs(self.parameters.network, self.parameters.inference)
+
+    def run(self, context: Context) -> Iterator[Finding]:
+        """Train by both learners in every scaling asked for, and compare."""
+        asked = self.parameters
+        start = Start.pose(context, asked)
+        run = Run(context, asked, start)
+        claims: dict[Question, Ratios] = {}
+        troubles: list[Check] = []
+        reached = 0.0
+        for scaling in asked.scalings:
+            for check in self._first_steps(context, start, scaling):
+                yield check
+                if isinstance(check, Check) and not check.passed:
+                    troubles.append(check)
+            outcomes = {learner: run(learner, scaling) for learner in LEARNERS}
+            pc, bp = outcomes["PC"], outcomes["BP"]
+            reached = max(reached, _largest(pc.course.residuals))
+            claims[self._question(scaling)] = Ratios.of_times(
+                pc.times, bp.times, (pc.lost, bp.lost)
+            )
+            if scaling == asked.scalings[0]:  # the gradients of the contract are the same in all
+                claims[self._steepness(start)] = Ratios.of_norms(
+                    *(np.linalg.norm(each.course.gradient_norms[0], axis=-1) for each in (bp, pc))
+                )
+            yield comparison(scaling, pc.times, bp.times)
+            for learner, outcome in outcomes.items():
+                settings = start.settings(asked, learner, scaling)
+                label = f"{learner}, {scaling} scaling"
+                for check in later_step(context, start, settings, label, outcome):
+                    yield check
+                    if not check.passed:
+                        troubles.append(check)
+                yield from series(label, outcome)
+                yield self._price(context, start, learner, scaling, outcome)
+        # A step that failed says more of why there is no evidence than one that was undecided.
+        troubles.sort(key=lambda check: check.status != "failed")
+        groundless = start.no_saddle() or (_broken(troubles[0]) if troubles else "")
+        longer = start.batch * start.problem.y.shape[1] / 2
+        findings = [
+            _told(finding, reached)
+            for finding in answers(claims, f"there PC's step is {longer:g} times BP's", groundless)
+        ]
+        yield from findings
+        insist(findings)
+
+    def _question(self, scaling: Scaling) -> Question:
+        return Question(
+            name="PC leaves the origin in fewer steps than BP",
+            setting=f"{scaling} scaling",
+            check=f"steps to escape, PC/BP ({scaling} scaling)",
+            source="figures 2, 5, 7, 11 and 12 (arXiv:2408.11979); theory.md 2.7",
+            required=self.parameters.sooner,
+            published=scaling == "published",
+            longer="training.steps (or epochs)",
+            more="seeds",
+            sooner="escape.window or training.learning_rate",
+        )
+
+    def _steepness(self, start: Start) -> Question:
+        """Ask what makes PC's saddle strict, and BP's not: with one hidden layer both are."""
+        return Question(
+            name="BP has less of a gradient where it starts than PC",
+            setting="first step",
+            check="gradient of BP where it starts, times that of PC",
+            source="figures 5 and 11 (arXiv:2408.11979); theory.md 2.4, 2.7",
+            required=self.parameters.sooner and start.problem.network.n_hidden > 1,
+            published=False,
+            longer="nothing, for one step tells",
+            more="seeds",
+        )
+
+    def _first_steps(self, context: Context, start: Start, scaling: Scaling) -> Iterator[Finding]:
+        """Judge whether it is training at all, and begins as the initial weights foretell."""
+        asked = self.parameters
+        if not asked.judged:
+            return
+        for learner in LEARNERS:
+            judge = StepJudge(
+                context,
+                start.problem,
+                start.settings(asked, learner, scaling),
+                start.seeds,
+                start.first_batches(asked.judged),
+                f"{learner}, {scaling} scaling",
+            )
+            findings = list(judge.findings(asked.judged))
+            yield from findings
+            if any(check.status == "undecided" for check in findings):
+                return  # training leaves the range of numbers, and so would a replay
+        sgd = isinstance(asked.training.optimiser, Sgd)
+        if start.problem.network.is_linear and sgd and isinstance(asked.inference, ExactInference):
+            yield from first_steps(context, asked, start, scaling)
+
+    def _price(
+        self, context: Context, start: Start, learner: str, scaling: Scaling, outcome: Outcome
+    ) -> Measurement:
+        """Time a step of all seeds at once, and say what escaping costs in wall-clock time."""
+        training = self.parameters.training
+        trainer = start.trainer(context.backend, start.settings(self.parameters, learner, scaling))
+        timed_steps = min(training.look, TIMED_STEPS)
+        batches = start.first_batches(timed_steps)
+        timed = context.measure(
+            f"step of {learner}, {scaling} scaling",
+            partial(trainer.run, timed_steps, batches, training.every),
+        )
+        seconds = [sample / timed_steps for sample in timed.samples_s]
+        steps = _median(outcome.times)
+        return replace(
+            timed,
+            samples_s=seconds,
+            details={
+                "seeds": float(len(outcome.times.times)),
+                "escaped": float(outcome.times.observed.sum()),
+                "diverged": float(outcome.course.fates.count("diverged")),
+                "residual of inference": _largest(outcome.course.residuals),
+                "median steps to escape": steps,
+                "seconds to escape": steps * float(np.median(seconds)),
+            },
+        )
+
+
+def _broken(check: Check) -> str:
+    """Say why runs of a learner that errs, or that nobody can follow, are no evidence."""
+    if check.status == "undecided":
+        return f"Training itself could not be judged: {check.explanation}"
+    return f"Training itself is not right: {check.explanation}"
+
+
+def _told(finding: Claim | Check, residual: float) -> Claim | Check:
+    """Say, where a claim does not hold, that PC has not been PC: it did not infer."""
+    if not finding.message or residual < 1:
+        return finding
+    message = (
+        f"{finding.message} PC's inference ended as far from equilibrium as it began (residual "
+        f"{residual:.3g}); give inference shorter steps and more of them, or another engine."
+    )
+    return finding.model_copy(update={"message": message})
+
+
+def _largest(residuals: Float[np.ndarray, "K R"]) -> float:
+    """Return the largest residual of seeds while they ran."""
+    ran = residuals[np.isfinite(residuals)]
+    return float(ran.max()) if ran.size else float("nan")
+
+
+def _median(times: Times) -> float:
+    """Return the median time; NaN where it is censored."""
+    ordered = np.sort(np.where(times.observed, times.times, np.inf))
+    return float(np.median(ordered)) if np.isfinite(ordered[len(ordered) // 2]) else np.nan

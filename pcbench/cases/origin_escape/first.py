@@ -1,0 +1,180 @@
+"""The first steps of leaving the origin, against what the initial weights foretell.
+
+In a linear network: gradient norms of both learners, how fast PC's last layer grows, and that one
+gradient vanishes there while the other does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from pcbench import checks
+from pcbench.case import Columns, Context
+from pcbench.cases.origin_escape.parameters import Parameters
+from pcbench.cases.origin_escape.run import Start
+from pcbench.checks import Check, Tolerance
+from pcbench.contract import Objective
+from pcbench.judges.account import layers
+from pcbench.judges.training.curves import LEARNERS, Scaling
+from pcbench.judges.training.step_expected import known_norm_off
+from pcbench.theory.dynamics import first_steps as first_steps_
+from pcbench.theory.dynamics.growth import growth, least_slope, top_direction, vanishing_slopes
+from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
+
+REPLAY = "gradient descent on the closed forms from the initial weights (theory.md 2.1, 2.7)"
+GROWTH = "W_L grows by 1 + η λ a step along an eigenvector of Σ_yy (theory.md 2.7)"
+VANISHING = "∂𝓛/∂W_l is a product of all other layers (theory.md 2.1)"
+STRICT = "∂𝓕*/∂W_L is of the order of W_L near the origin (theory.md 2.4, 2.7)"
+
+SEEDS = 2
+"""Whose gradient norms are replayed: a replay is on the host, in float64, several times over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The first ``K`` steps of all seeds by one learner.
+
+    Attributes
+    ----------
+    before, after
+        Parameters at step 0 and after step ``K``.
+    gradient_norms
+        ``(K, R, L)``.
+    batches
+        Of every seed, inputs and targets a step.
+    rate
+        ``η`` times the scale of gradients.
+    """
+
+    before: list[Float[np.ndarray, "R ..."]]
+    after: list[Float[np.ndarray, "R ..."]]
+    gradient_norms: Float[np.ndarray, "K R L"]
+    batches: list[list[tuple[Float[np.ndarray, "N d_0"], Float[np.ndarray, "N d_L"]]]]
+    rate: float
+
+    @classmethod
+    def take(
+        cls, context: Context, asked: Parameters, start: Start, learner: str, scaling: Scaling
+    ) -> Steps:
+        """Take them with a trainer of their own."""
+        settings = start.settings(asked, learner, scaling)
+        trainer = start.trainer(context.backend, settings)
+        before = trainer.parameters()
+        rows = start.first_batches(asked.judged)
+        record = trainer.run(asked.judged, rows)
+        x, y = start.problem.x, start.problem.y
+        seen: list[Int[np.ndarray, "K N"]] = (
+            [np.tile(np.arange(len(x)), (asked.judged, 1))] * asked.seeds
+            if rows is None
+            else list(rows.transpose(1, 0, 2))
+        )
+        batches = [[(x[one], y[one]) for one in seed] for seed in seen]
+        rate = asked.training.rate(scaling) * settings.scale
+        return cls(before, trainer.parameters(), record.gradient_norms, batches, rate)
+
+
+def first_steps(
+    context: Context, asked: Parameters, start: Start, scaling: Scaling
+) -> Iterator[Check | Columns]:
+    """Judge the first steps of both learners."""
+    worst = checks.Worst()
+    u = unit_roundoff(context.backend.dtype)
+    for learner, objective in LEARNERS.items():
+        steps = Steps.take(context, asked, start, learner, scaling)
+        for seed in range(SEEDS):
+            worst.add(*_norms(steps, seed, learner, objective, u))
+        for seed in range(asked.seeds):
+            at = f"seed {seed + 1}"
+            worst.add(*(check.at(at) for check in _at_the_start(steps, seed, objective, u)))
+            if objective == "energy" and start.problem.network.n_hidden > 1:
+                worst.add(*(check.at(at) for check in _growth(steps, seed, start, u)))
+    yield from worst
+
+
+def _norms(
+    steps: Steps, seed: int, learner: str, objective: Objective, u: float
+) -> Iterator[Check]:
+    weights = [weight[seed] for weight in steps.before]
+    foretold = first_steps_.first_steps(weights, steps.batches[seed], steps.rate, objective, u)
+    off = [
+        [
+            known_norm_off(norm, weight.size, off, u)
+            for norm, weight, off in zip(norms, weights, offs, strict=True)
+        ]
+        for norms, offs in zip(foretold.norms, foretold.off, strict=True)
+    ]
+    yield checks.each_close(
+        f"gradient norms of the first steps ({learner})",
+        steps.gradient_norms[:, seed].ravel(),
+        foretold.norms.ravel(),
+        np.ravel(off),
+        "rounding of weights, gradients and norms along a replay in float64 (theory.md 4)",
+        source=REPLAY,
+        labels=[
+            f"step {step}, {layer}"
+            for step in range(1, len(foretold.norms) + 1)
+            for layer in layers(len(weights))
+        ],
+    ).at(f"seed {seed + 1}")
+
+
+def _at_the_start(steps: Steps, seed: int, objective: Objective, u: float) -> Iterator[Check]:
+    """Check that BP's gradient is as small as weights near the origin make it, and PC's is not."""
+    weights, (x, y) = [weight[seed] for weight in steps.before], steps.batches[seed][0]
+    seen = steps.gradient_norms[0, seed]
+    if objective == "loss":
+        bounds = vanishing_slopes(weights, x, y)
+        layer = int(np.argmax(seen / bounds))
+        yield checks.at_most(
+            "gradient norm at the start (BP)",
+            float(seen[layer]),
+            bounds[layer],
+            _rounding(bounds[layer], weights[layer], u),
+            source=VANISHING,
+            where=f"layer {layer + 1}",
+        )
+        return
+    least = least_slope(weights, x, y)
+    if least > 0 and len(weights) > 1:  # where it is not, the weights are not near the origin
+        yield checks.at_least(
+            "gradient norm at the start (PC)",
+            float(seen[-1]),
+            least,
+            _rounding(least, weights[-1], u),
+            source=STRICT,
+            where="last layer",
+        )
+
+
+def _growth(steps: Steps, seed: int, start: Start, u: float) -> Iterator[Check]:
+    """Check how much the last layer has grown along the top eigenvector of ``Σ_yy``."""
+    weights = [weight[seed] for weight in steps.before]
+    _, top = top_direction(start.problem.y)
+    foretold = growth(weights, steps.batches[seed], steps.rate, top)[-1]
+    if not foretold.off < foretold.law - 1:
+        return  # weights that far from the origin may as well not have grown: nothing is told
+    began = float(np.linalg.norm(top @ weights[-1]))
+    ended = float(np.linalg.norm(top @ steps.after[start.problem.network.n_layers - 1][seed]))
+    size = float(np.linalg.norm(weights[-1]))
+    rounding = CONFIDENCE * u * np.sqrt(2 * (len(steps.batches[seed]) + len(top)))
+    yield checks.within(
+        "growth of W_L along the top eigenvector of Σ_yy (PC)",
+        ended / began,
+        foretold.interval,
+        Tolerance(
+            rounding * max(size, ended) / began,
+            "rounding of a step, each; the interval is what departures from the law may bring",
+        ),
+        source=GROWTH,
+        where=f"law {foretold.law:.6g} after {len(steps.batches[seed])} steps",
+    )
+
+
+def _rounding(norm: float, weight: Float[np.ndarray, "_out _inp"], u: float) -> Tolerance:
+    return Tolerance(
+        known_norm_off(norm, weight.size, 0.0, u), "rounding of a sum of squares (theory.md 4)"
+    )

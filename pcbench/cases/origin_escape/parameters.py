@@ -1,0 +1,232 @@
+"""What a suite may write about leaving a saddle by training."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from pcbench.case import CaseParameters
+from pcbench.contract import ExactInference, InferenceSettings, Optimiser, Sgd
+from pcbench.data import DataField, DatasetParameters
+from pcbench.judges.training.curves import Scaling
+from pcbench.networks import NetworkParameters
+
+
+class Stop(BaseModel):
+    """When a replica's training ends before its budget is spent; any of these ends it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    escaped: bool = Field(True, description="Once it has left the saddle.")
+    loss: PositiveFloat | None = Field(
+        None, description="Once the training loss, smoothed as for the escape, is below this."
+    )
+    test_loss: PositiveFloat | None = Field(
+        None, description="Once the test loss is below this, as the paper's chains."
+    )
+    epoch_gain: PositiveFloat | None = Field(
+        None,
+        description="After an epoch whose mean loss fell by less than this; not before it has left "
+        "the saddle, which would end it there. The paper's other networks have 1e-3, of the mean "
+        "squared error over outputs: d_L / 2 times that, 5e-3 with ten classes.",
+    )
+
+
+class Rates(BaseModel):
+    """A step size for each scaling: the published one's of PC is that of another objective."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    matched: PositiveFloat
+    published: PositiveFloat
+
+
+class Training(BaseModel):
+    """How both learners are trained: all but the objective is the same."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    learning_rate: PositiveFloat | Rates = Field(
+        description="η, the same for both learners; or one a scaling."
+    )
+    optimiser: Optimiser = Sgd()
+    batch: PositiveInt | None = Field(
+        64, description="Samples a step, each seed's shuffled anew every epoch; null for all."
+    )
+    steps: PositiveInt | None = Field(None, description="Budget of steps.")
+    epochs: PositiveInt | None = Field(None, description="Or: budget of epochs.")
+    look: PositiveInt = Field(
+        50, description="Steps between two looks: stopping rules, and the test set."
+    )
+    every: PositiveInt = Field(10, description="Steps between two records of norms.")
+    stop: Stop = Stop()
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Training:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give either training.steps or training.epochs")
+        return self
+
+    def rate(self, scaling: Scaling) -> float:
+        """Return ``η``."""
+        if isinstance(self.learning_rate, Rates):
+            return float(getattr(self.learning_rate, scaling))
+        return self.learning_rate
+
+    def budget(self, epoch: int) -> int:
+        """Return the budget in steps, with so many steps an epoch."""
+        return self.steps if self.steps is not None else (self.epochs or 0) * epoch
+
+
+class Escape(BaseModel):
+    """What counts as having left the saddle."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fraction: float = Field(
+        0.05,
+        gt=0,
+        lt=1,
+        description="Of the loss at the saddle, that it has fallen by. One-hot targets of ten "
+        "classes have a plateau at 0.1, where the network knows their mean alone.",
+    )
+    window: PositiveInt = Field(20, description="Steps that the loss is averaged over.")
+
+
+class Parameters(CaseParameters):
+    """What a suite may write under ``kind: origin_escape``."""
+
+    data: DataField
+    test: PositiveInt | None = Field(
+        None,
+        description="Samples to test on at every look: of the test split, or drawn apart where "
+        "the data have no splits.",
+    )
+    network: NetworkParameters
+    seeds: PositiveInt = Field(
+        8, ge=5, description="Initial weights and shuffles; each trains by both learners."
+    )
+    training: Training
+    inference: InferenceSettings = ExactInference()
+    scaling: Scaling | Literal["both"] = Field(
+        "matched",
+        description="Both objectives on 1/(2N), or as in the published notebooks: BP on a mean "
+        "over batch and outputs, PC on a sum over the batch.",
+    )
+    escape: Escape = Escape()
+    sooner: bool = Field(
+        True,
+        description="Whether PC must leave in fewer steps, and with two hidden layers or more find "
+        "more of a gradient where it starts; if not, both are claims that are reported alone.",
+    )
+    judged: NonNegativeInt = Field(
+        3, description="First steps of training that are held against the theory, every one."
+    )
+    trajectories: bool = Field(
+        False, description="Keep every parameter at every step, of networks with up to 16."
+    )
+
+    @model_validator(mode="after")
+    def _batch_fits(self) -> Parameters:
+        batch = self.training.batch
+        if batch is not None and batch > self.data.samples:
+            raise ValueError(
+                f"training.batch is {batch} but data.samples only {self.data.samples}; raise "
+                "data.samples or lower training.batch"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _uses_what_is_given(self) -> Parameters:
+        rate = self.training.learning_rate
+        if isinstance(rate, Rates) and self.scaling != "both":
+            other = "published" if self.scaling == "matched" else "matched"
+            raise ValueError(
+                f"training.learning_rate.{other} goes unused with scaling: {self.scaling}; write "
+                "one number for learning_rate, or scaling: both"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_seeds_that_differ(self) -> Parameters:
+        if self.network.initialisation.name == "saved" and self.training.batch is None:
+            raise ValueError(
+                "a saved point is the same for every seed, and without batches so is every run; "
+                "give training.batch, or an initialisation that is drawn"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _begins_off_the_saddle(self) -> Parameters:
+        if self.network.hidden == () and not self.network.convolutions:
+            raise ValueError(
+                "a network without hidden layers has no saddle; give hidden layers to network"
+            )
+        name = self.network.initialisation.name
+        if name in ("origin", "penultimate_only", "zero_rank"):
+            raise ValueError(
+                f"initialisation {name} is a saddle itself, and no learner leaves it; begin near "
+                "it, with near_origin"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _infers(self) -> Parameters:
+        linear = self.network.activation == "identity" and not self.network.bias
+        exact = isinstance(self.inference, ExactInference)
+        if exact and not (linear and not self.network.convolutions):
+            raise ValueError(
+                "inference: exact solves linear networks without biases; write another engine, "
+                "such as inference: {engine: gauss_newton}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tests_on_other_samples(self) -> Parameters:
+        if self.test is not None and getattr(self.data, "split", "train") == "test":
+            raise ValueError(
+                "test draws from the test split, which data.split trains on; write split: train"
+            )
+        if self.test is not None and self.data.name == "low_rank_matrix":
+            raise ValueError("another draw of low_rank_matrix is another matrix; leave test out")
+        return self
+
+    @model_validator(mode="after")
+    def _window_fits(self) -> Parameters:
+        steps = self.training.steps
+        if steps is not None and self.escape.window > steps:
+            raise ValueError(
+                f"escape.window is {self.escape.window} but training.steps only {steps}: no loss "
+                "would ever be smoothed; raise training.steps or lower escape.window"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_test_to_stop_at(self) -> Parameters:
+        if self.training.stop.test_loss is not None and self.test is None:
+            raise ValueError(
+                "training.stop.test_loss needs samples to test on; give test, their number"
+            )
+        return self
+
+    @property
+    def test_data(self) -> DatasetParameters:
+        """The same data, of the test split where there is one."""
+        changes: dict[str, Any] = {"samples": self.test}
+        if "split" in type(self.data).model_fields:
+            changes["split"] = "test"
+        return self.data.model_copy(update=changes)
+
+    @property
+    def scalings(self) -> tuple[Scaling, ...]:
+        """All scalings asked for, the fair one first."""
+        return ("matched", "published") if self.scaling == "both" else (self.scaling,)

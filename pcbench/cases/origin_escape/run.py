@@ -1,0 +1,329 @@
+"""One learner's training from near the origin, all seeds side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from pcbench.case import CaseSkippedError, Context
+from pcbench.cases.origin_escape.parameters import Parameters
+from pcbench.contract import Backend, Trainer, TrainingSettings
+from pcbench.judges.problem import Problem, rounded
+from pcbench.judges.seeds import Batches, Replicas, draw_seeds
+from pcbench.judges.training.curves import LEARNERS, Budget, Course, Scaling, looks, scale
+from pcbench.statistics import Times, escape_times
+
+MAX_TRAJECTORY = 16
+"""Parameters of a network whose every step is kept."""
+
+TESTED = 500
+"""Samples that are tested at once, so that activities of large networks fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where both learners start, and what they see.
+
+    Attributes
+    ----------
+    problem
+        The network, the training samples, and the first seed's parameters.
+    seeds
+        Initial parameters of all seeds.
+    batches
+        Each seed's; ``None`` where every step sees all samples.
+    test
+        Inputs and targets to test on, if any.
+    staged
+        The training samples on the device, for all trainers.
+    """
+
+    problem: Problem
+    seeds: Replicas
+    batches: Batches | None
+    test: tuple[Float[np.ndarray, "M d_0"], Float[np.ndarray, "M d_L"]] | None
+    staged: tuple[Any, Any]
+
+    @classmethod
+    def pose(cls, context: Context, asked: Parameters) -> Start:
+        """Load samples, draw weights, and shuffle."""
+        problem = Problem.pose(context, asked.data, asked.network)
+        if asked.trajectories and problem.network.n_parameters > MAX_TRAJECTORY:
+            raise CaseSkippedError(
+                f"a trajectory of {problem.network.n_parameters} parameters is no plot; leave "
+                f"trajectories out, or use a network with at most {MAX_TRAJECTORY}"
+            )
+        dtype = context.backend.dtype
+        seeds = draw_seeds(
+            problem.network,
+            asked.network.initialisation,
+            asked.seeds,
+            (context.rng("weights"), context.rng("biases")),
+            dtype,
+        )
+        batches = None
+        if asked.training.batch is not None:
+            batches = Batches(
+                len(problem.x),
+                asked.training.batch,
+                asked.seeds,
+                lambda epoch: context.rng(f"batches of epoch {epoch}"),
+            )
+        test = None
+        if asked.test is not None:
+            samples = context.load(asked.test_data, "test")
+            x, y = rounded([samples.x.reshape(asked.test, -1), samples.y], dtype)
+            test = x, y
+        backend = context.backend
+        staged = backend.to_device(problem.x), backend.to_device(problem.y)
+        return cls(problem, seeds, batches, test, staged)
+
+    @property
+    def batch(self) -> int:
+        """Samples of a step."""
+        return len(self.problem.x) if self.batches is None else self.batches.size
+
+    @property
+    def epoch(self) -> int:
+        """Steps of an epoch."""
+        return 1 if self.batches is None else self.batches.epoch
+
+    @property
+    def saddle_loss(self) -> float:
+        """``𝓛`` of all training samples where the network's output is zero."""
+        return float(np.sum(self.problem.y**2) / (2 * len(self.problem.y)))
+
+    def no_saddle(self) -> str:
+        """Say why seeds do not begin near the saddle at the origin; nothing if they do.
+
+        Near it every layer passes on less than comes in, so that products of layers are smaller
+        than any of them, which is what makes it a saddle (theory.md 2.4).
+        """
+        layers = self.seeds[: self.problem.network.n_layers]
+        flat = [layer.reshape(*layer.shape[:2], -1) for layer in layers]
+        largest = max(float(np.linalg.norm(layer, 2, axis=(1, 2)).max()) for layer in flat)
+        if largest < 1:
+            return ""
+        return (
+            "There is no saddle to leave: a layer of the initial weights has spectral norm "
+            f"{largest:.3g}, and near the saddle at the origin all are below 1; write "
+            "initialisation: near_origin, or give it a smaller std."
+        )
+
+    def settings(self, asked: Parameters, learner: str, scaling: Scaling) -> TrainingSettings:
+        """Return the rule by which a learner learns."""
+        objective = LEARNERS[learner]
+        return TrainingSettings(
+            objective,
+            asked.training.optimiser,
+            asked.training.rate(scaling),
+            scale(scaling, objective, self.batch, self.problem.y.shape[1]),
+            asked.inference,
+        )
+
+    def trainer(self, backend: Backend[Any], settings: TrainingSettings) -> Trainer[Any]:
+        """Begin to train all seeds."""
+        model = backend.build(self.problem.network, self.seeds)
+        return model.trainer(*self.staged, settings)
+
+    def first_batches(self, steps: int) -> Int[np.ndarray, "T R N"] | None:
+        """Return the batches of the first steps; ``None`` where these see all samples."""
+        return None if self.batches is None else self.batches(0, steps)
+
+
+@dataclass(slots=True)
+class Tests:
+    """Test losses and accuracies, of looks and seeds; NaN of seeds that had ended.
+
+    Attributes
+    ----------
+    steps
+        At which steps.
+    losses
+        ``𝓛`` on the test samples.
+    accuracies
+        Part of the samples whose largest output is their class; empty where there are no classes.
+    """
+
+    steps: list[int] = field(default_factory=list)
+    losses: list[Float[np.ndarray, " R"]] = field(default_factory=list)
+    accuracies: list[Float[np.ndarray, " R"]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A step that training took after its first look.
+
+    Attributes
+    ----------
+    step
+        Counted from 0.
+    alive
+        Seeds that took it.
+    before, after
+        Their parameters.
+    """
+
+    step: int
+    alive: Int[np.ndarray, " alive"]
+    before: Replicas
+    after: Replicas
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one learner.
+
+    Attributes
+    ----------
+    course
+        Step by step.
+    times
+        When each seed left the saddle.
+    tests
+        On other samples.
+    trajectory
+        All parameters after every look, ``(looks, R, P)``, where asked for; NaN of seeds that had
+        ended.
+    later
+        The step after its first look, if it took one.
+    """
+
+    course: Course
+    times: Times
+    tests: Tests
+    trajectory: list[Float[np.ndarray, "R P"]]
+    later: Later | None
+
+    @property
+    def lost(self) -> Bool[np.ndarray, " R"]:
+        """Which seeds diverged before they had left."""
+        diverged: Bool[np.ndarray, " R"] = self.course.have("diverged") & ~self.times.observed
+        return diverged
+
+
+class Run:
+    """Trains one learner in one scaling.
+
+    Parameters
+    ----------
+    context
+        Lends the backend.
+    asked
+        The case's parameters.
+    start
+        What both learners share.
+    """
+
+    def __init__(self, context: Context, asked: Parameters, start: Start) -> None:
+        self._context, self._asked, self._start = context, asked, start
+        self._seeds = asked.seeds
+        self._reference = np.full(self._seeds, start.saddle_loss)
+
+    def __call__(self, learner: str, scaling: Scaling) -> Outcome:
+        """Train until every seed has ended."""
+        asked, start, backend = self._asked, self._start, self._context.backend
+        trainer = start.trainer(backend, start.settings(asked, learner, scaling))
+        course = Course.begin(self._seeds, len(start.seeds))
+        tests, trajectory = Tests(), list[Float[np.ndarray, "R P"]]()
+        if asked.trajectories:
+            trajectory.append(self._where(trainer, np.arange(self._seeds)))
+
+        total = asked.training.budget(start.epoch)
+        look = 1 if asked.trajectories else min(asked.training.look, total)
+        pauses = looks(
+            trainer,
+            course,
+            Budget(total, look, asked.training.every, single=asked.judged > 0),
+            batches=start.batches,
+            stop=lambda course: self._stopped(course, tests),
+        )
+        stage = f"{learner}, {scaling} scaling"
+        begun: tuple[Int[np.ndarray, " alive"], Replicas] | None = None
+        later = None
+        for alive in self._context.progress(stage, pauses, -(-total // look) + 1):
+            if asked.judged and len(course.losses) == look:
+                begun = alive, trainer.parameters()
+            elif begun is not None and later is None:
+                went_on = np.isin(begun[0], alive)
+                before = [array[went_on] for array in begun[1]]
+                later = Later(look, alive, before, trainer.parameters())
+            if start.test is not None:
+                self._test(trainer, alive, len(course.losses), tests)
+            if asked.trajectories:
+                trajectory.append(self._where(trainer, alive))
+        return Outcome(course, self.escaped(course), tests, trajectory, later)
+
+    def escaped(self, course: Course) -> Times:
+        """Return when each seed left the saddle, as far as the course goes.
+
+        A seed that has left for infinity instead tells nothing: it is censored at 0.
+        """
+        escape = self._asked.escape
+        times = escape_times(
+            course.losses, self._reference, fraction=escape.fraction, window=escape.window
+        )
+        lost = np.array([fate == "diverged" for fate in course.fates]) & ~times.observed
+        return replace(times, times=np.where(lost, 0.0, times.times))
+
+    def _stopped(self, course: Course, tests: Tests) -> Bool[np.ndarray, " R"]:
+        rule, gone = self._asked.training.stop, self.escaped(course).observed
+        ended = gone & rule.escaped
+        if rule.loss is not None and len(course.losses) >= self._asked.escape.window:
+            ended |= course.losses[-self._asked.escape.window :].mean(0) < rule.loss
+        if rule.test_loss is not None and tests.losses:
+            ended |= tests.losses[-1] < rule.test_loss
+        if rule.epoch_gain is not None:
+            ended |= gone & (_last_gain(course.losses, self._start.epoch) < rule.epoch_gain)
+        return ended
+
+    def _test(
+        self, trainer: Trainer[Any], alive: Int[np.ndarray, " alive"], step: int, tests: Tests
+    ) -> None:
+        assert self._start.test is not None  # for the type checker: see the caller
+        x, y = self._start.test
+        backend = self._context.backend
+        outputs = np.concatenate(
+            [
+                backend.to_host(trainer.model.predict(backend.to_device(x[start : start + TESTED])))
+                for start in range(0, len(x), TESTED)
+            ],
+            axis=1,
+        )
+        tests.steps.append(step)
+        tests.losses.append(self._spread(alive, ((outputs - y) ** 2).sum((1, 2)) / (2 * len(y))))
+        if _are_classes(y):
+            right = (outputs.argmax(2) == y.argmax(1)).mean(1)
+            tests.accuracies.append(self._spread(alive, right))
+
+    def _where(
+        self, trainer: Trainer[Any], alive: Int[np.ndarray, " alive"]
+    ) -> Float[np.ndarray, "R P"]:
+        parameters = [array.reshape(len(alive), -1) for array in trainer.parameters()]
+        return self._spread(alive, np.concatenate(parameters, axis=1))
+
+    def _spread(
+        self, alive: Int[np.ndarray, " alive"], values: Float[np.ndarray, "alive *P"]
+    ) -> Float[np.ndarray, "R *P"]:
+        """Put numbers of the seeds that run where they belong, NaN elsewhere."""
+        whole = np.full((self._seeds, *values.shape[1:]), np.nan)
+        whole[alive] = values
+        return whole
+
+
+def _last_gain(losses: Float[np.ndarray, "T R"], epoch: int) -> Float[np.ndarray, " R"]:
+    """By how much the mean loss of the last whole epoch is below that of the one before."""
+    epochs = len(losses) // epoch
+    if epochs < 2:
+        return np.full(losses.shape[1], np.inf)
+    means = losses[(epochs - 2) * epoch : epochs * epoch].reshape(2, epoch, -1).mean(1)
+    gain: Float[np.ndarray, " R"] = means[0] - means[1]
+    return gain
+
+
+def _are_classes(y: Float[np.ndarray, "M d_L"]) -> bool:
+    """Whether targets are one-hot."""
+    return y.shape[1] > 1 and bool((((y == 0) | (y == 1)).all(1) & (y.sum(1) == 1)).all())

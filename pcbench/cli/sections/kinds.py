@@ -1,0 +1,131 @@
+"""The words of ``pcbench show``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from typing import Literal, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined, to_jsonable_python
+
+from pcbench.cli.sections.choices import models_in, parameter_choices, summary, values_of
+from pcbench.errors import UsageError
+from pcbench.registry import CASES, did_you_mean
+from pcbench.suite import QUICK, PlannedCase, load_suites, shipped_suites
+from pcbench.suite.grammar.fields import fields_by_key
+from pcbench.suite.kinds import load_kind
+from pcbench.suite.yaml.yaml12 import write_scalar
+
+
+def explain_kind(kind: str) -> str:
+    """Say what a case kind asks and which parameters it takes."""
+    case = load_kind(kind)
+    fields = "\n".join(_fields(case.Parameters, indent="  "))
+    return f"{kind}: {case.description}\n\nparameters\n{fields}"
+
+
+def explain_choice(name: str) -> str:
+    """Say what a value is that parameters take: a dataset, an engine, an activation.
+
+    Empty if it is none.
+    """
+    return "\n\n".join(choices().get(name, []))
+
+
+def explain_case(
+    case_id: str, suites: Sequence[str] | None, size: str, settings: Sequence[str]
+) -> str:
+    """Say what a concrete case asks, with its parameters resolved.
+
+    Raises
+    ------
+    UsageError
+        If no suite has a case of that identifier, or of that identifier before its matrix is
+        expanded, where the message offers the nearest; or if no case has the size.
+    """
+    known: dict[str, tuple[str, PlannedCase]] = {}
+    for suite in load_suites(suites or shipped_suites(), size=size, overrides=settings):
+        for case in suite.cases:
+            known.setdefault(case.id, (suite.name, case))
+    if case_id in known:
+        return _resolved(*known[case_id], size)
+    family = [name for name in known if name.startswith(f"{case_id}[")]
+    if not family:
+        raise UsageError(f"no suite has a case {case_id!r}{_nearest(case_id, known)}")
+    members = "\n".join(f"  {name}" for name in family)
+    first = _resolved(*known[family[0]], size)
+    return f"{case_id} stands for {len(family)} cases\n{members}\n\nthe first of them\n\n{first}"
+
+
+def _resolved(suite: str, case: PlannedCase, size: str) -> str:
+    settled = {
+        "kind": case.kind,
+        **({"figure": case.figure} if case.figure else {}),
+        **case.parameters.model_dump(mode="json", exclude_none=True),
+        "seed": case.seed,
+        "dtype": case.dtype,
+        "backend": case.backend,
+        "device": case.device,
+    }
+    text = yaml.safe_dump(settled, sort_keys=False, allow_unicode=True, default_flow_style=None)
+    at = f", size {size}" if size != QUICK else ""
+    return f"{case.id} (suite {suite}{at})\n{case.case.description}\n\n{text.rstrip()}"
+
+
+def _nearest(name: str, cases: Iterable[str]) -> str:
+    # The name of a kind or a choice would have done as well.
+    return (
+        did_you_mean(name, [*cases, *CASES.names(), *choices()])
+        or "; 'pcbench list SUITE' shows its cases"
+    )
+
+
+@cache
+def choices() -> dict[str, list[str]]:
+    """Say of every choice what it is, by its name: of a model also the parameters."""
+    found: dict[str, list[str]] = {}
+    for name, heading, model in parameter_choices():
+        fields = list(_fields(model, indent="  ")) if model else []
+        text = "\n".join([heading, *(["", "parameters", *fields] if fields else [])])
+        if text not in found.setdefault(name, []):
+            found[name].append(text)
+    return found
+
+
+def _fields(
+    model: type[BaseModel], indent: str, above: tuple[type[BaseModel], ...] = ()
+) -> Iterator[str]:
+    if model in above:  # a model that contains itself
+        yield f"{indent}... as above"
+        return
+    for name, field in fields_by_key(model).items():
+        inner = list(models_in(field.annotation))
+        values = values_of(field.annotation)
+        fixed = len(values) == 1 and get_origin(field.annotation) is Literal
+        if fixed:
+            default = f" = {values[0]}"
+        elif inner or field.default is PydanticUndefined:
+            default = " (required)" if field.is_required() else ""
+        else:
+            default = f" = {_written(field.default)}"
+        if type(None) in get_args(field.annotation):
+            values = values and [*values, "null"]
+        one_of = f" (one of {', '.join(values)})" if values and not fixed else ""
+        described = f": {field.description}" if field.description else ""
+        yield f"{indent}{name}{default}{one_of}{described}"
+        for choice in inner:
+            if len(inner) > 1:
+                yield f"{indent}  {summary(choice)}"
+            deeper = indent + ("    " if len(inner) > 1 else "  ")
+            yield from _fields(choice, deeper, (*above, model))
+
+
+def _written(default: object) -> str:
+    """Write a default as a suite does."""
+    plain = to_jsonable_python(default)
+    if isinstance(plain, dict | list):
+        return json.dumps(plain, ensure_ascii=False)  # which is YAML
+    return write_scalar(plain)

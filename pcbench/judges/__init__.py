@@ -1,0 +1,1 @@
+"""What several kinds of case share: problems, expectations, and checks that compare."""

@@ -1,0 +1,126 @@
+"""What every answer must say of itself, before whichever judge it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import zip_longest
+
+import numpy as np
+from jaxtyping import Float, Num
+
+from pcbench import checks
+from pcbench.checks import Check, Tolerance
+from pcbench.contract import GaussNewtonInference, IterativeInference, OdeInference
+
+DEFINITION = "definitions of energy and loss (theory.md 1)"
+STATIONARITY = "stationarity in the activities (theory.md 2.2)"
+CONTRACT = "the contract of a backend (pcbench/backends/base.py)"
+_YES_OR_NO = Tolerance(0.5, "it is so or it is not")
+
+
+def counted(unit: str) -> Tolerance:
+    """Return the tolerance of a count, with what is counted, in the plural."""
+    return Tolerance(0.5, "a count is right or it is not", unit)
+
+
+def arrived(
+    settings: IterativeInference,
+    residual: Float[np.ndarray, ""],
+    sample_residuals: Float[np.ndarray, " N"] | None,
+) -> bool:
+    """Whether an answer with these residuals may call itself converged.
+
+    Gauss-Newton treats samples one by one, and has to bring every one of them there.
+    """
+    if isinstance(settings, GaussNewtonInference) and sample_residuals is not None:
+        return bool(np.max(sample_residuals) <= settings.residual)
+    return bool(residual <= settings.residual)
+
+
+def diverged(label: str, energy: float, steps: int, bound: float) -> Check:
+    """Fail an answer with numbers that are not finite, and say what happened.
+
+    ``label`` goes before the name of the check; ``bound`` is what the energy should be at most.
+    """
+    failed = checks.at_most(
+        f"{label}finite energy",
+        np.nan if np.isfinite(energy) else energy,
+        bound,
+        _YES_OR_NO,
+        source="inference begins at the feedforward activities, where the energy is the loss",
+    )
+    story = f"inference diverged: after {steps} steps the energy is {energy:.3g}"
+    if np.isfinite(energy):
+        story += ", and an answer is not finite"
+    return failed.model_copy(update={"message": f"{label}{story}."})
+
+
+def differing(
+    name: str,
+    ones: Sequence[Num[np.ndarray, "..."]],
+    others: Sequence[Num[np.ndarray, "..."]],
+    *,
+    extra: bool = False,
+) -> Check:
+    """Count numbers that differ; what is not a number is the same as itself."""
+    differing = int(extra)
+    for one, other in zip_longest(ones, others):
+        if one is None or other is None or one.shape != other.shape:
+            differing += 1
+        else:
+            differing += int(np.sum((one != other) & ~(np.isnan(one) & np.isnan(other))))
+    total = int(extra) + sum(one.size for one in ones)
+    return none_of(name, differing, total, "numbers", source=CONTRACT)
+
+
+def none_of(
+    name: str, count: int, total: int, things: str, *, source: str, where: str = ""
+) -> Check:
+    """Check that of ``total`` things, named in the plural, none is as ``name`` says."""
+    check = checks.at_most(name, count, 0, counted(things), source=source, where=where)
+    message = "" if check.passed else f"{name}: {count} of {total} {things}; none is allowed."
+    return check.model_copy(update={"message": message})
+
+
+def as_reported(name: str, told: bool, reached: bool, where: str = "") -> Check:
+    """Check that an answer calls itself converged where its residual is small, and only there."""
+    check = checks.approx(
+        name, float(told), float(reached), _YES_OR_NO, source=CONTRACT, where=where
+    )
+    said, has = "converged" if told else "not converged", "has" if reached else "has not"
+    message = f"{name}: the answer says that it has {said}; by its residual it {has}."
+    return check if check.passed else check.model_copy(update={"message": message})
+
+
+def budget_spent(
+    check: Check, settings: IterativeInference, steps: int, residual: float, *, converged: bool
+) -> Check:
+    """Call a residual that was not reached by its cause, where inference itself says so.
+
+    ``residual`` is relative to where inference began. A check that passed stays as it is, and so
+    does one of an answer that calls itself converged: there the number is wrong, and no budget.
+    """
+    if check.status != "failed" or converged:
+        return check
+    spent = f"the budget of inference (max_steps {settings.max_steps}) was spent"
+    if steps < settings.max_steps:
+        spent = f"inference ended after {steps} of {settings.max_steps} steps"
+        if isinstance(settings, OdeInference):  # which does not tell the time that it has reached
+            spent += f", by itself or at max_time {settings.max_time:g},"
+    message = (
+        f"{check.name}: {spent} before the residual was reached; it is {residual:.3g} of where it "
+        f"began, and {settings.residual:.3g} was asked for."
+    )
+    return check.model_copy(update={"message": message})
+
+
+def layers(count: int) -> list[str]:
+    """Name the entries of an array that has one a layer."""
+    return [f"layer {number}" for number in range(1, count + 1)]
+
+
+def array_names(arrays: Sequence[Float[np.ndarray, "..."]]) -> list[str]:
+    """Name arrays of parameters, weights first, then biases: ``W_1``, …, ``b_1``, …."""
+    weights = sum(array.ndim > 1 for array in arrays)
+    biases = len(arrays) - weights
+    return [f"W_{l + 1}" for l in range(weights)] + [f"b_{l + 1}" for l in range(biases)]

@@ -1,0 +1,325 @@
+"""What the paper claims of PC against BP, put to ratios of paired runs: three verdicts.
+
+Of a ratio PC/BP that is claimed to be less than 1, the exact interval of the median over pairs
+decides. Where runs were censored, ratios are known within bounds, and so is what the interval would
+be: if the claim would hold were every ratio at its lower bound, censoring has left it open. A run
+that diverged is none whose budget was too short, and gets no such benefit of the doubt; but a pair
+of which both diverged is evidence for neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from math import inf, isfinite, nan
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from pcbench import checks
+from pcbench.case import CaseSkippedError, Finding
+from pcbench.checks import Check, Tolerance
+from pcbench.claims import Claim, Verdict
+from pcbench.statistics import Interval, Times, log_ratio_bounds, median_interval
+
+CONFIDENCE = 0.95
+FEWEST = 5
+"""Pairs that all go one way by chance once in 32 times: with fewer there is no verdict."""
+
+# A logarithm whose exponential is infinite in float64, half of it also; the negative's is 0.
+_BEYOND = 1e5
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A claim, where it is put to the test, and what becomes of the verdict.
+
+    Attributes
+    ----------
+    name, setting, source
+        As of :class:`~pcbench.claims.Claim`.
+    check
+        The name of the check that a required one also is.
+    required
+        Whether the suite insists on it.
+    published
+        Whether the setting is one of the paper's, in which PC has more than its objective for it.
+    longer, more
+        What to raise where runs were too short, and where they were too few.
+    slower, sooner
+        What to lower where runs diverged, and where they left before it could be seen.
+    waiver
+        How to have the claim reported alone.
+    """
+
+    name: str
+    setting: str
+    check: str
+    source: str
+    required: bool
+    published: bool
+    longer: str
+    more: str
+    slower: str = "training.learning_rate"
+    sooner: str = "training.learning_rate"
+    waiver: str = "write sooner: false"
+
+
+@dataclass(frozen=True, slots=True)
+class Ratios:
+    """Logarithms of the ratio of every pair, within bounds.
+
+    Attributes
+    ----------
+    lower, upper
+        Of each; equal where it is known.
+    tolerance
+        By how much less than 1 is less.
+    censored
+        Runs by learner.
+    lost
+        Pairs of which a longer run would have told no more.
+    late
+        Of those, runs that a longer budget may have seen leave: neither run of the pair diverged.
+    void
+        How many pairs tell nothing, for both runs diverged.
+    at_once
+        Runs by learner that had left as soon as it could be seen.
+    """
+
+    lower: Float[np.ndarray, " n"]
+    upper: Float[np.ndarray, " n"]
+    tolerance: Tolerance
+    lost: Bool[np.ndarray, " n"]
+    censored: dict[str, int] = field(default_factory=dict)
+    late: dict[str, int] = field(default_factory=dict)
+    void: int = 0
+    at_once: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of_times(
+        cls,
+        pc: Times,
+        bp: Times,
+        lost: tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]] | None = None,
+    ) -> Ratios:
+        """Compare escape times; ``lost`` are runs of either that diverged before they left."""
+        pc_lost, bp_lost = lost or (np.zeros(len(pc.times), bool),) * 2
+        # Times are whole steps: a ratio below 1 is below by a step of the longest time, or more.
+        longest = max(float(bp.times.max()), 1.0) if len(bp.times) else 1.0
+        runs, neither = {"PC": pc, "BP": bp}.items(), ~(pc_lost | bp_lost)
+        return cls(
+            *log_ratio_bounds(pc, bp),
+            tolerance=Tolerance(0.5 / longest, "half a step of BP's longest time"),
+            lost=pc_lost ^ bp_lost,
+            censored={name: int((~of.observed).sum()) for name, of in runs},
+            late={name: int((~of.observed & neither).sum()) for name, of in runs},
+            void=int((pc_lost & bp_lost).sum()),
+            at_once={name: int(of.at_once.sum()) for name, of in runs},
+        )
+
+    @classmethod
+    def of_norms(cls, over: Float[np.ndarray, " n"], under: Float[np.ndarray, " n"]) -> Ratios:
+        """Compare gradient norms; what is no number is evidence for nobody's claim.
+
+        Above it counts as infinite, below as 0, and anything over 0 as infinite.
+        """
+        over = np.where(np.isfinite(over), over, inf)
+        under = np.where(np.isfinite(under), under, 0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logs = np.where(under > 0, np.log(over) - np.log(under), inf)
+        # Rounding in either norm is a pair's luck like any other, which the interval is about.
+        strictly = Tolerance(float(np.finfo(float).eps), "rounding in float64")
+        return cls(logs, logs, strictly, lost=np.zeros(len(logs), bool))
+
+    def __len__(self) -> int:
+        return len(self.lower)
+
+    def interval(self) -> Interval:
+        """Bound the median ratio; the confidence is reached whatever the distribution."""
+        return _interval(self.lower, self.upper)
+
+    @property
+    def tied(self) -> bool:
+        """Whether all times are equal, as far as whole steps tell."""
+        return bool(self.censored) and not (self.lower.any() or self.upper.any())
+
+    def verdict(self) -> Verdict:
+        """Say whether the claim is borne out, and if not, whether censoring is why."""
+        if len(self) < FEWEST or self.tied:
+            return "unresolved"
+        bound = 1 - self.tolerance.value
+        if self.interval().high <= bound:
+            return "borne out"
+        at_best = np.where(self.lost, self.upper, self.lower)
+        return "unresolved" if _interval(at_best, at_best).high <= bound else "not borne out"
+
+
+def _interval(lower: Float[np.ndarray, " n"], upper: Float[np.ndarray, " n"]) -> Interval:
+    """Bound the median of ratios whose logarithms lie within bounds."""
+    if not len(lower):
+        return Interval(0.0, nan, inf, nan)
+    least, most = (np.clip(bounds, -_BEYOND, _BEYOND) for bounds in (lower, upper))
+    logs = median_interval(least, most, CONFIDENCE, interpolate=False)
+    with np.errstate(over="ignore"):
+        low, estimate, high = np.exp([logs.low, logs.estimate, logs.high])
+    return Interval(float(low), float(estimate), float(high), logs.confidence)
+
+
+def answers(
+    asked: Mapping[Question, Ratios], advantage: str, groundless: str = ""
+) -> Iterator[Claim | Check]:
+    """Put one claim to several settings, the fair one and the published.
+
+    Parameters
+    ----------
+    asked
+        The settings, and what was seen in each.
+    advantage
+        What PC has for it in published settings, where a claim may hold in them alone.
+    groundless
+        Why no verdict would be about the claim, a sentence, if so: then none is given.
+
+    Yields
+    ------
+    Claim | Check
+        A claim a setting; and of required ones a check, unless they are unresolved or not judged.
+    """
+    if groundless:
+        for question, ratios in asked.items():
+            yield _claim(question, ratios).model_copy(
+                update={"verdict": "not judged", "message": groundless}
+            )
+        return
+    claims = {question: _claim(question, ratios) for question, ratios in asked.items()}
+    holding = [
+        f"{claim.setting} ({claim.ratio})"
+        for question, claim in claims.items()
+        if question.published and claim.verdict == "borne out"
+    ]
+    for question, claim in claims.items():
+        if holding and not question.published and claim.verdict != "borne out":
+            message = (
+                f"{claim.message} It is borne out under {'; '.join(holding)}, but not under "
+                f"{claim.setting}: {advantage}."
+            )
+            claim = claim.model_copy(update={"message": message})
+        yield claim
+        if claim.required and claim.verdict != "unresolved":
+            yield _check(question, claim, asked[question])
+
+
+def insist(findings: Iterable[Finding]) -> None:
+    """Skip the case if a required claim has no verdict; call it after everything was yielded.
+
+    Raises
+    ------
+    CaseSkippedError
+        With the claims, and what to raise.
+    """
+    for verdict in ("unresolved", "not judged"):
+        without = [
+            f"{claim.name}, {claim.setting}: {claim.message.removesuffix('.')}"
+            for claim in findings
+            if isinstance(claim, Claim) and claim.required and claim.verdict == verdict
+        ]
+        if without:
+            raise CaseSkippedError(f"{verdict}: {'; '.join(without)}")
+
+
+def _claim(question: Question, ratios: Ratios) -> Claim:
+    interval, verdict = ratios.interval(), ratios.verdict()
+    claim = Claim(
+        name=question.name,
+        setting=question.setting,
+        verdict=verdict,
+        low=_finite(interval.low),
+        estimate=_finite(interval.estimate),
+        high=_finite(interval.high),
+        confidence=_finite(interval.confidence),
+        pairs=len(ratios),
+        censored=ratios.censored,
+        required=question.required,
+        source=question.source,
+    )
+    return claim.model_copy(update={"message": _message(question, claim, ratios)})
+
+
+def _message(question: Question, claim: Claim, ratios: Ratios) -> str:
+    if claim.verdict == "borne out":
+        return ""
+    if claim.pairs < FEWEST:
+        return f"Pairs: {claim.pairs}, where a verdict takes {FEWEST}; raise {question.more}."
+    if ratios.tied:
+        return (
+            f"All {claim.pairs} pairs are tied, and whole steps tell no more; lower "
+            f"{question.slower}, so that leaving takes more of them."
+        )
+    if claim.verdict == "unresolved":
+        return " ".join(_open(question, claim, ratios))
+    lost = f"; of {_lost(ratios)} one run diverged" if ratios.lost.any() else ""
+    runs = _by_learner(ratios.late)
+    late = f"; of {claim.pairs} pairs, {runs} had not left" if any(ratios.late.values()) else ""
+    return (
+        f"The ratio is {claim.ratio}, and its upper end should be below 1 by more "
+        f"than {ratios.tolerance.derivation}{late}{lost}."
+    )
+
+
+def _open(question: Question, claim: Claim, ratios: Ratios) -> Iterator[str]:
+    """Say, of every sort of censoring that there is, how to have less of it."""
+    if ratios.void:
+        yield (
+            f"Of {ratios.void} of {claim.pairs} pairs both runs diverged, which is evidence for "
+            f"neither; lower {question.slower}."
+        )
+    if any(ratios.at_once.values()):
+        yield (
+            f"Of {claim.pairs} pairs, {_by_learner(ratios.at_once)} had left by the first step at "
+            f"which it can be seen; lower {question.sooner}."
+        )
+    if ratios.lost.any():
+        yield (
+            f"Of {_lost(ratios)} one run diverged, and a longer one would tell no more; "
+            f"lower {question.slower}."
+        )
+    if any(ratios.late.values()):
+        yield (
+            f"Of {claim.pairs} pairs, {_by_learner(ratios.late)} had not left when their runs "
+            f"ended; had they then, it would be borne out; raise {question.longer}, or "
+            f"{question.more}."
+        )
+
+
+def _lost(ratios: Ratios) -> str:
+    return f"{int(ratios.lost.sum())} of {len(ratios)} pairs"
+
+
+def _by_learner(counts: Mapping[str, int]) -> str:
+    return " and ".join(f"{count} of {learner}" for learner, count in counts.items())
+
+
+def _check(question: Question, claim: Claim, ratios: Ratios) -> Check:
+    check = checks.below(
+        question.check,
+        inf if claim.high is None else claim.high,
+        1.0,
+        ratios.tolerance,
+        source=question.source,
+        where=f"upper end of the {claim.confidence:.1%} interval of the median ratio over "
+        f"{claim.pairs} pairs",
+    )
+    return (
+        check
+        if check.passed
+        else check.model_copy(
+            update={
+                "message": f"{question.check}: {claim.message} To have it reported, and not "
+                f"required, {question.waiver}."
+            }
+        )
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None

@@ -1,0 +1,1 @@
+"""Checks on Hessians: their products with vectors, their spectra and extreme eigenvalues."""

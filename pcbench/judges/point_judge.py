@@ -1,0 +1,247 @@
+"""The judgement of loss, energy and gradients at one point of a landscape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from pcbench import checks
+from pcbench.case import CaseSkippedError, Context
+from pcbench.checks import Check, Tolerance
+from pcbench.contract import DType, InferenceSettings, IterativeInference, Objective
+from pcbench.judges.account import CONTRACT, DEFINITION, none_of
+from pcbench.judges.agreement import stiffness
+from pcbench.judges.points import Answer, Point, Points, ask, joined
+from pcbench.judges.problem import Problem
+from pcbench.judges.relaxed_judge import RelaxedJudge
+from pcbench.theory.linear import equilibrium
+from pcbench.theory.linear.equilibrium import (
+    equilibrated_energy,
+    equilibrated_energy_gradient,
+    loss_gradient,
+)
+from pcbench.theory.rounding.bounds import unfinished_inference, unit_roundoff
+from pcbench.theory.rounding.perturbation import equilibrium_rounding, loss_gradient_rounding
+
+THEOREM_1 = "Theorem 1 (theory.md 2.1)"
+LOCAL = "-(1/N) Σ_n (∂f_l/∂θ_l)ᵀ e_l at the activities reached (theory.md 1)"
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the theory has for a point, and how far rounding may carry an answer from it.
+
+    Attributes
+    ----------
+    loss, energy
+        ``𝓛``, and what ``𝓕*`` lies between, as far as inference was asked to go.
+    gradients
+        Of the objectives whose gradient the theory has.
+    off
+        Bounds on the rounding of the two values.
+    gradients_off
+        Bounds on the rounding of the two gradients, Euclidean norm.
+    source
+        What says so of the energy, and of its gradient.
+    """
+
+    loss: float
+    energy: tuple[float, float]
+    gradients: dict[Objective, Point]
+    off: dict[Objective, float]
+    gradients_off: dict[Objective, float]
+    source: tuple[str, str]
+
+
+class PointJudge:
+    """Holds an answer at a point against Theorem 1, or, of other networks, the definitions.
+
+    Parameters
+    ----------
+    answer
+        What the backend says.
+    settings
+        What inference was asked.
+    dtype
+        The backend's.
+
+    Attributes
+    ----------
+    network
+        The network as the theory sees it.
+    """
+
+    def __init__(self, answer: Answer, settings: InferenceSettings, dtype: DType) -> None:
+        self.answer, self._settings = answer, settings
+        self._problem, self._relaxed = answer.problem, answer.relaxed
+        self._judge = RelaxedJudge(answer.problem, dtype)
+        self.network = self._judge.network
+        self.u = unit_roundoff(dtype)
+        self._derivation = f"rounding at u = {self.u:.2g} at this point (theory.md 4)"
+
+    @cached_property
+    def well_formed(self) -> Check:
+        """Check that every array has the shape that is due, and holds numbers."""
+        answer, shapes = self.answer, [p.shape for p in self._problem.parameters]
+        well_formed = self._judge.form("inference", self._relaxed)
+        if not well_formed.passed:
+            return well_formed
+        malformed = int(answer.loss.shape != () or not np.isfinite(answer.loss))
+        for gradients in answer.gradients.values():
+            finite = all(np.isfinite(one).all() for one in gradients)
+            malformed += not finite or [one.shape for one in gradients] != shapes
+        name = "inference: malformed answers"
+        return none_of(name, malformed, 1 + len(answer.gradients), "answers", source=CONTRACT)
+
+    @cached_property
+    def expected(self) -> Expected:
+        """The theory's own answer."""
+        return self._theorem_1() if self._problem.network.is_linear else self._definition()
+
+    def checks(self) -> Iterator[Check]:
+        """Hold values and gradients of a well-formed answer against the theory."""
+        expected, answer = self.expected, self.answer
+        yield checks.approx(
+            "loss",
+            float(answer.loss),
+            expected.loss,
+            self._tolerance(expected.off["loss"]),
+            source=DEFINITION,
+        )
+        energy_source, gradient_source = expected.source
+        yield checks.within(
+            "energy",
+            self._relaxed.energy,
+            expected.energy,
+            self._tolerance(expected.off["energy"]),
+            source=energy_source,
+        )
+        yield checks.at_most(
+            "energy ≤ loss",
+            self._relaxed.energy,
+            float(answer.loss),
+            self._tolerance(sum(expected.off.values())),
+            source="inference begins at the feedforward activities, where the energy is the loss",
+        )
+        for objective, gradient in expected.gradients.items():
+            yield checks.distance(
+                f"gradient of the {objective}",
+                answer.gradient(objective),
+                gradient,
+                self._tolerance(expected.gradients_off[objective]),
+                source=DEFINITION if objective == "loss" else gradient_source,
+            )
+        if isinstance(self._settings, IterativeInference):
+            asked = self._settings.residual
+            begun = asked * self._judge.forward_rounding.residual
+            yield checks.at_most(
+                "residual within the budget",
+                self._residual,
+                asked * self._judge.start,
+                self._tolerance(self._judge.rounding(self._relaxed).residual + begun),
+                source="inference that stops early is not at equilibrium (theory.md 2.3)",
+            )
+
+    @property
+    def force(self) -> float:
+        """Bound on ``‖∂(N𝓕)/∂z‖`` where inference ended, rounding included."""
+        return self._residual + self._judge.rounding(self._relaxed).residual
+
+    @cached_property
+    def least_curvature(self) -> float:
+        """Least curvature of the energy in a sample's activities, where inference ended.
+
+        Raises
+        ------
+        CaseSkippedError
+            If it is no minimum: no tolerance rests on that.
+        """
+        curvatures = self._judge.least_curvatures(self._relaxed)
+        if curvatures.min() <= 0:
+            raise CaseSkippedError(
+                "inference ended where the energy curves downwards, at no minimum: there is no "
+                "equilibrated energy there; use smaller weights"
+            )
+        return 2 / stiffness(curvatures)
+
+    def uncertainty(self, objective: Objective, least_curvature: float) -> float:
+        """How far the value may be from ``𝓛`` or ``𝓕*``: by rounding, and by forces that are left.
+
+        A force ``ρ`` leaves the energy at most ``‖ρ‖²/2c`` above its minimum, where half of the
+        least curvature hereabouts is relied on for ``c``.
+        """
+        off = self.expected.off[objective]
+        if objective == "loss":
+            return off
+        return off + self.force**2 / (least_curvature * self._judge.samples)
+
+    @cached_property
+    def _residual(self) -> float:
+        activities = self._judge.clamped(self._relaxed)
+        return float(np.linalg.norm(self._judge.sample_residuals(activities)))
+
+    def _theorem_1(self) -> Expected:
+        """A linear network: closed forms, and all that the residual asked for may leave."""
+        weights, x, y = self._problem.weights, self._problem.x, self._problem.y
+        rounding = equilibrium_rounding(weights, x, y, self.u)
+        energy, left, gradients_left = equilibrated_energy(weights, x, y), 0.0, 0.0
+        if isinstance(self._settings, IterativeInference):
+            force = max(self._settings.residual * self._judge.start, rounding.residual)
+            unfinished = unfinished_inference(weights, x, y, force)
+            left, gradients_left = unfinished.energy, float(np.linalg.norm(unfinished.gradients))
+        backpropagation = loss_gradient_rounding(weights, x, y, self.u)
+        return Expected(
+            equilibrium.loss(weights, x, y),
+            (energy, energy + left),
+            {
+                "loss": joined(loss_gradient(weights, x, y)),
+                "energy": joined(equilibrated_energy_gradient(weights, x, y)),
+            },
+            {"loss": rounding.loss, "energy": rounding.energy},
+            {
+                "loss": float(np.linalg.norm(backpropagation)),
+                "energy": float(np.linalg.norm(rounding.gradients)) + gradients_left,
+            },
+            (THEOREM_1, "Theorem 1 differentiated; envelope theorem (theory.md 2.1)"),
+        )
+
+    def _definition(self) -> Expected:
+        """Any other network: its equilibrium is where inference says, and the rest follows."""
+        rounding, energy = self._judge.rounding(self._relaxed), self._judge.energy(self._relaxed)
+        gradients_off = [*rounding.gradients, *rounding.biases]
+        return Expected(
+            self._judge.loss,
+            (energy, energy),
+            {"energy": joined(self._judge.gradients(self._relaxed))},
+            {"loss": self._judge.forward_rounding.loss, "energy": sum(rounding.energies)},
+            {"energy": float(np.linalg.norm(gradients_off))},
+            (DEFINITION, LOCAL),
+        )
+
+    def _tolerance(self, value: float) -> Tolerance:
+        return Tolerance(value, self._derivation)
+
+
+def judged(
+    context: Context, problem: Problem, points: Points, settings: InferenceSettings
+) -> list[PointJudge]:
+    """Put points to the backend, and set a judge over each of its answers."""
+    answers = ask(context.backend, problem, points, settings)
+    return [PointJudge(answer, settings, context.backend.dtype) for answer in answers]
+
+
+def verdicts_of(judges: Iterable[PointJudge]) -> Iterator[Check]:
+    """Judge points one after the other, up to the first that is not well-formed."""
+    for index, judge in enumerate(judges, start=1):
+        made = [judge.well_formed, *(judge.checks() if judge.well_formed.passed else [])]
+        yield from (check.at(f"point {index}") for check in made)
+        if not judge.well_formed.passed:
+            return
+
+
+def are_well_formed(judges: Iterable[PointJudge]) -> bool:
+    """Whether there is something to go on with, right or wrong."""
+    return all(judge.well_formed.passed for judge in judges)

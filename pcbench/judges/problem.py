@@ -1,0 +1,195 @@
+"""What the cases share: a network, a batch, and numbers that fit the dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import Field
+
+from pcbench.case import CaseSkippedError, Context
+from pcbench.contract import DType
+from pcbench.data.base import DatasetParameters
+from pcbench.networks import ImpossibleNetworkError, NetworkParameters, NetworkSpec
+from pcbench.networks.parameters import ConvolutionParameters
+from pcbench.theory.linear.equilibrium import output_covariance
+from pcbench.theory.nonlinear.layered import Layered
+from pcbench.theory.rounding import range
+from pcbench.theory.rounding.bounds import unit_roundoff
+from pcbench.theory.rounding.range import UndecidableError
+
+Weights = list[Float[np.ndarray, "_out ..."]]
+
+
+class LinearNetwork(NetworkParameters):
+    """A network that the theorems speak about."""
+
+    activation: Literal["identity"] = "identity"
+    bias: Literal[False] = False
+    convolutions: list[ConvolutionParameters] = Field(default=[], max_length=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A network at a point in weight space, and samples.
+
+    All numbers are rounded to the backend's dtype already: judge and judged are then given the same
+    problem, and what they disagree about is arithmetic alone.
+    """
+
+    network: NetworkSpec
+    weights: Weights
+    x: Float[np.ndarray, "N d_0"]
+    y: Float[np.ndarray, "N d_L"]
+    biases: list[Float[np.ndarray, " _out"]] = field(default_factory=list)
+    precision: Float[np.ndarray, "N d_L"] | None = None
+
+    @classmethod
+    def pose(
+        cls,
+        context: Context,
+        data: DatasetParameters,
+        network: NetworkParameters,
+        *,
+        partly_observed: bool = False,
+        draw: int | None = None,
+    ) -> Problem:
+        """Load the samples and draw the weights.
+
+        Parameters
+        ----------
+        context, data, network
+            Whose streams, which samples, which network.
+        partly_observed
+            Whether the case can do with targets of which some are not observed. They get precision
+            0, and stay what they are.
+        draw
+            Number of the draw, in cases that pose the same problem several times, each with streams
+            of its own.
+
+        Raises
+        ------
+        CaseSkippedError
+            If the samples are images where a fully connected network needs flat inputs, or the
+            other way round; or if targets are not observed that the case needs.
+        ImpossibleNetworkError
+            If a saved point is of another network: the case is errored, with the reason.
+        UndecidableError
+            If the numbers leave the dtype's range: the case is undecided, with the reason.
+        """
+        number = "" if draw is None else f" {draw}"
+        samples = context.load(data, f"data{number}")
+        x, y, dtype = samples.x, samples.y, context.backend.dtype
+        if samples.observed is not None and not partly_observed:
+            raise CaseSkippedError(
+                f"this kind takes targets that are observed entirely, and those of {data.name} are "
+                "not; write data.observed: 1"
+            )
+        if x.ndim != 2 and not network.convolutions:
+            raise CaseSkippedError(
+                f"the inputs have shape {x.shape[1:]}, and a fully connected network takes "
+                "flat ones; write data.shape: flat"
+            )
+        try:
+            spec = network.specification(x.shape[1:], y.shape[1])
+        except ImpossibleNetworkError as error:
+            raise CaseSkippedError(str(error)) from error
+        weights = network.initialisation.draw(spec, context.rng(f"weights{number}"))
+        biases = network.initialisation.draw_biases(spec, context.rng(f"biases{number}"))
+        x, y = rounded([x.reshape(len(x), -1), y], dtype)
+        precision = None if samples.observed is None else samples.observed.astype(float)
+        posed = cls(spec, rounded(weights, dtype), x, y, rounded(biases, dtype), precision)
+        try:
+            posed.demand_range(dtype)
+        except UndecidableError as error:
+            wider = "" if dtype == "float64" else ", or write dtype: float64"
+            raise UndecidableError(
+                f"The initial weights or the data are too large: {error}; give "
+                f"network.initialisation smaller weights{wider}"
+            ) from error
+        return posed
+
+    def masked(self, observed: float, rng: np.random.Generator) -> Problem:
+        """Return the problem with each output observed with a probability, and at least one.
+
+        The targets of the others are not numbers: whoever looks at them shows it.
+        """
+        seen = rng.random(self.y.shape) < observed
+        seen[np.arange(len(seen)), rng.integers(0, seen.shape[1], len(seen))] = True
+        return replace(self, y=np.where(seen, self.y, np.nan), precision=seen.astype(float))
+
+    def at(self, parameters: Weights) -> Problem:
+        """Return the problem at other weights and biases, in the order of ``parameters``."""
+        layers = len(self.weights)
+        return replace(self, weights=list(parameters[:layers]), biases=list(parameters[layers:]))
+
+    def first(self, samples: int) -> Problem:
+        """Return the problem with its first samples alone."""
+        precision = None if self.precision is None else self.precision[:samples]
+        return replace(self, x=self.x[:samples], y=self.y[:samples], precision=precision)
+
+    @property
+    def layered(self) -> Layered:
+        """The network as the theory sees it."""
+        network = self.network
+        return Layered(
+            self.weights,
+            self.biases if network.bias else None,
+            network.activation,
+            network.convention,
+            [layer.image for layer in network.convolutions],
+            [layer.pool for layer in network.convolutions],
+        )
+
+    def demand_range(self, dtype: DType) -> None:
+        """Demand numbers that a dtype holds, and so does the theory's float64.
+
+        Raises
+        ------
+        UndecidableError
+            If parameters are not finite, or squares in the network leave the dtype's range.
+        """
+        if not all(np.isfinite(array).all() for array in self.parameters):
+            raise UndecidableError(f"parameters are not finite in {dtype}")
+        with np.errstate(over="ignore"):
+            squares = np.square([float(np.sum(array**2)) for array in self.parameters])
+        if not np.isfinite(squares).all():
+            raise UndecidableError(
+                "fourth powers of parameters, which norms of Hessians are made of, leave the "
+                "judge's float64"
+            )
+        largest = float(np.finfo(dtype).max)
+        range.demand_range(self.layered, self.x, self.y, largest, self.precision)
+
+    def demand_definite(self, dtype: DType) -> None:
+        """Demand an equilibrium of a linear network that the dtype can tell.
+
+        ``S`` of Theorem 1 has eigenvalues of 1 or more; where its trace is ``1/u`` or more, one of
+        1 may be lost in rounding, and an honest Cholesky factorisation fail.
+
+        Raises
+        ------
+        UndecidableError
+            If ``S`` may be singular to the dtype.
+        """
+        trace = float(np.trace(output_covariance(self.weights)))
+        if trace * unit_roundoff(dtype) >= 1:
+            raise UndecidableError(
+                f"S of Theorem 1 has trace {trace:.2g}, and is singular to {dtype}"
+            )
+
+    @property
+    def parameters(self) -> list[Float[np.ndarray, "..."]]:
+        """Weights, then biases, as a backend takes them."""
+        return [*self.weights, *self.biases]
+
+
+def rounded(
+    arrays: Sequence[Float[np.ndarray, "..."]], dtype: DType
+) -> list[Float[np.ndarray, "..."]]:
+    """Round to the dtype, and return the results in float64."""
+    with np.errstate(over="ignore"):  # what is too large for the dtype is not finite in it
+        return [np.asarray(array, dtype).astype(np.float64) for array in arrays]

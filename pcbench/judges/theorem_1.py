@@ -1,0 +1,49 @@
+"""Theorem 1, of an engine's answer in a linear network."""
+
+from __future__ import annotations
+
+from math import inf
+
+import numpy as np
+
+from pcbench import checks
+from pcbench.checks import Check, Tolerance
+from pcbench.contract import InferenceSettings, IterativeInference
+from pcbench.judges.problem import Problem
+from pcbench.judges.relaxed import Relaxed
+from pcbench.judges.relaxed_judge import RelaxedJudge
+from pcbench.theory.linear.masked import masked_energy
+
+
+def theorem_1(
+    judge: RelaxedJudge,
+    problem: Problem,
+    label: str,
+    relaxed: Relaxed,
+    settings: InferenceSettings,
+) -> Check:
+    """Compare the energy with the closed form that a linear network has, unobserved outputs too.
+
+    The residual that was asked for leaves at most ``‖ρ‖²/2c`` above it. What the closed form loses
+    itself, in float64, may be more than evaluation at given activities: it solves with ``S``.
+    """
+    precision = 1.0 if problem.precision is None else problem.precision
+    expected = masked_energy(problem.weights, problem.x, problem.y, precision)
+    rounding = judge.rounding(relaxed)
+    # Forces are as many times errors as precisions are.
+    most = max(1.0, float(np.max(precision)))
+    asked = settings.residual if isinstance(settings, IterativeInference) else 0.0
+    force = asked * judge.start + rounding.residual
+    least = float(judge.least_curvatures(relaxed).min())
+    # Positive in any linear network; where rounding in float64 hides that, nothing is known.
+    left = force**2 / (2 * least * judge.samples) if least > 0 else inf
+    return checks.within(
+        f"{label}: energy at equilibrium",
+        relaxed.energy,
+        (expected, expected + left),
+        Tolerance(
+            sum(rounding.energies) + most * judge.exact_rounding.energy if least > 0 else inf,
+            "rounding at these activities, and of the closed form (theory.md 4)",
+        ),
+        source="Theorem 1, of observed outputs alone (theory.md 2.1)",
+    )

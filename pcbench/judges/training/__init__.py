@@ -1,0 +1,1 @@
+"""Checks on training: steps against the expected optimiser, and training curves."""

@@ -1,0 +1,211 @@
+"""Training runs of a case: many replicas at once, each until it has ended in its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from pcbench.contract import Objective, Record, Trainer
+
+Scaling = Literal["matched", "published"]
+Fate = Literal["stopped", "diverged", "out of steps"]
+"""How a replica ended: by the rule, by leaving for infinity, or with its budget spent."""
+
+LEARNERS: dict[str, Objective] = {"BP": "loss", "PC": "energy"}
+
+# A loss this many times its first one, or 1, is on its way to infinity: no optimum is that way.
+_FAR = 1e6
+
+
+def scale(scaling: Scaling, objective: Objective, batch: int, outputs: int) -> float:
+    """Return what the gradient of an objective is multiplied by (protocols, "matched scaling").
+
+    ``matched`` leaves both on ``1/(2N)``. The published notebooks take, for BP, a mean over batch
+    and outputs of squared errors, ``2/d_L`` times that; for PC a sum over the batch, ``N`` times:
+    at the same step size PC's step is ``N d_L / 2`` times BP's.
+    """
+    if scaling == "matched":
+        return 1.0
+    return 2 / outputs if objective == "loss" else float(batch)
+
+
+@dataclass(slots=True)
+class Course:
+    """What became of ``R`` replicas, step by step; NaN from where a replica had ended.
+
+    Attributes
+    ----------
+    losses, energies
+        Of each step's batch, before the step's update, ``(T, R)``.
+    recorded
+        The ``K`` steps that norms were recorded at.
+    gradient_norms, parameter_norms
+        By array of parameters, ``(K, R, P)``.
+    inference_steps
+        Steps that inference took, ``(K,)``.
+    residuals
+        Relative residual that inference reached, ``(K, R)``.
+    steps
+        How many steps each replica took.
+    fates
+        How each ended; ``None`` while it goes on.
+    """
+
+    losses: Float[np.ndarray, "T R"]
+    energies: Float[np.ndarray, "T R"]
+    recorded: Int[np.ndarray, " K"]
+    gradient_norms: Float[np.ndarray, "K R P"]
+    parameter_norms: Float[np.ndarray, "K R P"]
+    inference_steps: Float[np.ndarray, " K"]
+    residuals: Float[np.ndarray, "K R"]
+    steps: Int[np.ndarray, " R"]
+    fates: list[Fate | None] = field(default_factory=list)
+
+    @classmethod
+    def begin(cls, replicas: int, parameters: int) -> Course:
+        """Nothing yet."""
+        return cls(
+            losses=np.empty((0, replicas)),
+            energies=np.empty((0, replicas)),
+            recorded=np.empty(0, int),
+            gradient_norms=np.empty((0, replicas, parameters)),
+            parameter_norms=np.empty((0, replicas, parameters)),
+            inference_steps=np.empty(0),
+            residuals=np.empty((0, replicas)),
+            steps=np.zeros(replicas, int),
+            fates=[None] * replicas,
+        )
+
+    @property
+    def running(self) -> Int[np.ndarray, " alive"]:
+        """The replicas that have not ended."""
+        return np.flatnonzero([fate is None for fate in self.fates])
+
+    def add(self, record: Record) -> None:
+        """Take a run of the running replicas in."""
+        alive, replicas, begun = self.running, len(self.fates), len(self.losses)
+
+        def spread(values: Float[np.ndarray, "K alive *P"]) -> Float[np.ndarray, "K R *P"]:
+            whole = np.full((len(values), replicas, *values.shape[2:]), np.nan)
+            whole[:, alive] = values
+            return whole
+
+        self.losses = np.concatenate([self.losses, spread(record.losses)])
+        self.energies = np.concatenate([self.energies, spread(record.energies)])
+        self.recorded = np.concatenate([self.recorded, begun + record.recorded])
+        for name in ("gradient_norms", "parameter_norms", "residuals"):
+            known, new = getattr(self, name), spread(getattr(record, name))
+            setattr(self, name, np.concatenate([known, new]))
+        self.inference_steps = np.concatenate([self.inference_steps, record.inference_steps])
+        self.steps[alive] += len(record.losses)
+
+    def end(self, replicas: Bool[np.ndarray, " R"], fate: Fate) -> None:
+        """Let replicas that still run end."""
+        for index in self.running:
+            if replicas[index]:
+                self.fates[index] = fate
+
+    def have(self, fate: Fate) -> Bool[np.ndarray, " R"]:
+        """Which replicas have ended so."""
+        return np.array([own == fate for own in self.fates])
+
+    def diverged(self, begun: int = 0) -> Bool[np.ndarray, " R"]:
+        """Which running replicas have left for infinity, from a step on."""
+        far = np.zeros(len(self.fates), bool)
+        for index in self.running:
+            losses = self.losses[begun:, index]
+            # NaN is above nothing: it is what is not known to be near.
+            far[index] = not (losses <= _FAR * max(self.losses[0, index], 1.0)).all()
+        return far
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How long to train, and how often to look.
+
+    Attributes
+    ----------
+    steps
+        After so many every replica ends.
+    look
+        Steps between two looks at the stopping rule; nothing comes to the host in between.
+    every
+        Steps between two records of norms, within a look: none is further apart than looks are.
+    single
+        Whether the second look is one step long, so that a step of a long run can be judged.
+    """
+
+    steps: int
+    look: int
+    every: int = 1
+    single: bool = False
+
+    def ahead(self, begun: int) -> int:
+        """Return the steps of the look that begins after so many."""
+        length = 1 if self.single and begun == self.look else self.look
+        return min(length, self.steps - begun)
+
+
+def train(
+    trainer: Trainer[Any],
+    course: Course,
+    budget: Budget,
+    *,
+    batches: Callable[[int, int], Int[np.ndarray, "T *R N"]] | None = None,
+    stop: Callable[[Course], Bool[np.ndarray, " R"]] | None = None,
+) -> None:
+    """Train until every replica has ended; see :func:`looks`."""
+    for _ in looks(trainer, course, budget, batches=batches, stop=stop):
+        pass
+
+
+def looks(
+    trainer: Trainer[Any],
+    course: Course,
+    budget: Budget,
+    *,
+    batches: Callable[[int, int], Int[np.ndarray, "T *R N"]] | None = None,
+    stop: Callable[[Course], Bool[np.ndarray, " R"]] | None = None,
+) -> Iterator[Int[np.ndarray, " alive"]]:
+    """Train the replicas that run until each has ended, and pause at every look.
+
+    Parameters
+    ----------
+    trainer
+        Of the course's running replicas, in their order.
+    course
+        What is known so far; it is added to, and says at any time how far training is.
+    budget
+        How long.
+    batches
+        Returns the batches from one step up to another, of all replicas ``(T, R, N)`` whether they
+        run or not, or the same for all; ``None`` for all data at every step.
+    stop
+        Looks at the course after the pause, and says who is to end.
+
+    Yields
+    ------
+    Int[np.ndarray, "alive"]
+        Which replicas the trainer has, in its order.
+    """
+    while len(alive := course.running):
+        begun = len(course.losses)
+        if begun >= budget.steps:
+            course.end(np.ones(len(course.fates), bool), "out of steps")
+            break
+        ahead = budget.ahead(begun)
+        rows = batches(begun, begun + ahead) if batches is not None else None
+        if rows is not None and rows.ndim == 3:
+            rows = rows[:, alive]
+        course.add(trainer.run(ahead, rows, budget.every))
+        yield alive
+        course.end(course.diverged(begun), "diverged")
+        if stop is not None:
+            course.end(stop(course), "stopped")
+        on = [place for place, index in enumerate(alive) if course.fates[index] is None]
+        if 0 < len(on) < len(alive):
+            trainer.keep(on)

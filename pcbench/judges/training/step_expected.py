@@ -1,0 +1,210 @@
+"""What one step of training must see: loss, energy and gradient, and what rounding may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from pcbench.case import CaseSkippedError
+from pcbench.contract import Adam, DType, ExactInference, TrainingSettings
+from pcbench.judges.problem import Problem
+from pcbench.judges.relaxed import Relaxed
+from pcbench.judges.relaxed_judge import RelaxedJudge, judged
+from pcbench.judges.rounding import Rounding
+from pcbench.networks import NetworkSpec
+from pcbench.theory.linear.activities import equilibrium_activities
+from pcbench.theory.linear.equilibrium import (
+    equilibrated_energy,
+    equilibrated_energy_gradient,
+    loss_gradient,
+)
+from pcbench.theory.linear.masked import masked_energy, masked_energy_gradient, masked_equilibrium
+from pcbench.theory.nonlinear.layered import layered_loss, layered_loss_gradients
+from pcbench.theory.rounding.backpropagation import backpropagation_rounding
+from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
+from pcbench.theory.rounding.layered import layered_rounding
+from pcbench.theory.rounding.optimisers import AdamSteps, GradientDescent, Optimiser
+from pcbench.theory.rounding.perturbation import loss_gradient_rounding
+from pcbench.theory.rounding.underflow import SMALLEST, norm_underflow
+
+Gradients = list[Float[np.ndarray, "..."]]
+
+# The judge computes in float64 whatever the backend does, and errs too.
+_JUDGE = 2.0**-53
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the theory has for one replica and one batch; ``…_off`` bounds what rounding may do.
+
+    Attributes
+    ----------
+    loss, energy
+        ``𝓛``, and the energy that inference has to reach; of backpropagation the loss.
+    gradients
+        Of the objective, one an array of parameters; bounds are on their Frobenius norms.
+    residual
+        Relative residual of inference.
+    """
+
+    loss: float
+    loss_off: float
+    energy: float
+    energy_off: float
+    gradients: Gradients
+    gradients_off: tuple[float, ...]
+    residual: float
+    residual_off: float
+
+
+def is_closed_form(network: NetworkSpec, settings: TrainingSettings) -> bool:
+    """Whether the gradient is known without asking a backend where inference ends."""
+    exact = network.is_linear and isinstance(settings.inference, ExactInference)
+    return settings.objective == "loss" or exact
+
+
+def expect(
+    problem: Problem, settings: TrainingSettings, dtype: DType, relaxed: Relaxed | None
+) -> Expected:
+    """Say what a step must see.
+
+    Parameters
+    ----------
+    problem
+        The network at the parameters before the step, and the step's batch.
+    settings
+        By which rule it learns.
+    dtype
+        The backend's.
+    relaxed
+        Where the backend's inference ends in this problem, for predictive coding that has no closed
+        form: inference is for other kinds to judge.
+    """
+    if settings.objective == "loss":
+        return _backpropagation(problem, dtype)
+    if relaxed is None:
+        return _equilibrium(problem, dtype)
+    return _inferred(problem, dtype, relaxed)
+
+
+def optimiser(settings: TrainingSettings, replica: int) -> Optimiser:
+    """Return an optimiser of one array of a replica's parameters.
+
+    Raises
+    ------
+    CaseSkippedError
+        If its steps have no bound that could be held against them.
+    """
+    rate = np.asarray(settings.learning_rate, np.float64)
+    own = float(rate[replica] if rate.ndim else rate)
+    asked = settings.optimiser
+    if not isinstance(asked, Adam):
+        return GradientDescent(own, settings.scale)
+    try:
+        return AdamSteps(own, settings.scale, asked.beta_1, asked.beta_2, asked.epsilon)
+    except ValueError as error:
+        raise CaseSkippedError(f"{error}; give beta_2 a positive value") from error
+
+
+def norm_off(array: Float[np.ndarray, "..."], off: float, u: float) -> float:
+    """Bound what the Frobenius norm of an array that is off by so much may be off by."""
+    return known_norm_off(float(np.linalg.norm(array)), array.size, off, u)
+
+
+def known_norm_off(norm: float, size: int, off: float, u: float) -> float:
+    """Bound what a Frobenius norm, of ``size`` numbers that are off by so much, may be off by.
+
+    Squares of one sign are added: half the relative rounding of a sum (theory.md 4.1), and a root.
+    And what is too small to be a normal number may be lost.
+    """
+    relative = CONFIDENCE * (u + _JUDGE) * (1 + np.sqrt(2 * size) / 2)
+    return off + float(relative) * norm + float(norm_underflow(norm, size))
+
+
+def loss_off(problem: Problem, dtype: DType) -> float:
+    """Bound the rounding of ``𝓛``.
+
+    In a linear network a prediction may come of a forward pass, or of products from the output.
+    """
+    return known_loss_off(problem, _rounding(problem, dtype))
+
+
+def known_loss_off(problem: Problem, rounding: Rounding) -> float:
+    """Bound the same, where bounds on rounding are at hand."""
+    if problem.network.is_linear and problem.precision is None:
+        return rounding.exact.loss
+    return rounding.start.loss
+
+
+def _rounding(problem: Problem, dtype: DType) -> Rounding:
+    return Rounding(judged(problem), problem.x, problem.y, problem.precision, dtype)
+
+
+def backpropagated(problem: Problem, dtype: DType) -> tuple[Gradients, tuple[float, ...]]:
+    """``∂𝓛/∂θ``, of a linear network in closed form, and bounds on what rounding may do to it."""
+    network, u = judged(problem), unit_roundoff(dtype)
+    x, y, precision = problem.x, problem.y, problem.precision
+    if problem.network.is_linear and precision is None:
+        gradients: Gradients = [*loss_gradient(problem.weights, x, y)]
+        return gradients, loss_gradient_rounding(problem.weights, x, y, u)
+    weights, biases = layered_loss_gradients(network, x, y, precision)
+    rounding = backpropagation_rounding(network, x, y, u, precision)
+    return [*weights, *(biases or [])], rounding
+
+
+def _backpropagation(problem: Problem, dtype: DType) -> Expected:
+    gradients, gradients_off = backpropagated(problem, dtype)
+    loss = layered_loss(judged(problem), problem.x, problem.y, problem.precision)
+    off = loss_off(problem, dtype)
+    return Expected(loss, off, loss, off, gradients, gradients_off, 0.0, SMALLEST)
+
+
+def _equilibrium(problem: Problem, dtype: DType) -> Expected:
+    """``∂𝓕*/∂θ`` of a linear network, in closed form.
+
+    Rounding is what exact inference carries, and then what evaluation at its activities loses.
+    """
+    judge, rounding = RelaxedJudge(problem, dtype), _rounding(problem, dtype)
+    weights, x, y, precision = problem.weights, problem.x, problem.y, problem.precision
+    most, exact = 1.0, rounding.exact
+    if precision is None:
+        hidden = equilibrium_activities(weights, x, y)[:-1]
+        energy = equilibrated_energy(weights, x, y)
+        gradients: Gradients = [*equilibrated_energy_gradient(weights, x, y)]
+    else:
+        hidden, _ = masked_equilibrium(weights, x, y, precision)
+        energy = masked_energy(weights, x, y, precision)
+        gradients = [*masked_energy_gradient(weights, x, y, precision)]
+        # Forces are as many times errors as precisions are.
+        most = max(1.0, float(np.max(precision)))
+    there = layered_rounding(judge.network, [*hidden, y], rounding.u, precision)
+    return Expected(
+        judge.loss,
+        loss_off(problem, dtype),
+        energy,
+        most * exact.energy + sum(there.energies),
+        gradients,
+        tuple(most * a + b for a, b in zip(exact.carried, there.gradients, strict=True)),
+        0.0,
+        most * exact.residual / judge.start,
+    )
+
+
+def _inferred(problem: Problem, dtype: DType, relaxed: Relaxed) -> Expected:
+    """``∂𝓕/∂θ`` where inference ended."""
+    judge = RelaxedJudge(problem, dtype)
+    rounding, begun = judge.rounding(relaxed), judge.forward_rounding
+    residual = judge.force(relaxed) / judge.start
+    return Expected(
+        judge.loss,
+        begun.loss,
+        judge.energy(relaxed),
+        sum(rounding.energies),
+        judge.gradients(relaxed),
+        (*rounding.gradients, *(rounding.biases if problem.network.bias else ())),
+        residual,
+        # It is relative to a start that rounds, too.
+        (rounding.residual + residual * begun.residual) / judge.start,
+    )

@@ -1,0 +1,314 @@
+"""One step that a trainer took, and what was recorded of it, against what is expected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int, Num
+
+from pcbench import checks
+from pcbench.checks import Check, Tolerance
+from pcbench.contract import Record, Trainer
+from pcbench.judges.account import (
+    CONTRACT,
+    DEFINITION,
+    STATIONARITY,
+    array_names,
+    counted,
+    differing,
+    none_of,
+)
+from pcbench.judges.training.step_expected import Expected, norm_off
+from pcbench.theory.rounding.optimisers import Optimiser
+
+Parameters = list[Float[np.ndarray, "R ..."]]
+Allowed = dict[str, list[float]]
+"""By the name of a check, the tolerances of a step: one an array of parameters, or a single one."""
+
+_MANY = 20
+"""So many steps are taken in two runs."""
+
+AFTER = "parameters after a step"
+STEP = "the optimiser's step from the gradient of the theory (theory.md 2.1, 4.5)"
+GRADIENT = "norm of the gradient of the theory (theory.md 2.1)"
+# Which check judges what is recorded, of every step and of every second one.
+_OF_EVERY = {"loss of a step": "losses", "energy of a step": "energies"}
+_OF_SOME = {
+    "gradient norms": "gradient_norms",
+    "parameter norms": "parameter_norms",
+    "residual of inference": "residuals",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StepTaken:
+    """A step of all replicas that run.
+
+    Attributes
+    ----------
+    step
+        Its number, from 0.
+    replicas
+        Which they are, of those that there were at the start.
+    rows
+        Their batch, ``(1, N)`` or ``(1, R, N)``; ``None`` for all samples.
+    brought
+        Their parameters as the trainer gave them to the host before the step, looked at after it.
+    before, after
+        Their parameters.
+    record
+        What the trainer says of it.
+    """
+
+    step: int
+    replicas: list[int]
+    rows: Int[np.ndarray, "1 *R N"] | None
+    brought: Parameters
+    before: Parameters
+    after: Parameters
+    record: Record
+
+    def rows_of(self, place: int) -> Int[np.ndarray, " N"] | None:
+        """The batch of the replica at that place."""
+        if self.rows is None or self.rows.ndim == 2:
+            chosen: Int[np.ndarray, " N"] | None = None if self.rows is None else self.rows[0]
+        else:
+            chosen = self.rows[0, place]
+        return chosen
+
+    def of(self, places: Sequence[int]) -> StepTaken:
+        """Return the step of the replicas at those places alone; shapes have to be as due."""
+        chosen, record = list(places), self.record
+        if chosen == list(range(len(self.replicas))):
+            return self
+        rows = self.rows
+        if rows is not None and rows.ndim == 3:
+            rows = rows[:, chosen]
+        each = ("losses", "energies", "gradient_norms", "parameter_norms", "residuals")
+        return StepTaken(
+            self.step,
+            [self.replicas[place] for place in chosen],
+            rows,
+            [array[chosen] for array in self.brought],
+            [array[chosen] for array in self.before],
+            [array[chosen] for array in self.after],
+            replace(record, **{name: getattr(record, name)[:, chosen] for name in each}),
+        )
+
+    def well_formed(self, shapes: Sequence[tuple[int, ...]]) -> Check:
+        """Check that every array has the shape that is due, and holds numbers."""
+        due, replicas = self._recorded(shapes), len(self.replicas)
+        wrong = sum(array.shape != shape or not np.isfinite(array).all() for array, shape in due)
+        diverged = any(not np.isfinite(array).all() for array, _ in due)
+        for parameters in (self.before, self.after):
+            finite = all(np.isfinite(array).all() for array in parameters)
+            shaped = [array.shape for array in parameters] == [(replicas, *one) for one in shapes]
+            wrong += not (finite and shaped)
+            diverged |= not finite
+        hint = ", numbers that are not finite, where a correct step stays in range"
+        return none_of(
+            "malformed answers of training",
+            wrong,
+            len(due) + 2,
+            "answers",
+            source=CONTRACT,
+            where=f"step {self.step + 1}{hint if diverged else ''}",
+        )
+
+    def is_shaped(self, shapes: Sequence[tuple[int, ...]]) -> bool:
+        """Whether every array has the shape that is due, whatever it holds."""
+        due = [(len(self.replicas), *one) for one in shapes]
+        parameters = (self.brought, self.before, self.after)
+        return all([array.shape for array in arrays] == due for arrays in parameters) and all(
+            array.shape == shape for array, shape in self._recorded(shapes)
+        )
+
+    def _recorded(
+        self, shapes: Sequence[tuple[int, ...]]
+    ) -> list[tuple[Num[np.ndarray, "..."], tuple[int, ...]]]:
+        """Return what is recorded, each array with the shape that is due."""
+        replicas, record = len(self.replicas), self.record
+        return [
+            (record.losses, (1, replicas)),
+            (record.energies, (1, replicas)),
+            (record.recorded, (1,)),
+            (record.gradient_norms, (1, replicas, len(shapes))),
+            (record.parameter_norms, (1, replicas, len(shapes))),
+            (record.inference_steps, (1,)),
+            (record.residuals, (1, replicas)),
+        ]
+
+    def inference_steps(self, expected: int) -> Check:
+        """Check how many steps inference took, by the record."""
+        return checks.approx(
+            "steps of inference",
+            float(self.record.inference_steps[0]),
+            float(expected),
+            counted("steps"),
+            source=CONTRACT,
+            where=f"step {self.step + 1}",
+        )
+
+    def checks(
+        self,
+        place: int,
+        expected: Expected,
+        optimisers: Sequence[Optimiser],
+        u: float,
+        terms: int,
+    ) -> Iterator[Check]:
+        """Judge the step of one replica.
+
+        Parameters
+        ----------
+        place
+            The replica's, among those that run.
+        expected
+            What its step has to see.
+        optimisers
+            Its own, one an array of parameters; they take the step, too.
+        u
+            The unit roundoff of the backend.
+        terms
+            In how many terms a change may be added to its parameter.
+        """
+        derivation = f"rounding at u = {u:.2g} of gradient and step (theory.md 4.5)"
+        names = array_names(expected.gradients)
+        for index, (own, gradient, off) in enumerate(
+            zip(optimisers, expected.gradients, expected.gradients_off, strict=True)
+        ):
+            before = self.before[index][place]
+            after, after_off = own.step(before, gradient, off, u, terms)
+            where = names[index]
+            yield checks.distance(
+                AFTER,
+                self.after[index][place],
+                after,
+                Tolerance(after_off, derivation),
+                source=STEP,
+                where=where,
+            )
+            yield checks.approx(
+                "gradient norms",
+                float(self.record.gradient_norms[0, place, index]),
+                float(np.linalg.norm(gradient)),
+                Tolerance(norm_off(gradient, off, u), derivation),
+                source=GRADIENT,
+                where=where,
+            )
+            yield checks.approx(
+                "parameter norms",
+                float(self.record.parameter_norms[0, place, index]),
+                float(np.linalg.norm(before)),
+                Tolerance(norm_off(before, 0.0, u), derivation),
+                source=DEFINITION,
+                where=where,
+            )
+        record = self.record
+        for name, seen, wanted, allowed, source in (
+            ("loss of a step", record.losses, expected.loss, expected.loss_off, DEFINITION),
+            ("energy of a step", record.energies, expected.energy, expected.energy_off, DEFINITION),
+            (
+                "residual of inference",
+                record.residuals,
+                expected.residual,
+                expected.residual_off,
+                STATIONARITY,
+            ),
+        ):
+            tolerance = Tolerance(allowed, f"rounding at u = {u:.2g} (theory.md 4)")
+            yield checks.approx(name, float(seen[0, place]), wanted, tolerance, source=source)
+
+
+def one_run(
+    trainer: Trainer[Any], taken: Sequence[StepTaken], allowed: Sequence[Sequence[Allowed]]
+) -> Iterator[Check]:
+    """Check that steps taken in one run are those that were taken one by one.
+
+    Many are taken in two runs, so that the second has to go on where the first has ended.
+
+    Parameters
+    ----------
+    trainer
+        A fresh one.
+    taken
+        The single steps, of all replicas.
+    allowed
+        By replica, what each of its steps that was judged may be off by, in their order.
+    """
+    rows = None if taken[0].rows is None else np.concatenate([step.rows for step in taken])
+    steps = len(taken)
+    # Of an even number, so that every second step is recorded throughout.
+    cuts = [0, steps] if steps < _MANY else [0, steps // 4 * 2, steps]
+    records = [
+        trainer.run(end - begin, None if rows is None else rows[begin:end], every=2)
+        for begin, end in pairwise(cuts)
+    ]
+    record = _joined(records, cuts)
+    reached = trainer.parameters()
+    followed = {replica: one for replica, one in enumerate(allowed) if len(one) == steps}
+    for replica, tolerances in followed.items():
+        names = array_names([array[replica] for array in reached])
+        for index, (one, other) in enumerate(zip(reached, taken[-1].after, strict=True)):
+            # Two courses, and as much again for what their distance changes in later gradients.
+            off = 4 * sum(step[AFTER][index] for step in tolerances)
+            yield checks.distance(
+                "steps taken in one run",
+                one[replica],
+                other[replica],
+                Tolerance(off, "what rounding may do to either, step by step, twice"),
+                source=CONTRACT,
+                where=f"{names[index]}, replica {replica + 1}",
+            )
+    yield differing("steps recorded in one run", [record.recorded], [np.arange(0, steps, 2)])
+    # Elsewhere slopes of what is recorded would be needed, and it is not compared.
+    if all(np.array_equal(a, b) for a, b in zip(reached, taken[-1].after, strict=True)):
+        yield from _one_record(record, [step.record for step in taken], followed)
+
+
+def _joined(records: Sequence[Record], begins: Sequence[int]) -> Record:
+    """Return what runs that follow each other recorded, as if it were one run."""
+    counted = [
+        replace(record, recorded=record.recorded + begin)
+        for record, begin in zip(records, begins, strict=False)
+    ]
+    names = [field.name for field in fields(Record)]
+    return Record(**{n: np.concatenate([getattr(one, n) for one in counted]) for n in names})
+
+
+def _one_record(
+    record: Record, single: Sequence[Record], allowed: Mapping[int, Sequence[Allowed]]
+) -> Iterator[Check]:
+    """Check what one run recorded, of the same course to the last bit, against single steps.
+
+    A run is another program than a step, and may round in another order: each is off by no more
+    than what a single step is allowed.
+    """
+    name = "what one run records"
+    for check, field in {**_OF_EVERY, **_OF_SOME}.items():
+        steps = range(0, len(single), 2 if check in _OF_SOME else 1)
+        seen = getattr(record, field)
+        due = np.concatenate([getattr(single[step], field) for step in steps])
+        yield differing(name, [np.array(seen.shape)], [np.array(due.shape)])
+        if seen.shape != due.shape:
+            return
+        for replica, tolerances in allowed.items():
+            for place, step in enumerate(steps):
+                for one, other, off in zip(
+                    np.atleast_1d(seen[place, replica]),
+                    np.atleast_1d(due[place, replica]),
+                    tolerances[step][check],
+                    strict=True,
+                ):
+                    yield checks.approx(
+                        name,
+                        float(one),
+                        float(other),
+                        Tolerance(2 * off, "what rounding may do to either"),
+                        source=CONTRACT,
+                        where=f"{check}, step {step + 1}, replica {replica + 1}",
+                    )

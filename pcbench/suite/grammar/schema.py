@@ -1,0 +1,159 @@
+"""The JSON Schema of a suite file, for completion and squiggles in editors.
+
+It is laxer than loading: a parameter that a kind requires may come from the suite's defaults or
+from the matrix, which a schema cannot see, so here none is required.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pcbench import registry
+from pcbench.contract.parts import Part
+from pcbench.suite.expand import NAME_PATTERN
+from pcbench.suite.grammar.layout import MAX_FIGURE
+from pcbench.suite.grammar.settings import DTYPES, RunSettings
+from pcbench.suite.grammar.sizes import QUICK
+
+Schema = dict[str, Any]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def suite_schema() -> Schema:
+    """Return the schema, with the parameters of every case kind that is installed.
+
+    Cases of a kind that cannot be imported are not constrained beyond their run settings.
+    """
+    definitions: Schema = {}
+    rules = []
+    for kind in registry.CASES.names():
+        parameters = _parameters(kind)
+        definitions.update(parameters.pop("$defs", {}))
+        definitions[kind] = parameters
+        rules.append(
+            {
+                "if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]},
+                "then": {"$ref": f"#/$defs/{kind}"},
+            }
+        )
+    return {
+        "$schema": DIALECT,
+        "title": "pcbench suite",
+        "type": "object",
+        "required": ["suite", "cases"],
+        "additionalProperties": False,
+        "properties": {
+            "suite": _name("The suite's name."),
+            "description": {"type": "string", "description": "What the suite asks, in a line."},
+            "covers": {
+                "type": "array",
+                "minItems": 1,
+                "uniqueItems": True,
+                "items": {"enum": [part.value for part in Part]},
+                "description": "Parts of the contract that the suite claims to judge; an audit "
+                "fails if a fault in one of them passes.",
+            },
+            "defaults": {
+                "type": "object",
+                "description": "Run settings and parameters, merged beneath every case.",
+                "properties": _run_settings(),
+            },
+            "cases": {"type": "array", "minItems": 1, "items": _case(rules)},
+        },
+        "$defs": definitions,
+    }
+
+
+def _case(rules: list[Schema]) -> Schema:
+    return {
+        "type": "object",
+        "required": ["id", "kind"],
+        "properties": {"kind": {"enum": registry.CASES.names()}},
+        "allOf": rules,
+    }
+
+
+def _common() -> Schema:
+    """Return the properties that a case of any kind has."""
+    return {
+        "id": _name("Unique in the suite."),
+        "kind": {"type": "string", "description": "Which question is asked."},
+        "figure": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_FIGURE,
+            "description": "The figure of the paper that the case reproduces.",
+        },
+        "matrix": _matrix("Lists of values by parameter: a case for every combination."),
+        "sizes": {
+            "type": "object",
+            "description": f"Other values by dotted path, by the size they make; {QUICK!r} is the "
+            "case as written.",
+            "minProperties": 1,
+            "propertyNames": {"pattern": f"^{NAME_PATTERN}$", "not": {"const": QUICK}},
+            "additionalProperties": {
+                "type": "object",
+                "minProperties": 1,
+                "properties": {"matrix": _matrix("Other values of the matrix' axes.")},
+            },
+        },
+        **_run_settings(),
+    }
+
+
+def _matrix(description: str) -> Schema:
+    return {
+        "type": "object",
+        "description": description,
+        "minProperties": 1,
+        "additionalProperties": {"type": "array", "minItems": 1, "uniqueItems": True},
+    }
+
+
+def _run_settings() -> Schema:
+    defaults = RunSettings()
+    return {
+        "seed": {"type": "integer", "minimum": 0, "default": defaults.seed},
+        "dtype": {"enum": list(DTYPES), "default": defaults.dtype},
+        "backend": {"enum": registry.BACKENDS.names(), "default": defaults.backend},
+        "device": {"type": "string", "minLength": 1, "default": defaults.device},
+    }
+
+
+def _name(description: str) -> Schema:
+    return {"type": "string", "pattern": f"^{NAME_PATTERN}$", "description": description}
+
+
+def _parameters(kind: str) -> Schema:
+    """Return the schema of a case of one kind, with its definitions under names of its own."""
+    from pcbench.suite.kinds import load_kind  # pydantic
+
+    try:
+        case = load_kind(kind)
+        schema = case.Parameters.model_json_schema(ref_template=f"#/$defs/{kind}.{{model}}")
+    except Exception:  # a plug-in is foreign code; an editor is better off with the other kinds
+        return {"properties": _common()}
+    properties, definitions = schema.get("properties", {}), schema.get("$defs", {})
+    return {
+        "description": case.description,
+        "properties": {**{key: _lax(each) for key, each in properties.items()}, **_common()},
+        "additionalProperties": False,
+        "$defs": {f"{kind}.{name}": _lax(each) for name, each in definitions.items()},
+    }
+
+
+def _lax(schema: Any) -> Any:
+    """Drop what a schema requires, and let a string stand for a mapping with a name."""
+    if isinstance(schema, list):
+        return [_lax(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    lax = {
+        # Where nothing is required the members of a union are no longer exclusive.
+        "anyOf" if key == "oneOf" else key: _lax(value)
+        for key, value in schema.items()
+        if not (key == "required" and isinstance(value, list))
+    }
+    named = "name" in lax.get("properties", {})
+    return {"anyOf": [{"type": "string"}, lax]} if named else lax

@@ -1,0 +1,1 @@
+"""Suite files as written: values with their places, and mistakes as sentences."""

@@ -1,0 +1,259 @@
+"""From a file to a tree of values with their positions, whatever the file may hold.
+
+A suite comes from anywhere, so nothing here trusts it: size, nesting and the number of values are
+bounded (an alias costs a few bytes and can stand for billions of values), and only plain data is
+constructed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import yaml
+
+from pcbench.suite.yaml.malformed import malformed
+from pcbench.suite.yaml.node import Node
+from pcbench.suite.yaml.problems import Position, Problem, SuiteError
+from pcbench.suite.yaml.yaml12 import Yaml12Loader, read_scalar, refusal
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Callable
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 50
+MAX_VALUES = 100_000  # after every alias is expanded
+
+# What YAML 1.1 and 1.2 let a file contain (section 5.1 of both).
+_NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a text holds.
+
+    Parameters
+    ----------
+    root
+        The outermost value, or ``None`` if there is nothing but comments.
+    problems
+        What does not keep the rest from being read: doubled keys, keys that are not strings.
+    """
+
+    root: Node | None
+    problems: list[Problem]
+
+
+def read_document(path: pathlib.Path) -> Document:
+    """Read a suite file.
+
+    Raises
+    ------
+    SuiteError
+        If the file cannot be read, is empty, is not UTF-8 text or not YAML, or is beyond the limits
+        of this module.
+    """
+    whole = Position(str(path))
+    text = _decode(_read(path, whole), whole)
+    lines = text.splitlines() or [""]
+
+    def place(line: int, column: int) -> Position:
+        if line >= len(lines):  # libyaml puts the end of the file on a line of its own
+            line, column = len(lines) - 1, len(lines[-1])
+        return Position(whole.file, line + 1, column + 1)
+
+    document = parse(text, place)
+    if document.root is None:
+        raise SuiteError.at(whole, "the file is empty; a suite has at least 'suite' and 'cases'")
+    return document
+
+
+def parse(text: str, place: Callable[[int, int], Position]) -> Document:
+    """Parse YAML text.
+
+    Parameters
+    ----------
+    text
+        One YAML document.
+    place
+        Turns a line and a column, both from 0, into a position.
+
+    Raises
+    ------
+    SuiteError
+        If the text is not YAML, not plain data, or beyond the limits of this module.
+    """
+    unprintable = _NOT_PRINTABLE.search(text)
+    if unprintable:
+        raise SuiteError.at(
+            place(*_line_and_column(text[: unprintable.start()])),
+            f"the character {unprintable[0]!r} cannot stand in YAML; is this a binary file?",
+        )
+    try:
+        _check_events(text, place)
+        top = Yaml12Loader(text).get_single_node()
+    except yaml.YAMLError as error:
+        raise SuiteError([malformed(error, text, place)]) from None
+    if top is None:
+        return Document(None, [])
+    builder = _Builder(place)
+    root = builder.build(top)
+    if builder.refused:
+        raise SuiteError([*builder.refused, *builder.problems])
+    return Document(root, builder.problems)
+
+
+def _read(path: pathlib.Path, whole: Position) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise SuiteError.at(whole, "there is no such file; check the path") from None
+    except IsADirectoryError:
+        raise SuiteError.at(whole, "this is a directory; name a suite file in it") from None
+    except OSError as error:
+        raise SuiteError.at(whole, f"the file cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a null character in the path
+        raise SuiteError.at(whole, f"the path is not valid: {error}") from None
+    if len(content) > MAX_BYTES:
+        raise SuiteError.at(
+            whole, f"the file is larger than {MAX_BYTES:,} bytes; split it into several suites"
+        )
+    return content
+
+
+def _decode(content: bytes, whole: Position) -> str:
+    if b"\0" in content:
+        raise SuiteError.at(whole, "the file is not UTF-8 text (it holds null bytes); save it so")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode("utf-8-sig")
+        line, column = _line_and_column(before)
+        raise SuiteError.at(
+            Position(whole.file, line + 1, column + 1),
+            f"byte 0x{content[error.start]:02x} is not UTF-8; save the file as UTF-8",
+        ) from None
+
+
+def _line_and_column(before: str) -> tuple[int, int]:
+    """Line and column, from 0, of what follows a text."""
+    lines = f"{before}.".splitlines()
+    return len(lines) - 1, len(lines[-1]) - 1
+
+
+def _check_events(text: str, place: Callable[[int, int], Position]) -> None:
+    """Refuse deep nesting, masses of values and a second document before they are composed."""
+    depth = documents = values = 0
+    for event in yaml.parse(text, Loader=Yaml12Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.DocumentStartEvent):
+            documents += 1
+        values += isinstance(event, yaml.NodeEvent)
+        if depth > MAX_DEPTH:
+            raise _too_deep(_start(event, place))
+        if values > MAX_VALUES:
+            raise _too_many(_start(event, place))
+        if documents > 1:
+            message = "a second document starts here; a suite file holds only one"
+            raise SuiteError.at(_start(event, place), message)
+
+
+def _start(parsed: yaml.Event | yaml.Node, place: Callable[[int, int], Position]) -> Position:
+    mark = parsed.start_mark
+    assert mark is not None  # for the type checker: PyYAML marks whatever it parses
+    return place(mark.line, mark.column)
+
+
+def _too_deep(at: Position) -> SuiteError:
+    return SuiteError.at(at, f"values are nested more than {MAX_DEPTH} deep here; flatten them")
+
+
+def _too_many(at: Position) -> SuiteError:
+    message = f"there are over {MAX_VALUES:,} values, aliases expanded; split it, or use fewer"
+    return SuiteError.at(at, message)
+
+
+@dataclass(slots=True)
+class _Builder:
+    """Constructs plain data from PyYAML's nodes.
+
+    Parameters
+    ----------
+    place
+        Turns a line and a column, both from 0, into a position.
+    problems
+        What was passed over: the first of two equal keys is kept, other keys are left out.
+    refused
+        What leaves a hole in the data, so that there is no point in looking further.
+    """
+
+    place: Callable[[int, int], Position]
+    problems: list[Problem] = field(default_factory=list)
+    refused: list[Problem] = field(default_factory=list)
+    _values: int = 0
+    _around: list[yaml.Node] = field(default_factory=list)  # the collections being built
+
+    def build(self, node: yaml.Node, key_at: Position | None = None) -> Node:
+        at = self._at(node)
+        self._check_limits(node, at)
+        if isinstance(node, yaml.ScalarNode):
+            try:
+                return Node(read_scalar(node.tag, node.value), at, key_at)
+            except ValueError as error:
+                self.refused.append(Problem(at, str(error)))
+                return Node(None, at, key_at)
+        self._around.append(node)
+        value: list[Node] | dict[str, Node]
+        if isinstance(node, yaml.MappingNode):
+            value, due = self._mapping(node), Yaml12Loader.DEFAULT_MAPPING_TAG
+        else:
+            value = [self.build(entry) for entry in node.value]
+            due = Yaml12Loader.DEFAULT_SEQUENCE_TAG
+        self._around.pop()
+        if node.tag != due:
+            self.refused.append(Problem(at, refusal(node.tag)))
+        return Node(value, at, key_at)
+
+    def _mapping(self, node: yaml.MappingNode) -> dict[str, Node]:
+        mapping: dict[str, Node] = {}
+        for key, value in node.value:
+            at = self._at(key)
+            name = self._key(key, at)
+            if name in mapping:
+                first = mapping[name].key_at
+                self.problems.append(
+                    Problem(at, f"the key {name!r} is already given at {first}; keep one of them")
+                )
+            elif name is not None:
+                mapping[name] = self.build(value, at)
+        return mapping
+
+    def _key(self, node: yaml.Node, at: Position) -> str | None:
+        """Return a key, or ``None`` with the problem noted."""
+        key = self.build(node)
+        if key.value == "<<":
+            message = "merging with '<<' is not part of YAML 1.2; use the suite's 'defaults'"
+        elif isinstance(key.value, str):
+            return key.value
+        else:
+            message = f"a key must be a string, not {key.shown()}; put it in quotes"
+        self.problems.append(Problem(at, message))
+        return None
+
+    def _check_limits(self, node: yaml.Node, at: Position) -> None:
+        if any(node is outer for outer in self._around):
+            raise SuiteError.at(at, "this value contains itself through an alias; write it out")
+        if len(self._around) > MAX_DEPTH:  # an alias can lie deep and hold deep data
+            raise _too_deep(at)
+        self._values += 1
+        if self._values > MAX_VALUES:
+            raise _too_many(at)
+
+    def _at(self, node: yaml.Node) -> Position:
+        return _start(node, self.place)

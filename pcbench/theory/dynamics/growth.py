@@ -1,0 +1,239 @@
+r"""How fast predictive coding leaves the origin: a law, and how far steps may depart (§2.7).
+
+With equilibrium errors ``e_n = S^{-1} r_n`` of the output, ``A = W_{L-1:1}`` and ``M = I +
+Σ_{l=2}^{L-1} W_{L-1:l} W_{L-1:l}^T``, the last activity is ``z_{L-1} = A x + M W_L^T e`` and
+
+.. math::
+    -\frac{∂𝓕^*}{∂W_L} = \frac1N Σ_n e_n z_{L-1,n}^T
+    = Σ_{yy} W_L + (Σ_{ee} - Σ_{yy}) W_L M + Σ_{yy} W_L (M - I) + Σ_{ex} A^T ,
+
+with ``Σ_ee = EᵀE/N`` and ``Σ_ex = EᵀX/N``. Near the origin of ``L > 2`` layers the first term is
+the largest: it makes ``u^T W_L`` grow by ``1 + η λ`` a step, for an eigenvector ``u`` of ``Σ_yy``
+with eigenvalue ``λ``. The others are a *departure*. As ``I ⪯ S``, with ``T = S - I``,
+
+.. math::
+    ‖E‖ ≤ ‖Y‖ + ‖X B^T‖, \qquad ‖E - Y‖ ≤ ‖T‖ ‖Y‖ + ‖X B^T‖, \qquad B = W_{L:1}
+
+(spectral norms), so that in any row ``‖u^T (…)‖`` is at most
+
+.. math::
+    \frac{‖E-Y‖ (‖E‖ + ‖Y‖)}{N} ‖W_L‖ ‖M‖ + λ_{max} ‖W_L‖ ‖M - I‖ + \frac1N ‖E‖ ‖X A^T‖ .
+
+Relative to ``‖u^T W_L‖`` that is of order ``σ^2 + σ^{L-2}`` for weights of scale ``σ``.
+
+**Many steps.** With ``G_k = Π_{j<k} (I + η Σ_yy(j))``, one factor a batch, what is left over,
+``R_k = W_L(k) - G_k W_L(0)``, follows ``R_{k+1} = (I + η Σ_yy(k)) R_k + η D_k`` with departures
+``D_k``. They are bounded at weights that have moved: each ``W_l`` by ``δ_l`` at most, which grows
+by ``η ‖∂𝓕*/∂W_l‖ ≤ η ‖W_{L:l+1}‖ ‖E‖ ‖Z_{l-1}‖/N``; a product of layers by no more than
+``Π (‖W_l‖ + δ_l) - Π ‖W_l‖``. All of it starts from the weights at step 0: what training does is
+not looked at.
+
+Activations that bend change ``z_l`` at third order (tanh) or second (SiLU), and rectifiers at
+first. None of that is bounded here: the law is held for linear networks only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from jaxtyping import Float
+
+from pcbench.theory.linear.equilibrium import residuals
+from pcbench.theory.linear.products import Weights, chains_from_output, chains_to_input
+
+Batch = tuple[Float[np.ndarray, "N d_0"], Float[np.ndarray, "N d_L"]]
+Direction = Float[np.ndarray, " d_L"]
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """By how much ``‖uᵀ W_L‖`` has grown after some steps.
+
+    Attributes
+    ----------
+    law
+        What it is to leading order: ``‖uᵀ G_k W_L‖/‖uᵀ W_L‖``, ``(1 + η λ)^k`` on a batch of which
+        ``u`` is an eigenvector.
+    off
+        How far the departures may carry it from there; infinite where the bound says nothing.
+    """
+
+    law: float
+    off: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """What it lies in."""
+        return max(0.0, self.law - self.off), self.law + self.off
+
+
+def top_direction(y: Float[np.ndarray, "N d_L"]) -> tuple[float, Direction]:
+    """``λ_max(Σ_yy)`` and its eigenvector."""
+    values, vectors = np.linalg.eigh(y.T @ y / len(y))
+    return float(values[-1]), vectors[:, -1]
+
+
+@np.errstate(over="ignore", invalid="ignore")  # far from the origin a bound is soon none at all
+def growth(weights: Weights, batches: Sequence[Batch], rate: float, u: Direction) -> list[Growth]:
+    """Growth of ``‖uᵀ W_L‖`` by predictive coding with exact inference, after every step.
+
+    Parameters
+    ----------
+    weights
+        Of a linear network of two layers or more, at step 0; ``uᵀ W_L`` is not zero.
+    batches
+        Inputs and targets that each step sees.
+    rate
+        ``η``, times the scale of gradients.
+    u
+        A unit vector.
+    """
+    bounds, last = _Bounds(weights), weights[-1]
+    start, norm_of_last = float(np.linalg.norm(u @ last)), float(np.linalg.norm(last, 2))
+    amplified, left, found = np.eye(len(last)), 0.0, []
+    for x, y in batches:
+        sigma = y.T @ y / len(y)
+        seen = bounds.seen(x, y)
+        largest = float(np.linalg.eigvalsh(sigma)[-1])
+        departs = seen.departure(largest, seen.last, seen.driven)
+        left = (1 + rate * largest) * left + rate * departs
+        amplified = (np.eye(len(last)) + rate * sigma) @ amplified
+        bounds.move(rate, seen)
+        # Known better than by its own gradient: what the law says, and what it leaves.
+        grown = float(np.linalg.norm(amplified - np.eye(len(last)), 2)) * norm_of_last
+        bounds.moved[-1] = grown + left
+        off = float(left / start) if np.isfinite(left) else np.inf
+        found.append(Growth(float(np.linalg.norm(u @ amplified @ last)) / start, off))
+    return found
+
+
+def least_slope(
+    weights: Weights, x: Float[np.ndarray, "N d_0"], y: Float[np.ndarray, "N d_L"]
+) -> float:
+    """What ``‖∂𝓕*/∂W_L‖`` (Frobenius) is at least: ``‖Σ_yy W_L‖`` less the departures.
+
+    Near the origin that is of the order of ``W_L`` itself: the gradient of predictive coding does
+    not vanish there. Not positive where the bound says nothing.
+    """
+    sigma, seen = y.T @ y / len(y), _Bounds(weights).seen(x, y)
+    largest, to_last = float(np.linalg.eigvalsh(sigma)[-1]), chains_to_input(weights)[-2]
+    driven = float(np.linalg.norm(x @ to_last.T) / np.sqrt(len(x)))
+    departs = seen.departure(largest, float(np.linalg.norm(weights[-1])), driven)
+    return float(np.linalg.norm(sigma @ weights[-1])) - departs
+
+
+def vanishing_slopes(
+    weights: Weights, x: Float[np.ndarray, "N d_0"], y: Float[np.ndarray, "N d_L"]
+) -> list[float]:
+    """What ``‖∂𝓛/∂W_l‖`` (Frobenius) is at most: ``‖RᵀX/N‖ Π_{k≠l} ‖W_k‖_2``, one a layer.
+
+    Of order ``σ^{L-1}`` for weights of scale ``σ``: near the origin backpropagation stands still.
+    """
+    moment = float(np.linalg.norm(residuals(weights, x, y).T @ x)) / len(x)
+    norms = [_norm(weight) for weight in weights]
+    return [moment * prod(norms[:l] + norms[l + 1 :]) for l in range(len(norms))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Bounds on what a batch sees of the weights, spectral norms, of rows over ``√N``.
+
+    Attributes
+    ----------
+    targets, errors, apart
+        ``‖Y‖``, ``‖E‖`` and ``‖E - Y‖``.
+    driven
+        ``‖X W_{L-1:1}ᵀ‖``.
+    last
+        ``‖W_L‖``.
+    spread
+        ``‖M - I‖``.
+    slopes
+        ``‖∂𝓕*/∂W_l‖``, one a layer.
+    """
+
+    targets: float
+    errors: float
+    apart: float
+    driven: float
+    last: float
+    spread: float
+    slopes: list[float]
+
+    def departure(self, largest: float, last: float, driven: float) -> float:
+        """Bound what ``-∂𝓕*/∂W_L`` has beside ``Σ_yy W_L``, in the norm of the two given."""
+        by_errors = self.apart * (self.errors + self.targets) * last * (1 + self.spread)
+        return by_errors + largest * last * self.spread + self.errors * driven
+
+
+class _Bounds:
+    """Spectral norms of layers and their products, at weights that have moved from where they were.
+
+    Attributes
+    ----------
+    moved
+        ``δ_l``, one a layer.
+    """
+
+    def __init__(self, weights: Weights) -> None:
+        self._norms = [_norm(weight) for weight in weights]
+        self.moved = [0.0] * len(weights)
+        self._from_output = chains_from_output(weights)
+        self._to_input = chains_to_input(weights)
+        self._output_norms = [_norm(product) for product in self._from_output]
+        # W_{L-1:l}, l = 2 … L-1: what hidden errors reach the last hidden layer by.
+        self._hidden_norms = [_norm(product) for product in chains_from_output(weights[:-1])[1:-1]]
+
+    def move(self, rate: float, seen: _Seen) -> None:
+        """Let every layer take a step of at most its slope."""
+        self.moved = [d + rate * slope for d, slope in zip(self.moved, seen.slopes, strict=True)]
+
+    def seen(self, x: Float[np.ndarray, "N d_0"], y: Float[np.ndarray, "N d_L"]) -> _Seen:
+        """Bound what a batch sees."""
+        depth, root = len(self._norms), np.sqrt(len(x))
+        inputs, targets = _norm(x) / root, _norm(y) / root
+        driven = [
+            _norm(x @ product.T) / root + inputs * self._changed(0, l)
+            for l, product in enumerate(self._to_input)
+        ]
+        reach = [
+            norm + self._changed(l, depth) for l, norm in enumerate(self._output_norms)
+        ]  # W_{L:l+1}
+        hidden = [
+            norm + self._changed(l, depth - 1) for l, norm in enumerate(self._hidden_norms, start=1)
+        ]
+        errors = targets + driven[-1]
+        slopes, carried = [], inputs  # ‖Z_{l-1}‖/√N, from ‖X‖/√N
+        for l in range(1, depth + 1):
+            slopes.append(reach[l] * errors * carried)
+            carried = driven[l] + sum(
+                (self._product(j, l) * reach[j] * errors for j in range(1, l + 1)), start=0.0
+            )
+        return _Seen(
+            targets,
+            errors,
+            sum((norm**2 for norm in reach[1:-1]), start=0.0) * targets + driven[-1],
+            driven[-2],
+            reach[-2],
+            sum((norm**2 for norm in hidden), start=0.0),
+            slopes,
+        )
+
+    def _product(self, first: int, last: int) -> float:
+        """Bound a product of layers ``first + 1 … last`` by those of its factors."""
+        pairs = zip(self._norms[first:last], self.moved[first:last], strict=True)
+        return prod((norm + moved for norm, moved in pairs), start=1.0)
+
+    def _changed(self, first: int, last: int) -> float:
+        """Bound what the product of layers ``first + 1 … last`` has changed by."""
+        return self._product(first, last) - prod(self._norms[first:last], start=1.0)
+
+
+def _norm(matrix: Float[np.ndarray, "_rows _columns"]) -> float:
+    """``‖A‖_2``, from the smaller of the two Gram matrices."""
+    rows, columns = matrix.shape
+    gram = matrix.T @ matrix if rows > columns else matrix @ matrix.T
+    return float(np.sqrt(max(0.0, np.linalg.eigvalsh(gram)[-1])))

@@ -1,0 +1,195 @@
+r"""Theorem 3 of the paper, and beyond: the Hessians at every zero-rank saddle (§2.5).
+
+Where ``W_L = 0`` and ``W_{L-1:1} = 0``, other layers free,
+
+.. math::
+    ∇^2 𝓕^* = ∇^2 𝓛 - E_{LL} ⊗ (Σ_{yy} ⊗ M), \qquad
+    M = I + \sum_{l=2}^{L-1} W_{L-1:l} W_{L-1:l}^T,
+
+and the Hessian of the loss has only the cross blocks between ``W_L`` and ``W_k``, ``k < L``: the
+bilinear form ``(V, D) ↦ -(1/N) Σ_n y_nᵀ V W_{L-1:k+1} D W_{k-1:1} x_n``. Both are therefore an
+arrow, ``[[0, C], [Cᵀ, A]]``, with the parameters of ``W_L`` last.
+
+Inference that takes ``t`` steps ``Δt`` of gradient descent from the feedforward activities, which
+at such a point are the equilibrium, is off to first order by ``(I - Δt H_z)^t`` of what the
+equilibrium has moved by, ``H_z^{-1} W_L^T y`` from the last hidden layer on. The energy that it
+reaches so has the same Hessian with
+
+.. math:: M_t = [H_z^{-1} (I - (I - Δt H_z)^{2t})]_{L-1, L-1}
+
+instead of ``M = [H_z^{-1}]_{L-1, L-1}``: ``∇²𝓛`` at ``t = 0``, ``∇²𝓕*`` as ``t`` grows, and at the
+origin, where ``H_z = I``, ``M_t = (1 - (1 - Δt)^{2t}) I``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse
+from jaxtyping import Float
+from scipy.sparse.linalg import LinearOperator
+
+from pcbench.theory.linear.activities import activity_hessian
+from pcbench.theory.linear.origin import Objective
+from pcbench.theory.linear.products import Weights, chain, chains_to_input
+from pcbench.theory.nonlinear.extremal import extreme_eigenvalue
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """So many steps of gradient inference, of such a length."""
+
+    number: int
+    step: float
+
+
+def zero_rank_hessian(
+    weights: Weights,
+    x: Float[np.ndarray, "N d_0"],
+    y: Float[np.ndarray, "N d_L"],
+    objective: Objective,
+    after: Steps | None = None,
+) -> scipy.sparse.csr_array:
+    """Return the whole Hessian at a zero-rank saddle, ``(P, P)``, entry by entry.
+
+    Of the energy at equilibrium, or ``after`` so many steps of gradient inference.
+    """
+    cross = _cross(weights, x, y)
+    corner = _corner(weights, y, objective, after)
+    return scipy.sparse.block_array([[None, cross], [cross.T, corner]], format="csr")
+
+
+def zero_rank_spectrum(
+    weights: Weights,
+    x: Float[np.ndarray, "N d_0"],
+    y: Float[np.ndarray, "N d_L"],
+    objective: Objective,
+) -> Float[np.ndarray, " P"]:
+    """Return all eigenvalues at a zero-rank saddle, ascending, found from a small matrix.
+
+    With ``C = Q R`` and ``Q`` orthonormal, ``[[0, C], [Cᵀ, A]]`` acts as ``[[0, R], [Rᵀ, A]]`` on
+    the span of ``Q`` and the last layer, and as zero on the rest.
+    """
+    cross = _cross(weights, x, y)
+    corner = _corner(weights, y, objective, None)
+    _, r = np.linalg.qr(cross)
+    small = np.block([[np.zeros((len(r),) * 2), r], [r.T, corner]])
+    eigenvalues = np.linalg.eigvalsh(small)
+    n_parameters = sum(weight.size for weight in weights)
+    zeros = np.zeros(n_parameters - len(eigenvalues))
+    return np.sort(np.concatenate([eigenvalues, zeros]))
+
+
+def zero_rank_operator(
+    weights: Weights,
+    x: Float[np.ndarray, "N d_0"],
+    y: Float[np.ndarray, "N d_L"],
+    objective: Objective,
+) -> LinearOperator:
+    """Return the same Hessian by its products: nothing larger than the weights is formed."""
+    moments, second = x.T @ y / len(x), y.T @ y / len(y)
+    last = len(weights)
+    from_input = [to_input @ moments for to_input in chains_to_input(weights)[: last - 1]]
+    onward = [chain(weights, last - 1, k + 1) for k in range(1, last)]
+    covariance = _last_hidden_covariance(weights)
+    cuts = np.cumsum([weight.size for weight in weights])[:-1]
+
+    def product(flat: Float[np.ndarray, "..."]) -> Float[np.ndarray, " P"]:
+        *before, v = (
+            part.reshape(weight.shape)
+            for part, weight in zip(np.split(flat.ravel(), cuts), weights, strict=True)
+        )
+        image = [-(up.T @ v.T @ down.T) for up, down in zip(onward, from_input, strict=True)]
+        corner = -second @ v @ covariance if objective == "energy" else np.zeros_like(v)
+        for up, d, down in zip(onward, before, from_input, strict=True):
+            corner = corner - (up @ d @ down).T
+        return np.concatenate([part.ravel() for part in [*image, corner]])
+
+    size = sum(weight.size for weight in weights)
+    return LinearOperator((size, size), matvec=product, dtype=np.float64)
+
+
+def zero_rank_ends(
+    weights: Weights,
+    x: Float[np.ndarray, "N d_0"],
+    y: Float[np.ndarray, "N d_L"],
+    objective: Objective,
+) -> tuple[float, float]:
+    """Return the least and the largest eigenvalue at a zero-rank saddle of any size.
+
+    Where the cross blocks vanish they are those of ``A`` and 0; else they are found by iteration,
+    and 0 is among them where other layers have more parameters than ``W_L``: the rank of their
+    cross block is less than their number.
+    """
+    operator = zero_rank_operator(weights, x, y, objective)
+    # A fixed start keeps the numbers reproducible. In the last layer alone, it sees cross blocks.
+    start = np.random.default_rng(0).standard_normal(operator.shape[0])
+    start[: -weights[-1].size] = 0.0
+    crossed = operator.matvec(start)[: -weights[-1].size].any()
+    if not crossed:
+        return (zero_rank_curvature_bound(weights, y) if objective == "energy" else 0.0), 0.0
+    least, largest = (
+        extreme_eigenvalue(operator.matvec, operator.shape[0], end, start=start)
+        for end in ("SA", "LA")
+    )
+    if operator.shape[0] > 2 * weights[-1].size:
+        return min(least, 0.0), max(largest, 0.0)
+    return least, largest
+
+
+def zero_rank_curvature_bound(weights: Weights, y: Float[np.ndarray, "N d_L"]) -> float:
+    """``-λ_max(Σ_yy) λ_max(M)``, which ``λ_min(∇²𝓕*)`` does not exceed.
+
+    The two are equal where the cross blocks vanish.
+    """
+    top_target = float(np.linalg.eigvalsh(y.T @ y / len(y))[-1])
+    return -top_target * float(np.linalg.eigvalsh(_last_hidden_covariance(weights))[-1])
+
+
+def _last_hidden_covariance(weights: Weights) -> Float[np.ndarray, "d d"]:
+    """``M = I + Σ_{l=2}^{L-1} W_{L-1:l} W_{L-1:l}ᵀ``."""
+    last = len(weights) - 1
+    covariance = np.eye(weights[-1].shape[1])
+    for l in range(2, last + 1):
+        product = chain(weights, last, l)
+        covariance += product @ product.T
+    return covariance
+
+
+def _covariance_after(weights: Weights, after: Steps) -> Float[np.ndarray, "d d"]:
+    """``M_t``."""
+    curvatures, modes = np.linalg.eigh(activity_hessian(weights))
+    passed = 1 - (1 - after.step * curvatures) ** (2 * after.number)
+    last = modes[-weights[-1].shape[1] :]
+    covariance: Float[np.ndarray, "d d"] = (last * (passed / curvatures)) @ last.T
+    return covariance
+
+
+def _corner(
+    weights: Weights, y: Float[np.ndarray, "N d_L"], objective: Objective, after: Steps | None
+) -> Float[np.ndarray, "p_L p_L"]:
+    """``A``: ``-Σ_yy ⊗ M`` for the energy, zero for the loss."""
+    if objective == "loss":
+        return np.zeros((weights[-1].size,) * 2)
+    covariance = (
+        _last_hidden_covariance(weights) if after is None else _covariance_after(weights, after)
+    )
+    return np.kron(-(y.T @ y) / len(y), covariance)
+
+
+def _cross(
+    weights: Weights, x: Float[np.ndarray, "N d_0"], y: Float[np.ndarray, "N d_L"]
+) -> Float[np.ndarray, "p_before p_L"]:
+    """``C``: rows ``(W_k)_{pq}``, columns ``(W_L)_{ai}``.
+
+    Its entries are ``-(W_{L-1:k+1})_{ip} (W_{k-1:1} Σ_xy)_{qa}``.
+    """
+    last = len(weights) - 1
+    moments = x.T @ y / len(x)  # Σ_xy
+    blocks = []
+    for k, to_input in zip(range(1, last + 1), chains_to_input(weights), strict=False):
+        onward = chain(weights, last, k + 1)
+        block = np.einsum("ip,qa->pqai", -onward, to_input @ moments)
+        blocks.append(block.reshape(weights[k - 1].size, weights[-1].size))
+    return np.concatenate(blocks)

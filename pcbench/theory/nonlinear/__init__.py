@@ -1,0 +1,1 @@
+"""Networks with activations, by the definition of the energy: layers, curvatures, Hessians."""

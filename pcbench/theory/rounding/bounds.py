@@ -1,0 +1,136 @@
+r"""How far rounding may carry an honest implementation: where the tolerances come from (§4).
+
+Every inner product of length ``n``, in whatever order it is summed, makes up to ``2n`` roundings
+of relative size ``u``, each of a partial sum no larger than ``‖a‖‖b‖`` (Cauchy-Schwarz). Taken as
+independent and of mean zero (Higham & Mary 2019, SIAM J. Sci. Comput. 41(5), A2815), they add up
+to an error of standard deviation at most
+
+.. math:: u \sqrt{2n} \, ‖a‖ ‖b‖ ,
+
+and Azuma's inequality leaves a chance below ``2 exp(-λ²/2)`` for an error of ``λ`` times that. All
+bounds use ``λ = 8``: under 1e-13 for one comparison, under 1e-6 for ten million of them.
+
+How such errors travel through a network depends on its weights. For the equilibrium that is found
+by stochastic arithmetic (``perturbation.py``); for a Hessian at a saddle a bound on norms is sharp
+enough. What inference that stopped early still misses is bounded here too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from pcbench.theory.linear.activities import (
+    activities_from_errors,
+    equilibrium_errors,
+    least_activity_curvature,
+)
+from pcbench.theory.linear.products import Weights
+
+CONFIDENCE = 8.0
+"""``λ``: how many standard deviations of rounding are allowed."""
+
+
+def unit_roundoff(dtype: Literal["float32", "float64"]) -> float:
+    """``u``: half the distance from 1 to the next number."""
+    return float(np.finfo(dtype).eps) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedInference:
+    """Bounds on what inference that stopped at a residual still misses, absolute."""
+
+    energy: float
+    gradients: tuple[float, ...]
+
+
+def unfinished_inference(
+    weights: Weights,
+    x: Float[np.ndarray, "N d_0"],
+    y: Float[np.ndarray, "N d_L"],
+    residual: float,
+) -> UnfinishedInference:
+    """Bound what is missed where ``‖∂(N𝓕)/∂z‖ ≤ residual``, by ``λ_min(H_z)`` (§2.3).
+
+    ``H_z δz = ρ`` and ``‖δe‖² = δzᵀ H_z δz`` give ``‖δz‖ ≤ ‖ρ‖/λ_min``, ``‖δe‖ ≤ ‖ρ‖/√λ_min``, and
+    for the gap ``‖δe‖²/(2N)``; the local gradient ``-(1/N) e_lᵀ z_{l-1}`` moves by at most
+    ``(‖δe‖‖z_{l-1}‖ + ‖e_l‖‖δz‖ + ‖δe‖‖δz‖)/N``.
+    """
+    curvature = least_activity_curvature(weights)
+    n, de, dz = len(x), residual / np.sqrt(curvature), residual / curvature
+    e = equilibrium_errors(weights, x, y)
+    z = activities_from_errors(weights, x, e)
+    gradients = [
+        float(de * np.linalg.norm(below) + np.linalg.norm(error) * dz + de * dz) / n
+        for below, error in zip(z, e, strict=False)
+    ]
+    return UnfinishedInference(energy=float(de**2) / (2 * n), gradients=tuple(gradients))
+
+
+def direct_solve_residual(
+    weights: Weights,
+    x: Float[np.ndarray, "N d_0"],
+    y: Float[np.ndarray, "N d_L"],
+    u: float,
+) -> float:
+    """Bound ``‖∂(N𝓕)/∂z‖`` where ``H_z z = b`` was solved for all activities at once (§4.2).
+
+    A stable solution is exact for a matrix that is off by roundings of ``H_z``, of which each entry
+    of the solution sees as many as there are unknowns (Higham 2002, 10.1; independent ones, as in
+    ``summation.py``): ``λ u √n ‖H_z‖ ‖z‖``, and as much for ``b``. ``H_z = TᵀT`` has ``‖T‖ ≤ 1 +
+    max ‖W_l‖``. Where the two passes keep an activity at zero, this does not.
+    """
+    z = activities_from_errors(weights, x, equilibrium_errors(weights, x, y))
+    largest = (1 + max(np.linalg.norm(weight, 2) for weight in weights)) ** 2
+    size = np.sqrt(sum(np.sum(activity**2) for activity in z))
+    unknowns = max(1, sum(len(weight) for weight in weights[:-1]))
+    return float(2 * CONFIDENCE * u * np.sqrt(unknowns) * largest * size)
+
+
+@dataclass(frozen=True, slots=True)
+class HessianRounding:
+    """Bounds on the rounding of a Hessian: on each entry, and on each eigenvalue."""
+
+    entry: float
+    eigenvalue: float
+
+
+def hessian_rounding(
+    weights: Weights,
+    x: Float[np.ndarray, "N d_0"],
+    y: Float[np.ndarray, "N d_L"],
+    u: float,
+) -> HessianRounding:
+    r"""Bound the rounding of ``∇²𝓕* = 𝓕_θθ - 𝓕_θz 𝓕_zz⁻¹ 𝓕_zθ`` (§3.1), or of ``∇²𝓛``.
+
+    A change ``V`` of one layer moves the errors by ``‖δe‖ ≤ ‖V z‖ + ‖Vᵀe‖/σ`` and the activities
+    by ``‖δz‖ ≤ ‖δe‖/σ``, with ``σ² = λ_min(H_z)``; its image is ``-(1/N)(δe_lᵀ z_{l-1} + e_lᵀ
+    δz_{l-1})``. The parts that cancel or add up in an entry are so at most ``(‖z‖ + ‖e‖/σ)²/N``,
+    with the largest column norms of ``z_l`` and ``e_l``; for the operator norm, with their
+    spectral norms, over ``L`` layers. Each part carries rounding of ``λ u √(2n)``, where ``n``
+    counts the batch and all widths, and solving with ``H_z`` magnifies it by at most ``√κ(H_z) ≤
+    (1 + max ‖W_l‖)/σ``. By Weyl's inequality an eigenvalue moves by no more than the operator
+    norm.
+    """
+    e = equilibrium_errors(weights, x, y)
+    z = activities_from_errors(weights, x, e)
+    sigma = np.sqrt(least_activity_curvature(weights))
+    lengths = len(x) + sum(weight.shape[0] for weight in weights) + weights[0].shape[1]
+    magnified = (1 + max(np.linalg.norm(weight, 2) for weight in weights)) / sigma
+    relative = CONFIDENCE * u * np.sqrt(2 * lengths) * magnified
+
+    def scale(norm: str) -> float:
+        def size(array: Float[np.ndarray, "N _d"]) -> float:
+            if norm == "columns":
+                return float(np.linalg.norm(array, axis=0).max())
+            return float(np.linalg.norm(array, 2))
+
+        return float((max(map(size, z)) + max(map(size, e)) / sigma) ** 2 / len(x))
+
+    return HessianRounding(
+        entry=float(relative * scale("columns")),
+        eigenvalue=float(len(weights) * relative * scale("spectral")),
+    )
