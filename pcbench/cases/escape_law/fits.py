@@ -24,6 +24,7 @@ Seeds = Float[np.ndarray, " seeds"]
 LEAST_SCALES = 4
 """So many complete scales a fit of an exponent, and of its last change, needs."""
 
+_NEAREST = 1e-12
 _FARTHEST = 1e9  # κ is then the exponent of a power law in all but name
 
 
@@ -130,7 +131,9 @@ def power_of_shifted_logarithm(first: float, second: float, third: float) -> flo
 
     if excess(_FARTHEST) <= 0:
         return float("inf")
-    return after / float(np.log1p(1 / (1 + brentq(excess, 1e-12, _FARTHEST))))
+    # Where the last time is hardly longer than the one before, u is as good as 0.
+    u = brentq(excess, _NEAREST, _FARTHEST) if excess(_NEAREST) < 0 else 0.0
+    return after / float(np.log1p(1 / (1 + u)))
 
 
 def extrapolated(times: Times, ratio: float, exponent: float) -> Times:
