@@ -17,7 +17,7 @@ from pcbench.cases.critical_points.candidate import examine, refined, save, seri
 from pcbench.cases.critical_points.point import LEMMA_A, CriticalPoint, Verdict, Weights
 from pcbench.cases.critical_points.search import Fate, Judged, Points, Search
 from pcbench.checks import Check, Tolerance
-from pcbench.judges.account import none_of
+from pcbench.judges.reported import none_of
 from pcbench.theory.linear import critical
 from pcbench.theory.linear.expansion import curvature_along, curvature_rounding
 from pcbench.theory.rounding.bounds import hessian_rounding, unit_roundoff

@@ -14,11 +14,11 @@ from pcbench.cases.landscape.slice_directions import ExtremeDirections
 from pcbench.cases.landscape.slice_rounding import SliceRounding
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import Hessian, InferenceSettings, Objective
-from pcbench.judges.account import CONTRACT, none_of
 from pcbench.judges.hessian.stencil import REACH, Difference, Line, line, step_of
 from pcbench.judges.point_judge import PointJudge, are_well_formed, judged, verdicts_of
 from pcbench.judges.points import Points, joined
 from pcbench.judges.problem import Problem
+from pcbench.judges.reported import CONTRACT, none_of
 
 TAYLOR = "Taylor's theorem: values along a line have the slope and curvature of the derivatives"
 SPECTRAL = "an eigenvector is multiplied by its eigenvalue"
@@ -53,7 +53,7 @@ class Tangent:
         backend = context.backend
         model = backend.build(problem.network, problem.parameters)
         x, y = backend.to_device(problem.x), backend.to_device(problem.y)
-        hidden = [backend.to_device(z) for z in centre.answer.relaxed.activities[1:-1]]
+        hidden = [backend.to_device(z) for z in centre.answer.result.activities[1:-1]]
         self._hessians: dict[Objective, Hessian[Any]] = {
             "loss": model.loss_hessian(x, y),
             "energy": model.energy_hessian([x, *hidden, y]),

@@ -30,8 +30,8 @@ from pcbench.cases.matrix_completion.series import (
 )
 from pcbench.checks import Check, all_passed
 from pcbench.contract import Capability, ExactInference, TrainingSettings
+from pcbench.judges.answers import training_needs
 from pcbench.judges.claims import insist
-from pcbench.judges.relaxed import training_needs
 from pcbench.judges.training.curves import Budget
 
 

@@ -13,7 +13,7 @@ from pcbench.cases.matrix_completion.escape import Way
 from pcbench.cases.matrix_completion.path import Saddle
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import TrainingSettings
-from pcbench.judges.account import CONTRACT
+from pcbench.judges.reported import CONTRACT
 from pcbench.judges.training.step_expected import expect, norm_off
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
 

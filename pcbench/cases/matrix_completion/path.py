@@ -16,7 +16,6 @@ from pcbench.cases.matrix_completion.draws import Draws, Masking, whole
 from pcbench.cases.matrix_completion.saddles import Path, numerical_rank
 from pcbench.contract import Sgd, Trainer, TrainingSettings
 from pcbench.judges.problem import Problem, Weights
-from pcbench.judges.relaxed_judge import judged
 from pcbench.judges.training.curves import Budget, Course, train
 from pcbench.theory.nonlinear.layered import feedforward, layered_loss
 from pcbench.theory.rounding.bounds import unit_roundoff
@@ -63,7 +62,7 @@ class Saddle:
     def loss(self, masking: Masking) -> float:
         """Return ``𝓛`` here, of all targets, or those observed."""
         problem = whole(self.problem) if masking == "published" else self.problem
-        return layered_loss(judged(problem), problem.x, problem.y, problem.precision)
+        return layered_loss(problem.layered, problem.x, problem.y, problem.precision)
 
     def __str__(self) -> str:
         return f"draw {self.draw + 1}, rank {self.rank}"
@@ -184,7 +183,7 @@ class _Watch:
 
     def _see(self, draw: int, step: int, seen: Seen, weights: Weights) -> None:
         path, problem = self.paths[draw], self._draws.problems[draw].at(weights)
-        predictions = feedforward(judged(problem), problem.x)[-1]
+        predictions = feedforward(problem.layered, problem.x)[-1]
         norm, rank = (
             float(np.linalg.norm(seen.gradient_norms)),
             numerical_rank(predictions, problem.y),

@@ -13,8 +13,7 @@ from pcbench.case import Context
 from pcbench.cases.origin_escape.run import Later, Outcome, Start
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import Sgd, TrainingSettings
-from pcbench.judges.account import DEFINITION, array_names
-from pcbench.judges.relaxed_judge import judged
+from pcbench.judges.reported import DEFINITION, array_names
 from pcbench.judges.training.step_expected import loss_off
 from pcbench.judges.training.step_judge import StepJudge
 from pcbench.theory.nonlinear.layered import layered_loss
@@ -48,7 +47,7 @@ def later_step(
             checks.approx(
                 f"loss that the run recorded ({at})",
                 float(outcome.course.losses[later.step, seed]),
-                layered_loss(judged(problem), problem.x, problem.y),
+                layered_loss(problem.layered, problem.x, problem.y),
                 Tolerance(loss_off(problem, context.backend.dtype), "rounding (theory.md 4)"),
                 source=DEFINITION,
                 where=f"seed {seed + 1}",

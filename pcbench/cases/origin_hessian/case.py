@@ -15,12 +15,12 @@ from pydantic import BeforeValidator, Field, model_validator
 from pcbench.case import Case, CaseParameters, Context, Finding, Omission
 from pcbench.contract import Capability, Objective
 from pcbench.data import DataField
+from pcbench.judges.answers import needs
 from pcbench.judges.hessian.critical import refuse_sigmoid, saddle_inference
 from pcbench.judges.hessian.during import DuringParameters
 from pcbench.judges.hessian.extremes import ClosedEnds, examine_ends
 from pcbench.judges.hessian.hessian import MAX_PARAMETERS, ClosedForms, DuringInference, examine
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import needs
 from pcbench.networks import InitialisationField, NetworkParameters, Origin
 from pcbench.networks.specification import Activation
 from pcbench.theory.linear.origin import Slopes, origin_hessian, origin_spectrum

@@ -11,11 +11,11 @@ from pcbench import checks
 from pcbench.case import Columns, Context, Finding
 from pcbench.checks import Tolerance
 from pcbench.contract import Objective
-from pcbench.judges.account import CONTRACT, none_of
 from pcbench.judges.hessian.critical import critical_point_checks
 from pcbench.judges.hessian.hessian import hessians
 from pcbench.judges.hessian.products import ghosts
 from pcbench.judges.problem import Problem
+from pcbench.judges.reported import CONTRACT, none_of
 from pcbench.spectra import Extremes, HessianOperator, NotNumbersError, extreme_eigenpairs
 from pcbench.theory.rounding.bounds import hessian_rounding, unit_roundoff
 

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, Num
 from pcbench import checks
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import Record, Trainer
-from pcbench.judges.account import (
+from pcbench.judges.reported import (
     CONTRACT,
     DEFINITION,
     STATIONARITY,
