@@ -42,8 +42,8 @@ class Fault:
 FAULTS = {
     "S without I": Fault(
         equilibrium,
-        "return np.eye(len(weights[-1])) + hidden",
-        "return 0 * np.eye(len(weights[-1])) + hidden",
+        "= np.eye(len(weights[-1])) + hidden",
+        "= 0 * np.eye(len(weights[-1])) + hidden",
         comparisons.energy,
         SQUARE,
     ),

@@ -34,7 +34,8 @@ def hidden_covariance(weights: Weights) -> Float[np.ndarray, "d_L d_L"]:
 
 def output_covariance(weights: Weights) -> Float[np.ndarray, "d_L d_L"]:
     """``S = I + Σ_{l=2}^{L} W_{L:l} W_{L:l}ᵀ``: the covariance that Theorem 1 gives the output."""
-    return np.eye(len(weights[-1])) + hidden_covariance(weights)
+    covariance: Float[np.ndarray, "d_L d_L"] = np.eye(len(weights[-1])) + hidden_covariance(weights)
+    return covariance
 
 
 def residuals(
