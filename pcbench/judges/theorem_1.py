@@ -12,7 +12,7 @@ from pcbench.contract import InferenceSettings, IterativeInference
 from pcbench.judges.answers import InferenceResult
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.theory.linear.masked import masked_energy
+from pcbench.theory.linear.equilibrium import equilibrated_energy
 
 
 def theorem_1(
@@ -27,11 +27,10 @@ def theorem_1(
     The residual that was asked for leaves at most ``‖ρ‖²/2c`` above it. What the closed form loses
     itself, in float64, may be more than evaluation at given activities: it solves with ``S``.
     """
-    precision = 1.0 if problem.precision is None else problem.precision
-    expected = masked_energy(problem.weights, problem.x, problem.y, precision)
+    expected = equilibrated_energy(problem.weights, problem.x, problem.y, problem.precision)
     rounding = judge.rounding(result)
     # Forces are as many times errors as precisions are.
-    most = max(1.0, float(np.max(precision)))
+    most = 1.0 if problem.precision is None else max(1.0, float(np.max(problem.precision)))
     asked = settings.residual if isinstance(settings, IterativeInference) else 0.0
     force = asked * judge.start + rounding.residual
     least = float(judge.least_curvatures(result).min())

@@ -17,8 +17,8 @@ from pcbench.checks import Check
 from pcbench.networks import NetworkSpec
 from pcbench.theory.linear import critical
 from pcbench.theory.linear.equilibrium import equilibrated_energy
-from pcbench.theory.linear.nonstrict import non_strict_saddle
 from tests.cases.faulty.critical import FAULTS
+from tests.theory.linear.nonstrict import non_strict_saddle
 
 pytestmark = pytest.mark.usefixtures("without_shapes")
 

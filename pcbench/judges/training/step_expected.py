@@ -20,7 +20,6 @@ from pcbench.theory.linear.equilibrium import (
     equilibrated_energy_gradient,
     loss_gradient,
 )
-from pcbench.theory.linear.masked import masked_energy, masked_energy_gradient, masked_equilibrium
 from pcbench.theory.nonlinear.layered import layered_loss, layered_loss_gradients
 from pcbench.theory.rounding.backpropagation import backpropagation_rounding
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
@@ -168,24 +167,16 @@ def _equilibrium(problem: Problem, dtype: DType) -> Expected:
     """
     judge, rounding = InferenceJudge(problem, dtype), _rounding(problem, dtype)
     weights, x, y, precision = problem.weights, problem.x, problem.y, problem.precision
-    most, exact = 1.0, rounding.exact
-    if precision is None:
-        hidden = equilibrium_activities(weights, x, y)[:-1]
-        energy = equilibrated_energy(weights, x, y)
-        gradients: Gradients = [*equilibrated_energy_gradient(weights, x, y)]
-    else:
-        hidden, _ = masked_equilibrium(weights, x, y, precision)
-        energy = masked_energy(weights, x, y, precision)
-        gradients = [*masked_energy_gradient(weights, x, y, precision)]
-        # Forces are as many times errors as precisions are.
-        most = max(1.0, float(np.max(precision)))
+    exact, hidden = rounding.exact, equilibrium_activities(weights, x, y, precision)[:-1]
+    # Forces are as many times errors as precisions are.
+    most = 1.0 if precision is None else max(1.0, float(np.max(precision)))
     there = layered_rounding(judge.network, [*hidden, y], rounding.u, precision)
     return Expected(
         judge.loss,
         loss_off(problem, dtype),
-        energy,
+        equilibrated_energy(weights, x, y, precision),
         most * exact.energy + sum(there.energies),
-        gradients,
+        [*equilibrated_energy_gradient(weights, x, y, precision)],
         tuple(most * a + b for a, b in zip(exact.carried, there.gradients, strict=True)),
         0.0,
         most * exact.residual / judge.start,

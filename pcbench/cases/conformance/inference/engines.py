@@ -36,7 +36,7 @@ from pcbench.judges.answers import InferenceResult
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
 from pcbench.judges.theorem_1 import theorem_1
-from pcbench.theory.linear.masked import masked_energy
+from pcbench.theory.linear.equilibrium import equilibrated_energy
 from pcbench.theory.nonlinear.curvature import largest_curvatures, least_curvatures
 from pcbench.theory.nonlinear.layered import feedforward, pull_back
 from pcbench.theory.rounding import range as range_theory
@@ -193,8 +193,7 @@ def _if_visible(
     """
     if check.status != "failed" or check.name != f"{label}: residual within the budget":
         return check
-    counted = np.ones_like(problem.y) if problem.precision is None else problem.precision
-    least = masked_energy(problem.weights, problem.x, problem.y, counted)
+    least = equilibrated_energy(problem.weights, problem.x, problem.y, problem.precision)
     off = sum(judge.rounding(result).energies) * judge.samples**0.5
     if check.observed is None or judge.energy(result) - least > 2 * off:
         return check
