@@ -20,14 +20,11 @@ from pcbench import checks
 from pcbench.case import CaseSkippedError, Finding
 from pcbench.checks import Check, Tolerance
 from pcbench.claims import Claim, Verdict
-from pcbench.statistics import Interval, Times, log_ratio_bounds, median_interval
+from pcbench.statistics import Interval, Times, log_ratio_bounds, ratio_interval
 
 CONFIDENCE = 0.95
 FEWEST = 5
 """Pairs that all go one way by chance once in 32 times: with fewer there is no verdict."""
-
-# A logarithm whose exponential is infinite in float64, half of it also; the negative's is 0.
-_BEYOND = 1e5
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +134,9 @@ class Ratios:
 
     def interval(self) -> Interval:
         """Bound the median ratio; the confidence is reached whatever the distribution."""
-        return _interval(self.lower, self.upper)
+        if not len(self):
+            return Interval(0.0, nan, inf, nan)
+        return ratio_interval(self.lower, self.upper, CONFIDENCE)
 
     @property
     def tied(self) -> bool:
@@ -152,18 +151,11 @@ class Ratios:
         if self.interval().high <= bound:
             return "borne out"
         at_best = np.where(self.lost, self.upper, self.lower)
-        return "unresolved" if _interval(at_best, at_best).high <= bound else "not borne out"
-
-
-def _interval(lower: Float[np.ndarray, " n"], upper: Float[np.ndarray, " n"]) -> Interval:
-    """Bound the median of ratios whose logarithms lie within bounds."""
-    if not len(lower):
-        return Interval(0.0, nan, inf, nan)
-    least, most = (np.clip(bounds, -_BEYOND, _BEYOND) for bounds in (lower, upper))
-    logs = median_interval(least, most, CONFIDENCE, interpolate=False)
-    with np.errstate(over="ignore"):
-        low, estimate, high = np.exp([logs.low, logs.estimate, logs.high])
-    return Interval(float(low), float(estimate), float(high), logs.confidence)
+        return (
+            "unresolved"
+            if ratio_interval(at_best, at_best, CONFIDENCE).high <= bound
+            else "not borne out"
+        )
 
 
 def answers(

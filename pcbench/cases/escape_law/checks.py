@@ -94,9 +94,7 @@ def against_bound(
 def _median(bounds: Bounds) -> Interval:
     # Where a fit is infinite at all corners, the interval's far end is not looked at.
     most = np.finfo(float).max
-    return median_interval(
-        np.minimum(bounds.lower, most), np.maximum(bounds.upper, -most), interpolate=False
-    )
+    return median_interval(np.minimum(bounds.lower, most), np.maximum(bounds.upper, -most))
 
 
 def _about(interval: Interval, bounds: Bounds) -> str:

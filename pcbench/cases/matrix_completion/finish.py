@@ -41,7 +41,7 @@ class Finish:
         """How many times as long PC takes; ``None`` without draws."""
         if not self.draws:
             return None
-        return paired_ratio(self.ours, self.theirs, interpolate=False)
+        return paired_ratio(self.ours, self.theirs)
 
 
 def finish(
