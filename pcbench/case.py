@@ -57,7 +57,15 @@ class Omission:
     reason: str
 
 
-Finding = Check | Claim | Measurement | Columns | Omission
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """Arrays by name that the runner stores as the ``.npz`` file of that path."""
+
+    path: str
+    arrays: dict[str, np.ndarray]
+
+
+Finding = Check | Claim | Measurement | Columns | Omission | Artifact
 
 
 class CaseSkippedError(Exception):

@@ -17,7 +17,7 @@ from pcbench.judges.account import (
     layers,
     none_of,
 )
-from pcbench.judges.hessian.hessian import entry_name
+from pcbench.judges.hessian.saddle import entry_name
 
 RESIDUAL = checks.at_most("residual", 0.5, 1e-6, Tolerance(1e-9, "rounding"), source="theory")
 

@@ -10,7 +10,6 @@ certificate of strictness. A candidate for a saddle that is not strict fails the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -18,8 +17,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 
 from pcbench import checks
 from pcbench.case import Case, CaseParameters, CaseSkippedError, Columns, Context, Finding
-from pcbench.cases.critical_points.batch import Batch
 from pcbench.cases.critical_points.judge import arrivals, checks_anywhere, judge
+from pcbench.cases.critical_points.point import Batch
 from pcbench.cases.critical_points.search import Fate, Judged, Points, Search
 from pcbench.checks import Tolerance
 from pcbench.contract import Capability
@@ -126,7 +125,7 @@ class CriticalPoints(Case[Parameters]):
         # Where it is positive, only W_L = 0 is critical, and all other starts must leave.
         misfit = critical.least_misfit(batch.x, batch.y)
         yield Columns("targets", {"least misfit of a direction": [misfit]})
-        yield from judge(context, judged, points, Path(asked.candidates))
+        yield from judge(context, judged, points, asked.candidates)
 
 
 def draw_batch(asked: Parameters, rng: np.random.Generator) -> Batch:

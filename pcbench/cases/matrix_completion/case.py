@@ -14,7 +14,7 @@ from typing import ClassVar
 from pcbench.case import Case, CaseParameters, Context, Finding
 from pcbench.cases.matrix_completion.claims import Claims, opponent
 from pcbench.cases.matrix_completion.draws import Draws
-from pcbench.cases.matrix_completion.escape import Escapes, Way, escape
+from pcbench.cases.matrix_completion.escape import SaddleEscapes, Way, escape
 from pcbench.cases.matrix_completion.finish import finish
 from pcbench.cases.matrix_completion.judge import first_steps, traceless
 from pcbench.cases.matrix_completion.parameters import Parameters
@@ -103,7 +103,7 @@ class MatrixCompletion(Case[Parameters]):
             if way.masking == "matched" and asked.data.observed < 1:
                 yield traceless(context, draws, saddles, way, settings)
 
-    def _escape(self, context: Context, draws: Draws, descent: Descent, way: Way) -> Escapes:
+    def _escape(self, context: Context, draws: Draws, descent: Descent, way: Way) -> SaddleEscapes:
         asked = self.parameters
         look = asked.training.look
         budget = Budget(asked.escape.steps, look=look, every=look)

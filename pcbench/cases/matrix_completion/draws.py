@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from pcbench.case import Context
 from pcbench.contract import Trainer, TrainingSettings
 from pcbench.data.base import DatasetParameters
 from pcbench.judges.problem import Problem
+from pcbench.judges.training.curves import Budget, Course, looks
 from pcbench.networks import NetworkParameters
 
 Masking = Literal["matched", "published"]
@@ -82,6 +83,20 @@ class Draws:
         if masking == "published" or not masks:
             return model.trainer(x, y, settings)
         return model.trainer(x, y, settings, backend.to_device(np.concatenate(masks)))
+
+    def train(
+        self,
+        trainer: Trainer[Any],
+        numbers: Sequence[int],
+        budget: Budget,
+        stop: Callable[[Course], Bool[np.ndarray, " R"]],
+    ) -> Course:
+        """Train replicas of the draws with these numbers until each has ended."""
+        course = Course.begin(len(numbers), len(self.problems[0].parameters))
+        if numbers:
+            for _ in looks(trainer, course, budget, batches=self.batches(numbers), stop=stop):
+                pass
+        return course
 
     def batches(self, draws: Sequence[int]) -> Callable[[int, int], Int[np.ndarray, "T R N"]]:
         """Return the rows of each replica's matrix, whose number ``draws`` gives, at any step."""

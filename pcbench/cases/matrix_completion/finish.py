@@ -13,7 +13,7 @@ from pcbench.cases.matrix_completion.draws import Draws
 from pcbench.cases.matrix_completion.escape import Way
 from pcbench.cases.matrix_completion.path import Descent
 from pcbench.contract import TrainingSettings
-from pcbench.judges.training.curves import Budget, Course, train
+from pcbench.judges.training.curves import Budget, Course
 from pcbench.statistics import Interval, Times, paired_ratio
 
 
@@ -58,29 +58,25 @@ def finish(
 
     Parameters
     ----------
-    context, draws, descent
-        Whose backend, and what BP's paths were.
+    context, draws, descent, budget
+        As of the paths of BP, which ``descent`` holds.
     way, settings
         By which rule.
-    budget
-        Of the paths.
     goal
-        Loss at which they stop, of the targets that count for the learner.
+        Loss at which paths stop, of the targets that count for the learner.
     most
-        Draws that are taken, the first whose path was stable.
+        How many draws are taken, the first whose path was stable.
     """
     chosen = [draw for draw in range(len(draws)) if draw not in descent.unstable][:most]
-    course = Course.begin(len(chosen), len(draws.problems[0].parameters))
-    if chosen:
+    starts = [draws.problems[draw] for draw in chosen] or draws.problems
+    trainer = draws.trainer(context, starts, settings, way.masking)
 
-        def arrived(course: Course) -> Bool[np.ndarray, " R"]:
-            return _arrivals(course.losses[-budget.look :], goal).observed
+    def arrived(course: Course) -> Bool[np.ndarray, " R"]:
+        return _arrivals(course.losses[-budget.look :], goal).observed
 
-        starts = [draws.problems[draw] for draw in chosen]
-        trainer = draws.trainer(context, starts, settings, way.masking)
-        train(trainer, course, budget, batches=draws.batches(chosen), stop=arrived)
+    ours = draws.train(trainer, chosen, budget, arrived).losses
     theirs = descent.course.losses[:, chosen]
-    return Finish(way, chosen, _arrivals(course.losses, goal), _arrivals(theirs, goal))
+    return Finish(way, chosen, _arrivals(ours, goal), _arrivals(theirs, goal))
 
 
 def _arrivals(losses: Float[np.ndarray, "T R"], goal: float) -> Times:

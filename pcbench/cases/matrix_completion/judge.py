@@ -11,9 +11,10 @@ from pcbench.case import Context
 from pcbench.cases.matrix_completion.draws import Draws, whole
 from pcbench.cases.matrix_completion.escape import Way
 from pcbench.cases.matrix_completion.path import Saddle
-from pcbench.checks import Check, Tolerance
+from pcbench.checks import Check
 from pcbench.contract import TrainingSettings
 from pcbench.judges.account import CONTRACT
+from pcbench.judges.basis import Basis
 from pcbench.judges.training.step_expected import expect, norm_off
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
 
@@ -37,60 +38,51 @@ def first_steps(
     after = trainer.parameters()
     step, dtype = settings.learning_rate * settings.scale, context.backend.dtype
     u = unit_roundoff(dtype)
-    worst, label = checks.Worst(), f"{way}: "
+    worst, largest = checks.Worst(), np.finfo(dtype).max
+    energy = Basis(
+        "definition of the loss, and Theorem 1 of observed outputs (theory.md 2.1)", ROUNDING
+    )
+    loss = Basis("definition of the loss (theory.md 1)", ROUNDING)
+    slope = Basis("-(1/N) e_lᵀ z_{l-1} (theory.md 2.2)", ROUNDING)
+    descent = Basis(
+        "gradient descent on the closed form (theory.md 2.1, 2.2)",
+        "the step times rounding of the gradient; rounding of the update",
+    )
     for place, saddle in enumerate(saddles):
-        problem = whole(saddle.problem) if way.masking == "published" else saddle.problem
-        expected = expect(problem, settings, dtype, None)
+        problem, at = saddle.problem, str(saddle)
+        problem = whole(problem) if way.masking == "published" else problem
+        due, seen = expect(problem, settings, dtype, None), record.energies[0, place]
         worst.add(
-            checks.approx(
-                f"{label}objective at a saddle",
-                float(record.energies[0, place]),
-                expected.energy,
-                Tolerance(expected.energy_off, ROUNDING),
-                source="definition of the loss, and Theorem 1 of observed outputs (theory.md 2.1)",
-                where=str(saddle),
-            ),
-            checks.approx(
-                f"{label}loss at a saddle",
-                float(record.losses[0, place]),
-                expected.loss,
-                Tolerance(expected.loss_off, ROUNDING),
-                source="definition of the loss (theory.md 1)",
-                where=str(saddle),
-            ),
+            energy.approx(f"{way}: objective at a saddle", seen, due.energy, due.energy_off, at)
         )
+        seen = record.losses[0, place]
+        worst.add(loss.approx(f"{way}: loss at a saddle", seen, due.loss, due.loss_off, at))
         for l, (start, gradient, off) in enumerate(
-            zip(problem.parameters, expected.gradients, expected.gradients_off, strict=True)
+            zip(problem.parameters, due.gradients, due.gradients_off, strict=True)
         ):
-            where = f"{saddle}, layer {l + 1}"
-            if not np.abs(start - step * gradient).max() <= np.finfo(context.backend.dtype).max:
-                name = f"{label}first step from a saddle"
+            at, name = f"{saddle}, layer {l + 1}", f"{way}: first step from a saddle"
+            reached = start - step * gradient
+            if not np.abs(reached).max() <= largest:
                 reason = (
                     f"Training diverged at step 1 at learning rate {settings.learning_rate:g}: a "
-                    f"correct step leaves the range of {context.backend.dtype}; lower "
-                    "training.learning_rate."
+                    f"correct step leaves the range of {dtype}; lower training.learning_rate."
                 )
-                worst.add(checks.undecided(name, reason, source=EDGE, where=where))
+                worst.add(checks.undecided(name, reason, source=EDGE, where=at))
                 continue
             worst.add(
-                checks.approx(
-                    f"{label}gradient norm at a saddle",
-                    float(record.gradient_norms[0, place, l]),
-                    float(np.linalg.norm(gradient)),
-                    Tolerance(norm_off(gradient, off, u), ROUNDING),
-                    source="-(1/N) e_lᵀ z_{l-1} (theory.md 2.2)",
-                    where=where,
+                slope.approx(
+                    f"{way}: gradient norm at a saddle",
+                    record.gradient_norms[0, place, l],
+                    np.linalg.norm(gradient),
+                    norm_off(gradient, off, u),
+                    at,
                 ),
-                checks.distance(
-                    f"{label}first step from a saddle",
+                descent.distance(
+                    name,
                     after[l][place],
-                    start - step * gradient,
-                    Tolerance(
-                        float(step * off + CONFIDENCE * u * np.linalg.norm(start)),
-                        "the step times rounding of the gradient; rounding of the update",
-                    ),
-                    source="gradient descent on the closed form (theory.md 2.1, 2.2)",
-                    where=where,
+                    reached,
+                    step * off + CONFIDENCE * u * np.linalg.norm(start),
+                    at,
                 ),
             )
     yield from worst
@@ -110,20 +102,15 @@ def traceless(
         trainer = told.trainer(context, starts, settings, way.masking)
         trainer.run(_TRACE, rows(0, _TRACE), _TRACE)
         ends.append(np.concatenate([part.ravel() for part in trainer.parameters()]))
+    name, source = f"{way}: trace of targets that are not observed", f"precision 0: {CONTRACT}"
     if not np.isfinite(ends[0]).all():
         return checks.undecided(
-            f"{way}: trace of targets that are not observed",
+            name,
             f"Training diverged within {_TRACE} steps at learning rate {settings.learning_rate:g}; "
             "lower training.learning_rate.",
-            source=f"precision 0: {CONTRACT}",
+            source=source,
         )
     u = unit_roundoff(context.backend.dtype)
     size = float(np.linalg.norm(np.concatenate([p.ravel() for s in starts for p in s.parameters])))
-    return checks.distance(
-        f"{way}: trace of targets that are not observed",
-        ends[1],
-        ends[0],
-        Tolerance(_TRACE * CONFIDENCE * u * size, "rounding of the updates"),
-        source=f"precision 0: {CONTRACT}",
-        where=f"after {_TRACE} steps",
-    )
+    off, at = _TRACE * CONFIDENCE * u * size, f"after {_TRACE} steps"
+    return Basis(source, "rounding of the updates").distance(name, ends[1], ends[0], off, at)

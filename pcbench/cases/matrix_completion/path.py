@@ -17,7 +17,7 @@ from pcbench.cases.matrix_completion.saddles import Path, numerical_rank
 from pcbench.contract import Sgd, Trainer, TrainingSettings
 from pcbench.judges.problem import Problem, Weights
 from pcbench.judges.relaxed_judge import judged
-from pcbench.judges.training.curves import Budget, Course, train
+from pcbench.judges.training.curves import Budget, Course
 from pcbench.theory.nonlinear.layered import feedforward, layered_loss
 from pcbench.theory.rounding.bounds import unit_roundoff
 
@@ -120,10 +120,9 @@ def descend(
     """
     settings = TrainingSettings(objective="loss", optimiser=Sgd(), learning_rate=rate)
     trainer = draws.trainer(context, draws.problems, settings)
-    course = Course.begin(len(draws), len(draws.problems[0].parameters))
     rise = 1 + float(np.sqrt(unit_roundoff(context.backend.dtype)))
     watch = _Watch(trainer, draws, goal, below, rise)
-    train(trainer, course, budget, batches=draws.batches(range(len(draws))), stop=watch)
+    course = draws.train(trainer, range(len(draws)), budget, watch)
     watch.close(course)
     return Descent(course, watch.paths, watch.saddles(), watch.unstable, watch.dropped)
 

@@ -26,8 +26,9 @@ from jaxtyping import Float
 
 from pcbench import checks
 from pcbench.cases.matrix_completion.path import Saddle, Seen
-from pcbench.checks import Check, Tolerance
+from pcbench.checks import Check
 from pcbench.contract import DType, Sgd, TrainingSettings
+from pcbench.judges.basis import Basis
 from pcbench.judges.problem import Problem
 from pcbench.judges.relaxed_judge import judged
 from pcbench.judges.training.step_expected import expect, loss_off, norm_off
@@ -44,30 +45,24 @@ def path_checks(saddles: Sequence[Saddle], rate: float, dtype: DType) -> Iterato
     """
     settings = TrainingSettings(objective="loss", optimiser=Sgd(), learning_rate=rate)
     u, worst = unit_roundoff(dtype), checks.Worst()
+    definition = Basis("definition of the loss (theory.md 1)", ROUNDING)
+    backpropagation = Basis("backpropagation (theory.md 2.2)", ROUNDING)
     for saddle in saddles:
         seen = saddle.seen or Seen(np.nan, np.full(len(saddle.problem.weights), np.nan))
-        expected = expect(saddle.problem, settings, dtype, None)
+        due = expect(saddle.problem, settings, dtype, None)
         worst.add(
-            checks.approx(
-                "loss on BP's path",
-                seen.loss,
-                expected.loss,
-                Tolerance(expected.loss_off, ROUNDING),
-                source="definition of the loss (theory.md 1)",
-                where=str(saddle),
-            )
+            definition.approx("loss on BP's path", seen.loss, due.loss, due.loss_off, str(saddle))
         )
-        for l, (gradient, off) in enumerate(
-            zip(expected.gradients, expected.gradients_off, strict=True)
+        for l, (norm, gradient, off) in enumerate(
+            zip(seen.gradient_norms, due.gradients, due.gradients_off, strict=True), start=1
         ):
             worst.add(
-                checks.approx(
+                backpropagation.approx(
                     "gradient norm on BP's path",
-                    float(seen.gradient_norms[l]),
-                    float(np.linalg.norm(gradient)),
-                    Tolerance(norm_off(gradient, off, u), ROUNDING),
-                    source="backpropagation (theory.md 2.2)",
-                    where=f"{saddle}, layer {l + 1}",
+                    norm,
+                    np.linalg.norm(gradient),
+                    norm_off(gradient, off, u),
+                    f"{saddle}, layer {l}",
                 )
             )
     yield from worst
@@ -79,6 +74,10 @@ def stationary_checks(saddles: Sequence[Saddle], dtype: DType) -> Iterator[Check
     Of linear networks that see all of their targets, which are their inputs.
     """
     worst = checks.Worst()
+    basis = Basis(
+        "critical points of linear networks (Baldi & Hornik 1989)",
+        "what the recorded gradient allows (Mirsky's theorem); rounding",
+    )
     for saddle in saddles:
         problem, seen = saddle.problem, saddle.seen
         if problem.precision is not None or not saddle.rank or seen is None:
@@ -90,19 +89,8 @@ def stationary_checks(saddles: Sequence[Saddle], dtype: DType) -> Iterator[Check
             levels = stationary_misfits(problem, saddle.rank)
             nearest = float(levels[np.argmin(np.abs(levels - misfit))])
             rounding = len(problem.x) * loss_off(problem, dtype) / nearest
-            worst.add(
-                checks.approx(
-                    "misfit at a saddle",
-                    misfit,
-                    nearest,
-                    Tolerance(
-                        beyond_stationary(problem, saddle.rank, seen, dtype) + rounding,
-                        "what the recorded gradient allows (Mirsky's theorem); rounding",
-                    ),
-                    source="critical points of linear networks (Baldi & Hornik 1989)",
-                    where=str(saddle),
-                )
-            )
+            off = beyond_stationary(problem, saddle.rank, seen, dtype) + rounding
+            worst.add(basis.approx("misfit at a saddle", misfit, nearest, off, str(saddle)))
     yield from worst
 
 

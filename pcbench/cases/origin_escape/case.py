@@ -69,7 +69,7 @@ class OriginEscape(Case[Parameters]):
             )
             if scaling == asked.scalings[0]:  # the gradients of the contract are the same in all
                 claims[self._steepness(start)] = Ratios.of_norms(
-                    *(np.linalg.norm(each.course.gradient_norms[0], axis=-1) for each in (bp, pc))
+                    bp.first_gradients, pc.first_gradients
                 )
             yield comparison(scaling, pc.times, bp.times)
             for learner, outcome in outcomes.items():

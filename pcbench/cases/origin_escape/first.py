@@ -19,6 +19,7 @@ from pcbench.cases.origin_escape.run import Start
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import Objective
 from pcbench.judges.account import layers
+from pcbench.judges.basis import Basis
 from pcbench.judges.training.curves import LEARNERS, Scaling
 from pcbench.judges.training.step_expected import known_norm_off
 from pcbench.theory.dynamics import first_steps as first_steps_
@@ -125,28 +126,23 @@ def _norms(
 def _at_the_start(steps: Steps, seed: int, objective: Objective, u: float) -> Iterator[Check]:
     """Check that BP's gradient is as small as weights near the origin make it, and PC's is not."""
     weights, (x, y) = [weight[seed] for weight in steps.before], steps.batches[seed][0]
-    seen = steps.gradient_norms[0, seed]
+    seen, rounding = steps.gradient_norms[0, seed], "rounding of a sum of squares (theory.md 4)"
     if objective == "loss":
         bounds = vanishing_slopes(weights, x, y)
         layer = int(np.argmax(seen / bounds))
-        yield checks.at_most(
+        yield Basis(VANISHING, rounding).at_most(
             "gradient norm at the start (BP)",
-            float(seen[layer]),
+            seen[layer],
             bounds[layer],
-            _rounding(bounds[layer], weights[layer], u),
-            source=VANISHING,
-            where=f"layer {layer + 1}",
+            known_norm_off(bounds[layer], weights[layer].size, 0.0, u),
+            f"layer {layer + 1}",
         )
         return
     least = least_slope(weights, x, y)
     if least > 0 and len(weights) > 1:  # where it is not, the weights are not near the origin
-        yield checks.at_least(
-            "gradient norm at the start (PC)",
-            float(seen[-1]),
-            least,
-            _rounding(least, weights[-1], u),
-            source=STRICT,
-            where="last layer",
+        off = known_norm_off(least, weights[-1].size, 0.0, u)
+        yield Basis(STRICT, rounding).at_least(
+            "gradient norm at the start (PC)", seen[-1], least, off, "last layer"
         )
 
 
@@ -171,10 +167,4 @@ def _growth(steps: Steps, seed: int, start: Start, u: float) -> Iterator[Check]:
         ),
         source=GROWTH,
         where=f"law {foretold.law:.6g} after {len(steps.batches[seed])} steps",
-    )
-
-
-def _rounding(norm: float, weight: Float[np.ndarray, "_out _inp"], u: float) -> Tolerance:
-    return Tolerance(
-        known_norm_off(norm, weight.size, 0.0, u), "rounding of a sum of squares (theory.md 4)"
     )

@@ -11,9 +11,10 @@ from jaxtyping import Int
 from pcbench import checks
 from pcbench.case import Context
 from pcbench.cases.origin_escape.run import Later, Outcome, Start
-from pcbench.checks import Check, Tolerance
+from pcbench.checks import Check
 from pcbench.contract import Sgd, TrainingSettings
 from pcbench.judges.account import DEFINITION, array_names
+from pcbench.judges.basis import Basis
 from pcbench.judges.relaxed_judge import judged
 from pcbench.judges.training.step_expected import loss_off
 from pcbench.judges.training.step_judge import StepJudge
@@ -45,13 +46,12 @@ def later_step(
             seen = rows[0, place]
             problem = replace(problem, x=problem.x[seen], y=problem.y[seen])
         worst.add(
-            checks.approx(
+            Basis(DEFINITION, "rounding (theory.md 4)").approx(
                 f"loss that the run recorded ({at})",
-                float(outcome.course.losses[later.step, seed]),
+                outcome.course.losses[later.step, seed],
                 layered_loss(judged(problem), problem.x, problem.y),
-                Tolerance(loss_off(problem, context.backend.dtype), "rounding (theory.md 4)"),
-                source=DEFINITION,
-                where=f"seed {seed + 1}",
+                loss_off(problem, context.backend.dtype),
+                f"seed {seed + 1}",
             )
         )
     if isinstance(settings.optimiser, Sgd):
@@ -74,17 +74,14 @@ def _same_step(
     u = unit_roundoff(context.backend.dtype)
     reached = fresh.parameters()
     names = array_names([array[0] for array in reached])
+    rule = Basis(
+        "one rule takes the same step, whatever was before",
+        "rounding of the parameters by either trainer (theory.md 4.5)",
+    )
     for name, ran, due in zip(names, later.after, reached, strict=True):
         for place, seed in enumerate(later.alive):
-            size = float(np.linalg.norm(due[place]))
-            yield checks.distance(
-                f"parameters after a step of the run ({at})",
-                ran[place],
-                due[place],
-                Tolerance(
-                    2 * CONFIDENCE * u * size + 2.0**-126,
-                    "rounding of the parameters by either trainer (theory.md 4.5)",
-                ),
-                source="one rule takes the same step, whatever was before",
-                where=f"seed {seed + 1}, {name}",
+            off = 2 * CONFIDENCE * u * np.linalg.norm(due[place]) + 2.0**-126
+            where = f"seed {seed + 1}, {name}"
+            yield rule.distance(
+                f"parameters after a step of the run ({at})", ran[place], due[place], off, where
             )

@@ -13,7 +13,14 @@ from pcbench.cases.origin_escape.parameters import Parameters
 from pcbench.contract import Backend, Trainer, TrainingSettings
 from pcbench.judges.problem import Problem, rounded
 from pcbench.judges.seeds import Batches, Replicas, draw_seeds
-from pcbench.judges.training.curves import LEARNERS, Budget, Course, Scaling, looks, scale
+from pcbench.judges.training.curves import (
+    Budget,
+    Course,
+    Escapes,
+    Scaling,
+    learning_rule,
+    looks,
+)
 from pcbench.statistics import Times, escape_times
 
 MAX_TRAJECTORY = 16
@@ -115,14 +122,9 @@ class Start:
 
     def settings(self, asked: Parameters, learner: str, scaling: Scaling) -> TrainingSettings:
         """Return the rule by which a learner learns."""
-        objective = LEARNERS[learner]
-        return TrainingSettings(
-            objective,
-            asked.training.optimiser,
-            asked.training.rate(scaling),
-            scale(scaling, objective, self.batch, self.problem.y.shape[1]),
-            asked.inference,
-        )
+        training, samples = asked.training, (self.batch, self.problem.y.shape[1])
+        rate = training.rate(scaling)
+        return learning_rule(learner, scaling, rate, samples, asked.inference, training.optimiser)
 
     def trainer(self, backend: Backend[Any], settings: TrainingSettings) -> Trainer[Any]:
         """Begin to train all seeds."""
@@ -174,15 +176,11 @@ class Later:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Escapes):
     """What became of one learner.
 
     Attributes
     ----------
-    course
-        Step by step.
-    times
-        When each seed left the saddle.
     tests
         On other samples.
     trajectory
@@ -192,17 +190,9 @@ class Outcome:
         The step after its first look, if it took one.
     """
 
-    course: Course
-    times: Times
     tests: Tests
     trajectory: list[Float[np.ndarray, "R P"]]
     later: Later | None
-
-    @property
-    def lost(self) -> Bool[np.ndarray, " R"]:
-        """Which seeds diverged before they had left."""
-        diverged: Bool[np.ndarray, " R"] = self.course.have("diverged") & ~self.times.observed
-        return diverged
 
 
 class Run:
@@ -266,8 +256,7 @@ class Run:
         times = escape_times(
             course.losses, self._reference, fraction=escape.fraction, window=escape.window
         )
-        lost = np.array([fate == "diverged" for fate in course.fates]) & ~times.observed
-        return replace(times, times=np.where(lost, 0.0, times.times))
+        return replace(times, times=np.where(Escapes(course, times).lost, 0.0, times.times))
 
     def _stopped(self, course: Course, tests: Tests) -> Bool[np.ndarray, " R"]:
         rule, gone = self._asked.training.stop, self.escaped(course).observed

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from pcbench import checks
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import DType, Objective
+from pcbench.judges.hessian.extremes import ghosts
 from pcbench.judges.points import joined, split
 from pcbench.judges.problem import Problem
 from pcbench.judges.relaxed_judge import judged
@@ -185,24 +186,3 @@ class ProductJudge:
             )
         yield from worst
         yield ghosts(f"different eigenvectors of the {self.objective}", found)
-
-
-def ghosts(name: str, found: Extremes) -> Check:
-    """Check that the eigenvectors at each end are different ones.
-
-    An eigenvector that a converged one comes back as, a ghost, is parallel to it; those of
-    different eigenvalues are orthogonal, to ``(r_i + r_j)/|θ_i - θ_j|`` where residuals are ``r``.
-    Between the two lies 1/2.
-    """
-    worst = 0.0
-    for end in (found.lowest, found.highest):
-        vectors = np.stack([pair.vector for pair in end])
-        overlaps = np.abs(vectors @ vectors.T) - np.eye(len(vectors))
-        worst = max(worst, float(np.max(overlaps)))
-    return checks.at_most(
-        name,
-        worst,
-        0.0,
-        Tolerance(0.5, "parallel vectors have 1, orthogonal ones 0"),
-        source="eigenvectors of a symmetric operator are orthogonal",
-    )

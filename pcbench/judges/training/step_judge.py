@@ -17,9 +17,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from pcbench.case import Context
-from pcbench.checks import Check, Tolerance, Worst, approx, undecided
+from pcbench.checks import Check, Worst, undecided
 from pcbench.contract import Model, Sgd, Trainer, TrainingSettings
 from pcbench.judges.account import DEFINITION, differing
+from pcbench.judges.basis import Basis
 from pcbench.judges.problem import Problem, rounded
 from pcbench.judges.relaxed import Relaxed
 from pcbench.judges.relaxed_judge import RelaxedJudge, judged
@@ -284,12 +285,11 @@ class StepJudge:
         except UndecidableError as error:
             return self._diverged(name, taken, str(error))
         x, y, *rest = self._staged(problem)
-        return approx(
+        return Basis(DEFINITION, "rounding of a loss (theory.md 4)").approx(
             name,
-            float(self._backend.to_host(model.loss(x, y, *rest))[place]),
+            self._backend.to_host(model.loss(x, y, *rest))[place],
             layered_loss(judged(problem), problem.x, problem.y, problem.precision),
-            Tolerance(loss_off(problem, self._backend.dtype), "rounding of a loss (theory.md 4)"),
-            source=DEFINITION,
+            loss_off(problem, self._backend.dtype),
         )
 
 

@@ -12,7 +12,7 @@ from pcbench.cases.equilibrated_energy.case import EquilibratedEnergy
 from pcbench.cases.matrix_completion.case import MatrixCompletion, Parameters
 from pcbench.cases.matrix_completion.claims import Claims
 from pcbench.cases.matrix_completion.draws import Draws
-from pcbench.cases.matrix_completion.escape import Escapes, Way
+from pcbench.cases.matrix_completion.escape import SaddleEscapes, Way
 from pcbench.cases.matrix_completion.path import Saddle
 from pcbench.data.low_rank_matrix import LowRankMatrix
 from pcbench.judges.problem import Problem
@@ -291,7 +291,7 @@ def escapes(saddles, times, *, norm=1.0, fate="stopped"):
     course.gradient_norms = np.full((1, count, 2), norm)
     course.fates = [fate] * count
     steps = np.full(count, float(times))
-    return Escapes(saddles, course, Times(np.minimum(steps, 1000), steps <= 1000))
+    return SaddleEscapes(course, Times(np.minimum(steps, 1000), steps <= 1000), saddles)
 
 
 def claims(draws=5, **found):
