@@ -17,7 +17,7 @@ from pcbench import checks
 from pcbench.case import Case, CaseParameters, CaseSkippedError, Columns, Context, Finding
 from pcbench.cases.landscape import paths as _paths
 from pcbench.cases.landscape import slice_directions as _slice_directions
-from pcbench.cases.landscape.paths import LEARNERS, Paths, Walk
+from pcbench.cases.landscape.paths import Paths, Walk
 from pcbench.cases.landscape.slice_directions import random_directions
 from pcbench.cases.landscape.slices import coordinates, slices
 from pcbench.cases.landscape.tangent import Tangent
@@ -35,6 +35,7 @@ from pcbench.judges.point_judge import judged, verdicts_of
 from pcbench.judges.points import ask, joined
 from pcbench.judges.problem import Problem
 from pcbench.judges.relaxed import needs
+from pcbench.judges.training.curves import LEARNERS
 from pcbench.networks import NetworkParameters, Origin
 from pcbench.theory.rounding.bounds import unit_roundoff
 

@@ -135,17 +135,17 @@ class ProductJudge:
         """Compare products with unit vectors, and two by two for symmetry."""
         seen = np.asarray(operator.matmat(vectors.T), np.float64).T
         residual = operator.hessian.residual
-        compare = partial(checks.distance, f"Hessian products of the {self.objective}")
+        compare = partial(
+            checks.distance, f"Hessian products of the {self.objective}", source=self.source
+        )
         if seen.shape != vectors.shape or not np.isfinite([residual, *seen.ravel()]).all():
-            yield compare(
-                seen, np.zeros_like(vectors), self.tolerance(1.0, 0.0), source=self.source
-            )
+            yield compare(seen, np.zeros_like(vectors), self.tolerance(1.0, 0.0))
             return
         wanted = [self.product(vector) for vector in vectors]
         worst = checks.Worst()
         for index, (image, due) in enumerate(zip(seen, wanted, strict=True), start=1):
             allowed, where = self.tolerance(due.rounding, residual), f"direction {index}"
-            worst.add(compare(image, due.image, allowed, source=self.source, where=where))
+            worst.add(compare(image, due.image, allowed, where=where))
         yield from worst
         form = vectors @ seen.T
         largest = max(due.rounding for due in wanted)
