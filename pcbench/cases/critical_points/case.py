@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
 import numpy as np
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from pcbench import checks
 from pcbench.case import Case, CaseParameters, CaseSkippedError, Columns, Context, Finding
@@ -59,20 +59,15 @@ class Parameters(CaseParameters):
         "candidates", description="Folder for candidates for non-strict saddles, as .npz."
     )
 
-    @model_validator(mode="after")
-    def _noise_is_not_fitted(self) -> Parameters:
+    def contradictions(self) -> Iterator[str]:
+        """Say which settings do not fit together."""
         if self.noise > 0 and self.samples < self.widths[0] + self.widths[-1]:
-            raise ValueError(
+            yield (
                 f"with {self.samples} samples a network may fit the noise; give at least "
                 f"{self.widths[0] + self.widths[-1]}, inputs and outputs together"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _scales_ascend(self) -> Parameters:
         if self.scale[0] > self.scale[1]:
-            raise ValueError("scale is [least, largest]; swap them")
-        return self
+            yield "scale is [least, largest]; swap them"
 
 
 class CriticalPoints(Case[Parameters]):

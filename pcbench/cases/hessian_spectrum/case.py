@@ -85,14 +85,13 @@ class Parameters(CaseParameters):
         1000, description="Up to so many parameters, all eigenvalues are found too."
     )
 
-    @model_validator(mode="after")
-    def _uses_what_is_given(self) -> Parameters:
+    def contradictions(self) -> Iterator[str]:
+        """Say which settings do not fit together."""
         if not self.probes and "density_steps" in self.model_fields_set:
-            raise ValueError(
+            yield (
                 "density_steps are taken with every probe, and go unused without any; leave it "
                 "out, or raise probes"
             )
-        return self
 
 
 class HessianSpectrum(Case[Parameters]):

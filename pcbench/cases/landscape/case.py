@@ -85,48 +85,35 @@ class Parameters(CaseParameters):
     points: PositiveInt = Field(21, ge=3, description="Points along a side, odd.")
     paths: Paths | None = Field(None, description="Paths across it, of small linear networks.")
 
-    @model_validator(mode="after")
-    def _has_a_middle(self) -> Parameters:
+    def contradictions(self) -> Iterator[str]:
+        """Say which settings do not fit together."""
         if self.points % 2 == 0:
-            raise ValueError(
+            yield (
                 f"a slice of {self.points} points a side misses the point that it goes through; "
                 "give an odd number"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _uses_what_is_given(self) -> Parameters:
         if self.directions == "random" and "curvature_of" in self.model_fields_set:
-            raise ValueError(
+            yield (
                 "curvature_of says whose extreme directions are taken, and goes unused with random "
                 "ones; leave it out, or write directions: extreme"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _can_be_inferred(self) -> Parameters:
         if isinstance(self.inference, ExactInference) and not self.network.is_linear:
-            raise ValueError(
+            yield (
                 "engine: exact solves linear networks without biases; use engine: gauss_newton, "
                 "or leave inference out"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _has_paths_that_can_be_gone(self) -> Parameters:
         if self.paths is None:
-            return self
+            return
         if not self.network.is_linear:
-            raise ValueError(
+            yield (
                 "paths are judged by closed forms, those of linear networks without biases; leave "
                 "paths out"
             )
         if self.paths.batch > self.data.samples:
-            raise ValueError(
+            yield (
                 f"paths.batch is {self.paths.batch} but data.samples only {self.data.samples}; "
                 "raise data.samples or lower paths.batch"
             )
-        return self
 
     def engine(self, dtype: DType) -> InferenceSettings:
         """How energies are found in a dtype."""

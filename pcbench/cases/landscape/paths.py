@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from pcbench import checks
-from pcbench.case import Columns, Context
+from pcbench.case import CaseParameters, Columns, Context
 from pcbench.checks import Check
 from pcbench.contract import InferenceSettings, Objective
 from pcbench.judges.basis import Basis
@@ -32,10 +32,8 @@ DESCENT = Basis(
 _FAR = 1e3
 
 
-class Paths(BaseModel):
+class Paths(CaseParameters):
     """Stochastic gradient descent from near the point, in matched scaling, as in figure 2."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     starts: PositiveInt = Field(5, description="Paths of either learner, from the same starts.")
     std: NonNegativeFloat = Field(0.05, description="σ of the starts around the point.")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pcbench.cases.matrix_completion.draws import Draws
-from pcbench.cases.matrix_completion.escape import SaddleEscapes, Way
+from pcbench.cases.matrix_completion.escape import SaddleEscapes
 from pcbench.cases.matrix_completion.path import Saddle
+from pcbench.cases.matrix_completion.ways import Way
 from pcbench.checks import Check
 from pcbench.claims import Claim
 from pcbench.judges.claims import Question, Ratios, answers
@@ -94,9 +95,4 @@ class Claims:
         return Ratios.of_norms(theirs, ours)
 
     def _pair(self, way: Way) -> tuple[SaddleEscapes, SaddleEscapes]:
-        return self.escapes[way], self.escapes[opponent(way)]
-
-
-def opponent(way: Way) -> Way:
-    """Return how BP goes, against which PC is compared: it never sees what is masked."""
-    return replace(way, learner="BP", masking="matched")
+        return self.escapes[way], self.escapes[way.opponent]

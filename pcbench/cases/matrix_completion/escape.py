@@ -8,44 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float
 
-from pcbench.case import Context
-from pcbench.cases.matrix_completion.draws import Draws, Masking
+from pcbench.cases.matrix_completion.draws import Draws
 from pcbench.cases.matrix_completion.path import Saddle
-from pcbench.contract import InferenceSettings, TrainingSettings
-from pcbench.judges.training.curves import Budget, Course, Escapes, Scaling, learning_rule
+from pcbench.cases.matrix_completion.ways import Way
+from pcbench.judges.training.curves import Course, Escapes
 from pcbench.statistics import Times, escape_times
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """A way to train from a saddle.
-
-    Attributes
-    ----------
-    learner
-        ``BP`` or ``PC``.
-    scaling
-        How gradients are scaled.
-    masking
-        Whether targets that are not observed count. Backpropagation never sees them.
-    """
-
-    learner: str
-    scaling: Scaling
-    masking: Masking
-
-    def __str__(self) -> str:
-        published = [
-            what
-            for what, how in (("scaling", self.scaling), ("masking", self.masking))
-            if how == "published"
-        ]
-        return f"{self.learner}, published {' and '.join(published)}" if published else self.learner
-
-    def settings(self, draws: Draws, rate: float, inference: InferenceSettings) -> TrainingSettings:
-        """Return the rule, with the learning rate as it was asked for."""
-        samples = draws.samples, draws.outputs
-        return learning_rule(self.learner, self.scaling, rate, samples, inference)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +29,7 @@ class SaddleEscapes(Escapes):
         return np.array([saddle.rank == rank for saddle in self.saddles], bool)
 
 
-def escape(
-    context: Context,
-    draws: Draws,
-    saddles: Sequence[Saddle],
-    way: Way,
-    settings: TrainingSettings,
-    budget: Budget,
-    *,
-    fraction: float,
-) -> SaddleEscapes:
+def escape(draws: Draws, saddles: Sequence[Saddle], way: Way) -> SaddleEscapes:
     """Train from all saddles side by side until each replica has left.
 
     A replica has left when the loss, of the targets that count for its learner, is lower than at
@@ -81,18 +39,18 @@ def escape(
     rank ``k``, and learns the largest first (Saxe et al. 2014), which has at least ``1/(r - k)`` of
     the loss: a fraction below ``1/r`` is reached within the first drop.
 
-    Whoever has not left when the budget is spent is censored.
+    Whoever has not left when ``escape.steps`` are spent is censored.
     """
-    starts = [saddle.problem for saddle in saddles]
-    trainer = draws.trainer(context, starts, settings, way.masking)
-    heights = np.array([saddle.loss(way.masking) for saddle in saddles])
+    asked, heights = draws.asked, np.array([saddle.loss(way.masking) for saddle in saddles])
+    budget = draws.budget(asked.escape.steps)
 
     def times(losses: Float[np.ndarray, "T R"]) -> Times:
-        return escape_times(losses, heights, fraction=fraction, window=1)
+        return escape_times(losses, heights, fraction=asked.escape.fraction, window=1)
 
     def have_left(course: Course) -> Bool[np.ndarray, " R"]:
         return times(course.losses[-budget.look :]).observed
 
+    trainer = draws.trainer([saddle.problem for saddle in saddles], way)
     course = draws.train(trainer, [saddle.draw for saddle in saddles], budget, have_left)
     # The first loss is that of the saddle, before any step: no step is too early to be seen.
     return SaddleEscapes(course, replace(times(course.losses[1:]), visible=0.0), saddles)

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from pcbench.case import Context
 from pcbench.cases.matrix_completion.draws import Draws
-from pcbench.cases.matrix_completion.escape import Way
 from pcbench.cases.matrix_completion.path import Descent
-from pcbench.contract import TrainingSettings
-from pcbench.judges.training.curves import Budget, Course
+from pcbench.cases.matrix_completion.ways import Way
+from pcbench.judges.training.curves import Course
 from pcbench.statistics import Interval, Times, paired_ratio
 
 
@@ -44,37 +42,21 @@ class Finish:
         return paired_ratio(self.ours, self.theirs)
 
 
-def finish(
-    context: Context,
-    draws: Draws,
-    descent: Descent,
-    way: Way,
-    settings: TrainingSettings,
-    budget: Budget,
-    goal: float,
-    most: int,
-) -> Finish:
-    """Train from near the origin to the goal, with the budget that BP's paths had.
+def finish(draws: Draws, descent: Descent, way: Way) -> Finish:
+    """Train from near the origin to the loss at which paths stop, with as many steps.
 
-    Parameters
-    ----------
-    context, draws, descent, budget
-        As of the paths of BP, which ``descent`` holds.
-    way, settings
-        By which rule.
-    goal
-        Loss at which paths stop, of the targets that count for the learner.
-    most
-        How many draws are taken, the first whose path was stable.
+    Of the targets that count for the learner; in the first draws whose path was stable.
     """
-    chosen = [draw for draw in range(len(draws)) if draw not in descent.unstable][:most]
-    starts = [draws.problems[draw] for draw in chosen] or draws.problems
-    trainer = draws.trainer(context, starts, settings, way.masking)
+    asked, budget = draws.asked, draws.budget(draws.asked.training.steps)
+    goal = asked.training.stop
+    stable = [draw for draw in range(len(draws)) if draw not in descent.unstable]
+    chosen = stable[: asked.escape.finish]
 
     def arrived(course: Course) -> Bool[np.ndarray, " R"]:
         return _arrivals(course.losses[-budget.look :], goal).observed
 
-    ours = draws.train(trainer, chosen, budget, arrived).losses
+    starts = [draws.problems[draw] for draw in chosen] or draws.problems
+    ours = draws.train(draws.trainer(starts, way), chosen, budget, arrived).losses
     theirs = descent.course.losses[:, chosen]
     return Finish(way, chosen, _arrivals(ours, goal), _arrivals(theirs, goal))
 

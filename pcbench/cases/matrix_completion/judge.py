@@ -7,12 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from pcbench import checks
-from pcbench.case import Context
 from pcbench.cases.matrix_completion.draws import Draws, whole
-from pcbench.cases.matrix_completion.escape import Way
 from pcbench.cases.matrix_completion.path import Saddle
+from pcbench.cases.matrix_completion.ways import Way
 from pcbench.checks import Check
-from pcbench.contract import TrainingSettings
 from pcbench.judges.account import CONTRACT
 from pcbench.judges.basis import Basis
 from pcbench.judges.training.step_expected import expect, norm_off
@@ -24,19 +22,12 @@ ROUNDING = "rounding of inference and evaluation (theory.md 4)"
 _TRACE = 3
 
 
-def first_steps(
-    context: Context,
-    draws: Draws,
-    saddles: Sequence[Saddle],
-    way: Way,
-    settings: TrainingSettings,
-) -> Iterator[Check]:
-    """Take one step from each saddle, and hold it against the objective's closed form."""
-    starts = [saddle.problem for saddle in saddles]
-    trainer = draws.trainer(context, starts, settings, way.masking)
+def first_steps(draws: Draws, saddles: Sequence[Saddle], way: Way) -> Iterator[Check]:
+    """Take one step from each saddle, and compare it with the objective's closed form."""
+    trainer, settings = draws.trainer([saddle.problem for saddle in saddles], way), draws.rule(way)
     record = trainer.run(1, draws.batches([saddle.draw for saddle in saddles])(0, 1))
     after = trainer.parameters()
-    step, dtype = settings.learning_rate * settings.scale, context.backend.dtype
+    step, dtype = settings.learning_rate * settings.scale, draws.context.backend.dtype
     u = unit_roundoff(dtype)
     worst, largest = checks.Worst(), np.finfo(dtype).max
     energy = Basis(
@@ -88,29 +79,23 @@ def first_steps(
     yield from worst
 
 
-def traceless(
-    context: Context,
-    draws: Draws,
-    saddles: Sequence[Saddle],
-    way: Way,
-    settings: TrainingSettings,
-) -> Check:
+def traceless(draws: Draws, saddles: Sequence[Saddle], way: Way) -> Check:
     """Train twice, once without what is not observed, and compare where that leads."""
     starts, rows = [s.problem for s in saddles], draws.batches([s.draw for s in saddles])
     ends = []
     for told in (draws, draws.silenced()):
-        trainer = told.trainer(context, starts, settings, way.masking)
+        trainer = told.trainer(starts, way)
         trainer.run(_TRACE, rows(0, _TRACE), _TRACE)
         ends.append(np.concatenate([part.ravel() for part in trainer.parameters()]))
     name, source = f"{way}: trace of targets that are not observed", f"precision 0: {CONTRACT}"
     if not np.isfinite(ends[0]).all():
         return checks.undecided(
             name,
-            f"Training diverged within {_TRACE} steps at learning rate {settings.learning_rate:g}; "
-            "lower training.learning_rate.",
+            f"Training diverged within {_TRACE} steps at learning rate "
+            f"{draws.asked.training.learning_rate:g}; lower training.learning_rate.",
             source=source,
         )
-    u = unit_roundoff(context.backend.dtype)
+    u = unit_roundoff(draws.context.backend.dtype)
     size = float(np.linalg.norm(np.concatenate([p.ravel() for s in starts for p in s.parameters])))
     off, at = _TRACE * CONFIDENCE * u * size, f"after {_TRACE} steps"
     return Basis(source, "rounding of the updates").distance(name, ends[1], ends[0], off, at)

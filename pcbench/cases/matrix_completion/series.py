@@ -8,10 +8,11 @@ import numpy as np
 
 from pcbench.case import Columns
 from pcbench.cases.matrix_completion.claims import Claims
-from pcbench.cases.matrix_completion.escape import SaddleEscapes, Way
+from pcbench.cases.matrix_completion.escape import SaddleEscapes
 from pcbench.cases.matrix_completion.finish import Finish
 from pcbench.cases.matrix_completion.path import Descent, Saddle
 from pcbench.cases.matrix_completion.saddles import Path
+from pcbench.cases.matrix_completion.ways import Way
 
 
 def of_paths(paths: Sequence[Path]) -> Iterator[Columns]:

@@ -14,11 +14,18 @@ from typing import Any, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat
+from pydantic import Field, NonNegativeInt, PositiveFloat
 from scipy.sparse import csr_array
 
 from pcbench import checks
-from pcbench.case import CaseSkippedError, Columns, Context, Finding, Omission
+from pcbench.case import (
+    CaseParameters,
+    CaseSkippedError,
+    Columns,
+    Context,
+    Finding,
+    Omission,
+)
 from pcbench.checks import Check
 from pcbench.contract import Backend, Hessian, Objective
 from pcbench.judges.basis import Basis
@@ -37,10 +44,8 @@ MAX_PARAMETERS = 20_000
 ROWS = 256
 
 
-class DuringParameters(BaseModel):
+class DuringParameters(CaseParameters):
     """After which steps of gradient inference the Hessian of the energy is looked at."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     steps: list[NonNegativeInt] = Field(
         default=[0, 1, 2, 5, 10, 20, 50],
