@@ -20,9 +20,9 @@ from pcbench.cases.escape_law.chain import chain_power, chain_times, too_near
 from pcbench.cases.escape_law.checks import Unresolved, against_bound, against_law
 from pcbench.cases.escape_law.parameters import Parameters
 from pcbench.cases.escape_law.replay import runs
-from pcbench.cases.escape_law.runs import Left, leave, scaled_draws
+from pcbench.cases.escape_law.runs import Left, leave
 from pcbench.checks import Check
-from pcbench.contract import Capability, Objective, Sgd, TrainingSettings
+from pcbench.contract import Capability, Objective
 from pcbench.judges.account import counted
 from pcbench.judges.problem import Problem
 from pcbench.judges.relaxed import training_needs
@@ -39,9 +39,6 @@ SOURCE = "leaving the origin: rates and laws (theory.md 2.7)"
 MOST_OF_A_DIRECTION = 2 / 3
 """Until the energy of a direction has fallen by that, ``W_L`` grows to ``√2``, and by then the next
 layer by a factor of ``e`` at most. Later the energy, too, waits for the layers below."""
-
-SOON, SELDOM = 100, 1000
-"""Steps between two looks at who has left: few of little, and few looks at much."""
 
 HALF_WAY = 0.5
 """To the next power of ``1/σ``."""
@@ -72,15 +69,15 @@ class EscapeLaw(Case[Parameters]):
                 f"{most:.3g} of the loss in good time here; make fraction at most that"
             )
         open_questions: list[Unresolved] = []
-        for learner, objective in LEARNERS.items():
-            left = self._leave(context, problem, learner, objective)
+        for learner in LEARNERS:
+            left = leave(context, problem, asked, learner)
             yield from self._series(left)
             yield from runs(problem, left, context.backend.dtype, asked)
             for found in self._laws(problem, left):
                 if isinstance(found, Unresolved):
                     open_questions.append(found)
-                elif left.departures.everywhere < len(left.scales):
-                    yield found.at(f"{left.departures.everywhere} of {len(left.scales)} scales")
+                elif left.everywhere < len(left.scales):
+                    yield found.at(f"{left.everywhere} of {len(left.scales)} scales")
                 else:
                     yield found
         if open_questions:
@@ -91,32 +88,9 @@ class EscapeLaw(Case[Parameters]):
                 "training.learning_rate"
             )
 
-    def _leave(
-        self, context: Context, problem: Problem, learner: str, objective: Objective
-    ) -> Left:
-        asked = self.parameters
-        quick = objective == "energy" or escape_exponent(problem.network.n_layers) == 0
-        scales = asked.scales.all(further=quick)
-        weights = scaled_draws(context, problem, scales, asked.seeds)
-        settings = TrainingSettings(
-            objective, Sgd(), asked.training.learning_rate, inference=asked.inference
-        )
-        departures = leave(
-            context,
-            problem,
-            weights,
-            settings,
-            stage=f"steps of {learner}",
-            look=SOON if quick else SELDOM,
-            seeds=asked.seeds,
-            fraction=asked.fraction,
-            max_steps=asked.training.max_steps,
-        )
-        return Left(learner, objective, scales, weights, departures)
-
     def _laws(self, problem: Problem, left: Left) -> Iterator[Check | Unresolved]:
         """Fit the scales that every seed left from."""
-        complete = left.departures.everywhere
+        complete = left.everywhere
         if complete < fits.LEAST_SCALES:
             yield Unresolved(
                 f"{left.learner}: all laws",
@@ -156,7 +130,7 @@ class EscapeLaw(Case[Parameters]):
         ratio = self.parameters.scales.ratio
         yield against_law(
             "BP: power of 1/σ",
-            fits.power(left.departures.loss, ratio),
+            fits.power(left.loss, ratio),
             float(power),
             HALF_WAY,
             source=SOURCE,
@@ -175,7 +149,7 @@ class EscapeLaw(Case[Parameters]):
             below = float(logarithmic_exponent(problem.network.n_layers - 1))
             yield against_law(
                 name,
-                fits.logarithmic_power(left.departures.loss),
+                fits.logarithmic_power(left.loss),
                 expected,
                 (expected - below) / 2,
                 source=SOURCE,
@@ -190,9 +164,9 @@ class EscapeLaw(Case[Parameters]):
         name = f"{left.learner}: power of 1/σ at the smallest scales"
         half = escape_exponent(problem.network.n_layers) / 2
         smallest = fits.thirds(left.scales)[1:]
-        steps = np.median(left.departures.loss[smallest].whole, axis=1)
+        steps = np.median(left.loss[smallest].whole, axis=1)
         if (steps > 1).all():
-            bounds = fits.local_power(left.departures.loss, self.parameters.scales.ratio)
+            bounds = fits.local_power(left.loss, self.parameters.scales.ratio)
             return against_bound(name, bounds, side, half, source=f"{SOURCE}: half of BP's power")
         scales = left.scales[smallest]
         chains = chain_times(problem, scales, self.parameters, left.objective, max_steps=3)

@@ -13,8 +13,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from pcbench import checks
-from pcbench.case import Columns, Context
-from pcbench.cases.origin_escape.parameters import Parameters
 from pcbench.cases.origin_escape.run import Start
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import Objective
@@ -58,12 +56,9 @@ class Steps:
     rate: float
 
     @classmethod
-    def take(
-        cls, context: Context, asked: Parameters, start: Start, learner: str, scaling: Scaling
-    ) -> Steps:
+    def take(cls, start: Start, learner: str, scaling: Scaling) -> Steps:
         """Take them with a trainer of their own."""
-        settings = start.settings(asked, learner, scaling)
-        trainer = start.trainer(context.backend, settings)
+        asked, trainer = start.asked, start.trainer(learner, scaling)
         before = trainer.parameters()
         rows = start.first_batches(asked.judged)
         record = trainer.run(asked.judged, rows)
@@ -74,21 +69,19 @@ class Steps:
             else list(rows.transpose(1, 0, 2))
         )
         batches = [[(x[one], y[one]) for one in seed] for seed in seen]
-        rate = asked.training.rate(scaling) * settings.scale
+        rate = asked.training.rate(scaling) * start.settings(learner, scaling).scale
         return cls(before, trainer.parameters(), record.gradient_norms, batches, rate)
 
 
-def first_steps(
-    context: Context, asked: Parameters, start: Start, scaling: Scaling
-) -> Iterator[Check | Columns]:
+def first_steps(start: Start, scaling: Scaling) -> Iterator[Check]:
     """Judge the first steps of both learners."""
     worst = checks.Worst()
-    u = unit_roundoff(context.backend.dtype)
+    u = unit_roundoff(start.context.backend.dtype)
     for learner, objective in LEARNERS.items():
-        steps = Steps.take(context, asked, start, learner, scaling)
+        steps = Steps.take(start, learner, scaling)
         for seed in range(SEEDS):
             worst.add(*_norms(steps, seed, learner, objective, u))
-        for seed in range(asked.seeds):
+        for seed in range(start.asked.seeds):
             at = f"seed {seed + 1}"
             worst.add(*(check.at(at) for check in _at_the_start(steps, seed, objective, u)))
             if objective == "energy" and start.problem.network.n_hidden > 1:

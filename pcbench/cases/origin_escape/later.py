@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Int
 
 from pcbench import checks
-from pcbench.case import Context
 from pcbench.cases.origin_escape.run import Later, Outcome, Start
 from pcbench.checks import Check
 from pcbench.contract import Sgd, TrainingSettings
@@ -23,7 +22,7 @@ from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
 
 
 def later_step(
-    context: Context, start: Start, settings: TrainingSettings, learner: str, outcome: Outcome
+    start: Start, settings: TrainingSettings, learner: str, outcome: Outcome
 ) -> Iterator[Check]:
     """Judge the step that training took after its first look, if it took one.
 
@@ -38,7 +37,7 @@ def later_step(
     if start.batches is not None:
         rows = start.batches(later.step, later.step + 1)[:, later.alive]
     at = f"{learner}, step {later.step + 1}"
-    yield from StepJudge(context, start.problem, settings, later.before, rows, at).findings(1)
+    yield from StepJudge(start.context, start.problem, settings, later.before, rows, at).findings(1)
     worst = checks.Worst()
     for place, seed in enumerate(later.alive):
         problem = start.problem.at([array[place] for array in later.before])
@@ -50,17 +49,16 @@ def later_step(
                 f"loss that the run recorded ({at})",
                 outcome.course.losses[later.step, seed],
                 layered_loss(judged(problem), problem.x, problem.y),
-                loss_off(problem, context.backend.dtype),
+                loss_off(problem, start.context.backend.dtype),
                 f"seed {seed + 1}",
             )
         )
     if isinstance(settings.optimiser, Sgd):
-        worst.add(*_same_step(context, start, settings, later, rows, at))
+        worst.add(*_same_step(start, settings, later, rows, at))
     yield from worst
 
 
 def _same_step(
-    context: Context,
     start: Start,
     settings: TrainingSettings,
     later: Later,
@@ -68,10 +66,10 @@ def _same_step(
     at: str,
 ) -> Iterator[Check]:
     """Check that the run took the step that a fresh trainer takes."""
-    model = context.backend.build(start.problem.network, later.before)
+    model = start.context.backend.build(start.problem.network, later.before)
     fresh = model.trainer(*start.staged, settings)
     fresh.run(1, rows)
-    u = unit_roundoff(context.backend.dtype)
+    u = unit_roundoff(start.context.backend.dtype)
     reached = fresh.parameters()
     names = array_names([array[0] for array in reached])
     rule = Basis(

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from pcbench.case import CaseSkippedError, Context
 from pcbench.cases.origin_escape.parameters import Parameters
-from pcbench.contract import Backend, Trainer, TrainingSettings
+from pcbench.contract import Trainer, TrainingSettings
 from pcbench.judges.problem import Problem, rounded
 from pcbench.judges.seeds import Batches, Replicas, draw_seeds
 from pcbench.judges.training.curves import (
@@ -36,6 +36,10 @@ class Start:
 
     Attributes
     ----------
+    context
+        Lends the backend.
+    asked
+        What the suite asks for.
     problem
         The network, the training samples, and the first seed's parameters.
     seeds
@@ -48,6 +52,8 @@ class Start:
         The training samples on the device, for all trainers.
     """
 
+    context: Context
+    asked: Parameters
     problem: Problem
     seeds: Replicas
     batches: Batches | None
@@ -86,7 +92,7 @@ class Start:
             test = x, y
         backend = context.backend
         staged = backend.to_device(problem.x), backend.to_device(problem.y)
-        return cls(problem, seeds, batches, test, staged)
+        return cls(context, asked, problem, seeds, batches, test, staged)
 
     @property
     def batch(self) -> int:
@@ -120,16 +126,16 @@ class Start:
             "initialisation: near_origin, or give it a smaller std."
         )
 
-    def settings(self, asked: Parameters, learner: str, scaling: Scaling) -> TrainingSettings:
+    def settings(self, learner: str, scaling: Scaling) -> TrainingSettings:
         """Return the rule by which a learner learns."""
-        training, samples = asked.training, (self.batch, self.problem.y.shape[1])
-        rate = training.rate(scaling)
-        return learning_rule(learner, scaling, rate, samples, asked.inference, training.optimiser)
+        asked, samples = self.asked, (self.batch, self.problem.y.shape[1])
+        rate, optimiser = asked.training.rate(scaling), asked.training.optimiser
+        return learning_rule(learner, scaling, rate, samples, asked.inference, optimiser)
 
-    def trainer(self, backend: Backend[Any], settings: TrainingSettings) -> Trainer[Any]:
+    def trainer(self, learner: str, scaling: Scaling) -> Trainer[Any]:
         """Begin to train all seeds."""
-        model = backend.build(self.problem.network, self.seeds)
-        return model.trainer(*self.staged, settings)
+        model = self.context.backend.build(self.problem.network, self.seeds)
+        return model.trainer(*self.staged, self.settings(learner, scaling))
 
     def first_batches(self, steps: int) -> Int[np.ndarray, "T R N"] | None:
         """Return the batches of the first steps; ``None`` where these see all samples."""
@@ -196,27 +202,16 @@ class Outcome(Escapes):
 
 
 class Run:
-    """Trains one learner in one scaling.
+    """Trains one learner in one scaling from where both learners start."""
 
-    Parameters
-    ----------
-    context
-        Lends the backend.
-    asked
-        The case's parameters.
-    start
-        What both learners share.
-    """
-
-    def __init__(self, context: Context, asked: Parameters, start: Start) -> None:
-        self._context, self._asked, self._start = context, asked, start
-        self._seeds = asked.seeds
+    def __init__(self, start: Start) -> None:
+        self._start, self._asked, self._seeds = start, start.asked, start.asked.seeds
         self._reference = np.full(self._seeds, start.saddle_loss)
 
     def __call__(self, learner: str, scaling: Scaling) -> Outcome:
         """Train until every seed has ended."""
-        asked, start, backend = self._asked, self._start, self._context.backend
-        trainer = start.trainer(backend, start.settings(asked, learner, scaling))
+        asked, start = self._asked, self._start
+        trainer = start.trainer(learner, scaling)
         course = Course.begin(self._seeds, len(start.seeds))
         tests, trajectory = Tests(), list[Float[np.ndarray, "R P"]]()
         if asked.trajectories:
@@ -234,7 +229,7 @@ class Run:
         stage = f"{learner}, {scaling} scaling"
         begun: tuple[Int[np.ndarray, " alive"], Replicas] | None = None
         later = None
-        for alive in self._context.progress(stage, pauses, -(-total // look) + 1):
+        for alive in start.context.progress(stage, pauses, -(-total // look) + 1):
             if asked.judged and len(course.losses) == look:
                 begun = alive, trainer.parameters()
             elif begun is not None and later is None:
@@ -274,7 +269,7 @@ class Run:
     ) -> None:
         assert self._start.test is not None  # for the type checker: see the caller
         x, y = self._start.test
-        backend = self._context.backend
+        backend = self._start.context.backend
         outputs = np.concatenate(
             [
                 backend.to_host(trainer.model.predict(backend.to_device(x[start : start + TESTED])))
