@@ -43,18 +43,9 @@ class Paths(CaseParameters):
 
 
 class Walk:
-    """Both learners' paths from the same starts, and over the same batches.
+    """Both learners' paths from the same starts near a point, and over the same batches.
 
-    Parameters
-    ----------
-    context
-        Lends the backend, and the streams ``starts`` and ``batches``.
-    problem
-        The point, and all samples.
-    settings
-        How PC infers.
-    asked
-        What the suite says of paths.
+    The streams are ``starts`` and ``batches``; ``settings`` say how PC infers.
     """
 
     def __init__(

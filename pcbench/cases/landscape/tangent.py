@@ -31,16 +31,8 @@ TAYLOR = Basis(
 class Tangent:
     """Derivatives of both objectives at one point.
 
-    Parameters
-    ----------
-    context
-        Lends the backend.
-    problem
-        The point, and the batch.
-    centre
-        The judge of its values and gradients, all of them well-formed.
-    settings
-        How energies around it are found.
+    ``centre`` is the judge of its values and gradients, all of them well-formed; ``settings`` say
+    how energies around it are found.
     """
 
     def __init__(

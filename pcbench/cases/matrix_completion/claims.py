@@ -18,17 +18,7 @@ FIGURE_6 = "figure 6 (arXiv:2408.11979)"
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Both learners' escapes from the same saddles, compared draw by draw.
-
-    Attributes
-    ----------
-    draws
-        What was completed.
-    saddles
-        Where replicas began.
-    escapes
-        What became of them, by the way they went.
-    """
+    """Both learners' escapes from the same saddles, compared draw by draw."""
 
     draws: Draws
     saddles: Sequence[Saddle]

@@ -17,17 +17,7 @@ from pcbench.statistics import Interval, Times, paired_ratio
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """Steps from near the origin to the loss at which paths stop, in the same draws.
-
-    Attributes
-    ----------
-    way
-        How PC went.
-    draws
-        Which.
-    ours, theirs
-        PC's steps, and those of BP's paths.
-    """
+    """PC's steps from near the origin to the loss at which paths stop, and those of BP's paths."""
 
     way: Way
     draws: Sequence[int]

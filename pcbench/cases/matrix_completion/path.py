@@ -24,15 +24,7 @@ from pcbench.theory.rounding.bounds import unit_roundoff
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the backend said of a point on its path.
-
-    Attributes
-    ----------
-    loss
-        ``𝓛``.
-    gradient_norms
-        ``‖∂𝓛/∂W_l‖``, by layer.
-    """
+    """What the backend said of a point on its path: ``𝓛``, and ``‖∂𝓛/∂W_l‖`` by layer."""
 
     loss: float
     gradient_norms: Float[np.ndarray, " L"]
@@ -40,18 +32,10 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Saddle:
-    """A point on the path of a draw.
+    """A saddle of a rank on the path of a draw, where backpropagation was after so many steps.
 
-    Attributes
-    ----------
-    draw, rank
-        Whose, and of which rank.
-    step
-        After how many steps backpropagation was there.
-    problem
-        The draw's matrix, and the network at the saddle.
-    seen
-        What the path had there; ``None`` if its first look saw no numbers.
+    ``problem`` is the draw's matrix and the network there; ``seen`` what the path had there, and
+    ``None`` if its first look saw no numbers.
     """
 
     draw: int
@@ -71,20 +55,10 @@ class Saddle:
 
 @dataclass(frozen=True, slots=True)
 class Descent:
-    """What came of the paths.
+    """What came of the paths, one a draw, with saddles in the order of draws and ranks.
 
-    Attributes
-    ----------
-    course
-        Losses of all steps, and how each draw ended.
-    paths
-        One a draw.
-    saddles
-        Of all draws, in the order of draws and ranks.
-    unstable
-        The step at which a draw's loss rose, so that its path ended; of draws of which it did.
-    dropped
-        By draw, how many points of rest were no saddles by the criteria.
+    ``unstable`` has the step at which a draw's loss rose, so that its path ended, and ``dropped``
+    how many points of rest of a draw were no saddles by the criteria.
     """
 
     course: Course

@@ -35,18 +35,10 @@ SEEDS = 2
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The first ``K`` steps of all seeds by one learner.
+    """The first ``K`` steps of all seeds by one learner, and their parameters before and after.
 
-    Attributes
-    ----------
-    before, after
-        Parameters at step 0 and after step ``K``.
-    gradient_norms
-        ``(K, R, L)``.
-    batches
-        Of every seed, inputs and targets a step.
-    rate
-        ``η`` times the scale of gradients.
+    ``batches`` has every seed's inputs and targets, a step each; ``rate`` is ``η`` times the scale
+    of gradients.
     """
 
     before: list[Float[np.ndarray, "R ..."]]

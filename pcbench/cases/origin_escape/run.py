@@ -146,14 +146,8 @@ class Start:
 class Tests:
     """Test losses and accuracies, of looks and seeds; NaN of seeds that had ended.
 
-    Attributes
-    ----------
-    steps
-        At which steps.
-    losses
-        ``𝓛`` on the test samples.
-    accuracies
-        Part of the samples whose largest output is their class; empty where there are no classes.
+    An accuracy is the part of the samples whose largest output is their class; there are none where
+    there are no classes.
     """
 
     steps: list[int] = field(default_factory=list)
@@ -163,17 +157,7 @@ class Tests:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """A step that training took after its first look.
-
-    Attributes
-    ----------
-    step
-        Counted from 0.
-    alive
-        Seeds that took it.
-    before, after
-        Their parameters.
-    """
+    """A step that training took after its first look, counted from 0, by the seeds alive then."""
 
     step: int
     alive: Int[np.ndarray, " alive"]
@@ -185,15 +169,8 @@ class Later:
 class Outcome(Escapes):
     """What became of one learner.
 
-    Attributes
-    ----------
-    tests
-        On other samples.
-    trajectory
-        All parameters after every look, ``(looks, R, P)``, where asked for; NaN of seeds that had
-        ended.
-    later
-        The step after its first look, if it took one.
+    ``trajectory`` has all parameters after every look, where asked for, NaN of seeds that had
+    ended; ``later`` is the step after the first look, if there was one.
     """
 
     tests: Tests

@@ -35,15 +35,7 @@ Vector = Float[np.ndarray, " P"]
 
 @dataclass(frozen=True, slots=True)
 class JudgedProduct:
-    """``H v`` as the theory has it, and how far another may be off.
-
-    Attributes
-    ----------
-    image
-        The product.
-    rounding
-        How far rounding may carry it.
-    """
+    """``H v`` as the theory has it, and how far rounding may carry another."""
 
     image: Vector
     rounding: float
