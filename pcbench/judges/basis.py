@@ -1,9 +1,11 @@
-"""What several checks rest on, bound once: their source and the derivation of their tolerances."""
+"""What several checks rest on, bound once, and many checks of one name folded into one."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import SupportsFloat
+from functools import wraps
+from typing import ParamSpec, SupportsFloat
 
 from numpy.typing import ArrayLike
 
@@ -11,6 +13,19 @@ from pcbench import checks
 from pcbench.checks import Check, Tolerance
 
 Number = SupportsFloat
+P = ParamSpec("P")
+
+
+def folded(make: Callable[P, Iterable[Check]]) -> Callable[P, Iterator[Check]]:
+    """Fold checks of the same name that a function yields into the one that is nearest the edge."""
+
+    @wraps(make)
+    def fold(*args: P.args, **kwargs: P.kwargs) -> Iterator[Check]:
+        worst = checks.Worst()
+        worst.add(*make(*args, **kwargs))
+        yield from worst
+
+    return fold
 
 
 @dataclass(frozen=True, slots=True)

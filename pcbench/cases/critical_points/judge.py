@@ -16,7 +16,7 @@ from pcbench.cases.critical_points.point import LEMMA_A, Batch, CriticalPoint, V
 from pcbench.cases.critical_points.search import Fate, Judged, Points, Search
 from pcbench.checks import Check
 from pcbench.judges.account import none_of
-from pcbench.judges.basis import Basis
+from pcbench.judges.basis import Basis, folded
 from pcbench.judges.points import joined
 from pcbench.theory.linear import critical
 from pcbench.theory.linear.expansion import curvature_along, curvature_rounding
@@ -24,13 +24,14 @@ from pcbench.theory.rounding.bounds import hessian_rounding, unit_roundoff
 from pcbench.theory.rounding.perturbation import equilibrium_rounding
 
 
+@folded
 def checks_anywhere(judged: Judged, points: Points, rng: np.random.Generator) -> Iterator[Check]:
     """Check what holds at every point, where gradients are not small.
 
     Lemma A's identity, and curvatures along random directions: a search that is led by a wrong
     Hessian may never see the saddles at which that would show.
     """
-    worst, u = checks.Worst(), unit_roundoff("float64")
+    u = unit_roundoff("float64")
     gradients, hessians = judged.landscape(points).gradients, judged.hessians(points)
     curvature = Basis(
         "Theorem 1, as a power series (theory.md 2.1)",
@@ -41,25 +42,22 @@ def checks_anywhere(judged: Judged, points: Points, rng: np.random.Generator) ->
     ):
         weights = judged.weights(point)
         rounding = equilibrium_rounding(weights, judged.x, judged.y, u)
-        worst.add(
-            checks.each_close(
-                "Lemma A: slope along a scaling of two layers",
-                critical.scaling_slopes(weights, judged.weights(gradient)),
-                -critical.output_forces(weights, judged.x, judged.y),
-                critical.scaling_bounds(weights, rounding.gradients),
-                f"rounding of the gradients at u = {u:.2g} (theory.md 4)",
-                source=LEMMA_A,
-                labels=[f"layers {l} and {l + 1}" for l in range(1, len(weights))],
-            ).at(f"start {start}")
-        )
+        yield checks.each_close(
+            "Lemma A: slope along a scaling of two layers",
+            critical.scaling_slopes(weights, judged.weights(gradient)),
+            -critical.output_forces(weights, judged.x, judged.y),
+            critical.scaling_bounds(weights, rounding.gradients),
+            f"rounding of the gradients at u = {u:.2g} (theory.md 4)",
+            source=LEMMA_A,
+            labels=[f"layers {l} and {l + 1}" for l in range(1, len(weights))],
+        ).at(f"start {start}")
         v = rng.standard_normal(len(point))
         v /= np.linalg.norm(v)
         bound = hessian_rounding(weights, judged.x, judged.y, u).eigenvalue
         own = curvature_rounding(weights, float(np.linalg.norm(hessian, 2)))
         expected = curvature_along(weights, judged.weights(v), judged.x, judged.y)
         name, at = "curvature along a random direction", f"start {start}"
-        worst.add(curvature.approx(name, v @ hessian @ v, expected, bound + own, at))
-    yield from worst
+        yield curvature.approx(name, v @ hessian @ v, expected, bound + own, at)
 
 
 def arrivals(judged: Judged, batch: Batch, search: Search) -> list[CriticalPoint]:

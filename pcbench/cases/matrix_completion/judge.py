@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import compress
 
 import numpy as np
 
@@ -11,9 +12,9 @@ from pcbench.cases.matrix_completion.draws import Draws, whole
 from pcbench.cases.matrix_completion.path import Saddle
 from pcbench.cases.matrix_completion.ways import Way
 from pcbench.checks import Check
-from pcbench.judges.account import CONTRACT
-from pcbench.judges.basis import Basis
-from pcbench.judges.training.step_expected import expect, norm_off
+from pcbench.judges.account import CONTRACT, layers
+from pcbench.judges.basis import Basis, folded
+from pcbench.judges.training.step_expected import expect, gradient_norms
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
 
 EDGE = "what the dtype can hold (theory.md 4)"
@@ -22,6 +23,7 @@ ROUNDING = "rounding of inference and evaluation (theory.md 4)"
 _TRACE = 3
 
 
+@folded
 def first_steps(draws: Draws, saddles: Sequence[Saddle], way: Way) -> Iterator[Check]:
     """Take one step from each saddle, and compare it with the objective's closed form."""
     trainer, settings = draws.trainer([saddle.problem for saddle in saddles], way), draws.rule(way)
@@ -29,10 +31,8 @@ def first_steps(draws: Draws, saddles: Sequence[Saddle], way: Way) -> Iterator[C
     after = trainer.parameters()
     step, dtype = settings.learning_rate * settings.scale, draws.context.backend.dtype
     u = unit_roundoff(dtype)
-    worst, largest = checks.Worst(), np.finfo(dtype).max
-    energy = Basis(
-        "definition of the loss, and Theorem 1 of observed outputs (theory.md 2.1)", ROUNDING
-    )
+    theorem_1 = "definition of the loss, and Theorem 1 of observed outputs (theory.md 2.1)"
+    energy = Basis(theorem_1, ROUNDING)
     loss = Basis("definition of the loss (theory.md 1)", ROUNDING)
     slope = Basis("-(1/N) e_lᵀ z_{l-1} (theory.md 2.2)", ROUNDING)
     descent = Basis(
@@ -43,40 +43,31 @@ def first_steps(draws: Draws, saddles: Sequence[Saddle], way: Way) -> Iterator[C
         problem, at = saddle.problem, str(saddle)
         problem = whole(problem) if way.masking == "published" else problem
         due, seen = expect(problem, settings, dtype, None), record.energies[0, place]
-        worst.add(
-            energy.approx(f"{way}: objective at a saddle", seen, due.energy, due.energy_off, at)
-        )
+        yield energy.approx(f"{way}: objective at a saddle", seen, due.energy, due.energy_off, at)
         seen = record.losses[0, place]
-        worst.add(loss.approx(f"{way}: loss at a saddle", seen, due.loss, due.loss_off, at))
-        for l, (start, gradient, off) in enumerate(
-            zip(problem.parameters, due.gradients, due.gradients_off, strict=True)
+        yield loss.approx(f"{way}: loss at a saddle", seen, due.loss, due.loss_off, at)
+        where = [f"{saddle}, {each}" for each in layers(len(due.gradients))]
+        steps = [
+            start - step * gradient
+            for start, gradient in zip(problem.parameters, due.gradients, strict=True)
+        ]
+        held = [bool(np.abs(end).max() <= np.finfo(dtype).max) for end in steps]
+        norms = record.gradient_norms[0, place]
+        name = f"{way}: gradient norm at a saddle"
+        yield from compress(gradient_norms(slope, name, norms, due, u, where), held)
+        name = f"{way}: first step from a saddle"
+        for l, (start, end, off) in enumerate(
+            zip(problem.parameters, steps, due.gradients_off, strict=True)
         ):
-            at, name = f"{saddle}, layer {l + 1}", f"{way}: first step from a saddle"
-            reached = start - step * gradient
-            if not np.abs(reached).max() <= largest:
+            if held[l]:
+                allowed = step * off + CONFIDENCE * u * np.linalg.norm(start)
+                yield descent.distance(name, after[l][place], end, allowed, where[l])
+            else:
                 reason = (
                     f"Training diverged at step 1 at learning rate {settings.learning_rate:g}: a "
                     f"correct step leaves the range of {dtype}; lower training.learning_rate."
                 )
-                worst.add(checks.undecided(name, reason, source=EDGE, where=at))
-                continue
-            worst.add(
-                slope.approx(
-                    f"{way}: gradient norm at a saddle",
-                    record.gradient_norms[0, place, l],
-                    np.linalg.norm(gradient),
-                    norm_off(gradient, off, u),
-                    at,
-                ),
-                descent.distance(
-                    name,
-                    after[l][place],
-                    reached,
-                    step * off + CONFIDENCE * u * np.linalg.norm(start),
-                    at,
-                ),
-            )
-    yield from worst
+                yield checks.undecided(name, reason, source=EDGE, where=where[l])
 
 
 def traceless(draws: Draws, saddles: Sequence[Saddle], way: Way) -> Check:

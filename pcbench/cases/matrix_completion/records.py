@@ -24,56 +24,44 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Float
 
-from pcbench import checks
 from pcbench.cases.matrix_completion.path import Saddle, Seen
 from pcbench.checks import Check
 from pcbench.contract import DType, Sgd, TrainingSettings
-from pcbench.judges.basis import Basis
+from pcbench.judges.account import layers
+from pcbench.judges.basis import Basis, folded
 from pcbench.judges.problem import Problem
 from pcbench.judges.relaxed_judge import judged
-from pcbench.judges.training.step_expected import expect, loss_off, norm_off
+from pcbench.judges.training.step_expected import expect, gradient_norms, loss_off
 from pcbench.theory.nonlinear.layered import feedforward
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
 
 ROUNDING = "rounding of evaluation (theory.md 4)"
 
 
+@folded
 def path_checks(saddles: Sequence[Saddle], rate: float, dtype: DType) -> Iterator[Check]:
     """Hold what the path said of its saddles against the closed form at the same parameters.
 
     The search goes by these numbers: where they are wrong, so are the saddles, or there are none.
     """
     settings = TrainingSettings(objective="loss", optimiser=Sgd(), learning_rate=rate)
-    u, worst = unit_roundoff(dtype), checks.Worst()
+    u = unit_roundoff(dtype)
     definition = Basis("definition of the loss (theory.md 1)", ROUNDING)
     backpropagation = Basis("backpropagation (theory.md 2.2)", ROUNDING)
     for saddle in saddles:
-        seen = saddle.seen or Seen(np.nan, np.full(len(saddle.problem.weights), np.nan))
-        due = expect(saddle.problem, settings, dtype, None)
-        worst.add(
-            definition.approx("loss on BP's path", seen.loss, due.loss, due.loss_off, str(saddle))
-        )
-        for l, (norm, gradient, off) in enumerate(
-            zip(seen.gradient_norms, due.gradients, due.gradients_off, strict=True), start=1
-        ):
-            worst.add(
-                backpropagation.approx(
-                    "gradient norm on BP's path",
-                    norm,
-                    np.linalg.norm(gradient),
-                    norm_off(gradient, off, u),
-                    f"{saddle}, layer {l}",
-                )
-            )
-    yield from worst
+        count, due = len(saddle.problem.weights), expect(saddle.problem, settings, dtype, None)
+        seen = saddle.seen or Seen(np.nan, np.full(count, np.nan))
+        yield definition.approx("loss on BP's path", seen.loss, due.loss, due.loss_off, str(saddle))
+        name, where = "gradient norm on BP's path", [f"{saddle}, {each}" for each in layers(count)]
+        yield from gradient_norms(backpropagation, name, seen.gradient_norms, due, u, where)
 
 
+@folded
 def stationary_checks(saddles: Sequence[Saddle], dtype: DType) -> Iterator[Check]:
     """Hold the misfit that the path recorded against the nearest that is stationary.
 
     Of linear networks that see all of their targets, which are their inputs.
     """
-    worst = checks.Worst()
     basis = Basis(
         "critical points of linear networks (Baldi & Hornik 1989)",
         "what the recorded gradient allows (Mirsky's theorem); rounding",
@@ -90,8 +78,7 @@ def stationary_checks(saddles: Sequence[Saddle], dtype: DType) -> Iterator[Check
             nearest = float(levels[np.argmin(np.abs(levels - misfit))])
             rounding = len(problem.x) * loss_off(problem, dtype) / nearest
             off = beyond_stationary(problem, saddle.rank, seen, dtype) + rounding
-            worst.add(basis.approx("misfit at a saddle", misfit, nearest, off, str(saddle)))
-    yield from worst
+            yield basis.approx("misfit at a saddle", misfit, nearest, off, str(saddle))
 
 
 def stationary_misfits(problem: Problem, rank: int) -> Float[np.ndarray, " levels"]:

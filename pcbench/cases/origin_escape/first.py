@@ -17,7 +17,7 @@ from pcbench.cases.origin_escape.run import Start
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import Objective
 from pcbench.judges.account import layers
-from pcbench.judges.basis import Basis
+from pcbench.judges.basis import Basis, folded
 from pcbench.judges.training.curves import LEARNERS, Scaling
 from pcbench.judges.training.step_expected import known_norm_off
 from pcbench.theory.dynamics import first_steps as first_steps_
@@ -65,20 +65,19 @@ class Steps:
         return cls(before, trainer.parameters(), record.gradient_norms, batches, rate)
 
 
+@folded
 def first_steps(start: Start, scaling: Scaling) -> Iterator[Check]:
     """Judge the first steps of both learners."""
-    worst = checks.Worst()
     u = unit_roundoff(start.context.backend.dtype)
     for learner, objective in LEARNERS.items():
         steps = Steps.take(start, learner, scaling)
         for seed in range(SEEDS):
-            worst.add(*_norms(steps, seed, learner, objective, u))
+            yield from _norms(steps, seed, learner, objective, u)
         for seed in range(start.asked.seeds):
-            at = f"seed {seed + 1}"
-            worst.add(*(check.at(at) for check in _at_the_start(steps, seed, objective, u)))
+            made = list(_at_the_start(steps, seed, objective, u))
             if objective == "energy" and start.problem.network.n_hidden > 1:
-                worst.add(*(check.at(at) for check in _growth(steps, seed, start, u)))
-    yield from worst
+                made += _growth(steps, seed, start, u)
+            yield from (check.at(f"seed {seed + 1}") for check in made)
 
 
 def _norms(

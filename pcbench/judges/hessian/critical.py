@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pcbench.checks import Check
 from pcbench.contract import Backend, ExactInference, GaussNewtonInference, InferenceSettings
-from pcbench.judges.basis import Basis
+from pcbench.judges.basis import Basis, folded
 from pcbench.judges.problem import Problem
 from pcbench.networks import NetworkSpec
 from pcbench.theory.rounding.bounds import (
@@ -35,6 +35,7 @@ def saddle_inference(network: NetworkSpec) -> InferenceSettings:
     return ExactInference() if network.is_linear else GaussNewtonInference(residual=1e-8)
 
 
+@folded
 def critical_point_checks(
     backend: Backend[object], problem: Problem, source: str
 ) -> Iterator[Check]:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from pcbench import checks
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import DType, Objective
+from pcbench.judges.basis import folded
 from pcbench.judges.hessian.extremes import ghosts
 from pcbench.judges.points import joined, split
 from pcbench.judges.problem import Problem
@@ -161,20 +162,18 @@ class ProductJudge:
                 source=self.source,
             )
 
+    @folded
     def eigenpairs(self, operator: HessianOperator, found: Extremes) -> Iterator[Check]:
         """Check that what is said to be eigenpairs, and how well, is so, and that none is twice."""
-        worst, residual = checks.Worst(), operator.hessian.residual
+        name, residual = f"extreme eigenpairs of the {self.objective}", operator.hessian.residual
         for index, pair in enumerate([*found.lowest, *found.highest], start=1):
             due = self.product(pair.vector)
-            worst.add(
-                checks.at_most(
-                    f"extreme eigenpairs of the {self.objective}",
-                    float(np.linalg.norm(due.image - pair.value * pair.vector)),
-                    pair.residual,
-                    self.tolerance(due.rounding, residual),
-                    source=self.source,
-                    where=f"pair {index}",
-                )
+            yield checks.at_most(
+                name,
+                float(np.linalg.norm(due.image - pair.value * pair.vector)),
+                pair.residual,
+                self.tolerance(due.rounding, residual),
+                source=self.source,
+                where=f"pair {index}",
             )
-        yield from worst
         yield ghosts(f"different eigenvectors of the {self.objective}", found)

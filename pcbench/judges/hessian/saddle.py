@@ -107,9 +107,7 @@ def saddle_findings(
             f"they are whole, of up to {MAX_PARAMETERS:,} parameters, and this network "
             f"has {size:,}; give fewer units",
         )
-    critical = checks.Worst()
-    critical.add(*critical_point_checks(context.backend, problem, theorem.source))
-    yield from critical
+    yield from critical_point_checks(context.backend, problem, theorem.source)
     judge = _SaddleJudge(context, problem, theorem)
     if not whole:
         yield from judge.ends()

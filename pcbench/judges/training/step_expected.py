@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
 from pcbench.case import CaseSkippedError
+from pcbench.checks import Check
 from pcbench.contract import Adam, DType, ExactInference, TrainingSettings
+from pcbench.judges.basis import Basis
 from pcbench.judges.problem import Problem
 from pcbench.judges.relaxed import Relaxed
 from pcbench.judges.relaxed_judge import RelaxedJudge, judged
@@ -121,6 +124,19 @@ def known_norm_off(norm: float, size: int, off: float, u: float) -> float:
     """
     relative = CONFIDENCE * (u + _JUDGE) * (1 + np.sqrt(2 * size) / 2)
     return off + float(relative) * norm + float(norm_underflow(norm, size))
+
+
+def gradient_norms(
+    basis: Basis,
+    name: str,
+    seen: Float[np.ndarray, " P"],
+    due: Expected,
+    u: float,
+    where: Sequence[str],
+) -> Iterator[Check]:
+    """Check the recorded norm of the gradient of every array of parameters, each at its place."""
+    for norm, gradient, off, at in zip(seen, due.gradients, due.gradients_off, where, strict=True):
+        yield basis.approx(name, norm, np.linalg.norm(gradient), norm_off(gradient, off, u), at)
 
 
 def loss_off(problem: Problem, dtype: DType) -> float:

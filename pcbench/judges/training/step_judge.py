@@ -17,10 +17,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from pcbench.case import Context
-from pcbench.checks import Check, Worst, undecided
+from pcbench.checks import Check, undecided
 from pcbench.contract import Model, Sgd, Trainer, TrainingSettings
 from pcbench.judges.account import DEFINITION, differing
-from pcbench.judges.basis import Basis
+from pcbench.judges.basis import Basis, folded
 from pcbench.judges.problem import Problem, rounded
 from pcbench.judges.relaxed import Relaxed
 from pcbench.judges.relaxed_judge import RelaxedJudge, judged
@@ -87,6 +87,7 @@ class StepJudge:
         if replicas > 2:
             self._followed.add(int(context.rng("judged replicas").integers(1, replicas - 1)))
 
+    @folded
     def findings(self, steps: int = 3) -> Iterator[Check]:
         """Take steps and judge them; each kind of check is one verdict, the one nearest the edge.
 
@@ -97,9 +98,7 @@ class StepJudge:
         """
         if self._batches is not None:
             steps = min(steps, len(self._batches))
-        worst = Worst()
-        worst.add(*(self._named(check) for check in self._checks(steps)))
-        yield from worst
+        yield from (self._named(check) for check in self._checks(steps))
 
     def _checks(self, steps: int) -> Iterator[Check]:
         """Every single comparison, up to the first answer that is not well-formed."""

@@ -23,7 +23,7 @@ from pcbench.judges.account import (
     none_of,
 )
 from pcbench.judges.basis import Basis
-from pcbench.judges.training.step_expected import Expected, norm_off
+from pcbench.judges.training.step_expected import Expected, gradient_norms, norm_off
 from pcbench.theory.rounding.optimisers import Optimiser
 
 Parameters = list[Float[np.ndarray, "R ..."]]
@@ -186,13 +186,6 @@ class StepTaken:
             before, after, at = self.before[index][place], self.after[index][place], names[index]
             due, due_off = own.step(before, gradient, off, u, terms)
             yield step.distance(AFTER, after, due, due_off, at)
-            yield norm.approx(
-                "gradient norms",
-                record.gradient_norms[0, place, index],
-                np.linalg.norm(gradient),
-                norm_off(gradient, off, u),
-                at,
-            )
             yield size.approx(
                 "parameter norms",
                 record.parameter_norms[0, place, index],
@@ -200,6 +193,8 @@ class StepTaken:
                 norm_off(before, 0.0, u),
                 at,
             )
+        seen = record.gradient_norms[0, place]
+        yield from gradient_norms(norm, "gradient norms", seen, expected, u, names)
         evaluation = f"rounding at u = {u:.2g} (theory.md 4)"
         value, rest = Basis(DEFINITION, evaluation), Basis(STATIONARITY, evaluation)
         loss, energy = record.losses[0, place], record.energies[0, place]
