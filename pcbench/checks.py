@@ -272,7 +272,7 @@ def _worst_entry(
         return _misshapen(name, seen.shape, wanted.shape, tolerance, source, where)
     if seen.size == 0:
         raise ValueError(f"check {name!r} was given nothing to compare")
-    # What has no bound hides no failure; and an answer that is no number is the worst there is.
+    # What has no bound hides no failure; and NaN is the worst answer there is.
     bounded = np.isfinite(allowed)
     off = np.where(np.isfinite(seen) | ~np.isfinite(wanted), 0.0, math.inf)
     with np.errstate(over="ignore", invalid="ignore"):  # a backend's numbers may be any

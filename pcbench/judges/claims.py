@@ -3,8 +3,8 @@
 Of a ratio PC/BP that is claimed to be less than 1, the exact interval of the median over pairs
 decides. Where runs were censored, ratios are known within bounds, and so is what the interval would
 be: if the claim would hold were every ratio at its lower bound, censoring has left it open. A run
-that diverged is none whose budget was too short, and gets no such benefit of the doubt; but a pair
-of which both diverged is evidence for neither.
+that diverged would not have left with a longer budget, and gets no such benefit of the doubt; but a
+pair of which both runs diverged is evidence for neither.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Ratios:
     censored
         Runs by learner.
     lost
-        Pairs of which a longer run would have told no more.
+        Pairs about which a longer run would have shown no more.
     late
         Of those, runs that a longer budget may have seen leave: neither run of the pair diverged.
     void
@@ -117,7 +117,7 @@ class Ratios:
 
     @classmethod
     def of_norms(cls, over: Float[np.ndarray, " n"], under: Float[np.ndarray, " n"]) -> Ratios:
-        """Compare gradient norms; what is no number is evidence for nobody's claim.
+        """Compare gradient norms; NaN counts against the claim.
 
         Above it counts as infinite, below as 0, and anything over 0 as infinite.
         """

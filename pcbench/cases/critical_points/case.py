@@ -1,10 +1,11 @@
 """Critical points of the equilibrated energy, from many starts.
 
 Are all its saddles strict, as the paper conjectures? On noise-free targets, and where no output is
-fitted exactly, they are (theory.md 2.6); whoever computes another energy, or the right one with a
-mistake, is found out by what the points are. Critical points are searched for from random starts in
-parallel, counted and classified, and each is held against Lemma A, its corollaries, and a
-certificate of strictness. A candidate for a saddle that is not strict fails the case, and is kept.
+fitted exactly, they are (theory.md 2.6); an implementation that computes another energy, or the
+right one with a mistake, shows in what the points are. Critical points are searched for from random
+starts in parallel, counted and classified, and each is compared with Lemma A, its corollaries, and
+a certificate of strictness. A candidate for a saddle that is not strict fails the case, and is
+kept.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The points that a search found, judged one by one, and told together."""
+"""The points that a search found: checks of each, and tables of all."""
 
 from __future__ import annotations
 

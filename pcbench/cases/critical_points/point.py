@@ -62,7 +62,7 @@ class CriticalPoint:
         ``∇²𝓕*``, ``(P, P)``.
     drift
         How much the Hessian was seen to change (spectral norm) over the step that is left to the
-        critical point; ``None`` where nobody looked, and a bound has to do.
+        critical point; ``None`` where it was not measured, and a bound has to do.
     """
 
     weights: Weights
@@ -178,7 +178,7 @@ class CriticalPoint:
         return critical.numerical_rank(whole, self.off), critical.numerical_rank(hidden, self.off)
 
     def checks(self) -> Iterator[Check]:
-        """Hold the point against Lemma A, its corollaries, and the certificate."""
+        """Check the point by Lemma A, its corollaries, and the certificate."""
         yield from self._gradient_checks()
         bounds = critical.scaling_bounds(
             self.weights,

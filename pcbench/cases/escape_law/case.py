@@ -2,8 +2,8 @@
 
 Backpropagation leaves the origin of a network with two hidden layers or more in a time like a power
 of ``1/σ``, predictive coding in one like a power of ``ln(1/σ)``. Both are fitted to runs from
-scales over a factor of 30 and more, every scale and seed a replica of one trainer, and held against
-theory.md 2.7; runs of linear networks also, step by step, against descent in closed form.
+scales over a factor of 30 and more, every scale and seed a replica of one trainer, and compared
+with theory.md 2.7; runs of linear networks also, step by step, with descent in closed form.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class EscapeLaw(Case[Parameters]):
     def _in_logarithmic_time(
         self, problem: Problem, left: Left, what: Objective
     ) -> Check | Unresolved:
-        """Hold the steps per e-fold of the scale against the rate at the origin."""
+        """Compare the steps per e-fold of the scale with the rate at the origin."""
         layers = problem.network.n_layers
         rates = escape_rates(problem.x, problem.y, layers, left.objective)
         gap = float(1 - rates[1] / rates[0]) if len(rates) > 1 else 1.0
@@ -125,7 +125,7 @@ class EscapeLaw(Case[Parameters]):
         )
 
     def _by_a_power(self, problem: Problem, left: Left) -> Iterator[Check | Unresolved]:
-        """Hold BP's loss against its power law, and against any logarithm."""
+        """Compare BP's loss with its power law, and rule out any logarithm."""
         power = escape_exponent(problem.network.n_layers)
         ratio = self.parameters.scales.ratio
         yield against_law(
@@ -138,7 +138,7 @@ class EscapeLaw(Case[Parameters]):
         yield self._on_its_side(problem, left, "above")
 
     def _slowed_down(self, problem: Problem, left: Left) -> Iterator[Check | Unresolved]:
-        """Hold PC's loss against a power of the logarithm, and against BP's power law."""
+        """Compare PC's loss with a power of the logarithm, and rule out BP's power law."""
         name = "PC: power of ln(1/σ)"
         chains = chain_power(problem, left.scales[fits.thirds(left.scales)], self.parameters)
         if isinstance(chains, str):
@@ -160,7 +160,7 @@ class EscapeLaw(Case[Parameters]):
     def _on_its_side(
         self, problem: Problem, left: Left, side: Literal["above", "below"]
     ) -> Check | Unresolved:
-        """Hold the local power of ``1/σ`` against half of BP's, where no logarithm gets."""
+        """Compare the local power of ``1/σ`` with half of BP's, which no logarithm reaches."""
         name = f"{left.learner}: power of 1/σ at the smallest scales"
         half = escape_exponent(problem.network.n_layers) / 2
         smallest = fits.thirds(left.scales)[1:]

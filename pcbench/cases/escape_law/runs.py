@@ -109,7 +109,7 @@ def crossings(values: Float[np.ndarray, "T R"], fraction: float, seeds: int) -> 
     Between the two steps about the threshold the time is interpolated in the value. A straight line
     departs by at most an eighth of the second derivative, which of a cubic is largest at an end
     of the step, and is the second difference there. Twice that is allowed, for orders beyond.
-    Without three steps on either side, anywhere within the step. A value that is no number at the
+    Without three steps on either side, anywhere within the step. A value that is NaN at the
     start never falls.
     """
     sound = np.isfinite(values[0]) & (values[0] > 0)

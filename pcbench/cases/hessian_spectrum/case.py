@@ -141,7 +141,7 @@ class HessianSpectrum(Case[Parameters]):
     def _spectrum(
         self, context: Context, operator: HessianOperator, judge: ProductJudge
     ) -> Iterator[Finding]:
-        """Ask for products and spectrum; at last, whether the inner systems were solved in all."""
+        """Ask for products and spectrum; then check that the inner systems of all were solved."""
         try:
             yield from self._judged(context, operator, judge)
         except NotNumbersError:

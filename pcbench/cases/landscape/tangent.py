@@ -86,7 +86,7 @@ class Tangent:
         )
 
     def findings(self, directions: Points) -> Iterator[Check]:
-        """Hold slopes and curvatures along two directions against values along four lines.
+        """Compare slopes and curvatures along two directions with values along four lines.
 
         The mixed curvature ``uᵀ ∇² v`` is half the difference of the curvatures along ``u + v`` and
         ``u - v``, both divided by ``√2``: the usual mixed difference, on the diagonals.

@@ -71,11 +71,11 @@ def first_steps(draws: Draws, saddles: Sequence[Saddle], way: Way) -> Iterator[C
 
 
 def traceless(draws: Draws, saddles: Sequence[Saddle], way: Way) -> Check:
-    """Train twice, once without what is not observed, and compare where that leads."""
+    """Train twice, once with NaN for what is not observed, and compare the parameters."""
     starts, rows = [s.problem for s in saddles], draws.batches([s.draw for s in saddles])
     ends = []
-    for told in (draws, draws.silenced()):
-        trainer = told.trainer(starts, way)
+    for each in (draws, draws.silenced()):
+        trainer = each.trainer(starts, way)
         trainer.run(_TRACE, rows(0, _TRACE), _TRACE)
         ends.append(np.concatenate([part.ravel() for part in trainer.parameters()]))
     name, source = f"{way}: trace of targets that are not observed", f"precision 0: {CONTRACT}"

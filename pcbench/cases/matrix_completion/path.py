@@ -35,7 +35,7 @@ class Saddle:
     """A saddle of a rank on the path of a draw, where backpropagation was after so many steps.
 
     ``problem`` is the draw's matrix and the network there; ``seen`` what the path had there, and
-    ``None`` if its first look saw no numbers.
+    ``None`` if nothing was recorded.
     """
 
     draw: int
@@ -130,7 +130,7 @@ class _Watch:
         return ended
 
     def _risen(self, course: Course, draw: int, begun: int) -> int | None:
-        """Return the first step of the last run after which the loss was higher, or no number."""
+        """Return the first step of the last run after which the loss was higher, or not finite."""
         losses = course.losses[max(begun - 1, 0) :, draw]
         fell = losses[1:] <= self._rise * losses[:-1]
         if np.isfinite(losses[0]) and fell.all():

@@ -40,7 +40,7 @@ ROUNDING = "rounding of evaluation (theory.md 4)"
 
 @folded
 def path_checks(saddles: Sequence[Saddle], rate: float, dtype: DType) -> Iterator[Check]:
-    """Hold what the path said of its saddles against the closed form at the same parameters.
+    """Compare what the path recorded at its saddles with the closed form at the same parameters.
 
     The search goes by these numbers: where they are wrong, so are the saddles, or there are none.
     """
@@ -58,7 +58,7 @@ def path_checks(saddles: Sequence[Saddle], rate: float, dtype: DType) -> Iterato
 
 @folded
 def stationary_checks(saddles: Sequence[Saddle], dtype: DType) -> Iterator[Check]:
-    """Hold the misfit that the path recorded against the nearest that is stationary.
+    """Compare the misfit that the path recorded with the nearest that is stationary.
 
     Of linear networks that see all of their targets, which are their inputs.
     """
@@ -70,9 +70,9 @@ def stationary_checks(saddles: Sequence[Saddle], dtype: DType) -> Iterator[Check
         problem, seen = saddle.problem, saddle.seen
         if problem.precision is not None or not saddle.rank or seen is None:
             continue
-        # Norms that are no numbers bound nothing: they have failed as records of the path.
+        # Norms that are not finite bound nothing: they have failed as records of the path.
         if np.isfinite(seen.gradient_norms).all():
-            # A loss below 0 is none, and its root is not a number: that fails, too.
+            # A loss below 0 has no root: NaN fails, too.
             misfit = float(np.sqrt(2 * len(problem.x) * seen.loss)) if seen.loss > 0 else np.nan
             levels = stationary_misfits(problem, saddle.rank)
             nearest = float(levels[np.argmin(np.abs(levels - misfit))])

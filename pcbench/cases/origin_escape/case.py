@@ -118,7 +118,7 @@ class OriginEscape(Case[Parameters]):
         )
 
     def _first_steps(self, start: Start, scaling: Scaling) -> Iterator[Check]:
-        """Judge whether it is training at all, and begins as the initial weights foretell."""
+        """Check that training takes the right steps, and begins as the initial weights predict."""
         asked = self.parameters
         if not asked.judged:
             return
@@ -166,14 +166,14 @@ class OriginEscape(Case[Parameters]):
 
 
 def _broken(check: Check) -> str:
-    """Say why runs of a learner that errs, or that nobody can follow, are no evidence."""
+    """Say why runs are no evidence: the learner errs, or its steps cannot be checked."""
     if check.status == "undecided":
         return f"Training itself could not be judged: {check.explanation}"
     return f"Training itself is not right: {check.explanation}"
 
 
 def _told(finding: Claim | Check, residual: float) -> Claim | Check:
-    """Say, where a claim does not hold, that PC has not been PC: it did not infer."""
+    """Add to a claim that does not hold that PC's inference did not converge, if so."""
     if not finding.message or residual < 1:
         return finding
     message = (

@@ -1,4 +1,4 @@
-"""The first steps of leaving the origin, against what the initial weights foretell.
+"""The first steps of leaving the origin, compared with what the initial weights predict.
 
 In a linear network: gradient norms of both learners, how fast PC's last layer grows, and that one
 gradient vanishes there while the other does not.
@@ -84,24 +84,24 @@ def _norms(
     steps: Steps, seed: int, learner: str, objective: Objective, u: float
 ) -> Iterator[Check]:
     weights = [weight[seed] for weight in steps.before]
-    foretold = first_steps_.first_steps(weights, steps.batches[seed], steps.rate, objective, u)
+    predicted = first_steps_.first_steps(weights, steps.batches[seed], steps.rate, objective, u)
     off = [
         [
             known_norm_off(norm, weight.size, off, u)
             for norm, weight, off in zip(norms, weights, offs, strict=True)
         ]
-        for norms, offs in zip(foretold.norms, foretold.off, strict=True)
+        for norms, offs in zip(predicted.norms, predicted.off, strict=True)
     ]
     yield checks.each_close(
         f"gradient norms of the first steps ({learner})",
         steps.gradient_norms[:, seed].ravel(),
-        foretold.norms.ravel(),
+        predicted.norms.ravel(),
         np.ravel(off),
         "rounding of weights, gradients and norms along a replay in float64 (theory.md 4)",
         source=REPLAY,
         labels=[
             f"step {step}, {layer}"
-            for step in range(1, len(foretold.norms) + 1)
+            for step in range(1, len(predicted.norms) + 1)
             for layer in layers(len(weights))
         ],
     ).at(f"seed {seed + 1}")
@@ -134,9 +134,9 @@ def _growth(steps: Steps, seed: int, start: Start, u: float) -> Iterator[Check]:
     """Check how much the last layer has grown along the top eigenvector of ``Σ_yy``."""
     weights = [weight[seed] for weight in steps.before]
     _, top = top_direction(start.problem.y)
-    foretold = growth(weights, steps.batches[seed], steps.rate, top)[-1]
-    if not foretold.off < foretold.law - 1:
-        return  # weights that far from the origin may as well not have grown: nothing is told
+    predicted = growth(weights, steps.batches[seed], steps.rate, top)[-1]
+    if not predicted.off < predicted.law - 1:
+        return  # weights that far from the origin need not grow
     began = float(np.linalg.norm(top @ weights[-1]))
     ended = float(np.linalg.norm(top @ steps.after[start.problem.network.n_layers - 1][seed]))
     size = float(np.linalg.norm(weights[-1]))
@@ -144,11 +144,11 @@ def _growth(steps: Steps, seed: int, start: Start, u: float) -> Iterator[Check]:
     yield checks.within(
         "growth of W_L along the top eigenvector of Σ_yy (PC)",
         ended / began,
-        foretold.interval,
+        predicted.interval,
         Tolerance(
             rounding * max(size, ended) / began,
             "rounding of a step, each; the interval is what departures from the law may bring",
         ),
         source=GROWTH,
-        where=f"law {foretold.law:.6g} after {len(steps.batches[seed])} steps",
+        where=f"law {predicted.law:.6g} after {len(steps.batches[seed])} steps",
     )

@@ -26,9 +26,9 @@ def later_step(
 ) -> Iterator[Check]:
     """Judge the step that training took after its first look, if it took one.
 
-    A fresh trainer takes it from the parameters that the run had come to, and is held against the
-    theory; the run has to come to the same parameters, and to have recorded the theory's loss.
-    What Adam remembers a fresh trainer cannot know: there, the run's own step is not compared.
+    A fresh trainer takes it from the parameters that the run had reached, and is compared with the
+    theory; the run has to reach the same parameters, and to have recorded the theory's loss. A
+    fresh trainer has no history of Adam: with Adam the run's own step is not compared.
     """
     later = outcome.later
     if later is None:

@@ -1,4 +1,4 @@
-"""What is said of the extreme eigenvalues of a backend's Hessian, at a saddle or anywhere."""
+"""Checks and series of the extreme eigenvalues of a Hessian, at a saddle or anywhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pcbench.spectra import Extremes
 
 
 def numbers_missing(objective: Objective, missing: int, size: int) -> Check:
-    """Check that no product has entries that are missing, or no numbers, of so many."""
+    """Check that no entry of a product is missing or not finite, of so many."""
     name = f"Hessian products of the {objective}: missing numbers"
     return none_of(name, missing, size, "numbers", source=CONTRACT)
 

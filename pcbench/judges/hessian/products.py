@@ -117,7 +117,7 @@ class ProductJudge:
     def tolerance(self, rounding: float, residual: float) -> Tolerance:
         """Return what rounding and the residual of the backend's inner systems may make.
 
-        No more of the latter than :meth:`solved` lets pass: nobody sets their own tolerance.
+        No more of the latter than :meth:`solved` lets pass: no backend sets its own tolerance.
         """
         left = residual if residual <= self._system.rounding else self._system.rounding
         return Tolerance(rounding + self._system.weight * left, self.derivation)

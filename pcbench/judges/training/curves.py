@@ -152,7 +152,7 @@ class Course:
         far = np.zeros(len(self.fates), bool)
         for index in self.running:
             losses = self.losses[begun:, index]
-            # NaN is above nothing: it is what is not known to be near.
+            # In this form NaN counts as far.
             far[index] = not (losses <= _FAR * max(self.losses[0, index], 1.0)).all()
         return far
 

@@ -98,7 +98,7 @@ def optimiser(settings: TrainingSettings, replica: int) -> Optimiser:
     Raises
     ------
     CaseSkippedError
-        If its steps have no bound that could be held against them.
+        If nothing bounds the rounding of its steps.
     """
     rate = np.asarray(settings.learning_rate, np.float64)
     own = float(rate[replica] if rate.ndim else rate)

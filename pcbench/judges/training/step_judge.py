@@ -1,7 +1,7 @@
-"""The judgement of training: that a trainer takes the steps that it should.
+"""Checks on training: that a trainer takes the steps that it should.
 
 The first steps of a fresh trainer are taken one by one, with its parameters on the host in between:
-what it must do next is known from them, whatever happened before. Each step is held against the
+what it must do next is known from them, whatever happened before. Each step is compared with the
 theory's own gradient at the parameters before, and the theory's own optimiser.
 """
 
@@ -35,7 +35,7 @@ _FORM = "malformed answers of training"
 
 
 class StepJudge:
-    """Holds the first steps of a trainer against the theory.
+    """Compares the first steps of a trainer with the theory.
 
     Every replica's first step is judged; of later ones, to keep the price down, those of two
     replicas: the last, and one chosen at random (stream ``judged replicas``). Before the last step
