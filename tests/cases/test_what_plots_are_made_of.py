@@ -4,6 +4,8 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from pcbench.judges.answers import InferenceResult
+from pcbench.judges.inference import InferenceJudge
 
 from pcbench.backends.torch import TorchBackend
 from pcbench.case import Columns, Context
@@ -12,8 +14,6 @@ from pcbench.cases.origin_escape import run as _escape_run
 from pcbench.cases.origin_escape.parameters import Parameters
 from pcbench.contract import ExactInference, GradientInference, Trainer
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import Relaxed
-from pcbench.judges.relaxed_judge import RelaxedJudge, judged
 from pcbench.judges.seeds import Batches
 from pcbench.networks import NetworkSpec
 from pcbench.theory.nonlinear.layered import energy_gradients, feedforward
@@ -60,12 +60,12 @@ def test_every_epoch_sees_every_sample_once_in_an_order_of_its_own():
 
 
 def test_the_angle_of_an_early_gradient_is_in_degrees_and_its_norm_a_ratio(problem):
-    network, step, stops = judged(problem), 0.1, [1, 3, 30]
+    network, step, stops = problem.layered, 0.1, [1, 3, 30]
     model = BACKEND.build(problem.network, problem.parameters)
-    settled = Relaxed.ask(BACKEND, model, problem, ExactInference())
+    settled = InferenceResult.ask(BACKEND, model, problem, ExactInference())
     *_, columns = early_findings(
         Mock(spec=Context, backend=BACKEND),
-        RelaxedJudge(problem, "float64"),
+        InferenceJudge(problem, "float64"),
         problem,
         "gradient",
         GradientInference(step=step, max_steps=1),

@@ -31,9 +31,9 @@ from pcbench.contract import (
     Sgd,
     TrainingSettings,
 )
-from pcbench.judges.account import CONTRACT, none_of
 from pcbench.judges.agreement import is_smooth
 from pcbench.judges.problem import Problem
+from pcbench.judges.reported import CONTRACT, none_of
 from pcbench.spectra import HessianOperator
 
 _BUDGET = 10

@@ -30,10 +30,10 @@ from pcbench.contract import (
 from pcbench.data import DataField
 from pcbench.judges import one_sided as _one_sided
 from pcbench.judges.agreement import is_smooth
+from pcbench.judges.answers import InferenceResult, needs
 from pcbench.judges.hessian.critical import refuse_sigmoid
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem, rounded
-from pcbench.judges.relaxed import Relaxed, needs
-from pcbench.judges.relaxed_judge import RelaxedJudge
 from pcbench.networks import InitialisationField, NetworkParameters, Origin
 from pcbench.networks.specification import Activation
 from pcbench.theory.rounding.bounds import unit_roundoff
@@ -261,14 +261,14 @@ def _difference(
     for sign in sides:
         weights = rounded([sign * h * d for d in direction], backend.dtype)
         there = Problem(problem.network, weights, problem.x, problem.y)
-        judge, model = RelaxedJudge(there, backend.dtype), backend.build(there.network, weights)
-        relaxed = Relaxed.ask(backend, model, there, settings)
-        well_formed = judge.form("inference", relaxed)
+        judge, model = InferenceJudge(there, backend.dtype), backend.build(there.network, weights)
+        result = InferenceResult.ask(backend, model, there, settings)
+        well_formed = judge.form("inference", result)
         if not well_formed.passed:
             return slopes, 1.0, well_formed
-        activities = [backend.to_device(z) for z in judge.clamped(relaxed)]
-        rounding = judge.rounding(relaxed)
-        residual = judge.force(relaxed)
+        activities = [backend.to_device(z) for z in judge.clamped(result)]
+        rounding = judge.rounding(result)
+        residual = judge.force(result)
         # On the kinks of rectifiers no force vanishes: what is left there widens the tolerance.
         if isinstance(settings, IterativeInference) and is_smooth(there.network):
             begun = settings.residual * judge.forward_rounding.residual
@@ -282,7 +282,7 @@ def _difference(
             if not well_formed.passed:
                 return slopes, 1.0, well_formed
         left = residual + rounding.residual
-        size = max(float(np.linalg.norm(z)) for z in judge.clamped(relaxed))
+        size = max(float(np.linalg.norm(z)) for z in judge.clamped(result))
         off += sum(rounding.gradients) + 2 * len(weights) * left * size / judge.samples
         for slope, gradient in zip(slopes, model.energy_gradients(activities), strict=True):
             slope += sign * backend.to_host(gradient) / step
