@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import isfinite
+from pathlib import Path
 from typing import Any
 
-from pcbench.case import Columns, Finding, Measurement, Omission
+import numpy as np
+
+from pcbench.case import Artifact, Columns, Finding, Measurement, Omission
 from pcbench.checks import Check
 from pcbench.claims import Claim
 from pcbench.report import Timing
@@ -60,11 +63,23 @@ class Findings:
                 self.series[storable(finding.name)] = _series(finding)
             elif isinstance(finding, Omission):
                 self.omitted[storable(finding.part)] = storable(finding.reason)
+            elif isinstance(finding, Artifact):
+                try:
+                    _store(finding)
+                except OSError as error:
+                    self.omitted[storable(finding.path)] = storable(f"cannot be written: {error}")
             else:
                 raise TypeError(
-                    "a case yields checks, claims, measurements, columns and omissions, not a "
-                    f"value of type {type(finding).__name__}"
+                    "a case yields checks, claims, measurements, columns, omissions and artifacts, "
+                    f"not a value of type {type(finding).__name__}"
                 )
+
+
+def _store(artifact: Artifact) -> None:
+    path = Path(artifact.path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **artifact.arrays)
 
 
 def storable(value: Any) -> Any:

@@ -8,7 +8,7 @@ import pytest
 from pcbench import checks
 from pcbench.checks import Tolerance
 from pcbench.contract import GradientInference, OdeInference
-from pcbench.judges.hessian.hessian import entry_name
+from pcbench.judges.hessian.saddle import entry_name
 from pcbench.judges.reported import (
     array_names,
     as_reported,

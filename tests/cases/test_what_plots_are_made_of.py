@@ -34,10 +34,9 @@ def problem():
 
 def test_test_losses_and_accuracies_are_those_of_their_definitions(problem):
     seeds = [np.stack([w, np.abs(w), w[::-1]]) for w in problem.weights]
-    start = _escape_run.Start(problem, seeds, None, (problem.x, problem.y), (problem.x, problem.y))
-    run = _escape_run.Run(
-        Mock(spec=Context, backend=BACKEND), Mock(spec=Parameters, seeds=SEEDS), start
-    )
+    lent, asked = Mock(spec=Context, backend=BACKEND), Mock(spec=Parameters, seeds=SEEDS)
+    samples = problem.x, problem.y
+    run = _escape_run.Run(_escape_run.Start(lent, asked, problem, seeds, None, samples, samples))
     model, tests = BACKEND.build(problem.network, seeds), _escape_run.Tests()
     run._test(Mock(spec=Trainer, model=model), np.arange(SEEDS), 7, tests)
     for seed in range(SEEDS):

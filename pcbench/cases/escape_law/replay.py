@@ -1,4 +1,4 @@
-"""Whole runs: held against descent in closed form, or at least seen to leave."""
+"""Whole runs, compared with descent in closed form where there is one, or counted as they leave."""
 
 from __future__ import annotations
 

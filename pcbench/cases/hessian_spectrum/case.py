@@ -17,7 +17,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 
 from pcbench import checks
 from pcbench.case import Case, CaseParameters, CaseSkippedError, Columns, Context, Finding
-from pcbench.checks import Check, Tolerance
+from pcbench.checks import Check
 from pcbench.contract import (
     Capability,
     ExactInference,
@@ -27,6 +27,7 @@ from pcbench.contract import (
 )
 from pcbench.data import DataField
 from pcbench.judges.answers import InferenceResult, needs
+from pcbench.judges.basis import Basis
 from pcbench.judges.hessian.extremes import extremes_series, numbers_missing
 from pcbench.judges.hessian.products import ProductJudge
 from pcbench.judges.inference import InferenceJudge
@@ -84,14 +85,13 @@ class Parameters(CaseParameters):
         1000, description="Up to so many parameters, all eigenvalues are found too."
     )
 
-    @model_validator(mode="after")
-    def _uses_what_is_given(self) -> Parameters:
+    def contradictions(self) -> Iterator[str]:
+        """Say which settings do not fit together."""
         if not self.probes and "density_steps" in self.model_fields_set:
-            raise ValueError(
+            yield (
                 "density_steps are taken with every probe, and go unused without any; leave it "
                 "out, or raise probes"
             )
-        return self
 
 
 class HessianSpectrum(Case[Parameters]):
@@ -141,7 +141,7 @@ class HessianSpectrum(Case[Parameters]):
     def _spectrum(
         self, context: Context, operator: HessianOperator, judge: ProductJudge
     ) -> Iterator[Finding]:
-        """Ask for products and spectrum; at last, whether the inner systems were solved in all."""
+        """Ask for products and spectrum; then check that the inner systems of all were solved."""
         try:
             yield from self._judged(context, operator, judge)
         except NotNumbersError:
@@ -200,17 +200,12 @@ def _against_whole(
     # stands for those between.
     rounding = max(judge.product(pair.vector).rounding for pair in (found.least, found.largest))
     rounding = judge.tolerance(rounding, operator.hessian.residual).value
-    for end, pair, exact in (
-        ("least", found.least, float(eigenvalues[0])),
-        ("largest", found.largest, float(eigenvalues[-1])),
+    basis = Basis(RESIDUALS, f"its residual, and {judge.derivation}")
+    for end, pair, exact in zip(
+        ("least", "largest"), (found.least, found.largest), eigenvalues[[0, -1]], strict=True
     ):
-        yield checks.approx(
-            f"{end} eigenvalue of the {objective}",
-            pair.value,
-            exact,
-            Tolerance(pair.residual + rounding, f"its residual, and {judge.derivation}"),
-            source=RESIDUALS,
-        )
+        name = f"{end} eigenvalue of the {objective}"
+        yield basis.approx(name, pair.value, exact, pair.residual + rounding)
     if density is not None:
         yield _within_band(objective, eigenvalues, density, rounding)
 
@@ -225,13 +220,9 @@ def _within_band(
         for off in (moved, -moved)
     ]
     outside = max(float(np.max(density.lower - share[0])), float(np.max(share[1] - density.upper)))
-    return checks.at_most(
-        f"distribution of the {objective} within its band",
-        outside,
-        0.0,
-        Tolerance(0.5 / len(eigenvalues), "half an eigenvalue: shares are whole ones"),
-        source=QUADRATURE,
-    )
+    basis = Basis(QUADRATURE, "half an eigenvalue: shares are whole ones")
+    name = f"distribution of the {objective} within its band"
+    return basis.at_most(name, outside, 0.0, 0.5 / len(eigenvalues))
 
 
 def _density_series(objective: Objective, density: Density) -> Iterator[Columns]:

@@ -1,7 +1,7 @@
 """Which points of rest are saddles of a rank, of linear networks, where there is more to ask.
 
-Both criteria choose what is compared, and blame nobody: a candidate that misses one is dropped, and
-counted.
+Both criteria choose what is compared, and are no checks: a candidate that misses one is dropped,
+and counted.
 """
 
 from __future__ import annotations

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
 from pcbench.case import CaseSkippedError
+from pcbench.checks import Check
 from pcbench.contract import Adam, DType, ExactInference, TrainingSettings
 from pcbench.judges.answers import InferenceResult
+from pcbench.judges.basis import Basis
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
 from pcbench.judges.rounding import Rounding
@@ -94,7 +97,7 @@ def optimiser(settings: TrainingSettings, replica: int) -> Optimiser:
     Raises
     ------
     CaseSkippedError
-        If its steps have no bound that could be held against them.
+        If nothing bounds the rounding of its steps.
     """
     rate = np.asarray(settings.learning_rate, np.float64)
     own = float(rate[replica] if rate.ndim else rate)
@@ -120,6 +123,19 @@ def known_norm_off(norm: float, size: int, off: float, u: float) -> float:
     """
     relative = CONFIDENCE * (u + _JUDGE) * (1 + np.sqrt(2 * size) / 2)
     return off + float(relative) * norm + float(norm_underflow(norm, size))
+
+
+def gradient_norms(
+    basis: Basis,
+    name: str,
+    seen: Float[np.ndarray, " P"],
+    due: Expected,
+    u: float,
+    where: Sequence[str],
+) -> Iterator[Check]:
+    """Check the recorded norm of the gradient of every array of parameters, each at its place."""
+    for norm, gradient, off, at in zip(seen, due.gradients, due.gradients_off, where, strict=True):
+        yield basis.approx(name, norm, np.linalg.norm(gradient), norm_off(gradient, off, u), at)
 
 
 def loss_off(problem: Problem, dtype: DType) -> float:

@@ -1,7 +1,7 @@
-"""The judgement of training: that a trainer takes the steps that it should.
+"""Checks on training: that a trainer takes the steps that it should.
 
 The first steps of a fresh trainer are taken one by one, with its parameters on the host in between:
-what it must do next is known from them, whatever happened before. Each step is held against the
+what it must do next is known from them, whatever happened before. Each step is compared with the
 theory's own gradient at the parameters before, and the theory's own optimiser.
 """
 
@@ -17,9 +17,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from pcbench.case import Context
-from pcbench.checks import Check, Tolerance, Worst, approx, undecided
+from pcbench.checks import Check, undecided
 from pcbench.contract import Model, Sgd, Trainer, TrainingSettings
 from pcbench.judges.answers import InferenceResult
+from pcbench.judges.basis import Basis, folded
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem, rounded
 from pcbench.judges.reported import DEFINITION, differing
@@ -34,7 +35,7 @@ _FORM = "malformed answers of training"
 
 
 class StepJudge:
-    """Holds the first steps of a trainer against the theory.
+    """Compares the first steps of a trainer with the theory.
 
     Every replica's first step is judged; of later ones, to keep the price down, those of two
     replicas: the last, and one chosen at random (stream ``judged replicas``). Before the last step
@@ -86,6 +87,7 @@ class StepJudge:
         if replicas > 2:
             self._followed.add(int(context.rng("judged replicas").integers(1, replicas - 1)))
 
+    @folded
     def findings(self, steps: int = 3) -> Iterator[Check]:
         """Take steps and judge them; each kind of check is one verdict, the one nearest the edge.
 
@@ -96,9 +98,7 @@ class StepJudge:
         """
         if self._batches is not None:
             steps = min(steps, len(self._batches))
-        worst = Worst()
-        worst.add(*(self._named(check) for check in self._checks(steps)))
-        yield from worst
+        yield from (self._named(check) for check in self._checks(steps))
 
     def _checks(self, steps: int) -> Iterator[Check]:
         """Every single comparison, up to the first answer that is not well-formed."""
@@ -284,12 +284,11 @@ class StepJudge:
         except UndecidableError as error:
             return self._diverged(name, taken, str(error))
         x, y, *rest = self._staged(problem)
-        return approx(
+        return Basis(DEFINITION, "rounding of a loss (theory.md 4)").approx(
             name,
-            float(self._backend.to_host(model.loss(x, y, *rest))[place]),
+            self._backend.to_host(model.loss(x, y, *rest))[place],
             layered_loss(problem.layered, problem.x, problem.y, problem.precision),
-            Tolerance(loss_off(problem, self._backend.dtype), "rounding of a loss (theory.md 4)"),
-            source=DEFINITION,
+            loss_off(problem, self._backend.dtype),
         )
 
 
