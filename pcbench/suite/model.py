@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     import pathlib
 
     from pcbench.case import Case, CaseParameters
+    from pcbench.contract.backend import DType
     from pcbench.contract.parts import Part
-    from pcbench.suite.grammar.settings import DType
 
 
 @dataclass(frozen=True, slots=True)

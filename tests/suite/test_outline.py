@@ -51,7 +51,7 @@ def test_an_outline_imports_nothing_heavy(write):
         ("¶just text", ["not 'just text'"]),
         ("¶~", ["not null"]),
         ("¶¶description: x", ["lacks 'suite'", "lacks 'cases'"]),
-        ("suite: s\n¶case: []\ncases: ¶[]", ["did you mean 'cases'?", "not an empty list"]),
+        ("suite: s\n¶case: []\ncases: ¶[]", ["did you mean 'cases'?", "not an empty one"]),
         ("suite: s\ncases: ¶{id: a}", ["'cases' must be a list of at least one case"]),
         ("suite: s\ncases: ¶~", ["not null"]),
         ("suite: ¶3\ncases: [¶x]", ["'suite' must be a string, not 3", "a case is a mapping"]),

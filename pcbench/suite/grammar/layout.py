@@ -15,7 +15,7 @@ from pcbench.suite.expand import IDENTITY, NAME_PATTERN, Axis, count, put_all, r
 from pcbench.suite.grammar.sizes import QUICK, Size, read_sizes
 from pcbench.suite.yaml.document import read_document
 from pcbench.suite.yaml.node import Node
-from pcbench.suite.yaml.problems import Position, Problem, SuiteError
+from pcbench.suite.yaml.problems import Position, Problem, Problems, SuiteError
 
 if TYPE_CHECKING:
     import pathlib
@@ -67,7 +67,7 @@ class CaseEntry:
         """Return the matrix at a size."""
         return self.sizes[size].axes if size in self.sizes else self.axes
 
-    def at(self, size: str, problems: list[Problem]) -> CaseEntry:
+    def at(self, size: str, problems: Problems) -> CaseEntry:
         """Return the case at a size; a value that cannot be put in is noted."""
         if size not in self.sizes:
             return self
@@ -102,7 +102,7 @@ class Layout:
     covers: tuple[Part, ...] | None
     defaults: Node
     cases: list[CaseEntry]
-    problems: list[Problem]
+    problems: Problems
 
     @property
     def sizes(self) -> tuple[str, ...]:
@@ -125,102 +125,87 @@ def read_layout(path: pathlib.Path) -> Layout:
         raise SuiteError.at(
             root.at, f"a suite is a mapping with 'suite' and 'cases', not {root.shown()}"
         )
-    for key, node in root.value.items():
+    written = root.value
+    for key, node in written.items():
         if key not in SUITE_KEYS:
-            hint = did_you_mean(key, SUITE_KEYS)
-            problems.append(Problem(node.key_at or node.at, f"unknown key {key!r}{hint}"))
+            problems.note(node.name_at, f"unknown key {key!r}{did_you_mean(key, SUITE_KEYS)}")
     return Layout(
         path=path,
-        name=_name(root, root.value, "suite", "the suite", problems),
-        description=_description(root.value.get("description"), problems),
-        covers=_covers(root.value.get("covers"), problems),
-        defaults=_defaults(root.value.get("defaults"), root.at, problems),
-        cases=_cases(root, root.value.get("cases"), problems),
+        name=_name(root, "suite", "the suite", problems),
+        description=_text(written.get("description"), "'description' must be a string", problems),
+        covers=_covers(written.get("covers"), problems),
+        defaults=_defaults(written.get("defaults", Node({}, root.at)), problems),
+        cases=_cases(root, problems),
         problems=problems,
     )
 
 
-def _name(
-    owner: Node, mapping: dict[str, Node], key: str, what: str, problems: list[Problem]
-) -> str:
-    node = mapping.get(key)
+def _text(node: Node | None, due: str, problems: Problems) -> str:
+    """Read a string; anything else is noted, and empty."""
+    if node is None or isinstance(node.value, str):
+        return str(node.value) if node else ""
+    problems.note(node.at, f"{due}, not {node.shown()}")
+    return ""
+
+
+def _required(owner: Node, key: str, what: str, problems: Problems) -> Node | None:
+    node = (owner.as_mapping() or {}).get(key)
     if node is None:
-        problems.append(Problem(owner.at, f"{what} lacks {key!r}"))
-    elif not isinstance(node.value, str):
-        problems.append(Problem(node.at, f"{key!r} must be a string, not {node.shown()}"))
-    elif not re.fullmatch(NAME_PATTERN, node.value):
+        problems.note(owner.at, f"{what} lacks {key!r}")
+    return node
+
+
+def _name(owner: Node, key: str, what: str, problems: Problems) -> str:
+    node = _required(owner, key, what, problems)
+    name = _text(node, f"{key!r} must be a string", problems)
+    if node and node.value == name and not re.fullmatch(NAME_PATTERN, name):
         message = (
             f"{key!r} must be made of a-z, A-Z, 0-9, '_', '-' and '.', and not begin with "
             f"the last two; {node.shown()} is not"
         )
-        problems.append(Problem(node.at, message))
-    else:
-        return node.value
-    return ""
-
-
-def _description(node: Node | None, problems: list[Problem]) -> str:
-    if node is None:
+        problems.note(node.at, message)
         return ""
-    if not isinstance(node.value, str):
-        problems.append(Problem(node.at, f"'description' must be a string, not {node.shown()}"))
-        return ""
-    return node.value
+    return name
 
 
-def _covers(node: Node | None, problems: list[Problem]) -> tuple[Part, ...] | None:
+def _covers(node: Node | None, problems: Problems) -> tuple[Part, ...] | None:
     if node is None:
         return None
-    if not isinstance(node.value, list) or not node.value:
-        given = "an empty list" if node.value == [] else node.shown()
-        message = (
-            f"'covers' must be a list of at least one part of the contract, such as [loss], not "
-            f"{given}; leave it out where the suite claims nothing in particular"
-        )
-        problems.append(Problem(node.at, message))
-        return None
+    due = (
+        "'covers' must be a list of at least one part of the contract, such as [loss] (leave it "
+        "out where the suite claims nothing in particular)"
+    )
     found: list[Part] = []
-    for entry in node.value:
+    for entry in node.items(due, problems):
         if not isinstance(entry.value, str) or entry.value not in list(Part):
             hint = did_you_mean(entry.value, Part) if isinstance(entry.value, str) else ""
             message = f"'covers' must name parts of the contract; {entry.shown()} is none{hint}"
-            problems.append(Problem(entry.at, message))
+            problems.note(entry.at, message)
         elif (part := Part(entry.value)) in found:
-            problems.append(
-                Problem(entry.at, f"'covers' names {part.value!r} twice; once is enough")
-            )
+            problems.note(entry.at, f"'covers' names {part.value!r} twice; once is enough")
         else:
             found.append(part)
     return tuple(found)
 
 
-def _defaults(node: Node | None, at: Position, problems: list[Problem]) -> Node:
-    if node is None:
-        return Node({}, at)
+def _defaults(node: Node, problems: Problems) -> Node:
     if not isinstance(node.value, dict):
-        problems.append(Problem(node.at, f"'defaults' must be a mapping, not {node.shown()}"))
-        return Node({}, at)
+        problems.note(node.at, f"'defaults' must be a mapping, not {node.shown()}")
+        return Node({}, node.at)
     for key in IDENTITY:
         if key in node.value:
-            wrong = node.value[key]
             message = f"{key!r} belongs to a single case; move it from 'defaults' to the case"
-            problems.append(Problem(wrong.key_at or wrong.at, message))
+            problems.note(node.value[key].name_at, message)
     return node
 
 
-def _cases(root: Node, node: Node | None, problems: list[Problem]) -> list[CaseEntry]:
-    if node is None:
-        problems.append(Problem(root.at, "the suite lacks 'cases'"))
-        return []
-    if not isinstance(node.value, list) or not node.value:
-        given = "an empty list" if node.value == [] else node.shown()
-        message = f"'cases' must be a list of at least one case, not {given}"
-        problems.append(Problem(node.at, message))
-        return []
+def _cases(root: Node, problems: Problems) -> list[CaseEntry]:
+    node = _required(root, "cases", "the suite", problems)
     entries: list[CaseEntry] = []
     first: dict[str, Position] = {}
     total = 0
-    for case in node.value:
+    due = "'cases' must be a list of at least one case"
+    for case in node.items(due, problems) if node else ():
         entry = _entry(case, problems)
         total += sum(count(entry.axes_at(size)) for size in entry.all_sizes)
         if total > MAX_CASES:
@@ -228,38 +213,34 @@ def _cases(root: Node, node: Node | None, problems: list[Problem]) -> list[CaseE
             raise SuiteError([*problems, Problem(case.at, message)])
         if first.setdefault(entry.id, entry.id_at) is not entry.id_at and entry.id:
             message = f"the id {entry.id!r} is taken at {first[entry.id]}; choose another"
-            problems.append(Problem(entry.id_at, message))
+            problems.note(entry.id_at, message)
         entries.append(entry)
     return entries
 
 
-def _entry(case: Node, problems: list[Problem]) -> CaseEntry:
+def _entry(case: Node, problems: Problems) -> CaseEntry:
     if not isinstance(case.value, dict):
-        message = f"a case is a mapping with 'id' and 'kind', not {case.shown()}"
-        problems.append(Problem(case.at, message))
+        problems.note(case.at, f"a case is a mapping with 'id' and 'kind', not {case.shown()}")
         return CaseEntry("", "", case.at, case.at, "", Node({}, case.at), (), {})
-    mapping = case.value
-    axes = read_axes(mapping["matrix"], problems) if "matrix" in mapping else ()
+    written = case.value
+    axes = read_axes(written["matrix"], problems) if "matrix" in written else ()
     return CaseEntry(
-        id=_name(case, mapping, "id", "the case", problems),
-        kind=_name(case, mapping, "kind", "the case", problems),
-        id_at=mapping.get("id", case).at,
-        kind_at=mapping.get("kind", case).at,
-        figure=_figure(mapping.get("figure"), problems),
+        id=_name(case, "id", "the case", problems),
+        kind=_name(case, "kind", "the case", problems),
+        id_at=written.get("id", case).at,
+        kind_at=written.get("kind", case).at,
+        figure=_figure(written.get("figure"), problems),
         tree=case.restricted(lambda key: key not in IDENTITY),
         axes=axes,
-        sizes=read_sizes(mapping.get("sizes"), axes, problems),
+        sizes=read_sizes(written.get("sizes"), axes, problems),
     )
 
 
-def _figure(node: Node | None, problems: list[Problem]) -> str:
-    if node is None:
-        return ""
-    if not isinstance(node.value, str):
-        message = f'\'figure\' must be a string, such as "5" or "9, 10", not {node.shown()}'
-    elif not (node.value.strip() and node.value.isprintable() and len(node.value) <= MAX_FIGURE):
+def _figure(node: Node | None, problems: Problems) -> str:
+    figure = _text(node, '\'figure\' must be a string, such as "5" or "9, 10"', problems)
+    printable = figure.strip() and figure.isprintable() and len(figure) <= MAX_FIGURE
+    if node and node.value == figure and not printable:
         message = f"'figure' must be 1 to {MAX_FIGURE} printable characters, not {node.shown()}"
-    else:
-        return node.value
-    problems.append(Problem(node.at, message))
-    return ""
+        problems.note(node.at, message)
+        return ""
+    return figure

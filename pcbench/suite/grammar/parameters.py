@@ -1,4 +1,4 @@
-"""A case's parameters against the model of its kind.
+"""A case's parameters, or its run settings, against their model.
 
 Pydantic says what is wrong at a location of the *model*; the author of a suite needs the place in
 the *file*. A location is the path of a value, but with the names of union members in between
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from pcbench.registry import did_you_mean
 from pcbench.suite.expand import IDENTITY
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-    from pcbench.case import CaseParameters
     from pcbench.suite.yaml.node import Node
 
 Location = tuple[str | int, ...]
+M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,11 @@ class Fault:
     of_values: bool = False
 
 
-def check_parameters(
-    model: type[CaseParameters], tree: Node
-) -> tuple[CaseParameters | None, list[Fault]]:
-    """Validate parameters; the model's instance is ``None`` where pydantic refuses them."""
+def check(model: type[M], tree: Node) -> tuple[M | None, list[Fault]]:
+    """Validate a mapping; the model's instance is ``None`` where pydantic refuses it."""
     try:
-        parameters = model.model_validate(tree.plain())
-        return parameters, [Fault(problem) for problem in coerced(tree, parameters)]
+        made = model.model_validate(tree.plain())
+        return made, [Fault(problem) for problem in coerced(tree, made)]
     except ValidationError as error:
         errors = error.errors(include_url=False)
     except Exception as error:  # a plug-in's validators are foreign code: they may raise anything
@@ -169,7 +167,7 @@ def _without_misspelt(faults: list[Fault]) -> list[Fault]:
     return [fault for fault in faults if fault.missing_key not in suggested]
 
 
-def _fault(placed: _Placed, model: type[CaseParameters]) -> Fault:
+def _fault(placed: _Placed, model: type[BaseModel]) -> Fault:
     error, node, path = placed.error, placed.node, placed.path
     if error["type"] == "extra_forbidden":
         return _unknown_key(placed, model)
@@ -181,11 +179,13 @@ def _fault(placed: _Placed, model: type[CaseParameters]) -> Fault:
         node = _child(node, path[-1]) or node
     if placed.due:
         return Fault(Problem(node.at, f"{_name(path)} must be {placed.due}, not {given(error)}"))
+    if error["type"] == "unknown_name":  # whose message says what the name is of
+        return Fault(Problem(node.at, verbatim(error)))
     where = f"{_name(path)}: " if path else ""
     return Fault(Problem(node.at, f"{where}{verbatim(error)}"), of_values=True)
 
 
-def _unknown_key(placed: _Placed, model: type[CaseParameters]) -> Fault:
+def _unknown_key(placed: _Placed, model: type[BaseModel]) -> Fault:
     *above, key = placed.error["loc"]
     known, exactly = known_keys(model, tuple(above), placed.around.as_mapping() or {})
     if not above:
@@ -193,10 +193,8 @@ def _unknown_key(placed: _Placed, model: type[CaseParameters]) -> Fault:
     suggestion = next(iter(get_close_matches(str(key), sorted(known), n=1)), "")
     # Where none is near all would be offered, so these must be all.
     hint = did_you_mean(str(key), known) if suggestion or exactly else ""
-    at = placed.node.key_at or placed.node.at
-    return Fault(
-        Problem(at, f"unknown key {key!r}{hint}"), unknown_key=placed.path, suggestion=suggestion
-    )
+    problem = Problem(placed.node.name_at, f"unknown key {key!r}{hint}")
+    return Fault(problem, unknown_key=placed.path, suggestion=suggestion)
 
 
 def _name(path: Location) -> str:

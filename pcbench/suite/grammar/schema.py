@@ -12,7 +12,6 @@ from pcbench import registry
 from pcbench.contract.parts import Part
 from pcbench.suite.expand import NAME_PATTERN
 from pcbench.suite.grammar.layout import MAX_FIGURE
-from pcbench.suite.grammar.settings import DTYPES, RunSettings
 from pcbench.suite.grammar.sizes import QUICK
 
 Schema = dict[str, Any]
@@ -112,13 +111,10 @@ def _matrix(description: str) -> Schema:
 
 
 def _run_settings() -> Schema:
-    defaults = RunSettings()
-    return {
-        "seed": {"type": "integer", "minimum": 0, "default": defaults.seed},
-        "dtype": {"enum": list(DTYPES), "default": defaults.dtype},
-        "backend": {"enum": registry.BACKENDS.names(), "default": defaults.backend},
-        "device": {"type": "string", "minLength": 1, "default": defaults.device},
-    }
+    from pcbench.suite.grammar.settings import RunSettings  # pydantic
+
+    properties: Schema = RunSettings.model_json_schema()["properties"]
+    return properties
 
 
 def _name(description: str) -> Schema:

@@ -44,6 +44,7 @@ _DUE = {
     "too_short": "of length {min_length} or more",
     "too_long": "of length {max_length} or less",
     "union_tag_invalid": "one of {expected_tags}",
+    "due": "{due}",  # a field that says itself what it must be
 }
 
 

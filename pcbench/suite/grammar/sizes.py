@@ -18,12 +18,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from pcbench.registry import did_you_mean
-from pcbench.suite.expand import IDENTITY, NAME_PATTERN, Axis, read_axes
+from pcbench.suite.expand import NAME_PATTERN, Axis, path_problem, read_axes
 from pcbench.suite.yaml.node import Node, Path, dotted, split
-from pcbench.suite.yaml.problems import Position, Problem, SuiteError
+from pcbench.suite.yaml.problems import Position, SuiteError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from pcbench.suite.yaml.problems import Problems
 
 QUICK: Final = "quick"
 """The size of every case as it is written."""
@@ -45,9 +47,7 @@ class Size:
     axes: tuple[Axis, ...]
 
 
-def read_sizes(
-    node: Node | None, axes: tuple[Axis, ...], problems: list[Problem]
-) -> dict[str, Size]:
+def read_sizes(node: Node | None, axes: tuple[Axis, ...], problems: Problems) -> dict[str, Size]:
     """Read a case's ``sizes``; what is not valid is left out, with the problem noted.
 
     Parameters
@@ -56,23 +56,20 @@ def read_sizes(
         What is written, if anything is.
     axes
         The case's matrix.
+    problems
+        Where to note what is wrong.
     """
     if node is None:
         return {}
-    if not isinstance(node.value, dict) or not node.value:
-        given = "an empty one" if node.value == {} else node.shown()
-        message = f"'sizes' must be a mapping from names to what they set, not {given}"
-        problems.append(Problem(node.at, message))
-        return {}
+    due = "'sizes' must be a mapping from names to what they set"
     sizes: dict[str, Size] = {}
-    for name, size in node.value.items():
-        at = size.key_at or size.at
+    for name, size in node.entries(due, problems).items():
         if name == QUICK:
             message = f"{QUICK!r} is the case as written; set there what it is to be"
-            problems.append(Problem(at, message))
+            problems.note(size.name_at, message)
         elif not re.fullmatch(NAME_PATTERN, name):
             message = f"the size {name!r} must be named by letters, digits, '_', '-' and '.'"
-            problems.append(Problem(at, message))
+            problems.note(size.name_at, message)
         else:
             sizes[name] = _read_size(name, size, axes, problems)
     return sizes
@@ -93,32 +90,22 @@ def check_size(size: str, known: Iterable[str]) -> None:
         raise SuiteError.at(at, f"no case has this size; {there}")
 
 
-def _read_size(name: str, size: Node, axes: tuple[Axis, ...], problems: list[Problem]) -> Size:
-    if not isinstance(size.value, dict) or not size.value:
-        given = "an empty one" if size.value == {} else size.shown()
-        message = f"the size {name!r} must be a mapping from parameters to values, not {given}"
-        problems.append(Problem(size.at, message))
-        return Size((), axes)
+def _read_size(name: str, size: Node, axes: tuple[Axis, ...], problems: Problems) -> Size:
     values: list[tuple[Path, Node]] = []
-    for key, node in size.value.items():
+    due = f"the size {name!r} must be a mapping from parameters to values"
+    for key, node in size.entries(due, problems).items():
         if key == "matrix":
             axes = _other_values(name, node, axes, problems)
-            continue
-        path = split(key)
-        objection = _objection(name, key, path, axes)
-        if objection:
-            problems.append(Problem(node.key_at or node.at, objection))
+        elif problem := _problem(name, key, axes):
+            problems.note(node.name_at, problem)
         else:
-            values.append((path, node))
+            values.append((split(key), node))
     return Size(tuple(values), axes)
 
 
-def _objection(name: str, key: str, path: Path, axes: Sequence[Axis]) -> str:
-    """What keeps a size from setting a path; empty if nothing does."""
-    if not all(path):
-        return f"{key!r} is not a path: write names joined by single dots"
-    if path[0] in IDENTITY:
-        return f"a size cannot set {path[0]!r}; write a case of its own"
+def _problem(name: str, key: str, axes: Sequence[Axis]) -> str:
+    """Say what keeps a size from setting a path; empty if nothing does."""
+    path = split(key)
     for axis in axes:
         shared = min(len(path), len(axis.path))
         if path[:shared] == axis.path[:shared]:
@@ -127,24 +114,22 @@ def _objection(name: str, key: str, path: Path, axes: Sequence[Axis]) -> str:
                 f"the matrix varies {varied!r}, so the size {name!r} cannot set {key!r}; give "
                 f"it 'matrix: {{{varied}: [...]}}' instead"
             )
-    return ""
+    return path_problem(key, "a size cannot set {!r}; write a case of its own")
 
 
 def _other_values(
-    name: str, matrix: Node, axes: tuple[Axis, ...], problems: list[Problem]
+    name: str, matrix: Node, axes: tuple[Axis, ...], problems: Problems
 ) -> tuple[Axis, ...]:
     """Return the axes with the values that a size's ``matrix`` gives them."""
     others = {axis.path: axis for axis in read_axes(matrix, problems)}
-    known = {axis.path for axis in axes}
-    for path, other in others.items():
-        if path not in known:
-            hint = did_you_mean(dotted(path), map(dotted, known))
-            message = (
-                f"the case's matrix has no axis {dotted(path)!r} to which the size {name!r} could "
-                f"give other values{hint or '; set the parameter itself'}"
-            )
-            at = other.values[0].key_at or matrix.at
-            problems.append(Problem(at, message))
+    known = [axis.path for axis in axes]
+    for path in others.keys() - known:
+        hint = did_you_mean(dotted(path), map(dotted, known))
+        message = (
+            f"the case's matrix has no axis {dotted(path)!r} to which the size {name!r} could "
+            f"give other values{hint or '; set the parameter itself'}"
+        )
+        problems.note(others[path].values[0].name_at, message)
     # The label stays the case's own: with fewer axes a shorter one might have done.
     return tuple(
         replace(axis, values=others[axis.path].values) if axis.path in others else axis

@@ -48,6 +48,14 @@ class Problem:
         return text.encode("utf-8", "backslashreplace").decode()
 
 
+class Problems(list[Problem]):
+    """What is wrong so far. Reading goes on after a problem, so that all are found at once."""
+
+    def note(self, at: Position, message: str) -> None:
+        """Add one."""
+        self.append(Problem(at, message))
+
+
 class SuiteError(UsageError):
     """A suite, a selection or an override is not valid.
 
