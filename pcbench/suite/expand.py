@@ -15,6 +15,7 @@ from itertools import product
 from math import prod
 from typing import TYPE_CHECKING
 
+from pcbench.suite.grammar.layout_schema import AXIS, CASE, MATRIX, read_list, read_mapping
 from pcbench.suite.yaml.node import Node, NoKeysError, Path, dotted, split
 
 if TYPE_CHECKING:
@@ -22,12 +23,8 @@ if TYPE_CHECKING:
 
     from pcbench.suite.yaml.problems import Problems
 
-# Names go into identifiers, -k expressions and file names.
-NAME_PATTERN = "[A-Za-z0-9_][A-Za-z0-9_.-]*"
-
-# What says which case it is rather than how it runs: no axis, default, size or override can set it.
-IDENTITY = ("id", "kind", "figure", "matrix", "sizes")
-# What says who computes, and how finely: it changes no question.
+IDENTITY = tuple(CASE)
+# The run settings that choose the backend and its precision: they do not change the question.
 COMPUTING = ("backend", "device", "dtype")
 
 
@@ -88,8 +85,8 @@ def put_all(
 
 def read_axes(matrix: Node, problems: Problems) -> tuple[Axis, ...]:
     """Read a case's ``matrix``; an axis that is not valid is left out, with the problem noted."""
-    due = "'matrix' must be a mapping from parameters to lists of values"
-    candidates = (_read_axis(*entry, problems) for entry in matrix.entries(due, problems).items())
+    written = read_mapping(matrix, "'matrix'", MATRIX, problems)
+    candidates = (_read_axis(key, node, problems) for key, node in written.items())
     axes = [axis for axis in candidates if axis]
     uses = Counter(axis.label for axis in axes)
     return tuple(
@@ -140,7 +137,7 @@ def _read_axis(key: str, node: Node, problems: Problems) -> Axis | None:
     if problem:
         problems.note(node.name_at, problem)
         return None
-    values = node.items(f"the axis {key!r} must be a list of values", problems)
+    values = read_list(node, f"the axis {key!r}", AXIS, problems)
     seen: dict[str, Node] = {}
     for value in values:  # cases of values that are written alike could not be told apart
         label = value.label()

@@ -9,7 +9,8 @@ from pcbench.registry import did_you_mean
 from pcbench.suite.expand import variants
 from pcbench.suite.find import find_suite
 from pcbench.suite.grammar.layout import read_layout
-from pcbench.suite.grammar.sizes import QUICK, check_size
+from pcbench.suite.grammar.layout_schema import QUICK
+from pcbench.suite.grammar.sizes import check_size
 from pcbench.suite.model import Outline, OutlinedCase, Suite
 from pcbench.suite.overrides import Override, parse_overrides
 from pcbench.suite.select import parse_selection

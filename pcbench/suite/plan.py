@@ -15,9 +15,9 @@ from pcbench import registry
 from pcbench.registry import BrokenPluginError, UnknownNameError, did_you_mean
 from pcbench.suite.expand import IDENTITY, Variant, variants
 from pcbench.suite.grammar.fields import fields_by_key, known_paths
+from pcbench.suite.grammar.layout_schema import QUICK
 from pcbench.suite.grammar.parameters import Fault, check
 from pcbench.suite.grammar.settings import RUN_SETTINGS, RunSettings
-from pcbench.suite.grammar.sizes import QUICK
 from pcbench.suite.kinds import load_kind
 from pcbench.suite.model import PlannedCase
 from pcbench.suite.yaml.node import NoKeysError

@@ -5,14 +5,22 @@ This is all that ``pcbench list`` needs, so nothing heavy is imported here or be
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pcbench.contract.parts import Part
 from pcbench.registry import did_you_mean
-from pcbench.suite.expand import IDENTITY, NAME_PATTERN, Axis, count, put_all, read_axes
-from pcbench.suite.grammar.sizes import QUICK, Size, read_sizes
+from pcbench.suite.expand import Axis, count, put_all, read_axes
+from pcbench.suite.grammar.layout_schema import (
+    CASE,
+    QUICK,
+    SUITE,
+    Schema,
+    read_list,
+    read_mapping,
+    read_text,
+)
+from pcbench.suite.grammar.sizes import Size, read_sizes
 from pcbench.suite.yaml.document import read_document
 from pcbench.suite.yaml.node import Node
 from pcbench.suite.yaml.problems import Position, Problem, Problems, SuiteError
@@ -20,9 +28,7 @@ from pcbench.suite.yaml.problems import Position, Problem, Problems, SuiteError
 if TYPE_CHECKING:
     import pathlib
 
-SUITE_KEYS = ("suite", "description", "covers", "defaults", "cases")
 MAX_CASES = 10_000  # at all sizes together
-MAX_FIGURE = 20  # characters; it is a column of a table
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,56 +133,40 @@ def read_layout(path: pathlib.Path) -> Layout:
         )
     written = root.value
     for key, node in written.items():
-        if key not in SUITE_KEYS:
-            problems.note(node.name_at, f"unknown key {key!r}{did_you_mean(key, SUITE_KEYS)}")
+        if key not in SUITE:
+            problems.note(node.name_at, f"unknown key {key!r}{did_you_mean(key, SUITE)}")
     return Layout(
         path=path,
-        name=_name(root, "suite", "the suite", problems),
-        description=_text(written.get("description"), "'description' must be a string", problems),
+        name=_text(root, "suite", SUITE, problems, "the suite"),
+        description=_text(root, "description", SUITE, problems),
         covers=_covers(written.get("covers"), problems),
         defaults=_defaults(written.get("defaults", Node({}, root.at)), problems),
-        cases=_cases(root, problems),
+        cases=_cases(root, written.get("cases"), problems),
         problems=problems,
     )
 
 
-def _text(node: Node | None, due: str, problems: Problems) -> str:
-    """Read a string; anything else is noted, and empty."""
-    if node is None or isinstance(node.value, str):
-        return str(node.value) if node else ""
-    problems.note(node.at, f"{due}, not {node.shown()}")
-    return ""
+def _text(
+    owner: Node, key: str, schemas: dict[str, Schema], problems: Problems, requires: str = ""
+) -> str:
+    """Read a string of a mapping, empty where it is missing or wrong.
 
-
-def _required(owner: Node, key: str, what: str, problems: Problems) -> Node | None:
+    Parameters
+    ----------
+    requires
+        What the owner is called, if it must have the key.
+    """
     node = (owner.as_mapping() or {}).get(key)
-    if node is None:
-        problems.note(owner.at, f"{what} lacks {key!r}")
-    return node
-
-
-def _name(owner: Node, key: str, what: str, problems: Problems) -> str:
-    node = _required(owner, key, what, problems)
-    name = _text(node, f"{key!r} must be a string", problems)
-    if node and node.value == name and not re.fullmatch(NAME_PATTERN, name):
-        message = (
-            f"{key!r} must be made of a-z, A-Z, 0-9, '_', '-' and '.', and not begin with "
-            f"the last two; {node.shown()} is not"
-        )
-        problems.note(node.at, message)
-        return ""
-    return name
+    if node is None and requires:
+        problems.note(owner.at, f"{requires} lacks {key!r}")
+    return read_text(node, repr(key), schemas[key], problems) if node else ""
 
 
 def _covers(node: Node | None, problems: Problems) -> tuple[Part, ...] | None:
     if node is None:
         return None
-    due = (
-        "'covers' must be a list of at least one part of the contract, such as [loss] (leave it "
-        "out where the suite claims nothing in particular)"
-    )
     found: list[Part] = []
-    for entry in node.items(due, problems):
+    for entry in read_list(node, "'covers'", SUITE["covers"], problems):
         if not isinstance(entry.value, str) or entry.value not in list(Part):
             hint = did_you_mean(entry.value, Part) if isinstance(entry.value, str) else ""
             message = f"'covers' must name parts of the contract; {entry.shown()} is none{hint}"
@@ -189,23 +179,21 @@ def _covers(node: Node | None, problems: Problems) -> tuple[Part, ...] | None:
 
 
 def _defaults(node: Node, problems: Problems) -> Node:
-    if not isinstance(node.value, dict):
-        problems.note(node.at, f"'defaults' must be a mapping, not {node.shown()}")
-        return Node({}, node.at)
-    for key in IDENTITY:
-        if key in node.value:
-            message = f"{key!r} belongs to a single case; move it from 'defaults' to the case"
-            problems.note(node.value[key].name_at, message)
-    return node
+    written = read_mapping(node, "'defaults'", SUITE["defaults"], problems)
+    for key in written.keys() & CASE:
+        message = f"{key!r} belongs to a single case; move it from 'defaults' to the case"
+        problems.note(written[key].name_at, message)
+    return replace(node, value=written)
 
 
-def _cases(root: Node, problems: Problems) -> list[CaseEntry]:
-    node = _required(root, "cases", "the suite", problems)
+def _cases(root: Node, node: Node | None, problems: Problems) -> list[CaseEntry]:
+    if node is None:
+        problems.note(root.at, "the suite lacks 'cases'")
+        return []
     entries: list[CaseEntry] = []
     first: dict[str, Position] = {}
     total = 0
-    due = "'cases' must be a list of at least one case"
-    for case in node.items(due, problems) if node else ():
+    for case in read_list(node, "'cases'", SUITE["cases"], problems):
         entry = _entry(case, problems)
         total += sum(count(entry.axes_at(size)) for size in entry.all_sizes)
         if total > MAX_CASES:
@@ -225,22 +213,12 @@ def _entry(case: Node, problems: Problems) -> CaseEntry:
     written = case.value
     axes = read_axes(written["matrix"], problems) if "matrix" in written else ()
     return CaseEntry(
-        id=_name(case, "id", "the case", problems),
-        kind=_name(case, "kind", "the case", problems),
+        id=_text(case, "id", CASE, problems, "the case"),
+        kind=_text(case, "kind", CASE, problems, "the case"),
         id_at=written.get("id", case).at,
         kind_at=written.get("kind", case).at,
-        figure=_figure(written.get("figure"), problems),
-        tree=case.restricted(lambda key: key not in IDENTITY),
+        figure=_text(case, "figure", CASE, problems),
+        tree=case.restricted(lambda key: key not in CASE),
         axes=axes,
         sizes=read_sizes(written.get("sizes"), axes, problems),
     )
-
-
-def _figure(node: Node | None, problems: Problems) -> str:
-    figure = _text(node, '\'figure\' must be a string, such as "5" or "9, 10"', problems)
-    printable = figure.strip() and figure.isprintable() and len(figure) <= MAX_FIGURE
-    if node and node.value == figure and not printable:
-        message = f"'figure' must be 1 to {MAX_FIGURE} printable characters, not {node.shown()}"
-        problems.note(node.at, message)
-        return ""
-    return figure

@@ -9,12 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from pcbench import registry
-from pcbench.contract.parts import Part
-from pcbench.suite.expand import NAME_PATTERN
-from pcbench.suite.grammar.layout import MAX_FIGURE
-from pcbench.suite.grammar.sizes import QUICK
-
-Schema = dict[str, Any]
+from pcbench.suite.grammar.layout_schema import CASE, SUITE, Schema
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -36,6 +31,7 @@ def suite_schema() -> Schema:
                 "then": {"$ref": f"#/$defs/{kind}"},
             }
         )
+    defaults = {**SUITE["defaults"], "properties": _run_settings()}
     return {
         "$schema": DIALECT,
         "title": "pcbench suite",
@@ -43,22 +39,9 @@ def suite_schema() -> Schema:
         "required": ["suite", "cases"],
         "additionalProperties": False,
         "properties": {
-            "suite": _name("The suite's name."),
-            "description": {"type": "string", "description": "What the suite asks, in a line."},
-            "covers": {
-                "type": "array",
-                "minItems": 1,
-                "uniqueItems": True,
-                "items": {"enum": [part.value for part in Part]},
-                "description": "Parts of the contract that the suite claims to judge; an audit "
-                "fails if a fault in one of them passes.",
-            },
-            "defaults": {
-                "type": "object",
-                "description": "Run settings and parameters, merged beneath every case.",
-                "properties": _run_settings(),
-            },
-            "cases": {"type": "array", "minItems": 1, "items": _case(rules)},
+            **SUITE,
+            "defaults": defaults,
+            "cases": {**SUITE["cases"], "items": _case(rules)},
         },
         "$defs": definitions,
     }
@@ -73,41 +56,9 @@ def _case(rules: list[Schema]) -> Schema:
     }
 
 
-def _common() -> Schema:
+def _common() -> dict[str, Schema]:
     """Return the properties that a case of any kind has."""
-    return {
-        "id": _name("Unique in the suite."),
-        "kind": {"type": "string", "description": "Which question is asked."},
-        "figure": {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": MAX_FIGURE,
-            "description": "The figure of the paper that the case reproduces.",
-        },
-        "matrix": _matrix("Lists of values by parameter: a case for every combination."),
-        "sizes": {
-            "type": "object",
-            "description": f"Other values by dotted path, by the size they make; {QUICK!r} is the "
-            "case as written.",
-            "minProperties": 1,
-            "propertyNames": {"pattern": f"^{NAME_PATTERN}$", "not": {"const": QUICK}},
-            "additionalProperties": {
-                "type": "object",
-                "minProperties": 1,
-                "properties": {"matrix": _matrix("Other values of the matrix' axes.")},
-            },
-        },
-        **_run_settings(),
-    }
-
-
-def _matrix(description: str) -> Schema:
-    return {
-        "type": "object",
-        "description": description,
-        "minProperties": 1,
-        "additionalProperties": {"type": "array", "minItems": 1, "uniqueItems": True},
-    }
+    return {**CASE, **_run_settings()}
 
 
 def _run_settings() -> Schema:
@@ -115,10 +66,6 @@ def _run_settings() -> Schema:
 
     properties: Schema = RunSettings.model_json_schema()["properties"]
     return properties
-
-
-def _name(description: str) -> Schema:
-    return {"type": "string", "pattern": f"^{NAME_PATTERN}$", "description": description}
 
 
 def _parameters(kind: str) -> Schema:

@@ -15,10 +15,11 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pcbench.registry import did_you_mean
-from pcbench.suite.expand import NAME_PATTERN, Axis, path_problem, read_axes
+from pcbench.suite.expand import Axis, path_problem, read_axes
+from pcbench.suite.grammar.layout_schema import CASE, NAME, QUICK, SIZE, read_mapping
 from pcbench.suite.yaml.node import Node, Path, dotted, split
 from pcbench.suite.yaml.problems import Position, SuiteError
 
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pcbench.suite.yaml.problems import Problems
-
-QUICK: Final = "quick"
-"""The size of every case as it is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +57,13 @@ def read_sizes(node: Node | None, axes: tuple[Axis, ...], problems: Problems) ->
     problems
         Where to note what is wrong.
     """
-    if node is None:
-        return {}
-    due = "'sizes' must be a mapping from names to what they set"
     sizes: dict[str, Size] = {}
-    for name, size in node.entries(due, problems).items():
+    written = read_mapping(node, "'sizes'", CASE["sizes"], problems) if node else {}
+    for name, size in written.items():
         if name == QUICK:
             message = f"{QUICK!r} is the case as written; set there what it is to be"
             problems.note(size.name_at, message)
-        elif not re.fullmatch(NAME_PATTERN, name):
+        elif not re.fullmatch(NAME["pattern"], name):
             message = f"the size {name!r} must be named by letters, digits, '_', '-' and '.'"
             problems.note(size.name_at, message)
         else:
@@ -92,8 +88,7 @@ def check_size(size: str, known: Iterable[str]) -> None:
 
 def _read_size(name: str, size: Node, axes: tuple[Axis, ...], problems: Problems) -> Size:
     values: list[tuple[Path, Node]] = []
-    due = f"the size {name!r} must be a mapping from parameters to values"
-    for key, node in size.entries(due, problems).items():
+    for key, node in read_mapping(size, f"the size {name!r}", SIZE, problems).items():
         if key == "matrix":
             axes = _other_values(name, node, axes, problems)
         elif problem := _problem(name, key, axes):

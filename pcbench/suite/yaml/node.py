@@ -15,7 +15,7 @@ from pcbench.suite.yaml.yaml12 import Scalar, write_scalar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pcbench.suite.yaml.problems import Position, Problems
+    from pcbench.suite.yaml.problems import Position
 
 Path = tuple[str, ...]
 
@@ -108,28 +108,6 @@ class Node:
             for key, node in self.value.items():
                 yield (key,)
                 yield from ((key, *path) for path in node.paths())
-
-    def entries(self, due: str, problems: Problems) -> dict[str, Node]:
-        """Return a mapping that may not be empty; anything else is noted, and returned empty.
-
-        Parameters
-        ----------
-        due
-            What it must be, such as ``'sizes' must be a mapping``.
-        problems
-            Where to note it.
-        """
-        if isinstance(self.value, dict) and self.value:
-            return self.value
-        problems.note(self.at, f"{due}, not {'an empty one' if self.value == {} else self.shown()}")
-        return {}
-
-    def items(self, due: str, problems: Problems) -> list[Node]:
-        """Do the same with a list that may not be empty."""
-        if isinstance(self.value, list) and self.value:
-            return self.value
-        problems.note(self.at, f"{due}, not {'an empty one' if self.value == [] else self.shown()}")
-        return []
 
     def label(self) -> str:
         """Write the value short, for an identifier: a list ``5x5``, a mapping ``k:v+k:v``."""
