@@ -15,7 +15,7 @@ from itertools import product
 from math import prod
 from typing import TYPE_CHECKING
 
-from pcbench.suite.grammar.layout_schema import AXIS, CASE, MATRIX, read_list, read_mapping
+from pcbench.suite.grammar.schema import AXIS, CASE, MATRIX, read
 from pcbench.suite.yaml.node import Node, NoKeysError, Path, dotted, split
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def put_all(
 
 def read_axes(matrix: Node, problems: Problems) -> tuple[Axis, ...]:
     """Read a case's ``matrix``; an axis that is not valid is left out, with the problem noted."""
-    written = read_mapping(matrix, "'matrix'", MATRIX, problems)
+    written = read(matrix, "'matrix'", MATRIX, dict, problems)
     candidates = (_read_axis(key, node, problems) for key, node in written.items())
     axes = [axis for axis in candidates if axis]
     uses = Counter(axis.label for axis in axes)
@@ -137,7 +137,7 @@ def _read_axis(key: str, node: Node, problems: Problems) -> Axis | None:
     if problem:
         problems.note(node.name_at, problem)
         return None
-    values = read_list(node, f"the axis {key!r}", AXIS, problems)
+    values = read(node, f"the axis {key!r}", AXIS, list, problems)
     seen: dict[str, Node] = {}
     for value in values:  # cases of values that are written alike could not be told apart
         label = value.label()

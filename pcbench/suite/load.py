@@ -1,4 +1,4 @@
-"""The doors of this room: a suite with its cases ready to run, or only its outline."""
+"""Load suites with their cases ready to run, or only outline them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from pcbench.registry import did_you_mean
 from pcbench.suite.expand import variants
 from pcbench.suite.find import find_suite
-from pcbench.suite.grammar.layout import read_layout
-from pcbench.suite.grammar.layout_schema import QUICK
-from pcbench.suite.grammar.sizes import check_size
+from pcbench.suite.grammar.layout import check_size, read_layout
+from pcbench.suite.grammar.schema import QUICK
 from pcbench.suite.model import Outline, OutlinedCase, Suite
 from pcbench.suite.overrides import Override, parse_overrides
 from pcbench.suite.select import parse_selection
@@ -141,7 +140,7 @@ def _outline(layout: Layout, size: str) -> Outline:
     cases = tuple(
         OutlinedCase(variant.id, entry.kind, entry.figure)
         for entry in layout.cases
-        for variant in variants(entry.id, entry.axes_at(size))
+        for variant in variants(entry.id, entry.at(size)[1].axes)
     )
     return Outline(layout.name, layout.description, cases, layout.path, layout.sizes)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pcbench.suite.grammar.layout_schema import QUICK
+from pcbench.suite.grammar.schema import QUICK
 
 if TYPE_CHECKING:
     import pathlib

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from pcbench import registry
 from pcbench.registry import BrokenPluginError, UnknownNameError, did_you_mean
-from pcbench.suite.expand import IDENTITY, Variant, variants
+from pcbench.suite.expand import IDENTITY, Variant, put_all, variants
 from pcbench.suite.grammar.fields import fields_by_key, known_paths
-from pcbench.suite.grammar.layout_schema import QUICK
 from pcbench.suite.grammar.parameters import Fault, check
+from pcbench.suite.grammar.schema import QUICK
 from pcbench.suite.grammar.settings import RUN_SETTINGS, RunSettings
 from pcbench.suite.kinds import load_kind
 from pcbench.suite.model import PlannedCase
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pcbench.case import Case, CaseParameters
+    from pcbench.suite.expand import Axis
     from pcbench.suite.grammar.layout import CaseEntry, Layout
     from pcbench.suite.overrides import Override
     from pcbench.suite.select import Matcher
@@ -83,34 +84,37 @@ def make_plan(layout: Layout, size: str, overrides: Sequence[Override], matches:
         taken |= keys
         tree = entry.tree.over(layout.defaults.restricted(keys.__contains__))
         told: set[Problem] = set()  # what is wrong in one variant is mostly wrong in all of them
-        for each in entry.all_sizes:
-            sized = replace(entry, tree=tree).at(each, problems)
-            plan.paths.update(sized.tree.paths(), (axis.path for axis in sized.axes))
-            written = list(variants(sized.id, sized.axes))
+        for name, sizing in entry.sizes.items():
+            sized = put_all(tree, sizing.values, f"in the size {name!r},", problems)
+            sized_entry = replace(entry, tree=sized)
+            plan.paths.update(sized.paths(), (axis.path for axis in sizing.axes))
+            written = list(variants(entry.id, sizing.axes))
             selected: list[Variant] = []
-            if each == entry.size(size):
+            if name == entry.at(size)[0]:
                 plan.total += len(written)
-                selected = [one for one in written if matches(*_words(layout.name, sized, one))]
-            for variant in _overridden(sized, selected, overrides) if selected else written:
-                applying = overrides if selected else ()
-                case, faults, applied = _plan_case(variant, sized, kinds, applying, problems)
+                selected = [
+                    one for one in written if matches(*_words(layout.name, sized_entry, one))
+                ]
+            applying = overrides if selected else ()
+            for variant in _overridden(entry.id, sizing.axes, selected, overrides) or written:
+                case, faults, applied = _plan_case(variant, sized_entry, kinds, applying, problems)
                 plan.applied |= applied
                 if case and selected:
                     plan.cases.append(case)
-                _tell(faults, variant, each, told, problems)
+                _tell(faults, variant, name, told, problems)
     if plan.whole:
         _check_defaults(layout.defaults, taken, problems)
     return plan
 
 
 def _overridden(
-    entry: CaseEntry, selected: Sequence[Variant], overrides: Sequence[Override]
+    case_id: str, axes: Sequence[Axis], selected: Sequence[Variant], overrides: Sequence[Override]
 ) -> list[Variant]:
     """Return the variants that stand for those selected, without the axes that are overridden."""
-    axes = [axis for axis in entry.axes if not any(each.replaces(axis) for each in overrides)]
+    axes = [axis for axis in axes if not any(each.replaces(axis) for each in overrides)]
     return [
         variant
-        for variant in variants(entry.id, axes)
+        for variant in variants(case_id, axes)
         if any(variant.covers(original) for original in selected)
     ]
 

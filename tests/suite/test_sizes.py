@@ -2,7 +2,7 @@ import pytest
 
 from pcbench.suite import SuiteError, load_suite, load_suites, outline, outlines
 from pcbench.suite.grammar.layout import MAX_CASES
-from pcbench.suite.grammar.layout_schema import MAX_FIGURE
+from pcbench.suite.grammar.schema import MAX_FIGURE
 
 SUITE = """\
 suite: s

@@ -1,34 +1,52 @@
-"""The layout of a suite file: what can be said of it without importing any case kind.
+"""The layout of a suite file: its cases with their matrices and sizes, without any case kind.
 
-This is all that ``pcbench list`` needs, so nothing heavy is imported here or beneath.
+    - id: convergence
+      training: {epochs: 1}
+      matrix: {network.width: [50, 100]}
+      sizes:
+        full: {training.epochs: 35, matrix: {network.width: [100, 500]}}
+
+The case as written is of size ``quick``. A size replaces values at dotted paths, and values of the
+matrix's axes; it cannot add an axis. This is all that ``pcbench list`` needs, so nothing heavy is
+imported here or beneath.
 """
 
 from __future__ import annotations
 
+import re
+import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pcbench.contract.parts import Part
 from pcbench.registry import did_you_mean
-from pcbench.suite.expand import Axis, count, put_all, read_axes
-from pcbench.suite.grammar.layout_schema import (
-    CASE,
-    QUICK,
-    SUITE,
-    Schema,
-    read_list,
-    read_mapping,
-    read_text,
-)
-from pcbench.suite.grammar.sizes import Size, read_sizes
+from pcbench.suite.expand import Axis, count, path_problem, read_axes
+from pcbench.suite.grammar.schema import CASE, NAME, QUICK, SIZE, SUITE, Schema, read
 from pcbench.suite.yaml.document import read_document
-from pcbench.suite.yaml.node import Node
+from pcbench.suite.yaml.node import Node, Path, dotted, split
 from pcbench.suite.yaml.problems import Position, Problem, Problems, SuiteError
 
 if TYPE_CHECKING:
     import pathlib
+    from collections.abc import Iterable, Sequence
 
 MAX_CASES = 10_000  # at all sizes together
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What a case says at a size.
+
+    Parameters
+    ----------
+    values
+        What it sets at which path; each has the path for its key.
+    axes
+        The case's axes, with the values that they take at this size.
+    """
+
+    values: tuple[tuple[Path, Node], ...]
+    axes: tuple[Axis, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +62,9 @@ class CaseEntry:
     figure
         Which figure of the paper it reproduces; empty if none.
     tree
-        Run settings and parameters: the case without what says which case it is.
-    axes
-        The matrix; empty where there is none.
+        Run settings and parameters: the case without the keys that identify it.
     sizes
-        What the case says at other sizes than that at which it is written.
+        What the case says at each size, ``quick`` first.
     """
 
     id: str
@@ -57,29 +73,12 @@ class CaseEntry:
     kind_at: Position
     figure: str
     tree: Node
-    axes: tuple[Axis, ...]
     sizes: dict[str, Size]
 
-    @property
-    def all_sizes(self) -> tuple[str, ...]:
-        """Its sizes, that at which it is written first."""
-        return (QUICK, *self.sizes)
-
-    def size(self, wanted: str) -> str:
-        """Return the size at which the case runs where a size is wanted."""
-        return wanted if wanted in self.sizes else QUICK
-
-    def axes_at(self, size: str) -> tuple[Axis, ...]:
-        """Return the matrix at a size."""
-        return self.sizes[size].axes if size in self.sizes else self.axes
-
-    def at(self, size: str, problems: Problems) -> CaseEntry:
-        """Return the case at a size; a value that cannot be put in is noted."""
-        if size not in self.sizes:
-            return self
-        values = self.sizes[size].values
-        tree = put_all(self.tree, values, f"in the size {size!r},", problems)
-        return replace(self, tree=tree, axes=self.axes_at(size))
+    def at(self, size: str) -> tuple[str, Size]:
+        """Return the size at which the case runs when a size is asked for: quick if it lacks it."""
+        name = size if size in self.sizes else QUICK
+        return name, self.sizes[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,7 @@ class Layout:
     @property
     def sizes(self) -> tuple[str, ...]:
         """The sizes that its cases have, the one at which they are written first."""
-        return tuple(dict.fromkeys(size for case in self.cases for size in case.all_sizes))
+        return tuple(dict.fromkeys(size for case in self.cases for size in case.sizes))
 
 
 def read_layout(path: pathlib.Path) -> Layout:
@@ -159,14 +158,14 @@ def _text(
     node = (owner.as_mapping() or {}).get(key)
     if node is None and requires:
         problems.note(owner.at, f"{requires} lacks {key!r}")
-    return read_text(node, repr(key), schemas[key], problems) if node else ""
+    return read(node, repr(key), schemas[key], str, problems) if node else ""
 
 
 def _covers(node: Node | None, problems: Problems) -> tuple[Part, ...] | None:
     if node is None:
         return None
     found: list[Part] = []
-    for entry in read_list(node, "'covers'", SUITE["covers"], problems):
+    for entry in read(node, "'covers'", SUITE["covers"], list, problems):
         if not isinstance(entry.value, str) or entry.value not in list(Part):
             hint = did_you_mean(entry.value, Part) if isinstance(entry.value, str) else ""
             message = f"'covers' must name parts of the contract; {entry.shown()} is none{hint}"
@@ -179,7 +178,7 @@ def _covers(node: Node | None, problems: Problems) -> tuple[Part, ...] | None:
 
 
 def _defaults(node: Node, problems: Problems) -> Node:
-    written = read_mapping(node, "'defaults'", SUITE["defaults"], problems)
+    written = read(node, "'defaults'", SUITE["defaults"], dict, problems)
     for key in written.keys() & CASE:
         message = f"{key!r} belongs to a single case; move it from 'defaults' to the case"
         problems.note(written[key].name_at, message)
@@ -193,9 +192,9 @@ def _cases(root: Node, node: Node | None, problems: Problems) -> list[CaseEntry]
     entries: list[CaseEntry] = []
     first: dict[str, Position] = {}
     total = 0
-    for case in read_list(node, "'cases'", SUITE["cases"], problems):
+    for case in read(node, "'cases'", SUITE["cases"], list, problems):
         entry = _entry(case, problems)
-        total += sum(count(entry.axes_at(size)) for size in entry.all_sizes)
+        total += sum(count(size.axes) for size in entry.sizes.values())
         if total > MAX_CASES:
             message = f"with this case the suite makes over {MAX_CASES:,} cases; split it"
             raise SuiteError([*problems, Problem(case.at, message)])
@@ -209,7 +208,8 @@ def _cases(root: Node, node: Node | None, problems: Problems) -> list[CaseEntry]
 def _entry(case: Node, problems: Problems) -> CaseEntry:
     if not isinstance(case.value, dict):
         problems.note(case.at, f"a case is a mapping with 'id' and 'kind', not {case.shown()}")
-        return CaseEntry("", "", case.at, case.at, "", Node({}, case.at), (), {})
+        nothing = {QUICK: Size((), ())}
+        return CaseEntry("", "", case.at, case.at, "", Node({}, case.at), nothing)
     written = case.value
     axes = read_axes(written["matrix"], problems) if "matrix" in written else ()
     return CaseEntry(
@@ -219,6 +219,82 @@ def _entry(case: Node, problems: Problems) -> CaseEntry:
         kind_at=written.get("kind", case).at,
         figure=_text(case, "figure", CASE, problems),
         tree=case.restricted(lambda key: key not in CASE),
-        axes=axes,
-        sizes=read_sizes(written.get("sizes"), axes, problems),
+        sizes=_sizes(written.get("sizes"), axes, problems),
+    )
+
+
+def _sizes(node: Node | None, axes: tuple[Axis, ...], problems: Problems) -> dict[str, Size]:
+    """Read a case's ``sizes`` beside its matrix; what is not valid is left out, and noted."""
+    sizes = {QUICK: Size((), axes)}
+    written = read(node, "'sizes'", CASE["sizes"], dict, problems) if node else {}
+    for name, size in written.items():
+        if name == QUICK:
+            message = f"{QUICK!r} is the case as written; set there what it is to be"
+            problems.note(size.name_at, message)
+        elif not re.fullmatch(NAME["pattern"], name):
+            message = f"the size {name!r} must be named by letters, digits, '_', '-' and '.'"
+            problems.note(size.name_at, message)
+        else:
+            sizes[name] = _read_size(name, size, axes, problems)
+    return sizes
+
+
+def check_size(size: str, known: Iterable[str]) -> None:
+    """Make sure that suites have a size.
+
+    Raises
+    ------
+    SuiteError
+        If none of them does; the message names those that there are.
+    """
+    names = list(dict.fromkeys([QUICK, *known]))
+    if size not in names:
+        there = f"there are {', '.join(names)}" if len(names) > 1 else f"there is only {QUICK}"
+        at = Position(f"--size {shlex.quote(size)}")
+        raise SuiteError.at(at, f"no case has this size; {there}")
+
+
+def _read_size(name: str, size: Node, axes: tuple[Axis, ...], problems: Problems) -> Size:
+    values: list[tuple[Path, Node]] = []
+    for key, node in read(size, f"the size {name!r}", SIZE, dict, problems).items():
+        if key == "matrix":
+            axes = _other_values(name, node, axes, problems)
+        elif problem := _problem(name, key, axes):
+            problems.note(node.name_at, problem)
+        else:
+            values.append((split(key), node))
+    return Size(tuple(values), axes)
+
+
+def _problem(name: str, key: str, axes: Sequence[Axis]) -> str:
+    """Say what keeps a size from setting a path; empty if nothing does."""
+    path = split(key)
+    for axis in axes:
+        shared = min(len(path), len(axis.path))
+        if path[:shared] == axis.path[:shared]:
+            varied = dotted(axis.path)
+            return (
+                f"the matrix varies {varied!r}, so the size {name!r} cannot set {key!r}; give "
+                f"it 'matrix: {{{varied}: [...]}}' instead"
+            )
+    return path_problem(key, "a size cannot set {!r}; write a case of its own")
+
+
+def _other_values(
+    name: str, matrix: Node, axes: tuple[Axis, ...], problems: Problems
+) -> tuple[Axis, ...]:
+    """Return the axes with the values that a size's ``matrix`` gives them."""
+    others = {axis.path: axis for axis in read_axes(matrix, problems)}
+    known = [axis.path for axis in axes]
+    for path in others.keys() - known:
+        hint = did_you_mean(dotted(path), map(dotted, known))
+        message = (
+            f"the case's matrix has no axis {dotted(path)!r} to which the size {name!r} could "
+            f"give other values{hint or '; set the parameter itself'}"
+        )
+        problems.note(others[path].values[0].name_at, message)
+    # The label stays the case's own: with fewer axes a shorter one might have done.
+    return tuple(
+        replace(axis, values=others[axis.path].values) if axis.path in others else axis
+        for axis in axes
     )
