@@ -13,8 +13,8 @@ from pcbench.report.model import (
     Report,
     Summary,
     Timing,
+    report_schema,
 )
-from pcbench.report.schema import report_schema
 from pcbench.report.storage import UnreadableReportError, read_report, write_report
 
 __all__ = [
