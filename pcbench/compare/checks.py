@@ -1,4 +1,4 @@
-"""Check by check: verdicts first, then the numbers behind them.
+"""Compare the checks of a case: first their verdicts, then the numbers behind them.
 
 Numbers are compared only where both cases were given the same inputs. They have moved when they are
 further apart than the larger of the two tolerances: a tolerance bounds what rounding, unfinished
@@ -29,8 +29,8 @@ which round differently from machine to machine, and six significant digits are 
 def compare_checks(base: CaseResult, new: CaseResult, *, same_inputs: bool) -> Iterator[Change]:
     """Yield what changed among the checks of a case, in their order.
 
-    A case that errored or was skipped has made only some of its checks, or none. What is missing
-    there follows from the verdict of the case, and is not listed again.
+    A case that errored or was skipped has made only some of its checks, or none. Checks that are
+    missing for this reason are not listed: the verdict of the case says so.
     """
     moved = (base.backend, base.device) != (new.backend, new.device)
     for name, old, now in pair(base.checks, new.checks, lambda check: check.name):

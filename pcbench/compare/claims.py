@@ -1,4 +1,4 @@
-"""Claim by claim: verdicts alone, for their numbers are what runs with other luck give."""
+"""Compare the claims of a case: only their verdicts, since their numbers vary from run to run."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 def compare_claims(base: CaseResult, new: CaseResult) -> Iterator[Change]:
     """Yield what changed among the claims of a case, in their order.
 
-    Not borne out and unresolved are neither better than the other. A claim that is new changes
-    nothing that was known; one that a case no longer reached, since it errored or was skipped,
-    follows from the verdict of the case.
+    Neither of "not borne out" and "unresolved" is better than the other. A new claim is no change.
+    A claim that is missing because the case errored or was skipped is not listed: the verdict of
+    the case says so.
     """
     for (name, setting), old, now in pair(
         base.claims, new.claims, lambda claim: (claim.name, claim.setting)

@@ -1,4 +1,4 @@
-"""The answer of a comparison, as data: made from two reports alone, and dumped as JSON."""
+"""The model of a comparison, which is made from two reports alone and written as JSON."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""What a run leaves behind, and how it is kept.
+"""The report of a run: its model, and how it is written and read.
 
-Renderings are imported from their own modules, so that storing a report draws nothing:
-:mod:`pcbench.report.console` for the terminal.
+:mod:`pcbench.report.console` prints it, and is imported by whoever prints.
 """
 
 from pcbench.report.files import UnwritableOutputError, check_writable, write_text

@@ -1,4 +1,4 @@
-"""The result model: what a run leaves behind, and the JSON schema that scripts rely on.
+"""The model of a report, and its JSON Schema, which scripts rely on.
 
 Every table, figure or comparison is made from this model alone, at any later time. It is strict
 JSON: a number that is not finite is stored as ``null``, and the message beside it says what it was.

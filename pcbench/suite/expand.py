@@ -30,7 +30,7 @@ COMPUTING = ("backend", "device", "dtype")
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A parameter and the values that it takes.
+    """A parameter and its values.
 
     Parameters
     ----------
@@ -49,10 +49,10 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One concrete case: its identifier, and the value it takes on every axis.
+    """One concrete case: its identifier, and its value on every axis.
 
-    Its randomness is named like it, but for axes that say who computes and how finely: variants
-    that differ in these alone see the same weights and data.
+    The name of its randomness leaves out the axes of backend, device and dtype: variants that
+    differ in these alone see the same weights and data.
     """
 
     id: str
@@ -60,19 +60,19 @@ class Variant:
     choices: tuple[tuple[Path, Node], ...]
 
     def covers(self, other: Variant) -> bool:
-        """Whether the other takes the same values on all axes that this one has."""
+        """Whether the other has the same value on every axis of this one."""
         theirs = {(path, id(value)) for path, value in other.choices}
         return theirs.issuperset((path, id(value)) for path, value in self.choices)
 
     def apply(self, tree: Node, problems: Problems) -> Node:
-        """Return the case's values with those of the axes put in; one that cannot be is noted."""
+        """Return the case's values with those of the axes put in."""
         return put_all(tree, self.choices, "the axis", problems)
 
 
 def put_all(
     tree: Node, choices: Iterable[tuple[Path, Node]], what: str, problems: Problems
 ) -> Node:
-    """Return a case's values with others put in; one that cannot be is noted, by what it is."""
+    """Return a case's values with others put in; a path through a scalar is noted as a problem."""
     # A whole mapping goes in before its own entries, in whatever order they are written.
     for path, value in sorted(choices, key=lambda choice: len(choice[0])):
         try:

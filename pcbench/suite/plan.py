@@ -1,7 +1,7 @@
 """From a suite as written to concrete cases, each validated by its kind.
 
-What a concrete case says is, from the bottom up: the suite's defaults, the case, its size, its
-place in the matrix, and the overrides of the command line.
+The values of a concrete case are laid on top of each other: the suite's defaults, the case, its
+size, its place in the matrix, and the overrides of the command line.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Plan:
-    """The concrete cases of a suite, and what was learnt while making them.
+    """The concrete cases of a suite, and what overrides and messages need to know of them.
 
     Parameters
     ----------
     cases
-        Those that are valid.
+        The valid ones.
     applied
-        The paths of the overrides that some case took.
+        The paths of the overrides that at least one case took.
     paths
         All paths that an override could have had.
     whole
         Whether there are cases and every kind could be loaded, so that ``applied`` and ``paths``
-        are all there is.
+        are complete.
     total
         How many cases there are at the size, selected or not, before any override.
     """
@@ -67,9 +67,8 @@ class Plan:
 def make_plan(layout: Layout, size: str, overrides: Sequence[Override], matches: Matcher) -> Plan:
     """Plan the cases of a suite; what is wrong is added to the layout's problems.
 
-    The selection goes by identifiers as the suite has them at that size, before any override; the
-    overrides are for the cases that it selects. The others are only checked, as written, and so
-    are all other sizes: all sizes are validated, also those that do not run.
+    Cases are selected by their identifiers at that size, before any override; overrides apply to
+    the selected cases. All other cases and sizes are validated as written, though they do not run.
     """
     plan = Plan(whole=bool(layout.cases))
     problems = layout.problems
@@ -120,10 +119,10 @@ def _overridden(
 
 
 def _kinds_of(entry: CaseEntry, problems: Problems) -> tuple[list[Kind], bool]:
-    """Return the kinds to check the case by, and whether that is the one that the case names.
+    """Return the kinds to check the case by, and whether it is the one that the case names.
 
-    Of an unknown name these are all that it may be a slip for: what is wrong whichever of them
-    was meant is told as well.
+    For an unknown name these are all kinds that it may be a misspelling of: what is wrong by each
+    of them is reported, too.
     """
     if not entry.kind:  # missing, or no name at all: the layout has noted it
         return [], False
@@ -143,7 +142,7 @@ def _kinds_of(entry: CaseEntry, problems: Problems) -> tuple[list[Kind], bool]:
 
 
 def _check_defaults(defaults: Node, taken: set[str], problems: Problems) -> None:
-    """Note defaults that no case takes: a misspelt one would do nothing, and nobody would know."""
+    """Note defaults that no case takes: a misspelt one would silently do nothing."""
     for key, node in (defaults.as_mapping() or {}).items():
         if key not in taken:
             hint = did_you_mean(key, taken - {*IDENTITY})
@@ -152,7 +151,7 @@ def _check_defaults(defaults: Node, taken: set[str], problems: Problems) -> None
 
 
 def _words(suite: str, entry: CaseEntry, variant: Variant) -> tuple[list[str], list[str]]:
-    """Return the words that a selection may name in part, and those that it has to name in full."""
+    """Return the words that a selection may name in part, and those that it must name in full."""
     parts = [variant.id, entry.kind]
     whole = [suite, f"suite={suite}"]
     whole += (f"figure={figure.strip()}" for figure in entry.figure.split(","))
@@ -167,7 +166,7 @@ def _words(suite: str, entry: CaseEntry, variant: Variant) -> tuple[list[str], l
 def _tell(
     faults: Sequence[Fault], variant: Variant, size: str, told: set[Problem], problems: Problems
 ) -> None:
-    """Note what has not been told yet, with the variant, and the size, in which it is."""
+    """Note what is not noted yet, with the variant and the size that have it."""
     for fault in faults:
         if fault.problem in told:
             continue
@@ -210,7 +209,7 @@ def _plan_case(
 
 
 def _shared(found: Sequence[Sequence[Fault]]) -> list[Fault]:
-    """Keep what is wrong by every kind, without hints: these are of one kind or another."""
+    """Keep what is wrong by every kind, without hints: a hint is about one of the kinds."""
     bare = [[_without_hint(fault) for fault in faults] for faults in found]
     first, *others = bare or [[]]
     return [fault for fault in first if all(fault in other for other in others)]
@@ -226,10 +225,9 @@ def _without_hint(fault: Fault) -> Fault:
 def _override(
     tree: Node, kinds: Sequence[Kind], overrides: Sequence[Override]
 ) -> tuple[Node, set[Path], list[Checked]]:
-    """Apply the overrides whose parameter this case has, say which these are, and check the rest.
+    """Apply the overrides whose parameter the case has; return them, and the checked parameters.
 
-    Only validation can tell which these are: the keys of ``data`` depend on the dataset that it
-    names.
+    Only validation can tell whether it has one: the keys of ``data`` depend on its dataset.
     """
     applied: set[Path] = set()
     checked: list[Checked] | None = None
@@ -256,10 +254,10 @@ def _check(tree: Node, kinds: Sequence[Kind]) -> list[Checked]:
 
 
 def _has(path: Path, faults: Sequence[Fault], written: set[Path]) -> bool:
-    """Whether a case has the parameter at a path, by what is wrong once it has a value there.
+    """Whether a case has the parameter at a path, judging by the faults once a value is put there.
 
-    Where names are the user's own, as those of engines, a setting of one that the case does not
-    have would make one, of which nothing else is known: what it must have is missing then.
+    Where the user chooses names, such as those of engines, setting a parameter of an engine that
+    the case does not have would create it, and its required parameters are missing then.
     """
     unknown = [fault.unknown_key for fault in faults if fault.unknown_key]
     missing = [fault.missing_key[:-1] for fault in faults if fault.missing_key]

@@ -1,4 +1,4 @@
-"""Where progress is shown: nowhere, live on a terminal, or line by line in a log."""
+"""Progress of a run or an audit: live on a terminal, line by line in a log, or silent."""
 
 from __future__ import annotations
 

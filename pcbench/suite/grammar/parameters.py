@@ -161,7 +161,7 @@ def _child(node: Node, part: str | int) -> Node | None:
 
 
 def _without_other_members(errors: Iterable[_Placed]) -> list[_Placed]:
-    """Keep, for each union, the errors of the member that was most likely meant.
+    """Keep, of each union, only the errors of the member that was most likely meant.
 
     A plain union reports the errors of every member: a network written by its widths would be told
     that it is no network by depth and width as well.

@@ -1,8 +1,8 @@
-"""From a file to a tree of values with their positions, whatever the file may hold.
+"""Read a file into a tree of values with their positions, whatever the file holds.
 
-A suite comes from anywhere, so nothing here trusts it: size, nesting and the number of values are
-bounded (an alias costs a few bytes and can stand for billions of values), and only plain data is
-constructed.
+A suite may come from anywhere, so nothing here trusts it: size, nesting and the number of values
+are bounded (an alias costs a few bytes and can stand for billions of values), and only plain data
+is constructed.
 """
 
 from __future__ import annotations

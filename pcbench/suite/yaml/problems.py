@@ -1,4 +1,4 @@
-"""What can be wrong with a suite, and where: one sentence a problem, at a file, line and column."""
+"""Problems of a suite: a sentence each, at a file, line and column."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to put right."""
+    """One thing that is wrong."""
 
     at: Position
     message: str
