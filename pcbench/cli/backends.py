@@ -1,4 +1,4 @@
-"""``pcbench backends``: who can compute here, what they offer, and why one cannot."""
+"""``pcbench backends``: what every backend offers, or why it is not available."""
 
 from __future__ import annotations
 

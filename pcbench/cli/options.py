@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -32,6 +33,9 @@ Size = Annotated[
         metavar="NAME",
         help="The size to run cases at, such as full, where they have it; quick is as written.",
     ),
+]
+Json = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON, too.")
 ]
 Settings = Annotated[
     list[str],

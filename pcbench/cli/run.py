@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import shlex
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pcbench.cli.options import Device, DType, Seed, Selection, Settings, Size, Suites, overriding
+from pcbench.cli.options import (
+    Device,
+    DType,
+    Json,
+    Seed,
+    Selection,
+    Settings,
+    Size,
+    Suites,
+    overriding,
+)
 
 
 def run(
     suites: Suites,
     size: Size = "quick",
     backend: Annotated[
-        str | None, typer.Option(help="Who computes, instead of what the suite says.")
+        str | None, typer.Option(help="The backend, instead of the suite's.")
     ] = None,
     device: Device = None,
     dtype: DType = None,
     seed: Seed = None,
     select: Selection = "",
     settings: Settings = [],  # noqa: B006 - typer copies it
-    json: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the report as JSON.")
-    ] = None,
+    json: Json = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Only failures and the count.")
     ] = False,

@@ -1,4 +1,4 @@
-"""What a parameter can be: the models and the words among which a suite chooses."""
+"""The choices of a parameter: models, and words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words of ``pcbench show``."""
+"""What ``pcbench show`` prints."""
 
 from __future__ import annotations
 
