@@ -73,8 +73,8 @@ BACKENDS_BY_TITLE = {
 }
 
 
-def main() -> None:
-    """Run the cases on each backend, and draw the table."""
+def draw() -> str:
+    """Run the cases on each backend, and return the table as SVG."""
     table = Table("pcbench run theory", "network", title_style="bold", expand=True)
     columns = []
     for title, backend in BACKENDS_BY_TITLE.items():
@@ -95,7 +95,7 @@ def main() -> None:
     svg = console.export_svg(title="", theme=SVG_EXPORT_THEME, unique_id="pcbench")
     # Without the fonts that it would fetch from elsewhere: any monospaced one will do.
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
-    PICTURE.write_text("\n".join(line.rstrip() for line in svg.splitlines()) + "\n", "utf-8")
+    return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
 
 
 def verdict(case: CaseResult) -> Text:
@@ -110,4 +110,4 @@ def verdict(case: CaseResult) -> Text:
 
 
 if __name__ == "__main__":
-    main()
+    PICTURE.write_text(draw(), encoding="utf-8")
