@@ -43,6 +43,12 @@ def test_every_link_leads_somewhere(page):
         assert not anchor or anchor in anchors(file), target
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_names_is_there(page):
+    for name in re.findall(r"`((?:[\w.]+/)+\w+\.(?:py|md|yaml))`", read(page)):
+        assert (ROOT / name).exists() or (ROOT / "pcbench" / name).exists(), name
+
+
 def test_the_readme_leads_to_every_page():
     assert {page.resolve() for page in PAGES} - {README} <= {
         (ROOT / target.partition("#")[0]).resolve() for target in links(README)
