@@ -1,8 +1,9 @@
-"""A benchmark suite for predictive coding networks: the theory's word against the code's.
+"""Check whether an implementation of predictive coding networks does what the theory proves.
 
-``pcbench.run("theory")`` runs a suite and returns its :class:`Report`. To add a case kind, a
-dataset or a backend, subclass :class:`Case`, :class:`Dataset` or :class:`Backend` and register it
-under the entry point group ``pcbench.cases``, ``pcbench.datasets`` or ``pcbench.backends``.
+``pcbench.run("theory")`` runs a suite and returns its :class:`Report`. To add a kind of case, a
+dataset or a backend, subclass :class:`Case`, :class:`Dataset` or :class:`Backend`, and name the
+class under the entry point ``pcbench.cases``, ``pcbench.datasets`` or ``pcbench.backends``. All
+that a case needs besides is in ``pcbench.case``.
 """
 
 from importlib import import_module

@@ -75,7 +75,7 @@ def audit(
     faults: str | None = None,
     observer: AuditObserver | None = None,
 ) -> Audit:
-    """Run suites against a catalogue of seeded faults, and return which check catches which.
+    """Run suites against a catalogue of deliberate mistakes, and return which check catches which.
 
     The same that ``pcbench audit --json`` writes.
 

@@ -1,8 +1,10 @@
-"""What a case is: a question put to a backend, with the theory's answer beside it.
+"""The place to write a case from: a question to a backend, with the answer that theory gives.
 
-A case never prints, never reads the clock and never opens a file: the runner gives it a
-:class:`Context` for that. It yields what it finds as it finds it, so that what was found is kept
-when a later part of the case fails.
+``from pcbench.case import Case, CaseParameters, Context, DataField, NetworkParameters, checks`` is
+all that a case kind needs; ``CONTRIBUTING.md`` has an example of forty lines.
+
+A case never prints, reads the clock or opens a file: its :class:`Context` does that. It yields each
+finding as soon as it has it, so that nothing is lost when a later part of the case fails.
 """
 
 from __future__ import annotations
@@ -15,11 +17,16 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from pcbench import checks
 from pcbench.checks import Check
 from pcbench.claims import Claim
 from pcbench.contract.backend import Backend
 from pcbench.contract.capability import Capability
 from pcbench.data.base import DatasetParameters, Samples
+from pcbench.data.field import DataField
+from pcbench.networks.parameters import NetworkParameters
+
+__all__ = ["Case", "CaseParameters", "Context", "DataField", "NetworkParameters", "checks"]
 
 
 class CaseParameters(BaseModel):
@@ -40,9 +47,9 @@ class CaseParameters(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Raw timings of one thing, in seconds, in the order they were taken.
+    """Raw timings of one thing, in seconds, in the order in which they were taken.
 
-    ``details`` are what else it took or reached, by name: steps, say. Tables show them beside it.
+    ``details`` are other numbers to show beside the time in tables, by name: the steps, say.
     """
 
     name: str
@@ -61,7 +68,7 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Omission:
-    """A part of the question that this backend cannot be asked, and why; the rest is asked."""
+    """A part of the case that was left out for this backend, and why; the rest has run."""
 
     part: str
     reason: str
@@ -79,14 +86,14 @@ Finding = Check | Claim | Measurement | Columns | Omission | Artifact
 
 
 class CaseSkippedError(Exception):
-    """The question cannot be asked here; the message gives the reason and the remedy."""
+    """The case cannot run here; the message gives the reason and the remedy."""
 
 
 T = TypeVar("T")
 
 
 class Context(ABC):
-    """What the runner lends a case while it runs."""
+    """What a case has at hand while it runs: the backend, randomness, data, timing, progress."""
 
     backend: Backend[Any]
 
@@ -94,21 +101,21 @@ class Context(ABC):
     def rng(self, stream: str) -> np.random.Generator:
         """Return the random stream of that name, the same for every backend and every run.
 
-        It derives from the suite's seed, the case's identifier and the name alone, so adding or
-        removing a case, or drawing from another stream, changes nothing here.
+        It depends only on the suite's seed, the case's identifier and the name: adding or removing
+        a case, or drawing from another stream, changes nothing here.
         """
 
     @abstractmethod
     def load(self, data: DatasetParameters, stream: str = "data") -> Samples:
-        """Load samples, chosen by the stream of that name."""
+        """Load samples; the stream of that name decides which."""
 
     @abstractmethod
     def measure(self, name: str, work: Callable[[], object]) -> Measurement:
-        """Time ``work``: warmed up, synchronised, repeated until the median is tight."""
+        """Time ``work``: warm up, synchronise, repeat until the median is known closely."""
 
     @abstractmethod
     def progress(self, stage: str, steps: Iterable[T], total: int) -> Iterator[T]:
-        """Iterate over the steps of a long stage, showing how far it is."""
+        """Iterate over the steps of a long stage, and show the progress."""
 
 
 P = TypeVar("P", bound=CaseParameters)
@@ -134,10 +141,10 @@ class Case(ABC, Generic[P]):
 
     @abstractmethod
     def run(self, context: Context) -> Iterator[Finding]:
-        """Ask the backend, ask the theory, and yield checks, claims, measurements and series.
+        """Compare the backend with the theory; yield checks, claims, measurements and series.
 
         Raises
         ------
         CaseSkippedError, DatasetMissingError
-            If the question cannot be asked here: the case is skipped, with the reason.
+            If the case cannot run here: it is skipped, with the reason.
         """

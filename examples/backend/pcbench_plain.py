@@ -1,7 +1,7 @@
 """A backend for pcbench: predictive coding by gradient steps, in plain NumPy.
 
-Everything that the contract requires, in arrays of the host: `pcbench.contract.backend` says what
-each method must return. What is optional, and offered, stands in `capabilities`.
+It has everything that the contract requires; `pcbench.contract.backend` says what each method must
+return. The optional parts that it offers are listed in `capabilities`.
 """
 
 from collections.abc import Callable

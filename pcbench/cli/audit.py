@@ -1,4 +1,4 @@
-"""``pcbench audit``: run suites against seeded faults, and print which check catches which."""
+"""``pcbench audit``: run suites with deliberate mistakes, and print which check catches which."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def audit(
     suites: Suites,
     size: Size = "quick",
     backend: Annotated[
-        str | None, typer.Option(help="The correct backend, instead of the suite's.")
+        str | None,
+        typer.Option(help="The correct backend, instead of the one that the suite names."),
     ] = None,
     device: Device = None,
     dtype: DType = None,
@@ -43,10 +44,10 @@ def audit(
         bool, typer.Option("--quiet", "-q", help="Show no progress on standard error.")
     ] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Also name faults that no case could tell.")
+        bool, typer.Option("--verbose", "-v", help="Also name faults that changed no answer.")
     ] = False,
 ) -> None:
-    """Audit suites: put seeded faults into a correct backend, and see which check catches which.
+    """Put deliberate mistakes (faults) into a correct backend, and see which check catches which.
 
     Exit code 0 if every fault in what the suites claim is caught, 1 if one is not, 2 if a suite or
     an option is not valid or the backend does not pass as it is, 130 if interrupted.

@@ -1,4 +1,4 @@
-"""``pcbench backends``: what every backend offers, or why it is not available."""
+"""``pcbench backends``: which backends can be used here, what they offer, and why one cannot."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 
 def backends() -> None:
-    """List the backends: versions, devices, capabilities, or why one is not available."""
+    """List the backends: versions, devices, capabilities, or why one cannot be used."""
     from pcbench.cli.sections.backends import render_backends
     from pcbench.report.layout import make_console
     from pcbench.runner.survey import survey_backends

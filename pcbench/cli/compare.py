@@ -13,14 +13,16 @@ from pcbench.cli.options import Json
 
 def compare(
     base: Annotated[Path, typer.Argument(metavar="BASE", help="The report to compare with.")],
-    new: Annotated[Path, typer.Argument(metavar="NEW", help="The report in question.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="The report to judge.")],
     json: Json = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only what got worse.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print only what got worse.")
+    ] = False,
 ) -> None:
     """Compare two JSON reports.
 
     Exit code 0 if nothing got worse, 1 if anything did, 2 if a report cannot be read, 4 if nothing
-    was compared: no case of one name is in both, or none has a check that both decide.
+    was compared: the reports share no case, or no check that is decided in both.
     """
     from pcbench.compare import compare as compare_reports
     from pcbench.compare.console import render_comparison

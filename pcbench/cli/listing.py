@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 def list_suites(
     suites: Annotated[
-        list[str] | None, typer.Argument(metavar="[SUITE]...", help="List the cases of these.")
+        list[str] | None, typer.Argument(metavar="[SUITE]...", help="Suites whose cases to list.")
     ] = None,
     size: Size = "quick",
     select: Selection = "",
 ) -> None:
-    """List the shipped suites, or the concrete cases of the suites given or selected with -k."""
+    """List the shipped suites, or the cases of the suites given, or those that -k selects."""
     from pcbench.suite import load_suites, outlines, shipped_suites
 
     if select:

@@ -12,7 +12,7 @@ import typer
 Suites = Annotated[
     list[str], typer.Argument(metavar="SUITE...", help="A YAML file, or a shipped suite's name.")
 ]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")]
+Device = Annotated[str | None, typer.Option(help="Such as cpu, cuda, cuda:1, mps.")]
 DType = Annotated[str | None, typer.Option(help="float32 or float64.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of all randomness.")]
 Selection = Annotated[
@@ -31,7 +31,8 @@ Size = Annotated[
     typer.Option(
         "--size",
         metavar="NAME",
-        help="The size to run cases at, such as full, where they have it; quick is as written.",
+        help="The size of cases, such as full; those without it, and all for quick, are as "
+        "written.",
     ),
 ]
 Json = Annotated[

@@ -25,7 +25,8 @@ def run(
     suites: Suites,
     size: Size = "quick",
     backend: Annotated[
-        str | None, typer.Option(help="The backend, instead of the suite's.")
+        str | None,
+        typer.Option(help="The backend to check, instead of the one that the suite names."),
     ] = None,
     device: Device = None,
     dtype: DType = None,
@@ -34,10 +35,11 @@ def run(
     settings: Settings = [],  # noqa: B006 - typer copies it
     json: Json = None,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Only failures and the count.")
+        bool, typer.Option("--quiet", "-q", help="Print only failures and the count.")
     ] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Every check, and where an error came from.")
+        bool,
+        typer.Option("--verbose", "-v", help="Print every check, and where an error came from."),
     ] = False,
 ) -> None:
     """Run suites: check an implementation against the theory, and time it.

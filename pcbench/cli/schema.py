@@ -17,7 +17,7 @@ class Document(StrEnum):
 
 
 def schema(
-    document: Annotated[Document, typer.Argument(help="Which document's schema.")],
+    document: Annotated[Document, typer.Argument(help="The document whose schema to print.")],
 ) -> None:
     """Print the JSON schema of a suite (for editors), of a report or an audit (for scripts)."""
     import json

@@ -18,12 +18,16 @@ def show(
     ],
     suites: Annotated[
         list[str] | None,
-        typer.Option("--suite", metavar="SUITE", help="Where to look, if not in the shipped ones."),
+        typer.Option(
+            "--suite",
+            metavar="SUITE",
+            help="The suite in which to look, instead of the shipped ones.",
+        ),
     ] = None,
     size: Size = "quick",
     settings: Settings = [],  # noqa: B006 - typer copies it
 ) -> None:
-    """Show a case's question and parameters, what a kind accepts, or what a choice means."""
+    """Show what a case asks and its parameters, what a kind accepts, or what a choice means."""
     from pcbench.cli.sections.kinds import explain_case, explain_choice, explain_kind
     from pcbench.errors import UsageError
     from pcbench.registry import CASES

@@ -13,7 +13,7 @@ def validate(
     select: Selection = "",
     settings: Settings = [],  # noqa: B006 - typer copies it
 ) -> None:
-    """Check suites without running them: every mistake of every size, with line and column."""
+    """Check suites without running them: every mistake, at every size, with line and column."""
     from pcbench.suite import load_suites
 
     loaded = load_suites(suites, size=size, overrides=settings, select=select or None)

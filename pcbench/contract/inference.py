@@ -41,9 +41,9 @@ class IterativeInference(Engine):
     """An engine that stops at a residual, or at its budget."""
 
     residual: PositiveFloat = Field(
-        1e-6, lt=1, description="Stop once ‖∂(N𝓕)/∂z‖ is this fraction of where it began."
+        1e-6, lt=1, description="Stop once ‖∂(N𝓕)/∂z‖ is this fraction of its initial value."
     )
-    max_steps: PositiveInt = Field(10_000, description="Budget of steps.")
+    max_steps: PositiveInt = Field(10_000, description="Most steps.")
     record: bool = Field(False, description="Keep the energy of every layer at every step.")
 
 
@@ -62,7 +62,7 @@ class GradientInference(IterativeInference):
     step: PositiveFloat = Field(0.1, description="Δt, in units of the inverse curvature of 𝓕.")
     halve: bool = Field(False, description="Halve the step when the energy of a replica rises.")
     smallest_step: NonNegativeFloat = Field(
-        0.0, description="A replica ends, unfinished, where halving comes to this step."
+        0.0, description="A replica stops, unconverged, once its step has been halved to this."
     )
 
     @model_validator(mode="before")
@@ -101,19 +101,17 @@ class OdeInference(IterativeInference):
 
     engine: Literal["ode"] = "ode"
     method: Literal["dopri5", "bosh3", "adaptive_heun"] = Field(
-        "dopri5", description="The lower its order, the more steps to a small residual."
+        "dopri5", description="A method of lower order needs more steps to a small residual."
     )
     rtol: NonNegativeFloat = Field(0.0, description="Relative tolerance of a step.")
     atol: PositiveFloat | None = Field(
         None,
-        description="Absolute tolerance of a step, in every sample; where none is given, what the "
-        "residual takes. With a larger one activities keep moving about by more than the residual "
-        "allows; one below the dtype's rounding of activities is taken for that rounding.",
+        description="Absolute tolerance of a step, in every sample; if not given, what the "
+        "residual needs. With a larger one, activities keep moving by more than the residual "
+        "allows. One below the rounding of activities in the dtype is raised to that rounding.",
     )
-    max_time: PositiveFloat = Field(1_000.0, description="Budget, in units of time of the flow.")
-    max_steps: PositiveInt = Field(
-        10_000, description="Budget of steps that are tried, accepted or not."
-    )
+    max_time: PositiveFloat = Field(1_000.0, description="Longest time of the flow.")
+    max_steps: PositiveInt = Field(10_000, description="Most steps tried, accepted or not.")
 
 
 class GaussNewtonInference(IterativeInference):
@@ -127,9 +125,11 @@ class GaussNewtonInference(IterativeInference):
     capability: ClassVar[Capability] = Capability.GAUSS_NEWTON_INFERENCE
 
     engine: Literal["gauss_newton"] = "gauss_newton"
-    max_steps: PositiveInt = Field(50, description="Budget of steps.")
+    max_steps: PositiveInt = Field(50, description="Most steps.")
     reuse: PositiveInt = Field(
-        3, description="Steps that each linearisation serves; 1 linearises anew at every step."
+        3,
+        description="Number of steps for which each linearisation is used; 1 linearises at every "
+        "step.",
     )
 
 

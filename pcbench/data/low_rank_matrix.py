@@ -21,7 +21,7 @@ class LowRankMatrixParameters(DatasetParameters):
     name: Literal["low_rank_matrix"]
     samples: PositiveInt = Field(10, description="Rows of the matrix.")
     columns: PositiveInt = 10
-    rank: PositiveInt = Field(3, description="Of the whole matrix; at most its smaller side.")
+    rank: PositiveInt = Field(3, description="Rank of the whole matrix; at most its smaller side.")
     observed: float = Field(
         0.8,
         gt=0,
@@ -44,7 +44,10 @@ class LowRankMatrix(Dataset[LowRankMatrixParameters]):
     """``A B``, its rows as targets, and as inputs where they are observed."""
 
     name = "low_rank_matrix"
-    description = "rows of a random matrix of low rank, partly observed, to be completed"
+    description = (
+        "Rows of a random matrix of low rank, of which some entries are observed and "
+        "the others are to be found"
+    )
     Parameters = LowRankMatrixParameters
 
     def load(self, rng: np.random.Generator) -> Samples:

@@ -38,7 +38,9 @@ class ToyGaussian(Dataset[ToyGaussianParameters]):
     """``x ~ N(1, 0.1²)``, ``y = -x``; with ``target: mixed`` also ``y_2 ~ N(1, 0.1²)``."""
 
     name = "toy_gaussian"
-    description = "Gaussian inputs around one with their negatives as targets, drawn afresh"
+    description = (
+        "Gaussian inputs with mean one, and their negatives as targets; drawn for each case"
+    )
     Parameters = ToyGaussianParameters
 
     def load(self, rng: np.random.Generator) -> Samples:

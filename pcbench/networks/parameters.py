@@ -66,7 +66,7 @@ class ConvolutionParameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    channels: Width = Field(description="Of the output.")
+    channels: Width = Field(description="Channels of the output.")
     kernel: PositiveInt = Field(3, description="Side of the kernel, odd.")
     pool: PositiveInt = Field(1, description="Side of the pooling windows; 1 pools nothing.")
 

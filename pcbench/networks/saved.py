@@ -27,7 +27,7 @@ class Saved(Initialisation):
     """
 
     name: Literal["saved"] = "saved"
-    path: str = Field(description="Of the .npz file, from where pcbench is run.")
+    path: str = Field(description="The .npz file, relative to the folder in which pcbench is run.")
 
     def draw(self, network: NetworkSpec, rng: np.random.Generator) -> Weights:
         """Read the weights.

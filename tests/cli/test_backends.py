@@ -16,7 +16,7 @@ half = odd_backends:Half
 """
 ODD = """
 from tests.helpers.example_plugins import PlainNumpy
-from pcbench.backends import BackendUnavailableError
+from pcbench.contract import BackendUnavailableError
 
 
 class Refusing(PlainNumpy):
@@ -56,8 +56,8 @@ def listed(tmp_path_factory, request):
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text(PLUGINS)
-    tests = request.config.rootpath / "tests"
-    done = pcbench("backends", PYTHONPATH=f"{folder}:{tests}")
+    root = request.config.rootpath
+    done = pcbench("backends", PYTHONPATH=f"{folder}:{root}")
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
 

@@ -85,11 +85,11 @@ class Parameters(CaseParameters):
         "samples, and numbers that are not finite."
     )
     engine: EngineName | None = Field(
-        None, description="Of inference; every one that is declared, if not given."
+        None, description="Engine of inference; if not given, every one that the backend declares."
     )
-    networks: PositiveInt = Field(8, le=10_000, description="How many networks are drawn.")
+    networks: PositiveInt = Field(8, le=10_000, description="Number of networks to draw.")
     only: PositiveInt | None = Field(
-        None, description="Ask of this network alone, by the number that a verdict names."
+        None, description="Ask only about this network, by the number that a message names."
     )
     draw: Draw = Draw()
 
@@ -122,8 +122,9 @@ class Conformance(Case[Parameters]):
 
     kind: ClassVar[str] = "conformance"
     description: ClassVar[str] = (
-        "whether a backend keeps the contract on random networks of many shapes: values and "
-        "gradients, equilibria, replicas, Hessians, training, and how it behaves"
+        "whether a backend keeps the contract, method by method, on random networks "
+        "of many shapes: values and gradients, equilibria, replicas, Hessians, training, bad "
+        "input"
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 

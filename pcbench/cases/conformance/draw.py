@@ -91,9 +91,9 @@ class Draw(BaseModel):
         1.0,
         gt=0,
         le=1,
-        description="Probability that an output is observed, with a precision of its own from 1e-3 "
-        "to 10; the precision of others, and of all outputs of every third sample, is 0, and their "
-        "targets are not numbers.",
+        description="Probability that an output is observed, with a precision of its own from "
+        "1e-3 to 10. The others, and all outputs of every third sample, have precision 0, and "
+        "NaN as targets.",
     )
 
     @property

@@ -50,11 +50,15 @@ class Parameters(CaseParameters):
         (0.1, 2.0), description="Least and largest scale of a layer at the start, log-uniform."
     )
     iterations: PositiveInt = Field(200, description="Levenberg-Marquardt steps, at most.")
-    gradient: PositiveFloat = Field(1e-10, description="‖∇𝓕*‖ at which a start has arrived.")
-    step: PositiveFloat = Field(1e-6, description="Relative step that is left there, at most.")
-    limit: PositiveFloat = Field(30.0, description="‖θ‖ beyond which a start leaves for infinity.")
+    gradient: PositiveFloat = Field(
+        1e-10, description="A start has arrived at a critical point where ‖∇𝓕*‖ is below this."
+    )
+    step: PositiveFloat = Field(1e-6, description="Largest relative step that may be left there.")
+    limit: PositiveFloat = Field(
+        30.0, description="A start whose ‖θ‖ exceeds this counts as diverging to infinity."
+    )
     arrivals: NonNegativeFloat = Field(
-        0.5, le=1, description="Share of the starts that must arrive, where there is no noise."
+        0.5, le=1, description="Share of the starts that must arrive if there is no noise."
     )
     candidates: str = Field(
         "candidates", description="Folder for candidates for non-strict saddles, as .npz."
@@ -76,8 +80,9 @@ class CriticalPoints(Case[Parameters]):
 
     kind: ClassVar[str] = "critical_points"
     description: ClassVar[str] = (
-        "critical points of the equilibrated energy from many random starts: Lemma A, "
-        "certificates of strictness, and a hunt for saddles that are not strict"
+        "critical points of the equilibrated energy, reached from many random starts: "
+        "Lemma A (theory.md 2.6), proofs of strictness, and a search for saddles that are not "
+        "strict"
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 

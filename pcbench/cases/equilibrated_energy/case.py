@@ -40,7 +40,7 @@ class Training(BaseModel):
 
     steps: NonNegativeInt = Field(100, description="0 checks the initial weights alone.")
     learning_rate: PositiveFloat = 1e-3
-    batch: PositiveInt = Field(64, description="Samples a step; at most data.samples.")
+    batch: PositiveInt = Field(64, description="Samples in a step; at most data.samples.")
 
 
 class Parameters(CaseParameters):
@@ -66,8 +66,8 @@ class EquilibratedEnergy(Case[Parameters]):
 
     kind: ClassVar[str] = "equilibrated_energy"
     description: ClassVar[str] = (
-        "energy, weight gradients and activities that inference reaches, against Theorem 1, along "
-        "a training run (figure 1)"
+        "energy, weight gradients and activities that inference reaches, compared "
+        "with Theorem 1 along a training run (figure 1)"
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 

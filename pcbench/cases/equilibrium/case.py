@@ -39,22 +39,22 @@ class Parameters(CaseParameters):
     network: NetworkParameters
     engines: dict[str, InferenceSettings] = Field(
         min_length=1,
-        description="Engines with their settings, under names of your choice. The first is the "
-        "one that the others are compared with, and whose gradients are checked. Those that a "
-        "backend does not offer are left out.",
+        description="Engines with their settings, under names of your choice. The others are "
+        "compared with the first, whose gradients are checked. Engines that a backend does not "
+        "offer are left out.",
     )
     unfinished: bool = Field(
-        False, description="Whether an engine may spend its budget before the residual is reached."
+        False, description="Whether an engine may use up its steps before it reaches the residual."
     )
     observed: float = Field(
         1.0,
         gt=0,
         le=1,
-        description="Probability that an output is observed; the precision of others is 0, and "
-        "their targets are not numbers.",
+        description="Probability that an output is observed; the others have precision 0, and NaN "
+        "as targets.",
     )
     directions: PositiveInt = Field(
-        3, description="Random directions of the weights, along which gradients are checked."
+        3, description="Random directions in weight space along which gradients are checked."
     )
 
 
@@ -63,8 +63,8 @@ class Equilibrium(Case[Parameters]):
 
     kind: ClassVar[str] = "equilibrium"
     description: ClassVar[str] = (
-        "the equilibrium of a network, linear or not: residuals, agreement of the engines, and "
-        "weight gradients against differences of the equilibrated energy"
+        "the equilibrium of any network: residuals, agreement of the engines, and "
+        "weight gradients compared with differences of the equilibrated energy"
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 

@@ -49,8 +49,9 @@ class EscapeLaw(Case[Parameters]):
 
     kind: ClassVar[str] = "escape_law"
     description: ClassVar[str] = (
-        "escape times from near the origin against the scale of the initial weights: a power law "
-        "for BP, a power of the logarithm for PC, with fitted exponents"
+        "how the time to escape from near the origin grows as the scale σ of the "
+        "initial weights shrinks: as a power of 1/σ for BP, as a power of ln(1/σ) for PC, with "
+        "fitted exponents"
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 

@@ -45,8 +45,8 @@ class Scales(CaseParameters):
     further: int = Field(
         12,
         ge=0,
-        description="More scales, going on in the same ratio, for who leaves in logarithmic time: "
-        "PC, and BP with one hidden layer.",
+        description="Further scales, in the same ratio, for learners that leave in logarithmic "
+        "time: PC, and BP with one hidden layer.",
     )
 
     def contradictions(self) -> Iterator[str]:
@@ -73,7 +73,7 @@ class LawTraining(CaseParameters):
     """Gradient descent on all samples at once."""
 
     learning_rate: PositiveFloat = 0.1
-    max_steps: PositiveInt = Field(300_000, description="After so many, a run is given up.")
+    max_steps: PositiveInt = Field(300_000, description="A run is given up after this many steps.")
 
 
 class Parameters(CaseParameters):
@@ -84,7 +84,11 @@ class Parameters(CaseParameters):
     scales: Scales = Scales()
     seeds: int = Field(5, ge=5, description="Draws of the initial weights, each at every scale.")
     fraction: float = Field(
-        0.5, gt=0, lt=1, description="Of loss or energy at the start, by which it is to fall."
+        0.5,
+        gt=0,
+        lt=1,
+        description="A run has escaped once loss or energy has fallen by this fraction of its "
+        "initial value.",
     )
     training: LawTraining = LawTraining()
     inference: InferenceSettings = ExactInference()

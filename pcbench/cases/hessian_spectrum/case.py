@@ -71,18 +71,26 @@ class Parameters(CaseParameters):
         description="How the equilibrium is found; exact in linear networks, else gauss_newton to "
         "a residual of 1e-8.",
     )
-    directions: PositiveInt = Field(2, description="Random directions that products are tried on.")
-    eigenvalues: PositiveInt = Field(2, description="How many at each end of the spectrum.")
+    directions: PositiveInt = Field(
+        2, description="Random directions in which products are compared."
+    )
+    eigenvalues: PositiveInt = Field(
+        2, description="Number of eigenvalues at each end of the spectrum."
+    )
     relative: PositiveFloat = Field(
-        1e-4, description="Residual of the extreme eigenpairs that the iteration aims at."
+        1e-4,
+        description="Relative residual of the extreme eigenpairs at which the iteration stops.",
     )
-    max_steps: PositiveInt = Field(300, description="Its budget of products.")
+    max_steps: PositiveInt = Field(300, description="Most products that the iteration may use.")
     probes: NonNegativeInt = Field(
-        8, description="Random vectors that the distribution is estimated from; 0: it is not."
+        8,
+        description="Random vectors from which the distribution of eigenvalues is estimated; 0 "
+        "leaves it out.",
     )
-    density_steps: PositiveInt = Field(40, description="Products with each of them.")
+    density_steps: PositiveInt = Field(40, description="Products with each of these vectors.")
     whole: NonNegativeInt = Field(
-        1000, description="Up to so many parameters, all eigenvalues are found too."
+        1000,
+        description="All eigenvalues are computed, too, in networks of up to this many parameters.",
     )
 
     def contradictions(self) -> Iterator[str]:
@@ -99,8 +107,9 @@ class HessianSpectrum(Case[Parameters]):
 
     kind: ClassVar[str] = "hessian_spectrum"
     description: ClassVar[str] = (
-        "the spectra of loss and equilibrated energy at any point of any network: products, "
-        "extreme eigenvalues with error bars, and the distribution of all"
+        "the Hessians of loss and equilibrated energy at any point of any smooth "
+        "network: products with vectors, extreme eigenvalues with error bars, and the "
+        "distribution of all eigenvalues"
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 

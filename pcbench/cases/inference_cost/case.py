@@ -46,22 +46,26 @@ class Parameters(CaseParameters):
     network: NetworkParameters
     engines: dict[str, InferenceSettings] = Field(
         min_length=1,
-        description="Engines with their settings, under names of your choice. Those that a backend "
-        "does not offer are left out.",
+        description="Engines with their settings, under names of your choice. Engines that a "
+        "backend does not offer are left out.",
     )
     residuals: list[Residual] = Field(
         default=[1e-2, 1e-4, 1e-6],
         min_length=1,
-        description="Relative residuals to reach; an engine gives none of its own.",
+        description="Relative residuals to reach; engines must not set one of their own.",
     )
     unfinished: bool = Field(
-        False, description="Whether an engine may spend its budget before the residual is reached."
+        False, description="Whether an engine may use up its steps before it reaches the residual."
     )
     compared: PositiveInt = Field(
-        8, description="Samples whose activities are compared between engines that arrived."
+        8,
+        description="Number of samples whose activities are compared between engines that "
+        "converged.",
     )
     early: list[PositiveInt] = Field(
-        default=[], description="Steps after which gradient engines are stopped, to see the bias."
+        default=[],
+        description="Numbers of steps after which gradient engines are stopped, to measure the "
+        "bias.",
     )
     steps: list[PositiveInt] = Field(
         default=[],
@@ -100,8 +104,8 @@ class InferenceCost(Case[Parameters]):
 
     kind: ClassVar[str] = "inference_cost"
     description: ClassVar[str] = (
-        "inference by several engines to several residuals: where each ends, in how many steps and "
-        "passes, in what time, and what stopping early does"
+        "inference by several engines to several residuals: where each ends, how many "
+        "steps, passes and seconds it takes, and what stopping early changes"
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 

@@ -70,8 +70,8 @@ class Parameters(CaseParameters):
     network: SmoothNetwork
     inference: InferenceSettings | None = Field(
         None,
-        description="How energies are found; if not given, exactly in linear networks, by "
-        "Gauss-Newton in others, until what is left is of the size of rounding.",
+        description="How inference is done; if not given, exactly in linear networks, and in "
+        "others by Gauss-Newton, down to rounding.",
     )
     directions: Literal["extreme", "random"] = Field(
         "extreme",
@@ -79,7 +79,9 @@ class Parameters(CaseParameters):
         "random orthogonal ones.",
     )
     curvature_of: Objective = Field(
-        "energy", description="Whose Hessian the extreme directions are of."
+        "energy",
+        description="Whether the extreme directions are eigenvectors of the Hessian of the loss "
+        "or of the energy.",
     )
     extent: PositiveFloat = Field(1.0, description="Half the side of the slice.")
     points: PositiveInt = Field(21, ge=3, description="Points along a side, odd.")
@@ -131,8 +133,8 @@ class Landscape(Case[Parameters]):
 
     kind: ClassVar[str] = "landscape"
     description: ClassVar[str] = (
-        "loss and equilibrated energy on lines and a plane through a point, their slopes and "
-        "curvatures, and paths of gradient descent by BP and PC (figure 2)"
+        "loss and equilibrated energy on lines and on a plane through a point, slopes "
+        "and curvatures at the point, and paths of gradient descent by BP and PC (figure 2)"
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 

@@ -39,7 +39,7 @@ class Paths(CaseParameters):
     std: NonNegativeFloat = Field(0.05, description="σ of the starts around the point.")
     steps: PositiveInt = 50
     learning_rate: PositiveFloat = 0.4
-    batch: PositiveInt = Field(64, description="Samples a step; at most data.samples.")
+    batch: PositiveInt = Field(64, description="Samples in a step; at most data.samples.")
 
 
 class Walk:

@@ -40,8 +40,9 @@ class MatrixCompletion(Case[Parameters]):
 
     kind: ClassVar[str] = "matrix_completion"
     description: ClassVar[str] = (
-        "matrix completion: saddles of every rank on BP's path, the steps that PC and BP take to "
-        "leave them, and the first of these by a closed form where there is one (figure 6)"
+        "matrix completion: the saddles of every rank on BP's path, the steps that PC "
+        "and BP take to leave them, and the first of these steps compared with a closed form "
+        "where there is one (figure 6)"
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 

@@ -44,10 +44,10 @@ class CompletionNetwork(NetworkParameters):
 class PathParameters(CaseParameters):
     """Backpropagation from near the origin, on the full batch."""
 
-    learning_rate: PositiveFloat = Field(1e-2, description="η, of both learners.")
-    steps: PositiveInt = Field(30_000, description="Of BP's path, at most.")
+    learning_rate: PositiveFloat = Field(1e-2, description="η, the same for both learners.")
+    steps: PositiveInt = Field(30_000, description="Most steps of BP's path.")
     stop: PositiveFloat = Field(1e-2, description="Loss at which a path ends.")
-    look: PositiveInt = Field(20, description="Steps between two looks at the path.")
+    look: PositiveInt = Field(20, description="Number of steps after which the path is looked at.")
 
 
 class EscapeParameters(CaseParameters):
@@ -55,19 +55,20 @@ class EscapeParameters(CaseParameters):
 
     steps: PositiveInt = Field(
         20_000,
-        description="After so many, who has not left is censored; several times what BP takes.",
+        description="A learner that has not left after this many steps is censored; several times "
+        "what BP takes.",
     )
     finish: NonNegativeInt = Field(
         0,
-        description="Draws of which PC trains on from rank 0 to the loss at which BP's paths "
-        "stop, with as many steps; how many times as long it takes is reported.",
+        description="Draws in which PC trains on from rank 0 to the loss at which BP's paths "
+        "stop, for at most as many steps; how many times as long it takes is reported.",
     )
     fraction: float = Field(
         0.1,
         gt=0,
         lt=1,
-        description="Of the saddle's own loss, by which the loss must fall. Below one over the "
-        "matrix's rank, the first drop is enough.",
+        description="The loss must fall by this fraction of the saddle's own loss. Below one over "
+        "the matrix's rank, the first drop is enough.",
     )
 
 
@@ -93,7 +94,7 @@ class Parameters(CaseParameters):
     sooner: list[NonNegativeInt] | None = Field(
         None,
         description="Ranks of the saddles that PC must leave sooner than BP; if not given, 0, and "
-        "in linear networks all below the matrix's. Of the others it is reported.",
+        "in linear networks all below the matrix's. For other ranks it is reported only.",
     )
 
     def contradictions(self) -> Iterator[str]:

@@ -88,8 +88,8 @@ class OriginCurvature(Case[Parameters]):
 
     kind: ClassVar[str] = "origin_curvature"
     description: ClassVar[str] = (
-        "the curvature of the equilibrated energy at the origin of a non-linear network, from "
-        "gradients to both sides of it"
+        "the curvature of the equilibrated energy at the origin of a non-linear "
+        "network, from gradients on both sides of it"
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 

@@ -39,8 +39,9 @@ class OriginEscape(Case[Parameters]):
 
     kind: ClassVar[str] = "origin_escape"
     description: ClassVar[str] = (
-        "steps and time that PC and BP take to leave the origin, over seeds, with an interval of "
-        "their ratio; growth and gradients on the way (figures 2, 5, 7, 11, 12)"
+        "how many steps and how much time PC and BP take to leave the origin, over "
+        "many seeds, with an interval for the ratio; growth and gradients on the way (figures "
+        "2, 5, 7, 11, 12)"
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 

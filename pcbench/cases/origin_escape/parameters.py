@@ -17,18 +17,19 @@ from pcbench.networks import NetworkParameters
 class Stop(CaseParameters):
     """When a replica's training ends before its budget is spent; any of these ends it."""
 
-    escaped: bool = Field(True, description="Once it has left the saddle.")
+    escaped: bool = Field(True, description="Stop once the run has left the saddle.")
     loss: PositiveFloat | None = Field(
-        None, description="Once the training loss, smoothed as for the escape, is below this."
+        None, description="Stop once the training loss, averaged as for the escape, is below this."
     )
     test_loss: PositiveFloat | None = Field(
-        None, description="Once the test loss is below this, as the paper's chains."
+        None, description="Stop once the test loss is below this, as the paper does for its chains."
     )
     epoch_gain: PositiveFloat | None = Field(
         None,
-        description="After an epoch whose mean loss fell by less than this; not before it has left "
-        "the saddle, which would end it there. The paper's other networks have 1e-3, of the mean "
-        "squared error over outputs: d_L / 2 times that, 5e-3 with ten classes.",
+        description="Stop after an epoch in which the mean loss fell by less than this, but not "
+        "before the run has left the saddle. For its other networks the paper uses 1e-3 of the "
+        "mean squared error over outputs: that is d_L / 2 times as much here, 5e-3 with ten "
+        "classes.",
     )
 
 
@@ -43,18 +44,18 @@ class Training(CaseParameters):
     """How both learners are trained: all but the objective is the same."""
 
     learning_rate: PositiveFloat | Rates = Field(
-        description="η, the same for both learners; or one a scaling."
+        description="η, the same for both learners; or one for each scaling."
     )
     optimiser: Optimiser = Sgd()
     batch: PositiveInt | None = Field(
-        64, description="Samples a step, each seed's shuffled anew every epoch; null for all."
+        64, description="Samples in a step, shuffled for each seed and epoch; null for all."
     )
-    steps: PositiveInt | None = Field(None, description="Budget of steps.")
-    epochs: PositiveInt | None = Field(None, description="Or: budget of epochs.")
+    steps: PositiveInt | None = Field(None, description="Most steps.")
+    epochs: PositiveInt | None = Field(None, description="Or: most epochs.")
     look: PositiveInt = Field(
-        50, description="Steps between two looks: stopping rules, and the test set."
+        50, description="Number of steps after which stopping rules and test set are looked at."
     )
-    every: PositiveInt = Field(10, description="Steps between two records of norms.")
+    every: PositiveInt = Field(10, description="Number of steps after which norms are recorded.")
     stop: Stop = Stop()
 
     def contradictions(self) -> Iterator[str]:
@@ -80,10 +81,11 @@ class Escape(CaseParameters):
         0.05,
         gt=0,
         lt=1,
-        description="Of the loss at the saddle, that it has fallen by. One-hot targets of ten "
-        "classes have a plateau at 0.1, where the network knows their mean alone.",
+        description="A run has escaped once the loss has fallen by this fraction of the loss at "
+        "the saddle. One-hot targets of ten classes have a plateau at 0.1, where the network "
+        "knows only their mean.",
     )
-    window: PositiveInt = Field(20, description="Steps that the loss is averaged over.")
+    window: PositiveInt = Field(20, description="Number of steps over which the loss is averaged.")
 
 
 class Parameters(CaseParameters):
@@ -92,31 +94,37 @@ class Parameters(CaseParameters):
     data: DataField
     test: PositiveInt | None = Field(
         None,
-        description="Samples to test on at every look: of the test split, or drawn apart where "
-        "the data have no splits.",
+        description="Number of test samples: of the test split, or drawn separately if the data "
+        "have no splits.",
     )
     network: NetworkParameters
     seeds: PositiveInt = Field(
-        8, ge=5, description="Initial weights and shuffles; each trains by both learners."
+        8,
+        ge=5,
+        description="Number of seeds, each with its initial weights and shuffles; each trains "
+        "both learners.",
     )
     training: Training
     inference: InferenceSettings = ExactInference()
     scaling: Scaling | Literal["both"] = Field(
         "matched",
-        description="Both objectives on 1/(2N), or as in the published notebooks: BP on a mean "
-        "over batch and outputs, PC on a sum over the batch.",
+        description="matched: both objectives carry 1/(2N). published: as in the paper's "
+        "notebooks, BP on a mean over batch and outputs, PC on a sum over the batch.",
     )
     escape: Escape = Escape()
     sooner: bool = Field(
         True,
-        description="Whether PC must leave in fewer steps, and with two hidden layers or more find "
-        "more of a gradient where it starts; if not, both are claims that are reported alone.",
+        description="Whether PC must leave in fewer steps and, with two hidden layers or more, "
+        "start with the larger gradient; if not, both are claims that are only reported.",
     )
     judged: NonNegativeInt = Field(
-        3, description="First steps of training that are held against the theory, every one."
+        3,
+        description="How many of the first training steps are compared with the theory, one by "
+        "one.",
     )
     trajectories: bool = Field(
-        False, description="Keep every parameter at every step, of networks with up to 16."
+        False,
+        description="Keep every parameter at every step; for networks with up to 16 parameters.",
     )
 
     def contradictions(self) -> Iterator[str]:

@@ -60,8 +60,9 @@ class ZeroRankSaddle(Case[Parameters]):
 
     kind: ClassVar[str] = "zero_rank_saddle"
     description: ClassVar[str] = (
-        "the Hessians of loss and equilibrated energy at a zero-rank saddle, entry by entry or by "
-        "the ends of their spectra, and strictness, against Theorem 3 and beyond (figures 9, 10)"
+        "the Hessians of loss and equilibrated energy at a zero-rank saddle, compared "
+        "with Theorem 3 and its extension entry by entry, or by their extreme eigenvalues where "
+        "they are large (figures 9, 10)"
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 
