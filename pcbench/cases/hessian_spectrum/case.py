@@ -31,7 +31,7 @@ from pcbench.judges.hessian.products import ProductJudge
 from pcbench.judges.problem import Problem
 from pcbench.judges.relaxed import Relaxed, needs
 from pcbench.judges.relaxed_judge import RelaxedJudge
-from pcbench.networks import NetworkParameters
+from pcbench.networks import NetworkParameters, activation
 from pcbench.spectra import (
     Density,
     Extremes,
@@ -51,8 +51,8 @@ class SmoothNetwork(NetworkParameters):
 
     @model_validator(mode="after")
     def _has_no_kinks(self) -> SmoothNetwork:
-        kinked = self.activation in {"relu", "leaky_relu"}
-        if kinked or any(layer.pool > 1 for layer in self.convolutions):
+        pools = any(layer.pool > 1 for layer in self.convolutions)
+        if pools or not activation(self.activation).smooth:
             raise ValueError(
                 "equilibria of rectifiers and of max pooling lie on kinks, where the energy has no "
                 "Hessian; use identity, tanh or silu, and pool: 1"
