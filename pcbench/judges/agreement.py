@@ -14,18 +14,18 @@ from pcbench.checks import Check, Tolerance
 from pcbench.judges.answers import InferenceResult
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.networks import NetworkSpec
+from pcbench.networks import NetworkSpec, activation
 
 SOURCE = "one equilibrium, whichever way it is reached (theory.md 3.4)"
 _DERIVATION = "residuals over half of the least curvature that a sample has at both ends"
-_SMOOTH = ("identity", "tanh", "silu")
 # How much lower the curvature may be between two points than at both.
 _CURVATURE_KEPT = 0.5
 
 
 def is_smooth(network: NetworkSpec) -> bool:
     """Whether the energy has no kinks: neither a rectifier's nor those of pooling."""
-    return network.activation in _SMOOTH and all(layer.pool == 1 for layer in network.convolutions)
+    pools = any(layer.pool > 1 for layer in network.convolutions)
+    return activation(network.activation).smooth and not pools
 
 
 def stiffness(curvatures: Float[np.ndarray, " N"]) -> float:

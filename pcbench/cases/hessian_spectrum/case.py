@@ -32,7 +32,7 @@ from pcbench.judges.hessian.extremes import extremes_series, numbers_missing
 from pcbench.judges.hessian.products import ProductJudge
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.networks import NetworkParameters
+from pcbench.networks import NetworkParameters, activation
 from pcbench.spectra import (
     Density,
     Extremes,
@@ -52,8 +52,8 @@ class SmoothNetwork(NetworkParameters):
 
     @model_validator(mode="after")
     def _has_no_kinks(self) -> SmoothNetwork:
-        kinked = self.activation in {"relu", "leaky_relu"}
-        if kinked or any(layer.pool > 1 for layer in self.convolutions):
+        pools = any(layer.pool > 1 for layer in self.convolutions)
+        if pools or not activation(self.activation).smooth:
             raise ValueError(
                 "equilibria of rectifiers and of max pooling lie on kinks, where the energy has no "
                 "Hessian; use identity, tanh or silu, and pool: 1"

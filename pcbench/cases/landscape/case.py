@@ -36,7 +36,7 @@ from pcbench.judges.point_judge import judged, verdicts_of
 from pcbench.judges.points import ask, joined
 from pcbench.judges.problem import Problem
 from pcbench.judges.training.curves import LEARNERS
-from pcbench.networks import NetworkParameters, Origin
+from pcbench.networks import NetworkParameters, Origin, activation
 from pcbench.theory.rounding.bounds import unit_roundoff
 
 REPLICAS = 16
@@ -50,7 +50,7 @@ class SmoothNetwork(NetworkParameters):
     def _is_smooth(self) -> SmoothNetwork:
         if self.convolutions:
             raise ValueError("this kind takes fully connected networks; leave convolutions out")
-        if self.activation not in ("identity", "tanh", "silu"):
+        if not activation(self.activation).smooth:
             raise ValueError(
                 f"a landscape of {self.activation} has kinks, and no curvature there; use a "
                 "smooth activation: identity, tanh or silu"

@@ -35,7 +35,8 @@ from pcbench.judges.hessian.critical import refuse_sigmoid
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem, rounded
 from pcbench.networks import InitialisationField, NetworkParameters, Origin
-from pcbench.networks.specification import Activation
+from pcbench.networks.activations import ActivationName
+from pcbench.theory.nonlinear.layered import activation_slope
 from pcbench.theory.rounding.bounds import unit_roundoff
 
 SOURCE = "the origin of a non-linear network (theory.md 3.2)"
@@ -44,7 +45,7 @@ SOURCE = "the origin of a non-linear network (theory.md 3.2)"
 class OriginNetwork(NetworkParameters):
     """A network of at least two hidden layers, with all weights zero."""
 
-    activation: Annotated[Activation, BeforeValidator(refuse_sigmoid)] = "identity"
+    activation: Annotated[ActivationName, BeforeValidator(refuse_sigmoid)] = "identity"
     initialisation: InitialisationField = Origin()
 
     @model_validator(mode="after")
@@ -105,7 +106,7 @@ class OriginCurvature(Case[Parameters]):
         if asked.network.one_sided:
             yield from self._one_side(context, problem, rng)
             return
-        last = -(_slope(asked.network) ** 2) * (problem.y.T @ problem.y) / len(problem.x)
+        last = -(_slope(asked.network, problem) ** 2) * (problem.y.T @ problem.y) / len(problem.x)
         eigenvalues, eigenvectors = np.linalg.eigh(last)
         steepest = [np.zeros_like(weight) for weight in problem.weights]
         steepest[-1][:, 0] = eigenvectors[:, 0]
@@ -230,11 +231,11 @@ def _curvature_along(
     return Moved(once, tolerance, well_formed if not well_formed.passed else further)
 
 
-def _slope(network: OriginNetwork) -> float:
-    """``φ'(0)`` where the curvature has it: in the pre convention."""
-    if network.convention == "post":
+def _slope(network: OriginNetwork, problem: Problem) -> float:
+    """``φ'(0)`` in the pre convention, of a rectifier that of its awake side; 1 in post."""
+    if network.convention == "post" or network.one_sided:
         return 1.0
-    return 0.5 if network.activation == "silu" else 1.0
+    return float(activation_slope(problem.layered.activation, np.zeros((1, 1)))[0, 0])
 
 
 def _unit(direction: list[Float[np.ndarray, "_out _inp"]]) -> list[Float[np.ndarray, "_out _inp"]]:

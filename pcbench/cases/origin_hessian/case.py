@@ -23,7 +23,7 @@ from pcbench.judges.hessian.critical import refuse_sigmoid, saddle_inference
 from pcbench.judges.hessian.saddle import DuringParameters, Theorem, saddle_findings
 from pcbench.judges.problem import Problem
 from pcbench.networks import InitialisationField, NetworkParameters, Origin
-from pcbench.networks.specification import Activation
+from pcbench.networks.activations import ActivationName, activation
 from pcbench.theory.linear.origin import Slopes, origin_hessian, origin_spectrum
 from pcbench.theory.linear.saddles import Steps, zero_rank_curvature_bound
 
@@ -34,7 +34,7 @@ NON_LINEAR = "the origin of a non-linear network (theory.md 3.2)"
 class OriginNetwork(NetworkParameters):
     """A network with at least one hidden layer and all weights zero."""
 
-    activation: Annotated[Activation, BeforeValidator(refuse_sigmoid)] = "identity"
+    activation: Annotated[ActivationName, BeforeValidator(refuse_sigmoid)] = "identity"
     initialisation: InitialisationField = Origin()
 
     @model_validator(mode="after")
@@ -46,7 +46,7 @@ class OriginNetwork(NetworkParameters):
                 "Theorem 2 is about fully connected networks without biases, with at least one "
                 "hidden layer"
             )
-        if self.activation not in {"relu", "leaky_relu"}:
+        if activation(self.activation).smooth:
             return self
         if self.convention == "pre":
             raise ValueError(
@@ -93,7 +93,7 @@ class OriginHessian(Case[Parameters]):
         """Check that the origin is critical, then both Hessians there."""
         problem = Problem.pose(context, self.parameters.data, self.parameters.network)
         spec, x, y = problem.network, problem.x, problem.y
-        slopes = Slopes.of(spec.activation, spec.convention)
+        slopes = Slopes.of(problem.layered.activation, spec.convention)
 
         def spectrum(objective: Objective) -> Float[np.ndarray, " P"]:
             return origin_spectrum(spec.widths, x, y, objective, slopes)

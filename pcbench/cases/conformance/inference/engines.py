@@ -36,6 +36,7 @@ from pcbench.judges.answers import InferenceResult
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
 from pcbench.judges.theorem_1 import theorem_1
+from pcbench.networks import activation
 from pcbench.theory.linear.equilibrium import equilibrated_energy
 from pcbench.theory.nonlinear.curvature import largest_curvatures, least_curvatures
 from pcbench.theory.nonlinear.layered import feedforward, pull_back
@@ -58,9 +59,6 @@ _ROOM = 4.0
 _MOST_RESIDUAL = 0.5
 # Steps in errors are known to go down where they begin, and are kept shorter than that.
 _CAUTION = 0.25
-_SLOPES = {"identity": 1.0, "tanh": 1.0, "silu": 1.1}
-_CURVATURES = {"identity": 0.0, "tanh": 0.77, "silu": 0.5}
-"""Bounds on ``|φ'|`` and ``|φ''|``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,11 +280,11 @@ def most_curved(problem: Problem, judge: InferenceJudge) -> float:
     last map by ``√π``; the force that bends it, ``π e``, is at most ``√π`` times the root of
     ``2𝓛_n``.
     """
-    activation, norms = problem.network.activation, [_map_norm(w) for w in problem.weights]
-    a, slope = max(norms), _SLOPES.get(activation, 1.0)
+    phi, norms = activation(problem.network.activation), [_map_norm(w) for w in problem.weights]
+    a, slope = max(norms), phi.max_slope
     heavy = 1.0 if problem.precision is None else max(1.0, float(problem.precision.max()) ** 0.5)
     errors = np.sqrt(2 * judge.samples * judge.loss)
-    bend = _CURVATURES.get(activation, 0.0) * a * max(1.0, a) * float(errors)
+    bend = phi.max_curvature * a * max(1.0, a) * float(errors)
     return (1 + slope * a * heavy) ** 2 + bend * heavy
 
 
