@@ -13,7 +13,7 @@ import numpy as np
 
 from pcbench.case import Context
 from pcbench.cases.conformance.inference.engines import ask_for
-from pcbench.cases.conformance.subject import offered
+from pcbench.cases.conformance.offered import offered
 from pcbench.cases.conformance.training import LentContext, OneReplica
 from pcbench.checks import Check
 from pcbench.contract import Adam, IterativeInference, Sgd, TrainingSettings

@@ -36,6 +36,9 @@ REACH = (-8, -4, -2, -1, 1, 2, 4, 8)
 CARRIED = 2 * (8 + 1) / 12
 """What a bound on values becomes of their difference."""
 
+BY_DIFFERENCES = "what differences of three steps leave out, and rounding (theory.md 4)"
+"""Where the tolerance of a derivative by differences comes from."""
+
 _PROBE = 1e-6
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from pcbench import checks
 from pcbench.case import CaseSkippedError
 from pcbench.cases.conformance.differences import CARRIED, Line, first
-from pcbench.cases.conformance.subject import Array, Subject
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import Backend, Hessian, Objective
+from pcbench.judges.answers import Array, Subject
 from pcbench.judges.hessian.products import ProductJudge
 from pcbench.judges.points import joined
 from pcbench.judges.problem import rounded

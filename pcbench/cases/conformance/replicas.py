@@ -13,10 +13,10 @@ from pcbench import checks
 from pcbench.cases.conformance.evaluation import EvaluationJudge, anywhere
 from pcbench.cases.conformance.inference.alone import as_alone
 from pcbench.cases.conformance.inference.engines import ask_for, of_all, step_of, verdicts
-from pcbench.cases.conformance.subject import Answers, Array, Subject, offered
+from pcbench.cases.conformance.offered import offered
 from pcbench.checks import Check
 from pcbench.contract import Backend, IterativeInference
-from pcbench.judges.answers import InferenceResult
+from pcbench.judges.answers import Array, Evaluation, InferenceResult, Subject
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
 from pcbench.judges.reported import arrived, as_reported
@@ -41,7 +41,7 @@ def replicas(
     activities = [anywhere(problem, rng, backend.dtype) for problem in problems]
     (x, *_), (*_, y) = activities[0], activities[0]
     hidden = [np.stack(z) for z in zip(*(one[1:-1] for one in activities), strict=True)]
-    answers = subject.answers([x, *hidden, y])  # a batch is shared, hidden activities are not
+    answers = subject.evaluate([x, *hidden, y])  # a batch is shared, hidden activities are not
     for index, (problem, own) in enumerate(zip(problems, activities, strict=True)):
         judge = EvaluationJudge(problem, own, backend.dtype)
         alone = _alone(answers, index, len(problems))
@@ -55,13 +55,13 @@ def replicas(
     yield from as_alone(subject, problems)
 
 
-def _alone(answers: Answers, index: int, count: int) -> Answers:
+def _alone(answers: Evaluation, index: int, count: int) -> Evaluation:
     """Return the answers of one replica; what lacks the axis stays, and is told as wrong."""
 
     def one(array: Array) -> Array:
         return array[index, ...] if array.shape[:1] == (count,) else array
 
-    return Answers(
+    return Evaluation(
         one(answers.prediction),
         one(answers.loss),
         [one(gradient) for gradient in answers.loss_gradients],

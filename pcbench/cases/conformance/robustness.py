@@ -16,7 +16,7 @@ import numpy as np
 
 from pcbench import checks
 from pcbench.cases.conformance.evaluation import EvaluationJudge, anywhere
-from pcbench.cases.conformance.subject import Array, Subject, offered
+from pcbench.cases.conformance.offered import offered
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import (
     Backend,
@@ -32,6 +32,7 @@ from pcbench.contract import (
     TrainingSettings,
 )
 from pcbench.judges.agreement import is_smooth
+from pcbench.judges.answers import Array, Subject
 from pcbench.judges.problem import Problem
 from pcbench.judges.reported import CONTRACT, none_of
 from pcbench.spectra import HessianOperator

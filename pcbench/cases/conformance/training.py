@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from pcbench.case import Context, Measurement
 from pcbench.cases.conformance.inference.engines import ask_for, of_all
-from pcbench.cases.conformance.subject import Array, offered
+from pcbench.cases.conformance.offered import offered
 from pcbench.checks import Check
 from pcbench.contract import (
     Adam,
@@ -28,6 +28,7 @@ from pcbench.contract import (
     TrainingSettings,
 )
 from pcbench.data.base import DatasetParameters, Samples
+from pcbench.judges.answers import Array
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
 from pcbench.judges.training.step_judge import StepJudge
@@ -134,7 +135,7 @@ class LentContext(Context):
 class OneReplica(Backend[Any]):
     """A backend whose models have no axis of replicas, seen as if they had one of a single entry.
 
-    Answers get the axis as they come to the host, and parameters lose it as they leave.
+    Evaluation get the axis as they come to the host, and parameters lose it as they leave.
     """
 
     name = "one replica"

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from pcbench import checks
-from pcbench.cases.conformance.subject import Array, Subject
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import Backend
+from pcbench.judges.answers import Array, Subject
 from pcbench.judges.points import joined, split
 from pcbench.judges.problem import Problem
 from pcbench.spectra import HessianOperator

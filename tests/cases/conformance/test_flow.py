@@ -13,9 +13,8 @@ from pcbench.backends.torch import TorchBackend
 from pcbench.cases.conformance.draw import Draw
 from pcbench.cases.conformance.inference.engines import _curvatures
 from pcbench.cases.conformance.inference.flow import CAUGHT, KEPT, force_kept
-from pcbench.cases.conformance.subject import Subject
 from pcbench.contract import OdeInference
-from pcbench.judges.answers import NEVER
+from pcbench.judges.answers import NEVER, Subject
 from pcbench.judges.inference import InferenceJudge
 
 pytestmark = pytest.mark.usefixtures("without_shapes")

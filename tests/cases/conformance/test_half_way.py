@@ -1,6 +1,6 @@
 """Who stops half way fails, whatever it says of that; only what rounding hides is undecided.
 
-Answers are put where they are wanted, with an account that is true, by the theory's definitions.
+Evaluation are put where they are wanted, with an account that is true, by the theory's definitions.
 """
 
 from dataclasses import replace
@@ -11,7 +11,6 @@ import pytest
 from pcbench.backends.torch import TorchBackend
 from pcbench.cases.conformance.draw import Draw
 from pcbench.cases.conformance.inference.engines import Asked, ask_for, verdicts
-from pcbench.cases.conformance.subject import Subject
 from pcbench.contract import (
     ErrorInference,
     ExactInference,
@@ -19,7 +18,7 @@ from pcbench.contract import (
     GradientInference,
     OdeInference,
 )
-from pcbench.judges.answers import InferenceResult
+from pcbench.judges.answers import InferenceResult, Subject
 from pcbench.judges.inference import InferenceJudge
 from pcbench.theory.nonlinear.layered import activity_residuals, feedforward, layered_energies
 

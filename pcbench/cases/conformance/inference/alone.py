@@ -15,11 +15,11 @@ import numpy as np
 
 from pcbench import checks
 from pcbench.cases.conformance.inference.settings import as_stepped, settings_of, steepest
-from pcbench.cases.conformance.subject import Array, Subject, offered
+from pcbench.cases.conformance.offered import offered
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import GaussNewtonInference, InferenceSettings
 from pcbench.judges.agreement import is_smooth
-from pcbench.judges.answers import NEVER, InferenceResult
+from pcbench.judges.answers import NEVER, Array, InferenceResult, Subject
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
 from pcbench.judges.reported import CONTRACT, counted

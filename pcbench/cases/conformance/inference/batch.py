@@ -19,7 +19,6 @@ from math import inf
 import numpy as np
 
 from pcbench import checks
-from pcbench.cases.conformance.subject import Array, Subject
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import (
     ErrorInference,
@@ -30,7 +29,7 @@ from pcbench.contract import (
     OdeInference,
 )
 from pcbench.judges.agreement import is_smooth
-from pcbench.judges.answers import NEVER, InferenceResult
+from pcbench.judges.answers import NEVER, Array, InferenceResult, Subject
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
 from pcbench.judges.reported import DEFINITION

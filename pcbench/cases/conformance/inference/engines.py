@@ -19,7 +19,7 @@ from pcbench import checks
 from pcbench.cases.conformance.inference.batch import alone, alone_for_a_few_steps, output_share
 from pcbench.cases.conformance.inference.flow import force_kept
 from pcbench.cases.conformance.inference.steps import steps_taken
-from pcbench.cases.conformance.subject import Subject, offered
+from pcbench.cases.conformance.offered import offered
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import (
     Backend,
@@ -32,10 +32,9 @@ from pcbench.contract import (
     OdeInference,
 )
 from pcbench.judges.agreement import is_smooth
-from pcbench.judges.answers import InferenceResult
+from pcbench.judges.answers import InferenceResult, Subject
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.theorem_1 import theorem_1
 from pcbench.theory.linear.masked import masked_energy
 from pcbench.theory.nonlinear.curvature import largest_curvatures, least_curvatures
 from pcbench.theory.nonlinear.layered import feedforward, pull_back
@@ -155,7 +154,7 @@ def verdicts(
     if isinstance(settings, GaussNewtonInference):
         yield from judge.never_rises(label, result)
     if problem.network.is_linear and asked.must_converge:
-        yield theorem_1(judge, problem, label, result, settings)
+        yield judge.theorem_1(label, result, settings)
     if asked.decrease:
         rounding = sum(judge.rounding(result).energies) + judge.forward_rounding.loss
         yield checks.at_most(

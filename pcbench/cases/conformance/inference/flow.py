@@ -19,10 +19,9 @@ from jaxtyping import Float
 
 from pcbench import checks
 from pcbench.cases.conformance.inference.records import record
-from pcbench.cases.conformance.subject import Array, Subject
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import BackendUnavailableError, OdeInference
-from pcbench.judges.answers import NEVER, InferenceResult
+from pcbench.judges.answers import NEVER, Array, InferenceResult, Subject
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
 from pcbench.judges.reported import counted

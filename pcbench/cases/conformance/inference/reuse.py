@@ -14,11 +14,10 @@ from jaxtyping import Bool
 
 from pcbench import checks
 from pcbench.cases.conformance.inference.batch import newton_condition, newton_rounding
-from pcbench.cases.conformance.subject import Array, Subject
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import GaussNewtonInference
 from pcbench.judges.agreement import is_smooth
-from pcbench.judges.answers import NEVER, InferenceResult
+from pcbench.judges.answers import NEVER, Array, InferenceResult, Subject
 from pcbench.judges.inference import InferenceJudge
 from pcbench.theory.nonlinear.layered import feedforward, layered_errors
 from pcbench.theory.rounding.bounds import unit_roundoff

@@ -18,7 +18,7 @@ from pcbench.cases.conformance.inference.engines import most_curved, reach
 from pcbench.cases.conformance.inference.flow import flow
 from pcbench.cases.conformance.inference.records import record, rows_close
 from pcbench.cases.conformance.inference.reuse import reuse
-from pcbench.cases.conformance.subject import Subject, offered
+from pcbench.cases.conformance.offered import offered
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import (
     Backend,
@@ -27,7 +27,7 @@ from pcbench.contract import (
     GaussNewtonInference,
     GradientInference,
 )
-from pcbench.judges.answers import NEVER, InferenceResult
+from pcbench.judges.answers import NEVER, InferenceResult, Subject
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
 from pcbench.judges.reported import as_reported, counted

@@ -12,10 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from pcbench import checks
-from pcbench.cases.conformance.subject import Array, Subject
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import GradientInference
-from pcbench.judges.answers import NEVER
+from pcbench.judges.answers import NEVER, Array, Subject
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
 from pcbench.theory.nonlinear.layered import activity_residuals, feedforward
