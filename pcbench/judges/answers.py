@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import zip_longest
 from typing import Any
@@ -91,8 +91,20 @@ class InferenceResult:
     @classmethod
     def of(cls, backend: Backend[Any], reached: Inference[Any]) -> InferenceResult:
         """Bring an answer to the host, with the replica axis that it may have."""
-        answer = cls(**{field.name: getattr(reached, field.name) for field in fields(cls)})
-        return answer.each(lambda array: None if array is None else backend.to_host(array))
+
+        def host(array: Any) -> Any:
+            return None if array is None else backend.to_host(array)
+
+        return cls(
+            [host(activity) for activity in reached.activities],
+            host(reached.energies),
+            host(reached.residual),
+            reached.steps,
+            reached.converged,
+            reached.passes,
+            host(reached.sample_residuals),
+            host(reached.path),
+        )
 
     def each(self, one: Callable[[Any], Any]) -> InferenceResult:
         """Return the answer with a function applied to every array, ``None`` included."""

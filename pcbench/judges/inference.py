@@ -12,7 +12,7 @@ from jaxtyping import Float
 from pcbench.checks import Check
 from pcbench.contract import DType, ExactInference, InferenceSettings, IterativeInference
 from pcbench.judges.answers import InferenceResult
-from pcbench.judges.expectation import Expectation
+from pcbench.judges.basis import Basis
 from pcbench.judges.problem import Problem
 from pcbench.judges.reported import (
     CONTRACT,
@@ -229,10 +229,10 @@ class InferenceJudge:
         # Positive in any linear network; where rounding in float64 hides that, nothing is known.
         left = force**2 / (2 * least * self.samples) if least > 0 else inf
         off = sum(rounding.energies) + most * self.exact_rounding.energy if least > 0 else inf
-        return Expectation(
+        return Basis(
             "Theorem 1, of observed outputs alone (theory.md 2.1)",
             "rounding at these activities, and of the closed form (theory.md 4)",
-            label,
+            label=label,
         ).within("energy at equilibrium", result.energy, (expected, expected + left), off)
 
     def never_rises(self, label: str, result: InferenceResult) -> Iterator[Check]:
@@ -267,8 +267,8 @@ class InferenceJudge:
             f"sample {worst + 1}",
         )
 
-    def _expect(self, label: str, source: str) -> Expectation:
-        return Expectation(source, self._rounding.derivation, label)
+    def _expect(self, label: str, source: str) -> Basis:
+        return Basis(source, self._rounding.derivation, label=label)
 
     def _sample_energies(
         self, activities: list[Float[np.ndarray, "N _d"]]
@@ -282,7 +282,7 @@ class InferenceJudge:
         return energies
 
     def _clamps(
-        self, expect: Expectation, result: InferenceResult, settings: InferenceSettings
+        self, expect: Basis, result: InferenceResult, settings: InferenceSettings
     ) -> Iterator[Check]:
         """Check that input and observed outputs are where they were clamped."""
         observed = np.ones_like(self._y, bool) if self._precision is None else self._precision > 0
@@ -301,7 +301,7 @@ class InferenceJudge:
             "clamped output", result.activities[-1][observed], self._y[observed], off
         )
 
-    def _residuals(self, expect: Expectation, result: InferenceResult) -> Iterator[Check]:
+    def _residuals(self, expect: Basis, result: InferenceResult) -> Iterator[Check]:
         """Check the residual that is reported of every sample."""
         if result.sample_residuals is None:
             return

@@ -12,7 +12,7 @@ from pcbench.checks import Check
 from pcbench.contract import Backend, DType
 from pcbench.judges.agreement import is_smooth
 from pcbench.judges.answers import Array, Evaluation, Subject
-from pcbench.judges.expectation import Expectation
+from pcbench.judges.basis import Basis
 from pcbench.judges.problem import Problem, rounded
 from pcbench.judges.reported import DEFINITION, array_names, layers, well_formed
 from pcbench.judges.rounding import Rounding, of_parameters
@@ -29,7 +29,7 @@ from pcbench.theory.rounding.layered import LayeredRounding, layered_rounding
 LOCAL = "-(1/N) Σ_n (∂f_l/∂θ_l)ᵀ (π e)_l (theory.md 1)"
 BACKPROPAGATED = "the definition of the loss, differentiated (theory.md 1, 4.5)"
 DIFFERENCES = "a gradient is the derivative of the backend's own values"
-INDEPENDENT = Expectation(
+INDEPENDENT = Basis(
     "samples do not know of each other (theory.md 1)",
     "what rounding may do to either (theory.md 4)",
 )
@@ -134,9 +134,9 @@ class EvaluationJudge:
             "gradients of the energy", answers.energy_gradients, due, off, names
         )
 
-    def _expect(self, source: str) -> Expectation:
+    def _expect(self, source: str) -> Basis:
         derivation = f"rounding at u = {self._u:.2g} in this network (theory.md 4)"
-        return Expectation(source, derivation)
+        return Basis(source, derivation)
 
 
 def _one_by_one(subject: Subject, answers: Evaluation, off: float) -> Check:
@@ -187,7 +187,7 @@ def _agree(
     slope, left_out = first(values)
     moved = [float(np.linalg.norm(part)) for part in along.step]
     own = sum(a * b for a, b in zip(gradients_off, moved, strict=True))
-    return Expectation(DIFFERENCES, BY_DIFFERENCES).approx(
+    return Basis(DIFFERENCES, BY_DIFFERENCES).approx(
         f"gradients of the {what} by differences",
         along.along(gradients),
         float(slope),

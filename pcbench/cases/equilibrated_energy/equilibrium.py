@@ -10,7 +10,7 @@ from pcbench import checks
 from pcbench.checks import Check
 from pcbench.contract import DType, InferenceSettings, IterativeInference
 from pcbench.judges.answers import Evaluation, InferenceResult, Subject
-from pcbench.judges.expectation import Expectation
+from pcbench.judges.basis import Basis
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
 from pcbench.judges.reported import (
@@ -167,7 +167,7 @@ class TheoremJudge:
         reported = float(result.residual) * self._judge.start
         yield expect.approx("reported residual", reported, residual, rounding.residual)
         few_roundings = "a few roundings: what was asked for is reached or it is not"
-        within_budget = Expectation(UNFINISHED, few_roundings).at_most(
+        within_budget = Basis(UNFINISHED, few_roundings).at_most(
             "residual within the budget",
             reported,
             self._residual,
@@ -190,8 +190,8 @@ class TheoremJudge:
             "steps of inference", result.steps, (fewest, most), counted("steps"), source=CONTRACT
         )
 
-    def _expect(self, source: str) -> Expectation:
-        return Expectation(source, self._derivation)
+    def _expect(self, source: str) -> Basis:
+        return Basis(source, self._derivation)
 
 
 def without_equilibrium(subject: Subject) -> Iterator[Check]:
@@ -207,7 +207,7 @@ def _forward(
 ) -> Iterator[Check]:
     """Hold loss and prediction against their definitions."""
     weights, x, y = problem.weights, problem.x, problem.y
-    expect = Expectation(DEFINITION, _derivation(u))
+    expect = Basis(DEFINITION, _derivation(u))
     yield expect.all_close("loss", answers.loss, equilibrium.loss(weights, x, y), rounding.loss)
     predicted = y - residuals(weights, x, y)
     yield expect.distance("prediction", answers.prediction, predicted, rounding.prediction)

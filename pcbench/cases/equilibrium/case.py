@@ -22,7 +22,7 @@ from pcbench.contract import Capability, GaussNewtonInference, InferenceSettings
 from pcbench.data import DataField
 from pcbench.judges.agreement import agreement, is_smooth, stiffness
 from pcbench.judges.answers import InferenceResult, Subject, engines_of, needs
-from pcbench.judges.expectation import Expectation
+from pcbench.judges.basis import Basis
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.points import joined
 from pcbench.judges.problem import Problem, rounded
@@ -123,7 +123,7 @@ def _local_gradients(
     observed, expected = subject.energy_gradients(judge.clamped(result)), judge.gradients(result)
     yield counts_match("number of gradients", len(observed), len(expected), "arrays")
     worst, names = checks.Worst(), array_names(expected)
-    expect = Expectation(
+    expect = Basis(
         "-(1/N) Σ_n (∂f_l/∂θ_l)ᵀ e_l at the activities reached (theory.md 1)",
         "rounding at these activities (theory.md 4)",
     )
@@ -149,7 +149,7 @@ def _envelope(
     gradient, stiff = judge.gradients(result), stiffness(judge.least_curvatures(result))
     rounding = sum(judge.rounding(result).energies)
     h = (float(np.linalg.norm(joined(problem.parameters))) or 1.0) * judge.u ** (1 / 3)
-    expect = Expectation(
+    expect = Basis(
         ENVELOPE,
         "a third of how far differences of two steps are apart, doubled; rounding; and what the "
         "residual leaves of energy and gradient",

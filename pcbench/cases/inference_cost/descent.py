@@ -12,7 +12,7 @@ from pcbench.case import CaseSkippedError, Columns, Finding
 from pcbench.checks import Check
 from pcbench.contract import GradientInference
 from pcbench.judges.answers import NEVER, InferenceResult, Subject
-from pcbench.judges.expectation import Expectation
+from pcbench.judges.basis import Basis
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.reported import counts_match
 from pcbench.theory.linear.descent import Descent
@@ -150,9 +150,8 @@ def _rate_check(label: str, before: _Residual, after: _Residual) -> Check:
     steps = after.count - before.count
     expected = float((after.expected / before.expected) ** (1 / steps))
     off = sum(end.tolerance / end.expected for end in (before, after)) * 4 / 3 / steps
-    return Expectation(
-        SOURCE, "rounding of both residuals, over the steps between them (theory.md 2.3, 4)", label
-    ).approx(
+    derivation = "rounding of both residuals, over the steps between them (theory.md 2.3, 4)"
+    return Basis(SOURCE, derivation, label=label).approx(
         "contraction a step",
         after.rate_since(before),
         expected,
@@ -172,7 +171,7 @@ def _compare(
     """Compare energy and residual after all steps with what the eigenvalues of H_z make of them."""
     where, largest = _where(settings), float(descent.curvatures[-1])
     derivation = "rounding of every step, carried on at the rate ρ (theory.md 2.3, 4)"
-    expect = Expectation(SOURCE, derivation, label)
+    expect = Basis(SOURCE, derivation, label=label)
     yield expect.approx("residual after n steps", left.seen, left.expected, left.tolerance, where)
     gap = (left.expected * left.apart + largest * left.apart**2 / 2) / judge.samples
     energy = descent.energy(settings.step, settings.max_steps)

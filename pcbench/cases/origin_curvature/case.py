@@ -32,7 +32,7 @@ from pcbench.contract import (
 from pcbench.data import DataField
 from pcbench.judges.agreement import is_smooth
 from pcbench.judges.answers import Subject, needs
-from pcbench.judges.expectation import Expectation
+from pcbench.judges.basis import Basis
 from pcbench.judges.hessian.critical import refuse_sigmoid
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem, rounded
@@ -167,7 +167,7 @@ class Moved:
     product: list[Float[np.ndarray, "_out _inp"]]
     off: float
     well_formed: Check
-    expect: ClassVar[Expectation] = Expectation(
+    expect: ClassVar[Basis] = Basis(
         SOURCE, "twice how far differences of two steps are apart, and rounding over the step"
     )
 
@@ -247,7 +247,7 @@ def _difference(
         if isinstance(settings, IterativeInference) and is_smooth(there.network):
             begun = settings.residual * judge.forward_rounding.residual
             derivation = "rounding at these activities (theory.md 4)"
-            well_formed = Expectation(UNFINISHED, derivation, "inference").at_most(
+            well_formed = Basis(UNFINISHED, derivation, label="inference").at_most(
                 "residual within the budget",
                 residual,
                 settings.residual * judge.start,
