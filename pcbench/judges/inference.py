@@ -27,7 +27,7 @@ from pcbench.judges.reported import (
     reported,
     well_formed,
 )
-from pcbench.judges.rounding import Rounding, of_parameters
+from pcbench.judges.rounding import Activities, Rounding, of_parameters
 from pcbench.theory.linear.masked import masked_energy
 from pcbench.theory.nonlinear import curvature
 from pcbench.theory.nonlinear.layered import (
@@ -58,8 +58,8 @@ class InferenceJudge:
 
     Attributes
     ----------
-    network
-        The network as the theory sees it.
+    problem, network
+        The problem, and its network as the theory sees it.
     samples
         ``N``.
     forward
@@ -72,7 +72,7 @@ class InferenceJudge:
 
     def __init__(self, problem: Problem, dtype: DType) -> None:
         self.network, self._x, self._y = problem.layered, problem.x, problem.y
-        self._problem, self._precision = problem, problem.precision
+        self.problem, self._precision = problem, problem.precision
         self.forward = [*feedforward(self.network, self._x)[:-1], self._y]
         self.loss = layered_loss(self.network, self._x, self._y, self._precision)
         self.starts = self.sample_residuals(self.forward)
@@ -80,9 +80,7 @@ class InferenceJudge:
         self.start = float(np.linalg.norm(self.starts)) or 1.0
         self._rounding = Rounding(problem, dtype)
 
-    def sample_residuals(
-        self, activities: list[Float[np.ndarray, "N _d"]]
-    ) -> Float[np.ndarray, " N"]:
+    def sample_residuals(self, activities: Activities) -> Float[np.ndarray, " N"]:
         """``‖∂(N𝓕)/∂z‖`` of every sample, by definition."""
         slopes = activity_residuals(self.network, activities, self._precision)
         squares = sum((np.sum(slope**2, axis=1) for slope in slopes), np.zeros(len(self._x)))
@@ -101,7 +99,7 @@ class InferenceJudge:
         error = layered_errors(self.network, activities)[-2]
         return force, error - force
 
-    def clamped(self, result: InferenceResult) -> list[Float[np.ndarray, "N _d"]]:
+    def clamped(self, result: InferenceResult) -> Activities:
         """``z_0 … z_L`` with input and output clamped, whatever the answer has for them."""
         return [self._x, *result.activities[1:-1], self._y]
 
@@ -120,7 +118,13 @@ class InferenceJudge:
 
     def gradients_off(self, result: InferenceResult) -> tuple[float, ...]:
         """Bounds on the rounding of the same gradients, one an array."""
-        return of_parameters(self.rounding(result), self._problem)
+        return of_parameters(self.rounding(result), self.problem)
+
+    def curvatures(self, activities: Activities) -> tuple[float, float]:
+        """Least and largest curvature of any sample's energy at activities."""
+        at = self.network, activities, self._precision
+        least, most = curvature.least_curvatures(*at), curvature.largest_curvatures(*at)
+        return float(least.min()), float(most.max())
 
     def least_curvatures(self, result: InferenceResult) -> Float[np.ndarray, " N"]:
         """Least curvature of the energy in each sample's activities."""
@@ -219,7 +223,7 @@ class InferenceJudge:
         ``S``.
         """
         precision = 1.0 if self._precision is None else self._precision
-        expected = masked_energy(self._problem.weights, self._x, self._y, precision)
+        expected = masked_energy(self.problem.weights, self._x, self._y, precision)
         rounding = self.rounding(result)
         # Forces are as many times errors as precisions are.
         most = max(1.0, float(np.max(precision)))
@@ -270,9 +274,7 @@ class InferenceJudge:
     def _expect(self, label: str, source: str) -> Basis:
         return Basis(source, self._rounding.derivation, label=label)
 
-    def _sample_energies(
-        self, activities: list[Float[np.ndarray, "N _d"]]
-    ) -> Float[np.ndarray, " N"]:
+    def _sample_energies(self, activities: Activities) -> Float[np.ndarray, " N"]:
         """``½ Σ_l e_lᵀ π e_l`` of every sample, by definition."""
         errors = layered_errors(self.network, activities)
         forces = weighted_errors(self.network, activities, self._precision)

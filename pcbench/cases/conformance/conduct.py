@@ -66,7 +66,7 @@ def _again(subject: Subject, answers: Evaluation, activities: list[Array]) -> It
             judge = EvaluationJudge(problem, activities, backend.dtype)
             yield from (check.at("asked again") for check in judge.checks(again))
             continue
-        yield differing("asked twice", _flat(answers), _flat(again))
+        yield differing("asked twice", answers.arrays, again.arrays)
     if backend.device != "cpu":
         return
     for engine in offered(backend, problem):
@@ -96,20 +96,10 @@ def _learn(subject: Subject, settings: TrainingSettings) -> list[Array]:
 
 def _ask(engine: str, problem: Problem, backend: Backend[Any]) -> InferenceSettings:
     """Return settings that take a few steps: how an engine behaves shows without arriving."""
-    settings = ask_for(engine, problem, InferenceJudge(problem, backend.dtype)).settings
+    settings = ask_for(engine, InferenceJudge(problem, backend.dtype)).settings
     if not isinstance(settings, IterativeInference):
         return settings
     return settings.model_copy(update={"max_steps": min(settings.max_steps, _FEW_STEPS)})
-
-
-def _flat(answers: Evaluation) -> list[Array]:
-    return [
-        answers.prediction,
-        answers.loss,
-        *answers.loss_gradients,
-        answers.energies,
-        *answers.energy_gradients,
-    ]
 
 
 def _hands_off(backend: Backend[Any], problem: Problem, activities: list[Array]) -> Check:
@@ -155,7 +145,7 @@ def _own_copies(backend: Backend[Any], problem: Problem, answers: Evaluation) ->
 def _dtype(subject: Subject, answers: Evaluation) -> Iterator[Check]:
     """Check that numbers are those of the dtype, neither coarser nor finer."""
     backend, problem = subject.backend, subject.problem
-    numbers = np.concatenate([array.ravel() for array in _flat(answers)])
+    numbers = np.concatenate([array.ravel() for array in answers.arrays])
     fits = _has_float32(numbers)
     if backend.dtype == "float32":
         for engine in offered(backend, problem):

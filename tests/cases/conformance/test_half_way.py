@@ -51,7 +51,7 @@ def answered(judge, hidden, problem, steps=3):
 
 
 def statuses(judge, problem, engine, relaxed, asked):
-    found = verdicts(judge, problem, engine, relaxed, asked)
+    found = verdicts(judge, engine, relaxed, asked)
     return {check.name.partition(": ")[2]: check.status for check in found}
 
 
@@ -67,7 +67,7 @@ def between(problem, part):
 def test_an_answer_half_way_fails_whether_it_says_so_or_lies(engine, dtype):
     problem = problem_of("linear", 5, dtype)
     judge = InferenceJudge(problem, dtype)
-    asked = ask_for(engine, problem, judge)
+    asked = ask_for(engine, judge)
     assert asked.must_converge
     honest = answered(judge, between(problem, 0.5), problem)
     found = statuses(judge, problem, engine, honest, asked)
