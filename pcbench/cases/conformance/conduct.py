@@ -13,7 +13,7 @@ from pcbench.cases.conformance.evaluation import EvaluationJudge, anywhere
 from pcbench.cases.conformance.inference.engines import ask_for
 from pcbench.cases.conformance.offered import offered
 from pcbench.cases.conformance.training import learners
-from pcbench.checks import Check, Tolerance
+from pcbench.checks import Check
 from pcbench.contract import (
     Backend,
     Capability,
@@ -22,6 +22,7 @@ from pcbench.contract import (
     TrainingSettings,
 )
 from pcbench.judges.answers import Array, Evaluation, Subject
+from pcbench.judges.basis import Basis
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
 from pcbench.judges.reported import CONTRACT, counted, differing, none_of
@@ -104,16 +105,13 @@ def _ask(engine: str, problem: Problem, backend: Backend[Any]) -> InferenceSetti
 
 def _hands_off(backend: Backend[Any], problem: Problem, activities: list[Array]) -> Check:
     """Look at host arrays and staged ones, before and after everything was asked of them."""
-    given = [*problem.parameters, problem.x, problem.y, *activities]
-    given += [] if problem.precision is None else [problem.precision]
+    weighted = [] if problem.precision is None else [problem.precision]
+    given = [*problem.parameters, problem.x, problem.y, *activities, *weighted]
     lent = [array.copy() for array in given]
     parameters, rest = lent[: len(problem.parameters)], lent[len(problem.parameters) :]
     model = backend.build(problem.network, parameters)
     staged = [backend.to_device(array) for array in rest]
-    (x, y, *z), precision = staged, []
-    if problem.precision is not None:
-        *z, last = z
-        precision = [last]
+    (x, y, *z), precision = staged[: len(activities) + 2], staged[len(activities) + 2 :]
     before = [backend.to_host(array).copy() for array in staged]
     model.predict(x)
     model.loss(x, y, *precision)
@@ -164,12 +162,8 @@ def _dtype(subject: Subject, answers: Evaluation) -> Iterator[Check]:
         return
     if backend.dtype == "float64":
         coarse = float(np.mean(fits[numbers != 0]))
-        yield checks.at_most(
-            "share of numbers that float32 has, too",
-            coarse,
-            0.0,
-            Tolerance(0.5, "one in 2²⁹ numbers of float64 is one of float32"),
-            source=CONTRACT,
+        yield Basis(CONTRACT, "one in 2²⁹ numbers of float64 is one of float32").at_most(
+            "share of numbers that float32 has, too", coarse, 0.0, 0.5
         )
         return
     due = np.concatenate([one.ravel() for one in backpropagated(problem, "float32")[0]])
