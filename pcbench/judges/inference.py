@@ -222,7 +222,7 @@ class InferenceJudge:
         loses itself, in float64, may be more than evaluation at given activities: it solves with
         ``S``.
         """
-        precision = 1.0 if self._precision is None else self._precision
+        precision = self.problem.weighting
         expected = masked_energy(self.problem.weights, self._x, self._y, precision)
         rounding = self.rounding(result)
         # Forces are as many times errors as precisions are.
@@ -287,7 +287,7 @@ class InferenceJudge:
         self, expect: Basis, result: InferenceResult, settings: InferenceSettings
     ) -> Iterator[Check]:
         """Check that input and observed outputs are where they were clamped."""
-        observed = np.ones_like(self._y, bool) if self._precision is None else self._precision > 0
+        observed = self.problem.weighting > 0
         yield expect.all_close(
             "clamped input",
             result.activities[0],

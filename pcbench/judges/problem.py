@@ -186,6 +186,11 @@ class Problem:
             )
 
     @property
+    def weighting(self) -> Float[np.ndarray, "N d_L"]:
+        """The precision, 1 where none is given."""
+        return np.ones_like(self.y) if self.precision is None else self.precision
+
+    @property
     def parameters(self) -> list[Float[np.ndarray, "..."]]:
         """Weights, then biases, as a backend takes them."""
         return [*self.weights, *self.biases]

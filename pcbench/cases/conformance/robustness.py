@@ -165,23 +165,19 @@ def _poisons(problem: Problem, rng: np.random.Generator) -> Iterator[Poison]:
 
     And infinity, where no activation saturates.
     """
-    n = int(rng.choice(np.flatnonzero(_observed(problem).any(axis=1))))
+    n = int(rng.choice(np.flatnonzero(problem.weighting.any(axis=1))))
     bad = [np.nan, np.inf] if problem.network.is_linear else [np.nan]
     for value in bad:
         x, y = problem.x.copy(), problem.y.copy()
         x[n, rng.integers(x.shape[1])] = value
         yield Poison(f"{value} in an input", replace(problem, x=x), n)
-        y[n, rng.choice(np.flatnonzero(_observed(problem)[n]))] = value
+        y[n, rng.choice(np.flatnonzero(problem.weighting[n]))] = value
         yield Poison(f"{value} in a target", replace(problem, y=y), n, predicted=False)
         weights = _with_one(problem, problem.weights, value, rng)
         yield Poison(f"{value} in a weight", replace(problem, weights=weights), None)
         if problem.biases:
             biases = _with_one(problem, problem.biases, value, rng)
             yield Poison(f"{value} in a bias", replace(problem, biases=biases), None)
-
-
-def _observed(problem: Problem) -> Array:
-    return np.ones_like(problem.y) if problem.precision is None else problem.precision
 
 
 def _with_one(
@@ -193,7 +189,7 @@ def _with_one(
     rows = copies[layer].reshape(len(copies[layer]), -1)
     met = np.arange(len(rows))
     if layer == len(copies) - 1:
-        met = np.flatnonzero(_observed(problem).any(axis=0))
+        met = np.flatnonzero(problem.weighting.any(axis=0))
     rows[rng.choice(met), rng.integers(rows.shape[1])] = value
     return copies
 

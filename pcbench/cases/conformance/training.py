@@ -116,7 +116,7 @@ def without_replicas(context: Context) -> Context:
 class OneReplica(Backend[Any]):
     """A backend whose models have no axis of replicas, seen as if they had one of a single entry.
 
-    Evaluation get the axis as they come to the host, and parameters lose it as they leave.
+    Answers get the axis as they come to the host, and parameters lose it as they leave.
     """
 
     name = "one replica"
@@ -150,31 +150,24 @@ class _OneReplicaModel(Model[Any]):
         self._model = model
 
     def predict(self, x: Any) -> Any:
-        """``ŷ``."""
         return self._model.predict(x)
 
     def loss(self, *batch: Any) -> Any:
-        """``𝓛``."""
         return self._model.loss(*batch)
 
     def loss_gradients(self, *batch: Any) -> Any:
-        """``∂𝓛/∂θ``."""
         return self._model.loss_gradients(*batch)
 
     def infer(self, *question: Any) -> Any:
-        """Relax."""
         return self._model.infer(*question)
 
     def energies(self, *question: Any) -> Any:
-        """Energy of each layer."""
         return self._model.energies(*question)
 
     def energy_gradients(self, *question: Any) -> Any:
-        """``∂𝓕/∂θ``."""
         return self._model.energy_gradients(*question)
 
     def trainer(self, *question: Any) -> Trainer[Any]:
-        """Begin to train."""
         return _OneReplicaTrainer(self._model.trainer(*question))
 
 

@@ -186,8 +186,7 @@ def _if_visible(check: Check, label: str, judge: InferenceJudge, result: Inferen
     if check.status != "failed" or check.name != f"{label}: residual within the budget":
         return check
     problem = judge.problem
-    counted = np.ones_like(problem.y) if problem.precision is None else problem.precision
-    least = masked_energy(problem.weights, problem.x, problem.y, counted)
+    least = masked_energy(problem.weights, problem.x, problem.y, problem.weighting)
     off = sum(judge.rounding(result).energies) * judge.samples**0.5
     if check.observed is None or judge.energy(result) - least > 2 * off:
         return check
@@ -275,10 +274,10 @@ def most_curved(judge: InferenceJudge) -> float:
     problem, norms = judge.problem, [_map_norm(w) for w in judge.problem.weights]
     activation = problem.network.activation
     a, slope = max(norms), _SLOPES.get(activation, 1.0)
-    heavy = 1.0 if problem.precision is None else max(1.0, float(problem.precision.max()) ** 0.5)
+    heavy = max(1.0, float(problem.weighting.max()) ** 0.5)
     errors = np.sqrt(2 * judge.samples * judge.loss)
     bend = _CURVATURES.get(activation, 0.0) * a * max(1.0, a) * float(errors)
-    return (1 + slope * a * heavy) ** 2 + bend * heavy
+    return float((1 + slope * a * heavy) ** 2 + bend * heavy)
 
 
 def _sure(judge: InferenceJudge) -> float:
@@ -371,10 +370,9 @@ def reach(problem: Problem) -> float:
     network, outputs = problem.layered, problem.y.shape[1]
     forward = feedforward(network, problem.x)
     alike = problem.network.is_linear and problem.precision is None
-    counted = np.ones_like(problem.y) if problem.precision is None else problem.precision
     most = 1.0
     for n in range(1 if alike else len(problem.x)):
-        covariance, reaching = np.eye(outputs), np.diag(np.sqrt(counted[n]))
+        covariance, reaching = np.eye(outputs), np.diag(np.sqrt(problem.weighting[n]))
         for l in range(network.depth, 1, -1):
             below = np.repeat(forward[l - 1][n : n + 1], outputs, axis=0)
             reaching = pull_back(network, l, below, reaching)

@@ -105,11 +105,10 @@ def rules(judge: InferenceJudge, *, in_errors: bool) -> dict[str, Rule]:
 
 def steepest(judge: InferenceJudge, *, in_errors: bool) -> float:
     """Return the largest curvature of a sample's energy where inference begins."""
-    precision = judge.problem.precision
+    problem = judge.problem
     if in_errors:
-        most = 1.0 if precision is None else max(1.0, float(precision.max()))
-        return most * reach(judge.problem)
-    return float(largest_curvatures(judge.network, judge.forward, precision).max())
+        return max(1.0, float(problem.weighting.max())) * reach(problem)
+    return float(largest_curvatures(judge.network, judge.forward, problem.precision).max())
 
 
 def settings_of(rule: Rule) -> ErrorInference | GradientInference:
