@@ -8,16 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from pcbench import checks
 from pcbench.case import Columns
-from pcbench.checks import Check, Tolerance
+from pcbench.checks import Check
 from pcbench.judges.answers import InferenceResult
+from pcbench.judges.basis import Basis
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
 from pcbench.networks import NetworkSpec, activation
 
-SOURCE = "one equilibrium, whichever way it is reached (theory.md 3.4)"
-_DERIVATION = "residuals over half of the least curvature that a sample has at both ends"
+BASIS = Basis(
+    "one equilibrium, whichever way it is reached (theory.md 3.4)",
+    "residuals over half of the least curvature that a sample has at both ends",
+)
 # How much lower the curvature may be between two points than at both.
 _CURVATURE_KEPT = 0.5
 
@@ -47,7 +49,7 @@ class _End:
     def of(cls, judge: InferenceJudge, result: InferenceResult) -> _End:
         clamped, rounding = judge.clamped(result), judge.rounding(result)
         return cls(
-            np.concatenate([clamped[0][:, :0], *clamped[1:-1]], axis=1),
+            result.hidden,
             judge.energy(result),
             sum(rounding.energies),
             judge.sample_residuals(clamped) + rounding.sample_residuals,
@@ -89,18 +91,8 @@ def agreement(
         if least.min() <= 0:
             continue
         apart = (ours.forces + theirs.forces) / least
-        yield checks.distance(
-            f"{label} and {first}: activities",
-            theirs.hidden,
-            ours.hidden,
-            Tolerance(float(np.linalg.norm(apart)), _DERIVATION),
-            source=SOURCE,
-        )
+        name, off = f"{label} and {first}", float(np.linalg.norm(apart))
+        yield BASIS.distance(f"{name}: activities", theirs.hidden, ours.hidden, off)
         left = np.sum((ours.forces**2 + theirs.forces**2) / (2 * least)) / judge.samples
-        yield checks.approx(
-            f"{label} and {first}: energy",
-            theirs.energy,
-            ours.energy,
-            Tolerance(float(left) + ours.rounding + theirs.rounding, _DERIVATION),
-            source=SOURCE,
-        )
+        off = float(left) + ours.rounding + theirs.rounding
+        yield BASIS.approx(f"{name}: energy", theirs.energy, ours.energy, off)

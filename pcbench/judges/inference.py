@@ -1,31 +1,34 @@
-"""The judgement of where inference ended, in any network, by the energy's definition."""
+"""Where inference ended, in any network, against the definition of the energy."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import zip_longest
+from math import inf
 
 import numpy as np
 from jaxtyping import Float
 
-from pcbench import checks
 from pcbench.checks import Check
 from pcbench.contract import DType, ExactInference, InferenceSettings, IterativeInference
 from pcbench.judges.answers import InferenceResult
+from pcbench.judges.basis import Basis
 from pcbench.judges.problem import Problem
 from pcbench.judges.reported import (
     CONTRACT,
     DEFINITION,
+    STARTS_AT_THE_LOSS,
     STATIONARITY,
-    arrived,
-    as_reported,
+    UNFINISHED,
     budget_spent,
-    counted,
+    counts_match,
     diverged,
     layers,
-    none_of,
+    reported,
+    well_formed,
 )
-from pcbench.judges.rounding import Rounding
+from pcbench.judges.rounding import Activities, Rounding, of_parameters
+from pcbench.theory.linear.equilibrium import equilibrated_energy
 from pcbench.theory.nonlinear import curvature
 from pcbench.theory.nonlinear.layered import (
     activity_residuals,
@@ -55,30 +58,29 @@ class InferenceJudge:
 
     Attributes
     ----------
-    network
-        The network as the theory sees it.
+    problem, network
+        The problem, and its network as the theory sees it.
     samples
         ``N``.
+    forward
+        ``z_0 … z_L`` where every engine starts, the output clamped.
     loss
-        ``𝓛``, where every engine starts.
+        ``𝓛`` there.
     start
         ``‖∂(N𝓕)/∂z‖`` there, or 1 where that is zero.
     """
 
     def __init__(self, problem: Problem, dtype: DType) -> None:
         self.network, self._x, self._y = problem.layered, problem.x, problem.y
-        self._precision = problem.precision
-        forward = feedforward(self.network, self._x)
-        self._forward = [*forward[:-1], self._y]
+        self.problem, self._precision = problem, problem.precision
+        self.forward = [*feedforward(self.network, self._x)[:-1], self._y]
         self.loss = layered_loss(self.network, self._x, self._y, self._precision)
-        self.starts = self.sample_residuals(self._forward)
+        self.starts = self.sample_residuals(self.forward)
         self.samples = len(self._x)
         self.start = float(np.linalg.norm(self.starts)) or 1.0
-        self._rounding = Rounding(self.network, self._x, self._y, self._precision, dtype)
+        self._rounding = Rounding(problem, dtype)
 
-    def sample_residuals(
-        self, activities: list[Float[np.ndarray, "N _d"]]
-    ) -> Float[np.ndarray, " N"]:
+    def sample_residuals(self, activities: Activities) -> Float[np.ndarray, " N"]:
         """``‖∂(N𝓕)/∂z‖`` of every sample, by definition."""
         slopes = activity_residuals(self.network, activities, self._precision)
         squares = sum((np.sum(slope**2, axis=1) for slope in slopes), np.zeros(len(self._x)))
@@ -97,19 +99,32 @@ class InferenceJudge:
         error = layered_errors(self.network, activities)[-2]
         return force, error - force
 
-    def clamped(self, result: InferenceResult) -> list[Float[np.ndarray, "N _d"]]:
+    def clamped(self, result: InferenceResult) -> Activities:
         """``z_0 … z_L`` with input and output clamped, whatever the answer has for them."""
         return [self._x, *result.activities[1:-1], self._y]
 
+    def energies(self, result: InferenceResult) -> Float[np.ndarray, " L"]:
+        """Energy of each layer at the activities reached, by definition."""
+        return layered_energies(self.network, self.clamped(result), self._precision)
+
     def energy(self, result: InferenceResult) -> float:
         """``𝓕`` at the activities reached, by definition."""
-        energies = layered_energies(self.network, self.clamped(result), self._precision)
-        return float(energies.sum())
+        return float(self.energies(result).sum())
 
     def gradients(self, result: InferenceResult) -> list[Float[np.ndarray, "..."]]:
         """``∂𝓕/∂W_l``, then ``∂𝓕/∂b_l``, at the activities reached, by definition."""
         weights, biases = energy_gradients(self.network, self.clamped(result), self._precision)
         return [*weights, *(biases or [])]
+
+    def gradients_off(self, result: InferenceResult) -> tuple[float, ...]:
+        """Bounds on the rounding of the same gradients, one an array."""
+        return of_parameters(self.rounding(result), self.problem)
+
+    def curvatures(self, activities: Activities) -> tuple[float, float]:
+        """Least and largest curvature of any sample's energy at activities."""
+        at = self.network, activities, self._precision
+        least, most = curvature.least_curvatures(*at), curvature.largest_curvatures(*at)
+        return float(least.min()), float(most.max())
 
     def least_curvatures(self, result: InferenceResult) -> Float[np.ndarray, " N"]:
         """Least curvature of the energy in each sample's activities."""
@@ -162,56 +177,69 @@ class InferenceJudge:
         yield well_formed
         if not well_formed.passed:
             return
-        activities, rounding = self.clamped(result), self.rounding(result)
-        yield from self._clamps(label, result, settings)
-        yield checks.each_close(
-            f"{label}: energy of each layer",
+        rounding, begun = self.rounding(result), self.forward_rounding
+        residual = self.force(result)
+        stationary = self._expect(label, STATIONARITY)
+        yield from self._clamps(stationary, result, settings)
+        yield self._expect(label, DEFINITION).each_close(
+            "energy of each layer",
             result.energies,
-            layered_energies(self.network, activities, self._precision),
+            self.energies(result),
             rounding.energies,
-            self._rounding.derivation,
-            source=DEFINITION,
-            labels=layers(len(rounding.energies)),
+            layers(len(rounding.energies)),
         )
-        residual = float(np.linalg.norm(self.sample_residuals(activities)))
-        begun = self.forward_rounding
-        yield checks.approx(
-            f"{label}: reported residual",
+        yield stationary.approx(
+            "reported residual",
             float(result.residual) * self.start,
             residual,
             # It is relative to a start that rounds, too.
-            self._rounding.tolerance(rounding.residual + residual / self.start * begun.residual),
-            source=STATIONARITY,
+            rounding.residual + residual / self.start * begun.residual,
         )
         if may_rise < np.inf:
-            yield checks.at_most(
-                f"{label}: energy ≤ loss",
+            yield self._expect(label, STARTS_AT_THE_LOSS).at_most(
+                "energy ≤ loss",
                 result.energy,
                 self.loss,
-                self._rounding.tolerance(sum(rounding.energies) + begun.loss + may_rise),
-                source="inference begins at the feedforward activities, where the energy is the "
-                "loss",
+                sum(rounding.energies) + begun.loss + may_rise,
             )
-        asked = settings.residual if isinstance(settings, IterativeInference) else None
-        if must_converge or asked is None:
-            carried = self._rounding.exact.residual if asked is None else asked * begun.residual
-            within_budget = checks.at_most(
-                f"{label}: residual within the budget",
+        asked = settings.residual if isinstance(settings, IterativeInference) else 0.0
+        if must_converge or not isinstance(settings, IterativeInference):
+            carried = asked * begun.residual if asked else self.exact_rounding.residual
+            within_budget = self._expect(label, UNFINISHED).at_most(
+                "residual within the budget",
                 residual,
-                (asked or 0.0) * self.start,
-                self._rounding.tolerance(rounding.residual + carried),
-                source="inference that stops early is not at equilibrium (theory.md 2.3)",
+                asked * self.start,
+                rounding.residual + carried,
             )
-            if isinstance(settings, IterativeInference):
-                within_budget = budget_spent(
-                    within_budget,
-                    settings,
-                    result.steps,
-                    residual / self.start,
-                    converged=result.converged,
-                )
-            yield within_budget
-        yield from self._account(label, result, settings)
+            yield budget_spent(within_budget, settings, result, residual / self.start)
+        yield from self._residuals(stationary, result)
+        yield from reported(label, result, settings)
+
+    def theorem_1(self, label: str, result: InferenceResult, settings: InferenceSettings) -> Check:
+        """Compare the energy with the closed form of a linear network, unobserved outputs too.
+
+        The residual that was asked for leaves at most ``‖ρ‖²/2c`` above it. What the closed form
+        loses itself, in float64, may be more than evaluation at given activities: it solves with
+        ``S``.
+        """
+        precision = self.problem.weighting
+        expected = equilibrated_energy(
+            self.problem.weights, self._x, self._y, self.problem.precision
+        )
+        rounding = self.rounding(result)
+        # Forces are as many times errors as precisions are.
+        most = max(1.0, float(np.max(precision)))
+        asked = settings.residual if isinstance(settings, IterativeInference) else 0.0
+        force = asked * self.start + rounding.residual
+        least = float(self.least_curvatures(result).min())
+        # Positive in any linear network; where rounding in float64 hides that, nothing is known.
+        left = force**2 / (2 * least * self.samples) if least > 0 else inf
+        off = sum(rounding.energies) + most * self.exact_rounding.energy if least > 0 else inf
+        return Basis(
+            "Theorem 1, of observed outputs alone (theory.md 2.1)",
+            "rounding at these activities, and of the closed form (theory.md 4)",
+            label=label,
+        ).within("energy at equilibrium", result.energy, (expected, expected + left), off)
 
     def never_rises(self, label: str, result: InferenceResult) -> Iterator[Check]:
         """Check that energy falls at every step, of the batch as recorded and of every sample.
@@ -219,43 +247,36 @@ class InferenceJudge:
         The path has to begin at the loss and to end where the answer says that it ended.
         """
         path = np.empty(0) if result.path is None else result.path.sum(axis=-1)
-        name, rows = f"{label}: ends of the path", result.steps + 1
+        name, rows = "ends of the path", result.steps + 1
         rounding, begun = self.rounding(result), self.forward_rounding
-        ending = sum(rounding.energies)
+        ending, damped = sum(rounding.energies), self._expect(label, DAMPED)
         if len(path) != rows:
-            yield checks.approx(name, len(path), rows, counted("rows of the path"), source=CONTRACT)
+            yield counts_match(f"{label}: {name}", len(path), rows, "rows of the path")
         else:
-            yield checks.each_close(
+            yield self._expect(label, CONTRACT).each_close(
                 name,
                 path[[0, -1]],
                 [self.loss, result.energy],
                 [begun.loss, ending],
-                self._rounding.derivation,
-                source=CONTRACT,
-                labels=["first row", "last row"],
+                ["first row", "last row"],
             )
-        yield checks.at_most(
-            f"{label}: rise of the energy in a step",
-            float(np.max(np.diff(path), initial=0.0)),
-            0.0,
-            self._rounding.tolerance(begun.loss + ending),
-            source=DAMPED,
-        )
-        rise = self._sample_energies(self.clamped(result)) - self._sample_energies(self._forward)
+        rise = float(np.max(np.diff(path), initial=0.0))
+        yield damped.at_most("rise of the energy in a step", rise, 0.0, begun.loss + ending)
+        rises = self._sample_energies(self.clamped(result)) - self._sample_energies(self.forward)
         allowed = np.add(rounding.sample_energies, begun.sample_losses)
-        worst = int(np.argmax(rise / allowed))
-        yield checks.at_most(
-            f"{label}: rise of the energy of a sample",
-            float(rise[worst]),
+        worst = int(np.argmax(rises / allowed))
+        yield damped.at_most(
+            "rise of the energy of a sample",
+            float(rises[worst]),
             0.0,
-            self._rounding.tolerance(float(allowed[worst])),
-            source=DAMPED,
-            where=f"sample {worst + 1}",
+            float(allowed[worst]),
+            f"sample {worst + 1}",
         )
 
-    def _sample_energies(
-        self, activities: list[Float[np.ndarray, "N _d"]]
-    ) -> Float[np.ndarray, " N"]:
+    def _expect(self, label: str, source: str) -> Basis:
+        return Basis(source, self._rounding.derivation, label=label)
+
+    def _sample_energies(self, activities: Activities) -> Float[np.ndarray, " N"]:
         """``½ Σ_l e_lᵀ π e_l`` of every sample, by definition."""
         errors = layered_errors(self.network, activities)
         forces = weighted_errors(self.network, activities, self._precision)
@@ -265,63 +286,45 @@ class InferenceJudge:
         return energies
 
     def _clamps(
-        self, label: str, result: InferenceResult, settings: InferenceSettings
+        self, expect: Basis, result: InferenceResult, settings: InferenceSettings
     ) -> Iterator[Check]:
         """Check that input and observed outputs are where they were clamped."""
-        precision = self._precision
-        observed = np.ones_like(self._y, bool) if precision is None else precision > 0
-        yield checks.all_close(
-            f"{label}: clamped input",
+        observed = self.problem.weighting > 0
+        yield expect.all_close(
+            "clamped input",
             result.activities[0],
             self._x,
-            self._rounding.tolerance(self._rounding.u * (1 + float(np.abs(self._x).max()))),
-            source=STATIONARITY,
-            axes=["sample", "input"],
+            self.u * (1 + float(np.abs(self._x).max())),
+            ["sample", "input"],
         )
-        allowed = self._rounding.u * (1 + float(np.linalg.norm(self._y[observed])))
+        off = self.u * (1 + float(np.linalg.norm(self._y[observed])))
         if isinstance(settings, ExactInference):
             # It returns the output as its recursion leaves it, a check of the whole computation.
-            allowed += self._rounding.exact.output
-        yield checks.distance(
-            f"{label}: clamped output",
-            result.activities[-1][observed],
-            self._y[observed],
-            self._rounding.tolerance(allowed),
-            source=STATIONARITY,
+            off += self.exact_rounding.output
+        yield expect.distance(
+            "clamped output", result.activities[-1][observed], self._y[observed], off
         )
 
-    def _account(
-        self, label: str, result: InferenceResult, settings: InferenceSettings
-    ) -> Iterator[Check]:
-        """Check what inference says of having converged, for the batch and every sample."""
-        if result.sample_residuals is not None:
-            expected = self.sample_residuals(self.clamped(result))
-            starts = np.where(self.starts > 0, self.starts, 1.0)
-            of_start = expected / starts * self.forward_rounding.sample_residuals
-            yield checks.each_close(
-                f"{label}: residual of each sample",
-                result.sample_residuals * starts,
-                expected,
-                np.add(self.rounding(result).sample_residuals, of_start),
-                self._rounding.derivation,
-                source=STATIONARITY,
-                labels=[f"sample {n}" for n in range(1, self.samples + 1)],
-            )
-        reached, most = True, 0
-        if isinstance(settings, IterativeInference):
-            reached = arrived(settings, result.residual, result.sample_residuals)
-            most = settings.max_steps
-        yield as_reported(f"{label}: converged as reported", result.converged, reached)
-        yield checks.within(
-            f"{label}: steps", result.steps, (0, most), counted("steps"), source=CONTRACT
+    def _residuals(self, expect: Basis, result: InferenceResult) -> Iterator[Check]:
+        """Check the residual that is reported of every sample."""
+        if result.sample_residuals is None:
+            return
+        expected = self.sample_residuals(self.clamped(result))
+        starts = np.where(self.starts > 0, self.starts, 1.0)
+        of_start = expected / starts * self.forward_rounding.sample_residuals
+        yield expect.each_close(
+            "residual of each sample",
+            result.sample_residuals * starts,
+            expected,
+            np.add(self.rounding(result).sample_residuals, of_start),
+            [f"sample {n}" for n in range(1, self.samples + 1)],
         )
 
     def form(self, label: str, result: InferenceResult) -> Check:
         """Check that every array has the shape that is due, and that inference did not diverge."""
         depth = self.network.depth
-        shapes = [activity.shape for activity in self._forward]
-        due = [
-            *zip_longest(result.activities, shapes),
+        due: list[tuple[Float[np.ndarray, "..."] | None, tuple[int, ...] | None]] = [
+            *zip_longest(result.activities, [activity.shape for activity in self.forward]),
             (result.energies, (depth,)),
             (result.residual, ()),
         ]
@@ -329,9 +332,10 @@ class InferenceJudge:
             due.append((result.sample_residuals, (self.samples,)))
         if result.path is not None:
             due.append((result.path, (len(result.path), depth)))
-        malformed = sum(array is None or array.shape != shape for array, shape in due)
-        if not malformed and not all(np.isfinite(array).all() for array, _ in due):
-            return diverged(f"{label}: ", result.energy, result.steps, self.loss)
-        return none_of(
-            f"{label}: malformed answers", malformed, len(due), "answers", source=CONTRACT
-        )
+        prefix = f"{label}: " if label else ""
+        check = well_formed(f"{prefix}malformed answers", due, finite=False)
+        if check.passed and not all(
+            np.isfinite(array).all() for array, _ in due if array is not None
+        ):
+            return diverged(prefix, result.energy, result.steps, self.loss)
+        return check

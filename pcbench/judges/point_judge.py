@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, zip_longest
 
 import numpy as np
 
-from pcbench import checks
 from pcbench.case import CaseSkippedError, Context
-from pcbench.checks import Check, Tolerance
+from pcbench.checks import Check
 from pcbench.contract import DType, InferenceSettings, IterativeInference, Objective
 from pcbench.judges.agreement import stiffness
+from pcbench.judges.basis import Basis
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.points import Answer, Point, Points, ask, joined
 from pcbench.judges.problem import Problem
-from pcbench.judges.reported import CONTRACT, DEFINITION, none_of
+from pcbench.judges.reported import DEFINITION, STARTS_AT_THE_LOSS, UNFINISHED, well_formed
 from pcbench.theory.linear import equilibrium
 from pcbench.theory.linear.equilibrium import (
     equilibrated_energy,
@@ -76,25 +77,21 @@ class PointJudge:
 
     def __init__(self, answer: Answer, settings: InferenceSettings, dtype: DType) -> None:
         self.answer, self._settings = answer, settings
-        self._problem, self._relaxed = answer.problem, answer.result
+        self._problem, self._result = answer.problem, answer.result
         self._judge = InferenceJudge(answer.problem, dtype)
         self.network = self._judge.network
         self.u = unit_roundoff(dtype)
-        self._derivation = f"rounding at u = {self.u:.2g} at this point (theory.md 4)"
 
     @cached_property
     def well_formed(self) -> Check:
         """Check that every array has the shape that is due, and holds numbers."""
-        answer, shapes = self.answer, [p.shape for p in self._problem.parameters]
-        well_formed = self._judge.form("inference", self._relaxed)
-        if not well_formed.passed:
-            return well_formed
-        malformed = int(answer.loss.shape != () or not np.isfinite(answer.loss))
-        for gradients in answer.gradients.values():
-            finite = all(np.isfinite(one).all() for one in gradients)
-            malformed += not finite or [one.shape for one in gradients] != shapes
-        name = "inference: malformed answers"
-        return none_of(name, malformed, 1 + len(answer.gradients), "answers", source=CONTRACT)
+        form = self._judge.form("inference", self._result)
+        if not form.passed:
+            return form
+        shapes = [parameter.shape for parameter in self._problem.parameters]
+        gradients = self.answer.gradients.values()
+        due = [(self.answer.loss, ()), *chain(*(zip_longest(one, shapes) for one in gradients))]
+        return well_formed(form.name, due)
 
     @cached_property
     def expected(self) -> Expected:
@@ -103,52 +100,35 @@ class PointJudge:
 
     def checks(self) -> Iterator[Check]:
         """Hold values and gradients of a well-formed answer against the theory."""
-        expected, answer = self.expected, self.answer
-        yield checks.approx(
-            "loss",
-            float(answer.loss),
-            expected.loss,
-            self._tolerance(expected.off["loss"]),
-            source=DEFINITION,
-        )
+        expected, answer, energy = self.expected, self.answer, self._result.energy
         energy_source, gradient_source = expected.source
-        yield checks.within(
-            "energy",
-            self._relaxed.energy,
-            expected.energy,
-            self._tolerance(expected.off["energy"]),
-            source=energy_source,
-        )
-        yield checks.at_most(
-            "energy ≤ loss",
-            self._relaxed.energy,
-            float(answer.loss),
-            self._tolerance(sum(expected.off.values())),
-            source="inference begins at the feedforward activities, where the energy is the loss",
-        )
+        loss, off = float(answer.loss), expected.off
+        yield self._basis(DEFINITION).approx("loss", loss, expected.loss, off["loss"])
+        yield self._basis(energy_source).within("energy", energy, expected.energy, off["energy"])
+        begins = self._basis(STARTS_AT_THE_LOSS)
+        yield begins.at_most("energy ≤ loss", energy, loss, sum(off.values()))
         for objective, gradient in expected.gradients.items():
-            yield checks.distance(
+            source = DEFINITION if objective == "loss" else gradient_source
+            yield self._basis(source).distance(
                 f"gradient of the {objective}",
                 answer.gradient(objective),
                 gradient,
-                self._tolerance(expected.gradients_off[objective]),
-                source=DEFINITION if objective == "loss" else gradient_source,
+                expected.gradients_off[objective],
             )
         if isinstance(self._settings, IterativeInference):
             asked = self._settings.residual
             begun = asked * self._judge.forward_rounding.residual
-            yield checks.at_most(
+            yield self._basis(UNFINISHED).at_most(
                 "residual within the budget",
                 self._residual,
                 asked * self._judge.start,
-                self._tolerance(self._judge.rounding(self._relaxed).residual + begun),
-                source="inference that stops early is not at equilibrium (theory.md 2.3)",
+                self._judge.rounding(self._result).residual + begun,
             )
 
     @property
     def force(self) -> float:
         """Bound on ``‖∂(N𝓕)/∂z‖`` where inference ended, rounding included."""
-        return self._residual + self._judge.rounding(self._relaxed).residual
+        return self._residual + self._judge.rounding(self._result).residual
 
     @cached_property
     def least_curvature(self) -> float:
@@ -159,7 +139,7 @@ class PointJudge:
         CaseSkippedError
             If it is no minimum: no tolerance rests on that.
         """
-        curvatures = self._judge.least_curvatures(self._relaxed)
+        curvatures = self._judge.least_curvatures(self._result)
         if curvatures.min() <= 0:
             raise CaseSkippedError(
                 "inference ended where the energy curves downwards, at no minimum: there is no "
@@ -180,8 +160,7 @@ class PointJudge:
 
     @cached_property
     def _residual(self) -> float:
-        activities = self._judge.clamped(self._relaxed)
-        return float(np.linalg.norm(self._judge.sample_residuals(activities)))
+        return self._judge.force(self._result)
 
     def _theorem_1(self) -> Expected:
         """A linear network: closed forms, and all that the residual asked for may leave."""
@@ -210,19 +189,19 @@ class PointJudge:
 
     def _definition(self) -> Expected:
         """Any other network: its equilibrium is where inference says, and the rest follows."""
-        rounding, energy = self._judge.rounding(self._relaxed), self._judge.energy(self._relaxed)
-        gradients_off = [*rounding.gradients, *rounding.biases]
+        rounding, energy = self._judge.rounding(self._result), self._judge.energy(self._result)
+        gradients_off = self._judge.gradients_off(self._result)
         return Expected(
             self._judge.loss,
             (energy, energy),
-            {"energy": joined(self._judge.gradients(self._relaxed))},
+            {"energy": joined(self._judge.gradients(self._result))},
             {"loss": self._judge.forward_rounding.loss, "energy": sum(rounding.energies)},
             {"energy": float(np.linalg.norm(gradients_off))},
             (DEFINITION, LOCAL),
         )
 
-    def _tolerance(self, value: float) -> Tolerance:
-        return Tolerance(value, self._derivation)
+    def _basis(self, source: str) -> Basis:
+        return Basis(source, f"rounding at u = {self.u:.2g} at this point (theory.md 4)")
 
 
 def judged(

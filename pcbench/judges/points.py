@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench.contract import Backend, Capability, InferenceSettings, Objective
-from pcbench.judges.answers import InferenceResult
+from pcbench.judges.answers import InferenceResult, Subject, of_replica
 from pcbench.judges.problem import Problem, rounded
 from pcbench.networks import NetworkSpec
 
@@ -102,21 +102,16 @@ def _ask_block(
 ) -> Iterator[Answer]:
     """Ask once; ``replicas`` is their number, ``None`` for parameters without that axis."""
     parameters = rounded(parameters, backend.dtype)
-    model = backend.build(problem.network, parameters)
-    x, y = backend.to_device(problem.x), backend.to_device(problem.y)
-    reached = model.infer(x, y, settings)
-    clamped = [*reached.activities[:-1], y]
-    loss = backend.to_host(model.loss(x, y))
-    by_loss = [backend.to_host(one) for one in model.loss_gradients(x, y)]
-    by_energy = [backend.to_host(one) for one in model.energy_gradients(clamped)]
+    subject = Subject(backend, problem, parameters)
+    reached = subject.relax(settings)
+    clamped = [*reached.activities[:-1], subject.batch[1]]
+    loss, by_loss = subject.loss(), subject.loss_gradients()
+    by_energy = [subject.host(one) for one in subject.model.energy_gradients(clamped)]
     result = InferenceResult.of(backend, reached)
     for index in [None] if replicas is None else range(replicas):
 
         def one(array: Any, index: int | None = index) -> Any:
-            # An answer without the axis of replicas keeps its shape, which is then told as wrong.
-            if array is None or index is None or array.shape[:1] != (replicas,):
-                return array
-            return array[index, ...]  # of a number an array, too
+            return array if index is None else of_replica(array, index, replicas or 0)
 
         yield Answer(
             problem.at([one(parameter) for parameter in parameters]),

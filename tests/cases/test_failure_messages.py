@@ -8,6 +8,7 @@ import pytest
 from pcbench import checks
 from pcbench.checks import Tolerance
 from pcbench.contract import GradientInference, OdeInference
+from pcbench.judges.answers import InferenceResult
 from pcbench.judges.hessian.saddle import entry_name
 from pcbench.judges.reported import (
     array_names,
@@ -23,7 +24,9 @@ RESIDUAL = checks.at_most("residual", 0.5, 1e-6, Tolerance(1e-9, "rounding"), so
 
 
 def spent(settings, steps, *, converged=False):
-    return budget_spent(RESIDUAL, settings, steps, 0.5, converged=converged)
+    nothing = np.zeros(())
+    result = InferenceResult([], nothing, nothing, steps, converged, None, None, None)
+    return budget_spent(RESIDUAL, settings, result, 0.5)
 
 
 def test_things_that_are_counted_have_their_unit_and_total():

@@ -11,9 +11,9 @@ from jaxtyping import Bool
 from pcbench import checks
 from pcbench.cases.conformance.evaluation import EvaluationJudge, anywhere
 from pcbench.cases.conformance.inference.engines import ask_for
-from pcbench.cases.conformance.subject import Answers, Array, Subject, offered
+from pcbench.cases.conformance.offered import offered
 from pcbench.cases.conformance.training import learners
-from pcbench.checks import Check, Tolerance
+from pcbench.checks import Check
 from pcbench.contract import (
     Backend,
     Capability,
@@ -21,6 +21,8 @@ from pcbench.contract import (
     IterativeInference,
     TrainingSettings,
 )
+from pcbench.judges.answers import Array, Evaluation, Subject
+from pcbench.judges.basis import Basis
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
 from pcbench.judges.reported import CONTRACT, counted, differing, none_of
@@ -39,7 +41,7 @@ def conduct(backend: Backend[Any], problem: Problem, rng: np.random.Generator) -
     """Watch a backend while it answers."""
     activities = anywhere(problem, rng, backend.dtype)
     subject = Subject(backend, problem)
-    answers = subject.answers(activities)
+    answers = subject.evaluate(activities)
     well_formed = EvaluationJudge(problem, activities, backend.dtype).well_formed(answers)
     yield well_formed
     if not well_formed.passed:
@@ -51,7 +53,7 @@ def conduct(backend: Backend[Any], problem: Problem, rng: np.random.Generator) -
     yield _device(subject)
 
 
-def _again(subject: Subject, answers: Answers, activities: list[Array]) -> Iterator[Check]:
+def _again(subject: Subject, answers: Evaluation, activities: list[Array]) -> Iterator[Check]:
     """Ask the same again, of the same model and of one that is built anew.
 
     On a CPU it is the same to the last bit; elsewhere sums may be taken in any order, and answers
@@ -60,12 +62,12 @@ def _again(subject: Subject, answers: Answers, activities: list[Array]) -> Itera
     backend, problem = subject.backend, subject.problem
     rebuilt = Subject(backend, problem)
     for asked in (subject, rebuilt):
-        again = asked.answers(activities)
+        again = asked.evaluate(activities)
         if backend.device != "cpu":
             judge = EvaluationJudge(problem, activities, backend.dtype)
             yield from (check.at("asked again") for check in judge.checks(again))
             continue
-        yield differing("asked twice", _flat(answers), _flat(again))
+        yield differing("asked twice", answers.arrays, again.arrays)
     if backend.device != "cpu":
         return
     for engine in offered(backend, problem):
@@ -95,34 +97,21 @@ def _learn(subject: Subject, settings: TrainingSettings) -> list[Array]:
 
 def _ask(engine: str, problem: Problem, backend: Backend[Any]) -> InferenceSettings:
     """Return settings that take a few steps: how an engine behaves shows without arriving."""
-    settings = ask_for(engine, problem, InferenceJudge(problem, backend.dtype)).settings
+    settings = ask_for(engine, InferenceJudge(problem, backend.dtype)).settings
     if not isinstance(settings, IterativeInference):
         return settings
     return settings.model_copy(update={"max_steps": min(settings.max_steps, _FEW_STEPS)})
 
 
-def _flat(answers: Answers) -> list[Array]:
-    return [
-        answers.prediction,
-        answers.loss,
-        *answers.loss_gradients,
-        answers.energies,
-        *answers.energy_gradients,
-    ]
-
-
 def _hands_off(backend: Backend[Any], problem: Problem, activities: list[Array]) -> Check:
     """Look at host arrays and staged ones, before and after everything was asked of them."""
-    given = [*problem.parameters, problem.x, problem.y, *activities]
-    given += [] if problem.precision is None else [problem.precision]
+    weighted = [] if problem.precision is None else [problem.precision]
+    given = [*problem.parameters, problem.x, problem.y, *activities, *weighted]
     lent = [array.copy() for array in given]
     parameters, rest = lent[: len(problem.parameters)], lent[len(problem.parameters) :]
     model = backend.build(problem.network, parameters)
     staged = [backend.to_device(array) for array in rest]
-    (x, y, *z), precision = staged, []
-    if problem.precision is not None:
-        *z, last = z
-        precision = [last]
+    (x, y, *z), precision = staged[: len(activities) + 2], staged[len(activities) + 2 :]
     before = [backend.to_host(array).copy() for array in staged]
     model.predict(x)
     model.loss(x, y, *precision)
@@ -137,7 +126,7 @@ def _hands_off(backend: Backend[Any], problem: Problem, activities: list[Array])
     return differing("inputs changed", [*lent, *after], [*given, *before])
 
 
-def _own_copies(backend: Backend[Any], problem: Problem, answers: Answers) -> Check:
+def _own_copies(backend: Backend[Any], problem: Problem, answers: Evaluation) -> Check:
     """Write over host arrays that a model and a batch were made of: both keep what they were."""
     lent = [array.copy() for array in (*problem.parameters, problem.x)]
     *parameters, x = lent
@@ -151,10 +140,10 @@ def _own_copies(backend: Backend[Any], problem: Problem, answers: Answers) -> Ch
     )
 
 
-def _dtype(subject: Subject, answers: Answers) -> Iterator[Check]:
+def _dtype(subject: Subject, answers: Evaluation) -> Iterator[Check]:
     """Check that numbers are those of the dtype, neither coarser nor finer."""
     backend, problem = subject.backend, subject.problem
-    numbers = np.concatenate([array.ravel() for array in _flat(answers)])
+    numbers = np.concatenate([array.ravel() for array in answers.arrays])
     fits = _has_float32(numbers)
     if backend.dtype == "float32":
         for engine in offered(backend, problem):
@@ -173,12 +162,8 @@ def _dtype(subject: Subject, answers: Answers) -> Iterator[Check]:
         return
     if backend.dtype == "float64":
         coarse = float(np.mean(fits[numbers != 0]))
-        yield checks.at_most(
-            "share of numbers that float32 has, too",
-            coarse,
-            0.0,
-            Tolerance(0.5, "one in 2²⁹ numbers of float64 is one of float32"),
-            source=CONTRACT,
+        yield Basis(CONTRACT, "one in 2²⁹ numbers of float64 is one of float32").at_most(
+            "share of numbers that float32 has, too", coarse, 0.0, 0.5
         )
         return
     due = np.concatenate([one.ravel() for one in backpropagated(problem, "float32")[0]])

@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench.contract import DType
+from pcbench.judges.differences import first_derivative
 from pcbench.judges.problem import Problem
 from pcbench.theory.nonlinear import layered
 from pcbench.theory.nonlinear.layered import feedforward
@@ -35,6 +36,9 @@ REACH = (-8, -4, -2, -1, 1, 2, 4, 8)
 
 CARRIED = 2 * (8 + 1) / 12
 """What a bound on values becomes of their difference."""
+
+BY_DIFFERENCES = "what differences of three steps leave out, and rounding (theory.md 4)"
+"""Where the tolerance of a derivative by differences comes from."""
 
 _PROBE = 1e-6
 
@@ -133,14 +137,9 @@ def line(
 
 def first(values: Mapping[int, Any]) -> tuple[Any, float]:
     """``D_1``, of numbers or arrays, and how far it may be from the derivative, in the norm."""
-    once, twice, wide = (_difference(values, m) for m in (1, 2, 4))
+    once, twice, wide = (first_derivative(values, every=m) for m in (1, 2, 4))
     off = float(np.linalg.norm(once - twice)) + float(np.linalg.norm(twice - wide)) / 16
     return once, off
-
-
-def _difference(values: Mapping[int, Any], m: int) -> Any:
-    near, far = values[m] - values[-m], values[2 * m] - values[-2 * m]
-    return (8 * near - far) / (12 * m)
 
 
 def _speed(

@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from pcbench import checks
 from pcbench.case import CaseSkippedError
-from pcbench.cases.conformance.differences import CARRIED, Line, first
-from pcbench.cases.conformance.subject import Array, Subject
-from pcbench.checks import Check, Tolerance
+from pcbench.cases.conformance.differences import BY_DIFFERENCES, CARRIED, Line, first
+from pcbench.checks import Check
 from pcbench.contract import Backend, Hessian, Objective
+from pcbench.judges.answers import Array, Subject
+from pcbench.judges.basis import Basis
 from pcbench.judges.hessian.products import ProductJudge
 from pcbench.judges.points import joined
 from pcbench.judges.problem import rounded
 from pcbench.judges.reported import differing
+from pcbench.judges.rounding import of_parameters
 from pcbench.judges.training.step_expected import backpropagated
 from pcbench.spectra import HessianOperator
 from pcbench.theory.nonlinear.layered import Layered, energy_gradients
@@ -44,8 +45,13 @@ def hessians(backend: Backend[Any], along: Line, rng: np.random.Generator) -> It
         "loss": subject.model.loss_hessian(*subject.batch),
         "energy": subject.model.energy_hessian(staged, *subject.batch[2:]),
     }
-    gradients = {"loss": _loss_gradients(backend, along), "energy": {}}
-    gradients["energy"] = _energy_gradients(backend, along, equilibria)
+    gradients = {
+        "loss": {
+            k: joined(Subject(backend, there).loss_gradients())
+            for k, there in along.problems.items()
+        },
+        "energy": _energy_gradients(backend, along, equilibria),
+    }
     for objective, hessian in found.items():
         try:
             judge = ProductJudge(problem, objective, activities, dtype)
@@ -81,12 +87,6 @@ def _equilibria(along: Line) -> dict[int, list[Array]]:
     return found
 
 
-def _loss_gradients(backend: Backend[Any], along: Line) -> dict[int, Array]:
-    return {
-        k: joined(Subject(backend, there).loss_gradients()) for k, there in along.problems.items()
-    }
-
-
 def _energy_gradients(
     backend: Backend[Any], along: Line, equilibria: dict[int, list[Array]]
 ) -> dict[int, Array]:
@@ -119,7 +119,7 @@ def _gradient_off(
             _, bounds = backpropagated(there, backend.dtype)
         else:
             rounding = layered_rounding(there.layered, equilibria[k], u, there.precision)
-            bounds = (*rounding.gradients, *(rounding.biases if there.biases else ()))
+            bounds = of_parameters(rounding, there)
         offs.append(float(np.linalg.norm(bounds)))
     return max(offs)
 
@@ -137,13 +137,9 @@ def _against_differences(
     length = float(np.linalg.norm(step))
     due, left_out = first(gradients)
     own = judge.tolerance(judge.product(step / length).rounding, operator.hessian.residual).value
-    return checks.distance(
+    return Basis(DIFFERENCES, BY_DIFFERENCES).distance(
         f"Hessian of the {objective} by differences",
         length * operator.matvec(step / length),
         due,
-        Tolerance(
-            left_out + CARRIED * off + own * length,
-            "what differences of three steps leave out, and rounding (theory.md 4)",
-        ),
-        source=DIFFERENCES,
+        left_out + CARRIED * off + own * length,
     )

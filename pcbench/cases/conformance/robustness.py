@@ -1,7 +1,7 @@
-"""What a backend makes of no samples, and of numbers that are not finite.
+"""What a backend answers on empty batches and on non-finite inputs.
 
-It may refuse, with any exception. If it answers, it must not make a number of what is none: a mean
-over no samples, or anything that a sample with NaN in it takes part in.
+It may refuse, with any exception. If it answers, a mean over no samples must not be a finite
+number, and neither must anything that a sample with NaN in it takes part in.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from pcbench import checks
-from pcbench.cases.conformance.evaluation import EvaluationJudge, anywhere
-from pcbench.cases.conformance.subject import Array, Subject, offered
-from pcbench.checks import Check, Tolerance
+from pcbench.cases.conformance.evaluation import INDEPENDENT, EvaluationJudge, anywhere
+from pcbench.cases.conformance.offered import offered
+from pcbench.checks import Check
 from pcbench.contract import (
     Backend,
     Capability,
@@ -32,9 +32,12 @@ from pcbench.contract import (
     TrainingSettings,
 )
 from pcbench.judges.agreement import is_smooth
+from pcbench.judges.answers import Array, Subject
 from pcbench.judges.problem import Problem
 from pcbench.judges.reported import CONTRACT, none_of
 from pcbench.spectra import HessianOperator
+
+Means = dict[str, Callable[[], list[Array]]]
 
 _BUDGET = 10
 _SETTINGS: dict[str, InferenceSettings] = {
@@ -49,7 +52,7 @@ _SETTINGS: dict[str, InferenceSettings] = {
 def robustness(
     backend: Backend[Any], problem: Problem, rng: np.random.Generator
 ) -> Iterator[Check]:
-    """Ask with nothing, and with numbers that are none."""
+    """Ask with an empty batch, and with inputs that are not finite."""
     with _quiet():
         yield from _nothing(backend, problem)
         for poison in _poisons(problem, rng):
@@ -104,20 +107,12 @@ def _nothing(backend: Backend[Any], problem: Problem) -> Iterator[Check]:
         "no samples: prediction of another shape", int(not right), 1, "predictions", source=CONTRACT
     )
     activities = [np.zeros((0, width)) for width in problem.network.widths]
-    means: dict[str, Callable[[], list[Array]]] = {
-        "loss": lambda: [subject.loss()],
-        "gradients of the loss": subject.loss_gradients,
-        "energies": lambda: [subject.energies(activities)],
-        "gradients of the energy": lambda: subject.energy_gradients(activities),
-    }
+    means = _means(subject, activities)
     for engine in offered(backend, problem):
-        means[engine] = lambda engine=engine: [  # type: ignore[misc]
-            subject.infer(_SETTINGS[engine]).energies
-        ]
+        means[engine] = partial(_energies_by, subject, engine)
     means |= _optional_means(subject, activities)
     for what, ask in means.items():
-        answer = _attempt(ask)
-        given = [] if answer is None else answer
+        given = _attempt(ask) or []
         yield none_of(
             "no samples: numbers for a mean over none",
             sum(int(np.isfinite(a).sum()) for a in given),
@@ -128,13 +123,25 @@ def _nothing(backend: Backend[Any], problem: Problem) -> Iterator[Check]:
         )
 
 
-def _optional_means(
-    subject: Subject, activities: list[Array]
-) -> dict[str, Callable[[], list[Array]]]:
+def _means(subject: Subject, activities: list[Array]) -> Means:
+    """Return how to ask for what every backend knows and is a mean over samples."""
+    return {
+        "loss": lambda: [subject.loss()],
+        "gradients of the loss": subject.loss_gradients,
+        "energies": lambda: [subject.energies(activities)],
+        "gradients of the energy": lambda: subject.energy_gradients(activities),
+    }
+
+
+def _energies_by(subject: Subject, engine: str) -> list[Array]:
+    return [subject.infer(_SETTINGS[engine]).energies]
+
+
+def _optional_means(subject: Subject, activities: list[Array]) -> Means:
     """Return how to ask for what else is a mean over samples, where it is declared."""
-    backend, problem = subject.backend, subject.problem
+    backend, problem, model = subject.backend, subject.problem, subject.model
     declared, size = backend.capabilities, problem.network.n_parameters
-    means: dict[str, Callable[[], list[Array]]] = {}
+    means: Means = {}
     x, y, *precision = subject.batch
 
     def product(make: Callable[[], Hessian[Any]]) -> Callable[[], list[Array]]:
@@ -143,19 +150,13 @@ def _optional_means(
     if is_smooth(problem.network) and problem.precision is None:
         staged = [subject.stage(z) for z in activities]
         if Capability.HESSIAN in declared:
-            means["Hessian of the loss"] = product(
-                lambda: subject.model.loss_hessian(*subject.batch)
-            )
-            means["Hessian of the energy"] = product(lambda: subject.model.energy_hessian(staged))
+            means["Hessian of the loss"] = product(lambda: model.loss_hessian(x, y))
+            means["Hessian of the energy"] = product(lambda: model.energy_hessian(staged))
         if Capability.UNROLLED_HESSIAN in declared:
-            means["unrolled Hessian"] = product(
-                lambda: subject.model.unrolled_hessian(x, y, 2, 0.1)
-            )
+            means["unrolled Hessian"] = product(lambda: model.unrolled_hessian(x, y, 2, 0.1))
     if Capability.TRAINING in declared:
         rule = TrainingSettings("loss", Sgd(), 0.1)
-        means["loss in training"] = lambda: [
-            subject.model.trainer(x, y, rule, *precision).run(1).losses
-        ]
+        means["loss in training"] = lambda: [model.trainer(x, y, rule, *precision).run(1).losses]
     return means
 
 
@@ -164,23 +165,19 @@ def _poisons(problem: Problem, rng: np.random.Generator) -> Iterator[Poison]:
 
     And infinity, where no activation saturates.
     """
-    n = int(rng.choice(np.flatnonzero(_observed(problem).any(axis=1))))
+    n = int(rng.choice(np.flatnonzero(problem.weighting.any(axis=1))))
     bad = [np.nan, np.inf] if problem.network.is_linear else [np.nan]
     for value in bad:
         x, y = problem.x.copy(), problem.y.copy()
         x[n, rng.integers(x.shape[1])] = value
         yield Poison(f"{value} in an input", replace(problem, x=x), n)
-        y[n, rng.choice(np.flatnonzero(_observed(problem)[n]))] = value
+        y[n, rng.choice(np.flatnonzero(problem.weighting[n]))] = value
         yield Poison(f"{value} in a target", replace(problem, y=y), n, predicted=False)
         weights = _with_one(problem, problem.weights, value, rng)
         yield Poison(f"{value} in a weight", replace(problem, weights=weights), None)
         if problem.biases:
             biases = _with_one(problem, problem.biases, value, rng)
             yield Poison(f"{value} in a bias", replace(problem, biases=biases), None)
-
-
-def _observed(problem: Problem) -> Array:
-    return np.ones_like(problem.y) if problem.precision is None else problem.precision
 
 
 def _with_one(
@@ -192,7 +189,7 @@ def _with_one(
     rows = copies[layer].reshape(len(copies[layer]), -1)
     met = np.arange(len(rows))
     if layer == len(copies) - 1:
-        met = np.flatnonzero(_observed(problem).any(axis=0))
+        met = np.flatnonzero(problem.weighting.any(axis=0))
     rows[rng.choice(met), rng.integers(rows.shape[1])] = value
     return copies
 
@@ -200,7 +197,7 @@ def _with_one(
 def _poisoned(
     backend: Backend[Any], problem: Problem, poison: Poison, rng: np.random.Generator
 ) -> Iterator[Check]:
-    """Ask everything of a problem with a number that is none."""
+    """Ask everything of a problem with a number that is not finite."""
     subject = Subject(backend, poison.problem)
     predicted = _attempt(lambda: [subject.predict(poison.problem.x)])
     if predicted is not None:
@@ -217,12 +214,7 @@ def _poisoned(
             yield from _predictions(backend, problem, poison, predicted[0])
     activities = anywhere(problem, rng, backend.dtype)
     activities = [poison.problem.x, *activities[1:-1], poison.problem.y]
-    values: dict[str, Callable[[], list[Array]]] = {
-        "loss": lambda: [subject.loss()],
-        "gradients of the loss": subject.loss_gradients,
-        "energies": lambda: [subject.energies(activities)],
-        "gradients of the energy": lambda: subject.energy_gradients(activities),
-    }
+    values = _means(subject, activities)
     engines = offered(backend, problem)
     hidden = {what for what, ask in values.items() if _is_hidden(_attempt(ask))}
     for engine in engines:
@@ -255,13 +247,12 @@ def _predictions(
     others = ~own if poison.predicted else samples >= 0
     if others.any():
         off = EvaluationJudge(problem, [], backend.dtype).prediction_off
-        yield checks.distance(
+        yield INDEPENDENT.distance(
             "predictions of other samples",
             predicted[others],
             Subject(backend, problem).predict(problem.x)[others],
-            Tolerance(2 * off, "what rounding may do to either (theory.md 4)"),
-            source="samples do not know of each other (theory.md 1)",
-            where=poison.name,
+            2 * off,
+            poison.name,
         )
 
 

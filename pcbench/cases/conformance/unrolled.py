@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from pcbench import checks
-from pcbench.cases.conformance.subject import Array, Subject
-from pcbench.checks import Check, Tolerance
+from pcbench.checks import Check
 from pcbench.contract import Backend
+from pcbench.judges.answers import Array, Subject
+from pcbench.judges.basis import Basis
+from pcbench.judges.differences import second_derivative
 from pcbench.judges.points import joined, split
 from pcbench.judges.problem import Problem
 from pcbench.spectra import HessianOperator
@@ -24,12 +25,15 @@ from pcbench.theory.nonlinear.layered import (
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
 from pcbench.theory.rounding.hessian import with_rounding
 
-SOURCE = "the energy after so many steps, differentiated twice (theory.md 2.3)"
+CURVATURE = Basis(
+    "the energy after so many steps, differentiated twice (theory.md 2.3)",
+    "what differences of two steps leave out, and rounding (theory.md 4.3)",
+)
+SYMMETRY = Basis("a Hessian is symmetric", "rounding in this network (theory.md 4.3)")
 STEPS, STEP = 3, 0.05
 _DRAWS = 8
 # The judge's own differences are taken in float64, whatever the backend's dtype.
 _H = unit_roundoff("float64") ** (1 / 6)
-_WEIGHTS = {0: -30 / 12, 1: 16 / 12, 2: -1 / 12}
 
 
 def unrolled(backend: Backend[Any], problem: Problem, rng: np.random.Generator) -> Iterator[Check]:
@@ -46,24 +50,15 @@ def unrolled(backend: Backend[Any], problem: Problem, rng: np.random.Generator) 
         for vector, product in zip(vectors, products, strict=True):
             due, left_out = _curvature(problem.layered, problem, steps, vector)
             offs.append(_rounding(problem, steps, vector, due, backend))
-            yield checks.approx(
-                "curvature through steps",
-                float(vector @ product),
-                due,
-                Tolerance(
-                    left_out + offs[-1],
-                    "what differences of two steps leave out, and rounding (theory.md 4.3)",
-                ),
-                source=SOURCE,
-                where=where,
+            yield CURVATURE.approx(
+                "curvature through steps", vector @ product, due, left_out + offs[-1], where
             )
-        yield checks.approx(
+        yield SYMMETRY.approx(
             "symmetric Hessian through steps",
-            float(vectors[0] @ products[1]),
-            float(vectors[1] @ products[0]),
-            Tolerance(2 * max(offs), "rounding in this network (theory.md 4.3)"),
-            source="a Hessian is symmetric",
-            where=where,
+            vectors[0] @ products[1],
+            vectors[1] @ products[0],
+            2 * max(offs),
+            where,
         )
 
 
@@ -87,12 +82,7 @@ def _curvature(
         for k in (-4, -2, -1, 0, 1, 2, 4)
     }
 
-    def second(m: int) -> float:
-        total = _WEIGHTS[0] * energies[0]
-        total += sum(_WEIGHTS[k] * (energies[k * m] + energies[-k * m]) for k in (1, 2))
-        return float(total / (m * _H) ** 2)
-
-    once, twice = second(1), second(2)
+    once, twice = (second_derivative(energies, _H, every) for every in (1, 2))
     # The energies' own rounding: sums of the weights' sizes, 16/3, of what a sum may be off by.
     numbers = sum(z.size for z in problem.parameters) * len(problem.x)
     off = CONFIDENCE * unit_roundoff("float64") * np.sqrt(2 * numbers)

@@ -26,7 +26,7 @@ from pcbench.contract import (
     Objective,
 )
 from pcbench.data import DataField
-from pcbench.judges.answers import InferenceResult, needs
+from pcbench.judges.answers import Subject, needs
 from pcbench.judges.basis import Basis
 from pcbench.judges.hessian.extremes import extremes_series, numbers_missing
 from pcbench.judges.hessian.products import ProductJudge
@@ -121,8 +121,8 @@ class HessianSpectrum(Case[Parameters]):
         """Judge the equilibrium, then the Hessians of both objectives there."""
         asked, backend = self.parameters, context.backend
         problem = Problem.pose(context, asked.data, asked.network)
-        model = backend.build(problem.network, problem.parameters)
-        result = InferenceResult.ask(backend, model, problem, self._inference)
+        subject = Subject(backend, problem)
+        model, result = subject.model, subject.infer(self._inference)
         judge = InferenceJudge(problem, backend.dtype)
         equilibrium = list(judge.checks("inference", result, self._inference, must_converge=True))
         yield from equilibrium

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
@@ -27,11 +27,10 @@ from pcbench.contract import (
     GradientInference,
     InferenceSettings,
     IterativeInference,
-    Model,
 )
 from pcbench.data import DataField
 from pcbench.judges.agreement import agreement, is_smooth
-from pcbench.judges.answers import InferenceResult, engines_of, needs
+from pcbench.judges.answers import InferenceResult, Subject, engines_of, needs
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
 from pcbench.networks import NetworkParameters
@@ -119,26 +118,23 @@ class InferenceCost(Case[Parameters]):
         engines, omitted = engines_of(backend, asked.engines)
         yield from omitted
         problem = Problem.pose(context, asked.data, asked.network)
-        judge = InferenceJudge(problem, backend.dtype)
-        model = backend.build(problem.network, problem.parameters)
-        x, y = backend.to_device(problem.x), backend.to_device(problem.y)
-        yield context.measure("gradients of the loss (BP)", lambda: model.loss_gradients(x, y))
-        yield from self._prices(context, judge, problem, model, engines)
+        subject, judge = Subject(backend, problem), InferenceJudge(problem, backend.dtype)
+        model, batch = subject.model, subject.batch
+        yield context.measure("gradients of the loss (BP)", lambda: model.loss_gradients(*batch))
+        yield from self._prices(context, subject, judge, engines)
         for label, engine in engines.items():
             if isinstance(engine, GradientInference) and asked.steps and problem.network.is_linear:
-                yield from descent_findings(context, judge, problem, label, engine, asked.steps)
+                yield from descent_findings(subject, judge, label, engine, asked.steps)
 
     def _prices(
         self,
         context: Context,
+        subject: Subject,
         judge: InferenceJudge,
-        problem: Problem,
-        model: Model[Any],
         engines: dict[str, InferenceSettings],
     ) -> Iterator[Finding]:
         """Run and time every engine to every residual, and compare where they end."""
-        asked, backend = self.parameters, context.backend
-        x, y = backend.to_device(problem.x), backend.to_device(problem.y)
+        asked, problem = self.parameters, subject.problem
         worst, prices = checks.Worst(), Prices()
         runs = [
             (label, settings)
@@ -149,7 +145,7 @@ class InferenceCost(Case[Parameters]):
             for label, settings in context.progress("engines", runs, len(runs)):
                 if label in prices.spent:
                     continue  # it would miss a smaller residual in the same way
-                result = InferenceResult.ask(backend, model, problem, settings)
+                result = subject.infer(settings)
                 made = list(self._judge(judge, label, result, settings))
                 worst.add(*made)
                 if not checks.all_passed(made):
@@ -157,9 +153,7 @@ class InferenceCost(Case[Parameters]):
                 details = prices.add(label, settings, result)
                 # What was recorded for the judge is not part of the price.
                 timed = settings.model_copy(update={"record": False})
-                timing = context.measure(
-                    f"{label}{_to(settings)}", partial(model.infer, x, y, timed)
-                )
+                timing = context.measure(f"{label}{_to(settings)}", partial(subject.relax, timed))
                 yield replace(timing, details=details)
             if is_smooth(problem.network) and len(prices.arrived) > 1:
                 yield from agreement(problem, prices.arrived, samples=asked.compared)
@@ -171,7 +165,7 @@ class InferenceCost(Case[Parameters]):
         for label, engine in engines.items():
             if isinstance(engine, GradientInference) and asked.early and prices.nearest is not None:
                 yield from early_findings(
-                    context, judge, problem, label, engine, asked.early, prices.nearest
+                    subject, judge, label, engine, asked.early, prices.nearest
                 )
 
     def _judge(

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from pcbench import checks
-from pcbench.case import CaseSkippedError, Columns, Context, Finding
-from pcbench.checks import Check, Tolerance
+from pcbench.case import CaseSkippedError, Columns, Finding
+from pcbench.checks import Check
 from pcbench.contract import GradientInference
-from pcbench.judges.answers import NEVER, InferenceResult
+from pcbench.judges.answers import NEVER, InferenceResult, Subject
+from pcbench.judges.basis import Basis
 from pcbench.judges.inference import InferenceJudge
-from pcbench.judges.problem import Problem
-from pcbench.judges.reported import CONTRACT, counted
+from pcbench.judges.reported import counts_match
 from pcbench.theory.linear.descent import Descent
 
 SOURCE = "gradient inference in the eigenbasis of H_z (theory.md 2.3)"
@@ -27,9 +27,8 @@ MOST_GROWTH = 1e12
 
 
 def descent_findings(
-    context: Context,
+    subject: Subject,
     judge: InferenceJudge,
-    problem: Problem,
     label: str,
     engine: GradientInference,
     steps: list[int],
@@ -45,14 +44,13 @@ def descent_findings(
     CaseSkippedError
         If the network has too many hidden units to diagonalise ``H_z``, or none.
     """
+    problem = subject.problem
     units = sum(problem.network.widths[1:-1])
     if not 0 < units <= MAX_UNITS:
         raise CaseSkippedError(
             f"H_z of {units:,} hidden units is not diagonalised (1 to {MAX_UNITS:,} are); leave "
             "'steps' out, or choose another network"
         )
-    backend = context.backend
-    model = backend.build(problem.network, problem.parameters)
     descent = Descent.of(problem.weights, problem.x, problem.y)
     table: dict[str, list[float]] = {
         name: [] for name in ("step", "rate", "measured rate", "after", "energy")
@@ -64,7 +62,7 @@ def descent_findings(
             if count * np.log(max(descent.rate(step), 1.0)) > np.log(MOST_GROWTH):
                 continue
             settings = GradientInference(step=step, max_steps=count, residual=NEVER)
-            result = InferenceResult.ask(backend, model, problem, settings)
+            result = subject.infer(settings)
             well_formed = judge.form(f"{label}: descent", result).at(_where(settings))
             worst.add(well_formed)
             if not well_formed.passed:
@@ -152,16 +150,13 @@ def _rate_check(label: str, before: _Residual, after: _Residual) -> Check:
     steps = after.count - before.count
     expected = float((after.expected / before.expected) ** (1 / steps))
     off = sum(end.tolerance / end.expected for end in (before, after)) * 4 / 3 / steps
-    return checks.approx(
-        f"{label}: contraction a step",
+    derivation = "rounding of both residuals, over the steps between them (theory.md 2.3, 4)"
+    return Basis(SOURCE, derivation, label=label).approx(
+        "contraction a step",
         after.rate_since(before),
         expected,
-        Tolerance(
-            float(expected * np.expm1(off)) + 4 * np.finfo(float).eps,
-            "rounding of both residuals, over the steps between them (theory.md 2.3, 4)",
-        ),
-        source=SOURCE,
-        where=f"from step {before.count} to {after.count}",
+        float(expected * np.expm1(off)) + 4 * np.finfo(float).eps,
+        f"from step {before.count} to {after.count}",
     )
 
 
@@ -176,25 +171,11 @@ def _compare(
     """Compare energy and residual after all steps with what the eigenvalues of H_z make of them."""
     where, largest = _where(settings), float(descent.curvatures[-1])
     derivation = "rounding of every step, carried on at the rate ρ (theory.md 2.3, 4)"
-    yield checks.approx(
-        f"{label}: residual after n steps",
-        left.seen,
-        left.expected,
-        Tolerance(left.tolerance, derivation),
-        source=SOURCE,
-    ).at(where)
+    expect = Basis(SOURCE, derivation, label=label)
+    yield expect.approx("residual after n steps", left.seen, left.expected, left.tolerance, where)
     gap = (left.expected * left.apart + largest * left.apart**2 / 2) / judge.samples
-    yield checks.approx(
-        f"{label}: energy after n steps",
-        result.energy,
-        descent.energy(settings.step, settings.max_steps),
-        Tolerance(gap + sum(judge.rounding(result).energies), derivation),
-        source=SOURCE,
-    ).at(where)
-    yield checks.approx(
-        f"{label}: steps taken",
-        result.steps,
-        settings.max_steps,
-        counted("steps"),
-        source=CONTRACT,
-    ).at(where)
+    energy = descent.energy(settings.step, settings.max_steps)
+    off = gap + sum(judge.rounding(result).energies)
+    yield expect.approx("energy after n steps", result.energy, energy, off, where)
+    name = f"{label}: steps taken"
+    yield counts_match(name, result.steps, settings.max_steps, "steps", where=where)

@@ -8,17 +8,15 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench import checks
-from pcbench.case import Columns, Context, Finding
+from pcbench.case import Columns, Finding
 from pcbench.contract import GradientInference
-from pcbench.judges.answers import NEVER, InferenceResult
+from pcbench.judges.answers import NEVER, InferenceResult, Subject
 from pcbench.judges.inference import InferenceJudge
-from pcbench.judges.problem import Problem
 
 
 def early_findings(
-    context: Context,
+    subject: Subject,
     judge: InferenceJudge,
-    problem: Problem,
     label: str,
     engine: GradientInference,
     stops: list[int],
@@ -28,8 +26,8 @@ def early_findings(
 
     Parameters
     ----------
-    context, judge, problem
-        The case at hand.
+    subject, judge
+        The problem at hand.
     label, engine
         The engine, whose step is taken.
     stops
@@ -37,8 +35,6 @@ def early_findings(
     settled
         The answer nearest to equilibrium that any engine gave.
     """
-    backend = context.backend
-    model = backend.build(problem.network, problem.parameters)
     exact = _gradient(judge, settled)
     worst = checks.Worst()
     bias: dict[str, list[float]] = {
@@ -49,7 +45,7 @@ def early_findings(
     }
     for stop in stops:
         settings = engine.model_copy(update={"max_steps": stop, "residual": NEVER, "halve": False})
-        result = InferenceResult.ask(backend, model, problem, settings)
+        result = subject.infer(settings)
         made = list(judge.checks(f"{label} stopped", result, settings, must_converge=False))
         worst.add(*(check.at(f"{stop} steps") for check in made))
         if not checks.all_passed(made):

@@ -1,15 +1,9 @@
 r"""Slope and curvature of a landscape along a line, from its values there.
 
-With ``f_k`` at ``θ + k h v``, differences of fourth order,
-
-.. math::
-    f' ≈ \frac{8 (f_1 - f_{-1}) - (f_2 - f_{-2})}{12 h}, \qquad
-    f'' ≈ \frac{16 (f_1 + f_{-1}) - (f_2 + f_{-2}) - 30 f_0}{12 h^2} .
-
-They leave out a term in ``h⁴``, of which the same differences with ``2h`` have sixteen times as
-much: how far the two are apart bounds it fifteen times over. What values are off by, they magnify
-by up to ``3/2h`` and ``16/3h²``. The step ``h = u^{1/6}``, of a unit vector among weights of order
-one, balances the two for the curvature.
+See :mod:`pcbench.judges.differences` for the formulas. Of the term in ``h⁴`` that they leave out,
+the same differences with ``2h`` have sixteen times as much: how far the two are apart bounds it
+fifteen times over. The step ``h = u^{1/6}``, of a unit vector among weights of order one, balances
+that against what values are off by, for the curvature.
 """
 
 from __future__ import annotations
@@ -19,18 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from pcbench.contract import Objective
+from pcbench.judges.differences import first_derivative, second_derivative
 from pcbench.judges.point_judge import PointJudge
 from pcbench.judges.points import Point, Points, joined
 
 REACH = (-4, -2, -1, 1, 2, 4)
 """Multiples of the step at which a line is evaluated, beside its centre."""
-
-_FIRST = {1: 8 / 12, 2: -1 / 12}
-_SECOND = {1: 16 / 12, 2: -1 / 12}
-_SECOND_AT_CENTRE = -30 / 12
 
 
 def step_of(u: float) -> float:
@@ -84,12 +74,12 @@ class Line:
             that rounding put off the line back to it.
         """
         values, off = self._values(objective, gradient, product)
-        return self._settled(values, off, _first)
+        return self._settled(values, off, first_derivative)
 
     def curvature(self, objective: Objective, gradient: Point, product: Point) -> Difference:
         """``d²/dt²``, as the Hessian at the centre should have it."""
         values, off = self._values(objective, gradient, product)
-        return self._settled(values, off, _second)
+        return self._settled(values, off, second_derivative)
 
     @property
     def drift(self) -> tuple[float, float]:
@@ -99,9 +89,9 @@ class Line:
         ``⟨ρ, dz/dt⟩/N`` and ``⟨ρ, d²z/dt²⟩/N`` along the line, to first order: differentiate
         ``𝓕_z(θ, z*) = 0`` once and twice, and expand ``𝓕_θ v`` and ``vᵀ ∇²𝓕* v`` in ``δz``.
         """
-        activities = {k: _hidden(judge) for k, judge in self._all.items()}
-        first = float(np.linalg.norm(_first(activities, self.h, 1)))
-        return first, float(np.linalg.norm(_second(activities, self.h, 1)))
+        activities = {k: judge.answer.result.hidden for k, judge in self._all.items()}
+        first = float(np.linalg.norm(first_derivative(activities, self.h, 1)))
+        return first, float(np.linalg.norm(second_derivative(activities, self.h, 1)))
 
     @property
     def _all(self) -> dict[int, PointJudge]:
@@ -132,22 +122,3 @@ class Line:
         }
         carried = sum(weight * off[k] for k, weight in weights.items())
         return Difference(once, abs(once - twice) + carried)
-
-
-def _first(values: Mapping[int, Any], h: float, every: int) -> Any:
-    """Take the first derivative from steps of ``every · h``; of arrays, entry by entry."""
-    total = sum(weight * (values[k * every] - values[-k * every]) for k, weight in _FIRST.items())
-    return total / (every * h)
-
-
-def _second(values: Mapping[int, Any], h: float, every: int) -> Any:
-    """Take the second derivative, in the same way."""
-    total = _SECOND_AT_CENTRE * values[0] + sum(
-        weight * (values[k * every] + values[-k * every]) for k, weight in _SECOND.items()
-    )
-    return total / (every * h) ** 2
-
-
-def _hidden(judge: PointJudge) -> Float[np.ndarray, "N n_hidden"]:
-    activities = judge.answer.result.activities
-    return np.concatenate([activities[0][:, :0], *activities[1:-1]], axis=1)

@@ -154,7 +154,7 @@ def known_loss_off(problem: Problem, rounding: Rounding) -> float:
 
 
 def _rounding(problem: Problem, dtype: DType) -> Rounding:
-    return Rounding(problem.layered, problem.x, problem.y, problem.precision, dtype)
+    return Rounding(problem, dtype)
 
 
 def backpropagated(problem: Problem, dtype: DType) -> tuple[Gradients, tuple[float, ...]]:
@@ -210,7 +210,7 @@ def _inferred(problem: Problem, dtype: DType, result: InferenceResult) -> Expect
         judge.energy(result),
         sum(rounding.energies),
         judge.gradients(result),
-        (*rounding.gradients, *(rounding.biases if problem.network.bias else ())),
+        judge.gradients_off(result),
         residual,
         # It is relative to a start that rounds, too.
         (rounding.residual + residual * begun.residual) / judge.start,

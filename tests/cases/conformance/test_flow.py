@@ -13,9 +13,8 @@ from pcbench.backends.torch import TorchBackend
 from pcbench.cases.conformance.draw import Draw
 from pcbench.cases.conformance.inference.engines import _curvatures
 from pcbench.cases.conformance.inference.flow import CAUGHT, KEPT, force_kept
-from pcbench.cases.conformance.subject import Subject
 from pcbench.contract import OdeInference
-from pcbench.judges.answers import NEVER
+from pcbench.judges.answers import NEVER, Subject
 from pcbench.judges.inference import InferenceJudge
 
 pytestmark = pytest.mark.usefixtures("without_shapes")
@@ -63,5 +62,5 @@ def test_engines_come_down_to_what_their_tolerance_leaves_and_no_further(backend
 def test_the_least_force_grows_with_the_rounding_of_activities():
     problem = Draw(depth=(2, 2), width=(4, 4)).problem(1, np.random.default_rng(0), "float64")
     double, single = (InferenceJudge(problem.problem, d) for d in ("float64", "float32"))
-    ratio = force_kept(single, problem.problem, 3.0) / force_kept(double, problem.problem, 3.0)
+    ratio = force_kept(single, 3.0) / force_kept(double, 3.0)
     assert ratio == pytest.approx(2**29)

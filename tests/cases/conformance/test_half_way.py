@@ -1,6 +1,6 @@
 """Who stops half way fails, whatever it says of that; only what rounding hides is undecided.
 
-Answers are put where they are wanted, with an account that is true, by the theory's definitions.
+Evaluation are put where they are wanted, with an account that is true, by the theory's definitions.
 """
 
 from dataclasses import replace
@@ -11,7 +11,6 @@ import pytest
 from pcbench.backends.torch import TorchBackend
 from pcbench.cases.conformance.draw import Draw
 from pcbench.cases.conformance.inference.engines import Asked, ask_for, verdicts
-from pcbench.cases.conformance.subject import Subject
 from pcbench.contract import (
     ErrorInference,
     ExactInference,
@@ -19,7 +18,7 @@ from pcbench.contract import (
     GradientInference,
     OdeInference,
 )
-from pcbench.judges.answers import InferenceResult
+from pcbench.judges.answers import InferenceResult, Subject
 from pcbench.judges.inference import InferenceJudge
 from pcbench.theory.nonlinear.layered import activity_residuals, feedforward, layered_energies
 
@@ -52,7 +51,7 @@ def answered(judge, hidden, problem, steps=3):
 
 
 def statuses(judge, problem, engine, relaxed, asked):
-    found = verdicts(judge, problem, engine, relaxed, asked)
+    found = verdicts(judge, engine, relaxed, asked)
     return {check.name.partition(": ")[2]: check.status for check in found}
 
 
@@ -68,7 +67,7 @@ def between(problem, part):
 def test_an_answer_half_way_fails_whether_it_says_so_or_lies(engine, dtype):
     problem = problem_of("linear", 5, dtype)
     judge = InferenceJudge(problem, dtype)
-    asked = ask_for(engine, problem, judge)
+    asked = ask_for(engine, judge)
     assert asked.must_converge
     honest = answered(judge, between(problem, 0.5), problem)
     found = statuses(judge, problem, engine, honest, asked)

@@ -19,17 +19,16 @@ from jaxtyping import Float
 
 from pcbench import checks
 from pcbench.cases.conformance.inference.records import record
-from pcbench.cases.conformance.subject import Array, Subject
-from pcbench.checks import Check, Tolerance
+from pcbench.checks import Check
 from pcbench.contract import BackendUnavailableError, OdeInference
-from pcbench.judges.answers import NEVER, InferenceResult
+from pcbench.judges.answers import NEVER, Array, InferenceResult, Subject
+from pcbench.judges.basis import Basis
 from pcbench.judges.inference import InferenceJudge
-from pcbench.judges.problem import Problem
 from pcbench.judges.reported import counted
 from pcbench.theory.nonlinear.curvature import largest_curvatures
 from pcbench.theory.nonlinear.inference_steps import flowed, room_to_kinks
-from pcbench.theory.nonlinear.layered import Layered, feedforward
-from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
+from pcbench.theory.nonlinear.layered import Layered
+from pcbench.theory.rounding.bounds import CONFIDENCE
 
 FLOW = "dz/dt = -∂(N𝓕)/∂z from the feedforward activities (backends/inference.py)"
 ORDER = "a step of order p is as long as the (p + 1)-th root of its tolerance (Hairer et al. II.4)"
@@ -46,7 +45,7 @@ CAUGHT, KEPT = 2.87, 2.55
 _INTERPOLATED = 2.0
 
 
-def force_kept(judge: InferenceJudge, problem: Problem, most: float) -> float:
+def force_kept(judge: InferenceJudge, most: float) -> float:
     """Bound ``‖∂(N𝓕)/∂z‖`` that a flow by dopri5 cannot get below, in a linear network.
 
     A step ``h`` takes what a component of curvature ``λ`` is off by, ``δ``, to ``R(z) δ``, ``z = h
@@ -58,7 +57,7 @@ def force_kept(judge: InferenceJudge, problem: Problem, most: float) -> float:
     than ``2.55 η λ_max`` for steps of ``h λ_max ≥ ½``. The least tolerance that an engine can keep
     to is the rounding of activities, ``2 u max|z|``, and ``η`` is half of that.
     """
-    forward = [*feedforward(judge.network, problem.x)[1:-1], problem.y]
+    forward = judge.forward[1:]
     rounding = 2 * judge.u * max(float(np.nanmax(np.abs(z), initial=0.0)) for z in forward)
     units = sum(z.size for z in forward[:-1])
     return (CAUGHT + KEPT / 2) * rounding * most * float(np.sqrt(units))
@@ -76,10 +75,9 @@ def flow(subject: Subject, judge: InferenceJudge, curvature: float) -> Iterator[
     curvature
         No sample's energy is more curved, where it is no larger than where inference begins.
     """
-    problem, dtype = subject.problem, subject.backend.dtype
+    problem, dtype, forward = subject.problem, subject.backend.dtype, judge.forward
     if problem.network.convolutions:
         return
-    forward = [*feedforward(judge.network, problem.x)[:-1], problem.y]
     most = float(largest_curvatures(judge.network, forward, problem.precision).max())
     units = sum(activities.size for activities in forward[1:-1])
     time = _TIME / most
@@ -101,17 +99,14 @@ def flow(subject: Subject, judge: InferenceJudge, curvature: float) -> Iterator[
         "tight": asked(atol=tight),
         "half the time": asked(atol=tight, max_time=time / 2),
     }
-    questions |= (
-        {}
-        if not problem.network.is_linear
-        else {
+    if problem.network.is_linear:
+        questions |= {
             "loose": asked(atol=loose),
             "relative": asked(atol=tight, rtol=_LOOSE),
             "dopri5": asked(atol=medium),
             "bosh3": asked(atol=medium, method="bosh3"),
             "adaptive_heun": asked(atol=medium, method="adaptive_heun"),
         }
-    )
     for what, settings in questions.items():
         try:
             result[what] = subject.infer(settings)
@@ -121,10 +116,9 @@ def flow(subject: Subject, judge: InferenceJudge, curvature: float) -> Iterator[
         yield form
         if not form.passed:
             return
-        u = unit_roundoff(dtype)
-        yield from record(judge, problem, "ode", result[what], settings, u)
+        yield from record(judge, "ode", result[what], settings)
         if settings.atol == tight and not settings.rtol:
-            yield _arrived(subject, result[what], settings, most).at(what)
+            yield _arrived(judge, result[what], settings, most).at(what)
     yield from _in_order("steps by tolerance", result, "loose", "tight")
     yield from _in_order("steps by relative tolerance", result, "relative", "tight")
     for lower, higher in (("bosh3", "dopri5"), ("adaptive_heun", "bosh3")):
@@ -132,32 +126,22 @@ def flow(subject: Subject, judge: InferenceJudge, curvature: float) -> Iterator[
 
 
 def _arrived(
-    subject: Subject, result: InferenceResult, settings: OdeInference, most: float
+    judge: InferenceJudge, result: InferenceResult, settings: OdeInference, most: float
 ) -> Check:
     """Compare activities at the time given with those of the flow itself.
 
     Each step may be off by its tolerance, root mean square over units. Rounding is that of every
     step, and of its slopes: of activities of this size.
     """
-    problem, u = subject.problem, unit_roundoff(subject.backend.dtype)
-    due = flowed(
-        InferenceJudge(problem, subject.backend.dtype).network,
-        problem.x,
-        problem.y,
-        settings.max_time,
-        problem.precision,
-    )
+    problem = judge.problem
+    due = flowed(judge.network, problem.x, problem.y, settings.max_time, problem.precision)
     assert settings.atol is not None  # for the type checker
     off = (result.steps + _INTERPOLATED) * settings.atol * float(np.sqrt(due.size))
     lengths = settings.max_time * most + result.steps
-    rounding = CONFIDENCE * u * lengths * float(np.linalg.norm(due))
+    rounding = CONFIDENCE * judge.u * lengths * float(np.linalg.norm(due))
     growth = 1.0 if problem.network.is_linear else float(np.e)
-    return checks.distance(
-        "ode: activities at the time given",
-        _hidden(result),
-        due,
-        Tolerance(growth * (off + rounding), "what every step may be off by, and its rounding"),
-        source=FLOW,
+    return Basis(FLOW, "what every step may be off by, and its rounding").distance(
+        "ode: activities at the time given", result.hidden, due, growth * (off + rounding)
     )
 
 
@@ -182,7 +166,3 @@ def _in_order(
             source=ORDER,
             where=f"{fewer} against {more}",
         )
-
-
-def _hidden(result: InferenceResult) -> Array:
-    return np.concatenate([result.activities[0][:, :0], *result.activities[1:-1]], axis=1)

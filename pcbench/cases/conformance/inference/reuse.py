@@ -14,11 +14,11 @@ from jaxtyping import Bool
 
 from pcbench import checks
 from pcbench.cases.conformance.inference.batch import newton_condition, newton_rounding
-from pcbench.cases.conformance.subject import Array, Subject
-from pcbench.checks import Check, Tolerance
+from pcbench.checks import Check
 from pcbench.contract import GaussNewtonInference
 from pcbench.judges.agreement import is_smooth
-from pcbench.judges.answers import NEVER, InferenceResult
+from pcbench.judges.answers import NEVER, Array, InferenceResult, Subject
+from pcbench.judges.basis import Basis
 from pcbench.judges.inference import InferenceJudge
 from pcbench.theory.nonlinear.layered import feedforward, layered_errors
 from pcbench.theory.rounding.bounds import unit_roundoff
@@ -41,8 +41,7 @@ def reuse(subject: Subject, judge: InferenceJudge, curvature: float) -> Iterator
     curvature
         No sample's energy is more curved, where it is no larger than where inference begins.
     """
-    problem = subject.problem
-    if not is_smooth(problem.network):
+    if not is_smooth(subject.problem.network):
         return  # between kinks a network does not bend
 
     def after(steps: int, serves: int) -> InferenceResult:
@@ -54,34 +53,29 @@ def reuse(subject: Subject, judge: InferenceJudge, curvature: float) -> Iterator
     yield from form
     if not checks.all_passed(form):
         return
-    condition = newton_condition(judge, problem, curvature)
+    condition = newton_condition(judge, curvature)
+    solving = Basis(REUSE, "what solving systems of this condition rounds (theory.md 3.3)")
+    repeated = Basis(REUSE, "what rounding makes of the same step (theory.md 3.3)")
     for steps in range(1, _MOST + 1):
         last, onward = served[steps - 1], served[steps]
-        off = newton_rounding(judge, problem, curvature, steps + 1)
+        off = newton_rounding(judge, curvature, steps + 1)
         name = f"gauss_newton: steps of a linearisation that serves {steps}"
-        yield checks.distance(
-            name,
-            _hidden(after(steps, steps)),
-            _hidden(last),
-            Tolerance(off, "what solving systems of this condition rounds (theory.md 3.3)"),
-            source=REUSE,
-        )
+        yield solving.distance(name, after(steps, steps).hidden, last.hidden, off)
         taken = _taken(judge, served[: steps + 1])
         if np.linalg.norm(_bent(judge, last, onward)[taken]) > _CLEAR * condition * off:
-            yield checks.at_least(
+            yield repeated.at_least(
                 f"gauss_newton: how far the step after {steps} with a new linearisation is from "
                 "that with the old one",
-                float(np.linalg.norm(_hidden(after(steps + 1, steps)) - _hidden(onward))),
+                float(np.linalg.norm(after(steps + 1, steps).hidden - onward.hidden)),
                 2 * off,
-                Tolerance(off, "what rounding makes of the same step (theory.md 3.3)"),
-                source=REUSE,
+                off,
             )
 
 
 def _taken(judge: InferenceJudge, served: Sequence[InferenceResult]) -> Bool[np.ndarray, " N"]:
     """Return which samples took every step: one that was refused may be linearised anew."""
-    start = feedforward(judge.network, judge.clamped(served[0])[0])
-    places = [np.concatenate(start[1:-1], axis=1), *map(_hidden, served)]
+    start = np.concatenate(judge.forward[1:-1], axis=1)
+    places = [start, *(result.hidden for result in served)]
     norms = [
         (np.linalg.norm(after - before, axis=1), np.linalg.norm(after, axis=1))
         for before, after in pairwise(places)
@@ -117,7 +111,3 @@ def _moved(judge: InferenceJudge, at: Sequence[Array], step: Sequence[Array]) ->
     rows = [(up - down) / (2 * _H) for up, down in zip(*ends, strict=True)]
     moved: Array = np.nan_to_num(np.concatenate(rows, axis=1))
     return moved
-
-
-def _hidden(result: InferenceResult) -> Array:
-    return np.concatenate(result.activities[1:-1], axis=1)
