@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import wraps
-from typing import ParamSpec, SupportsFloat
-
-from numpy.typing import ArrayLike
+from typing import TYPE_CHECKING, Any, ParamSpec, SupportsFloat
 
 from pcbench import checks
 from pcbench.checks import Check, Tolerance
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from numpy.typing import ArrayLike
+
 Number = SupportsFloat
 P = ParamSpec("P")
-
-
-def folded(make: Callable[P, Iterable[Check]]) -> Callable[P, Iterator[Check]]:
-    """Fold checks of the same name that a function yields into the one that is nearest the edge."""
-
-    @wraps(make)
-    def fold(*args: P.args, **kwargs: P.kwargs) -> Iterator[Check]:
-        worst = checks.Worst()
-        worst.add(*make(*args, **kwargs))
-        yield from worst
-
-    return fold
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +30,14 @@ class Basis:
         Where their tolerances come from.
     where
         What they are made at, such as a step or a layer; each check may add to it.
+    label
+        Goes before all their names, with a colon, unless it is empty: an engine's name.
     """
 
     source: str
     derivation: str
     where: str = ""
+    label: str = ""
 
     def at(self, where: str) -> Basis:
         """Return the same basis for checks made at ``where``."""
@@ -52,36 +45,104 @@ class Basis:
 
     def approx(self, name: str, seen: Number, due: Number, off: Number, where: str = "") -> Check:
         """Check ``|seen - due| ≤ off``."""
-        return checks.approx(name, float(seen), float(due), self.tolerance(off), **self._at(where))
+        return self._compare(checks.approx, name, float(seen), float(due), off, where)
 
     def at_most(self, name: str, seen: Number, most: Number, off: Number, where: str = "") -> Check:
         """Check ``seen ≤ most + off``."""
-        return checks.at_most(
-            name, float(seen), float(most), self.tolerance(off), **self._at(where)
-        )
+        return self._compare(checks.at_most, name, float(seen), float(most), off, where)
 
     def at_least(
         self, name: str, seen: Number, least: Number, off: Number, where: str = ""
     ) -> Check:
         """Check ``seen ≥ least - off``."""
-        return checks.at_least(
-            name, float(seen), float(least), self.tolerance(off), **self._at(where)
-        )
+        return self._compare(checks.at_least, name, float(seen), float(least), off, where)
 
     def below(self, name: str, seen: Number, bound: Number, off: Number, where: str = "") -> Check:
         """Check ``seen ≤ bound - off``."""
-        return checks.below(name, float(seen), float(bound), self.tolerance(off), **self._at(where))
+        return self._compare(checks.below, name, float(seen), float(bound), off, where)
+
+    def within(
+        self, name: str, seen: Number, ends: tuple[float, float], off: Number, where: str = ""
+    ) -> Check:
+        """Check that a number lies between two ends, or no further than ``off`` outside."""
+        return self._compare(checks.within, name, float(seen), ends, off, where)
 
     def distance(
         self, name: str, seen: ArrayLike, due: ArrayLike, off: Number, where: str = ""
     ) -> Check:
         """Check ``‖seen - due‖ ≤ off``, in the Frobenius norm."""
-        return checks.distance(name, seen, due, self.tolerance(off), **self._at(where))
+        return self._compare(checks.distance, name, seen, due, off, where)
+
+    def distances(
+        self,
+        name: str,
+        seen: Iterable[ArrayLike],
+        due: Iterable[ArrayLike],
+        off: Iterable[Number],
+        labels: Iterable[str],
+    ) -> Iterator[Check]:
+        """Check the same of several arrays, up to the shortest sequence; labels say where."""
+        for one, other, bound, where in zip(seen, due, off, labels, strict=False):
+            yield self.distance(name, one, other, bound, where)
+
+    def all_close(
+        self,
+        name: str,
+        seen: ArrayLike,
+        due: ArrayLike,
+        off: Number,
+        axes: Sequence[str] = (),
+        where: str = "",
+    ) -> Check:
+        """Check ``|seen - due| ≤ off`` of every entry; axes say what is counted along each."""
+        return self._compare(checks.all_close, name, seen, due, off, where, axes=axes)
+
+    def each_close(
+        self,
+        name: str,
+        seen: ArrayLike,
+        due: ArrayLike,
+        off: ArrayLike,
+        labels: Sequence[str] = (),
+    ) -> Check:
+        """Check ``|seen - due| ≤ off``, every entry by its own; labels name the entries."""
+        name, source = self._named(name), self.source
+        check = checks.each_close(
+            name, seen, due, off, self.derivation, source=source, labels=labels
+        )
+        return check.at(self.where) if self.where else check
 
     def tolerance(self, off: Number) -> Tolerance:
         """Return a tolerance with the derivation."""
         return Tolerance(float(off), self.derivation)
 
-    def _at(self, where: str) -> dict[str, str]:
-        places = (self.where, where)
-        return {"source": self.source, "where": ", ".join(place for place in places if place)}
+    def _compare(
+        self,
+        comparison: Callable[..., Check],
+        name: str,
+        seen: ArrayLike,
+        due: ArrayLike,
+        off: Number,
+        where: str,
+        **more: Any,
+    ) -> Check:
+        where = ", ".join(place for place in (self.where, where) if place)
+        tolerance, source = self.tolerance(off), self.source
+        return comparison(
+            self._named(name), seen, due, tolerance, source=source, where=where, **more
+        )
+
+    def _named(self, name: str) -> str:
+        return f"{self.label}: {name}" if self.label else name
+
+
+def folded(make: Callable[P, Iterable[Check]]) -> Callable[P, Iterator[Check]]:
+    """Fold checks of the same name that a function yields into the one that is nearest the edge."""
+
+    @wraps(make)
+    def fold(*args: P.args, **kwargs: P.kwargs) -> Iterator[Check]:
+        worst = checks.Worst()
+        worst.add(*make(*args, **kwargs))
+        yield from worst
+
+    return fold
