@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import Field
 
 from pcbench.case import CaseSkippedError, Context
@@ -128,8 +128,12 @@ class Problem:
 
     def first(self, samples: int) -> Problem:
         """Return the problem with its first samples alone."""
-        precision = None if self.precision is None else self.precision[:samples]
-        return replace(self, x=self.x[:samples], y=self.y[:samples], precision=precision)
+        return self.rows(slice(samples))
+
+    def rows(self, rows: slice | Int[np.ndarray, " n"]) -> Problem:
+        """Return the problem with some of its samples."""
+        precision = None if self.precision is None else self.precision[rows]
+        return replace(self, x=self.x[rows], y=self.y[rows], precision=precision)
 
     @property
     def layered(self) -> Layered:

@@ -8,9 +8,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.checks import Tolerance
 from pcbench.contract import DType
-from pcbench.theory.nonlinear.layered import Layered, feedforward
+from pcbench.judges.problem import Problem
+from pcbench.theory.nonlinear.layered import feedforward
 from pcbench.theory.rounding.bounds import unit_roundoff
 from pcbench.theory.rounding.feedforward import FeedforwardRounding, feedforward_rounding
 from pcbench.theory.rounding.layered import LayeredRounding, layered_rounding
@@ -24,8 +24,8 @@ class Rounding:
 
     Parameters
     ----------
-    network, x, y, precision
-        What inference is given; targets that are not observed need be no numbers.
+    problem
+        The network and the batch; targets that are not observed need be no numbers.
     dtype
         The backend's.
 
@@ -37,15 +37,9 @@ class Rounding:
         Where the bounds come from, for a report.
     """
 
-    def __init__(
-        self,
-        network: Layered,
-        x: Float[np.ndarray, "N d_0"],
-        y: Float[np.ndarray, "N d_L"],
-        precision: Float[np.ndarray, "N d_L"] | None,
-        dtype: DType,
-    ) -> None:
-        self._network, self._x, self._y, self._precision = network, x, y, precision
+    def __init__(self, problem: Problem, dtype: DType) -> None:
+        self._network, self._precision = problem.layered, problem.precision
+        self._x, self._y = problem.x, problem.y
         self.u = unit_roundoff(dtype)
         self.derivation = f"rounding at u = {self.u:.2g} at these activities (theory.md 4)"
         self._known: WeakKeyDictionary[object, LayeredRounding] = WeakKeyDictionary()
@@ -76,6 +70,7 @@ class Rounding:
             completed = np.where(self._precision > 0, self._y, prediction)
         return equilibrium_rounding(self._network.weights, self._x, completed, self.u)
 
-    def tolerance(self, value: float) -> Tolerance:
-        """Return the tolerance of a bound made of these."""
-        return Tolerance(value, self.derivation)
+
+def of_parameters(rounding: LayeredRounding, problem: Problem) -> tuple[float, ...]:
+    """Return the bounds on gradients, in the order of the parameters."""
+    return (*rounding.gradients, *(rounding.biases if problem.network.bias else ()))

@@ -8,7 +8,9 @@ import pytest
 from pcbench import checks
 from pcbench.checks import Tolerance
 from pcbench.contract import GradientInference, OdeInference
-from pcbench.judges.account import (
+from pcbench.judges.answers import InferenceResult
+from pcbench.judges.hessian.saddle import entry_name
+from pcbench.judges.reported import (
     array_names,
     as_reported,
     budget_spent,
@@ -17,13 +19,14 @@ from pcbench.judges.account import (
     layers,
     none_of,
 )
-from pcbench.judges.hessian.saddle import entry_name
 
 RESIDUAL = checks.at_most("residual", 0.5, 1e-6, Tolerance(1e-9, "rounding"), source="theory")
 
 
 def spent(settings, steps, *, converged=False):
-    return budget_spent(RESIDUAL, settings, steps, 0.5, converged=converged)
+    nothing = np.zeros(())
+    result = InferenceResult([], nothing, nothing, steps, converged, None, None, None)
+    return budget_spent(RESIDUAL, settings, result, 0.5)
 
 
 def test_things_that_are_counted_have_their_unit_and_total():

@@ -11,9 +11,9 @@ from pcbench.cases.inference_cost.early import early_findings
 from pcbench.cases.origin_escape import run as _escape_run
 from pcbench.cases.origin_escape.parameters import Parameters
 from pcbench.contract import ExactInference, GradientInference, Trainer
+from pcbench.judges.answers import Subject
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import Relaxed
-from pcbench.judges.relaxed_judge import RelaxedJudge, judged
 from pcbench.judges.seeds import Batches
 from pcbench.networks import NetworkSpec
 from pcbench.theory.nonlinear.layered import energy_gradients, feedforward
@@ -60,13 +60,12 @@ def test_every_epoch_sees_every_sample_once_in_an_order_of_its_own():
 
 
 def test_the_angle_of_an_early_gradient_is_in_degrees_and_its_norm_a_ratio(problem):
-    network, step, stops = judged(problem), 0.1, [1, 3, 30]
-    model = BACKEND.build(problem.network, problem.parameters)
-    settled = Relaxed.ask(BACKEND, model, problem, ExactInference())
+    network, step, stops = problem.layered, 0.1, [1, 3, 30]
+    subject = Subject(BACKEND, problem)
+    settled = subject.infer(ExactInference())
     *_, columns = early_findings(
-        Mock(spec=Context, backend=BACKEND),
-        RelaxedJudge(problem, "float64"),
-        problem,
+        subject,
+        InferenceJudge(problem, "float64"),
         "gradient",
         GradientInference(step=step, max_steps=1),
         stops,

@@ -22,9 +22,9 @@ from pcbench.cases.conformance.evaluation import evaluation
 from pcbench.cases.conformance.hessian import hessians
 from pcbench.cases.conformance.inference.engines import EDGE, demand_range, inference
 from pcbench.cases.conformance.inference.settings import settings_obeyed
+from pcbench.cases.conformance.offered import capability_of, offered
 from pcbench.cases.conformance.replicas import replicas
 from pcbench.cases.conformance.robustness import robustness
-from pcbench.cases.conformance.subject import capability_of, offered
 from pcbench.cases.conformance.training import training
 from pcbench.cases.conformance.unrolled import unrolled
 from pcbench.cases.conformance.verdicts import Verdicts

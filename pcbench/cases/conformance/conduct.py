@@ -11,7 +11,7 @@ from jaxtyping import Bool
 from pcbench import checks
 from pcbench.cases.conformance.evaluation import EvaluationJudge, anywhere
 from pcbench.cases.conformance.inference.engines import ask_for
-from pcbench.cases.conformance.subject import Answers, Array, Subject, offered
+from pcbench.cases.conformance.offered import offered
 from pcbench.cases.conformance.training import learners
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import (
@@ -21,9 +21,10 @@ from pcbench.contract import (
     IterativeInference,
     TrainingSettings,
 )
-from pcbench.judges.account import CONTRACT, counted, differing, none_of
+from pcbench.judges.answers import Array, Evaluation, Subject
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed_judge import RelaxedJudge, judged
+from pcbench.judges.reported import CONTRACT, counted, differing, none_of
 from pcbench.judges.training.step_expected import backpropagated
 from pcbench.theory.nonlinear.layered import feedforward
 
@@ -39,7 +40,7 @@ def conduct(backend: Backend[Any], problem: Problem, rng: np.random.Generator) -
     """Watch a backend while it answers."""
     activities = anywhere(problem, rng, backend.dtype)
     subject = Subject(backend, problem)
-    answers = subject.answers(activities)
+    answers = subject.evaluate(activities)
     well_formed = EvaluationJudge(problem, activities, backend.dtype).well_formed(answers)
     yield well_formed
     if not well_formed.passed:
@@ -51,7 +52,7 @@ def conduct(backend: Backend[Any], problem: Problem, rng: np.random.Generator) -
     yield _device(subject)
 
 
-def _again(subject: Subject, answers: Answers, activities: list[Array]) -> Iterator[Check]:
+def _again(subject: Subject, answers: Evaluation, activities: list[Array]) -> Iterator[Check]:
     """Ask the same again, of the same model and of one that is built anew.
 
     On a CPU it is the same to the last bit; elsewhere sums may be taken in any order, and answers
@@ -60,12 +61,12 @@ def _again(subject: Subject, answers: Answers, activities: list[Array]) -> Itera
     backend, problem = subject.backend, subject.problem
     rebuilt = Subject(backend, problem)
     for asked in (subject, rebuilt):
-        again = asked.answers(activities)
+        again = asked.evaluate(activities)
         if backend.device != "cpu":
             judge = EvaluationJudge(problem, activities, backend.dtype)
             yield from (check.at("asked again") for check in judge.checks(again))
             continue
-        yield differing("asked twice", _flat(answers), _flat(again))
+        yield differing("asked twice", answers.arrays, again.arrays)
     if backend.device != "cpu":
         return
     for engine in offered(backend, problem):
@@ -95,20 +96,10 @@ def _learn(subject: Subject, settings: TrainingSettings) -> list[Array]:
 
 def _ask(engine: str, problem: Problem, backend: Backend[Any]) -> InferenceSettings:
     """Return settings that take a few steps: how an engine behaves shows without arriving."""
-    settings = ask_for(engine, problem, RelaxedJudge(problem, backend.dtype)).settings
+    settings = ask_for(engine, InferenceJudge(problem, backend.dtype)).settings
     if not isinstance(settings, IterativeInference):
         return settings
     return settings.model_copy(update={"max_steps": min(settings.max_steps, _FEW_STEPS)})
-
-
-def _flat(answers: Answers) -> list[Array]:
-    return [
-        answers.prediction,
-        answers.loss,
-        *answers.loss_gradients,
-        answers.energies,
-        *answers.energy_gradients,
-    ]
 
 
 def _hands_off(backend: Backend[Any], problem: Problem, activities: list[Array]) -> Check:
@@ -137,7 +128,7 @@ def _hands_off(backend: Backend[Any], problem: Problem, activities: list[Array])
     return differing("inputs changed", [*lent, *after], [*given, *before])
 
 
-def _own_copies(backend: Backend[Any], problem: Problem, answers: Answers) -> Check:
+def _own_copies(backend: Backend[Any], problem: Problem, answers: Evaluation) -> Check:
     """Write over host arrays that a model and a batch were made of: both keep what they were."""
     lent = [array.copy() for array in (*problem.parameters, problem.x)]
     *parameters, x = lent
@@ -151,15 +142,15 @@ def _own_copies(backend: Backend[Any], problem: Problem, answers: Answers) -> Ch
     )
 
 
-def _dtype(subject: Subject, answers: Answers) -> Iterator[Check]:
+def _dtype(subject: Subject, answers: Evaluation) -> Iterator[Check]:
     """Check that numbers are those of the dtype, neither coarser nor finer."""
     backend, problem = subject.backend, subject.problem
-    numbers = np.concatenate([array.ravel() for array in _flat(answers)])
+    numbers = np.concatenate([array.ravel() for array in answers.arrays])
     fits = _has_float32(numbers)
     if backend.dtype == "float32":
         for engine in offered(backend, problem):
-            relaxed = subject.infer(_ask(engine, problem, backend))
-            arrays = [*relaxed.activities[:-1], relaxed.energies]  # targets may be no numbers
+            result = subject.infer(_ask(engine, problem, backend))
+            arrays = [*result.activities[:-1], result.energies]  # targets may be no numbers
             fits = np.concatenate([fits, *(_has_float32(array.ravel()) for array in arrays)])
         yield none_of(
             "numbers that float32 does not have",
@@ -197,7 +188,7 @@ def _has_float32(numbers: Array) -> Bool[np.ndarray, " n"]:
 
 def _is_rounded_often(problem: Problem) -> bool:
     """Whether numbers are made of several sums of several terms, none of which is dead."""
-    forward = feedforward(judged(problem), problem.x)
+    forward = feedforward(problem.layered, problem.x)
     return len(forward) > 2 and all(np.count_nonzero(z[0]) > 2 for z in forward[:-1])
 
 

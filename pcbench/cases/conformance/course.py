@@ -13,12 +13,12 @@ import numpy as np
 
 from pcbench.case import Context
 from pcbench.cases.conformance.inference.engines import ask_for
-from pcbench.cases.conformance.subject import offered
-from pcbench.cases.conformance.training import LentContext, OneReplica
+from pcbench.cases.conformance.offered import offered
+from pcbench.cases.conformance.training import without_replicas
 from pcbench.checks import Check
 from pcbench.contract import Adam, IterativeInference, Sgd, TrainingSettings
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed_judge import RelaxedJudge
 from pcbench.judges.training.step_judge import StepJudge
 
 STEPS = 120
@@ -33,7 +33,7 @@ def course(context: Context, problem: Problem, rng: np.random.Generator) -> Iter
     """Judge every step of long runs, and the same steps in runs of many."""
     samples = len(problem.x)
     batches = rng.integers(0, samples, (STEPS, max(1, samples // 2)))
-    lent = LentContext(context, OneReplica(context.backend))
+    lent = without_replicas(context)
     parameters = [parameter[None] for parameter in problem.parameters]
     for learner, settings in _learners(context, problem):
         judge = StepJudge(lent, problem, settings, parameters, batches, learner)
@@ -46,13 +46,13 @@ def _learners(context: Context, problem: Problem) -> Iterator[tuple[str, Trainin
     In float32 backpropagation alone: what goes on from step to step is the optimiser's, and engines
     have no other program there.
     """
-    judge = RelaxedJudge(problem, context.backend.dtype)
+    judge = InferenceJudge(problem, context.backend.dtype)
     for optimiser in (Sgd(), Adam()):
         rule = optimiser.optimiser
         yield f"BP, {rule}", TrainingSettings("loss", optimiser, _RATE, _SCALE)
         known = offered(context.backend, problem) if context.backend.dtype == "float64" else []
         for engine in known:
-            inference = ask_for(engine, problem, judge).settings
+            inference = ask_for(engine, judge).settings
             if isinstance(inference, IterativeInference):
                 update: dict[str, Any] = {"max_steps": _BUDGET, "record": False}
                 inference = inference.model_copy(update=update)

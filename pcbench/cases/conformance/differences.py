@@ -23,7 +23,6 @@ from jaxtyping import Float
 
 from pcbench.contract import DType
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed_judge import judged
 from pcbench.theory.nonlinear import layered
 from pcbench.theory.nonlinear.layered import feedforward
 from pcbench.theory.rounding.bounds import unit_roundoff
@@ -36,6 +35,9 @@ REACH = (-8, -4, -2, -1, 1, 2, 4, 8)
 
 CARRIED = 2 * (8 + 1) / 12
 """What a bound on values becomes of their difference."""
+
+BY_DIFFERENCES = "what differences of three steps leave out, and rounding (theory.md 4)"
+"""Where the tolerance of a derivative by differences comes from."""
 
 _PROBE = 1e-6
 
@@ -150,7 +152,7 @@ def _speed(
     """How fast the fastest potential moves along the direction, or 1 if none does."""
 
     def potentials(there: Problem) -> list[Array]:
-        network = judged(there)
+        network = there.layered
         return layered.potentials(network, activities or feedforward(network, there.x))
 
     moved = [*problem.parameters]

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
-from pcbench import checks
-from pcbench.cases.conformance.differences import CARRIED, Line, first, line
-from pcbench.cases.conformance.subject import Answers, Array, Subject
-from pcbench.checks import Check, Tolerance
+from pcbench.cases.conformance.differences import BY_DIFFERENCES, CARRIED, Line, first, line
+from pcbench.checks import Check
 from pcbench.contract import Backend, DType
-from pcbench.judges.account import CONTRACT, DEFINITION, array_names, layers, none_of
 from pcbench.judges.agreement import is_smooth
+from pcbench.judges.answers import Array, Evaluation, Subject
+from pcbench.judges.basis import Basis
 from pcbench.judges.problem import Problem, rounded
-from pcbench.judges.relaxed_judge import judged
-from pcbench.judges.rounding import Rounding
+from pcbench.judges.reported import DEFINITION, array_names, layers, well_formed
+from pcbench.judges.rounding import Rounding, of_parameters
 from pcbench.judges.training.step_expected import backpropagated, known_loss_off, loss_off
 from pcbench.theory.nonlinear.layered import (
     energy_gradients,
@@ -31,13 +29,17 @@ from pcbench.theory.rounding.layered import LayeredRounding, layered_rounding
 LOCAL = "-(1/N) Σ_n (∂f_l/∂θ_l)ᵀ (π e)_l (theory.md 1)"
 BACKPROPAGATED = "the definition of the loss, differentiated (theory.md 1, 4.5)"
 DIFFERENCES = "a gradient is the derivative of the backend's own values"
+INDEPENDENT = Basis(
+    "samples do not know of each other (theory.md 1)",
+    "what rounding may do to either (theory.md 4)",
+)
 # How far drawn activities are from those of a forward pass.
 _AWAY = 0.5
 
 
 def anywhere(problem: Problem, rng: np.random.Generator, dtype: DType) -> list[Array]:
     """Draw activities at no equilibrium, the input and the targets at their ends."""
-    forward = feedforward(judged(problem), problem.x)
+    forward = feedforward(problem.layered, problem.x)
     hidden = [z + _AWAY * rng.standard_normal(z.shape) for z in forward[1:-1]]
     return [problem.x, *rounded(hidden, dtype), problem.y]
 
@@ -48,7 +50,7 @@ def evaluation(
     """Ask for everything that every backend knows, and hold it against its definition."""
     subject, activities = Subject(backend, problem), anywhere(problem, rng, backend.dtype)
     judge = EvaluationJudge(problem, activities, backend.dtype)
-    answers = subject.answers(activities)
+    answers = subject.evaluate(activities)
     well_formed = judge.well_formed(answers)
     yield well_formed
     if not well_formed.passed:
@@ -77,8 +79,8 @@ class EvaluationJudge:
 
     def __init__(self, problem: Problem, activities: list[Array], dtype: DType) -> None:
         self._problem, self._activities, self._dtype = problem, activities, dtype
-        self._network, self._u = judged(problem), unit_roundoff(dtype)
-        self._rounding = Rounding(self._network, problem.x, problem.y, problem.precision, dtype)
+        self._network, self._u = problem.layered, unit_roundoff(dtype)
+        self._rounding = Rounding(problem, dtype)
 
     @property
     def prediction_off(self) -> float:
@@ -93,96 +95,59 @@ class EvaluationJudge:
         """Whether differences see the derivative, and no kink."""
         return is_smooth(self._problem.network)
 
-    def well_formed(self, answers: Answers) -> Check:
+    def well_formed(self, answers: Evaluation) -> Check:
         """Check that every array has the shape that is due, and holds numbers."""
-        problem = self._problem
-        shapes = [parameter.shape for parameter in problem.parameters]
-        due = [
-            (answers.prediction, problem.y.shape),
-            (answers.loss, ()),
-            (answers.energies, (problem.network.n_layers,)),
-            *zip_longest(answers.loss_gradients, shapes),
-            *zip_longest(answers.energy_gradients, shapes),
-        ]
-        wrong = sum(
-            array is None or array.shape != shape or not np.isfinite(array).all()
-            for array, shape in due
-        )
-        return none_of("malformed answers", wrong, len(due), "answers", source=CONTRACT)
+        return well_formed("malformed answers", answers.due(self._problem))
 
-    def checks(self, answers: Answers) -> Iterator[Check]:
+    def checks(self, answers: Evaluation) -> Iterator[Check]:
         """Judge a well-formed answer."""
         problem, precision = self._problem, self._problem.precision
         there = layered_rounding(self._network, self._activities, self._u, precision)
-        yield checks.distance(
+        defined = self._expect(DEFINITION)
+        yield defined.distance(
             "prediction",
             answers.prediction,
             feedforward(self._network, problem.x)[-1],
-            self._tolerance(self.prediction_off),
-            source=DEFINITION,
+            self.prediction_off,
         )
-        yield checks.approx(
+        yield defined.approx(
             "loss",
             float(answers.loss),
             layered_loss(self._network, problem.x, problem.y, precision),
-            self._tolerance(known_loss_off(problem, self._rounding)),
-            source=DEFINITION,
+            known_loss_off(problem, self._rounding),
         )
-        yield checks.each_close(
+        yield defined.each_close(
             "energies at given activities",
             answers.energies,
             layered_energies(self._network, self._activities, precision),
             there.energies,
-            self._derivation,
-            source=DEFINITION,
-            labels=layers(len(there.energies)),
+            layers(len(there.energies)),
         )
-        due, allowed = backpropagated(problem, self._dtype)
-        yield from self._each(
-            "gradients of the loss", answers.loss_gradients, due, allowed, BACKPROPAGATED
+        due, off = backpropagated(problem, self._dtype)
+        names = array_names(due)
+        yield from self._expect(BACKPROPAGATED).distances(
+            "gradients of the loss", answers.loss_gradients, due, off, names
         )
         weights, biases = energy_gradients(self._network, self._activities, precision)
-        due, allowed = [*weights, *(biases or [])], _gradients_off(there, problem)
-        yield from self._each(
-            "gradients of the energy", answers.energy_gradients, due, allowed, LOCAL
+        due, off = [*weights, *(biases or [])], of_parameters(there, problem)
+        yield from self._expect(LOCAL).distances(
+            "gradients of the energy", answers.energy_gradients, due, off, names
         )
 
-    def _each(
-        self,
-        name: str,
-        ours: list[Array],
-        due: list[Array],
-        allowed: tuple[float, ...],
-        source: str,
-    ) -> Iterator[Check]:
-        for where, one, other, off in zip(array_names(due), ours, due, allowed, strict=True):
-            yield checks.distance(
-                name, one, other, self._tolerance(off), source=source, where=where
-            )
-
-    @property
-    def _derivation(self) -> str:
-        return f"rounding at u = {self._u:.2g} in this network (theory.md 4)"
-
-    def _tolerance(self, off: float) -> Tolerance:
-        return Tolerance(off, self._derivation)
+    def _expect(self, source: str) -> Basis:
+        derivation = f"rounding at u = {self._u:.2g} in this network (theory.md 4)"
+        return Basis(source, derivation)
 
 
-def _gradients_off(rounding: LayeredRounding, problem: Problem) -> tuple[float, ...]:
-    """Bounds on the gradients of all arrays of parameters."""
-    return (*rounding.gradients, *(rounding.biases if problem.biases else ()))
-
-
-def _one_by_one(subject: Subject, answers: Answers, off: float) -> Check:
+def _one_by_one(subject: Subject, answers: Evaluation, off: float) -> Check:
     """Ask for the prediction of the last sample: a batch is no more than several of them."""
     n = len(subject.problem.x)
-    return checks.distance(
+    return INDEPENDENT.distance(
         "prediction of one sample alone",
         subject.predict(subject.problem.x[n - 1 :]),
         answers.prediction[n - 1 :],
-        Tolerance(2 * off, "what rounding may do to either (theory.md 4)"),
-        source="samples do not know of each other (theory.md 1)",
-        where=f"sample {n}",
+        2 * off,
+        f"sample {n}",
     )
 
 
@@ -201,12 +166,12 @@ def _energy_differences(backend: Backend[Any], along: Line, activities: list[Arr
     precision = along.centre.precision
 
     def rounding(there: Problem) -> LayeredRounding:
-        return layered_rounding(judged(there), activities, u, precision)
+        return layered_rounding(there.layered, activities, u, precision)
 
     subjects = {k: Subject(backend, there) for k, there in along.problems.items()}
     values = {k: float(subject.energies(activities).sum()) for k, subject in subjects.items()}
     offs = [sum(rounding(there).energies) for there in along.ends]
-    allowed = _gradients_off(rounding(along.centre), along.centre)
+    allowed = of_parameters(rounding(along.centre), along.centre)
     gradients = subjects[0].energy_gradients(activities)
     return _agree("energy", along, gradients, values, max(offs), allowed)
 
@@ -222,13 +187,9 @@ def _agree(
     slope, left_out = first(values)
     moved = [float(np.linalg.norm(part)) for part in along.step]
     own = sum(a * b for a, b in zip(gradients_off, moved, strict=True))
-    return checks.approx(
+    return Basis(DIFFERENCES, BY_DIFFERENCES).approx(
         f"gradients of the {what} by differences",
         along.along(gradients),
         float(slope),
-        Tolerance(
-            left_out + CARRIED * off + own,
-            "what differences of three steps leave out, and rounding (theory.md 4)",
-        ),
-        source=DIFFERENCES,
+        left_out + CARRIED * off + own,
     )

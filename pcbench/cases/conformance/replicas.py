@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,13 +12,13 @@ from pcbench import checks
 from pcbench.cases.conformance.evaluation import EvaluationJudge, anywhere
 from pcbench.cases.conformance.inference.alone import as_alone
 from pcbench.cases.conformance.inference.engines import ask_for, of_all, step_of, verdicts
-from pcbench.cases.conformance.subject import Answers, Array, Subject, offered
+from pcbench.cases.conformance.offered import offered
 from pcbench.checks import Check
 from pcbench.contract import Backend, IterativeInference
-from pcbench.judges.account import arrived, as_reported
+from pcbench.judges.answers import InferenceResult, Subject
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import Relaxed
-from pcbench.judges.relaxed_judge import RelaxedJudge
+from pcbench.judges.reported import arrived, as_reported
 
 
 def replicas(
@@ -41,10 +40,10 @@ def replicas(
     activities = [anywhere(problem, rng, backend.dtype) for problem in problems]
     (x, *_), (*_, y) = activities[0], activities[0]
     hidden = [np.stack(z) for z in zip(*(one[1:-1] for one in activities), strict=True)]
-    answers = subject.answers([x, *hidden, y])  # a batch is shared, hidden activities are not
+    answers = subject.evaluate([x, *hidden, y])  # a batch is shared, hidden activities are not
     for index, (problem, own) in enumerate(zip(problems, activities, strict=True)):
         judge = EvaluationJudge(problem, own, backend.dtype)
-        alone = _alone(answers, index, len(problems))
+        alone = answers.replica(index, len(problems))
         well_formed = judge.well_formed(alone)
         yield well_formed.at(f"replica {index + 1}")
         if not well_formed.passed:
@@ -55,54 +54,29 @@ def replicas(
     yield from as_alone(subject, problems)
 
 
-def _alone(answers: Answers, index: int, count: int) -> Answers:
-    """Return the answers of one replica; what lacks the axis stays, and is told as wrong."""
-
-    def one(array: Array) -> Array:
-        return array[index, ...] if array.shape[:1] == (count,) else array
-
-    return Answers(
-        one(answers.prediction),
-        one(answers.loss),
-        [one(gradient) for gradient in answers.loss_gradients],
-        one(answers.energies),
-        [one(gradient) for gradient in answers.energy_gradients],
-    )
-
-
 def _engine(engine: str, subject: Subject, problems: Sequence[Problem]) -> Iterator[Check]:
     """Let an engine relax all of them with the settings of the one that needs most care."""
-    count, dtype = len(problems), subject.backend.dtype
-    judges = [RelaxedJudge(problem, dtype) for problem in problems]
-    each = [
-        ask_for(engine, problem, judge) for problem, judge in zip(problems, judges, strict=True)
-    ]
+    judges = [InferenceJudge(problem, subject.backend.dtype) for problem in problems]
+    each = [ask_for(engine, judge) for judge in judges]
     asked = of_all(each)
-    settings = asked.settings
-    relaxed = subject.infer(settings)
-
-    def one(array: Any, index: int) -> Any:
-        if array is None or array.shape[:1] != (count,):
-            return array
-        return array[index, ...]
-
-    answers = [relaxed.each(partial(one, index=index)) for index in range(count)]
+    result = subject.infer(asked.settings)
+    answers = [result.replica(index, len(problems)) for index in range(len(problems))]
     forms = [judge.form(engine, answer) for judge, answer in zip(judges, answers, strict=True)]
     yield from forms
     if not checks.all_passed(forms):
         return
-    finished = [_finished(settings, answer) for answer in answers]
-    yield as_reported(f"{engine}: converged in every replica", relaxed.converged, all(finished))
+    finished = [_finished(asked.settings, answer) for answer in answers]
+    yield as_reported(f"{engine}: converged in every replica", result.converged, all(finished))
     for index, (answer, judge) in enumerate(zip(answers, judges, strict=True)):
         own = replace(answer, converged=finished[index])
         # Steps that are shorter than a replica's own go down by less, in proportion at least.
         shorter = step_of(asked) / step_of(each[index])
         due = replace(asked, decrease=each[index].decrease * shorter)
-        made = verdicts(judge, problems[index], engine, own, due)
+        made = verdicts(judge, engine, own, due)
         yield from (check.at(f"replica {index + 1}") for check in made)
 
 
-def _finished(settings: Any, answer: Relaxed) -> bool:
+def _finished(settings: Any, answer: InferenceResult) -> bool:
     if not isinstance(settings, IterativeInference):
         return True
     return arrived(settings, answer.residual, answer.sample_residuals)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import fields, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from pcbench.case import Context, Measurement
+from pcbench.case import Context
 from pcbench.cases.conformance.inference.engines import ask_for, of_all
-from pcbench.cases.conformance.subject import Array, offered
+from pcbench.cases.conformance.offered import offered
 from pcbench.checks import Check
 from pcbench.contract import (
     Adam,
@@ -27,13 +28,11 @@ from pcbench.contract import (
     Trainer,
     TrainingSettings,
 )
-from pcbench.data.base import DatasetParameters, Samples
+from pcbench.judges.answers import Array
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed_judge import RelaxedJudge
 from pcbench.judges.training.step_judge import StepJudge
 from pcbench.networks import NetworkSpec
-
-T = TypeVar("T")
 
 STEPS = 3
 _RATE, _SCALE = 0.01, 0.5
@@ -64,10 +63,9 @@ def training(
     samples = len(first.x)
     batches = rng.integers(0, samples, (STEPS, max(1, samples // 2)))
     for learner, settings in learners(backend, problems, adam=turn % 2 == 0, turn=turn):
-        alone = OneReplica(backend)
         parameters = [parameter[None] for parameter in first.parameters]
         judge = StepJudge(
-            LentContext(context, alone), first, settings, parameters, batches, f"{learner} alone"
+            without_replicas(context), first, settings, parameters, batches, f"{learner} alone"
         )
         yield from judge.findings(STEPS)
         if Capability.REPLICAS in backend.capabilities:
@@ -98,7 +96,7 @@ def learners(
 
 def _short(engine: str, problems: Sequence[Problem], dtype: DType) -> InferenceSettings:
     """Return an engine's settings, with a small budget: a step is judged wherever it ends."""
-    each = [ask_for(engine, problem, RelaxedJudge(problem, dtype)) for problem in problems]
+    each = [ask_for(engine, InferenceJudge(problem, dtype)) for problem in problems]
     settings = of_all(each).settings
     if isinstance(settings, ExactInference):
         return settings
@@ -108,33 +106,17 @@ def _short(engine: str, problems: Sequence[Problem], dtype: DType) -> InferenceS
     return settings.model_copy(update=update)
 
 
-class LentContext(Context):
-    """A context with another backend."""
-
-    def __init__(self, context: Context, backend: Backend[Any]) -> None:
-        self._context, self.backend = context, backend
-
-    def rng(self, stream: str) -> np.random.Generator:
-        """Return the random stream of that name."""
-        return self._context.rng(stream)
-
-    def load(self, data: DatasetParameters, stream: str = "data") -> Samples:
-        """Load samples."""
-        return self._context.load(data, stream)
-
-    def measure(self, name: str, work: Callable[[], object]) -> Measurement:
-        """Time work."""
-        return self._context.measure(name, work)
-
-    def progress(self, stage: str, steps: Iterable[T], total: int) -> Iterator[T]:
-        """Iterate over steps."""
-        return self._context.progress(stage, steps, total)
+def without_replicas(context: Context) -> Context:
+    """Return the context with its backend seen as if its models had an axis of one replica."""
+    lent = copy(context)
+    lent.backend = OneReplica(context.backend)
+    return lent
 
 
 class OneReplica(Backend[Any]):
     """A backend whose models have no axis of replicas, seen as if they had one of a single entry.
 
-    Answers get the axis as they come to the host, and parameters lose it as they leave.
+    Evaluation get the axis as they come to the host, and parameters lose it as they leave.
     """
 
     name = "one replica"

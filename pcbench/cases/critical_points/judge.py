@@ -15,9 +15,9 @@ from pcbench.cases.critical_points.candidate import artifact_of, examine, refine
 from pcbench.cases.critical_points.point import LEMMA_A, Batch, CriticalPoint, Verdict
 from pcbench.cases.critical_points.search import Fate, Judged, Points, Search
 from pcbench.checks import Check
-from pcbench.judges.account import none_of
 from pcbench.judges.basis import Basis, folded
 from pcbench.judges.points import joined
+from pcbench.judges.reported import none_of
 from pcbench.theory.linear import critical
 from pcbench.theory.linear.expansion import curvature_along, curvature_rounding
 from pcbench.theory.rounding.bounds import hessian_rounding, unit_roundoff

@@ -24,9 +24,10 @@ from pydantic import (
 from pcbench import checks
 from pcbench.case import Case, CaseParameters, Columns, Context, Finding
 from pcbench.cases.equilibrated_energy.adam import Adam
-from pcbench.cases.equilibrated_energy.equilibrium import Answer, Judge, without_equilibrium
+from pcbench.cases.equilibrated_energy.equilibrium import TheoremJudge, without_equilibrium
 from pcbench.contract import Capability, ExactInference, InferenceSettings
 from pcbench.data import DataField
+from pcbench.judges.answers import Subject
 from pcbench.judges.problem import LinearNetwork, Problem, rounded
 from pcbench.theory.rounding.range import UndecidableError
 
@@ -87,6 +88,7 @@ class EquilibratedEnergy(Case[Parameters]):
         path: dict[str, list[float]] = {"step": [], "loss": [], "energy": [], "theorem 1": []}
         for step in context.progress("training", range(training.steps + 1), training.steps + 1):
             batch = Problem(problem.network, weights, *next(batches))
+            subject = Subject(backend, batch)
             try:
                 batch.demand_range(backend.dtype)
                 batch.demand_definite(backend.dtype)
@@ -100,28 +102,27 @@ class EquilibratedEnergy(Case[Parameters]):
                 )
                 worst.add(checks.undecided("training within range", reason, source=EDGE))
                 if not step:
-                    found = without_equilibrium(backend, batch)
+                    found = without_equilibrium(subject)
                     worst.add(*(check.at("step 0") for check in found))
                 break
-            answer = Answer.ask(backend, batch, inference)
-            judge = Judge(batch, inference, backend.dtype)
-            made = [*judge.checks(answer), *([] if step else judge.backpropagation(answer))]
-            verdicts = [check.at(f"step {step}") for check in made]
-            worst.add(*verdicts)
-            for column, value in zip(
-                path.values(),
-                (float(step), float(answer.loss.sum()), answer.energy, judge.theorem_1),
-                strict=True,
-            ):
+            judge, result = TheoremJudge(batch, inference, backend.dtype), subject.infer(inference)
+            answers = judge.evaluate(subject, result)
+            verdicts = list(judge.checks(result, answers))
+            if answers and not step:
+                verdicts += judge.backpropagation(answers)
+            worst.add(*(check.at(f"step {step}") for check in verdicts))
+            if not answers:
+                break
+            row = (float(step), float(answers.loss.sum()), result.energy, judge.theorem_1)
+            for column, value in zip(path.values(), row, strict=True):
                 column.append(value)
             if not checks.all_passed(verdicts):
                 break  # where wrong gradients lead proves nothing more
-            weights = rounded(optimiser.update(weights, answer.gradients), backend.dtype)
+            weights = rounded(optimiser.update(weights, answers.energy_gradients), backend.dtype)
         yield from worst
         yield Columns("training", path)
 
-        model = backend.build(batch.network, batch.weights)
-        x, y = backend.to_device(batch.x), backend.to_device(batch.y)
+        model, (x, y) = subject.model, subject.batch
         yield context.measure("inference", lambda: model.infer(x, y, inference))
         yield context.measure("gradients of the loss (BP)", lambda: model.loss_gradients(x, y))
 

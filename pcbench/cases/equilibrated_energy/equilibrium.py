@@ -1,32 +1,31 @@
-"""One answer of a backend about an equilibrium, and the judgement of it by Theorem 1."""
+"""What Theorem 1 expects of a backend at one batch of a linear network, beside its own account."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import zip_longest
-from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from pcbench import checks
-from pcbench.checks import Check, Tolerance
-from pcbench.contract import Backend, DType, InferenceSettings, IterativeInference
-from pcbench.judges.account import (
+from pcbench.checks import Check
+from pcbench.contract import DType, InferenceSettings, IterativeInference
+from pcbench.judges.answers import Evaluation, InferenceResult, Subject
+from pcbench.judges.basis import Basis
+from pcbench.judges.inference import InferenceJudge
+from pcbench.judges.problem import Problem
+from pcbench.judges.reported import (
     CONTRACT,
     DEFINITION,
     STATIONARITY,
+    UNFINISHED,
     arrived,
     as_reported,
     budget_spent,
     counted,
-    diverged,
-    none_of,
+    layers,
+    well_formed,
 )
-from pcbench.judges.problem import Problem
 from pcbench.theory.linear import equilibrium
-from pcbench.theory.linear.activities import feedforward_residual, prediction_errors, residual_norm
 from pcbench.theory.linear.equilibrium import (
     equilibrated_energy,
     equilibrated_energy_gradient,
@@ -41,74 +40,19 @@ from pcbench.theory.rounding.perturbation import (
     loss_gradient_rounding,
 )
 
-Arrays = list[Float[np.ndarray, "N _d"]]
-
 THEOREM_1 = "Theorem 1 (theory.md 2.1)"
 ENVELOPE = "Theorem 1 differentiated; envelope theorem (theory.md 2.1)"
+LOCAL = "-(1/N) e_lᵀ z_{l-1} at the activities reached (theory.md 2.2)"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a backend says about one batch, brought to the host.
-
-    ``energies`` and ``residual`` are as inference reports them; ``recomputed`` are the energies
-    that the backend finds at the activities it returned, with the output clamped to the target.
-    """
-
-    loss: Float[np.ndarray, "..."]
-    energies: Float[np.ndarray, "..."]
-    recomputed: Float[np.ndarray, "..."]
-    prediction: Float[np.ndarray, "..."]
-    activities: list[Float[np.ndarray, "..."]]
-    gradients: list[Float[np.ndarray, "..."]]
-    loss_gradients: list[Float[np.ndarray, "..."]]
-    residual: Float[np.ndarray, "..."]
-    sample_residuals: Float[np.ndarray, "..."] | None
-    converged: bool
-    steps: int
-
-    @classmethod
-    def ask(cls, backend: Backend[Any], problem: Problem, inference: InferenceSettings) -> Answer:
-        """Put one batch to the backend."""
-        model = backend.build(problem.network, problem.weights)
-        x, y = backend.to_device(problem.x), backend.to_device(problem.y)
-        reached = model.infer(x, y, inference)
-        clamped = [*reached.activities[:-1], y]
-        host = backend.to_host
-        activities = [host(activity) for activity in reached.activities]
-        # Activities of other shapes would not be judged but break whatever is asked of them.
-        due = [(len(problem.x), width) for width in problem.network.widths]
-        usable = [activity.shape for activity in activities] == due
-        return cls(
-            loss=host(model.loss(x, y)),
-            energies=host(reached.energies),
-            recomputed=host(model.energies(clamped)) if usable else np.empty(0),
-            prediction=host(model.predict(x)),
-            activities=activities,
-            gradients=list(map(host, model.energy_gradients(clamped))) if usable else [],
-            loss_gradients=[host(gradient) for gradient in model.loss_gradients(x, y)],
-            residual=host(reached.residual),
-            sample_residuals=(
-                None if reached.sample_residuals is None else host(reached.sample_residuals)
-            ),
-            converged=reached.converged,
-            steps=reached.steps,
-        )
-
-    @property
-    def energy(self) -> float:
-        """The energy that inference says it reached."""
-        return float(self.energies.sum())
-
-
-class Judge:
+class TheoremJudge:
     """What the theory demands of an answer about one batch, and how closely.
 
     Parameters
     ----------
     problem
         The batch and the network, in numbers that fit the dtype.
-    inference
+    settings
         How the backend was asked to infer: gradient inference may stop at its residual.
     dtype
         The backend's.
@@ -119,250 +63,155 @@ class Judge:
         ``𝓕*``.
     """
 
-    def __init__(self, problem: Problem, inference: InferenceSettings, dtype: DType) -> None:
-        self._problem = problem
+    def __init__(self, problem: Problem, settings: InferenceSettings, dtype: DType) -> None:
+        self._problem, self._settings = problem, settings
         self._weights, self._x, self._y = problem.weights, problem.x, problem.y
-        self._u = unit_roundoff(dtype)
-        self._rounding = equilibrium_rounding(self._weights, self._x, self._y, self._u)
+        self._judge = InferenceJudge(problem, dtype)
+        self._rounding = self._judge.exact_rounding
+        self._derivation = _derivation(self._judge.u)
         self._unfinished = None
         self._residual = 0.0
-        if isinstance(inference, IterativeInference):
-            self._inference = inference
-            # Where nothing pulls at the feedforward activities, the residual asked for is absolute;
-            # where rounding is more than what was asked for, it is all that can be had.
-            self._start = feedforward_residual(self._weights, self._x, self._y) or 1.0
-            self._residual = max(inference.residual * self._start, self._rounding.residual)
+        if isinstance(settings, IterativeInference):
+            # Where rounding is more than what was asked for, it is all that can be had.
+            self._residual = max(settings.residual * self._judge.start, self._rounding.residual)
             self._unfinished = unfinished_inference(self._weights, self._x, self._y, self._residual)
-
+            self._derivation += f"; residual {self._residual:.2g} asked for"
         self.theorem_1 = equilibrated_energy(self._weights, self._x, self._y)
 
-    def checks(self, answer: Answer) -> Iterator[Check]:
-        """Hold the answer against the theory; one that is not even well-formed, against that."""
-        well_formed = self._form(answer)
-        yield well_formed
-        if not well_formed.passed:
-            return
-        clamped = [*answer.activities[:-1], self._y]
-        errors = prediction_errors(self._weights, clamped)
-        yield from self._energy(answer, errors)
-        yield from self._bounds(answer)
-        yield from self._gradients(answer, clamped, errors)
-        yield from self._activities(answer, errors)
-        yield from self._account(answer)
+    def evaluate(self, subject: Subject, result: InferenceResult) -> Evaluation | None:
+        """Ask about the activities reached, the output clamped; where they are malformed, nothing.
 
-    def backpropagation(self, answer: Answer) -> Iterator[Check]:
+        Activities of other shapes would not be judged but break whatever is asked of them.
+        """
+        due = [activity.shape for activity in self._judge.forward]
+        if [activity.shape for activity in result.activities] != due:
+            return None
+        return subject.evaluate(self._judge.clamped(result))
+
+    def checks(self, result: InferenceResult, answers: Evaluation | None) -> Iterator[Check]:
+        """Hold the answers against the theory; what is not even well-formed, against that."""
+        form = self._judge.form("", result)
+        if form.passed and answers is not None:
+            form = well_formed(form.name, answers.due(self._problem))
+        yield form
+        if not form.passed or answers is None:
+            return
+        yield from self._energy(result, answers)
+        yield from self._bounds(result, answers)
+        yield from self._gradients(result, answers)
+        yield from self._activities(result)
+        yield from self._reported(result)
+
+    def backpropagation(self, answers: Evaluation) -> Iterator[Check]:
         """Hold the gradients of the loss against theirs."""
         expected = loss_gradient(self._weights, self._x, self._y)
-        allowed = loss_gradient_rounding(self._weights, self._x, self._y, self._u)
-        for layer, (seen, wanted, tolerance) in enumerate(
-            zip(answer.loss_gradients, expected, allowed, strict=False), start=1
-        ):
-            yield checks.distance(
-                "gradients of the loss",
-                seen,
-                wanted,
-                self._tolerance(tolerance),
-                source=DEFINITION,
-                where=f"layer {layer}",
-            )
+        off = loss_gradient_rounding(self._weights, self._x, self._y, self._judge.u)
+        yield from self._expect(DEFINITION).distances(
+            "gradients of the loss", answers.loss_gradients, expected, off, layers(len(expected))
+        )
 
-    def _energy(self, answer: Answer, errors: Arrays) -> Iterator[Check]:
-        name, expected = "energy at equilibrium", self.theorem_1
-        tolerance = self._tolerance(self._rounding.energy)
+    def _energy(self, result: InferenceResult, answers: Evaluation) -> Iterator[Check]:
+        name, expected, off = "energy at equilibrium", self.theorem_1, self._rounding.energy
         if self._unfinished is None:
-            yield checks.approx(name, answer.energy, expected, tolerance, source=THEOREM_1)
+            yield self._expect(THEOREM_1).approx(name, result.energy, expected, off)
         else:
-            yield checks.within(
-                name,
-                answer.energy,
-                (expected, expected + self._unfinished.energy),
-                tolerance,
-                source=f"{THEOREM_1}; the residual leaves at most ‖ρ‖²/(2N λ_min(H_z)) (2.3)",
-            )
-        by_definition = [float(np.sum(e**2)) / (2 * len(e)) for e in errors]
+            most = expected + self._unfinished.energy
+            source = f"{THEOREM_1}; the residual leaves at most ‖ρ‖²/(2N λ_min(H_z)) (2.3)"
+            yield self._expect(source).within(name, result.energy, (expected, most), off)
+        by_definition = self._judge.energies(result)
         for how, energies in (
-            ("as inference has them", answer.energies),
-            ("at the same activities", answer.recomputed),
+            ("as inference has them", result.energies),
+            ("at the same activities", answers.energies),
         ):
-            yield checks.all_close(
-                "energy of each layer",
-                energies,
-                by_definition,
-                tolerance,
-                source=DEFINITION,
-                where=how,
-                axes=["layer"],
+            yield self._expect(DEFINITION).all_close(
+                "energy of each layer", energies, by_definition, off, ["layer"], how
             )
 
-    def _bounds(self, answer: Answer) -> Iterator[Check]:
-        rounding, loss = self._rounding, equilibrium.loss(self._weights, self._x, self._y)
-        yield from _forward(self._problem, rounding, self._u, answer.loss, answer.prediction)
-        largest = output_covariance_norm(self._weights)
-        yield checks.at_least(
-            "energy ≥ loss/λ_max(S)",
-            answer.energy,
-            loss / largest,
-            self._tolerance(rounding.energy),
-            source=THEOREM_1,
-        )
-        yield checks.at_most(
-            "energy ≤ loss",
-            answer.energy,
-            loss + (self._unfinished.energy if self._unfinished else 0.0),
-            self._tolerance(rounding.energy),
-            source=THEOREM_1,
-        )
+    def _bounds(self, result: InferenceResult, answers: Evaluation) -> Iterator[Check]:
+        off, loss = self._rounding.energy, equilibrium.loss(self._weights, self._x, self._y)
+        yield from _forward(self._problem, self._rounding, self._judge.u, answers)
+        least = loss / output_covariance_norm(self._weights)
+        most = loss + (self._unfinished.energy if self._unfinished else 0.0)
+        yield self._expect(THEOREM_1).at_least("energy ≥ loss/λ_max(S)", result.energy, least, off)
+        yield self._expect(THEOREM_1).at_most("energy ≤ loss", result.energy, most, off)
 
-    def _gradients(self, answer: Answer, activities: Arrays, errors: Arrays) -> Iterator[Check]:
+    def _gradients(self, result: InferenceResult, answers: Evaluation) -> Iterator[Check]:
+        observed, rounding = answers.energy_gradients, np.array(self._rounding.gradients)
         expected = equilibrated_energy_gradient(self._weights, self._x, self._y)
-        allowed = np.array(self._rounding.gradients)
-        if self._unfinished is not None:
-            allowed = allowed + self._unfinished.gradients
-        for layer, (seen, wanted, tolerance) in enumerate(
-            zip(answer.gradients, expected, allowed, strict=True), start=1
-        ):
-            yield checks.distance(
-                "weight gradients",
-                seen,
-                wanted,
-                self._tolerance(float(tolerance)),
-                source=ENVELOPE,
-                where=f"layer {layer}",
-            )
-        for layer, (seen, error, below, rounding) in enumerate(
-            zip(answer.gradients, errors, activities, self._rounding.gradients, strict=False),
-            start=1,
-        ):
-            yield checks.distance(
-                "local gradients",
-                seen,
-                error.T @ (below / -len(below)),
-                self._tolerance(rounding),
-                source="-(1/N) e_lᵀ z_{l-1} at the activities reached (theory.md 2.2)",
-                where=f"layer {layer}",
-            )
+        off = rounding if self._unfinished is None else rounding + self._unfinished.gradients
+        names = layers(len(expected))
+        yield from self._expect(ENVELOPE).distances(
+            "weight gradients", observed, expected, off.tolist(), names
+        )
+        local = self._judge.gradients(result)
+        yield from self._expect(LOCAL).distances(
+            "local gradients", observed, local, rounding.tolist(), names
+        )
 
-    def _activities(self, answer: Answer, errors: Arrays) -> Iterator[Check]:
-        yield checks.all_close(
+    def _activities(self, result: InferenceResult) -> Iterator[Check]:
+        expect, rounding = self._expect(STATIONARITY), self._rounding
+        yield expect.all_close(
             "clamped input",
-            answer.activities[0],
+            result.activities[0],
             self._x,
-            self._tolerance(self._u * (1 + float(np.abs(self._x).max()))),
-            source=STATIONARITY,
-            axes=["sample", "input"],
+            self._judge.u * (1 + float(np.abs(self._x).max())),
+            ["sample", "input"],
         )
-        yield checks.distance(
-            "clamped output",
-            answer.activities[-1],
-            self._y,
-            self._tolerance(self._rounding.output),
-            source=STATIONARITY,
-        )
-        residual = residual_norm(self._weights, errors)
-        tolerance = self._tolerance(self._rounding.residual)
+        yield expect.distance("clamped output", result.activities[-1], self._y, rounding.output)
+        residual = self._judge.force(result)
         yield self._in_time(
-            answer,
-            checks.at_most(
-                "hidden residual", residual, self._residual, tolerance, source=STATIONARITY
-            ),
+            result, expect.at_most("hidden residual", residual, self._residual, rounding.residual)
         )
-        if self._unfinished is not None:
-            yield checks.approx(
-                "reported residual",
-                float(answer.residual) * self._start,
-                residual,
-                tolerance,
-                source=STATIONARITY,
-            )
-            within_budget = checks.at_most(
-                "residual within the budget",
-                float(answer.residual) * self._start,
-                self._residual,
-                Tolerance(
-                    4 * self._u * self._residual,
-                    "a few roundings: what was asked for is reached or it is not",
-                ),
-                source="inference that stops early is not at equilibrium (theory.md 2.3)",
-            )
-            yield self._in_time(answer, within_budget)
-
-    def _in_time(self, answer: Answer, check: Check) -> Check:
         if self._unfinished is None:
-            return check
-        return budget_spent(
-            check,
-            self._inference,
-            answer.steps,
-            float(answer.residual),
-            converged=answer.converged,
+            return
+        reported = float(result.residual) * self._judge.start
+        yield expect.approx("reported residual", reported, residual, rounding.residual)
+        few_roundings = "a few roundings: what was asked for is reached or it is not"
+        within_budget = Basis(UNFINISHED, few_roundings).at_most(
+            "residual within the budget",
+            reported,
+            self._residual,
+            4 * self._judge.u * self._residual,
         )
+        yield self._in_time(result, within_budget)
 
-    def _form(self, answer: Answer) -> Check:
-        """Check that every array has the shape that is due, and holds numbers."""
-        n, shapes = len(self._x), [weight.shape for weight in self._weights]
-        layers = (len(shapes),)
-        activities = [self._x.shape, *((n, out) for out, _ in shapes)]
-        due = [
-            (answer.loss, ()),
-            (answer.residual, ()),
-            (answer.energies, layers),
-            (answer.recomputed, layers),
-            (answer.prediction, self._y.shape),
-            *zip_longest(answer.activities, activities),
-            *zip_longest(answer.gradients, shapes),
-            *zip_longest(answer.loss_gradients, shapes),
-        ]
-        malformed = sum(array is None or array.shape != shape for array, shape in due)
-        if not malformed and not all(np.isfinite(array).all() for array, _ in due):
-            return diverged("", answer.energy, answer.steps, self.theorem_1)
-        return none_of("malformed answers", malformed, len(due), "answers", source=CONTRACT)
+    def _in_time(self, result: InferenceResult, check: Check) -> Check:
+        return budget_spent(check, self._settings, result, float(result.residual))
 
-    def _account(self, answer: Answer) -> Iterator[Check]:
+    def _reported(self, result: InferenceResult) -> Iterator[Check]:
         """Check what inference says of itself: whether it converged, and in how many steps."""
-        reached, fewest, most = bool(answer.residual <= 1.0), 0, 0
-        if self._unfinished is not None:
-            most = self._inference.max_steps
-            fewest = int(self._start > 2 * self._residual)
-            reached = arrived(self._inference, answer.residual, answer.sample_residuals)
-        yield as_reported("converged as reported", answer.converged, reached)
+        reached, fewest, most = bool(result.residual <= 1.0), 0, 0
+        if isinstance(self._settings, IterativeInference):
+            most = self._settings.max_steps
+            fewest = int(self._judge.start > 2 * self._residual)
+            reached = arrived(self._settings, result.residual, result.sample_residuals)
+        yield as_reported("converged as reported", result.converged, reached)
         yield checks.within(
-            "steps of inference",
-            answer.steps,
-            (fewest, most),
-            counted("steps"),
-            source=CONTRACT,
+            "steps of inference", result.steps, (fewest, most), counted("steps"), source=CONTRACT
         )
 
-    def _tolerance(self, value: float) -> Tolerance:
-        derivation = f"rounding at u = {self._u:.2g} through this network (theory.md 4)"
-        if self._unfinished is not None:
-            derivation += f"; residual {self._residual:.2g} asked for"
-        return Tolerance(value, derivation)
+    def _expect(self, source: str) -> Basis:
+        return Basis(source, self._derivation)
 
 
-def without_equilibrium(backend: Backend[Any], problem: Problem) -> Iterator[Check]:
+def without_equilibrium(subject: Subject) -> Iterator[Check]:
     """Judge loss and prediction alone, which need no inverse of ``S``."""
-    model, host = backend.build(problem.network, problem.weights), backend.to_host
-    x, y = backend.to_device(problem.x), backend.to_device(problem.y)
-    u = unit_roundoff(backend.dtype)
+    problem, u = subject.problem, unit_roundoff(subject.backend.dtype)
     rounding = equilibrium_rounding(problem.weights, problem.x, problem.y, u)
-    yield from _forward(problem, rounding, u, host(model.loss(x, y)), host(model.predict(x)))
+    answers = Evaluation(subject.predict(problem.x), subject.loss(), [], np.empty(0), [])
+    yield from _forward(problem, rounding, u, answers)
 
 
 def _forward(
-    problem: Problem,
-    rounding: EquilibriumRounding,
-    u: float,
-    loss: Float[np.ndarray, "..."],
-    prediction: Float[np.ndarray, "..."],
+    problem: Problem, rounding: EquilibriumRounding, u: float, answers: Evaluation
 ) -> Iterator[Check]:
     """Hold loss and prediction against their definitions."""
     weights, x, y = problem.weights, problem.x, problem.y
-    left = residuals(weights, x, y)
-    derivation = f"rounding at u = {u:.2g} through this network (theory.md 4)"
-    allowed = Tolerance(rounding.loss, derivation)
-    yield checks.all_close(
-        "loss", loss, equilibrium.loss(weights, x, y), allowed, source=DEFINITION
-    )
-    allowed = Tolerance(rounding.prediction, derivation)
-    yield checks.distance("prediction", prediction, y - left, allowed, source=DEFINITION)
+    expect = Basis(DEFINITION, _derivation(u))
+    yield expect.all_close("loss", answers.loss, equilibrium.loss(weights, x, y), rounding.loss)
+    predicted = y - residuals(weights, x, y)
+    yield expect.distance("prediction", answers.prediction, predicted, rounding.prediction)
+
+
+def _derivation(u: float) -> str:
+    return f"rounding at u = {u:.2g} through this network (theory.md 4)"

@@ -10,24 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, PositiveInt
 
 from pcbench import checks
 from pcbench.case import Case, CaseParameters, Context, Finding
-from pcbench.checks import Check, Tolerance
-from pcbench.contract import Capability, GaussNewtonInference, InferenceSettings, Model
+from pcbench.checks import Check
+from pcbench.contract import Capability, GaussNewtonInference, InferenceSettings
 from pcbench.data import DataField
-from pcbench.judges.account import CONTRACT, array_names, counted
 from pcbench.judges.agreement import agreement, is_smooth, stiffness
+from pcbench.judges.answers import InferenceResult, Subject, engines_of, needs
+from pcbench.judges.basis import Basis
+from pcbench.judges.inference import InferenceJudge
+from pcbench.judges.points import joined
 from pcbench.judges.problem import Problem, rounded
-from pcbench.judges.relaxed import Relaxed, engines_of, infer, needs
-from pcbench.judges.relaxed_judge import RelaxedJudge
-from pcbench.judges.theorem_1 import theorem_1
+from pcbench.judges.reported import array_names, counts_match
 from pcbench.networks import NetworkParameters
-from pcbench.theory.rounding.bounds import unit_roundoff
 
 ENVELOPE = "envelope theorem (theory.md 2.1)"
 
@@ -81,156 +81,110 @@ class Equilibrium(Case[Parameters]):
         problem = Problem.pose(context, asked.data, asked.network)
         if asked.observed < 1:
             problem = problem.masked(asked.observed, context.rng("mask"))
-        judge = RelaxedJudge(problem, backend.dtype)
-        model = backend.build(problem.network, problem.parameters)
-        found: dict[str, Relaxed] = {}
+        subject, judge = Subject(backend, problem), InferenceJudge(problem, backend.dtype)
+        found: dict[str, InferenceResult] = {}
         engines = offered.items()
         for label, settings in context.progress("engines", engines, len(engines)):
             monotone = isinstance(settings, GaussNewtonInference)
             if monotone:
                 settings = settings.model_copy(update={"record": True})
-            relaxed = Relaxed.ask(backend, model, problem, settings)
-            made = list(judge.checks(label, relaxed, settings, must_converge=not asked.unfinished))
+            result = subject.infer(settings)
+            made = list(judge.checks(label, result, settings, must_converge=not asked.unfinished))
             if monotone and checks.all_passed(made):
-                made += judge.never_rises(label, relaxed)
+                made += judge.never_rises(label, result)
             if checks.all_passed(made[:1]) and problem.network.is_linear and not asked.unfinished:
-                made.append(theorem_1(judge, problem, label, relaxed, settings))
+                made.append(judge.theorem_1(label, result, settings))
             yield from made
             if checks.all_passed(made):
-                found[label] = relaxed
+                found[label] = result
         (first, settings), *_ = engines
         if first not in found:
             return
         arrived = {
-            label: relaxed
-            for label, relaxed in found.items()
-            if relaxed.converged or not asked.unfinished  # else judged to have arrived above
+            label: result
+            for label, result in found.items()
+            if result.converged or not asked.unfinished  # else judged to have arrived above
         }
         smooth = is_smooth(problem.network) and first in arrived
         if smooth:
             yield from agreement(problem, arrived, samples=judge.samples)
-        yield from self._local_gradients(context, judge, model, problem, found[first])
+        yield from _local_gradients(subject, judge, found[first])
         if smooth:
-            yield from _envelope(context, judge, problem, settings, found[first], asked.directions)
+            rng = context.rng("directions")
+            yield from _envelope(subject, judge, settings, found[first], asked.directions, rng)
         for label, settings in engines:
-            yield context.measure(label, partial(infer, backend, model, problem, settings))
+            yield context.measure(label, partial(subject.relax, settings))
 
-    def _local_gradients(
-        self,
-        context: Context,
-        judge: RelaxedJudge,
-        model: Model[Any],
-        problem: Problem,
-        relaxed: Relaxed,
-    ) -> Iterator[Check]:
-        """Hold the gradients at the activities reached against their definition."""
-        backend = context.backend
-        activities = judge.clamped(relaxed)
-        staged = [backend.to_device(activity) for activity in activities]
-        precision = problem.precision
-        gradients = (
-            model.energy_gradients(staged)
-            if precision is None
-            else model.energy_gradients(staged, backend.to_device(precision))
-        )
-        seen = [backend.to_host(gradient) for gradient in gradients]
-        rounding, expected = judge.rounding(relaxed), judge.gradients(relaxed)
-        allowed = [*rounding.gradients, *rounding.biases]
-        yield checks.approx(
-            "number of gradients",
-            len(seen),
-            len(expected),
-            counted("arrays"),
-            source=CONTRACT,
-        )
-        worst = checks.Worst()
-        names = array_names(expected)
-        for name, ours, theirs, bound in zip(names, seen, expected, allowed, strict=False):
-            worst.add(
-                checks.distance(
-                    "local gradients",
-                    ours,
-                    theirs,
-                    Tolerance(bound, "rounding at these activities (theory.md 4)"),
-                    source="-(1/N) Σ_n (∂f_l/∂θ_l)ᵀ e_l at the activities reached (theory.md 1)",
-                    where=name,
-                )
-            )
-        yield from worst
+
+def _local_gradients(
+    subject: Subject, judge: InferenceJudge, result: InferenceResult
+) -> Iterator[Check]:
+    """Hold the gradients at the activities reached against their definition."""
+    observed, expected = subject.energy_gradients(judge.clamped(result)), judge.gradients(result)
+    yield counts_match("number of gradients", len(observed), len(expected), "arrays")
+    worst, names = checks.Worst(), array_names(expected)
+    expect = Basis(
+        "-(1/N) Σ_n (∂f_l/∂θ_l)ᵀ e_l at the activities reached (theory.md 1)",
+        "rounding at these activities (theory.md 4)",
+    )
+    off = judge.gradients_off(result)
+    worst.add(*expect.distances("local gradients", observed, expected, off, names))
+    yield from worst
 
 
 def _envelope(
-    context: Context,
-    judge: RelaxedJudge,
-    problem: Problem,
+    subject: Subject,
+    judge: InferenceJudge,
     settings: InferenceSettings,
-    relaxed: Relaxed,
+    result: InferenceResult,
     directions: int,
+    rng: np.random.Generator,
 ) -> Iterator[Check]:
     """Compare the gradient along random directions with central differences of ``𝓕*``.
 
     Two steps, ``h`` and ``2h``, give the difference and an estimate of what it leaves out: the
     error of the first is a third of how far they are apart, up to fourth order.
     """
-    rng, dtype = context.rng("directions"), context.backend.dtype
-    gradient, stiff = judge.gradients(relaxed), stiffness(judge.least_curvatures(relaxed))
-    rounding = sum(judge.rounding(relaxed).energies)
-    u = unit_roundoff(dtype)
-    size = np.sqrt(sum(float(np.sum(p**2)) for p in problem.parameters)) or 1.0
-    h = size * u ** (1 / 3)
+    problem, dtype = subject.problem, subject.backend.dtype
+    gradient, stiff = judge.gradients(result), stiffness(judge.least_curvatures(result))
+    rounding = sum(judge.rounding(result).energies)
+    h = (float(np.linalg.norm(joined(problem.parameters))) or 1.0) * judge.u ** (1 / 3)
+    expect = Basis(
+        ENVELOPE,
+        "a third of how far differences of two steps are apart, doubled; rounding; and what the "
+        "residual leaves of energy and gradient",
+    )
     worst = checks.Worst()
     for index in range(directions):
         direction = [rng.standard_normal(p.shape) for p in problem.parameters]
-        length = np.sqrt(sum(float(np.sum(d**2)) for d in direction))
-        direction = [d / length for d in direction]
-        energies, residuals, points = {}, 0.0, {}
+        length = float(np.linalg.norm(joined(direction)))
+        energies, left, points = {}, 0.0, {}
         for k in (-2, -1, 1, 2):
-            moved = rounded(
-                [p + k * h * d for p, d in zip(problem.parameters, direction, strict=True)], dtype
-            )
-            points[k] = moved
-            there = problem.at(moved)
-            model = context.backend.build(there.network, moved)
-            answer = Relaxed.ask(context.backend, model, there, settings)
+            moved = [
+                p + k * h * d / length for p, d in zip(problem.parameters, direction, strict=True)
+            ]
+            points[k] = rounded(moved, dtype)
+            there = problem.at(points[k])
+            answer = Subject(subject.backend, there).infer(settings)
             energies[k] = answer.energy
-            judge_there = RelaxedJudge(there, dtype)
-            left = judge_there.sample_residuals(judge_there.clamped(answer))
-            residuals = max(residuals, float(np.linalg.norm(left)))
-        # Rounding to the dtype turns the direction a little: it is taken as it came out.
+            left = max(left, InferenceJudge(there, dtype).force(answer))
         slopes = {k: (energies[k] - energies[-k]) / 2 for k in (1, 2)}
-        along = {
-            k: sum(
-                float(np.sum(g * (a - b))) / 2
-                for g, a, b in zip(gradient, points[k], points[-k], strict=True)
-            )
-            for k in (1, 2)
-        }
+        # Rounding to the dtype turns the direction a little: it is taken as it came out.
+        along = float(joined(gradient) @ (joined(points[1]) - joined(points[-1]))) / 2
         missed = abs(slopes[2] / 2 - slopes[1]) / 3
-        unfinished = residuals**2 / (2 * judge.samples) * stiff
-        gradient_off = _gradient_slack(judge, relaxed, residuals * stiff) * h
-        worst.add(
-            checks.approx(
-                "weight gradients along a direction",
-                along[1],
-                slopes[1],
-                Tolerance(
-                    2 * missed + 2 * (rounding + unfinished) + gradient_off,
-                    "a third of how far differences of two steps are apart, doubled; rounding; "
-                    "and what the residual leaves of energy and gradient",
-                ),
-                source=ENVELOPE,
-                where=f"direction {index + 1}",
-            )
-        )
+        unfinished = left**2 / (2 * judge.samples) * stiff
+        off = 2 * missed + 2 * (rounding + unfinished) + _slack(judge, result, left * stiff) * h
+        name, where = "weight gradients along a direction", f"direction {index + 1}"
+        worst.add(expect.approx(name, along, slopes[1], off, where))
     yield from worst
 
 
-def _gradient_slack(judge: RelaxedJudge, relaxed: Relaxed, dz: float) -> float:
+def _slack(judge: InferenceJudge, result: InferenceResult, dz: float) -> float:
     """How far the gradient at these activities may be from that at equilibrium.
 
     ``𝓕_θz δz`` with ``‖δz‖ ≤ ‖ρ‖/c``, each layer as in ``theory.unfinished_inference``.
     """
-    activities = judge.clamped(relaxed)
+    activities = judge.clamped(result)
     # All errors together are no larger than the loss has them: 𝓕* ≤ 𝓛.
     size = max(float(np.linalg.norm(z)) for z in activities[:-1])
     size += float(np.sqrt(2 * judge.samples * judge.loss))

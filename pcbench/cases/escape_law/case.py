@@ -23,9 +23,9 @@ from pcbench.cases.escape_law.replay import runs
 from pcbench.cases.escape_law.runs import Left, leave
 from pcbench.checks import Check
 from pcbench.contract import Capability, Objective
-from pcbench.judges.account import counted
+from pcbench.judges.answers import training_needs
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import training_needs
+from pcbench.judges.reported import counted
 from pcbench.judges.training.curves import LEARNERS
 from pcbench.theory.dynamics.escape import (
     escape_exponent,

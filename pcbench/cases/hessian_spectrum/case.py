@@ -26,12 +26,12 @@ from pcbench.contract import (
     Objective,
 )
 from pcbench.data import DataField
+from pcbench.judges.answers import Subject, needs
 from pcbench.judges.basis import Basis
 from pcbench.judges.hessian.extremes import extremes_series, numbers_missing
 from pcbench.judges.hessian.products import ProductJudge
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import Relaxed, needs
-from pcbench.judges.relaxed_judge import RelaxedJudge
 from pcbench.networks import NetworkParameters
 from pcbench.spectra import (
     Density,
@@ -112,14 +112,14 @@ class HessianSpectrum(Case[Parameters]):
         """Judge the equilibrium, then the Hessians of both objectives there."""
         asked, backend = self.parameters, context.backend
         problem = Problem.pose(context, asked.data, asked.network)
-        model = backend.build(problem.network, problem.parameters)
-        relaxed = Relaxed.ask(backend, model, problem, self._inference)
-        judge = RelaxedJudge(problem, backend.dtype)
-        equilibrium = list(judge.checks("inference", relaxed, self._inference, must_converge=True))
+        subject = Subject(backend, problem)
+        model, result = subject.model, subject.infer(self._inference)
+        judge = InferenceJudge(problem, backend.dtype)
+        equilibrium = list(judge.checks("inference", result, self._inference, must_converge=True))
         yield from equilibrium
         if not checks.all_passed(equilibrium):
             return  # there is no equilibrium to take a Hessian at
-        activities, size = judge.clamped(relaxed), problem.network.n_parameters
+        activities, size = judge.clamped(result), problem.network.n_parameters
         x, y = backend.to_device(problem.x), backend.to_device(problem.y)
         staged = [backend.to_device(z) for z in activities]
         hessians = {"loss": model.loss_hessian(x, y), "energy": model.energy_hessian(staged)}

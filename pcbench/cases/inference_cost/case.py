@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
@@ -27,13 +27,12 @@ from pcbench.contract import (
     GradientInference,
     InferenceSettings,
     IterativeInference,
-    Model,
 )
 from pcbench.data import DataField
 from pcbench.judges.agreement import agreement, is_smooth
+from pcbench.judges.answers import InferenceResult, Subject, engines_of, needs
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import Relaxed, engines_of, needs
-from pcbench.judges.relaxed_judge import RelaxedJudge
 from pcbench.networks import NetworkParameters
 
 Residual = Annotated[PositiveFloat, Field(lt=1)]
@@ -115,26 +114,23 @@ class InferenceCost(Case[Parameters]):
         engines, omitted = engines_of(backend, asked.engines)
         yield from omitted
         problem = Problem.pose(context, asked.data, asked.network)
-        judge = RelaxedJudge(problem, backend.dtype)
-        model = backend.build(problem.network, problem.parameters)
-        x, y = backend.to_device(problem.x), backend.to_device(problem.y)
-        yield context.measure("gradients of the loss (BP)", lambda: model.loss_gradients(x, y))
-        yield from self._prices(context, judge, problem, model, engines)
+        subject, judge = Subject(backend, problem), InferenceJudge(problem, backend.dtype)
+        model, batch = subject.model, subject.batch
+        yield context.measure("gradients of the loss (BP)", lambda: model.loss_gradients(*batch))
+        yield from self._prices(context, subject, judge, engines)
         for label, engine in engines.items():
             if isinstance(engine, GradientInference) and asked.steps and problem.network.is_linear:
-                yield from descent_findings(context, judge, problem, label, engine, asked.steps)
+                yield from descent_findings(subject, judge, label, engine, asked.steps)
 
     def _prices(
         self,
         context: Context,
-        judge: RelaxedJudge,
-        problem: Problem,
-        model: Model[Any],
+        subject: Subject,
+        judge: InferenceJudge,
         engines: dict[str, InferenceSettings],
     ) -> Iterator[Finding]:
         """Run and time every engine to every residual, and compare where they end."""
-        asked, backend = self.parameters, context.backend
-        x, y = backend.to_device(problem.x), backend.to_device(problem.y)
+        asked, problem = self.parameters, subject.problem
         worst, prices = checks.Worst(), Prices()
         runs = [
             (label, settings)
@@ -145,17 +141,15 @@ class InferenceCost(Case[Parameters]):
             for label, settings in context.progress("engines", runs, len(runs)):
                 if label in prices.spent:
                     continue  # it would miss a smaller residual in the same way
-                relaxed = Relaxed.ask(backend, model, problem, settings)
-                made = list(self._judge(judge, label, relaxed, settings))
+                result = subject.infer(settings)
+                made = list(self._judge(judge, label, result, settings))
                 worst.add(*made)
                 if not checks.all_passed(made):
                     continue
-                details = prices.add(label, settings, relaxed)
+                details = prices.add(label, settings, result)
                 # What was recorded for the judge is not part of the price.
                 timed = settings.model_copy(update={"record": False})
-                timing = context.measure(
-                    f"{label}{_to(settings)}", partial(model.infer, x, y, timed)
-                )
+                timing = context.measure(f"{label}{_to(settings)}", partial(subject.relax, timed))
                 yield replace(timing, details=details)
             if is_smooth(problem.network) and len(prices.arrived) > 1:
                 yield from agreement(problem, prices.arrived, samples=asked.compared)
@@ -167,18 +161,22 @@ class InferenceCost(Case[Parameters]):
         for label, engine in engines.items():
             if isinstance(engine, GradientInference) and asked.early and prices.nearest is not None:
                 yield from early_findings(
-                    context, judge, problem, label, engine, asked.early, prices.nearest
+                    subject, judge, label, engine, asked.early, prices.nearest
                 )
 
     def _judge(
-        self, judge: RelaxedJudge, label: str, relaxed: Relaxed, settings: InferenceSettings
+        self,
+        judge: InferenceJudge,
+        label: str,
+        result: InferenceResult,
+        settings: InferenceSettings,
     ) -> Iterator[Check]:
         made = list(
-            judge.checks(label, relaxed, settings, must_converge=not self.parameters.unfinished)
+            judge.checks(label, result, settings, must_converge=not self.parameters.unfinished)
         )
         yield from made
         if checks.all_passed(made[:1]) and isinstance(settings, GaussNewtonInference):
-            yield from judge.never_rises(label, relaxed)
+            yield from judge.never_rises(label, result)
 
 
 def to_residuals(engine: InferenceSettings, residuals: list[float]) -> Iterator[InferenceSettings]:
@@ -209,22 +207,24 @@ class Prices:
     """
 
     def __init__(self) -> None:
-        self.arrived: dict[str, Relaxed] = {}
-        self.nearest: Relaxed | None = None
+        self.arrived: dict[str, InferenceResult] = {}
+        self.nearest: InferenceResult | None = None
         self.spent: set[str] = set()
         self._columns: dict[str, dict[str, list[float]]] = {}
         self._short: dict[str, Columns] = {}
 
-    def add(self, label: str, settings: InferenceSettings, relaxed: Relaxed) -> dict[str, float]:
+    def add(
+        self, label: str, settings: InferenceSettings, result: InferenceResult
+    ) -> dict[str, float]:
         """Add one run; return what it cost, for the table of timings."""
         asked = settings.residual if isinstance(settings, IterativeInference) else 0.0
-        if relaxed.converged:
-            self.arrived[label] = relaxed
+        if result.converged:
+            self.arrived[label] = result
         else:
             self.spent.add(label)
-        if self.nearest is None or relaxed.residual < self.nearest.residual:
-            self.nearest = relaxed
-        short = _short(relaxed, asked) if asked else {}
+        if self.nearest is None or result.residual < self.nearest.residual:
+            self.nearest = result
+        short = _short(result, asked) if asked else {}
         self._short.pop(label, None)
         if short:
             self._short[label] = Columns(
@@ -232,15 +232,15 @@ class Prices:
                 {"sample": list(map(float, short)), "residual reached": list(short.values())},
             )
         cost = {
-            "steps": float(relaxed.steps),
-            "passes": float("nan") if relaxed.passes is None else relaxed.passes,
-            "residual reached": float(relaxed.residual),
+            "steps": float(result.steps),
+            "passes": float("nan") if result.passes is None else result.passes,
+            "residual reached": float(result.residual),
             "samples short of it": float(len(short)),
         }
         row = {
             "residual asked for": asked,
-            "converged": float(relaxed.converged),
-            "energy": relaxed.energy,
+            "converged": float(result.converged),
+            "energy": result.energy,
             **cost,
         }
         columns = self._columns.setdefault(label, {name: [] for name in row})
@@ -254,9 +254,9 @@ class Prices:
         yield from self._short.values()
 
 
-def _short(relaxed: Relaxed, asked: float) -> dict[int, float]:
+def _short(result: InferenceResult, asked: float) -> dict[int, float]:
     """Return the samples that are above the residual asked for, with theirs, by number."""
-    residuals = relaxed.sample_residuals
+    residuals = result.sample_residuals
     if residuals is None:
         return {}
     return {int(n): float(residuals[n]) for n in np.flatnonzero(~(residuals <= asked))}

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from pcbench import checks
-from pcbench.case import CaseSkippedError, Columns, Context, Finding
-from pcbench.checks import Check, Tolerance
+from pcbench.case import CaseSkippedError, Columns, Finding
+from pcbench.checks import Check
 from pcbench.contract import GradientInference
-from pcbench.judges.account import CONTRACT, counted
-from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import NEVER, Relaxed
-from pcbench.judges.relaxed_judge import RelaxedJudge
+from pcbench.judges.answers import NEVER, InferenceResult, Subject
+from pcbench.judges.basis import Basis
+from pcbench.judges.inference import InferenceJudge
+from pcbench.judges.reported import counts_match
 from pcbench.theory.linear.descent import Descent
 
 SOURCE = "gradient inference in the eigenbasis of H_z (theory.md 2.3)"
@@ -27,9 +27,8 @@ MOST_GROWTH = 1e12
 
 
 def descent_findings(
-    context: Context,
-    judge: RelaxedJudge,
-    problem: Problem,
+    subject: Subject,
+    judge: InferenceJudge,
     label: str,
     engine: GradientInference,
     steps: list[int],
@@ -45,14 +44,13 @@ def descent_findings(
     CaseSkippedError
         If the network has too many hidden units to diagonalise ``H_z``, or none.
     """
+    problem = subject.problem
     units = sum(problem.network.widths[1:-1])
     if not 0 < units <= MAX_UNITS:
         raise CaseSkippedError(
             f"H_z of {units:,} hidden units is not diagonalised (1 to {MAX_UNITS:,} are); leave "
             "'steps' out, or choose another network"
         )
-    backend = context.backend
-    model = backend.build(problem.network, problem.parameters)
     descent = Descent.of(problem.weights, problem.x, problem.y)
     table: dict[str, list[float]] = {
         name: [] for name in ("step", "rate", "measured rate", "after", "energy")
@@ -64,19 +62,19 @@ def descent_findings(
             if count * np.log(max(descent.rate(step), 1.0)) > np.log(MOST_GROWTH):
                 continue
             settings = GradientInference(step=step, max_steps=count, residual=NEVER)
-            relaxed = Relaxed.ask(backend, model, problem, settings)
-            well_formed = judge.form(f"{label}: descent", relaxed).at(_where(settings))
+            result = subject.infer(settings)
+            well_formed = judge.form(f"{label}: descent", result).at(_where(settings))
             worst.add(well_formed)
             if not well_formed.passed:
                 continue
-            after = _Residual.of(judge, descent, relaxed, settings)
-            worst.add(*_compare(judge, descent, label, relaxed, settings, after))
+            after = _Residual.of(judge, descent, result, settings)
+            worst.add(*_compare(judge, descent, label, result, settings, after))
             measured = float("nan")
             if before is not None and before.is_told and after.is_told:
                 measured = after.rate_since(before)
                 worst.add(_rate_check(label, before, after).at(f"steps of {step:.3g}"))
             before = after
-            row = (step, descent.rate(step), measured, count, relaxed.energy)
+            row = (step, descent.rate(step), measured, count, result.energy)
             for column, value in zip(table.values(), row, strict=True):
                 column.append(float(value))
     yield from worst
@@ -114,13 +112,13 @@ class _Residual:
     @classmethod
     def of(
         cls,
-        judge: RelaxedJudge,
+        judge: InferenceJudge,
         descent: Descent,
-        relaxed: Relaxed,
+        result: InferenceResult,
         settings: GradientInference,
     ) -> _Residual:
         step, count = settings.step, settings.max_steps
-        reached, begun = judge.rounding(relaxed), judge.forward_rounding
+        reached, begun = judge.rounding(result), judge.forward_rounding
         made = max(float(np.linalg.norm(reached.errors[:-1])), begun.activities)
         anew = step * max(reached.residual, begun.residual) + made
         apart = anew * float(np.sum(descent.rate(step) ** np.arange(count + 1)))
@@ -128,7 +126,7 @@ class _Residual:
         evaluated = reached.residual + expected / judge.start * begun.residual
         return cls(
             count,
-            float(relaxed.residual) * judge.start,
+            float(result.residual) * judge.start,
             expected,
             apart,
             float(descent.curvatures[-1]) * apart + evaluated,
@@ -152,49 +150,32 @@ def _rate_check(label: str, before: _Residual, after: _Residual) -> Check:
     steps = after.count - before.count
     expected = float((after.expected / before.expected) ** (1 / steps))
     off = sum(end.tolerance / end.expected for end in (before, after)) * 4 / 3 / steps
-    return checks.approx(
-        f"{label}: contraction a step",
+    derivation = "rounding of both residuals, over the steps between them (theory.md 2.3, 4)"
+    return Basis(SOURCE, derivation, label=label).approx(
+        "contraction a step",
         after.rate_since(before),
         expected,
-        Tolerance(
-            float(expected * np.expm1(off)) + 4 * np.finfo(float).eps,
-            "rounding of both residuals, over the steps between them (theory.md 2.3, 4)",
-        ),
-        source=SOURCE,
-        where=f"from step {before.count} to {after.count}",
+        float(expected * np.expm1(off)) + 4 * np.finfo(float).eps,
+        f"from step {before.count} to {after.count}",
     )
 
 
 def _compare(
-    judge: RelaxedJudge,
+    judge: InferenceJudge,
     descent: Descent,
     label: str,
-    relaxed: Relaxed,
+    result: InferenceResult,
     settings: GradientInference,
     left: _Residual,
 ) -> Iterator[Check]:
     """Compare energy and residual after all steps with what the eigenvalues of H_z make of them."""
     where, largest = _where(settings), float(descent.curvatures[-1])
     derivation = "rounding of every step, carried on at the rate ρ (theory.md 2.3, 4)"
-    yield checks.approx(
-        f"{label}: residual after n steps",
-        left.seen,
-        left.expected,
-        Tolerance(left.tolerance, derivation),
-        source=SOURCE,
-    ).at(where)
+    expect = Basis(SOURCE, derivation, label=label)
+    yield expect.approx("residual after n steps", left.seen, left.expected, left.tolerance, where)
     gap = (left.expected * left.apart + largest * left.apart**2 / 2) / judge.samples
-    yield checks.approx(
-        f"{label}: energy after n steps",
-        relaxed.energy,
-        descent.energy(settings.step, settings.max_steps),
-        Tolerance(gap + sum(judge.rounding(relaxed).energies), derivation),
-        source=SOURCE,
-    ).at(where)
-    yield checks.approx(
-        f"{label}: steps taken",
-        relaxed.steps,
-        settings.max_steps,
-        counted("steps"),
-        source=CONTRACT,
-    ).at(where)
+    energy = descent.energy(settings.step, settings.max_steps)
+    off = gap + sum(judge.rounding(result).energies)
+    yield expect.approx("energy after n steps", result.energy, energy, off, where)
+    name = f"{label}: steps taken"
+    yield counts_match(name, result.steps, settings.max_steps, "steps", where=where)

@@ -8,28 +8,26 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench import checks
-from pcbench.case import Columns, Context, Finding
+from pcbench.case import Columns, Finding
 from pcbench.contract import GradientInference
-from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import NEVER, Relaxed
-from pcbench.judges.relaxed_judge import RelaxedJudge
+from pcbench.judges.answers import NEVER, InferenceResult, Subject
+from pcbench.judges.inference import InferenceJudge
 
 
 def early_findings(
-    context: Context,
-    judge: RelaxedJudge,
-    problem: Problem,
+    subject: Subject,
+    judge: InferenceJudge,
     label: str,
     engine: GradientInference,
     stops: list[int],
-    settled: Relaxed,
+    settled: InferenceResult,
 ) -> Iterator[Finding]:
     """Stop gradient inference after each number of steps, and compare with the equilibrium.
 
     Parameters
     ----------
-    context, judge, problem
-        The case at hand.
+    subject, judge
+        The problem at hand.
     label, engine
         The engine, whose step is taken.
     stops
@@ -37,8 +35,6 @@ def early_findings(
     settled
         The answer nearest to equilibrium that any engine gave.
     """
-    backend = context.backend
-    model = backend.build(problem.network, problem.parameters)
     exact = _gradient(judge, settled)
     worst = checks.Worst()
     bias: dict[str, list[float]] = {
@@ -49,17 +45,17 @@ def early_findings(
     }
     for stop in stops:
         settings = engine.model_copy(update={"max_steps": stop, "residual": NEVER, "halve": False})
-        relaxed = Relaxed.ask(backend, model, problem, settings)
-        made = list(judge.checks(f"{label} stopped", relaxed, settings, must_converge=False))
+        result = subject.infer(settings)
+        made = list(judge.checks(f"{label} stopped", result, settings, must_converge=False))
         worst.add(*(check.at(f"{stop} steps") for check in made))
         if not checks.all_passed(made):
             continue
-        gradient = _gradient(judge, relaxed)
+        gradient = _gradient(judge, result)
         sizes = float(np.linalg.norm(gradient)), float(np.linalg.norm(exact))
         cosine = float(gradient @ exact) / (sizes[0] * sizes[1] or 1.0)
         row = (
             stop,
-            relaxed.energy / settled.energy - 1 if settled.energy else 0.0,
+            result.energy / settled.energy - 1 if settled.energy else 0.0,
             np.degrees(np.arccos(np.clip(cosine, -1, 1))),
             sizes[0] / sizes[1] if sizes[1] else 1.0,
         )
@@ -69,6 +65,6 @@ def early_findings(
     yield Columns(f"bias of {label} stopped early", bias)
 
 
-def _gradient(judge: RelaxedJudge, relaxed: Relaxed) -> Float[np.ndarray, " P"]:
+def _gradient(judge: InferenceJudge, result: InferenceResult) -> Float[np.ndarray, " P"]:
     """``∂𝓕/∂θ`` at the activities reached, all parameters in one vector."""
-    return np.concatenate([gradient.ravel() for gradient in judge.gradients(relaxed)])
+    return np.concatenate([gradient.ravel() for gradient in judge.gradients(result)])

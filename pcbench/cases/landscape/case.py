@@ -31,10 +31,10 @@ from pcbench.contract import (
     Objective,
 )
 from pcbench.data import DataField
+from pcbench.judges.answers import needs
 from pcbench.judges.point_judge import judged, verdicts_of
 from pcbench.judges.points import ask, joined
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import needs
 from pcbench.judges.training.curves import LEARNERS
 from pcbench.networks import NetworkParameters, Origin
 from pcbench.theory.rounding.bounds import unit_roundoff

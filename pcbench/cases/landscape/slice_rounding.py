@@ -47,7 +47,7 @@ class SliceRounding:
             return cls(expected.gradients_off[objective], whole.eigenvalue)
         network = judge.network
         if objective == "energy":
-            activities = [problem.x, *judge.answer.relaxed.activities[1:-1], problem.y]
+            activities = [problem.x, *judge.answer.result.activities[1:-1], problem.y]
             least = judge.least_curvature
         else:
             activities = feedforward(network, problem.x)

@@ -13,12 +13,12 @@ from pcbench.cases.landscape.slice_directions import ExtremeDirections
 from pcbench.cases.landscape.slice_rounding import SliceRounding
 from pcbench.checks import Check
 from pcbench.contract import Hessian, InferenceSettings, Objective
-from pcbench.judges.account import CONTRACT, none_of
 from pcbench.judges.basis import Basis
 from pcbench.judges.hessian.stencil import REACH, Difference, Line, line, step_of
 from pcbench.judges.point_judge import PointJudge, are_well_formed, judged, verdicts_of
 from pcbench.judges.points import Points, joined
 from pcbench.judges.problem import Problem
+from pcbench.judges.reported import CONTRACT, none_of
 from pcbench.spectra import HessianOperator, dense
 
 TAYLOR = Basis(
@@ -43,7 +43,7 @@ class Tangent:
         backend = context.backend
         model = backend.build(problem.network, problem.parameters)
         x, y = backend.to_device(problem.x), backend.to_device(problem.y)
-        hidden = [backend.to_device(z) for z in centre.answer.relaxed.activities[1:-1]]
+        hidden = [backend.to_device(z) for z in centre.answer.result.activities[1:-1]]
         self._hessians: dict[Objective, Hessian[Any]] = {
             "loss": model.loss_hessian(x, y),
             "energy": model.energy_hessian([x, *hidden, y]),

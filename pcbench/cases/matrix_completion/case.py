@@ -31,8 +31,8 @@ from pcbench.cases.matrix_completion.series import (
 from pcbench.cases.matrix_completion.ways import Way
 from pcbench.checks import Check, all_passed
 from pcbench.contract import Capability, ExactInference
+from pcbench.judges.answers import training_needs
 from pcbench.judges.claims import insist
-from pcbench.judges.relaxed import training_needs
 
 
 class MatrixCompletion(Case[Parameters]):

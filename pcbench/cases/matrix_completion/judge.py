@@ -12,8 +12,8 @@ from pcbench.cases.matrix_completion.draws import Draws, whole
 from pcbench.cases.matrix_completion.path import Saddle
 from pcbench.cases.matrix_completion.ways import Way
 from pcbench.checks import Check
-from pcbench.judges.account import CONTRACT, layers
 from pcbench.judges.basis import Basis, folded
+from pcbench.judges.reported import CONTRACT, layers
 from pcbench.judges.training.step_expected import expect, gradient_norms
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
 

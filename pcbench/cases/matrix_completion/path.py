@@ -16,7 +16,6 @@ from pcbench.cases.matrix_completion.saddles import Path, numerical_rank
 from pcbench.cases.matrix_completion.ways import Masking, Way
 from pcbench.contract import Trainer
 from pcbench.judges.problem import Problem, Weights
-from pcbench.judges.relaxed_judge import judged
 from pcbench.judges.training.curves import Course
 from pcbench.theory.nonlinear.layered import feedforward, layered_loss
 from pcbench.theory.rounding.bounds import unit_roundoff
@@ -47,7 +46,7 @@ class Saddle:
     def loss(self, masking: Masking) -> float:
         """Return ``𝓛`` here, of all targets, or those observed."""
         problem = whole(self.problem) if masking == "published" else self.problem
-        return layered_loss(judged(problem), problem.x, problem.y, problem.precision)
+        return layered_loss(problem.layered, problem.x, problem.y, problem.precision)
 
     def __str__(self) -> str:
         return f"draw {self.draw + 1}, rank {self.rank}"
@@ -139,7 +138,7 @@ class _Watch:
 
     def _see(self, draw: int, step: int, seen: Seen, weights: Weights) -> None:
         path, problem = self.paths[draw], self._draws.problems[draw].at(weights)
-        predictions = feedforward(judged(problem), problem.x)[-1]
+        predictions = feedforward(problem.layered, problem.x)[-1]
         norm, rank = (
             float(np.linalg.norm(seen.gradient_norms)),
             numerical_rank(predictions, problem.y),

@@ -27,10 +27,9 @@ from jaxtyping import Float
 from pcbench.cases.matrix_completion.path import Saddle, Seen
 from pcbench.checks import Check
 from pcbench.contract import DType, Sgd, TrainingSettings
-from pcbench.judges.account import layers
 from pcbench.judges.basis import Basis, folded
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed_judge import judged
+from pcbench.judges.reported import layers
 from pcbench.judges.training.step_expected import expect, gradient_norms, loss_off
 from pcbench.theory.nonlinear.layered import feedforward
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
@@ -91,7 +90,7 @@ def stationary_misfits(problem: Problem, rank: int) -> Float[np.ndarray, " level
 def beyond_stationary(problem: Problem, rank: int, seen: Seen, dtype: DType) -> float:
     """``B + 2ε`` of the module, for the gradient norms that a path had."""
     x, weights, samples = problem.x, problem.weights, len(problem.x)
-    singular = np.linalg.svd(feedforward(judged(problem), x)[-1], compute_uv=False)
+    singular = np.linalg.svd(feedforward(problem.layered, x)[-1], compute_uv=False)
     of_inputs = np.linalg.svd(x, compute_uv=False)
     # Inputs of low rank that were rounded to the dtype are of that rank but for rounding.
     kept = of_inputs > CONFIDENCE * x.size * unit_roundoff(dtype) * of_inputs[0]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -19,7 +20,8 @@ from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from pcbench import checks
 from pcbench.case import Case, CaseParameters, Context, Finding
-from pcbench.checks import Check, Tolerance
+from pcbench.cases.origin_curvature import one_sided
+from pcbench.checks import Check
 from pcbench.contract import (
     Backend,
     Capability,
@@ -28,12 +30,13 @@ from pcbench.contract import (
     IterativeInference,
 )
 from pcbench.data import DataField
-from pcbench.judges import one_sided as _one_sided
 from pcbench.judges.agreement import is_smooth
+from pcbench.judges.answers import Subject, needs
+from pcbench.judges.basis import Basis
 from pcbench.judges.hessian.critical import refuse_sigmoid
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem, rounded
-from pcbench.judges.relaxed import Relaxed, needs
-from pcbench.judges.relaxed_judge import RelaxedJudge
+from pcbench.judges.reported import UNFINISHED, layers
 from pcbench.networks import InitialisationField, NetworkParameters, Origin
 from pcbench.networks.specification import Activation
 from pcbench.theory.rounding.bounds import unit_roundoff
@@ -114,39 +117,19 @@ class OriginCurvature(Case[Parameters]):
             for _ in range(asked.directions)
         ]
         worst = checks.Worst()
-        for index, direction in enumerate([*directions, steepest], start=1):
-            moved = _curvature_along(context.backend, problem, direction, asked.inference)
-            worst.add(moved.well_formed)
+        for index, along in enumerate([*directions, steepest], start=1):
+            moved = _curvature_along(context.backend, problem, along, asked.inference)
+            expected = [*(np.zeros_like(d) for d in along[:-1]), last @ along[-1]]
+            worst.add(*moved.checks("curvature times a direction", expected, index))
             if not moved.well_formed.passed:
                 break
-            expected = [*(np.zeros_like(d) for d in direction[:-1]), last @ direction[-1]]
-            for layer, (seen, wanted) in enumerate(
-                zip(moved.product, expected, strict=True), start=1
-            ):
-                worst.add(
-                    checks.distance(
-                        "curvature times a direction",
-                        seen,
-                        wanted,
-                        moved.tolerance,
-                        source=SOURCE,
-                        where=f"layer {layer}, direction {index}",
-                    )
-                )
         yield from worst
         if not moved.well_formed.passed:
             return
-        curvature = sum(float(np.sum(d * s)) for d, s in zip(steepest, moved.product, strict=True))
-        yield checks.approx(
-            "curvature along the steepest direction",
-            curvature,
-            float(eigenvalues[0]),
-            moved.tolerance,
-            source=SOURCE,
-        )
-        yield checks.below(
-            "strict saddle of the energy", curvature, 0.0, moved.tolerance, source=SOURCE
-        )
+        curvature, expect = moved.curvature(steepest), moved.expect
+        name = "curvature along the steepest direction"
+        yield expect.approx(name, curvature, float(eigenvalues[0]), moved.off)
+        yield expect.below("strict saddle of the energy", curvature, 0.0, moved.off)
 
     def _one_side(
         self, context: Context, problem: Problem, rng: np.random.Generator
@@ -154,38 +137,16 @@ class OriginCurvature(Case[Parameters]):
         """Compare how gradients grow on the way out, along random directions."""
         worst = checks.Worst()
         for index in range(1, self.parameters.directions + 1):
-            along = _unit(_one_sided.direction(problem, rng))
+            along = _unit(one_sided.direction(problem, rng))
             moved = _curvature_along(
                 context.backend, problem, along, self.parameters.inference, sides=(1,)
             )
-            worst.add(moved.well_formed)
+            expected = one_sided.growth(problem, along)
+            worst.add(*moved.checks("one-sided curvature times a direction", expected, index))
             if not moved.well_formed.passed:
                 break
-            expected = _one_sided.growth(problem, along)
-            for layer, (seen, wanted) in enumerate(
-                zip(moved.product, expected, strict=True), start=1
-            ):
-                worst.add(
-                    checks.distance(
-                        "one-sided curvature times a direction",
-                        seen,
-                        wanted,
-                        moved.tolerance,
-                        source=SOURCE,
-                        where=f"layer {layer}, direction {index}",
-                    )
-                )
-            curvature = sum(float(np.sum(d * s)) for d, s in zip(along, moved.product, strict=True))
-            worst.add(
-                checks.below(
-                    "one-sidedly strict saddle of the energy",
-                    curvature,
-                    0.0,
-                    moved.tolerance,
-                    source=SOURCE,
-                    where=f"direction {index}",
-                )
-            )
+            name, where = "one-sidedly strict saddle of the energy", f"direction {index}"
+            worst.add(moved.expect.below(name, moved.curvature(along), 0.0, moved.off, where))
         yield from worst
 
 
@@ -197,15 +158,32 @@ class Moved:
     ----------
     product
         One array a layer.
-    tolerance
+    off
         How far differences of a step may leave it from the truth.
     well_formed
         Whether inference answered at all, at every point that was asked for.
     """
 
     product: list[Float[np.ndarray, "_out _inp"]]
-    tolerance: Tolerance
+    off: float
     well_formed: Check
+    expect: ClassVar[Basis] = Basis(
+        SOURCE, "twice how far differences of two steps are apart, and rounding over the step"
+    )
+
+    def checks(
+        self, name: str, expected: list[Float[np.ndarray, "_out _inp"]], direction: int
+    ) -> Iterator[Check]:
+        """Compare the product along a direction with what it should be, layer by layer."""
+        yield self.well_formed
+        if self.well_formed.passed:
+            names = [f"{layer}, direction {direction}" for layer in layers(len(expected))]
+            offs = repeat(self.off)
+            yield from self.expect.distances(name, self.product, expected, offs, names)
+
+    def curvature(self, along: list[Float[np.ndarray, "_out _inp"]]) -> float:
+        """``vᵀ ∇²𝓕*(0) v``, for the direction of the product."""
+        return sum(float(np.sum(d * s)) for d, s in zip(along, self.product, strict=True))
 
 
 def _curvature_along(
@@ -223,11 +201,8 @@ def _curvature_along(
     once, off, well_formed = _difference(backend, problem, direction, h, settings, sides)
     twice, _, further = _difference(backend, problem, direction, 2 * h, settings, sides)
     squares = sum(float(np.sum((a - b) ** 2)) for a, b in zip(once, twice, strict=True))
-    tolerance = Tolerance(
-        2 * float(np.sqrt(squares)) + off,
-        "twice how far differences of two steps are apart, and rounding over the step",
-    )
-    return Moved(once, tolerance, well_formed if not well_formed.passed else further)
+    off += 2 * float(np.sqrt(squares))
+    return Moved(once, off, well_formed if not well_formed.passed else further)
 
 
 def _slope(network: OriginNetwork) -> float:
@@ -261,29 +236,28 @@ def _difference(
     for sign in sides:
         weights = rounded([sign * h * d for d in direction], backend.dtype)
         there = Problem(problem.network, weights, problem.x, problem.y)
-        judge, model = RelaxedJudge(there, backend.dtype), backend.build(there.network, weights)
-        relaxed = Relaxed.ask(backend, model, there, settings)
-        well_formed = judge.form("inference", relaxed)
+        judge, subject = InferenceJudge(there, backend.dtype), Subject(backend, there)
+        result = subject.infer(settings)
+        well_formed = judge.form("inference", result)
         if not well_formed.passed:
             return slopes, 1.0, well_formed
-        activities = [backend.to_device(z) for z in judge.clamped(relaxed)]
-        rounding = judge.rounding(relaxed)
-        residual = judge.force(relaxed)
+        activities, rounding = judge.clamped(result), judge.rounding(result)
+        residual = judge.force(result)
         # On the kinks of rectifiers no force vanishes: what is left there widens the tolerance.
         if isinstance(settings, IterativeInference) and is_smooth(there.network):
             begun = settings.residual * judge.forward_rounding.residual
-            well_formed = checks.at_most(
-                "inference: residual within the budget",
+            derivation = "rounding at these activities (theory.md 4)"
+            well_formed = Basis(UNFINISHED, derivation, label="inference").at_most(
+                "residual within the budget",
                 residual,
                 settings.residual * judge.start,
-                Tolerance(rounding.residual + begun, "rounding at these activities (theory.md 4)"),
-                source="inference that stops early is not at equilibrium (theory.md 2.3)",
+                rounding.residual + begun,
             )
             if not well_formed.passed:
                 return slopes, 1.0, well_formed
         left = residual + rounding.residual
-        size = max(float(np.linalg.norm(z)) for z in judge.clamped(relaxed))
+        size = max(float(np.linalg.norm(z)) for z in activities)
         off += sum(rounding.gradients) + 2 * len(weights) * left * size / judge.samples
-        for slope, gradient in zip(slopes, model.energy_gradients(activities), strict=True):
-            slope += sign * backend.to_host(gradient) / step
+        for slope, gradient in zip(slopes, subject.energy_gradients(activities), strict=True):
+            slope += sign * gradient / step
     return slopes, off / step, well_formed

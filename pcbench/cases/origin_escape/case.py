@@ -24,8 +24,8 @@ from pcbench.cases.origin_escape.series import comparison, series
 from pcbench.checks import Check
 from pcbench.claims import Claim
 from pcbench.contract import Capability, ExactInference, Sgd
+from pcbench.judges.answers import training_needs
 from pcbench.judges.claims import Question, Ratios, answers, insist
-from pcbench.judges.relaxed import training_needs
 from pcbench.judges.training.curves import LEARNERS, Scaling
 from pcbench.judges.training.step_judge import StepJudge
 from pcbench.statistics import Times

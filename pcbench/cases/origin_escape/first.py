@@ -15,8 +15,8 @@ from jaxtyping import Float, Int
 from pcbench.cases.origin_escape.run import Start
 from pcbench.checks import Check
 from pcbench.contract import Objective
-from pcbench.judges.account import layers
 from pcbench.judges.basis import Basis, folded
+from pcbench.judges.reported import layers
 from pcbench.judges.training.curves import LEARNERS, Scaling
 from pcbench.judges.training.step_expected import known_norm_off
 from pcbench.theory.dynamics import first_steps as first_steps_

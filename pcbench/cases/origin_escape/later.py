@@ -12,9 +12,8 @@ from pcbench import checks
 from pcbench.cases.origin_escape.run import Later, Outcome, Start
 from pcbench.checks import Check
 from pcbench.contract import Sgd, TrainingSettings
-from pcbench.judges.account import DEFINITION, array_names
 from pcbench.judges.basis import Basis
-from pcbench.judges.relaxed_judge import judged
+from pcbench.judges.reported import DEFINITION, array_names
 from pcbench.judges.training.step_expected import loss_off
 from pcbench.judges.training.step_judge import StepJudge
 from pcbench.theory.nonlinear.layered import layered_loss
@@ -48,7 +47,7 @@ def later_step(
             Basis(DEFINITION, "rounding (theory.md 4)").approx(
                 f"loss that the run recorded ({at})",
                 outcome.course.losses[later.step, seed],
-                layered_loss(judged(problem), problem.x, problem.y),
+                layered_loss(problem.layered, problem.x, problem.y),
                 loss_off(problem, start.context.backend.dtype),
                 f"seed {seed + 1}",
             )

@@ -18,10 +18,10 @@ from pydantic import BeforeValidator, Field, model_validator
 from pcbench.case import Case, CaseParameters, Context, Finding
 from pcbench.contract import Capability, Objective
 from pcbench.data import DataField
+from pcbench.judges.answers import needs
 from pcbench.judges.hessian.critical import refuse_sigmoid, saddle_inference
 from pcbench.judges.hessian.saddle import DuringParameters, Theorem, saddle_findings
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import needs
 from pcbench.networks import InitialisationField, NetworkParameters, Origin
 from pcbench.networks.specification import Activation
 from pcbench.theory.linear.origin import Slopes, origin_hessian, origin_spectrum

@@ -8,7 +8,7 @@ from pcbench import checks
 from pcbench.case import Columns
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import Objective
-from pcbench.judges.account import CONTRACT, none_of
+from pcbench.judges.reported import CONTRACT, none_of
 from pcbench.spectra import Extremes
 
 

@@ -16,7 +16,6 @@ from pcbench.judges.basis import folded
 from pcbench.judges.hessian.extremes import ghosts
 from pcbench.judges.points import joined, split
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed_judge import judged
 from pcbench.spectra import Extremes, HessianOperator
 from pcbench.theory.nonlinear.layered import Layered, feedforward, weigh, weighted_errors
 from pcbench.theory.nonlinear.second_order import energy_hessian_product, loss_hessian_product
@@ -70,7 +69,7 @@ class ProductJudge:
         dtype: DType,
     ) -> None:
         self.objective, self.source = objective, SOURCES[objective]
-        self._problem, self._network, self._activities = problem, judged(problem), list(activities)
+        self._problem, self._network, self._activities = problem, problem.layered, list(activities)
         self._u = unit_roundoff(dtype)
         self.derivation = f"rounding at u = {self._u:.2g} in this network (theory.md 4)"
         self._counts = problem.precision

@@ -11,10 +11,10 @@ from jaxtyping import Float
 from pcbench.case import CaseSkippedError
 from pcbench.checks import Check
 from pcbench.contract import Adam, DType, ExactInference, TrainingSettings
+from pcbench.judges.answers import InferenceResult
 from pcbench.judges.basis import Basis
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import Relaxed
-from pcbench.judges.relaxed_judge import RelaxedJudge, judged
 from pcbench.judges.rounding import Rounding
 from pcbench.networks import NetworkSpec
 from pcbench.theory.linear.activities import equilibrium_activities
@@ -69,7 +69,7 @@ def is_closed_form(network: NetworkSpec, settings: TrainingSettings) -> bool:
 
 
 def expect(
-    problem: Problem, settings: TrainingSettings, dtype: DType, relaxed: Relaxed | None
+    problem: Problem, settings: TrainingSettings, dtype: DType, result: InferenceResult | None
 ) -> Expected:
     """Say what a step must see.
 
@@ -81,15 +81,15 @@ def expect(
         By which rule it learns.
     dtype
         The backend's.
-    relaxed
+    result
         Where the backend's inference ends in this problem, for predictive coding that has no closed
         form: inference is for other kinds to judge.
     """
     if settings.objective == "loss":
         return _backpropagation(problem, dtype)
-    if relaxed is None:
+    if result is None:
         return _equilibrium(problem, dtype)
-    return _inferred(problem, dtype, relaxed)
+    return _inferred(problem, dtype, result)
 
 
 def optimiser(settings: TrainingSettings, replica: int) -> Optimiser:
@@ -155,12 +155,12 @@ def known_loss_off(problem: Problem, rounding: Rounding) -> float:
 
 
 def _rounding(problem: Problem, dtype: DType) -> Rounding:
-    return Rounding(judged(problem), problem.x, problem.y, problem.precision, dtype)
+    return Rounding(problem, dtype)
 
 
 def backpropagated(problem: Problem, dtype: DType) -> tuple[Gradients, tuple[float, ...]]:
     """``∂𝓛/∂θ``, of a linear network in closed form, and bounds on what rounding may do to it."""
-    network, u = judged(problem), unit_roundoff(dtype)
+    network, u = problem.layered, unit_roundoff(dtype)
     x, y, precision = problem.x, problem.y, problem.precision
     if problem.network.is_linear and precision is None:
         gradients: Gradients = [*loss_gradient(problem.weights, x, y)]
@@ -172,7 +172,7 @@ def backpropagated(problem: Problem, dtype: DType) -> tuple[Gradients, tuple[flo
 
 def _backpropagation(problem: Problem, dtype: DType) -> Expected:
     gradients, gradients_off = backpropagated(problem, dtype)
-    loss = layered_loss(judged(problem), problem.x, problem.y, problem.precision)
+    loss = layered_loss(problem.layered, problem.x, problem.y, problem.precision)
     off = loss_off(problem, dtype)
     return Expected(loss, off, loss, off, gradients, gradients_off, 0.0, SMALLEST)
 
@@ -182,7 +182,7 @@ def _equilibrium(problem: Problem, dtype: DType) -> Expected:
 
     Rounding is what exact inference carries, and then what evaluation at its activities loses.
     """
-    judge, rounding = RelaxedJudge(problem, dtype), _rounding(problem, dtype)
+    judge, rounding = InferenceJudge(problem, dtype), _rounding(problem, dtype)
     weights, x, y, precision = problem.weights, problem.x, problem.y, problem.precision
     most, exact = 1.0, rounding.exact
     if precision is None:
@@ -208,18 +208,18 @@ def _equilibrium(problem: Problem, dtype: DType) -> Expected:
     )
 
 
-def _inferred(problem: Problem, dtype: DType, relaxed: Relaxed) -> Expected:
+def _inferred(problem: Problem, dtype: DType, result: InferenceResult) -> Expected:
     """``∂𝓕/∂θ`` where inference ended."""
-    judge = RelaxedJudge(problem, dtype)
-    rounding, begun = judge.rounding(relaxed), judge.forward_rounding
-    residual = judge.force(relaxed) / judge.start
+    judge = InferenceJudge(problem, dtype)
+    rounding, begun = judge.rounding(result), judge.forward_rounding
+    residual = judge.force(result) / judge.start
     return Expected(
         judge.loss,
         begun.loss,
-        judge.energy(relaxed),
+        judge.energy(result),
         sum(rounding.energies),
-        judge.gradients(relaxed),
-        (*rounding.gradients, *(rounding.biases if problem.network.bias else ())),
+        judge.gradients(result),
+        judge.gradients_off(result),
         residual,
         # It is relative to a start that rounds, too.
         (rounding.residual + residual * begun.residual) / judge.start,

@@ -19,11 +19,11 @@ from jaxtyping import Float, Int
 from pcbench.case import Context
 from pcbench.checks import Check, undecided
 from pcbench.contract import Model, Sgd, Trainer, TrainingSettings
-from pcbench.judges.account import DEFINITION, differing
+from pcbench.judges.answers import InferenceResult
 from pcbench.judges.basis import Basis, folded
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem, rounded
-from pcbench.judges.relaxed import Relaxed
-from pcbench.judges.relaxed_judge import RelaxedJudge, judged
+from pcbench.judges.reported import DEFINITION, differing
 from pcbench.judges.training.step_expected import expect, is_closed_form, loss_off, optimiser
 from pcbench.judges.training.step_taken import Allowed, Parameters, StepTaken, one_run
 from pcbench.theory.nonlinear.layered import layered_loss
@@ -185,13 +185,13 @@ class StepJudge:
 
         ``alone`` says that no other replica has taken it with them.
         """
-        relaxed = (
+        result = (
             None if is_closed_form(self._problem.network, self._settings) else self._infer(taken)
         )
         # Where host and device are one, what was given may be the memory that training goes on in.
         yield differing("parameters brought to the host", taken.brought, taken.before)
-        if relaxed is None or alone:  # those of all replicas are counted together
-            yield taken.inference_steps(0 if relaxed is None else relaxed.steps)
+        if result is None or alone:  # those of all replicas are counted together
+            yield taken.inference_steps(0 if result is None else result.steps)
         for place, replica in enumerate(taken.replicas):
             if taken.step and replica not in self._followed:
                 continue
@@ -200,7 +200,7 @@ class StepJudge:
                 self._at(taken, place),
                 self._settings,
                 self._backend.dtype,
-                None if relaxed is None else relaxed.each(partial(_of, place=place)),
+                None if result is None else result.each(partial(_of, place=place)),
             )
             where = f"step {taken.step + 1}, replica {replica + 1}"
             u = unit_roundoff(self._backend.dtype)
@@ -235,15 +235,15 @@ class StepJudge:
                 problem.demand_definite(dtype)
         except UndecidableError as error:
             return str(error)
-        relaxed = None
+        result = None
         if not is_closed_form(problem.network, self._settings):
-            relaxed = self._infer(taken).each(partial(_of, place=0))
-            if not np.isfinite(relaxed.energy):
+            result = self._infer(taken).each(partial(_of, place=0))
+            if not np.isfinite(result.energy):
                 return ""
-            left = RelaxedJudge(problem, dtype).force(relaxed)
+            left = InferenceJudge(problem, dtype).force(result)
             if not left**2 <= float(np.finfo(dtype).max):
                 return f"the force that inference left, {left:.2g}, has no square in {dtype}"
-        expected = expect(problem, self._settings, dtype, relaxed)
+        expected = expect(problem, self._settings, dtype, result)
         u = unit_roundoff(dtype)
         for own, before, gradient, off in zip(
             self._optimisers[taken.replicas[0]],
@@ -267,13 +267,13 @@ class StepJudge:
             problem = replace(problem, x=problem.x[rows], y=problem.y[rows], precision=precision)
         return problem.at(parameters)
 
-    def _infer(self, taken: StepTaken) -> Relaxed:
+    def _infer(self, taken: StepTaken) -> InferenceResult:
         """Where the backend's own inference ends, of all replicas at once, as in a step."""
         model = self._backend.build(self._problem.network, taken.before)
         # Batches may have the axis of replicas, which a problem has not.
         rows = slice(None) if taken.rows is None else taken.rows[0]
         x, y, *rest = self._staged(self._problem, rows)
-        return Relaxed.of(self._backend, model.infer(x, y, self._settings.inference, *rest))
+        return InferenceResult.of(self._backend, model.infer(x, y, self._settings.inference, *rest))
 
     def _moved_on(self, model: Model[Any], running: list[int], taken: StepTaken) -> Check:
         """Check that the trainer's model is at the parameters that the trainer says."""
@@ -287,7 +287,7 @@ class StepJudge:
         return Basis(DEFINITION, "rounding of a loss (theory.md 4)").approx(
             name,
             self._backend.to_host(model.loss(x, y, *rest))[place],
-            layered_loss(judged(problem), problem.x, problem.y, problem.precision),
+            layered_loss(problem.layered, problem.x, problem.y, problem.precision),
             loss_off(problem, self._backend.dtype),
         )
 

@@ -13,7 +13,8 @@ from jaxtyping import Float, Int, Num
 from pcbench import checks
 from pcbench.checks import Check
 from pcbench.contract import Record, Trainer
-from pcbench.judges.account import (
+from pcbench.judges.basis import Basis
+from pcbench.judges.reported import (
     CONTRACT,
     DEFINITION,
     STATIONARITY,
@@ -22,7 +23,6 @@ from pcbench.judges.account import (
     differing,
     none_of,
 )
-from pcbench.judges.basis import Basis
 from pcbench.judges.training.step_expected import Expected, gradient_norms, norm_off
 from pcbench.theory.rounding.optimisers import Optimiser
 

@@ -8,31 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from pcbench import checks
 from pcbench.cases.conformance.inference.settings import as_stepped, settings_of, steepest
-from pcbench.cases.conformance.subject import Array, Subject, offered
-from pcbench.checks import Check, Tolerance
+from pcbench.cases.conformance.inference.steps import decided, expected_steps, rounding_of
+from pcbench.cases.conformance.offered import offered
+from pcbench.checks import Check
 from pcbench.contract import GaussNewtonInference, InferenceSettings
-from pcbench.judges.account import CONTRACT, counted
 from pcbench.judges.agreement import is_smooth
+from pcbench.judges.answers import NEVER, InferenceResult, Subject
+from pcbench.judges.basis import Basis
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import NEVER, Relaxed
-from pcbench.judges.relaxed_judge import RelaxedJudge, judged
-from pcbench.theory.nonlinear.curvature import largest_curvatures, least_curvatures
-from pcbench.theory.nonlinear.inference_steps import (
-    InferenceSteps,
-    Rule,
-    decided,
-    inference_steps,
-    steps_rounding,
-)
-from pcbench.theory.nonlinear.layered import feedforward
-from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
+from pcbench.judges.reported import counts_match
+from pcbench.theory.nonlinear.inference_steps import Rule
+from pcbench.theory.rounding.bounds import CONFIDENCE
 
 ALONE = "each replica stays where it would have ended alone (base.py)"
 # Parts of the inverse of the largest curvature: one that goes down, one beyond 2.
@@ -47,19 +40,20 @@ def as_alone(subject: Subject, problems: Sequence[Problem]) -> Iterator[Check]:
     first = problems[0].network
     if not first.n_hidden or first.convolutions or not is_smooth(first):
         return  # convolutions take the same steps, and the theory is slow there
+    judges = [InferenceJudge(problem, subject.backend.dtype) for problem in problems]
     for engine in offered(subject.backend, problems[0]):
         if engine in ("gradient", "error"):
-            for rule in _rules(problems, in_errors=engine == "error"):
-                yield from _walked(engine, subject, problems, rule)
+            for rule in _rules(judges, in_errors=engine == "error"):
+                yield from _walked(engine, subject, judges, rule)
         if engine == "gauss_newton":
-            yield from _newton(subject, problems)
+            yield from _newton(subject, judges)
 
 
-def _rules(problems: Sequence[Problem], *, in_errors: bool) -> Iterator[Rule]:
+def _rules(judges: Sequence[InferenceJudge], *, in_errors: bool) -> Iterator[Rule]:
     """Return a residual that replicas reach one after the other, and steps that each halves."""
-    unit = 1 / max(steepest(problem, in_errors=in_errors) for problem in problems)
+    unit = 1 / max(steepest(judge, in_errors=in_errors) for judge in judges)
     plain = Rule(_SHORT * unit, _BUDGET, NEVER, in_errors=in_errors)
-    residuals = [_due(problem, plain).residuals for problem in problems]
+    residuals = [expected_steps(judge, plain).residuals for judge in judges]
     early, late = (
         min(float(one[: step + 1].min()) for one in residuals) for step in (_FIRST - 1, _FIRST)
     )
@@ -69,113 +63,71 @@ def _rules(problems: Sequence[Problem], *, in_errors: bool) -> Iterator[Rule]:
         yield replace(plain, step=_LONG * unit, budget=_LONG_BUDGET, halve=True)
 
 
-def _due(problem: Problem, rule: Rule) -> InferenceSteps:
-    return inference_steps(judged(problem), problem.x, problem.y, rule, problem.precision)
-
-
 def _walked(
-    engine: str, subject: Subject, problems: Sequence[Problem], rule: Rule
+    engine: str, subject: Subject, judges: Sequence[InferenceJudge], rule: Rule
 ) -> Iterator[Check]:
     """Compare with the theory's steps, of all replicas together and of each alone."""
-    u = unit_roundoff(subject.backend.dtype)
-    cut = [decided(judged(p), p.x, p.y, rule, u, p.precision).budget for p in problems]
-    if min(cut) < 1:
+    budget = min(decided(judge, rule).budget for judge in judges)
+    if budget < 1:
         return
-    rule = replace(rule, budget=min(cut))
-    what = "halving" if rule.halve else "residual"
-    together, alone = yield from _asked(engine, subject, problems, settings_of(rule))
-    dues = [_due(problem, rule) for problem in problems]
-    for number, (problem, due) in enumerate(zip(problems, dues, strict=True)):
-        rounding = steps_rounding(
-            judged(problem), problem.x, problem.y, rule, due, u, problem.precision
-        )
+    rule = replace(rule, budget=budget)
+    label = f"{engine}: {'halving' if rule.halve else 'residual'}"
+    together, alone = yield from _asked(engine, subject, judges, settings_of(rule))
+    dues = [expected_steps(judge, rule) for judge in judges]
+    for number, (judge, due) in enumerate(zip(judges, dues, strict=True)):
+        rounding = rounding_of(judge, rule, due)
         for how, answers in (("with others", together), ("alone", alone)):
             if answers:
-                made = as_stepped(f"{engine}: {what}", answers[number], due, rounding)
+                made = as_stepped(label, answers[number], due, rounding)
                 yield from (check.at(f"replica {number + 1} {how}") for check in made)
     if together:
-        yield checks.approx(
-            f"{engine}: {what}: count of the replica that took most",
-            together[0].steps,
-            max(len(due.steps) for due in dues),
-            counted("steps"),
-            source=CONTRACT,
-        )
+        yield _most_steps(label, together, max(len(due.steps) for due in dues))
 
 
-def _newton(subject: Subject, problems: Sequence[Problem]) -> Iterator[Check]:
+def _newton(subject: Subject, judges: Sequence[InferenceJudge]) -> Iterator[Check]:
     """Compare replicas with themselves alone, where the same linear systems are solved.
 
     A step solves a system of condition ``κ``, and so is off by ``κ u`` of the activities; what
     earlier ones are off by, a later one brings down.
     """
-    engine, u = "gauss_newton", unit_roundoff(subject.backend.dtype)
+    engine = "gauss_newton"
     settings = GaussNewtonInference(residual=_OF_NEWTON, max_steps=_NEWTON_STEPS)
-    together, alone = yield from _asked(engine, subject, problems, settings)
+    together, alone = yield from _asked(engine, subject, judges, settings)
     if not together or not alone:
         return
-    for number, problem in enumerate(problems):
-        judge = RelaxedJudge(problem, subject.backend.dtype)
-        one, other = together[number], alone[number]
-        least, most = _curvatures(judge, problem, other)
+    basis = Basis(ALONE, "what solving a system of this condition rounds, every step", label=engine)
+    for number, (judge, one, other) in enumerate(zip(judges, together, alone, strict=True)):
+        ends = [judge.curvatures(z) for z in (judge.forward, judge.clamped(other))]
+        least, most = min(low for low, _ in ends), max(high for _, high in ends)
         if least <= 0:
             continue  # no bound on what a system may do to its rounding
-        size = np.linalg.norm(_flat(other)) + np.linalg.norm(problem.y[np.isfinite(problem.y)])
-        off = CONFIDENCE * u * (other.steps + 1) * most / least * float(size)
-        for name, seen, due, allowed in (
-            ("activities", _flat(one), _flat(other), off),
-            ("residual", one.residual, other.residual, most * off / judge.start),
-        ):
-            yield checks.distance(
-                f"{engine}: {name} as alone",
-                seen,
-                due,
-                Tolerance(allowed, "what solving a system of this condition rounds, every step"),
-                source=ALONE,
-                where=f"replica {number + 1}",
-            )
-    yield checks.approx(
-        f"{engine}: count of the replica that took most",
-        together[0].steps,
-        max(answer.steps for answer in alone),
-        counted("steps"),
-        source=CONTRACT,
-    )
+        y, where = judge.problem.y, f"replica {number + 1}"
+        size = np.linalg.norm(other.hidden) + np.linalg.norm(y[np.isfinite(y)])
+        off = CONFIDENCE * judge.u * (other.steps + 1) * most / least * float(size)
+        yield basis.distance("activities as alone", one.hidden, other.hidden, off, where)
+        off *= most / judge.start
+        yield basis.distance("residual as alone", one.residual, other.residual, off, where)
+    yield _most_steps(engine, together, max(answer.steps for answer in alone))
 
 
-def _curvatures(judge: RelaxedJudge, problem: Problem, at: Relaxed) -> tuple[float, float]:
-    """Least and largest curvature, where inference begins and where it ended."""
-    forward = [*feedforward(judge.network, problem.x)[:-1], problem.y]
-    ends = [forward, judge.clamped(at)]
-    least = [least_curvatures(judge.network, z, problem.precision).min() for z in ends]
-    most = [largest_curvatures(judge.network, z, problem.precision).max() for z in ends]
-    return float(min(least)), float(max(most))
+def _most_steps(label: str, together: Sequence[InferenceResult], most: int) -> Check:
+    name = f"{label}: count of the replica that took most"
+    return counts_match(name, together[0].steps, most, "steps")
 
 
 def _asked(
-    engine: str, subject: Subject, problems: Sequence[Problem], settings: InferenceSettings
+    engine: str,
+    subject: Subject,
+    judges: Sequence[InferenceJudge],
+    settings: InferenceSettings,
 ) -> Any:
     """Return the answers of all together, replica by replica, and of each alone; none if bad."""
-    count = len(problems)
-
-    def one(array: Any, index: int) -> Any:
-        if array is None or array.shape[:1] != (count,):
-            return array
-        return array[index, ...]
-
-    whole = subject.infer(settings)
-    together = [whole.each(partial(one, index=index)) for index in range(count)]
-    alone = [Subject(subject.backend, problem).infer(settings) for problem in problems]
+    whole, count = subject.infer(settings), len(judges)
+    together = [whole.replica(index, count) for index in range(count)]
+    alone = [Subject(subject.backend, judge.problem).infer(settings) for judge in judges]
     for answers in (together, alone):
-        forms = [
-            RelaxedJudge(problem, subject.backend.dtype).form(engine, answer)
-            for problem, answer in zip(problems, answers, strict=True)
-        ]
+        forms = [judge.form(engine, one) for judge, one in zip(judges, answers, strict=True)]
         yield from forms
         if not checks.all_passed(forms):
             answers.clear()
     return together, alone
-
-
-def _flat(relaxed: Relaxed) -> Array:
-    return np.concatenate([z.ravel() for z in relaxed.activities[1:-1]])

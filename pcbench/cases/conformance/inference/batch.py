@@ -13,14 +13,12 @@ There a sample is asked for where it is after a few steps: those of each are its
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from math import inf
 
 import numpy as np
 
-from pcbench import checks
-from pcbench.cases.conformance.subject import Array, Subject
-from pcbench.checks import Check, Tolerance
+from pcbench.cases.conformance.inference.steps import decided, expected_steps, rounding_of
+from pcbench.checks import Check
 from pcbench.contract import (
     ErrorInference,
     GaussNewtonInference,
@@ -29,20 +27,14 @@ from pcbench.contract import (
     IterativeInference,
     OdeInference,
 )
-from pcbench.judges.account import DEFINITION
 from pcbench.judges.agreement import is_smooth
+from pcbench.judges.answers import NEVER, InferenceResult, Subject
+from pcbench.judges.basis import Basis
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import NEVER, Relaxed
-from pcbench.judges.relaxed_judge import RelaxedJudge
+from pcbench.judges.reported import DEFINITION
 from pcbench.theory.nonlinear.curvature import least_curvatures
-from pcbench.theory.nonlinear.inference_steps import (
-    Rule,
-    clearance,
-    decided,
-    inference_steps,
-    kink_margin,
-    steps_rounding,
-)
+from pcbench.theory.nonlinear.inference_steps import Rule, clearance, kink_margin
 from pcbench.theory.nonlinear.layered import feedforward
 from pcbench.theory.rounding.bounds import CONFIDENCE
 
@@ -59,42 +51,33 @@ _OF_FLOW = {"float64": 1e-8, "float32": 1e-5}
 
 
 def output_share(
-    judge: RelaxedJudge,
-    problem: Problem,
-    label: str,
-    relaxed: Relaxed,
-    settings: InferenceSettings,
+    judge: InferenceJudge, label: str, result: InferenceResult, settings: InferenceSettings
 ) -> Iterator[Check]:
     """Check ``s = 1``, where there are several samples and outputs to take a mean over.
 
     A force of ``‖ρ‖`` that is left leaves ``|s - 1| ≤ ‖ρ‖/‖J_Lᵀ (π e)_L‖``.
     """
-    samples, outputs = problem.y.shape
-    if samples == 1 or outputs == 1 or problem.network.n_layers == 1:
+    samples, outputs = judge.problem.y.shape
+    if samples == 1 or outputs == 1 or judge.network.depth == 1:
         return
-    last, pull = judge.at_last_hidden_layer(relaxed)
+    last, pull = judge.at_last_hidden_layer(result)
     size = float(np.linalg.norm(pull))
     if not size > 0:
         return
     share = 1 + float(np.sum((last / size) * (pull / size)))
-    check = checks.approx(
-        f"{label}: share of the output's error",
-        share,
-        1.0,
-        Tolerance(
-            _force_left(judge, relaxed, settings) / size + float(np.finfo(float).eps),
-            "the residual asked for, and rounding, over the force of the output (theory.md 4)",
-        ),
-        source=DEFINITION,
-    )
+    off = _force_left(judge, result, settings) / size + float(np.finfo(float).eps)
+    check = Basis(
+        DEFINITION,
+        "the residual asked for, and rounding, over the force of the output (theory.md 4)",
+    ).approx(f"{label}: share of the output's error", share, 1.0, off)
     yield check if check.passed else check.at(_guess(share, samples, outputs))
 
 
 def alone(
     subject: Subject,
-    judge: RelaxedJudge,
+    judge: InferenceJudge,
     label: str,
-    relaxed: Relaxed,
+    result: InferenceResult,
     settings: InferenceSettings,
 ) -> Check:
     """Compare where a sample ends among the others with where it ends alone.
@@ -103,23 +86,17 @@ def alone(
     most ``‖ρ‖/λ_min`` away.
     """
     single, n = _single(subject.problem)
-    own_judge = RelaxedJudge(single, subject.backend.dtype)
+    own_judge = InferenceJudge(single, subject.backend.dtype)
     own = Subject(subject.backend, single).infer(settings)
     formed = own_judge.form(_name(label), own)
     if not formed.passed:
         return formed
-    left = _force_left(judge, relaxed, settings) + _force_left(own_judge, own, settings)
+    left = _force_left(judge, result, settings) + _force_left(own_judge, own, settings)
     least = float(own_judge.least_curvatures(own).min())
-    return checks.distance(
-        _name(label),
-        _hidden(relaxed, n),
-        _hidden(own, 0),
-        Tolerance(
-            left / least if least > 0 else inf,  # where float64 hides that it is positive
-            "the residuals asked for, and rounding, over λ_min(H_z) (theory.md 2.3, 4)",
-        ),
-        source=DECOUPLED,
-    )
+    off = left / least if least > 0 else inf  # where float64 hides that it is positive
+    derivation = "the residuals asked for, and rounding, over λ_min(H_z) (theory.md 2.3, 4)"
+    basis = Basis(DECOUPLED, derivation)
+    return basis.distance(_name(label), result.hidden[n], own.hidden[0], off)
 
 
 def alone_for_a_few_steps(
@@ -140,11 +117,10 @@ def alone_for_a_few_steps(
         No sample's energy is more curved, where it is no larger than where inference begins.
     """
     single, n = _single(subject.problem)
-    own = Subject(subject.backend, single)
-    judge = RelaxedJudge(single, subject.backend.dtype)
+    own, judge = Subject(subject.backend, single), InferenceJudge(single, subject.backend.dtype)
     match settings:
         case GradientInference() | ErrorInference():
-            found = _of_steps(judge, single, settings)
+            found = _of_steps(judge, settings)
         case GaussNewtonInference():
             found = _of_newton(judge, own, settings, curvature)
         case OdeInference() if is_smooth(single.network):
@@ -157,49 +133,38 @@ def alone_for_a_few_steps(
     ends = []
     for who in (own, subject):
         ends.append(who.infer(few))
-        formed = RelaxedJudge(who.problem, subject.backend.dtype).form(_name(label), ends[-1])
+        formed = InferenceJudge(who.problem, subject.backend.dtype).form(_name(label), ends[-1])
         if not formed.passed:
             yield formed
             return
     if isinstance(few, OdeInference):
         off *= sum(end.steps + 1 for end in ends)
-    yield checks.distance(
-        _name(label),
-        _hidden(ends[1], n),
-        _hidden(ends[0], 0),
-        Tolerance(off + _FLUSHED, derivation),
-        source=DECOUPLED,
-        where="after a few steps",
+    yield Basis(DECOUPLED, derivation, "after a few steps").distance(
+        _name(label), ends[1].hidden[n], ends[0].hidden[0], off + _FLUSHED
     )
 
 
 _Few = tuple[InferenceSettings, float, str]
 
 
-def _of_steps(
-    judge: RelaxedJudge, single: Problem, settings: GradientInference | ErrorInference
-) -> _Few | None:
+def _of_steps(judge: InferenceJudge, settings: GradientInference | ErrorInference) -> _Few | None:
     """Ask for steps of the same length; what rounding makes of them, it does twice."""
-    network, x, y, precision = judge.network, single.x, single.y, single.precision
     in_errors = isinstance(settings, ErrorInference)
-    rule = Rule(settings.step, _FEW, NEVER, in_errors=in_errors)
-    rule = decided(network, x, y, rule, judge.u, precision)
+    rule = decided(judge, Rule(settings.step, _FEW, NEVER, in_errors=in_errors))
     if rule.budget < 1:
         return None
-    due = inference_steps(network, x, y, rule, precision)
-    off = 2 * steps_rounding(network, x, y, rule, due, judge.u, precision).hidden
+    off = 2 * rounding_of(judge, rule, expected_steps(judge, rule)).hidden
     few = settings.model_copy(update={"residual": NEVER, "max_steps": rule.budget})
     return few, off, "what rounding makes of the same steps, twice (theory.md 4.3)"
 
 
 def _of_newton(
-    judge: RelaxedJudge, own: Subject, settings: GaussNewtonInference, curvature: float
+    judge: InferenceJudge, own: Subject, settings: GaussNewtonInference, curvature: float
 ) -> _Few | None:
     """Ask for as many steps of one linearisation as surely are taken."""
-    network, problem, steps = judge.network, own.problem, 0
-    reached, energy = [*feedforward(network, problem.x)[:-1], problem.y], judge.loss
+    reached, energy, steps = judge.forward, judge.loss, 0
     few = settings.model_copy(update={"residual": NEVER, "reuse": _FEW, "record": False})
-    while steps < _FEW and clearance(network, reached) > kink_margin(judge.u):
+    while steps < _FEW and clearance(judge.network, reached) > kink_margin(judge.u):
         end = own.infer(few.model_copy(update={"max_steps": steps + 1}))
         if not judge.form("gauss_newton", end).passed:
             steps = 1  # asked for it again, it is judged
@@ -210,33 +175,33 @@ def _of_newton(
         reached, steps = judge.clamped(end), steps + 1
     if not steps:
         return None
-    off = 2 * newton_rounding(judge, problem, curvature, steps)
+    off = 2 * newton_rounding(judge, curvature, steps)
     few = few.model_copy(update={"max_steps": steps})
     return few, off, "what solving systems of this condition rounds, twice (theory.md 3.3)"
 
 
-def newton_rounding(judge: RelaxedJudge, problem: Problem, curvature: float, steps: int) -> float:
+def newton_rounding(judge: InferenceJudge, curvature: float, steps: int) -> float:
     """Bound what rounding makes of activities in steps of Gauss-Newton with one linearisation.
 
     A step solves a system of condition ``κ = Λ/λ`` and so is off by ``κ u`` of the activities;
     what an earlier step was off by, a later one multiplies by ``‖I - H_0⁻¹ H‖ ≤ 1 + κ``. ``H_0`` is
     the curvature without errors, which Gauss-Newton takes for ``H``.
     """
-    condition = newton_condition(judge, problem, curvature)
+    condition, problem = newton_condition(judge, curvature), judge.problem
     ends = [*feedforward(judge.network, problem.x), np.nan_to_num(problem.y)]
     size = float(np.linalg.norm(np.concatenate([z.ravel() for z in ends])))
     growth = sum((1 + condition) ** step for step in range(steps))
     return CONFIDENCE * judge.u * condition * size * growth
 
 
-def newton_condition(judge: RelaxedJudge, problem: Problem, curvature: float) -> float:
+def newton_condition(judge: InferenceJudge, curvature: float) -> float:
     """``Λ/λ``, where ``λ`` is the least curvature that Gauss-Newton sees where inference begins."""
-    forward = feedforward(judge.network, problem.x)
-    least = least_curvatures(judge.network, forward, problem.precision)
+    forward = feedforward(judge.network, judge.problem.x)
+    least = least_curvatures(judge.network, forward, judge.problem.precision)
     return max(1.0, curvature / float(least.min()))
 
 
-def _of_flow(judge: RelaxedJudge, subject: Subject, curvature: float) -> _Few:
+def _of_flow(judge: InferenceJudge, subject: Subject, curvature: float) -> _Few:
     """Ask for a time of ``1/Λ``, in which what is apart grows by no more than ``e``.
 
     Each step may be off by its tolerance, root mean square over units, and by rounding; the last,
@@ -258,22 +223,18 @@ def _single(problem: Problem) -> tuple[Problem, int]:
     """Return the last sample that has an observed output, alone, and which it is."""
     observed = np.isfinite(problem.y).any(axis=1)
     n = int(np.flatnonzero(observed)[-1]) if observed.any() else 0
-    precision = None if problem.precision is None else problem.precision[n : n + 1]
-    one = replace(problem, x=problem.x[n : n + 1], y=problem.y[n : n + 1], precision=precision)
-    return one, n
-
-
-def _hidden(relaxed: Relaxed, n: int) -> Array:
-    return np.concatenate([z[n] for z in relaxed.activities[1:-1]])
+    return problem.rows(slice(n, n + 1)), n
 
 
 def _name(label: str) -> str:
     return f"{label}: a sample alone and among others"
 
 
-def _force_left(judge: RelaxedJudge, relaxed: Relaxed, settings: InferenceSettings) -> float:
+def _force_left(
+    judge: InferenceJudge, result: InferenceResult, settings: InferenceSettings
+) -> float:
     """Bound ``‖∂(N𝓕)/∂z‖`` where inference arrived at what was asked for."""
-    rounding = judge.rounding(relaxed).residual
+    rounding = judge.rounding(result).residual
     if not isinstance(settings, IterativeInference):
         return rounding + judge.exact_rounding.residual
     return rounding + settings.residual * (judge.start + judge.forward_rounding.residual)

@@ -19,8 +19,8 @@ from pcbench import checks
 from pcbench.cases.conformance.inference.batch import alone, alone_for_a_few_steps, output_share
 from pcbench.cases.conformance.inference.flow import force_kept
 from pcbench.cases.conformance.inference.steps import steps_taken
-from pcbench.cases.conformance.subject import Subject, offered
-from pcbench.checks import Check, Tolerance
+from pcbench.cases.conformance.offered import offered
+from pcbench.checks import Check
 from pcbench.contract import (
     Backend,
     DType,
@@ -32,10 +32,10 @@ from pcbench.contract import (
     OdeInference,
 )
 from pcbench.judges.agreement import is_smooth
+from pcbench.judges.answers import InferenceResult, Subject
+from pcbench.judges.basis import Basis
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import Relaxed
-from pcbench.judges.relaxed_judge import RelaxedJudge, judged
-from pcbench.judges.theorem_1 import theorem_1
 from pcbench.theory.linear.masked import masked_energy
 from pcbench.theory.nonlinear.curvature import largest_curvatures, least_curvatures
 from pcbench.theory.nonlinear.layered import feedforward, pull_back
@@ -89,21 +89,21 @@ def inference(
     backend: Backend[Any], problem: Problem, engine: str | None = None
 ) -> Iterator[Check]:
     """Ask one engine, or every one on offer, for the equilibrium."""
-    subject, judge = Subject(backend, problem), RelaxedJudge(problem, backend.dtype)
+    subject, judge = Subject(backend, problem), InferenceJudge(problem, backend.dtype)
     for name in [engine] if engine else offered(backend, problem):
         try:
-            asked = ask_for(name, problem, judge)
+            asked = ask_for(name, judge)
         except UndecidableError as error:
             yield checks.undecided(f"{name}: what to ask for", f"{error}.", source=EDGE)
             continue
-        relaxed = subject.infer(asked.settings)
-        made = list(verdicts(judge, problem, name, relaxed, asked))
+        result = subject.infer(asked.settings)
+        made = list(verdicts(judge, name, result, asked))
         yield from made
         if checks.all_passed(made[:1]) and not any(c.status == "undecided" for c in made):
-            yield from _in_a_batch(subject, judge, name, relaxed, asked)
+            yield from _in_a_batch(subject, judge, name, result, asked)
         steps_are_known = problem.network.n_hidden and is_smooth(problem.network)
         if name == "gradient" and steps_are_known and checks.all_passed(made[:1]):
-            yield steps_taken(subject, problem, judge, 1 / most_curved(problem, judge))
+            yield steps_taken(subject, judge, 1 / most_curved(judge))
 
 
 def demand_range(problem: Problem, dtype: DType, *, of_products: bool = False) -> None:
@@ -118,56 +118,50 @@ def demand_range(problem: Problem, dtype: DType, *, of_products: bool = False) -
     """
     largest = float(np.finfo(dtype).max)
     largest = largest**0.5 if of_products else largest
-    range_theory.demand_range(judged(problem), problem.x, problem.y, largest, problem.precision)
+    range_theory.demand_range(problem.layered, problem.x, problem.y, largest, problem.precision)
 
 
 def _in_a_batch(
-    subject: Subject, judge: RelaxedJudge, label: str, relaxed: Relaxed, asked: Asked
+    subject: Subject, judge: InferenceJudge, label: str, result: InferenceResult, asked: Asked
 ) -> Iterator[Check]:
     """Judge the answer as that of a batch, where it has arrived or has to."""
     problem = subject.problem
-    if asked.must_converge or relaxed.converged:
-        yield from output_share(judge, problem, label, relaxed, asked.settings)
+    if asked.must_converge or result.converged:
+        yield from output_share(judge, label, result, asked.settings)
     if len(problem.x) == 1 or not problem.network.n_hidden:
         return
     if asked.must_converge:
-        yield alone(subject, judge, label, relaxed, asked.settings)
+        yield alone(subject, judge, label, result, asked.settings)
     else:
-        yield from alone_for_a_few_steps(
-            subject, label, asked.settings, most_curved(problem, judge)
-        )
+        yield from alone_for_a_few_steps(subject, label, asked.settings, most_curved(judge))
 
 
 def verdicts(
-    judge: RelaxedJudge, problem: Problem, label: str, relaxed: Relaxed, asked: Asked
+    judge: InferenceJudge, label: str, result: InferenceResult, asked: Asked
 ) -> Iterator[Check]:
     """Judge where an engine ended."""
-    settings = asked.settings
-    may_rise = 0.0 if is_smooth(problem.network) else _rise_at_kinks(settings, judge)
+    settings, network = asked.settings, judge.problem.network
+    may_rise = 0.0 if is_smooth(network) else _rise_at_kinks(settings, judge)
     made = list(
-        judge.checks(label, relaxed, settings, must_converge=asked.must_converge, may_rise=may_rise)
+        judge.checks(label, result, settings, must_converge=asked.must_converge, may_rise=may_rise)
     )
     if isinstance(settings, GaussNewtonInference) and asked.must_converge:
-        made = [_if_visible(check, label, problem, judge, relaxed) for check in made]
+        made = [_if_visible(check, label, judge, result) for check in made]
     yield from made
     if not checks.all_passed(made[:1]):
         return
     if isinstance(settings, GaussNewtonInference):
-        yield from judge.never_rises(label, relaxed)
-    if problem.network.is_linear and asked.must_converge:
-        yield theorem_1(judge, problem, label, relaxed, settings)
+        yield from judge.never_rises(label, result)
+    if network.is_linear and asked.must_converge:
+        yield judge.theorem_1(label, result, settings)
     if asked.decrease:
-        rounding = sum(judge.rounding(relaxed).energies) + judge.forward_rounding.loss
-        yield checks.at_most(
-            f"{label}: energy after a first step",
-            relaxed.energy,
-            judge.loss - asked.decrease,
-            Tolerance(rounding, "rounding of both energies (theory.md 4)"),
-            source=asked.source,
+        off = sum(judge.rounding(result).energies) + judge.forward_rounding.loss
+        yield Basis(asked.source, "rounding of both energies (theory.md 4)").at_most(
+            f"{label}: energy after a first step", result.energy, judge.loss - asked.decrease, off
         )
 
 
-def _rise_at_kinks(settings: InferenceSettings, judge: RelaxedJudge) -> float:
+def _rise_at_kinks(settings: InferenceSettings, judge: InferenceJudge) -> float:
     """Return how far energy may rise where kinks are met.
 
     No step in the errors is known to go down. Steps of a flow are off by what moves forces by the
@@ -182,9 +176,7 @@ def _rise_at_kinks(settings: InferenceSettings, judge: RelaxedJudge) -> float:
             return 0.0
 
 
-def _if_visible(
-    check: Check, label: str, problem: Problem, judge: RelaxedJudge, relaxed: Relaxed
-) -> Check:
+def _if_visible(check: Check, label: str, judge: InferenceJudge, result: InferenceResult) -> Check:
     """Leave a residual undecided if what is left of the energy is lost in its rounding.
 
     A step that lowers the energy of a sample by less than twice its rounding may be refused, and so
@@ -193,10 +185,11 @@ def _if_visible(
     """
     if check.status != "failed" or check.name != f"{label}: residual within the budget":
         return check
+    problem = judge.problem
     counted = np.ones_like(problem.y) if problem.precision is None else problem.precision
     least = masked_energy(problem.weights, problem.x, problem.y, counted)
-    off = sum(judge.rounding(relaxed).energies) * judge.samples**0.5
-    if check.observed is None or judge.energy(relaxed) - least > 2 * off:
+    off = sum(judge.rounding(result).energies) * judge.samples**0.5
+    if check.observed is None or judge.energy(result) - least > 2 * off:
         return check
     reason = (
         f"{check.name}: {check.observed:.3g} is left; a further step would lower the energy by "
@@ -205,9 +198,9 @@ def _if_visible(
     return checks.undecided(check.name, reason, source=check.source)
 
 
-def ask_for(engine: str, problem: Problem, judge: RelaxedJudge) -> Asked:
+def ask_for(engine: str, judge: InferenceJudge) -> Asked:
     """Say what an engine is to be asked in this network."""
-    linear, smooth = problem.network.is_linear, is_smooth(problem.network)
+    linear = judge.problem.network.is_linear
     match engine:
         case "exact":
             if not np.isfinite(judge.exact_rounding.energy):
@@ -217,16 +210,14 @@ def ask_for(engine: str, problem: Problem, judge: RelaxedJudge) -> Asked:
             settings: InferenceSettings = GaussNewtonInference(
                 residual=_LEAST_OF_NEWTON, max_steps=_NEWTON_STEPS, record=True
             )
-            decrease = _sure(problem, judge) if smooth and not linear else 0.0
+            decrease = 0.0 if linear else _sure(judge)
             return Asked(settings, must_converge=linear, decrease=decrease, source=DEMAND)
-        case "gradient" if linear:
-            return _foretold_gradient(problem, judge)
         case "gradient":
-            return _cautious_gradient(problem, judge, smooth=smooth)
+            return _gradient(judge)
         case "ode":
-            return _flow(problem, judge, smooth=smooth)
+            return _flow(judge)
         case _:
-            return _in_errors(problem, judge, smooth=smooth)
+            return _in_errors(judge)
 
 
 def of_all(each: Sequence[Asked]) -> Asked:
@@ -255,26 +246,24 @@ def step_of(asked: Asked) -> float:
     return float(getattr(asked.settings, "step", 1.0))
 
 
-def _foretold_gradient(problem: Problem, judge: RelaxedJudge) -> Asked:
-    """``‖ρ_n‖ ≤ (1 - 1/κ)ⁿ ‖ρ_0‖`` with a step of ``1/λ_max``."""
-    least, most = _curvatures(problem)
+def _gradient(judge: InferenceJudge) -> Asked:
+    """``‖ρ_n‖ ≤ (1 - 1/κ)ⁿ ‖ρ_0‖`` with a step of ``1/λ_max``.
+
+    In networks that are not linear, go down with a step that no curvature on the way is too large
+    for.
+    """
+    if not judge.problem.network.is_linear:
+        step = 1 / most_curved(judge)
+        cautious = GradientInference(step=step, residual=_LEAST_RESIDUAL, max_steps=STEPS)
+        return Asked(cautious, must_converge=False, decrease=_sure(judge))
+    least, most = _curvatures(judge.problem)
     residual = _foretold(judge, STEPS * least / most)
-    settings = GradientInference(
-        step=1 / most, residual=residual, max_steps=ceil(log(1 / residual) * most / least) + 1
-    )
+    steps = ceil(log(1 / residual) * most / least) + 1
+    settings = GradientInference(step=1 / most, residual=residual, max_steps=steps)
     return Asked(settings, must_converge=True, decrease=_decrease(judge, most))
 
 
-def _cautious_gradient(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
-    """Go down with a step that no curvature on the way is too large for."""
-    settings = GradientInference(
-        step=1 / most_curved(problem, judge), residual=_LEAST_RESIDUAL, max_steps=STEPS
-    )
-    decrease = _sure(problem, judge) if smooth else 0.0
-    return Asked(settings, must_converge=False, decrease=decrease)
-
-
-def most_curved(problem: Problem, judge: RelaxedJudge) -> float:
+def most_curved(judge: InferenceJudge) -> float:
     """Bound the curvature of the energy wherever it is no larger than where inference begins.
 
     Of a sample that has come down to an energy of at most its loss, ``‖e‖² ≤ 2𝓛_n``, and its
@@ -283,7 +272,8 @@ def most_curved(problem: Problem, judge: RelaxedJudge) -> float:
     last map by ``√π``; the force that bends it, ``π e``, is at most ``√π`` times the root of
     ``2𝓛_n``.
     """
-    activation, norms = problem.network.activation, [_map_norm(w) for w in problem.weights]
+    problem, norms = judge.problem, [_map_norm(w) for w in judge.problem.weights]
+    activation = problem.network.activation
     a, slope = max(norms), _SLOPES.get(activation, 1.0)
     heavy = 1.0 if problem.precision is None else max(1.0, float(problem.precision.max()) ** 0.5)
     errors = np.sqrt(2 * judge.samples * judge.loss)
@@ -291,23 +281,25 @@ def most_curved(problem: Problem, judge: RelaxedJudge) -> float:
     return (1 + slope * a * heavy) ** 2 + bend * heavy
 
 
-def _sure(problem: Problem, judge: RelaxedJudge) -> float:
-    """Return the decrease that a single step of gradient descent, ``1/Λ``, is sure of."""
-    return _decrease(judge, most_curved(problem, judge))
+def _sure(judge: InferenceJudge) -> float:
+    """Return the decrease that a single step of gradient descent, ``1/Λ``, is sure of.
+
+    None is where there are kinks.
+    """
+    return _decrease(judge, most_curved(judge)) if is_smooth(judge.problem.network) else 0.0
 
 
-def _flow(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
+def _flow(judge: InferenceJudge) -> Asked:
     """``‖ρ(t)‖ ≤ e^{-λ_min t} ‖ρ(0)‖``; stable steps are about ``1/λ_max`` long.
 
     In networks that are not linear the energy falls by ``(‖ρ(0)‖² - ‖ρ(t)‖²)/2Λ``, and in a time of
     ``1/Λ`` by ``(1 - e⁻²) ‖ρ(0)‖²/2Λ``; half of that leaves room for what the solver is off.
     """
-    if not problem.network.is_linear:
+    if not judge.problem.network.is_linear:
         settings = OdeInference(residual=1e-2, max_time=_FLOW_TIME, max_steps=STEPS)
-        decrease = _sure(problem, judge) / 2 if smooth else 0.0
-        return Asked(settings, must_converge=False, decrease=decrease)
-    least, most = _curvatures(problem)
-    lost = force_kept(judge, problem, most) / judge.start
+        return Asked(settings, must_converge=False, decrease=_sure(judge) / 2)
+    least, most = _curvatures(judge.problem)
+    lost = force_kept(judge, most) / judge.start
     if lost > _MOST_RESIDUAL:
         raise UndecidableError("forces are lost in the rounding of a flow's activities")
     residual = max(lost, _foretold(judge, STEPS * least / most))
@@ -315,20 +307,19 @@ def _flow(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
     return Asked(OdeInference(residual=residual, max_time=time), must_converge=True)
 
 
-def _in_errors(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
+def _in_errors(judge: InferenceJudge) -> Asked:
     """Descend in the errors, where curvature is between 1 and ``λ`` (:func:`reach`).
 
     ``∂𝓕/∂e = Bᵀ ∂𝓕/∂z`` with ``z = B e`` and ``cond(B)² ≤ κ(H_z) λ``: so many more steps may pass
     before the force on the activities has come down, too. As ``‖B⁻¹‖² ≤ Λ``, a step ``η`` takes
     ``η ‖ρ‖²/2Λ`` off the energy, at least.
     """
-    most = reach(problem)
-    if not problem.network.is_linear:
+    most = reach(judge.problem)
+    if not judge.problem.network.is_linear:
         step = _CAUTION / most
         settings = ErrorInference(step=step, residual=_LEAST_RESIDUAL, max_steps=STEPS)
-        decrease = step * _sure(problem, judge) if smooth else 0.0
-        return Asked(settings, must_converge=False, decrease=decrease)
-    low, high = _curvatures(problem)
+        return Asked(settings, must_converge=False, decrease=step * _sure(judge))
+    low, high = _curvatures(judge.problem)
     residual = _foretold(judge, STEPS / most)
     steps = ceil(most * (log(1 / residual) + log(high / low * most) / 2)) + 1
     foreseeable = steps <= 10 * STEPS
@@ -338,7 +329,7 @@ def _in_errors(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
     return Asked(settings, must_converge=foreseeable)
 
 
-def _foretold(judge: RelaxedJudge, decay: float) -> float:
+def _foretold(judge: InferenceJudge, decay: float) -> float:
     """Return the residual that ``STEPS`` steps are sure to reach, of which ``e^-decay`` is left.
 
     Raises
@@ -354,20 +345,20 @@ def _foretold(judge: RelaxedJudge, decay: float) -> float:
     return max(_least(judge), left)
 
 
-def _least(judge: RelaxedJudge) -> float:
+def _least(judge: InferenceJudge) -> float:
     """Return the least residual to ask for: what rounding leaves, some times over, is reached."""
     rounding = float(np.linalg.norm(judge.forward_rounding.sample_residuals))
     return min(max(_LEAST_RESIDUAL, _ROOM * rounding / judge.start), _MOST_RESIDUAL)
 
 
-def _decrease(judge: RelaxedJudge, curvature: float) -> float:
+def _decrease(judge: InferenceJudge, curvature: float) -> float:
     """Return the least decrease of the energy in a step of the inverse curvature."""
     return float(np.sum(judge.starts**2)) / (2 * curvature * judge.samples)
 
 
 def _curvatures(problem: Problem) -> tuple[float, float]:
     """Least and largest curvature of a linear network's energy, of any sample."""
-    network, rows = judged(problem), problem if problem.precision is not None else problem.first(1)
+    network, rows = problem.layered, problem if problem.precision is not None else problem.first(1)
     activities = [*feedforward(network, rows.x)[:-1], rows.y]
     least = least_curvatures(network, activities, rows.precision)
     most = largest_curvatures(network, activities, rows.precision)
@@ -377,7 +368,7 @@ def _curvatures(problem: Problem) -> tuple[float, float]:
 
 def reach(problem: Problem) -> float:
     """``λ_max(I + √Π Σ_l K_l K_lᵀ √Π)`` at feedforward activities, the largest of all samples."""
-    network, outputs = judged(problem), problem.y.shape[1]
+    network, outputs = problem.layered, problem.y.shape[1]
     forward = feedforward(network, problem.x)
     alike = problem.network.is_linear and problem.precision is None
     counted = np.ones_like(problem.y) if problem.precision is None else problem.precision

@@ -8,14 +8,14 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench import checks
-from pcbench.checks import Check, Tolerance
+from pcbench.checks import Check
 from pcbench.contract import InferenceSettings, OdeInference
-from pcbench.judges.account import CONTRACT, counted
-from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import Relaxed
-from pcbench.judges.relaxed_judge import RelaxedJudge
+from pcbench.judges.answers import InferenceResult
+from pcbench.judges.basis import Basis
+from pcbench.judges.inference import InferenceJudge
+from pcbench.judges.reported import CONTRACT, counted, counts_match
 from pcbench.theory.nonlinear.inference_steps import InferenceSteps, StepsRounding
-from pcbench.theory.nonlinear.layered import feedforward, layered_energies
+from pcbench.theory.nonlinear.layered import layered_energies
 from pcbench.theory.rounding.layered import layered_rounding
 
 # Evaluations of the flow that no step of a method can do without, where the first is the last one
@@ -24,62 +24,47 @@ _STAGES = {"dopri5": 6, "bosh3": 3, "adaptive_heun": 1}
 
 
 def record(
-    judge: RelaxedJudge,
-    problem: Problem,
-    label: str,
-    relaxed: Relaxed,
-    settings: InferenceSettings,
-    u: float,
+    judge: InferenceJudge, label: str, result: InferenceResult, settings: InferenceSettings
 ) -> Iterator[Check]:
     """Hold the first and the last row of a record against the theory, layer by layer.
 
     Parameters
     ----------
-    judge, problem, label
-        The judge of the problem, the problem, and the engine's name.
-    relaxed
+    judge, label
+        The judge of the problem, and the engine's name.
+    result
         A well-formed answer to ``settings``, which asked for a record.
     settings
         What was asked.
-    u
-        The unit roundoff of the backend.
     """
-    path, rows, depth = relaxed.path, relaxed.steps + 1, problem.network.n_layers
+    path, rows, depth = result.path, result.steps + 1, judge.network.depth
     seen = 0 if path is None else len(path)
-    yield checks.approx(
-        f"{label}: rows of the record", seen, rows, counted("rows"), source=CONTRACT
-    )
+    yield counts_match(f"{label}: rows of the record", seen, rows, "rows")
     if path is not None and path.shape == (rows, depth):
+        precision, u = judge.problem.precision, judge.u
+        begun = layered_rounding(judge.network, judge.forward, u, precision).energies
+        off = np.add(begun, [0.0] * (depth - 1) + [judge.forward_rounding.loss])
+        start = layered_energies(judge.network, judge.forward, precision)
+        basis = Basis(CONTRACT, f"rounding at u = {u:.2g} of each energy (theory.md 4)")
         name = f"{label}: record, layer by layer"
-        forward = [*feedforward(judge.network, problem.x)[:-1], problem.y]
-        begun = layered_rounding(judge.network, forward, u, problem.precision).energies
-        for row, activities, off in (
-            (0, forward, np.add(begun, [0.0] * (depth - 1) + [judge.forward_rounding.loss])),
-            (-1, judge.clamped(relaxed), np.array(judge.rounding(relaxed).energies)),
-        ):
-            yield checks.each_close(
-                name,
-                path[row],
-                layered_energies(judge.network, activities, problem.precision),
-                off.tolist(),
-                f"rounding at u = {u:.2g} of each energy (theory.md 4)",
-                source=CONTRACT,
-            ).at("the end" if row else "the start")
-    yield from passes(label, relaxed, settings)
+        yield basis.each_close(name, path[0], start, off).at("the start")
+        off = np.array(judge.rounding(result).energies)
+        yield basis.each_close(name, path[-1], judge.energies(result), off).at("the end")
+    yield from passes(label, result, settings)
 
 
-def passes(label: str, relaxed: Relaxed, settings: InferenceSettings) -> Iterator[Check]:
+def passes(label: str, result: InferenceResult, settings: InferenceSettings) -> Iterator[Check]:
     """Check that a step has cost what it takes, at least: to go there, and to look for its slope.
 
     That is a pass forward and one back, as it is at the start; a Runge-Kutta step takes several.
     """
-    if relaxed.passes is None or not relaxed.steps:
+    if result.passes is None or not result.steps:
         return
     stages = _STAGES[settings.method] if isinstance(settings, OdeInference) else 1
     yield checks.at_least(
         f"{label}: passes",
-        relaxed.passes,
-        2.0 * (1 + stages * relaxed.steps),
+        result.passes,
+        2.0 * (1 + stages * result.steps),
         counted("passes"),
         source="a step takes a pass forward and one back (base.py)",
     )
@@ -93,21 +78,12 @@ def rows_close(
 ) -> Iterator[Check]:
     """Check every row of the record; one that has ended stays where it is."""
     name = f"{label}: record of every step"
-    derivation = "what rounding makes of the same steps (theory.md 4.3)"
+    basis = Basis(CONTRACT, "what rounding makes of the same steps (theory.md 4.3)")
     kept = np.zeros((0, 0)) if path is None else path
     rows = np.minimum(np.arange(max(len(kept), len(due.energies))), len(due.energies) - 1)
-    off = rounding.energies[rows] + 2.0**-126
-    if kept.shape != due.energies[rows].shape:
-        allowed = Tolerance(float(off.max()), derivation)
-        where = "rows and layers of the record"
-        yield checks.distance(name, kept, due.energies[rows], allowed, source=CONTRACT, where=where)
+    off, expected = rounding.energies[rows] + 2.0**-126, due.energies[rows]
+    if kept.shape != expected.shape:
+        yield basis.distance(name, kept, expected, off.max(), "rows and layers of the record")
         return
-    for place, row in enumerate(rows):
-        yield checks.distance(
-            name,
-            kept[place],
-            due.energies[row],
-            Tolerance(float(off[place]), derivation),
-            source=CONTRACT,
-            where=f"row {place + 1}",
-        )
+    places = (f"row {row + 1}" for row in range(len(rows)))
+    yield from basis.distances(name, kept, expected, off, places)

@@ -14,12 +14,12 @@ from jaxtyping import Bool
 
 from pcbench import checks
 from pcbench.cases.conformance.inference.batch import newton_condition, newton_rounding
-from pcbench.cases.conformance.subject import Array, Subject
-from pcbench.checks import Check, Tolerance
+from pcbench.checks import Check
 from pcbench.contract import GaussNewtonInference
 from pcbench.judges.agreement import is_smooth
-from pcbench.judges.relaxed import NEVER, Relaxed
-from pcbench.judges.relaxed_judge import RelaxedJudge
+from pcbench.judges.answers import NEVER, Array, InferenceResult, Subject
+from pcbench.judges.basis import Basis
+from pcbench.judges.inference import InferenceJudge
 from pcbench.theory.nonlinear.layered import feedforward, layered_errors
 from pcbench.theory.rounding.bounds import unit_roundoff
 
@@ -31,7 +31,7 @@ _CLEAR = 1e3
 _H = unit_roundoff("float64") ** (1 / 3)
 
 
-def reuse(subject: Subject, judge: RelaxedJudge, curvature: float) -> Iterator[Check]:
+def reuse(subject: Subject, judge: InferenceJudge, curvature: float) -> Iterator[Check]:
     """Ask for one step and for two with a linearisation, and for the one after.
 
     Parameters
@@ -41,11 +41,10 @@ def reuse(subject: Subject, judge: RelaxedJudge, curvature: float) -> Iterator[C
     curvature
         No sample's energy is more curved, where it is no larger than where inference begins.
     """
-    problem = subject.problem
-    if not is_smooth(problem.network):
+    if not is_smooth(subject.problem.network):
         return  # between kinks a network does not bend
 
-    def after(steps: int, serves: int) -> Relaxed:
+    def after(steps: int, serves: int) -> InferenceResult:
         settings = GaussNewtonInference(residual=NEVER, max_steps=steps, reuse=serves)
         return subject.infer(settings)
 
@@ -54,34 +53,29 @@ def reuse(subject: Subject, judge: RelaxedJudge, curvature: float) -> Iterator[C
     yield from form
     if not checks.all_passed(form):
         return
-    condition = newton_condition(judge, problem, curvature)
+    condition = newton_condition(judge, curvature)
+    solving = Basis(REUSE, "what solving systems of this condition rounds (theory.md 3.3)")
+    repeated = Basis(REUSE, "what rounding makes of the same step (theory.md 3.3)")
     for steps in range(1, _MOST + 1):
         last, onward = served[steps - 1], served[steps]
-        off = newton_rounding(judge, problem, curvature, steps + 1)
+        off = newton_rounding(judge, curvature, steps + 1)
         name = f"gauss_newton: steps of a linearisation that serves {steps}"
-        yield checks.distance(
-            name,
-            _hidden(after(steps, steps)),
-            _hidden(last),
-            Tolerance(off, "what solving systems of this condition rounds (theory.md 3.3)"),
-            source=REUSE,
-        )
+        yield solving.distance(name, after(steps, steps).hidden, last.hidden, off)
         taken = _taken(judge, served[: steps + 1])
         if np.linalg.norm(_bent(judge, last, onward)[taken]) > _CLEAR * condition * off:
-            yield checks.at_least(
+            yield repeated.at_least(
                 f"gauss_newton: how far the step after {steps} with a new linearisation is from "
                 "that with the old one",
-                float(np.linalg.norm(_hidden(after(steps + 1, steps)) - _hidden(onward))),
+                float(np.linalg.norm(after(steps + 1, steps).hidden - onward.hidden)),
                 2 * off,
-                Tolerance(off, "what rounding makes of the same step (theory.md 3.3)"),
-                source=REUSE,
+                off,
             )
 
 
-def _taken(judge: RelaxedJudge, served: Sequence[Relaxed]) -> Bool[np.ndarray, " N"]:
+def _taken(judge: InferenceJudge, served: Sequence[InferenceResult]) -> Bool[np.ndarray, " N"]:
     """Return which samples took every step: one that was refused may be linearised anew."""
-    start = feedforward(judge.network, judge.clamped(served[0])[0])
-    places = [np.concatenate(start[1:-1], axis=1), *map(_hidden, served)]
+    start = np.concatenate(judge.forward[1:-1], axis=1)
+    places = [start, *(result.hidden for result in served)]
     norms = [
         (np.linalg.norm(after - before, axis=1), np.linalg.norm(after, axis=1))
         for before, after in pairwise(places)
@@ -92,7 +86,7 @@ def _taken(judge: RelaxedJudge, served: Sequence[Relaxed]) -> Bool[np.ndarray, "
     return taken
 
 
-def _bent(judge: RelaxedJudge, last: Relaxed, onward: Relaxed) -> Array:
+def _bent(judge: InferenceJudge, last: InferenceResult, onward: InferenceResult) -> Array:
     """``(B - B_0) s`` for the step ``s`` from where inference was: what was linearised wrongly.
 
     ``B`` is the derivative of the errors, here and where inference began.
@@ -105,7 +99,7 @@ def _bent(judge: RelaxedJudge, last: Relaxed, onward: Relaxed) -> Array:
     return bent
 
 
-def _moved(judge: RelaxedJudge, at: Sequence[Array], step: Sequence[Array]) -> Array:
+def _moved(judge: InferenceJudge, at: Sequence[Array], step: Sequence[Array]) -> Array:
     """``B s``, by differences."""
     ends = [
         layered_errors(
@@ -117,7 +111,3 @@ def _moved(judge: RelaxedJudge, at: Sequence[Array], step: Sequence[Array]) -> A
     rows = [(up - down) / (2 * _H) for up, down in zip(*ends, strict=True)]
     moved: Array = np.nan_to_num(np.concatenate(rows, axis=1))
     return moved
-
-
-def _hidden(relaxed: Relaxed) -> Array:
-    return np.concatenate(relaxed.activities[1:-1], axis=1)

@@ -1,7 +1,7 @@
 """Whether engines do as their settings say: step, halving, residual and budget; tolerances, time.
 
 Where inference ends says little of that. Gradient descent, in activities or in errors, is held step
-by step against the theory's own; of the flow, see ``_conformance_flow.py``.
+by step against the theory's own; the flow is held in ``flow.py``.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from pcbench import checks
 from pcbench.case import CaseSkippedError, Omission
 from pcbench.cases.conformance.inference.engines import most_curved, reach
 from pcbench.cases.conformance.inference.flow import flow
 from pcbench.cases.conformance.inference.records import record, rows_close
 from pcbench.cases.conformance.inference.reuse import reuse
-from pcbench.cases.conformance.subject import Subject, offered
-from pcbench.checks import Check, Tolerance
+from pcbench.cases.conformance.inference.steps import decided, expected_steps, rounding_of
+from pcbench.cases.conformance.offered import offered
+from pcbench.checks import Check
 from pcbench.contract import (
     Backend,
     BackendUnavailableError,
@@ -27,21 +27,13 @@ from pcbench.contract import (
     GaussNewtonInference,
     GradientInference,
 )
-from pcbench.judges.account import as_reported, counted
+from pcbench.judges.answers import NEVER, InferenceResult, Subject
+from pcbench.judges.basis import Basis
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import NEVER, Relaxed
-from pcbench.judges.relaxed_judge import RelaxedJudge, judged
+from pcbench.judges.reported import as_reported, counts_match
 from pcbench.theory.nonlinear.curvature import largest_curvatures
-from pcbench.theory.nonlinear.inference_steps import (
-    InferenceSteps,
-    Rule,
-    StepsRounding,
-    decided,
-    inference_steps,
-    steps_rounding,
-)
-from pcbench.theory.nonlinear.layered import feedforward
-from pcbench.theory.rounding.bounds import unit_roundoff
+from pcbench.theory.nonlinear.inference_steps import InferenceSteps, Rule, StepsRounding
 
 STEPS = 6
 """How many steps are compared: enough to be halved several times, too few to be at rest."""
@@ -69,12 +61,11 @@ def settings_obeyed(backend: Backend[Any], problem: Problem) -> Iterator[Check |
         raise CaseSkippedError("the backend offers no iterative engine of inference")
     if not problem.network.n_hidden:
         raise CaseSkippedError("question: settings takes hidden layers")
-    subject, judge = Subject(backend, problem), RelaxedJudge(problem, backend.dtype)
-    u = unit_roundoff(backend.dtype)
+    subject, judge = Subject(backend, problem), InferenceJudge(problem, backend.dtype)
     for engine in offered(backend, problem):
         match engine:
             case "gradient" | "error":
-                for what, rule in rules(problem, u, in_errors=engine == "error").items():
+                for what, rule in rules(judge, in_errors=engine == "error").items():
                     name = f"{engine}: {what}"
                     try:
                         yield from _walked(subject, judge, name, engine, rule)
@@ -82,23 +73,22 @@ def settings_obeyed(backend: Backend[Any], problem: Problem) -> Iterator[Check |
                         yield Omission(name, str(refusal))
             case "gauss_newton":
                 settings = GaussNewtonInference(residual=1e-3, max_steps=_MANY_STEPS, record=True)
-                relaxed = subject.infer(settings)
-                form = judge.form(engine, relaxed)
+                result = subject.infer(settings)
+                form = judge.form(engine, result)
                 yield form
                 if form.passed:
-                    yield from record(judge, problem, engine, relaxed, settings, u)
-                    yield from reuse(subject, judge, most_curved(problem, judge))
+                    yield from record(judge, engine, result, settings)
+                    yield from reuse(subject, judge, most_curved(judge))
             case "ode":
-                yield from flow(subject, judge, most_curved(problem, judge))
+                yield from flow(subject, judge, most_curved(judge))
 
 
-def rules(problem: Problem, u: float, *, in_errors: bool) -> dict[str, Rule]:
+def rules(judge: InferenceJudge, *, in_errors: bool) -> dict[str, Rule]:
     """Return the rules to ask for, by what is tried; those that rounding could decide are cut."""
-    network, precision = judged(problem), problem.precision
-    unit = 1 / steepest(problem, in_errors=in_errors)
+    unit = 1 / steepest(judge, in_errors=in_errors)
     plain = Rule(_SHORT * unit, STEPS, NEVER, in_errors=in_errors)
     asked = {"steps": plain}
-    residuals = inference_steps(network, problem.x, problem.y, plain, precision).residuals
+    residuals = expected_steps(judge, plain).residuals
     last = len(residuals) - 2
     before = float(residuals[: max(last, 0)].min(initial=np.inf))
     if last > 0 and residuals[last] < before:
@@ -109,21 +99,17 @@ def rules(problem: Problem, u: float, *, in_errors: bool) -> dict[str, Rule]:
         long = replace(plain, step=_LONG * unit, halve=True)
         asked["halving"] = long
         asked["smallest step"] = replace(long, smallest=_SPENT * long.step)
-    cut = {
-        what: decided(network, problem.x, problem.y, rule, u, precision)
-        for what, rule in asked.items()
-    }
+    cut = {what: decided(judge, rule) for what, rule in asked.items()}
     return {what: rule for what, rule in cut.items() if rule.budget > 0}
 
 
-def steepest(problem: Problem, *, in_errors: bool) -> float:
+def steepest(judge: InferenceJudge, *, in_errors: bool) -> float:
     """Return the largest curvature of a sample's energy where inference begins."""
+    precision = judge.problem.precision
     if in_errors:
-        most = 1.0 if problem.precision is None else max(1.0, float(problem.precision.max()))
-        return most * reach(problem)
-    network = judged(problem)
-    forward = [*feedforward(network, problem.x)[:-1], problem.y]
-    return float(largest_curvatures(network, forward, problem.precision).max())
+        most = 1.0 if precision is None else max(1.0, float(precision.max()))
+        return most * reach(judge.problem)
+    return float(largest_curvatures(judge.network, judge.forward, precision).max())
 
 
 def settings_of(rule: Rule) -> ErrorInference | GradientInference:
@@ -140,43 +126,27 @@ def settings_of(rule: Rule) -> ErrorInference | GradientInference:
 
 
 def _walked(
-    subject: Subject, judge: RelaxedJudge, name: str, engine: str, rule: Rule
+    subject: Subject, judge: InferenceJudge, name: str, engine: str, rule: Rule
 ) -> Iterator[Check]:
-    problem, settings = subject.problem, settings_of(rule)
-    u = unit_roundoff(subject.backend.dtype)
-    relaxed = subject.infer(settings)
-    form = judge.form(engine, relaxed)
+    settings = settings_of(rule)
+    result = subject.infer(settings)
+    form = judge.form(engine, result)
     yield form
     if not form.passed:
         return
-    yield from record(judge, problem, engine, relaxed, settings, u)
-    due = inference_steps(judge.network, problem.x, problem.y, rule, problem.precision)
-    rounding = steps_rounding(judge.network, problem.x, problem.y, rule, due, u, problem.precision)
-    yield from as_stepped(name, relaxed, due, rounding)
-    yield checks.approx(
-        f"{name}: count", relaxed.steps, len(due.steps), counted("steps"), source=RULE
-    )
+    yield from record(judge, engine, result, settings)
+    due = expected_steps(judge, rule)
+    yield from as_stepped(name, result, due, rounding_of(judge, rule, due))
+    yield counts_match(f"{name}: count", result.steps, len(due.steps), "steps", RULE)
     reached = bool(due.residuals[-1] <= rule.residual)
-    yield as_reported(f"{name}: converged", relaxed.converged, reached)
+    yield as_reported(f"{name}: converged", result.converged, reached)
 
 
 def as_stepped(
-    name: str, relaxed: Relaxed, due: InferenceSteps, rounding: StepsRounding
+    name: str, result: InferenceResult, due: InferenceSteps, rounding: StepsRounding
 ) -> Iterator[Check]:
     """Compare where inference ended, and the way there, with the theory's own steps."""
-    derivation = "what rounding makes of the same steps (theory.md 4.3)"
-    yield checks.distance(
-        f"{name}: activities",
-        np.concatenate([relaxed.activities[0][:, :0], *relaxed.activities[1:-1]], axis=1),
-        due.hidden,
-        Tolerance(rounding.hidden, derivation),
-        source=RULE,
-    )
-    yield checks.approx(
-        f"{name}: residual",
-        float(relaxed.residual),
-        float(due.residuals[-1]),
-        Tolerance(float(rounding.residuals[-1]), derivation),
-        source=RULE,
-    )
-    yield from rows_close(name, relaxed.path, due, rounding)
+    basis = Basis(RULE, "what rounding makes of the same steps (theory.md 4.3)", label=name)
+    yield basis.distance("activities", result.hidden, due.hidden, rounding.hidden)
+    yield basis.approx("residual", result.residual, due.residuals[-1], rounding.residuals[-1])
+    yield from rows_close(name, result.path, due, rounding)

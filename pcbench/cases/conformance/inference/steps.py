@@ -1,4 +1,4 @@
-"""Whether gradient inference takes the steps that the contract says.
+"""The steps that engines should take by their settings, and whether gradient inference does.
 
 All layers move at once, from where a forward pass ends. Sweeps from layer to layer, each of which
 sees those that have moved, reach the same equilibrium, as a start from zeros does where there is
@@ -7,19 +7,16 @@ but one. Only the way there tells.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from pcbench import checks
-from pcbench.cases.conformance.subject import Array, Subject
-from pcbench.checks import Check, Tolerance
+from pcbench.checks import Check
 from pcbench.contract import GradientInference
-from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import NEVER
-from pcbench.judges.relaxed_judge import RelaxedJudge, judged
-from pcbench.theory.nonlinear.layered import activity_residuals, feedforward
-from pcbench.theory.rounding.bounds import unit_roundoff
+from pcbench.judges.answers import NEVER, Subject
+from pcbench.judges.basis import Basis
+from pcbench.judges.inference import InferenceJudge
+from pcbench.theory.nonlinear import inference_steps
+from pcbench.theory.nonlinear.inference_steps import InferenceSteps, Rule, StepsRounding
+from pcbench.theory.nonlinear.layered import activity_residuals
 from pcbench.theory.rounding.layered import layered_rounding
 
 STEPS = 3
@@ -28,37 +25,54 @@ STEPS = 3
 RULE = "z ← z - step · ∂(N𝓕)/∂z of all layers at once, from the feedforward activities (base.py)"
 
 
-def steps_taken(subject: Subject, problem: Problem, judge: RelaxedJudge, step: float) -> Check:
+def decided(judge: InferenceJudge, rule: Rule) -> Rule:
+    """Return the rule with no more steps than rounding leaves without a doubt."""
+    problem = judge.problem
+    return inference_steps.decided(
+        judge.network, problem.x, problem.y, rule, judge.u, problem.precision
+    )
+
+
+def expected_steps(judge: InferenceJudge, rule: Rule) -> InferenceSteps:
+    """Return the theory's own steps."""
+    problem = judge.problem
+    return inference_steps.inference_steps(
+        judge.network, problem.x, problem.y, rule, problem.precision
+    )
+
+
+def rounding_of(judge: InferenceJudge, rule: Rule, steps: InferenceSteps) -> StepsRounding:
+    """Bound what rounding makes of the same steps."""
+    problem = judge.problem
+    return inference_steps.steps_rounding(
+        judge.network, problem.x, problem.y, rule, steps, judge.u, problem.precision
+    )
+
+
+def steps_taken(subject: Subject, judge: InferenceJudge, step: float) -> Check:
     """Compare the activities after a few steps with the theory's own.
 
     Parameters
     ----------
-    subject, problem, judge
-        Who is asked, and about what.
+    subject, judge
+        Who is asked, and the judge of that problem.
     step
         One that no curvature on the way is too large for: what rounding has moved activities by
         grows by no more than a factor of two then, ``‖I - step H‖ ≤ 2``.
     """
-    network, precision = judged(problem), problem.precision
-    u = unit_roundoff(subject.backend.dtype)
-    settings = GradientInference(step=step, residual=NEVER, max_steps=STEPS)
-    seen = subject.infer(settings).activities[1:-1]
-    activities = [*feedforward(network, problem.x)[:-1], problem.y]
+    activities, precision, u = judge.forward, judge.problem.precision, judge.u
+    result = subject.infer(GradientInference(step=step, residual=NEVER, max_steps=STEPS))
     off = judge.forward_rounding.activities
     for _ in range(STEPS):
-        slopes = activity_residuals(network, activities, precision)
-        rounding = layered_rounding(network, activities, u, precision)
+        slopes = activity_residuals(judge.network, activities, precision)
+        rounding = layered_rounding(judge.network, activities, u, precision)
         hidden = [z - step * slope for z, slope in zip(activities[1:-1], slopes, strict=True)]
-        off = 2 * off + step * rounding.residual + 2 * u * float(np.linalg.norm(_flat(hidden)))
-        activities = [problem.x, *hidden, problem.y]
-    return checks.distance(
+        size = float(np.linalg.norm(np.concatenate(hidden, axis=1)))
+        off = 2 * off + step * rounding.residual + 2 * u * size
+        activities = [activities[0], *hidden, activities[-1]]
+    return Basis(RULE, f"rounding at u = {u:.2g} of every step (theory.md 4)").distance(
         f"gradient: activities after {STEPS} steps",
-        _flat(seen),
-        _flat(activities[1:-1]),
-        Tolerance(off, f"rounding at u = {u:.2g} of every step (theory.md 4)"),
-        source=RULE,
+        result.hidden,
+        np.concatenate(activities[1:-1], axis=1),
+        off,
     )
-
-
-def _flat(activities: Sequence[Array]) -> Array:
-    return np.concatenate([z.ravel() for z in activities])

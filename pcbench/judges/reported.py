@@ -1,8 +1,8 @@
-"""What every answer must say of itself, before whichever judge it stands."""
+"""Checks on what an answer is made of, and on what it reports about itself."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 
 import numpy as np
@@ -10,17 +10,47 @@ from jaxtyping import Float, Num
 
 from pcbench import checks
 from pcbench.checks import Check, Tolerance
-from pcbench.contract import GaussNewtonInference, IterativeInference, OdeInference
+from pcbench.contract import (
+    GaussNewtonInference,
+    InferenceSettings,
+    IterativeInference,
+    OdeInference,
+)
+from pcbench.judges.answers import InferenceResult
 
 DEFINITION = "definitions of energy and loss (theory.md 1)"
 STATIONARITY = "stationarity in the activities (theory.md 2.2)"
 CONTRACT = "the contract of a backend (pcbench/backends/base.py)"
+STARTS_AT_THE_LOSS = "inference begins at the feedforward activities, where the energy is the loss"
+UNFINISHED = "inference that stops early is not at equilibrium (theory.md 2.3)"
 _YES_OR_NO = Tolerance(0.5, "it is so or it is not")
 
 
 def counted(unit: str) -> Tolerance:
     """Return the tolerance of a count, with what is counted, in the plural."""
     return Tolerance(0.5, "a count is right or it is not", unit)
+
+
+def counts_match(
+    name: str, observed: float, expected: float, unit: str, source: str = CONTRACT, where: str = ""
+) -> Check:
+    """Check a count; the unit is what is counted, in the plural."""
+    return checks.approx(name, observed, expected, counted(unit), source=source, where=where)
+
+
+def well_formed(
+    name: str,
+    due: Iterable[tuple[Float[np.ndarray, "..."] | None, tuple[int, ...] | None]],
+    *,
+    finite: bool = True,
+) -> Check:
+    """Check that every array is there with the shape that is due and, if asked, finite numbers."""
+    due = list(due)
+    malformed = sum(
+        array is None or array.shape != shape or not (np.isfinite(array).all() or not finite)
+        for array, shape in due
+    )
+    return none_of(name, malformed, len(due), "answers", source=CONTRACT)
 
 
 def arrived(
@@ -47,7 +77,7 @@ def diverged(label: str, energy: float, steps: int, bound: float) -> Check:
         np.nan if np.isfinite(energy) else energy,
         bound,
         _YES_OR_NO,
-        source="inference begins at the feedforward activities, where the energy is the loss",
+        source=STARTS_AT_THE_LOSS,
     )
     story = f"inference diverged: after {steps} steps the energy is {energy:.3g}"
     if np.isfinite(energy):
@@ -92,19 +122,33 @@ def as_reported(name: str, told: bool, reached: bool, where: str = "") -> Check:
     return check if check.passed else check.model_copy(update={"message": message})
 
 
+def reported(
+    label: str, result: InferenceResult, settings: InferenceSettings, *, fewest: int = 0
+) -> Iterator[Check]:
+    """Check whether inference says rightly that it converged, and how many steps it took."""
+    reached, most = True, 0
+    if isinstance(settings, IterativeInference):
+        reached = arrived(settings, result.residual, result.sample_residuals)
+        most = settings.max_steps
+    yield as_reported(f"{label}: converged as reported", result.converged, reached)
+    yield checks.within(
+        f"{label}: steps", result.steps, (fewest, most), counted("steps"), source=CONTRACT
+    )
+
+
 def budget_spent(
-    check: Check, settings: IterativeInference, steps: int, residual: float, *, converged: bool
+    check: Check, settings: InferenceSettings, result: InferenceResult, residual: float
 ) -> Check:
     """Call a residual that was not reached by its cause, where inference itself says so.
 
     ``residual`` is relative to where inference began. A check that passed stays as it is, and so
     does one of an answer that calls itself converged: there the number is wrong, and no budget.
     """
-    if check.status != "failed" or converged:
+    if not isinstance(settings, IterativeInference) or check.status != "failed" or result.converged:
         return check
     spent = f"the budget of inference (max_steps {settings.max_steps}) was spent"
-    if steps < settings.max_steps:
-        spent = f"inference ended after {steps} of {settings.max_steps} steps"
+    if result.steps < settings.max_steps:
+        spent = f"inference ended after {result.steps} of {settings.max_steps} steps"
         if isinstance(settings, OdeInference):  # which does not tell the time that it has reached
             spent += f", by itself or at max_time {settings.max_time:g},"
     message = (

@@ -1,0 +1,339 @@
+"""Where inference ended, in any network, against the definition of the energy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import zip_longest
+from math import inf
+
+import numpy as np
+from jaxtyping import Float
+
+from pcbench.checks import Check
+from pcbench.contract import DType, ExactInference, InferenceSettings, IterativeInference
+from pcbench.judges.answers import InferenceResult
+from pcbench.judges.basis import Basis
+from pcbench.judges.problem import Problem
+from pcbench.judges.reported import (
+    CONTRACT,
+    DEFINITION,
+    STARTS_AT_THE_LOSS,
+    STATIONARITY,
+    UNFINISHED,
+    budget_spent,
+    counts_match,
+    diverged,
+    layers,
+    reported,
+    well_formed,
+)
+from pcbench.judges.rounding import Activities, Rounding, of_parameters
+from pcbench.theory.linear.masked import masked_energy
+from pcbench.theory.nonlinear import curvature
+from pcbench.theory.nonlinear.layered import (
+    activity_residuals,
+    energy_gradients,
+    feedforward,
+    layered_energies,
+    layered_errors,
+    layered_loss,
+    weighted_errors,
+)
+from pcbench.theory.rounding.feedforward import FeedforwardRounding
+from pcbench.theory.rounding.layered import LayeredRounding
+from pcbench.theory.rounding.perturbation import EquilibriumRounding
+
+DAMPED = "a damped step is only taken where it lowers the energy (theory.md 3.3)"
+
+
+class InferenceJudge:
+    """Holds answers about one batch against the definition of the energy.
+
+    Parameters
+    ----------
+    problem
+        The network and the batch, in numbers that fit the dtype.
+    dtype
+        The backend's.
+
+    Attributes
+    ----------
+    problem, network
+        The problem, and its network as the theory sees it.
+    samples
+        ``N``.
+    forward
+        ``z_0 … z_L`` where every engine starts, the output clamped.
+    loss
+        ``𝓛`` there.
+    start
+        ``‖∂(N𝓕)/∂z‖`` there, or 1 where that is zero.
+    """
+
+    def __init__(self, problem: Problem, dtype: DType) -> None:
+        self.network, self._x, self._y = problem.layered, problem.x, problem.y
+        self.problem, self._precision = problem, problem.precision
+        self.forward = [*feedforward(self.network, self._x)[:-1], self._y]
+        self.loss = layered_loss(self.network, self._x, self._y, self._precision)
+        self.starts = self.sample_residuals(self.forward)
+        self.samples = len(self._x)
+        self.start = float(np.linalg.norm(self.starts)) or 1.0
+        self._rounding = Rounding(problem, dtype)
+
+    def sample_residuals(self, activities: Activities) -> Float[np.ndarray, " N"]:
+        """``‖∂(N𝓕)/∂z‖`` of every sample, by definition."""
+        slopes = activity_residuals(self.network, activities, self._precision)
+        squares = sum((np.sum(slope**2, axis=1) for slope in slopes), np.zeros(len(self._x)))
+        return np.sqrt(squares)
+
+    def force(self, result: InferenceResult) -> float:
+        """``‖∂(N𝓕)/∂z‖`` of all samples where inference ended."""
+        return float(np.linalg.norm(self.sample_residuals(self.clamped(result))))
+
+    def at_last_hidden_layer(
+        self, result: InferenceResult
+    ) -> tuple[Float[np.ndarray, "N d"], Float[np.ndarray, "N d"]]:
+        """``ρ_{L-1} = e_{L-1} - J_Lᵀ (π e)_L``, and the pull of the output, ``J_Lᵀ (π e)_L``."""
+        activities = self.clamped(result)
+        force = activity_residuals(self.network, activities, self._precision)[-1]
+        error = layered_errors(self.network, activities)[-2]
+        return force, error - force
+
+    def clamped(self, result: InferenceResult) -> Activities:
+        """``z_0 … z_L`` with input and output clamped, whatever the answer has for them."""
+        return [self._x, *result.activities[1:-1], self._y]
+
+    def energies(self, result: InferenceResult) -> Float[np.ndarray, " L"]:
+        """Energy of each layer at the activities reached, by definition."""
+        return layered_energies(self.network, self.clamped(result), self._precision)
+
+    def energy(self, result: InferenceResult) -> float:
+        """``𝓕`` at the activities reached, by definition."""
+        return float(self.energies(result).sum())
+
+    def gradients(self, result: InferenceResult) -> list[Float[np.ndarray, "..."]]:
+        """``∂𝓕/∂W_l``, then ``∂𝓕/∂b_l``, at the activities reached, by definition."""
+        weights, biases = energy_gradients(self.network, self.clamped(result), self._precision)
+        return [*weights, *(biases or [])]
+
+    def gradients_off(self, result: InferenceResult) -> tuple[float, ...]:
+        """Bounds on the rounding of the same gradients, one an array."""
+        return of_parameters(self.rounding(result), self.problem)
+
+    def curvatures(self, activities: Activities) -> tuple[float, float]:
+        """Least and largest curvature of any sample's energy at activities."""
+        at = self.network, activities, self._precision
+        least, most = curvature.least_curvatures(*at), curvature.largest_curvatures(*at)
+        return float(least.min()), float(most.max())
+
+    def least_curvatures(self, result: InferenceResult) -> Float[np.ndarray, " N"]:
+        """Least curvature of the energy in each sample's activities."""
+        return curvature.least_curvatures(self.network, self.clamped(result), self._precision)
+
+    def rounding(self, result: InferenceResult) -> LayeredRounding:
+        """Bound what evaluating energy and slopes at these activities may be off by."""
+        return self._rounding.of(result, self.clamped(result))
+
+    @property
+    def u(self) -> float:
+        """Unit roundoff of the backend's dtype."""
+        return self._rounding.u
+
+    @property
+    def forward_rounding(self) -> FeedforwardRounding:
+        """Bound what the start of every engine, and what is evaluated there, may be off by."""
+        return self._rounding.start
+
+    @property
+    def exact_rounding(self) -> EquilibriumRounding:
+        """Bound what exact inference, and the closed forms, may be off by in a linear network."""
+        return self._rounding.exact
+
+    def checks(
+        self,
+        label: str,
+        result: InferenceResult,
+        settings: InferenceSettings,
+        *,
+        must_converge: bool,
+        may_rise: float = 0.0,
+    ) -> Iterator[Check]:
+        """Hold an answer against what it says of itself, and against the loss.
+
+        Parameters
+        ----------
+        label
+            The engine's name in the suite; every check begins with it.
+        result
+            The answer.
+        settings
+            What was asked.
+        must_converge
+            Whether a budget spent before the residual was reached fails.
+        may_rise
+            How far above the loss steps of that size may lead the energy; infinite if not judged.
+        """
+        well_formed = self.form(label, result)
+        yield well_formed
+        if not well_formed.passed:
+            return
+        rounding, begun = self.rounding(result), self.forward_rounding
+        residual = self.force(result)
+        stationary = self._expect(label, STATIONARITY)
+        yield from self._clamps(stationary, result, settings)
+        yield self._expect(label, DEFINITION).each_close(
+            "energy of each layer",
+            result.energies,
+            self.energies(result),
+            rounding.energies,
+            layers(len(rounding.energies)),
+        )
+        yield stationary.approx(
+            "reported residual",
+            float(result.residual) * self.start,
+            residual,
+            # It is relative to a start that rounds, too.
+            rounding.residual + residual / self.start * begun.residual,
+        )
+        if may_rise < np.inf:
+            yield self._expect(label, STARTS_AT_THE_LOSS).at_most(
+                "energy ≤ loss",
+                result.energy,
+                self.loss,
+                sum(rounding.energies) + begun.loss + may_rise,
+            )
+        asked = settings.residual if isinstance(settings, IterativeInference) else 0.0
+        if must_converge or not isinstance(settings, IterativeInference):
+            carried = asked * begun.residual if asked else self.exact_rounding.residual
+            within_budget = self._expect(label, UNFINISHED).at_most(
+                "residual within the budget",
+                residual,
+                asked * self.start,
+                rounding.residual + carried,
+            )
+            yield budget_spent(within_budget, settings, result, residual / self.start)
+        yield from self._residuals(stationary, result)
+        yield from reported(label, result, settings)
+
+    def theorem_1(self, label: str, result: InferenceResult, settings: InferenceSettings) -> Check:
+        """Compare the energy with the closed form of a linear network, unobserved outputs too.
+
+        The residual that was asked for leaves at most ``‖ρ‖²/2c`` above it. What the closed form
+        loses itself, in float64, may be more than evaluation at given activities: it solves with
+        ``S``.
+        """
+        precision = 1.0 if self._precision is None else self._precision
+        expected = masked_energy(self.problem.weights, self._x, self._y, precision)
+        rounding = self.rounding(result)
+        # Forces are as many times errors as precisions are.
+        most = max(1.0, float(np.max(precision)))
+        asked = settings.residual if isinstance(settings, IterativeInference) else 0.0
+        force = asked * self.start + rounding.residual
+        least = float(self.least_curvatures(result).min())
+        # Positive in any linear network; where rounding in float64 hides that, nothing is known.
+        left = force**2 / (2 * least * self.samples) if least > 0 else inf
+        off = sum(rounding.energies) + most * self.exact_rounding.energy if least > 0 else inf
+        return Basis(
+            "Theorem 1, of observed outputs alone (theory.md 2.1)",
+            "rounding at these activities, and of the closed form (theory.md 4)",
+            label=label,
+        ).within("energy at equilibrium", result.energy, (expected, expected + left), off)
+
+    def never_rises(self, label: str, result: InferenceResult) -> Iterator[Check]:
+        """Check that energy falls at every step, of the batch as recorded and of every sample.
+
+        The path has to begin at the loss and to end where the answer says that it ended.
+        """
+        path = np.empty(0) if result.path is None else result.path.sum(axis=-1)
+        name, rows = "ends of the path", result.steps + 1
+        rounding, begun = self.rounding(result), self.forward_rounding
+        ending, damped = sum(rounding.energies), self._expect(label, DAMPED)
+        if len(path) != rows:
+            yield counts_match(f"{label}: {name}", len(path), rows, "rows of the path")
+        else:
+            yield self._expect(label, CONTRACT).each_close(
+                name,
+                path[[0, -1]],
+                [self.loss, result.energy],
+                [begun.loss, ending],
+                ["first row", "last row"],
+            )
+        rise = float(np.max(np.diff(path), initial=0.0))
+        yield damped.at_most("rise of the energy in a step", rise, 0.0, begun.loss + ending)
+        rises = self._sample_energies(self.clamped(result)) - self._sample_energies(self.forward)
+        allowed = np.add(rounding.sample_energies, begun.sample_losses)
+        worst = int(np.argmax(rises / allowed))
+        yield damped.at_most(
+            "rise of the energy of a sample",
+            float(rises[worst]),
+            0.0,
+            float(allowed[worst]),
+            f"sample {worst + 1}",
+        )
+
+    def _expect(self, label: str, source: str) -> Basis:
+        return Basis(source, self._rounding.derivation, label=label)
+
+    def _sample_energies(self, activities: Activities) -> Float[np.ndarray, " N"]:
+        """``½ Σ_l e_lᵀ π e_l`` of every sample, by definition."""
+        errors = layered_errors(self.network, activities)
+        forces = weighted_errors(self.network, activities, self._precision)
+        # A target that is not observed need be no number; its force is zero.
+        squares = [np.nansum(e * f, axis=1) for e, f in zip(errors, forces, strict=True)]
+        energies: Float[np.ndarray, " N"] = np.sum(squares, axis=0) / 2
+        return energies
+
+    def _clamps(
+        self, expect: Basis, result: InferenceResult, settings: InferenceSettings
+    ) -> Iterator[Check]:
+        """Check that input and observed outputs are where they were clamped."""
+        observed = np.ones_like(self._y, bool) if self._precision is None else self._precision > 0
+        yield expect.all_close(
+            "clamped input",
+            result.activities[0],
+            self._x,
+            self.u * (1 + float(np.abs(self._x).max())),
+            ["sample", "input"],
+        )
+        off = self.u * (1 + float(np.linalg.norm(self._y[observed])))
+        if isinstance(settings, ExactInference):
+            # It returns the output as its recursion leaves it, a check of the whole computation.
+            off += self.exact_rounding.output
+        yield expect.distance(
+            "clamped output", result.activities[-1][observed], self._y[observed], off
+        )
+
+    def _residuals(self, expect: Basis, result: InferenceResult) -> Iterator[Check]:
+        """Check the residual that is reported of every sample."""
+        if result.sample_residuals is None:
+            return
+        expected = self.sample_residuals(self.clamped(result))
+        starts = np.where(self.starts > 0, self.starts, 1.0)
+        of_start = expected / starts * self.forward_rounding.sample_residuals
+        yield expect.each_close(
+            "residual of each sample",
+            result.sample_residuals * starts,
+            expected,
+            np.add(self.rounding(result).sample_residuals, of_start),
+            [f"sample {n}" for n in range(1, self.samples + 1)],
+        )
+
+    def form(self, label: str, result: InferenceResult) -> Check:
+        """Check that every array has the shape that is due, and that inference did not diverge."""
+        depth = self.network.depth
+        due: list[tuple[Float[np.ndarray, "..."] | None, tuple[int, ...] | None]] = [
+            *zip_longest(result.activities, [activity.shape for activity in self.forward]),
+            (result.energies, (depth,)),
+            (result.residual, ()),
+        ]
+        if result.sample_residuals is not None:
+            due.append((result.sample_residuals, (self.samples,)))
+        if result.path is not None:
+            due.append((result.path, (len(result.path), depth)))
+        prefix = f"{label}: " if label else ""
+        check = well_formed(f"{prefix}malformed answers", due, finite=False)
+        if check.passed and not all(
+            np.isfinite(array).all() for array, _ in due if array is not None
+        ):
+            return diverged(prefix, result.energy, result.steps, self.loss)
+        return check
