@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from pcbench import checks
 from pcbench.cases.origin_escape.run import Start
-from pcbench.checks import Check, Tolerance
+from pcbench.checks import Check
 from pcbench.contract import Objective
 from pcbench.judges.basis import Basis, folded
 from pcbench.judges.reported import layers
@@ -25,7 +24,10 @@ from pcbench.theory.dynamics.growth import growth, least_slope, top_direction, v
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
 
 REPLAY = "gradient descent on the closed forms from the initial weights (theory.md 2.1, 2.7)"
-GROWTH = "W_L grows by 1 + η λ a step along an eigenvector of Σ_yy (theory.md 2.7)"
+GROWTH = Basis(
+    "W_L grows by 1 + η λ a step along an eigenvector of Σ_yy (theory.md 2.7)",
+    "rounding of a step, each; the interval is what departures from the law may bring",
+)
 VANISHING = "∂𝓛/∂W_l is a product of all other layers (theory.md 2.1)"
 STRICT = "∂𝓕*/∂W_L is of the order of W_L near the origin (theory.md 2.4, 2.7)"
 
@@ -92,19 +94,17 @@ def _norms(
         ]
         for norms, offs in zip(predicted.norms, predicted.off, strict=True)
     ]
-    yield checks.each_close(
-        f"gradient norms of the first steps ({learner})",
-        steps.gradient_norms[:, seed].ravel(),
-        predicted.norms.ravel(),
-        np.ravel(off),
-        "rounding of weights, gradients and norms along a replay in float64 (theory.md 4)",
-        source=REPLAY,
-        labels=[
-            f"step {step}, {layer}"
-            for step in range(1, len(predicted.norms) + 1)
-            for layer in layers(len(weights))
-        ],
-    ).at(f"seed {seed + 1}")
+    labels = [
+        f"step {step}, {layer}"
+        for step in range(1, len(predicted.norms) + 1)
+        for layer in layers(len(weights))
+    ]
+    name, seen = f"gradient norms of the first steps ({learner})", steps.gradient_norms[:, seed]
+    basis = Basis(
+        REPLAY, "rounding of weights, gradients and norms along a replay in float64 (theory.md 4)"
+    )
+    check = basis.each_close(name, seen.ravel(), predicted.norms.ravel(), np.ravel(off), labels)
+    yield check.at(f"seed {seed + 1}")
 
 
 def _at_the_start(steps: Steps, seed: int, objective: Objective, u: float) -> Iterator[Check]:
@@ -141,14 +141,10 @@ def _growth(steps: Steps, seed: int, start: Start, u: float) -> Iterator[Check]:
     ended = float(np.linalg.norm(top @ steps.after[start.problem.network.n_layers - 1][seed]))
     size = float(np.linalg.norm(weights[-1]))
     rounding = CONFIDENCE * u * np.sqrt(2 * (len(steps.batches[seed]) + len(top)))
-    yield checks.within(
+    yield GROWTH.within(
         "growth of W_L along the top eigenvector of Σ_yy (PC)",
         ended / began,
         predicted.interval,
-        Tolerance(
-            rounding * max(size, ended) / began,
-            "rounding of a step, each; the interval is what departures from the law may bring",
-        ),
-        source=GROWTH,
-        where=f"law {predicted.law:.6g} after {len(steps.batches[seed])} steps",
+        rounding * max(size, ended) / began,
+        f"law {predicted.law:.6g} after {len(steps.batches[seed])} steps",
     )

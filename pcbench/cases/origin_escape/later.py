@@ -8,11 +8,10 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Int
 
-from pcbench import checks
 from pcbench.cases.origin_escape.run import Later, Outcome, Start
 from pcbench.checks import Check
 from pcbench.contract import Sgd, TrainingSettings
-from pcbench.judges.basis import Basis
+from pcbench.judges.basis import Basis, folded
 from pcbench.judges.reported import DEFINITION, array_names
 from pcbench.judges.training.step_expected import loss_off
 from pcbench.judges.training.step_judge import StepJudge
@@ -20,6 +19,7 @@ from pcbench.theory.nonlinear.layered import layered_loss
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
 
 
+@folded
 def later_step(
     start: Start, settings: TrainingSettings, learner: str, outcome: Outcome
 ) -> Iterator[Check]:
@@ -37,24 +37,21 @@ def later_step(
         rows = start.batches(later.step, later.step + 1)[:, later.alive]
     at = f"{learner}, step {later.step + 1}"
     yield from StepJudge(start.context, start.problem, settings, later.before, rows, at).findings(1)
-    worst = checks.Worst()
+    recorded = Basis(DEFINITION, "rounding (theory.md 4)")
     for place, seed in enumerate(later.alive):
         problem = start.problem.at([array[place] for array in later.before])
         if rows is not None:
             seen = rows[0, place]
             problem = replace(problem, x=problem.x[seen], y=problem.y[seen])
-        worst.add(
-            Basis(DEFINITION, "rounding (theory.md 4)").approx(
-                f"loss that the run recorded ({at})",
-                outcome.course.losses[later.step, seed],
-                layered_loss(problem.layered, problem.x, problem.y),
-                loss_off(problem, start.context.backend.dtype),
-                f"seed {seed + 1}",
-            )
+        yield recorded.approx(
+            f"loss that the run recorded ({at})",
+            outcome.course.losses[later.step, seed],
+            layered_loss(problem.layered, problem.x, problem.y),
+            loss_off(problem, start.context.backend.dtype),
+            f"seed {seed + 1}",
         )
     if isinstance(settings.optimiser, Sgd):
-        worst.add(*_same_step(start, settings, later, rows, at))
-    yield from worst
+        yield from _same_step(start, settings, later, rows, at)
 
 
 def _same_step(

@@ -74,18 +74,10 @@ def learning_rule(
 class Course:
     """What became of ``R`` replicas, step by step; NaN from where a replica had ended.
 
+    The arrays are those of a :class:`~pcbench.contract.Record` of the whole training.
+
     Attributes
     ----------
-    losses, energies
-        Of each step's batch, before the step's update, ``(T, R)``.
-    recorded
-        The ``K`` steps that norms were recorded at.
-    gradient_norms, parameter_norms
-        By array of parameters, ``(K, R, P)``.
-    inference_steps
-        Steps that inference took, ``(K,)``.
-    residuals
-        Relative residual that inference reached, ``(K, R)``.
     steps
         How many steps each replica took.
     fates

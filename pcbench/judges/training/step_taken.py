@@ -179,22 +179,18 @@ class StepTaken:
         """
         rounding = f"rounding at u = {u:.2g} of gradient and step (theory.md 4.5)"
         step, norm, size = (Basis(source, rounding) for source in (STEP, GRADIENT, DEFINITION))
-        names, record = array_names(expected.gradients), self.record
+        names, record, norms = array_names(expected.gradients), self.record, list[Check]()
         for index, (own, gradient, off) in enumerate(
             zip(optimisers, expected.gradients, expected.gradients_off, strict=True)
         ):
             before, after, at = self.before[index][place], self.after[index][place], names[index]
             due, due_off = own.step(before, gradient, off, u, terms)
             yield step.distance(AFTER, after, due, due_off, at)
-            yield size.approx(
-                "parameter norms",
-                record.parameter_norms[0, place, index],
-                np.linalg.norm(before),
-                norm_off(before, 0.0, u),
-                at,
-            )
+            seen, off = record.parameter_norms[0, place, index], norm_off(before, 0.0, u)
+            norms.append(size.approx("parameter norms", seen, np.linalg.norm(before), off, at))
         seen = record.gradient_norms[0, place]
         yield from gradient_norms(norm, "gradient norms", seen, expected, u, names)
+        yield from norms
         evaluation = f"rounding at u = {u:.2g} (theory.md 4)"
         value, rest = Basis(DEFINITION, evaluation), Basis(STATIONARITY, evaluation)
         loss, energy = record.losses[0, place], record.energies[0, place]
