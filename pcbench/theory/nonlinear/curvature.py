@@ -8,6 +8,19 @@ With ``J_l = ∂f_l/∂z`` at ``z_{l-1}``, moving the hidden activities by ``v``
 
 Gauss-Newton leaves out the last term, which makes ``H`` indefinite where errors are large.
 
+Layer by layer, moving the input of layer ``l`` by ``δz`` (and its parameters by ``V_l``, which
+Hessians in the parameters ask for), to first order,
+
+.. math::
+    δu = φ_{in}' δz, \qquad δa = A\, δu + V u, \qquad δf = \mathrm{pool}(φ_{out}' δa),
+
+and what it pulls back, with the force ``g`` on its output moving by ``δg``,
+
+.. math::
+    q = φ_{out}' \, \mathrm{unpool}(g), \quad δq = φ_{out}' \, \mathrm{unpool}(δg)
+        + φ_{out}'' δa \, \mathrm{unpool}(g), \quad
+    δp = φ_{in}' (A^T δq + V^T q) + φ_{in}'' δz \, A^T q .
+
 Of one sample, in dense layers, ``H`` is a block tridiagonal matrix. With the slopes ``s`` and
 curvatures ``c`` of what comes before and after ``A_{l+1}``,
 
@@ -38,7 +51,7 @@ from pcbench.theory.nonlinear.layered import (
     affine_transposed,
     linear,
     pool_with,
-    pull_back,
+    pull_back_to_potential,
     unpool,
     weigh,
     weighted_errors,
@@ -80,19 +93,36 @@ def activity_hessian_product(
     list of array
         One a hidden layer, like ``direction``. Kinks of an activation count as straight.
     """
+    return slopes_moved(network, activities, direction, precision)[0]
+
+
+def slopes_moved(
+    network: Layered,
+    activities: Sequence[Batch],
+    direction: Sequence[Batch],
+    precision: Precision | None = None,
+    along: Layered | None = None,
+) -> tuple[list[Batch], list[Batch]]:
+    """Return how ``∂(N𝓕)/∂z`` of the hidden layers and all ``(π e)_l`` move, to first order.
+
+    With the hidden activities by the direction; and, if given, with the parameters by those of
+    ``along``, a network whose layers are ``V_l``.
+    """
     forces = weighted_errors(network, activities, precision)
-    moved = [np.zeros_like(activities[0]), *direction, np.zeros_like(forces[-1])]
-    errors = [
-        moved[l] - _push_forward(network, l, activities[l - 1], moved[l - 1])
-        for l in range(1, network.depth + 1)
+    inputs = [np.zeros_like(activities[0]), *direction]
+    outputs = [*direction, np.zeros_like(forces[-1])]
+    pushed = [
+        output_moved(network, l, z, dz, along)
+        for l, (z, dz) in enumerate(zip(activities, inputs, strict=False), start=1)
     ]
-    errors[-1] = weigh(errors[-1], precision)[1]
-    return [
-        errors[l - 1]
-        - pull_back(network, l + 1, activities[l], errors[l])
-        - _turned(network, l + 1, activities[l], moved[l], forces[l])
-        for l in range(1, network.depth)
-    ]
+    dg = [moved - push for moved, push in zip(outputs, pushed, strict=True)]
+    dg[-1] = weigh(dg[-1], precision)[1]
+    slopes = []
+    for l in range(1, network.depth):
+        above = (l + 1, activities[l], forces[l], inputs[l])
+        turned = force_moved(network, *above, dg[l], along)
+        slopes.append(dg[l - 1] - pull_moved(network, *above, turned, along))
+    return slopes, dg
 
 
 def least_curvatures(
@@ -127,34 +157,54 @@ def activation_curvature(name: str, z: Batch) -> Batch:
     return curvature
 
 
-def _push_forward(network: Layered, l: int, z: Batch, v: Batch) -> Batch:
-    """``J_l v``."""
-    before, after = network.activations(l)
-    potential = affine(network, l, activate(before, z))
-    pushed = activation_slope(after, potential) * _potential_moved(network, l, z, v)
-    return pool_with(network, l, activate(after, potential), pushed)
-
-
-def _potential_moved(network: Layered, l: int, z: Batch, v: Batch) -> Batch:
-    """What ``z + v`` adds to the potential ``a = A_l φᶦⁿ(z) + b_l``, to first order."""
+def _potential(network: Layered, l: int, z: Batch) -> Batch:
     before, _ = network.activations(l)
-    return linear(network, l, activation_slope(before, z) * v)
+    return affine(network, l, activate(before, z))
 
 
-def _turned(network: Layered, l: int, z: Batch, v: Batch, e: Batch) -> Batch:
-    """``(δJ_l)ᵀ e`` for ``z + v``, to first order.
+def _potential_moved(network: Layered, l: int, z: Batch, dz: Batch, along: Layered | None) -> Batch:
+    """``δa``."""
+    before, _ = network.activations(l)
+    moved = linear(network, l, activation_slope(before, z) * dz)
+    return moved if along is None else moved + _potential(along, l, z)
 
-    The derivative of ``J_lᵀ e = φᶦⁿ'(z) * A_lᵀ (φᵒᵘᵗ'(a) * e)`` by the product rule.
-    """
-    before, after = network.activations(l)
-    potential = affine(network, l, activate(before, z))
-    e = unpool(network, l, activate(after, potential), e)
-    force = activation_slope(after, potential) * e
-    turned_force = activation_curvature(after, potential) * _potential_moved(network, l, z, v) * e
-    turned: Batch = activation_curvature(before, z) * v * affine_transposed(
-        network, l, force
-    ) + activation_slope(before, z) * affine_transposed(network, l, turned_force)
-    return turned
+
+def output_moved(
+    network: Layered, l: int, z: Batch, dz: Batch, along: Layered | None = None
+) -> Batch:
+    """``δf``."""
+    _, after = network.activations(l)
+    potential = _potential(network, l, z)
+    moved = activation_slope(after, potential) * _potential_moved(network, l, z, dz, along)
+    return pool_with(network, l, activate(after, potential), moved)
+
+
+def force_moved(
+    network: Layered, l: int, z: Batch, g: Batch, dz: Batch, dg: Batch, along: Layered | None = None
+) -> Batch:
+    """``δq``."""
+    _, after = network.activations(l)
+    potential = _potential(network, l, z)
+    value = activate(after, potential)
+    bent = activation_curvature(after, potential) * unpool(network, l, value, g)
+    straight = activation_slope(after, potential) * unpool(network, l, value, dg)
+    moved: Batch = straight + bent * _potential_moved(network, l, z, dz, along)
+    return moved
+
+
+def pull_moved(
+    network: Layered, l: int, z: Batch, g: Batch, dz: Batch, dq: Batch, along: Layered | None = None
+) -> Batch:
+    """``δp``."""
+    before, _ = network.activations(l)
+    q = pull_back_to_potential(network, l, z, g)
+    pulled = affine_transposed(network, l, dq)
+    if along is not None:
+        pulled = pulled + affine_transposed(along, l, q)
+    moved: Batch = activation_slope(before, z) * pulled
+    if before != "identity":
+        moved += activation_curvature(before, z) * dz * affine_transposed(network, l, q)
+    return moved
 
 
 def _extreme_curvatures(

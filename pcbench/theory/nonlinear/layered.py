@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import expit
 
+from pcbench.theory.arrays import Inputs, Targets
 from pcbench.theory.nonlinear.convolution import (
     Kernels,
     convolve,
@@ -172,7 +173,7 @@ def parameter_gradient(
     return by_weight, bias_gradient(network, l, force)
 
 
-def feedforward(network: Layered, x: Float[np.ndarray, "N d_0"]) -> list[Batch]:
+def feedforward(network: Layered, x: Inputs) -> list[Batch]:
     """``z_0 … z_L`` of a forward pass, from ``z_0 = x``; ``z_L`` is the prediction."""
     activities = [x]
     for l in range(1, network.depth + 1):
@@ -229,10 +230,7 @@ def energy_gradients(
 
 
 def layered_loss(
-    network: Layered,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
-    precision: Precision | None = None,
+    network: Layered, x: Inputs, y: Targets, precision: Precision | None = None
 ) -> float:
     """``𝓛 = 1/(2N) Σ_n (y - ŷ)ᵀ π (y - ŷ)``."""
     error, weighted = weigh(y - feedforward(network, x)[-1], precision)
@@ -240,17 +238,20 @@ def layered_loss(
 
 
 def layered_loss_gradients(
-    network: Layered,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
-    precision: Precision | None = None,
+    network: Layered, x: Inputs, y: Targets, precision: Precision | None = None
 ) -> tuple[list[Matrix | Kernels], list[Vector] | None]:
     """``∂𝓛/∂A_l`` and ``∂𝓛/∂b_l``, by backpropagation of ``π (y - ŷ)``."""
     activities = feedforward(network, x)
-    errors = [weigh(y - activities[-1], precision)[1]]
+    force = weigh(y - activities[-1], precision)[1]
+    return _descend(network, activities, backpropagated(network, activities, force))
+
+
+def backpropagated(network: Layered, activities: Sequence[Batch], force: Batch) -> list[Batch]:
+    """``λ_1 … λ_L``, with ``λ_l = (∂f_{l+1}/∂z)ᵀ λ_{l+1}`` from the force ``λ_L`` down."""
+    forces = [force]
     for l in range(network.depth, 1, -1):
-        errors.insert(0, pull_back(network, l, activities[l - 1], errors[0]))
-    return _descend(network, activities, errors)
+        forces.insert(0, pull_back(network, l, activities[l - 1], forces[0]))
+    return forces
 
 
 def weigh(errors: Batch, precision: Precision | None) -> tuple[Batch, Batch]:

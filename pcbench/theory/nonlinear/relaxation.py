@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from pcbench.theory.arrays import Inputs, Targets
 from pcbench.theory.nonlinear.curvature import activity_hessian_product
 from pcbench.theory.nonlinear.layered import (
     Batch,
@@ -39,8 +40,8 @@ class NoEquilibriumError(ArithmeticError):
 
 def relaxed_activities(
     network: Layered,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
+    x: Inputs,
+    y: Targets,
     precision: Precision | None = None,
     start: Sequence[Batch] | None = None,
     residual: float = 1e-11,

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench.theory.nonlinear.layered import Batch, Layered
-from pcbench.theory.rounding.concentration import operator_norm_bound
+from pcbench.theory.rounding.summation import operator_norm_bound
 
 Rows = Float[np.ndarray, "_rows _terms"]
 

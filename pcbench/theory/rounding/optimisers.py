@@ -36,13 +36,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.theory.rounding.concentration import norm_bound
+from pcbench.theory.rounding.bounds import FLOAT64
+from pcbench.theory.rounding.summation import norm_bound
 from pcbench.theory.rounding.underflow import SMALLEST
 
 Array = Float[np.ndarray, "..."]
 
-# The judge computes in float64 whatever the backend does, and errs too.
-_JUDGE = 2.0**-53
 # Scale, rate, and a product with each; the difference from the parameters is counted apart.
 _UPDATE_ROUNDINGS = 4
 # Of a moment, by every step: its decay, one less its decay, a product with each, their sum; the
@@ -90,7 +89,7 @@ class Optimiser(ABC):
         after, off
             The parameters after the step, and a bound on how far off they may be, Frobenius norm.
         """
-        both = u + _JUDGE
+        both = u + FLOAT64
         flushed = SMALLEST * float(np.sqrt(before.size))
         off = self.scale * gradient_off + flushed
         update, update_off = self._update(self.scale * gradient, off, both)
@@ -115,9 +114,9 @@ def _added(after: Array, change: Array, change_off: float, u: float) -> float:
     The nearest number to the difference is no further from it than the parameter was. Whoever is
     judged may hold the change back, and the judge, in float64, be off the other way.
     """
-    theirs, ours = (np.minimum(unit * np.abs(after), np.abs(change)) for unit in (u, _JUDGE))
+    theirs, ours = (np.minimum(unit * np.abs(after), np.abs(change)) for unit in (u, FLOAT64))
     # And what the change is off by is lost once more, or added.
-    lost = min(change_off, (u + _JUDGE) * float(np.linalg.norm(after)))
+    lost = min(change_off, (u + FLOAT64) * float(np.linalg.norm(after)))
     return float(np.linalg.norm(theirs + ours)) + lost
 
 

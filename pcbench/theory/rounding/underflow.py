@@ -22,6 +22,8 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float
 
+from pcbench.theory.linear.products import spectral_norm
+
 SMALLEST = 2.0**-126
 """The smallest normal number of float32, and of bfloat16."""
 _STEEPEST = 1.1
@@ -68,8 +70,5 @@ def norm_underflow(norm: Norm, size: int) -> Norm:
 
 def _norm(weight: Float[np.ndarray, "_out ..."]) -> float:
     """A bound on ``‖A‖``; of a kernel of side ``k``, which meets each pixel ``k²`` times."""
-    flat, side = weight.reshape(len(weight), -1), weight.shape[-1] if weight.ndim == 4 else 1
-    square = flat @ flat.T if len(flat) <= flat.shape[1] else flat.T @ flat
-    if not np.isfinite(square).all():
-        return float("inf")
-    return side * float(np.sqrt(max(0.0, np.linalg.eigvalsh(square)[-1])))
+    side = weight.shape[-1] if weight.ndim == 4 else 1
+    return side * spectral_norm(weight.reshape(len(weight), -1))

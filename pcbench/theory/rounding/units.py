@@ -50,10 +50,9 @@ from pcbench.theory.nonlinear.unfolding import (
     seen_columns,
     seen_rows,
 )
-from pcbench.theory.rounding.bounds import CONFIDENCE
-from pcbench.theory.rounding.concentration import scaled_norm_bounds
+from pcbench.theory.rounding.bounds import CONFIDENCE, of_both
 from pcbench.theory.rounding.pooling import Pool
-from pcbench.theory.rounding.summation import rounded_product
+from pcbench.theory.rounding.summation import rounded_product, scaled_norm_bounds
 
 JUMP = {"relu": 1.0, "leaky_relu": 1 - LEAK}
 """How far the slope jumps at the kink of an activation that has one."""
@@ -65,9 +64,6 @@ _VALUE_ROUNDINGS = {"identity": 0.0, "tanh": 8.0, "relu": 0.0, "leaky_relu": 2.0
 
 # Beyond it the logistic function is 1 in either dtype, and what it lacks of 1 nothing at all.
 _SETTLED = 40.0
-
-# The judge computes in float64 whatever the backend does, and errs too.
-_JUDGE = 2.0**-53
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +100,6 @@ class UnitRounding:
     back_std: Batch
     flips: Batch
     shared: Float[np.ndarray, " N"]
-
-
-def of_both(u: float) -> float:
-    """Return the roundoff of a difference: the judge, in float64, rounds as the judged does."""
-    return float(np.hypot(u, _JUDGE))
 
 
 def unit_roundings(
