@@ -42,20 +42,18 @@ from pcbench.theory.nonlinear.extremal import extreme_eigenvalue
 from pcbench.theory.nonlinear.layered import (
     Batch,
     Layered,
-    Matrix,
     Precision,
     Vector,
     activate,
     activation_slope,
     affine,
-    affine_transposed,
-    linear,
     pool_with,
     pull_back_to_potential,
     unpool,
     weigh,
     weighted_errors,
 )
+from pcbench.theory.nonlinear.maps import Matrix
 
 Array = Float[np.ndarray, "..."]
 
@@ -165,7 +163,7 @@ def _potential(network: Layered, l: int, z: Batch) -> Batch:
 def _potential_moved(network: Layered, l: int, z: Batch, dz: Batch, along: Layered | None) -> Batch:
     """``δa``."""
     before, _ = network.activations(l)
-    moved = linear(network, l, activation_slope(before, z) * dz)
+    moved = network.linear(l).apply(activation_slope(before, z) * dz)
     return moved if along is None else moved + _potential(along, l, z)
 
 
@@ -198,12 +196,12 @@ def pull_moved(
     """``δp``."""
     before, _ = network.activations(l)
     q = pull_back_to_potential(network, l, z, g)
-    pulled = affine_transposed(network, l, dq)
+    pulled = network.linear(l).pull_back(dq)
     if along is not None:
-        pulled = pulled + affine_transposed(along, l, q)
+        pulled = pulled + along.linear(l).pull_back(q)
     moved: Batch = activation_slope(before, z) * pulled
     if before != "identity":
-        moved += activation_curvature(before, z) * dz * affine_transposed(network, l, q)
+        moved += activation_curvature(before, z) * dz * network.linear(l).pull_back(q)
     return moved
 
 

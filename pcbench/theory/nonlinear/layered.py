@@ -20,12 +20,7 @@ from jaxtyping import Bool, Float
 from scipy.special import expit
 
 from pcbench.theory.arrays import Inputs, Targets
-from pcbench.theory.nonlinear.convolution import (
-    Kernels,
-    convolve,
-    convolve_transposed,
-    kernel_gradient,
-)
+from pcbench.theory.nonlinear.maps import Kernels, LinearMap, Matrix
 
 ACTIVATIONS = ("identity", "tanh", "relu", "leaky_relu", "silu")
 CONVENTIONS = ("post", "pre")
@@ -35,7 +30,6 @@ LEAK = 0.01
 Vector = Float[np.ndarray, " _d"]
 Batch = Float[np.ndarray, "_N _d"]
 Windows = Float[np.ndarray, "_N _c _rows _columns _entries"]
-Matrix = Float[np.ndarray, "_out _inp"]
 Precision = Float[np.ndarray, "..."] | Bool[np.ndarray, "..."] | float
 """One entry an output unit and sample, ``(N, d_L)``, or what broadcasts to that."""
 
@@ -111,6 +105,11 @@ class Layered:
         """Whether layer ``l`` is one."""
         return l <= len(self.images)
 
+    def linear(self, l: int) -> LinearMap:
+        """``u ↦ A_l u``, of a convolution before it is pooled."""
+        image = self.images[l - 1] if self.is_convolution(l) else None
+        return LinearMap(self.weights[l - 1], image)
+
 
 def activate(name: str, z: Batch) -> Batch:
     """``φ(z)``."""
@@ -158,7 +157,7 @@ def pull_back(
 ) -> Float[np.ndarray, "N d_below"]:
     """``(∂f_l/∂z)ᵀ e`` at ``z``, sample by sample."""
     before, _ = network.activations(l)
-    at_input = affine_transposed(network, l, pull_back_to_potential(network, l, z, e))
+    at_input = network.linear(l).pull_back(pull_back_to_potential(network, l, z, e))
     pulled: Batch = activation_slope(before, z) * at_input
     return pulled
 
@@ -169,7 +168,7 @@ def parameter_gradient(
     """``Σ_n (∂f_l/∂A_l)ᵀ e_n`` and ``Σ_n (∂f_l/∂b_l)ᵀ e_n``; ``None`` without biases."""
     before, _ = network.activations(l)
     driven, force = activate(before, z), pull_back_to_potential(network, l, z, e)
-    by_weight = weight_gradient(network, l, driven, force)
+    by_weight = network.linear(l).gradient(driven, force)
     return by_weight, bias_gradient(network, l, force)
 
 
@@ -271,45 +270,13 @@ def weighted_errors(
     return [*hidden, weigh(output, precision)[1]]
 
 
-def linear(network: Layered, l: int, u: Batch) -> Batch:
-    """``A_l u``, of a convolution before it is pooled."""
-    weight = network.weights[l - 1]
-    if network.is_convolution(l):
-        images = convolve(weight, u.reshape(len(u), *network.images[l - 1]))
-        return images.reshape(len(u), -1)
-    product: Batch = u @ weight.T
-    return product
-
-
 def affine(network: Layered, l: int, u: Batch) -> Batch:
     """``A_l u + b_l``, of a convolution before it is pooled."""
-    potential = linear(network, l, u)
+    potential = network.linear(l).apply(u)
     if network.biases is not None:
         bias = network.biases[l - 1]
         potential = potential + np.repeat(bias, potential.shape[1] // len(bias))
     return potential
-
-
-def affine_transposed(network: Layered, l: int, force: Batch) -> Batch:
-    """``A_lᵀ force``."""
-    weight = network.weights[l - 1]
-    if not network.is_convolution(l):
-        pulled: Batch = force @ weight
-        return pulled
-    _, height, width = network.images[l - 1]
-    images = force.reshape(len(force), -1, height, width)
-    return convolve_transposed(weight, images).reshape(len(force), -1)
-
-
-def weight_gradient(network: Layered, l: int, u: Batch, force: Batch) -> Matrix | Kernels:
-    """``Σ_n (∂(A_l u_n)/∂A_l)ᵀ force_n``."""
-    if not network.is_convolution(l):
-        gradient: Matrix = force.T @ u
-        return gradient
-    image = network.images[l - 1]
-    forces = force.reshape(len(force), -1, *image[1:])
-    kernel = network.weights[l - 1].shape[-1]
-    return kernel_gradient(u.reshape(len(u), *image), forces, kernel)
 
 
 def bias_gradient(network: Layered, l: int, force: Batch) -> Vector | None:

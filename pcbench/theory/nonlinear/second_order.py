@@ -35,7 +35,6 @@ from pcbench.theory.nonlinear.layered import (
     feedforward,
     pull_back_to_potential,
     weigh,
-    weight_gradient,
     weighted_errors,
 )
 
@@ -150,9 +149,9 @@ def _gradients(
         z, g, dz = activities[l - 1], forces[l - 1], moved[l - 1]
         q = pull_back_to_potential(network, l, z, g)
         dq = force_moved(network, l, z, g, dz, forces_moved[l - 1], along)
-        turned = weight_gradient(network, l, activate(before, z), dq)
+        turned = network.linear(l).gradient(activate(before, z), dq)
         by_weights.append(
-            -(turned + weight_gradient(network, l, activation_slope(before, z) * dz, q)) / n
+            -(turned + network.linear(l).gradient(activation_slope(before, z) * dz, q)) / n
         )
         bias = bias_gradient(network, l, dq)
         if bias is not None:

@@ -25,13 +25,11 @@ from pcbench.theory.nonlinear.layered import (
     activate,
     activation_slope,
     affine,
-    affine_transposed,
     bias_gradient,
     feedforward,
     layer,
     pull_back_to_potential,
     weigh,
-    weight_gradient,
 )
 from pcbench.theory.rounding.bounds import CONFIDENCE, of_both
 from pcbench.theory.rounding.feedforward import is_small
@@ -204,10 +202,10 @@ def _gradients(
     for l in range(network.depth, 0, -1):
         before, _ = network.activations(l)
         back = pull_back_to_potential(network, l, slopes[l - 1], force) / -len(force)
-        by_weight.insert(0, weight_gradient(network, l, activate(before, z[l - 1]), back))
+        by_weight.insert(0, network.linear(l).gradient(activate(before, z[l - 1]), back))
         bias = bias_gradient(network, l, back)
         if bias is not None:
             by_bias.insert(0, bias)
-        pulled = activation_slope(before, slopes[l - 1]) * affine_transposed(network, l, back)
+        pulled = activation_slope(before, slopes[l - 1]) * network.linear(l).pull_back(back)
         force = -len(force) * pulled + erring[l - 1]
     return [*by_weight, *by_bias]

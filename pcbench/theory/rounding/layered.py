@@ -20,7 +20,6 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench.theory.nonlinear.layered import Batch, Layered, Precision
-from pcbench.theory.nonlinear.unfolding import by_place, seen_rows
 from pcbench.theory.rounding.bounds import CONFIDENCE, of_both
 from pcbench.theory.rounding.summation import norm_bound, rounded_product, rounded_sum
 from pcbench.theory.rounding.underflow import SMALLEST, norm_underflow, underflow
@@ -150,8 +149,9 @@ def parameter_rounding(
     gradient are independent, so that the worst direction is within one; but for what is inherited,
     which all rows of one column share.
     """
-    rows = seen_rows(network, l, unit.driven)
-    back, std, flips = (by_place(network, l, one) for one in (unit.back, unit.back_std, unit.flips))
+    linear = network.linear(l)
+    rows = linear.rows(unit.driven)
+    back, std, flips = map(linear.by_place, (unit.back, unit.back_std, unit.flips))
     bounds = []
     for seen, inherited in ((rows, unit.inherited), (np.ones((len(rows), 1)), 0.0)):
         gradient, variance = rounded_product(back.T, seen, inherited=inherited)

@@ -41,18 +41,14 @@ from pcbench.theory.nonlinear.layered import (
     activation_slope,
     weigh,
 )
-from pcbench.theory.nonlinear.unfolding import (
-    Rows,
-    by_sample,
-    force_columns,
-    force_rows,
-    map_norm_bound,
-    seen_columns,
-    seen_rows,
-)
+from pcbench.theory.nonlinear.maps import Rows
 from pcbench.theory.rounding.bounds import CONFIDENCE, of_both
 from pcbench.theory.rounding.pooling import Pool
-from pcbench.theory.rounding.summation import rounded_product, scaled_norm_bounds
+from pcbench.theory.rounding.summation import (
+    operator_norm_bound,
+    rounded_product,
+    scaled_norm_bounds,
+)
 
 JUMP = {"relu": 1.0, "leaky_relu": 1 - LEAK}
 """How far the slope jumps at the kink of an activation that has one."""
@@ -248,9 +244,9 @@ def slope_roundings(name: str, z: Batch) -> Batch:
 def _potential(network: Layered, l: int, driven: Batch, inherited: float) -> tuple[Batch, Batch]:
     """``A_l u + b_l`` and its standard deviation, before any pooling."""
     bias = None if network.biases is None else network.biases[l - 1]
-    rows = seen_rows(network, l, driven)
-    value, variance = rounded_product(rows, seen_columns(network, l), bias, inherited)
-    return by_sample(network, l, value), by_sample(network, l, np.sqrt(variance))
+    rows = network.linear(l).rows(driven)
+    value, variance = rounded_product(rows, network.linear(l).columns, bias, inherited)
+    return network.linear(l).by_sample(value), network.linear(l).by_sample(np.sqrt(variance))
 
 
 def _copies(network: Layered, l: int, driven: Batch) -> Batch:
@@ -259,8 +255,8 @@ def _copies(network: Layered, l: int, driven: Batch) -> Batch:
     columns = weight.reshape(len(weight), -1)
     if network.biases is not None:
         columns = np.concatenate([columns, network.biases[l - 1][:, None]], axis=1)
-    seen, units = _counts(seen_rows(network, l, driven)), _counts(columns)
-    return by_sample(network, l, np.outer(seen, units))
+    seen, units = _counts(network.linear(l).rows(driven)), _counts(columns)
+    return network.linear(l).by_sample(np.outer(seen, units))
 
 
 def _counts(rows: Rows) -> Float[np.ndarray, " _rows"]:
@@ -278,8 +274,8 @@ def _shared(network: Layered, l: int, driven: Batch, inherited: float) -> Float[
     """
     if not inherited:
         return np.zeros(len(driven))
-    rows = np.abs(seen_rows(network, l, driven))
-    by_place = scaled_norm_bounds(rows, seen_columns(network, l)).reshape(len(driven), -1)
+    rows = np.abs(network.linear(l).rows(driven))
+    by_place = scaled_norm_bounds(rows, network.linear(l).columns).reshape(len(driven), -1)
     seen = network.weights[l - 1].shape[-1] if network.is_convolution(l) else 1
     largest: Float[np.ndarray, " N"] = by_place.max(axis=1)
     return inherited * seen * largest
@@ -288,6 +284,12 @@ def _shared(network: Layered, l: int, driven: Batch, inherited: float) -> Float[
 def _weights(error: Batch, precision: Precision | None) -> Batch:
     weight = 1.0 if precision is None else np.asarray(precision, np.float64)
     return np.broadcast_to(weight, error.shape)
+
+
+def map_norm_bound(network: Layered, l: int) -> float:
+    """Bound ``‖A_l‖_2``: a place of an image is seen by ``k²`` patches."""
+    seen = float(network.weights[l - 1].shape[-1]) if network.is_convolution(l) else 1.0
+    return seen * operator_norm_bound(network.linear(l).columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,22 +324,22 @@ class PullRounding:
 def pull_rounding(network: Layered, l: int, below: Batch, unit: UnitRounding) -> PullRounding:
     """Pull a layer's forces back to the activities below it."""
     before, _ = network.activations(l)
-    columns, slope = force_columns(network, l), activation_slope(before, below)
+    columns, slope = network.linear(l).force_columns, activation_slope(before, below)
 
     def pulled_rows(forces: Batch, columns: Rows) -> Batch:
-        return by_sample(network, l, forces @ columns)
+        return network.linear(l).by_sample(forces @ columns)
 
     at_input, variance = (
-        by_sample(network, l, rows)
-        for rows in rounded_product(force_rows(network, l, unit.back), columns)
+        network.linear(l).by_sample(rows)
+        for rows in rounded_product(network.linear(l).rows(unit.back), columns)
     )
     pulled = slope * at_input
     last = 0.0 if before == "identity" else pulled**2
     # Units in doubt may all go the worse way at once: sizes are added, not squares.
-    doubts = pulled_rows(force_rows(network, l, unit.flips), np.abs(columns))
+    doubts = pulled_rows(network.linear(l).rows(unit.flips), np.abs(columns))
     return PullRounding(
         pulled,
-        brought=slope**2 * pulled_rows(force_rows(network, l, unit.back_std) ** 2, columns**2),
+        brought=slope**2 * pulled_rows(network.linear(l).rows(unit.back_std) ** 2, columns**2),
         own=slope**2 * variance + (at_input * slope_roundings(before, below)) ** 2 + last,
         reach=float(np.abs(slope).max(initial=0.0)) * map_norm_bound(network, l),
         at_input=at_input,
