@@ -19,7 +19,6 @@ from pcbench.judges.training.step_expected import loss_off
 from pcbench.judges.training.step_judge import StepJudge
 from pcbench.theory.nonlinear.layered import layered_loss
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
-from pcbench.theory.rounding.underflow import SMALLEST
 
 
 def later_step(
@@ -83,7 +82,7 @@ def _same_step(
                 ran[place],
                 due[place],
                 Tolerance(
-                    2 * CONFIDENCE * u * size + SMALLEST,
+                    2 * CONFIDENCE * u * size + 2.0**-126,
                     "rounding of the parameters by either trainer (theory.md 4.5)",
                 ),
                 source="one rule takes the same step, whatever was before",

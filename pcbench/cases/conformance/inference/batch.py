@@ -45,7 +45,6 @@ from pcbench.theory.nonlinear.inference_steps import (
 )
 from pcbench.theory.nonlinear.layered import feedforward
 from pcbench.theory.rounding.bounds import CONFIDENCE
-from pcbench.theory.rounding.underflow import SMALLEST
 
 DECOUPLED = "𝓕 is a mean over samples, each with an energy of its own (theory.md 1)"
 # How near a share has to be to what a known mistake makes of it, to be called that.
@@ -53,6 +52,8 @@ _NEAR = 0.01
 # Few enough for rounding not to grow far, and more than one: what a step leads to, such as a
 # damping that samples share, shows in the next.
 _FEW = 2
+# Numbers that float32 may flush to zero.
+_FLUSHED = 2.0**-126
 # What a step of a flow may be off by, over the size of what flows.
 _OF_FLOW = {"float64": 1e-8, "float32": 1e-5}
 
@@ -166,7 +167,7 @@ def alone_for_a_few_steps(
         _name(label),
         _hidden(ends[1], n),
         _hidden(ends[0], 0),
-        Tolerance(off + SMALLEST, derivation),
+        Tolerance(off + _FLUSHED, derivation),
         source=DECOUPLED,
         where="after a few steps",
     )

@@ -17,7 +17,6 @@ from pcbench.judges.relaxed_judge import RelaxedJudge
 from pcbench.theory.nonlinear.inference_steps import InferenceSteps, StepsRounding
 from pcbench.theory.nonlinear.layered import feedforward, layered_energies
 from pcbench.theory.rounding.layered import layered_rounding
-from pcbench.theory.rounding.underflow import SMALLEST
 
 # Evaluations of the flow that no step of a method can do without, where the first is the last one
 # of the step before: Dormand & Prince 1980, Bogacki & Shampine 1989; of Heun's, one.
@@ -97,7 +96,7 @@ def rows_close(
     derivation = "what rounding makes of the same steps (theory.md 4.3)"
     kept = np.zeros((0, 0)) if path is None else path
     rows = np.minimum(np.arange(max(len(kept), len(due.energies))), len(due.energies) - 1)
-    off = rounding.energies[rows] + SMALLEST
+    off = rounding.energies[rows] + 2.0**-126
     if kept.shape != due.energies[rows].shape:
         allowed = Tolerance(float(off.max()), derivation)
         where = "rows and layers of the record"
