@@ -224,27 +224,17 @@ def _extreme_curvatures(
 def _extreme_curvature(
     network: Layered, sample: Sequence[Batch], precision: Precision | None, least: bool
 ) -> float:
-    widths = [z.shape[1] for z in sample[1:-1]]
-    size = sum(widths)
-    cuts = np.cumsum(widths)[:-1]
-
-    def product(rows: Float[np.ndarray, "_rows n_hidden"]) -> Float[np.ndarray, "_rows n_hidden"]:
-        """Multiply every row by the Hessian of this one sample."""
-        repeated = [np.repeat(z, len(rows), axis=0) for z in sample]
-        blocks = np.split(rows, cuts, axis=1)
-        return np.concatenate(
-            activity_hessian_product(network, repeated, blocks, precision), axis=1
-        )
-
+    size = sum(z.shape[1] for z in sample[1:-1])
     if size <= _DENSE_UNITS:
-        return float(np.linalg.eigvalsh(product(np.eye(size)))[0 if least else -1])
+        dense = hessian_rows(network, sample, np.eye(size), precision)
+        return float(np.linalg.eigvalsh(dense)[0 if least else -1])
     if least and not network.images:
         try:
             return _least_of_blocks(*sample_hessian(network, sample, precision))
         except LinAlgError:
             pass  # not positive definite: the least is negative, and found by iteration
     found = extreme_eigenvalue(
-        lambda v: product(v.reshape(1, -1))[0],
+        lambda v: hessian_rows(network, sample, v.reshape(1, -1), precision)[0],
         size,
         "SA" if least else "LA",
         accuracy=_LANCZOS_ACCURACY,
@@ -252,6 +242,19 @@ def _extreme_curvature(
     )
     margin = _LANCZOS_ACCURACY * abs(found)
     return found - margin if least else found + margin
+
+
+def hessian_rows(
+    network: Layered,
+    sample: Sequence[Batch],
+    rows: Float[np.ndarray, "_rows n_hidden"],
+    precision: Precision | None,
+) -> Float[np.ndarray, "_rows n_hidden"]:
+    """Multiply every row by the Hessian of one sample."""
+    cuts = np.cumsum([z.shape[1] for z in sample[1:-1]])[:-1]
+    repeated = [np.repeat(z, len(rows), axis=0) for z in sample]
+    blocks = np.split(rows, cuts, axis=1)
+    return np.concatenate(activity_hessian_product(network, repeated, blocks, precision), axis=1)
 
 
 def sample_hessian(

@@ -154,7 +154,6 @@ def _backward(
             with_force(
                 network,
                 l - 1,
-                forward[l - 2],
                 units[l - 2],
                 pull.pulled,
                 doubt,

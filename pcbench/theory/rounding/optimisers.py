@@ -31,7 +31,6 @@ its bias corrected, ``m̂`` loses up to ``t (3/(1-β_1) + 1)``, and ``v̂``, wit
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
@@ -127,14 +126,6 @@ class GradientDescent(Optimiser):
         return gradient, off
 
 
-@dataclass
-class _History:
-    """Scaled gradients so far, and bounds on the norms of what they are off by."""
-
-    gradients: list[Array] = field(default_factory=list)
-    off: list[float] = field(default_factory=list)
-
-
 class AdamSteps(Optimiser):
     """``θ ← θ - η m̂/(√v̂ + ε)``.
 
@@ -159,22 +150,23 @@ class AdamSteps(Optimiser):
         if beta_1 > beta_2 == 0:
             raise ValueError("with beta_2 = 0, steps of Adam are bounded only with beta_1 = 0")
         self._decays, self._epsilon = (beta_1, beta_2), epsilon
-        self._seen = _History()
+        # Scaled gradients so far, and bounds on the norms of what they are off by.
+        self._gradients: list[Array] = []
+        self._off: list[float] = []
 
     def _update(self, gradient: Array, off: float, u: float) -> tuple[Array, float]:
-        seen = self._seen
-        seen.gradients.append(gradient)
-        seen.off.append(off)
-        a, b = (_weights(decay, len(seen.off)) for decay in self._decays)
-        m = sum((weight * g for weight, g in zip(a, seen.gradients, strict=True)), 0 * gradient)
-        v = sum((weight * g**2 for weight, g in zip(b, seen.gradients, strict=True)), 0 * gradient)
+        self._gradients.append(gradient)
+        self._off.append(off)
+        a, b = (_weights(decay, len(self._off)) for decay in self._decays)
+        m = sum((weight * g for weight, g in zip(a, self._gradients, strict=True)), 0 * gradient)
+        v = sum((weight * g**2 for weight, g in zip(b, self._gradients, strict=True)), 0 * gradient)
         denominator = np.sqrt(v) + self._epsilon
         reach = _reach(a, b)
-        budget = float(np.sum(b * np.square(seen.off)))
+        budget = float(np.sum(b * np.square(self._off)))
         # Where all gradients are exactly zero, so are all their terms: inputs that are zero, units
         # that are asleep. Nothing rounds there.
         awake = denominator[v > 0]
-        roundings = _MOMENT_ROUNDINGS * len(seen.off) + _ADAM_ROUNDINGS
+        roundings = _MOMENT_ROUNDINGS * len(self._off) + _ADAM_ROUNDINGS
         # Relative to sums of terms of one sign, which are at most C √v̂.
         rounded = roundings * u * 2 * reach * float(np.linalg.norm(np.sqrt(v) / denominator))
         off = 2 * reach * float(np.sqrt(_bought(awake, budget))) + rounded

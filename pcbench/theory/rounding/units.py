@@ -70,6 +70,10 @@ class UnitRounding:
     ----------
     driven, inherited
         ``φᶦⁿ(z_{l-1})``, what the affine map sees, and how many roundings each entry brings along.
+    potential, spread
+        ``A_l u + b_l`` before any pooling, and its standard deviation.
+    alike
+        The root of how many potentials are the same inner product.
     value_std
         Of ``f_l(z_{l-1})``.
     error, error_std
@@ -87,6 +91,9 @@ class UnitRounding:
 
     driven: Batch
     inherited: float
+    potential: Batch
+    spread: Batch
+    alike: Batch
     value_std: Batch
     error: Batch
     error_std: Batch
@@ -143,6 +150,9 @@ def _unit_rounding(
     return UnitRounding(
         driven,
         inherited,
+        potential,
+        spread,
+        alike,
         pool.value_std,
         error,
         error_std,
@@ -158,7 +168,6 @@ def _unit_rounding(
 def with_force(
     network: Layered,
     l: int,
-    below: Batch,
     unit: UnitRounding,
     force: Batch,
     doubt: Batch,
@@ -169,7 +178,7 @@ def with_force(
 
     Parameters
     ----------
-    network, l, below, unit
+    network, l, unit
         The layer at ``z_{l-1}``.
     force
         What pulls at ``f_l``, itself exact.
@@ -180,14 +189,12 @@ def with_force(
     u
         The unit roundoff.
     """
-    before, after = network.activations(l)
-    driven, inherited = activate(before, below), _VALUE_ROUNDINGS[before]
-    potential, spread = _potential(network, l, driven, inherited)
-    value, alike = activate(after, potential), np.sqrt(_copies(network, l, driven))
+    _, after = network.activations(l)
+    potential, spread, alike = unit.potential, unit.spread, unit.alike
     # No more than one where it rises at all: pooling compares values, kinks potentials.
     near = spread + off
     at_kink = (np.abs(potential) < CONFIDENCE * u * near) & (after in JUMP)
-    pool = Pool.of(network, l, value, near, alike, u)
+    pool = Pool.of(network, l, activate(after, potential), near, alike, u)
     still = np.zeros_like(force)
     back, back_std, flips = _sent_back(after, potential, spread, alike, pool, force, still, at_kink)
     passed = np.where(at_kink, 1.0, np.abs(activation_slope(after, potential))) * pool.send(doubt)
