@@ -1,20 +1,20 @@
 r"""The first steps of training, foretold from the initial weights alone (§2.7).
 
 In a linear network both gradients are closed forms (§2.1), and so are steps of gradient descent:
-training is replayed here, in float64. Whoever is judged rounds as they go, and every step begins
-where rounding has led. How far that carries the gradients is found by replays that err: after
-each step every weight is off by up to ``u`` of itself, but by no more than it moved (what rounds
-to the nearest number never rounds further), and its gradient by as much as one gradient may be.
-Errors of all steps point one way, as those of weights do that move by less than their last digit.
-In one replay they hold back all that moves, which is that case itself; in the others their
-directions are drawn. The largest change, times ``λ``, is the tolerance.
+training is replayed here, in float64. A backend rounds at every step, and begins the next one where
+that has led it. How far that carries the gradients is found by replays that err: after each step
+every weight is off by up to ``u`` of itself, but by no more than it moved (what rounds to the
+nearest number never rounds further), and its gradient by as much as one gradient may be. Errors of
+all steps point one way, as those of weights do that move by less than their last digit. In one
+replay they hold back all that moves, which is that case itself; in the others their directions are
+drawn. The largest change, times ``λ``, is the tolerance.
 
 Errors of replays are ``2^-30`` of what they are added to, or less where ``S`` bears less
-(``stochastic.py``). They vanish in float64 only beside weights that move by less than ``2^-23``
-of their last digit; that is far less than what a gradient at those weights rounds by itself, which
-is counted at each step. There is no bound from the step on at which ``S`` bears no such error, the
-weights are no numbers any more, or an error has grown into a change that is not small: by more
-than an eighth in the product of all weights.
+(``stochastic.py``). They vanish in float64 only beside weights that move by less than ``2^-23`` of
+their last digit; that is far less than what a gradient at those weights rounds by itself, which is
+counted at each step. There is no bound from the step on at which ``S`` bears no such error, the
+weights are not finite any more, or an error has grown into a change that is not small: by more than
+an eighth in the product of all weights.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def first_steps(
     objective
         ``loss`` for backpropagation, ``energy`` for predictive coding with exact inference.
     u
-        The unit roundoff of who trains.
+        The unit roundoff of the dtype that is trained in.
     """
     rng, both = generator(), u + FLOAT64
     drawn: list[Noise] = [

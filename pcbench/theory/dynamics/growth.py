@@ -77,7 +77,7 @@ def top_direction(y: Targets) -> tuple[float, Direction]:
     return float(values[-1]), vectors[:, -1]
 
 
-@np.errstate(over="ignore", invalid="ignore")  # far from the origin a bound is soon none at all
+@np.errstate(over="ignore", invalid="ignore")  # far from the origin bounds overflow
 def growth(weights: Weights, batches: Sequence[Batch], rate: float, u: Direction) -> list[Growth]:
     """Growth of ``‖uᵀ W_L‖`` by predictive coding with exact inference, after every step.
 

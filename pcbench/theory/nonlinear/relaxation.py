@@ -1,4 +1,4 @@
-r"""An equilibrium of any smooth network, found by the judge itself (§3).
+r"""An equilibrium of any smooth network, found without a backend (§3).
 
 The energy of a sample is descended by Newton's method in its hidden activities, with the exact
 Hessian ``H``. Where that is not positive definite, its eigenvalues are taken by size, which still

@@ -55,7 +55,7 @@ def backpropagation_rounding(
     network, x, y, precision
         A network of any layers, and a batch.
     u
-        The unit roundoff of who is judged.
+        The unit roundoff of the backend's dtype.
 
     Returns
     -------
@@ -192,7 +192,7 @@ def _gradients(
 ) -> list[Float[np.ndarray, "..."]]:
     """``∂𝓛/∂A_l``, then ``∂𝓛/∂b_l``, of a forward and a backward pass that err.
 
-    A kink is not crossed here: what that does is no matter of a small change.
+    Kinks are not crossed here: crossing one is no small change, and is counted apart.
     """
     slopes = forward if network.activation in JUMP or network.pools else z
     by_weight: list[Float[np.ndarray, "..."]] = []

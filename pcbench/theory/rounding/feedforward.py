@@ -212,7 +212,7 @@ def _slopes_apart(
 ) -> Float[np.ndarray, "draws N _d"]:
     """How far ``∂(N𝓕)/∂z`` at perturbed activities is from that of the forward pass.
 
-    A kink is not crossed here: what that does is no matter of a small change.
+    Kinks are not crossed here: crossing one is no small change, and is counted apart.
     """
     l, exact = network.depth, forward[-2]
     if l == 1:

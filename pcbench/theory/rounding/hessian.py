@@ -10,9 +10,9 @@ allowed.
 
 Errors are of the dtype's own size, not of one that is scaled to it afterwards: inner solves of a
 condition up to ``10^12`` are judged, and bend long before an error of ``2^-30``. In float64 that is
-the size of the judge's own rounding, and still no perturbation vanishes: none has a standard
-deviation below ``√2 u``, which is 0.7 of the last digit or more. What the judge rounds itself comes
-on top, in both products; it can only add to what is seen, and has to be allowed as well.
+the size of the theory's own rounding, and still no perturbation vanishes: none has a standard
+deviation below ``√2 u``, which is 0.7 of the last digit or more. What the theory rounds itself
+comes on top, in both products; it can only add to what is seen, and has to be allowed as well.
 
 Activities that are a minimum, with least curvature ``σ² = λ_min(𝓕_zz)`` of a sample, tell what an
 inner solve may leave: with ``ẑ`` and ``ĝ`` the largest spectral norms of activities and of forces,

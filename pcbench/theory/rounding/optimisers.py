@@ -6,9 +6,9 @@ With a gradient ``g`` and the rate ``η``, a step moves parameters by ``-η φ``
     φ = g \quad \text{(gradient descent)}, \qquad
     φ = \hat m / (\sqrt{\hat v} + ε) \quad \text{(Adam, Kingma \& Ba 2015, algorithm 1)},
 
-where after ``t`` gradients ``m̂ = Σ_k a_k g_k`` and ``v̂ = Σ_k b_k g_k²``, with weights ``a_k = (1 -
-β_1) β_1^{t-k} / (1 - β_1^t)`` and ``b_k`` likewise, each adding up to 1. Whoever is judged has
-gradients that are off by ``δ_k``, of which norms are known.
+where after ``t`` gradients ``m̂ = Σ_k a_k g_k`` and ``v̂ = Σ_k b_k g_k²``, with weights ``a_k = (1
+- β_1) β_1^{t-k} / (1 - β_1^t)`` and ``b_k`` likewise, each adding up to 1. A backend has gradients
+that are off by ``δ_k``, of which norms are known.
 
 **Adam is sensitive where gradients are small.** By Cauchy-Schwarz ``|m̂| ≤ C √v̂``, with ``C² =
 Σ a_k²/b_k``, so that no entry of ``φ`` exceeds ``C``. Errors ``d_k`` of the gradients of one entry
@@ -76,7 +76,7 @@ class Optimiser(ABC):
         gradient
             At them, not scaled.
         gradient_off
-            Bound on what whoever is judged may be off by in it, Frobenius norm.
+            Bound on what a backend may be off by in it, Frobenius norm.
         u
             The unit roundoff of their dtype.
         terms
@@ -110,8 +110,8 @@ class Optimiser(ABC):
 def _added(after: Array, change: Array, change_off: float, u: float) -> float:
     """Bound what adding a change at once may round: what is too small for the last digit is lost.
 
-    The nearest number to the difference is no further from it than the parameter was. Whoever is
-    judged may hold the change back, and the judge, in float64, be off the other way.
+    The nearest number to the difference is no further from it than the parameter was. A backend may
+    hold the change back, and the theory, in float64, be off the other way.
     """
     theirs, ours = (np.minimum(unit * np.abs(after), np.abs(change)) for unit in (u, FLOAT64))
     # And what the change is off by is lost once more, or added.
@@ -129,8 +129,8 @@ class GradientDescent(Optimiser):
 class AdamSteps(Optimiser):
     """``θ ← θ - η m̂/(√v̂ + ε)``.
 
-    The whole history is kept and weighted anew: no moment is carried on from step to step, as it
-    is in what is judged.
+    The whole history is kept and weighted anew: no moment is carried from step to step, as
+    backends carry it.
 
     Parameters
     ----------

@@ -94,7 +94,7 @@ def equilibrium_rounding(weights: Weights, x: Inputs, y: Targets, u: float) -> E
     shared = len(weights[-1]) ** 2
     repeats = repetitions(hidden, shared)
     product = _perturbed_product(probe, repeats)
-    judge = [
+    own_changes = [
         _apart(erring, exact)
         for erring, exact in zip(
             _theorem_1(weights, x, y, product), _theorem_1(weights, x, y, np.matmul), strict=True
@@ -119,7 +119,7 @@ def equilibrium_rounding(weights: Weights, x: Inputs, y: Targets, u: float) -> E
         )
     ]
     bounds = allowed(np.transpose(seen), u, probe) + underflow(weights, [*z, *e])
-    misjudged = allowed(np.transpose(judge), FLOAT64, probe)
+    own_rounding = allowed(np.transpose(own_changes), FLOAT64, probe)
     off_errors, off_residual, off_output, off_prediction = map(float, bounds[:4])
     last_product = np.array(
         [
@@ -128,9 +128,9 @@ def equilibrium_rounding(weights: Weights, x: Inputs, y: Targets, u: float) -> E
         ]
     )
     anew, carried = np.split(bounds[4:], 2)
-    own = last_product + misjudged[1:]
+    own = last_product + own_rounding[1:]
     return EquilibriumRounding(
-        energy=_evaluation(weights, z, e, u) + off_errors**2 / (2 * n) + float(misjudged[0]),
+        energy=_evaluation(weights, z, e, u) + off_errors**2 / (2 * n) + float(own_rounding[0]),
         loss=_loss_off(off, off_prediction, u),
         prediction=off_prediction,
         gradients=tuple(map(float, anew + own)),
@@ -184,7 +184,7 @@ def _loss_off(off: Matrix, off_prediction: float, u: float) -> float:
 def loss_gradient_rounding(weights: Weights, x: Inputs, y: Targets, u: float) -> tuple[float, ...]:
     """Bound the rounding of backpropagation: on ``∂𝓛/∂W_l``, Frobenius norm, one a layer.
 
-    The judge's own gradients come from other products of the same factors, in float64.
+    The theory's own gradients come from other products of the same factors, in float64.
     """
     exact = _backpropagated(weights, x, y, np.matmul)
     activities = len(x) * sum(len(weight) for weight in weights)

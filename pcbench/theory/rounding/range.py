@@ -17,7 +17,7 @@ from pcbench.theory.nonlinear.layered import (
 
 
 class UndecidableError(ArithmeticError):
-    """The judge cannot tell what must be true here; the message says why, in a sentence."""
+    """Float64 cannot decide what must be true here; the message says why."""
 
 
 def demand_range(

@@ -44,7 +44,7 @@ def underflow(
     weights
         ``A_1 … A_L``; kernels of convolutions ``(out, in, k, k)``.
     arrays
-        Activities and errors, one row a sample; unobserved targets need be no numbers.
+        Activities and errors, one row a sample; unobserved targets may be NaN.
     forward
         Whether activities alone are asked about, which are multiplied by nothing but weights.
     """

@@ -15,10 +15,10 @@ kink; and a maximum within rounding of the next one may send its force there. Wh
 force may change by is kept apart, in ``flips``.
 
 Nothing is drawn here, and no probe could be too small: all is a formula in ``u``, of numbers that
-the judge needs to a factor of two only. Whoever draws errors of these sizes (the forward and the
-backward pass) has standard deviations of ``√2`` or more of every number that is made, times a probe
-that is ``2^23`` times float64's roundoff. What vanishes there beside another number, such as a
-product of tiny weights beside a bias, is that much less than what that number rounds by itself,
+are needed to a factor of two only. Where errors of these sizes are drawn (the forward and the
+backward pass) they have standard deviations of ``√2`` or more of every number that is made, times a
+probe that is ``2^23`` times float64's roundoff. What vanishes there beside another number, such as
+a product of tiny weights beside a bias, is that much less than what that number rounds by itself,
 which is counted with it.
 """
 
