@@ -29,14 +29,13 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench.theory.arrays import Inputs, Targets, Weights
-from pcbench.theory.linear.equilibrium import output_covariance, residuals
+from pcbench.theory.linear.activities import equilibrium_errors
 from pcbench.theory.linear.products import chains_from_output
 
 
 def output_forces(weights: Weights, x: Inputs, y: Targets) -> Float[np.ndarray, " L_minus_1"]:
     """``(1/N) Σ_n ‖W_{L:l}ᵀ S⁻¹ r_n‖²`` for ``l = 2 … L``: what scaling two layers changes."""
-    u = np.linalg.solve(output_covariance(weights), residuals(weights, x, y).T).T
-    return np.array([np.sum((u @ p) ** 2) / len(x) for p in chains_from_output(weights)[1:-1]])
+    return np.array([np.sum(e**2) / len(x) for e in equilibrium_errors(weights, x, y)[:-1]])
 
 
 def scaling_slopes(

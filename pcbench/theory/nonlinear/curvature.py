@@ -46,8 +46,8 @@ from pcbench.theory.nonlinear.layered import (
     Vector,
     activate,
     activation_slope,
-    affine,
     pool_with,
+    potential,
     pull_back_to_potential,
     unpool,
     weigh,
@@ -155,16 +155,11 @@ def activation_curvature(name: str, z: Batch) -> Batch:
     return curvature
 
 
-def _potential(network: Layered, l: int, z: Batch) -> Batch:
-    before, _ = network.activations(l)
-    return affine(network, l, activate(before, z))
-
-
 def _potential_moved(network: Layered, l: int, z: Batch, dz: Batch, along: Layered | None) -> Batch:
     """``δa``."""
     before, _ = network.activations(l)
     moved = network.linear(l).apply(activation_slope(before, z) * dz)
-    return moved if along is None else moved + _potential(along, l, z)
+    return moved if along is None else moved + potential(along, l, z)
 
 
 def output_moved(
@@ -172,9 +167,9 @@ def output_moved(
 ) -> Batch:
     """``δf``."""
     _, after = network.activations(l)
-    potential = _potential(network, l, z)
-    moved = activation_slope(after, potential) * _potential_moved(network, l, z, dz, along)
-    return pool_with(network, l, activate(after, potential), moved)
+    a = potential(network, l, z)
+    moved = activation_slope(after, a) * _potential_moved(network, l, z, dz, along)
+    return pool_with(network, l, activate(after, a), moved)
 
 
 def force_moved(
@@ -182,10 +177,10 @@ def force_moved(
 ) -> Batch:
     """``δq``."""
     _, after = network.activations(l)
-    potential = _potential(network, l, z)
-    value = activate(after, potential)
-    bent = activation_curvature(after, potential) * unpool(network, l, value, g)
-    straight = activation_slope(after, potential) * unpool(network, l, value, dg)
+    a = potential(network, l, z)
+    value = activate(after, a)
+    bent = activation_curvature(after, a) * unpool(network, l, value, g)
+    straight = activation_slope(after, a) * unpool(network, l, value, dg)
     moved: Batch = straight + bent * _potential_moved(network, l, z, dz, along)
     return moved
 
@@ -282,10 +277,10 @@ def sample_hessian(
     for l in range(1, network.depth):
         z, force, weight = sample[l], forces[l], network.weights[l]
         before, after = network.activations(l + 1)
-        potential = affine(network, l + 1, activate(before, z))
-        outer, driven = activation_slope(after, potential), weight * activation_slope(before, z)
+        a = potential(network, l + 1, z)
+        outer, driven = activation_slope(after, a), weight * activation_slope(before, z)
         pi = counted if l + 1 == network.depth else 1.0
-        middle = outer**2 * pi - activation_curvature(after, potential) * force
+        middle = outer**2 * pi - activation_curvature(after, a) * force
         straight = 1 - activation_curvature(before, z) * ((outer * force) @ weight)
         diagonal.append(driven.T @ (middle.T * driven) + np.diag(straight[0]))
         below.append(-outer.T * driven)

@@ -24,13 +24,12 @@ from pcbench.theory.nonlinear.layered import (
     Batch,
     Layered,
     Precision,
-    activate,
     activity_residuals,
-    affine,
     backpropagated,
     feedforward,
     layer,
     layered_energies,
+    potential,
     weighted_errors,
 )
 from pcbench.theory.rounding.stochastic import DRAWS, allowed, generator, with_rounding
@@ -274,7 +273,7 @@ def _rectified(network: Layered, activities: Sequence[Batch]) -> list[tuple[int,
         if before in _KINKED:
             found.append((l, activities[l - 1]))
         if after in _KINKED:
-            found.append((l, affine(network, l, activate(before, activities[l - 1]))))
+            found.append((l, potential(network, l, activities[l - 1])))
     return found
 
 

@@ -147,8 +147,8 @@ def layer(
     network: Layered, l: int, z: Float[np.ndarray, "N d_below"]
 ) -> Float[np.ndarray, "N d_l"]:
     """``f_l(z)``."""
-    before, after = network.activations(l)
-    value = activate(after, affine(network, l, activate(before, z)))
+    _, after = network.activations(l)
+    value = activate(after, potential(network, l, z))
     return pool_with(network, l, value, value)
 
 
@@ -182,10 +182,7 @@ def feedforward(network: Layered, x: Inputs) -> list[Batch]:
 
 def potentials(network: Layered, activities: Sequence[Batch]) -> list[Batch]:
     """``A_l φᶦⁿ(z_{l-1}) + b_l`` for ``l = 1 … L``, of a convolution before it is pooled."""
-    return [
-        affine(network, l, activate(network.activations(l)[0], activities[l - 1]))
-        for l in range(1, network.depth + 1)
-    ]
+    return [potential(network, l, activities[l - 1]) for l in range(1, network.depth + 1)]
 
 
 def layered_errors(network: Layered, activities: Sequence[Batch]) -> list[Batch]:
@@ -253,6 +250,12 @@ def backpropagated(network: Layered, activities: Sequence[Batch], force: Batch) 
     return forces
 
 
+def potential(network: Layered, l: int, z: Batch) -> Batch:
+    """``A_l φᶦⁿ(z) + b_l``, of a convolution before it is pooled."""
+    before, _ = network.activations(l)
+    return affine(network, l, activate(before, z))
+
+
 def weigh(errors: Batch, precision: Precision | None) -> tuple[Batch, Batch]:
     """``e`` and ``π e``, where both are exactly 0 at entries of precision 0."""
     if precision is None:
@@ -302,11 +305,9 @@ def _descend(
 
 def pull_back_to_potential(network: Layered, l: int, z: Batch, e: Batch) -> Batch:
     """``(∂f_l/∂a)ᵀ e``, where ``a`` is the potential ``A_l u + b_l``."""
-    before, after = network.activations(l)
-    potential = affine(network, l, activate(before, z))
-    force: Batch = activation_slope(after, potential) * unpool(
-        network, l, activate(after, potential), e
-    )
+    _, after = network.activations(l)
+    a = potential(network, l, z)
+    force: Batch = activation_slope(after, a) * unpool(network, l, activate(after, a), e)
     return force
 
 

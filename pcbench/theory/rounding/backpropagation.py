@@ -24,10 +24,10 @@ from pcbench.theory.nonlinear.layered import (
     Precision,
     activate,
     activation_slope,
-    affine,
     bias_gradient,
     feedforward,
     layer,
+    potential,
     pull_back_to_potential,
     weigh,
 )
@@ -176,9 +176,8 @@ def _potential_off(
     network: Layered, l: int, forward: list[Batch], noisy: list[list[Batch]], probe: float
 ) -> Batch:
     """How far rounding below carries each potential, at most in what was drawn."""
-    before, _ = network.activations(l)
-    exact = affine(network, l, activate(before, forward[l - 1]))
-    away = [np.abs(affine(network, l, activate(before, z[l - 1])) - exact) for z in noisy]
+    exact = potential(network, l, forward[l - 1])
+    away = [np.abs(potential(network, l, z[l - 1]) - exact) for z in noisy]
     largest: Batch = np.max(away, axis=0) / probe
     return largest
 
