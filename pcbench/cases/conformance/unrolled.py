@@ -23,7 +23,7 @@ from pcbench.theory.nonlinear.layered import (
     layered_energies,
 )
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
-from pcbench.theory.rounding.hessian import with_rounding
+from pcbench.theory.rounding.stochastic import with_rounding
 
 CURVATURE = Basis(
     "the energy after so many steps, differentiated twice (theory.md 2.3)",

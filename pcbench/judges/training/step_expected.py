@@ -25,16 +25,13 @@ from pcbench.theory.linear.equilibrium import (
 )
 from pcbench.theory.nonlinear.layered import layered_loss, layered_loss_gradients
 from pcbench.theory.rounding.backpropagation import backpropagation_rounding
-from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
+from pcbench.theory.rounding.bounds import CONFIDENCE, FLOAT64, unit_roundoff
 from pcbench.theory.rounding.layered import layered_rounding
 from pcbench.theory.rounding.optimisers import AdamSteps, GradientDescent, Optimiser
 from pcbench.theory.rounding.perturbation import loss_gradient_rounding
 from pcbench.theory.rounding.underflow import SMALLEST, norm_underflow
 
 Gradients = list[Float[np.ndarray, "..."]]
-
-# The judge computes in float64 whatever the backend does, and errs too.
-_JUDGE = 2.0**-53
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +118,7 @@ def known_norm_off(norm: float, size: int, off: float, u: float) -> float:
     Squares of one sign are added: half the relative rounding of a sum (theory.md 4.1), and a root.
     And what is too small to be a normal number may be lost.
     """
-    relative = CONFIDENCE * (u + _JUDGE) * (1 + np.sqrt(2 * size) / 2)
+    relative = CONFIDENCE * (u + FLOAT64) * (1 + np.sqrt(2 * size) / 2)
     return off + float(relative) * norm + float(norm_underflow(norm, size))
 
 

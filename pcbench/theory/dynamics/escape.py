@@ -24,19 +24,18 @@ from math import log1p
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.theory.linear.origin import Objective
+from pcbench.theory.arrays import Inputs, Targets
+from pcbench.theory.linear.origin import Objective, origin_eigenvalues
 
 
 def escape_rates(
-    x: Float[np.ndarray, "N d_0"], y: Float[np.ndarray, "N d_L"], layers: int, objective: Objective
+    x: Inputs, y: Targets, layers: int, objective: Objective
 ) -> Float[np.ndarray, " d"]:
     """Return the rates at which directions leave the origin of a linear network, descending.
 
-    Minus the negative eigenvalues of the Hessian there, multiplicities left out. For ``L > 2``
-    those of ``Σ_yy`` for the energy, and none for the loss. For ``L = 2`` those of
-    ``[[0, Σ_xy], [Σ_yx, Σ_yy]]`` that are positive, without ``Σ_yy`` for the loss. The first is
-    ``ρ``; how far the next is below it says how soon the first is alone. Rates that rounding does
-    not tell apart are one.
+    Minus the negative eigenvalues of the Hessian there, multiplicities left out; none of the loss
+    for ``L > 2``. The first is ``ρ``; how far the next is below it says how soon the first is
+    alone. Rates that rounding does not tell apart are one.
 
     Raises
     ------
@@ -44,19 +43,15 @@ def escape_rates(
         If there is no hidden layer, ``L < 2``.
     """
     _require_hidden(layers)
-    small = y.T @ y / len(y) if objective == "energy" else np.zeros((y.shape[1],) * 2)
-    if layers == 2:
-        cross = x.T @ y / len(x)
-        small = np.block([[np.zeros((x.shape[1],) * 2), cross], [cross.T, small]])
-    eigenvalues = np.linalg.eigvalsh(small)[::-1]
+    eigenvalues = -origin_eigenvalues(layers, x, y, objective)
     # Of N products a term, and of the eigensolver.
-    rounding = (len(x) + len(small)) * np.finfo(np.float64).eps * np.abs(eigenvalues).max()
+    rounding = (len(x) + len(eigenvalues)) * np.finfo(np.float64).eps * np.abs(eigenvalues).max()
     rates = eigenvalues[eigenvalues > rounding]
     apart = np.append(True, -np.diff(rates) > rounding)
     return np.asarray(rates[apart[: len(rates)]])
 
 
-def leading_share(x: Float[np.ndarray, "N d_0"], y: Float[np.ndarray, "N d_L"]) -> float:
+def leading_share(x: Inputs, y: Targets) -> float:
     """Return the largest part of the loss at the origin that a network of rank 1 can take away.
 
     The laws are about the first direction to leave. Where an escape asks for more than that, others

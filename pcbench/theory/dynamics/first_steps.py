@@ -1,20 +1,20 @@
 r"""The first steps of training, foretold from the initial weights alone (§2.7).
 
 In a linear network both gradients are closed forms (§2.1), and so are steps of gradient descent:
-training is replayed here, in float64. Whoever is judged rounds as they go, and every step begins
-where rounding has led. How far that carries the gradients is found by replays that err: after
-each step every weight is off by up to ``u`` of itself, but by no more than it moved (what rounds
-to the nearest number never rounds further), and its gradient by as much as one gradient may be.
-Errors of all steps point one way, as those of weights do that move by less than their last digit.
-In one replay they hold back all that moves, which is that case itself; in the others their
-directions are drawn. The largest change, times ``λ``, is the tolerance.
+training is replayed here, in float64. A backend rounds at every step, and begins the next one where
+that has led it. How far that carries the gradients is found by replays that err: after each step
+every weight is off by up to ``u`` of itself, but by no more than it moved (what rounds to the
+nearest number never rounds further), and its gradient by as much as one gradient may be. Errors of
+all steps point one way, as those of weights do that move by less than their last digit. In one
+replay they hold back all that moves, which is that case itself; in the others their directions are
+drawn. The largest change, times ``λ``, is the tolerance.
 
 Errors of replays are ``2^-30`` of what they are added to, or less where ``S`` bears less
-(``perturbation.py``). They vanish in float64 only beside weights that move by less than ``2^-23``
-of their last digit; that is far less than what a gradient at those weights rounds by itself, which
-is counted at each step. There is no bound from the step on at which ``S`` bears no such error, the
-weights are no numbers any more, or an error has grown into a change that is not small: by more
-than an eighth in the product of all weights.
+(``stochastic.py``). They vanish in float64 only beside weights that move by less than ``2^-23`` of
+their last digit; that is far less than what a gradient at those weights rounds by itself, which is
+counted at each step. There is no bound from the step on at which ``S`` bears no such error, the
+weights are not finite any more, or an error has grown into a change that is not small: by more than
+an eighth in the product of all weights.
 """
 
 from __future__ import annotations
@@ -26,32 +26,23 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from pcbench.theory.arrays import Inputs, Targets, WeightGradients, Weights
 from pcbench.theory.dynamics.growth import Batch
 from pcbench.theory.linear.activities import equilibrium_activities
 from pcbench.theory.linear.equilibrium import equilibrated_energy_gradient, loss_gradient
-from pcbench.theory.linear.products import Weights
 from pcbench.theory.nonlinear.layered import Layered
-from pcbench.theory.rounding.bounds import CONFIDENCE
+from pcbench.theory.rounding.bounds import CONFIDENCE, FLOAT64
 from pcbench.theory.rounding.layered import layered_rounding
 from pcbench.theory.rounding.perturbation import (
     covariance_probe,
     equilibrium_rounding,
     loss_gradient_rounding,
 )
+from pcbench.theory.rounding.stochastic import PROBE, SMALL, allowed, draws, generator
 
 Objective = Literal["loss", "energy"]
-Gradients = list[Float[np.ndarray, "_out _inp"]]
+Gradients = WeightGradients
 Noise = Sequence[Float[np.ndarray, "_out _inp"] | None]
-
-# Far above the rounding of float64, in which replays are made; small enough to be a small change.
-_PROBE = 2.0**-30
-# The most that the product of all weights may change by, relative to it, and the change be small.
-_SMALL = 2.0**-3
-# A norm that rests on this many perturbed numbers is sure; one of fewer is drawn more often.
-_PERTURBED = 1_000
-_DRAWS = 8
-# The judge computes in float64 whatever the backend does, and errs too.
-_JUDGE = 2.0**-53
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,23 +79,22 @@ def first_steps(
     objective
         ``loss`` for backpropagation, ``energy`` for predictive coding with exact inference.
     u
-        The unit roundoff of who trains.
+        The unit roundoff of the dtype that is trained in.
     """
-    rng, both = np.random.default_rng(0), u + _JUDGE  # a tolerance is a pure function
-    few = min(weight.size for weight in weights) < _PERTURBED
-    draws: list[Noise] = [
+    rng, both = generator(), u + FLOAT64
+    drawn: list[Noise] = [
         [rng.standard_normal(weight.shape) for weight in weights]
-        for _ in range(_DRAWS if few else 1)
+        for _ in range(draws(min(weight.size for weight in weights)))
     ]
-    draws.append([None] * len(weights))
+    drawn.append([None] * len(weights))
     with np.errstate(over="ignore", invalid="ignore"):  # weights that leave the range are no error
         path = _path(weights, batches, rate, objective)
         norms = np.array([[_norm(slope) for slope in slopes] for _, slopes in path])
         known = [_probe(exact, objective) for exact, _ in path]
     off = np.full_like(norms, np.inf)
     known = known[: known.index(None)] if None in known else known
-    probe = min((one for one in known if one is not None), default=_PROBE)
-    replays = [list(weights) for _ in draws]
+    probe = min((one for one in known if one is not None), default=PROBE)
+    replays = [list(weights) for _ in drawn]
     for step in range(len(known)):
         (exact, slopes), (x, y) = path[step], batches[step]
         if not np.isfinite(norms[step]).all():
@@ -115,20 +105,20 @@ def first_steps(
             for ours, theirs in zip(replay, exact, strict=True)
             if theirs.any()
         ]
-        allowed = np.array(_rounding(exact, x, y, objective, u))
-        if max(moved, default=0.0) * len(weights) > _SMALL or not np.isfinite(allowed).all():
+        by_itself = np.array(_rounding(exact, x, y, objective, u))
+        if max(moved, default=0.0) * len(weights) > SMALL or not np.isfinite(by_itself).all():
             break
         apart = []
-        for index, noise in enumerate(draws):
+        for index, noise in enumerate(drawn):
             erring = _gradient(replays[index], x, y, objective)
             apart.append([_norm(a - b) for a, b in zip(erring, slopes, strict=True)])
             replays[index] = [
                 _stepped(weight, rate * slope, rate * float(rounding), both, one, probe)
                 for weight, slope, rounding, one in zip(
-                    replays[index], erring, allowed, noise, strict=True
+                    replays[index], erring, by_itself, noise, strict=True
                 )
             ]
-        off[step] = CONFIDENCE * both / probe * np.max(apart, axis=0) + allowed
+        off[step] = allowed(apart, both, probe) + by_itself
     return FirstSteps(norms, off)
 
 
@@ -150,25 +140,16 @@ def _probe(weights: Weights, objective: Objective) -> float | None:
     """Choose the size of errors that these weights bear; ``None`` where there is none."""
     if not all(np.isfinite(weight).all() for weight in weights):
         return None
-    return _PROBE if objective == "loss" else covariance_probe(weights)
+    return PROBE if objective == "loss" else covariance_probe(weights)
 
 
-def _gradient(
-    weights: Weights,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
-    objective: Objective,
-) -> Gradients:
+def _gradient(weights: Weights, x: Inputs, y: Targets, objective: Objective) -> Gradients:
     by = loss_gradient if objective == "loss" else equilibrated_energy_gradient
     return by(weights, x, y)
 
 
 def _rounding(
-    weights: Weights,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
-    objective: Objective,
-    u: float,
+    weights: Weights, x: Inputs, y: Targets, objective: Objective, u: float
 ) -> tuple[float, ...]:
     """Bound the rounding of one gradient, ``λ`` standard deviations of it."""
     if objective == "loss":

@@ -41,10 +41,11 @@ from math import prod
 import numpy as np
 from jaxtyping import Float
 
+from pcbench.theory.arrays import Inputs, Targets, Weights
 from pcbench.theory.linear.equilibrium import residuals
-from pcbench.theory.linear.products import Weights, chains_from_output, chains_to_input
+from pcbench.theory.linear.products import chains_from_output, chains_to_input, spectral_norm
 
-Batch = tuple[Float[np.ndarray, "N d_0"], Float[np.ndarray, "N d_L"]]
+Batch = tuple[Inputs, Targets]
 Direction = Float[np.ndarray, " d_L"]
 
 
@@ -70,13 +71,13 @@ class Growth:
         return max(0.0, self.law - self.off), self.law + self.off
 
 
-def top_direction(y: Float[np.ndarray, "N d_L"]) -> tuple[float, Direction]:
+def top_direction(y: Targets) -> tuple[float, Direction]:
     """``λ_max(Σ_yy)`` and its eigenvector."""
     values, vectors = np.linalg.eigh(y.T @ y / len(y))
     return float(values[-1]), vectors[:, -1]
 
 
-@np.errstate(over="ignore", invalid="ignore")  # far from the origin a bound is soon none at all
+@np.errstate(over="ignore", invalid="ignore")  # far from the origin bounds overflow
 def growth(weights: Weights, batches: Sequence[Batch], rate: float, u: Direction) -> list[Growth]:
     """Growth of ``‖uᵀ W_L‖`` by predictive coding with exact inference, after every step.
 
@@ -110,9 +111,7 @@ def growth(weights: Weights, batches: Sequence[Batch], rate: float, u: Direction
     return found
 
 
-def least_slope(
-    weights: Weights, x: Float[np.ndarray, "N d_0"], y: Float[np.ndarray, "N d_L"]
-) -> float:
+def least_slope(weights: Weights, x: Inputs, y: Targets) -> float:
     """What ``‖∂𝓕*/∂W_L‖`` (Frobenius) is at least: ``‖Σ_yy W_L‖`` less the departures.
 
     Near the origin that is of the order of ``W_L`` itself: the gradient of predictive coding does
@@ -125,15 +124,13 @@ def least_slope(
     return float(np.linalg.norm(sigma @ weights[-1])) - departs
 
 
-def vanishing_slopes(
-    weights: Weights, x: Float[np.ndarray, "N d_0"], y: Float[np.ndarray, "N d_L"]
-) -> list[float]:
+def vanishing_slopes(weights: Weights, x: Inputs, y: Targets) -> list[float]:
     """What ``‖∂𝓛/∂W_l‖`` (Frobenius) is at most: ``‖RᵀX/N‖ Π_{k≠l} ‖W_k‖_2``, one a layer.
 
     Of order ``σ^{L-1}`` for weights of scale ``σ``: near the origin backpropagation stands still.
     """
     moment = float(np.linalg.norm(residuals(weights, x, y).T @ x)) / len(x)
-    norms = [_norm(weight) for weight in weights]
+    norms = [spectral_norm(weight) for weight in weights]
     return [moment * prod(norms[:l] + norms[l + 1 :]) for l in range(len(norms))]
 
 
@@ -179,24 +176,26 @@ class _Bounds:
     """
 
     def __init__(self, weights: Weights) -> None:
-        self._norms = [_norm(weight) for weight in weights]
+        self._norms = [spectral_norm(weight) for weight in weights]
         self.moved = [0.0] * len(weights)
         self._from_output = chains_from_output(weights)
         self._to_input = chains_to_input(weights)
-        self._output_norms = [_norm(product) for product in self._from_output]
+        self._output_norms = [spectral_norm(product) for product in self._from_output]
         # W_{L-1:l}, l = 2 … L-1: what hidden errors reach the last hidden layer by.
-        self._hidden_norms = [_norm(product) for product in chains_from_output(weights[:-1])[1:-1]]
+        self._hidden_norms = [
+            spectral_norm(product) for product in chains_from_output(weights[:-1])[1:-1]
+        ]
 
     def move(self, rate: float, seen: _Seen) -> None:
         """Let every layer take a step of at most its slope."""
         self.moved = [d + rate * slope for d, slope in zip(self.moved, seen.slopes, strict=True)]
 
-    def seen(self, x: Float[np.ndarray, "N d_0"], y: Float[np.ndarray, "N d_L"]) -> _Seen:
+    def seen(self, x: Inputs, y: Targets) -> _Seen:
         """Bound what a batch sees."""
         depth, root = len(self._norms), np.sqrt(len(x))
-        inputs, targets = _norm(x) / root, _norm(y) / root
+        inputs, targets = spectral_norm(x) / root, spectral_norm(y) / root
         driven = [
-            _norm(x @ product.T) / root + inputs * self._changed(0, l)
+            spectral_norm(x @ product.T) / root + inputs * self._changed(0, l)
             for l, product in enumerate(self._to_input)
         ]
         reach = [
@@ -230,10 +229,3 @@ class _Bounds:
     def _changed(self, first: int, last: int) -> float:
         """Bound what the product of layers ``first + 1 … last`` has changed by."""
         return self._product(first, last) - prod(self._norms[first:last], start=1.0)
-
-
-def _norm(matrix: Float[np.ndarray, "_rows _columns"]) -> float:
-    """``‖A‖_2``, from the smaller of the two Gram matrices."""
-    rows, columns = matrix.shape
-    gram = matrix.T @ matrix if rows > columns else matrix @ matrix.T
-    return float(np.sqrt(max(0.0, np.linalg.eigvalsh(gram)[-1])))

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from pcbench.theory.arrays import Inputs, Targets
 from pcbench.theory.linear.origin import Objective
 
 WeightStacks = list[Float[np.ndarray, "R _out _inp"]]
@@ -38,7 +39,7 @@ class Moments:
     yy: Float[np.ndarray, "d_L d_L"]
 
     @classmethod
-    def of(cls, x: Float[np.ndarray, "N d_0"], y: Float[np.ndarray, "N d_L"]) -> Moments:
+    def of(cls, x: Inputs, y: Targets) -> Moments:
         """Sum over a batch."""
         return cls(x.T @ x / len(x), y.T @ x / len(x), y.T @ y / len(x))
 

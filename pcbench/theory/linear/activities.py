@@ -14,23 +14,21 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from pcbench.theory.arrays import Inputs, Targets, Units, Weights
 from pcbench.theory.linear.equilibrium import (
     hidden_covariance,
     multipliers,
     output_covariance,
     residuals,
 )
-from pcbench.theory.linear.products import Weights, chains_from_output
+from pcbench.theory.linear.products import chains_from_output
 from pcbench.theory.nonlinear.extremal import extreme_eigenvalue
 from pcbench.theory.nonlinear.layered import Precision
 
 
 def equilibrium_errors(
-    weights: Weights,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
-    precision: Precision | None = None,
-) -> list[Float[np.ndarray, "N _d"]]:
+    weights: Weights, x: Inputs, y: Targets, precision: Precision | None = None
+) -> list[Units]:
     """``e_1 … e_L`` at equilibrium: ``e_l = W_{L:l+1}ᵀ λ``, and at the output ``r - T λ``.
 
     An output of precision 0 has the error of a target equal to the feedforward prediction.
@@ -43,11 +41,8 @@ def equilibrium_errors(
 
 
 def equilibrium_activities(
-    weights: Weights,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
-    precision: Precision | None = None,
-) -> list[Float[np.ndarray, "N _d"]]:
+    weights: Weights, x: Inputs, y: Targets, precision: Precision | None = None
+) -> list[Units]:
     """``z_0 … z_L`` at equilibrium: ``z_l = W_l z_{l-1} + e_l``, from ``z_0 = x``.
 
     ``z_L`` is ``y``, and the feedforward prediction where the precision is 0.
@@ -55,9 +50,7 @@ def equilibrium_activities(
     return activities_from_errors(weights, x, equilibrium_errors(weights, x, y, precision))
 
 
-def activities_from_errors(
-    weights: Weights, x: Float[np.ndarray, "N d_0"], errors: Sequence[Float[np.ndarray, "N _d"]]
-) -> list[Float[np.ndarray, "N _d"]]:
+def activities_from_errors(weights: Weights, x: Inputs, errors: Sequence[Units]) -> list[Units]:
     """``z_0 … z_L`` that have the given errors: the inverse of :func:`prediction_errors`."""
     activities = [x]
     for weight, error in zip(weights, errors, strict=True):
@@ -65,9 +58,7 @@ def activities_from_errors(
     return activities
 
 
-def feedforward_residual(
-    weights: Weights, x: Float[np.ndarray, "N d_0"], y: Float[np.ndarray, "N d_L"]
-) -> float:
+def feedforward_residual(weights: Weights, x: Inputs, y: Targets) -> float:
     """``‖∂(N𝓕)/∂z‖`` at the feedforward activities, where gradient inference starts.
 
     Only the last hidden layer feels a force there: ``‖R W_L‖``; 0 without hidden layers.
@@ -78,8 +69,8 @@ def feedforward_residual(
 
 
 def prediction_errors(
-    weights: Weights, activities: Sequence[Float[np.ndarray, "N _d"]]
-) -> list[Float[np.ndarray, "N _d"]]:
+    weights: Weights, activities: Sequence[Float[np.ndarray, "... _d"]]
+) -> list[Float[np.ndarray, "... _d"]]:
     """``e_l = z_l - W_l z_{l-1}`` for ``l = 1 … L``, by definition (§1)."""
     return [
         above - below @ weight.T
@@ -87,13 +78,19 @@ def prediction_errors(
     ]
 
 
-def residual_norm(weights: Weights, errors: Sequence[Float[np.ndarray, "N _d"]]) -> float:
-    """``‖∂(N𝓕)/∂z‖`` over all hidden activities: ``∂(N𝓕)/∂z_l = e_l - W_{l+1}ᵀ e_{l+1}`` (§2.2)."""
-    squares = [
-        float(np.sum((error - after @ weight) ** 2))
+def hidden_forces(
+    weights: Weights, errors: Sequence[Float[np.ndarray, "... _d"]]
+) -> list[Float[np.ndarray, "... _d"]]:
+    """``∂(N𝓕)/∂z_l = e_l - W_{l+1}ᵀ e_{l+1}`` of the hidden layers (§2.2)."""
+    return [
+        error - after @ weight
         for error, after, weight in zip(errors, errors[1:], weights[1:], strict=False)
     ]
-    return float(np.sqrt(sum(squares)))
+
+
+def residual_norm(weights: Weights, errors: Sequence[Units]) -> float:
+    """``‖∂(N𝓕)/∂z‖`` over all hidden activities."""
+    return float(np.sqrt(sum(np.sum(force**2) for force in hidden_forces(weights, errors))))
 
 
 def activity_hessian(weights: Weights) -> Float[np.ndarray, "n_hidden n_hidden"]:

@@ -38,12 +38,13 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from pcbench.theory.arrays import Units, WeightGradients, Weights
 from pcbench.theory.linear.equilibrium import output_covariance, residuals
-from pcbench.theory.linear.products import Weights, chain
+from pcbench.theory.linear.products import chain
 
-Directions = list[Float[np.ndarray, "_out _inp"]]
+Directions = WeightGradients
 Matrix = Float[np.ndarray, "_rows _columns"]
-Batch = Float[np.ndarray, "N _d"]
+Batch = Units
 
 
 @dataclass(frozen=True, slots=True)

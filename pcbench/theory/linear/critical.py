@@ -28,16 +28,14 @@ from itertools import combinations, pairwise
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.theory.linear.equilibrium import output_covariance, residuals
-from pcbench.theory.linear.products import Weights, chains_from_output
+from pcbench.theory.arrays import Inputs, Targets, Weights
+from pcbench.theory.linear.activities import equilibrium_errors
+from pcbench.theory.linear.products import chains_from_output
 
 
-def output_forces(
-    weights: Weights, x: Float[np.ndarray, "N d_0"], y: Float[np.ndarray, "N d_L"]
-) -> Float[np.ndarray, " L_minus_1"]:
+def output_forces(weights: Weights, x: Inputs, y: Targets) -> Float[np.ndarray, " L_minus_1"]:
     """``(1/N) Σ_n ‖W_{L:l}ᵀ S⁻¹ r_n‖²`` for ``l = 2 … L``: what scaling two layers changes."""
-    u = np.linalg.solve(output_covariance(weights), residuals(weights, x, y).T).T
-    return np.array([np.sum((u @ p) ** 2) / len(x) for p in chains_from_output(weights)[1:-1]])
+    return np.array([np.sum(e**2) / len(x) for e in equilibrium_errors(weights, x, y)[:-1]])
 
 
 def scaling_slopes(
@@ -89,7 +87,7 @@ def loss_excess_bound(
     return float(products.sum()) / (2 * samples)
 
 
-def last_layer_bound(residual: Float[np.ndarray, "N d_L"], pulled: float) -> float:
+def last_layer_bound(residual: Targets, pulled: float) -> float:
     """Bound ``‖W_L‖`` where ``‖R W_L‖ ≤ pulled``: the corollary for noisy data.
 
     Infinite where some output direction is fitted exactly, and the corollary is silent.
@@ -99,7 +97,7 @@ def last_layer_bound(residual: Float[np.ndarray, "N d_L"], pulled: float) -> flo
     return np.inf if fits or len(residual) < residual.shape[1] else pulled / least
 
 
-def least_misfit(x: Float[np.ndarray, "N d_0"], y: Float[np.ndarray, "N d_L"]) -> float:
+def least_misfit(x: Inputs, y: Targets) -> float:
     """Least ``‖y-direction - best linear fit‖²/N`` over unit output directions.
 
     Where it is positive no weights fit any output direction exactly, and ``W_L = 0`` at every
@@ -109,7 +107,7 @@ def least_misfit(x: Float[np.ndarray, "N d_0"], y: Float[np.ndarray, "N d_L"]) -
     return float(np.linalg.eigvalsh(off.T @ off / len(x))[0])
 
 
-def energy_levels(y: Float[np.ndarray, "N d_L"], widths: Sequence[int]) -> Float[np.ndarray, " n"]:
+def energy_levels(y: Targets, widths: Sequence[int]) -> Float[np.ndarray, " n"]:
     """Energies that critical points of a network may have on noise-free targets, ascending.
 
     ``W_{L:1}`` takes some of the eigenvectors of ``Σ_yy`` up, no more than its rank allows; half
@@ -125,7 +123,7 @@ def energy_levels(y: Float[np.ndarray, "N d_L"], widths: Sequence[int]) -> Float
     return np.sort(np.maximum(left, 0.0)) / 2
 
 
-def least_energy(y: Float[np.ndarray, "N d_L"], last_hidden_width: int) -> float:
+def least_energy(y: Targets, last_hidden_width: int) -> float:
     """Return what ``𝓕*`` is never below on noise-free targets: ``½ Σ_{i > d_{L-1}} λ_i(Σ_yy)``."""
     eigenvalues = np.linalg.eigvalsh(y.T @ y / len(y))[::-1]
     return float(np.maximum(eigenvalues[last_hidden_width:], 0.0).sum() / 2)

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from pcbench.theory.arrays import Inputs, Targets, Weights
 from pcbench.theory.linear.activities import (
     activities_from_errors,
     activity_hessian,
     equilibrium_errors,
 )
 from pcbench.theory.linear.equilibrium import equilibrated_energy
-from pcbench.theory.linear.products import Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,7 @@ class Descent:
     equilibrium: float
 
     @classmethod
-    def of(
-        cls, weights: Weights, x: Float[np.ndarray, "N d_0"], y: Float[np.ndarray, "N d_L"]
-    ) -> Descent:
+    def of(cls, weights: Weights, x: Inputs, y: Targets) -> Descent:
         """Diagonalise ``H_z``; needs at least one hidden layer."""
         curvatures, basis = np.linalg.eigh(activity_hessian(weights))
         errors = equilibrium_errors(weights, x, y)

@@ -21,7 +21,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.theory.linear.products import Weights, chains_from_output, solve
+from pcbench.theory.arrays import Inputs, Targets, WeightGradients, Weights
+from pcbench.theory.linear.products import chains_from_output, solve
 from pcbench.theory.nonlinear.layered import Precision, weigh
 
 
@@ -38,23 +39,19 @@ def output_covariance(weights: Weights) -> Float[np.ndarray, "d_L d_L"]:
     return covariance
 
 
-def residuals(
-    weights: Weights, x: Float[np.ndarray, "N d_0"], y: Float[np.ndarray, "N d_L"]
-) -> Float[np.ndarray, "N d_L"]:
+def residuals(weights: Weights, x: Inputs, y: Targets) -> Targets:
     """``R = Y - X W_{L:1}ᵀ``: targets less feedforward predictions."""
-    off: Float[np.ndarray, "N d_L"] = y - x @ chains_from_output(weights)[0].T
+    off: Targets = y - x @ chains_from_output(weights)[0].T
     return off
 
 
-def loss(weights: Weights, x: Float[np.ndarray, "N d_0"], y: Float[np.ndarray, "N d_L"]) -> float:
+def loss(weights: Weights, x: Inputs, y: Targets) -> float:
     """``𝓛 = 1/(2N) Σ_n ‖r_n‖²``."""
     r = residuals(weights, x, y)
     return float(np.sum(r**2) / (2 * len(x)))
 
 
-def loss_gradient(
-    weights: Weights, x: Float[np.ndarray, "N d_0"], y: Float[np.ndarray, "N d_L"]
-) -> list[Float[np.ndarray, "_out _inp"]]:
+def loss_gradient(weights: Weights, x: Inputs, y: Targets) -> WeightGradients:
     """``∂𝓛/∂W_l = -(1/N) W_{L:l+1}ᵀ (RᵀX) W_{l-1:1}ᵀ`` for ``l = 1 … L``."""
     from_output = chains_from_output(weights)
     moved = residuals(weights, x, y).T @ x / len(x)  # RᵀX W_{l-1:1}ᵀ / N, l = 1
@@ -66,11 +63,8 @@ def loss_gradient(
 
 
 def multipliers(
-    weights: Weights,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
-    precision: Precision | None = None,
-) -> tuple[Float[np.ndarray, "N d_L"], Float[np.ndarray, "N d_L"]]:
+    weights: Weights, x: Inputs, y: Targets, precision: Precision | None = None
+) -> tuple[Targets, Targets]:
     """``r``, 0 where the precision is, and ``λ``: the weighed error of the output at equilibrium.
 
     One row a sample; ``λ = S⁻¹ r`` where no precision is given.
@@ -87,10 +81,7 @@ def multipliers(
 
 
 def equilibrated_energy(
-    weights: Weights,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
-    precision: Precision | None = None,
+    weights: Weights, x: Inputs, y: Targets, precision: Precision | None = None
 ) -> float:
     """``𝓕* = 1/(2N) Σ_n r_nᵀ λ_n``: Theorem 1, with precisions.
 
@@ -106,11 +97,8 @@ def equilibrated_energy(
 
 
 def equilibrated_energy_gradient(
-    weights: Weights,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
-    precision: Precision | None = None,
-) -> list[Float[np.ndarray, "_out _inp"]]:
+    weights: Weights, x: Inputs, y: Targets, precision: Precision | None = None
+) -> WeightGradients:
     """``∂𝓕*/∂W_l`` for ``l = 1 … L``, by differentiating Theorem 1's formula.
 
     No activity enters. With ``u_n = λ_n`` (rows of ``U``), ``S⁻¹ r_n`` without precisions, and

@@ -16,10 +16,10 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import orth
 
+from pcbench.theory.arrays import Inputs, Targets
 
-def least_losses(
-    x: Float[np.ndarray, "N d_0"], y: Float[np.ndarray, "N d_L"]
-) -> Float[np.ndarray, " ranks"]:
+
+def least_losses(x: Inputs, y: Targets) -> Float[np.ndarray, " ranks"]:
     """``𝓛`` of the best linear maps of rank 0, 1, … up to the smaller side of ``P Y``."""
     projected = orth(x).T @ y
     singular = np.linalg.svd(projected, compute_uv=False)

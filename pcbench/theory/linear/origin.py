@@ -26,6 +26,7 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Float
 
+from pcbench.theory.arrays import Inputs, Targets
 from pcbench.theory.nonlinear.layered import Activation, activation_slope
 
 Objective = Literal["loss", "energy"]
@@ -58,11 +59,7 @@ LINEAR = Slopes()
 
 
 def origin_hessian(
-    widths: Sequence[int],
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
-    objective: Objective,
-    slopes: Slopes = LINEAR,
+    widths: Sequence[int], x: Inputs, y: Targets, objective: Objective, slopes: Slopes = LINEAR
 ) -> scipy.sparse.csr_array:
     """Return the whole Hessian at the origin, ``(P, P)``, entry by entry.
 
@@ -85,11 +82,7 @@ def origin_hessian(
 
 
 def origin_spectrum(
-    widths: Sequence[int],
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
-    objective: Objective,
-    slopes: Slopes = LINEAR,
+    widths: Sequence[int], x: Inputs, y: Targets, objective: Objective, slopes: Slopes = LINEAR
 ) -> Float[np.ndarray, " P"]:
     """Return all eigenvalues at the origin, ascending, found from a small matrix.
 
@@ -97,18 +90,25 @@ def origin_spectrum(
     ``d_1`` times. ``L > 2``: those of ``-Σ_yy``, each ``d_{L-1}`` times, and zeros (for the loss,
     zeros only).
     """
-    n_layers = _require_hidden(widths, slopes)
-    corner = np.zeros((widths[-1],) * 2)
+    small = origin_eigenvalues(_require_hidden(widths, slopes), x, y, objective, slopes)
+    eigenvalues = np.repeat(small, widths[-2])
+    n_parameters = sum(out * inp for inp, out in pairwise(widths))
+    zeros = np.zeros(n_parameters - len(eigenvalues))
+    return np.sort(np.concatenate([eigenvalues, zeros]))
+
+
+def origin_eigenvalues(
+    n_layers: int, x: Inputs, y: Targets, objective: Objective, slopes: Slopes = LINEAR
+) -> Float[np.ndarray, " n"]:
+    """Return the same, ascending, without the multiplicity ``d_{L-1}`` and the other zeros."""
+    corner = np.zeros((y.shape[1],) * 2)
     if objective == "energy":
         corner = -slopes.corner * (y.T @ y) / len(y)
     small = corner
     if n_layers == 2:
         cross = -slopes.cross * (x.T @ y) / len(x)
-        small = np.block([[np.zeros((widths[0],) * 2), cross], [cross.T, corner]])
-    eigenvalues = np.repeat(np.linalg.eigvalsh(small), widths[-2])
-    n_parameters = sum(out * inp for inp, out in pairwise(widths))
-    zeros = np.zeros(n_parameters - len(eigenvalues))
-    return np.sort(np.concatenate([eigenvalues, zeros]))
+        small = np.block([[np.zeros((x.shape[1],) * 2), cross], [cross.T, corner]])
+    return np.linalg.eigvalsh(small)
 
 
 def _require_hidden(widths: Sequence[int], slopes: Slopes) -> int:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from jaxtyping import Float
 
-Weights = Sequence[Float[np.ndarray, "_out _inp"]]
+from pcbench.theory.arrays import Weights
 
 
 def chain(weights: Weights, k: int, l: int) -> Float[np.ndarray, "d_k d_l_minus_1"]:
@@ -37,6 +35,15 @@ def solve(
         return np.linalg.solve(matrix, right)
     except np.linalg.LinAlgError:
         return np.full_like(right, np.nan)
+
+
+def spectral_norm(matrix: Float[np.ndarray, "_rows _columns"]) -> float:
+    """``‖A‖_2``, from the smaller of the two Gram matrices; infinite where that overflows."""
+    rows, columns = matrix.shape
+    gram = matrix.T @ matrix if rows > columns else matrix @ matrix.T
+    if not np.isfinite(gram).all():
+        return float("inf")
+    return float(np.sqrt(max(0.0, np.linalg.eigvalsh(gram)[-1])))
 
 
 def chains_to_input(weights: Weights) -> list[Float[np.ndarray, "_d d_0"]]:

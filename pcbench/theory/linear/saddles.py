@@ -30,9 +30,10 @@ import scipy.sparse
 from jaxtyping import Float
 from scipy.sparse.linalg import LinearOperator
 
+from pcbench.theory.arrays import Inputs, Targets, Weights
 from pcbench.theory.linear.activities import activity_hessian
 from pcbench.theory.linear.origin import Objective
-from pcbench.theory.linear.products import Weights, chain, chains_to_input
+from pcbench.theory.linear.products import chain, chains_to_input
 from pcbench.theory.nonlinear.extremal import extreme_eigenvalue
 
 
@@ -45,11 +46,7 @@ class Steps:
 
 
 def zero_rank_hessian(
-    weights: Weights,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
-    objective: Objective,
-    after: Steps | None = None,
+    weights: Weights, x: Inputs, y: Targets, objective: Objective, after: Steps | None = None
 ) -> scipy.sparse.csr_array:
     """Return the whole Hessian at a zero-rank saddle, ``(P, P)``, entry by entry.
 
@@ -61,10 +58,7 @@ def zero_rank_hessian(
 
 
 def zero_rank_spectrum(
-    weights: Weights,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
-    objective: Objective,
+    weights: Weights, x: Inputs, y: Targets, objective: Objective
 ) -> Float[np.ndarray, " P"]:
     """Return all eigenvalues at a zero-rank saddle, ascending, found from a small matrix.
 
@@ -82,10 +76,7 @@ def zero_rank_spectrum(
 
 
 def zero_rank_operator(
-    weights: Weights,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
-    objective: Objective,
+    weights: Weights, x: Inputs, y: Targets, objective: Objective
 ) -> LinearOperator:
     """Return the same Hessian by its products: nothing larger than the weights is formed."""
     moments, second = x.T @ y / len(x), y.T @ y / len(y)
@@ -111,10 +102,7 @@ def zero_rank_operator(
 
 
 def zero_rank_ends(
-    weights: Weights,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
-    objective: Objective,
+    weights: Weights, x: Inputs, y: Targets, objective: Objective
 ) -> tuple[float, float]:
     """Return the least and the largest eigenvalue at a zero-rank saddle of any size.
 
@@ -138,7 +126,7 @@ def zero_rank_ends(
     return least, largest
 
 
-def zero_rank_curvature_bound(weights: Weights, y: Float[np.ndarray, "N d_L"]) -> float:
+def zero_rank_curvature_bound(weights: Weights, y: Targets) -> float:
     """``-λ_max(Σ_yy) λ_max(M)``, which ``λ_min(∇²𝓕*)`` does not exceed.
 
     The two are equal where the cross blocks vanish.
@@ -167,7 +155,7 @@ def _covariance_after(weights: Weights, after: Steps) -> Float[np.ndarray, "d d"
 
 
 def _corner(
-    weights: Weights, y: Float[np.ndarray, "N d_L"], objective: Objective, after: Steps | None
+    weights: Weights, y: Targets, objective: Objective, after: Steps | None
 ) -> Float[np.ndarray, "p_L p_L"]:
     """``A``: ``-Σ_yy ⊗ M`` for the energy, zero for the loss."""
     if objective == "loss":
@@ -178,9 +166,7 @@ def _corner(
     return np.kron(-(y.T @ y) / len(y), covariance)
 
 
-def _cross(
-    weights: Weights, x: Float[np.ndarray, "N d_0"], y: Float[np.ndarray, "N d_L"]
-) -> Float[np.ndarray, "p_before p_L"]:
+def _cross(weights: Weights, x: Inputs, y: Targets) -> Float[np.ndarray, "p_before p_L"]:
     """``C``: rows ``(W_k)_{pq}``, columns ``(W_L)_{ai}``.
 
     Its entries are ``-(W_{L-1:k+1})_{ip} (W_{k-1:1} Σ_xy)_{qa}``.

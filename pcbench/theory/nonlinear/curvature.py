@@ -8,6 +8,19 @@ With ``J_l = ∂f_l/∂z`` at ``z_{l-1}``, moving the hidden activities by ``v``
 
 Gauss-Newton leaves out the last term, which makes ``H`` indefinite where errors are large.
 
+Layer by layer, moving the input of layer ``l`` by ``δz`` (and its parameters by ``V_l``, which
+Hessians in the parameters ask for), to first order,
+
+.. math::
+    δu = φ_{in}' δz, \qquad δa = A\, δu + V u, \qquad δf = \mathrm{pool}(φ_{out}' δa),
+
+and what it pulls back, with the force ``g`` on its output moving by ``δg``,
+
+.. math::
+    q = φ_{out}' \, \mathrm{unpool}(g), \quad δq = φ_{out}' \, \mathrm{unpool}(δg)
+        + φ_{out}'' δa \, \mathrm{unpool}(g), \quad
+    δp = φ_{in}' (A^T δq + V^T q) + φ_{in}'' δz \, A^T q .
+
 Of one sample, in dense layers, ``H`` is a block tridiagonal matrix. With the slopes ``s`` and
 curvatures ``c`` of what comes before and after ``A_{l+1}``,
 
@@ -30,20 +43,18 @@ from pcbench.theory.nonlinear.layered import (
     Activation,
     Batch,
     Layered,
-    Matrix,
     Precision,
     Vector,
     activate,
     activation_slope,
-    affine,
-    affine_transposed,
-    linear,
     pool_with,
-    pull_back,
+    potential,
+    pull_back_to_potential,
     unpool,
     weigh,
     weighted_errors,
 )
+from pcbench.theory.nonlinear.maps import Matrix
 from pcbench.theory.nonlinear.taylor import Formula
 
 Array = Float[np.ndarray, "..."]
@@ -82,19 +93,36 @@ def activity_hessian_product(
     list of array
         One a hidden layer, like ``direction``. Kinks of an activation count as straight.
     """
+    return slopes_moved(network, activities, direction, precision)[0]
+
+
+def slopes_moved(
+    network: Layered,
+    activities: Sequence[Batch],
+    direction: Sequence[Batch],
+    precision: Precision | None = None,
+    along: Layered | None = None,
+) -> tuple[list[Batch], list[Batch]]:
+    """Return how ``∂(N𝓕)/∂z`` of the hidden layers and all ``(π e)_l`` move, to first order.
+
+    With the hidden activities by the direction; and, if given, with the parameters by those of
+    ``along``, a network whose layers are ``V_l``.
+    """
     forces = weighted_errors(network, activities, precision)
-    moved = [np.zeros_like(activities[0]), *direction, np.zeros_like(forces[-1])]
-    errors = [
-        moved[l] - _push_forward(network, l, activities[l - 1], moved[l - 1])
-        for l in range(1, network.depth + 1)
+    inputs = [np.zeros_like(activities[0]), *direction]
+    outputs = [*direction, np.zeros_like(forces[-1])]
+    pushed = [
+        output_moved(network, l, z, dz, along)
+        for l, (z, dz) in enumerate(zip(activities, inputs, strict=False), start=1)
     ]
-    errors[-1] = weigh(errors[-1], precision)[1]
-    return [
-        errors[l - 1]
-        - pull_back(network, l + 1, activities[l], errors[l])
-        - _turned(network, l + 1, activities[l], moved[l], forces[l])
-        for l in range(1, network.depth)
-    ]
+    dg = [moved - push for moved, push in zip(outputs, pushed, strict=True)]
+    dg[-1] = weigh(dg[-1], precision)[1]
+    slopes = []
+    for l in range(1, network.depth):
+        above = (l + 1, activities[l], forces[l], inputs[l])
+        turned = force_moved(network, *above, dg[l], along)
+        slopes.append(dg[l - 1] - pull_moved(network, *above, turned, along))
+    return slopes, dg
 
 
 def least_curvatures(
@@ -131,34 +159,49 @@ def activation_curvature(name: Activation, z: Batch) -> Batch:
     return curvature
 
 
-def _push_forward(network: Layered, l: int, z: Batch, v: Batch) -> Batch:
-    """``J_l v``."""
-    before, after = network.activations(l)
-    potential = affine(network, l, activate(before, z))
-    pushed = activation_slope(after, potential) * _potential_moved(network, l, z, v)
-    return pool_with(network, l, activate(after, potential), pushed)
-
-
-def _potential_moved(network: Layered, l: int, z: Batch, v: Batch) -> Batch:
-    """What ``z + v`` adds to the potential ``a = A_l φᶦⁿ(z) + b_l``, to first order."""
+def _potential_moved(network: Layered, l: int, z: Batch, dz: Batch, along: Layered | None) -> Batch:
+    """``δa``."""
     before, _ = network.activations(l)
-    return linear(network, l, activation_slope(before, z) * v)
+    moved = network.linear(l).apply(activation_slope(before, z) * dz)
+    return moved if along is None else moved + potential(along, l, z)
 
 
-def _turned(network: Layered, l: int, z: Batch, v: Batch, e: Batch) -> Batch:
-    """``(δJ_l)ᵀ e`` for ``z + v``, to first order.
+def output_moved(
+    network: Layered, l: int, z: Batch, dz: Batch, along: Layered | None = None
+) -> Batch:
+    """``δf``."""
+    _, after = network.activations(l)
+    a = potential(network, l, z)
+    moved = activation_slope(after, a) * _potential_moved(network, l, z, dz, along)
+    return pool_with(network, l, activate(after, a), moved)
 
-    The derivative of ``J_lᵀ e = φᶦⁿ'(z) * A_lᵀ (φᵒᵘᵗ'(a) * e)`` by the product rule.
-    """
-    before, after = network.activations(l)
-    potential = affine(network, l, activate(before, z))
-    e = unpool(network, l, activate(after, potential), e)
-    force = activation_slope(after, potential) * e
-    turned_force = activation_curvature(after, potential) * _potential_moved(network, l, z, v) * e
-    turned: Batch = activation_curvature(before, z) * v * affine_transposed(
-        network, l, force
-    ) + activation_slope(before, z) * affine_transposed(network, l, turned_force)
-    return turned
+
+def force_moved(
+    network: Layered, l: int, z: Batch, g: Batch, dz: Batch, dg: Batch, along: Layered | None = None
+) -> Batch:
+    """``δq``."""
+    _, after = network.activations(l)
+    a = potential(network, l, z)
+    value = activate(after, a)
+    bent = activation_curvature(after, a) * unpool(network, l, value, g)
+    straight = activation_slope(after, a) * unpool(network, l, value, dg)
+    moved: Batch = straight + bent * _potential_moved(network, l, z, dz, along)
+    return moved
+
+
+def pull_moved(
+    network: Layered, l: int, z: Batch, g: Batch, dz: Batch, dq: Batch, along: Layered | None = None
+) -> Batch:
+    """``δp``."""
+    before, _ = network.activations(l)
+    q = pull_back_to_potential(network, l, z, g)
+    pulled = network.linear(l).pull_back(dq)
+    if along is not None:
+        pulled = pulled + along.linear(l).pull_back(q)
+    moved: Batch = activation_slope(before, z) * pulled
+    if before != "identity":
+        moved += activation_curvature(before, z) * dz * network.linear(l).pull_back(q)
+    return moved
 
 
 def _extreme_curvatures(
@@ -180,27 +223,17 @@ def _extreme_curvatures(
 def _extreme_curvature(
     network: Layered, sample: Sequence[Batch], precision: Precision | None, least: bool
 ) -> float:
-    widths = [z.shape[1] for z in sample[1:-1]]
-    size = sum(widths)
-    cuts = np.cumsum(widths)[:-1]
-
-    def product(rows: Float[np.ndarray, "_rows n_hidden"]) -> Float[np.ndarray, "_rows n_hidden"]:
-        """Multiply every row by the Hessian of this one sample."""
-        repeated = [np.repeat(z, len(rows), axis=0) for z in sample]
-        blocks = np.split(rows, cuts, axis=1)
-        return np.concatenate(
-            activity_hessian_product(network, repeated, blocks, precision), axis=1
-        )
-
+    size = sum(z.shape[1] for z in sample[1:-1])
     if size <= _DENSE_UNITS:
-        return float(np.linalg.eigvalsh(product(np.eye(size)))[0 if least else -1])
+        dense = hessian_rows(network, sample, np.eye(size), precision)
+        return float(np.linalg.eigvalsh(dense)[0 if least else -1])
     if least and not network.images:
         try:
             return _least_of_blocks(*sample_hessian(network, sample, precision))
         except LinAlgError:
             pass  # not positive definite: the least is negative, and found by iteration
     found = extreme_eigenvalue(
-        lambda v: product(v.reshape(1, -1))[0],
+        lambda v: hessian_rows(network, sample, v.reshape(1, -1), precision)[0],
         size,
         "SA" if least else "LA",
         accuracy=_LANCZOS_ACCURACY,
@@ -208,6 +241,19 @@ def _extreme_curvature(
     )
     margin = _LANCZOS_ACCURACY * abs(found)
     return found - margin if least else found + margin
+
+
+def hessian_rows(
+    network: Layered,
+    sample: Sequence[Batch],
+    rows: Float[np.ndarray, "_rows n_hidden"],
+    precision: Precision | None,
+) -> Float[np.ndarray, "_rows n_hidden"]:
+    """Multiply every row by the Hessian of one sample."""
+    cuts = np.cumsum([z.shape[1] for z in sample[1:-1]])[:-1]
+    repeated = [np.repeat(z, len(rows), axis=0) for z in sample]
+    blocks = np.split(rows, cuts, axis=1)
+    return np.concatenate(activity_hessian_product(network, repeated, blocks, precision), axis=1)
 
 
 def sample_hessian(
@@ -235,10 +281,10 @@ def sample_hessian(
     for l in range(1, network.depth):
         z, force, weight = sample[l], forces[l], network.weights[l]
         before, after = network.activations(l + 1)
-        potential = affine(network, l + 1, activate(before, z))
-        outer, driven = activation_slope(after, potential), weight * activation_slope(before, z)
+        a = potential(network, l + 1, z)
+        outer, driven = activation_slope(after, a), weight * activation_slope(before, z)
         pi = counted if l + 1 == network.depth else 1.0
-        middle = outer**2 * pi - activation_curvature(after, potential) * force
+        middle = outer**2 * pi - activation_curvature(after, a) * force
         straight = 1 - activation_curvature(before, z) * ((outer * force) @ weight)
         diagonal.append(driven.T @ (middle.T * driven) + np.diag(straight[0]))
         below.append(-outer.T * driven)

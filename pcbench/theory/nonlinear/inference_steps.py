@@ -13,28 +13,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
 from scipy.integrate import solve_ivp
 
+from pcbench.theory.arrays import Inputs, Targets, Units
 from pcbench.theory.nonlinear.layered import (
     Batch,
     Layered,
     Precision,
-    activate,
     activity_residuals,
-    affine,
+    backpropagated,
     feedforward,
     layer,
     layered_energies,
-    pull_back,
+    potential,
     weighted_errors,
 )
-from pcbench.theory.rounding.bounds import CONFIDENCE
-from pcbench.theory.rounding.hessian import with_rounding
+from pcbench.theory.rounding.stochastic import DRAWS, allowed, generator, with_rounding
 
-_DRAWS = 8
 _KINKED = ("relu", "leaky_relu")
 # Far above what float64 rounds, and a small change all the same.
 _LEAST_PROBE = 2.0**-24
@@ -105,11 +104,7 @@ class StepsRounding:
 
 
 def inference_steps(
-    network: Layered,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
-    rule: Rule,
-    precision: Precision | None = None,
+    network: Layered, x: Inputs, y: Targets, rule: Rule, precision: Precision | None = None
 ) -> InferenceSteps:
     """Take steps until the residual is reached, or the budget or the step is spent."""
     return _walk(network, x, y, rule, precision)
@@ -117,24 +112,23 @@ def inference_steps(
 
 def steps_rounding(
     network: Layered,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
+    x: Inputs,
+    y: Targets,
     rule: Rule,
     taken: InferenceSteps,
     u: float,
     precision: Precision | None = None,
 ) -> StepsRounding:
     """Bound what rounding at unit roundoff ``u`` may make of steps of the sizes taken."""
-    rng, probe = np.random.default_rng(0), max(u, _LEAST_PROBE)
+    rng, probe = generator(), max(u, _LEAST_PROBE)
     erring = [
-        _walk(network, x, y, rule, precision, taken.steps, (probe, rng)) for _ in range(_DRAWS)
+        _walk(network, x, y, rule, precision, taken.steps, (probe, rng)) for _ in range(DRAWS)
     ]
-    scale = CONFIDENCE * u / probe
-    norm = np.linalg.norm
+    norm, bounds = np.linalg.norm, partial(allowed, u=u, probe=probe)
     return StepsRounding(
-        scale * max(float(norm(one.hidden - taken.hidden)) for one in erring),
-        scale * np.max([norm(one.energies - taken.energies, axis=1) for one in erring], axis=0),
-        scale * np.max([abs(one.residuals - taken.residuals) for one in erring], axis=0),
+        float(bounds([norm(one.hidden - taken.hidden) for one in erring])),
+        bounds([norm(one.energies - taken.energies, axis=1) for one in erring]),
+        bounds([abs(one.residuals - taken.residuals) for one in erring]),
     )
 
 
@@ -206,18 +200,15 @@ def _error_slopes(
     network: Layered, activities: Sequence[Batch], precision: Precision | None
 ) -> list[Batch]:
     """``∂(N𝓕)/∂e_l = e_l - λ_l`` of the hidden layers."""
-    *errors, pulled = weighted_errors(network, activities, precision)
-    slopes: list[Batch] = []
-    for l in range(network.depth, 1, -1):
-        pulled = pull_back(network, l, activities[l - 1], pulled)
-        slopes.insert(0, errors[l - 2] - pulled)
-    return slopes
+    *errors, force = weighted_errors(network, activities, precision)
+    pulled = backpropagated(network, activities, force)
+    return [error - back for error, back in zip(errors, pulled, strict=False)]
 
 
 def decided(
     network: Layered,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
+    x: Inputs,
+    y: Targets,
     rule: Rule,
     u: float,
     precision: Precision | None = None,
@@ -244,7 +235,7 @@ def kink_margin(u: float) -> float:
     return float(np.sqrt(max(u, _LEAST_PROBE)))
 
 
-def clearance(network: Layered, activities: Sequence[Float[np.ndarray, "N _d"]]) -> float:
+def clearance(network: Layered, activities: Sequence[Units]) -> float:
     """Return how near to a kink ``z_0 … z_L`` come, over the largest input of a layer's rectifiers.
 
     Infinite without kinks; 0 where convolutions pool, as maxima may be equal.
@@ -255,7 +246,7 @@ def clearance(network: Layered, activities: Sequence[Float[np.ndarray, "N _d"]])
     return float(min((one.min() / (one.max() or 1.0) for one in bent), default=np.inf))
 
 
-def room_to_kinks(network: Layered, activities: Sequence[Float[np.ndarray, "N _d"]]) -> float:
+def room_to_kinks(network: Layered, activities: Sequence[Units]) -> float:
     """Return how far hidden activities of fully connected layers may move without meeting a kink.
 
     A rectifier's input moves by no more than ``‖A‖`` times that, or as far where it sees
@@ -282,16 +273,12 @@ def _rectified(network: Layered, activities: Sequence[Batch]) -> list[tuple[int,
         if before in _KINKED:
             found.append((l, activities[l - 1]))
         if after in _KINKED:
-            found.append((l, affine(network, l, activate(before, activities[l - 1]))))
+            found.append((l, potential(network, l, activities[l - 1])))
     return found
 
 
 def flowed(
-    network: Layered,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
-    time: float,
-    precision: Precision | None = None,
+    network: Layered, x: Inputs, y: Targets, time: float, precision: Precision | None = None
 ) -> Float[np.ndarray, "N n_hidden"]:
     """Where ``dz/dt = -∂(N𝓕)/∂z`` leads in a time: all hidden units of a sample in a row.
 

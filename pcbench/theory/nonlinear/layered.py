@@ -19,12 +19,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import expit
 
-from pcbench.theory.nonlinear.convolution import (
-    Kernels,
-    convolve,
-    convolve_transposed,
-    kernel_gradient,
-)
+from pcbench.theory.arrays import Inputs, Targets
+from pcbench.theory.nonlinear.maps import Kernels, LinearMap, Matrix
 from pcbench.theory.nonlinear.taylor import Formula
 
 ACTIVATIONS = ("identity", "tanh", "relu", "leaky_relu", "silu")
@@ -41,7 +37,6 @@ Activation = str | Formula
 Vector = Float[np.ndarray, " _d"]
 Batch = Float[np.ndarray, "_N _d"]
 Windows = Float[np.ndarray, "_N _c _rows _columns _entries"]
-Matrix = Float[np.ndarray, "_out _inp"]
 Precision = Float[np.ndarray, "..."] | Bool[np.ndarray, "..."] | float
 """One entry an output unit and sample, ``(N, d_L)``, or what broadcasts to that."""
 
@@ -125,6 +120,11 @@ class Layered:
         """Whether layer ``l`` is one."""
         return l <= len(self.images)
 
+    def linear(self, l: int) -> LinearMap:
+        """``u ↦ A_l u``, of a convolution before it is pooled."""
+        image = self.images[l - 1] if self.is_convolution(l) else None
+        return LinearMap(self.weights[l - 1], image)
+
 
 def activate(name: Activation, z: Batch) -> Batch:
     """``φ(z)``."""
@@ -166,8 +166,8 @@ def layer(
     network: Layered, l: int, z: Float[np.ndarray, "N d_below"]
 ) -> Float[np.ndarray, "N d_l"]:
     """``f_l(z)``."""
-    before, after = network.activations(l)
-    value = activate(after, affine(network, l, activate(before, z)))
+    _, after = network.activations(l)
+    value = activate(after, potential(network, l, z))
     return pool_with(network, l, value, value)
 
 
@@ -176,7 +176,7 @@ def pull_back(
 ) -> Float[np.ndarray, "N d_below"]:
     """``(∂f_l/∂z)ᵀ e`` at ``z``, sample by sample."""
     before, _ = network.activations(l)
-    at_input = affine_transposed(network, l, pull_back_to_potential(network, l, z, e))
+    at_input = network.linear(l).pull_back(pull_back_to_potential(network, l, z, e))
     pulled: Batch = activation_slope(before, z) * at_input
     return pulled
 
@@ -187,11 +187,11 @@ def parameter_gradient(
     """``Σ_n (∂f_l/∂A_l)ᵀ e_n`` and ``Σ_n (∂f_l/∂b_l)ᵀ e_n``; ``None`` without biases."""
     before, _ = network.activations(l)
     driven, force = activate(before, z), pull_back_to_potential(network, l, z, e)
-    by_weight = weight_gradient(network, l, driven, force)
+    by_weight = network.linear(l).gradient(driven, force)
     return by_weight, bias_gradient(network, l, force)
 
 
-def feedforward(network: Layered, x: Float[np.ndarray, "N d_0"]) -> list[Batch]:
+def feedforward(network: Layered, x: Inputs) -> list[Batch]:
     """``z_0 … z_L`` of a forward pass, from ``z_0 = x``; ``z_L`` is the prediction."""
     activities = [x]
     for l in range(1, network.depth + 1):
@@ -201,10 +201,7 @@ def feedforward(network: Layered, x: Float[np.ndarray, "N d_0"]) -> list[Batch]:
 
 def potentials(network: Layered, activities: Sequence[Batch]) -> list[Batch]:
     """``A_l φᶦⁿ(z_{l-1}) + b_l`` for ``l = 1 … L``, of a convolution before it is pooled."""
-    return [
-        affine(network, l, activate(network.activations(l)[0], activities[l - 1]))
-        for l in range(1, network.depth + 1)
-    ]
+    return [potential(network, l, activities[l - 1]) for l in range(1, network.depth + 1)]
 
 
 def layered_errors(network: Layered, activities: Sequence[Batch]) -> list[Batch]:
@@ -248,10 +245,7 @@ def energy_gradients(
 
 
 def layered_loss(
-    network: Layered,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
-    precision: Precision | None = None,
+    network: Layered, x: Inputs, y: Targets, precision: Precision | None = None
 ) -> float:
     """``𝓛 = 1/(2N) Σ_n (y - ŷ)ᵀ π (y - ŷ)``."""
     error, weighted = weigh(y - feedforward(network, x)[-1], precision)
@@ -259,17 +253,26 @@ def layered_loss(
 
 
 def layered_loss_gradients(
-    network: Layered,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
-    precision: Precision | None = None,
+    network: Layered, x: Inputs, y: Targets, precision: Precision | None = None
 ) -> tuple[list[Matrix | Kernels], list[Vector] | None]:
     """``∂𝓛/∂A_l`` and ``∂𝓛/∂b_l``, by backpropagation of ``π (y - ŷ)``."""
     activities = feedforward(network, x)
-    errors = [weigh(y - activities[-1], precision)[1]]
+    force = weigh(y - activities[-1], precision)[1]
+    return _descend(network, activities, backpropagated(network, activities, force))
+
+
+def backpropagated(network: Layered, activities: Sequence[Batch], force: Batch) -> list[Batch]:
+    """``λ_1 … λ_L``, with ``λ_l = (∂f_{l+1}/∂z)ᵀ λ_{l+1}`` from the force ``λ_L`` down."""
+    forces = [force]
     for l in range(network.depth, 1, -1):
-        errors.insert(0, pull_back(network, l, activities[l - 1], errors[0]))
-    return _descend(network, activities, errors)
+        forces.insert(0, pull_back(network, l, activities[l - 1], forces[0]))
+    return forces
+
+
+def potential(network: Layered, l: int, z: Batch) -> Batch:
+    """``A_l φᶦⁿ(z) + b_l``, of a convolution before it is pooled."""
+    before, _ = network.activations(l)
+    return affine(network, l, activate(before, z))
 
 
 def weigh(errors: Batch, precision: Precision | None) -> tuple[Batch, Batch]:
@@ -289,45 +292,13 @@ def weighted_errors(
     return [*hidden, weigh(output, precision)[1]]
 
 
-def linear(network: Layered, l: int, u: Batch) -> Batch:
-    """``A_l u``, of a convolution before it is pooled."""
-    weight = network.weights[l - 1]
-    if network.is_convolution(l):
-        images = convolve(weight, u.reshape(len(u), *network.images[l - 1]))
-        return images.reshape(len(u), -1)
-    product: Batch = u @ weight.T
-    return product
-
-
 def affine(network: Layered, l: int, u: Batch) -> Batch:
     """``A_l u + b_l``, of a convolution before it is pooled."""
-    potential = linear(network, l, u)
+    potential = network.linear(l).apply(u)
     if network.biases is not None:
         bias = network.biases[l - 1]
         potential = potential + np.repeat(bias, potential.shape[1] // len(bias))
     return potential
-
-
-def affine_transposed(network: Layered, l: int, force: Batch) -> Batch:
-    """``A_lᵀ force``."""
-    weight = network.weights[l - 1]
-    if not network.is_convolution(l):
-        pulled: Batch = force @ weight
-        return pulled
-    _, height, width = network.images[l - 1]
-    images = force.reshape(len(force), -1, height, width)
-    return convolve_transposed(weight, images).reshape(len(force), -1)
-
-
-def weight_gradient(network: Layered, l: int, u: Batch, force: Batch) -> Matrix | Kernels:
-    """``Σ_n (∂(A_l u_n)/∂A_l)ᵀ force_n``."""
-    if not network.is_convolution(l):
-        gradient: Matrix = force.T @ u
-        return gradient
-    image = network.images[l - 1]
-    forces = force.reshape(len(force), -1, *image[1:])
-    kernel = network.weights[l - 1].shape[-1]
-    return kernel_gradient(u.reshape(len(u), *image), forces, kernel)
 
 
 def bias_gradient(network: Layered, l: int, force: Batch) -> Vector | None:
@@ -353,11 +324,9 @@ def _descend(
 
 def pull_back_to_potential(network: Layered, l: int, z: Batch, e: Batch) -> Batch:
     """``(∂f_l/∂a)ᵀ e``, where ``a`` is the potential ``A_l u + b_l``."""
-    before, after = network.activations(l)
-    potential = affine(network, l, activate(before, z))
-    force: Batch = activation_slope(after, potential) * unpool(
-        network, l, activate(after, potential), e
-    )
+    _, after = network.activations(l)
+    a = potential(network, l, z)
+    force: Batch = activation_slope(after, a) * unpool(network, l, activate(after, a), e)
     return force
 
 

@@ -1,4 +1,4 @@
-r"""An equilibrium of any smooth network, found by the judge itself (§3).
+r"""An equilibrium of any smooth network, found without a backend (§3).
 
 The energy of a sample is descended by Newton's method in its hidden activities, with the exact
 Hessian ``H``. Where that is not positive definite, its eigenvalues are taken by size, which still
@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.theory.nonlinear.curvature import activity_hessian_product
+from pcbench.theory.arrays import Inputs, Targets
+from pcbench.theory.nonlinear.curvature import hessian_rows
 from pcbench.theory.nonlinear.layered import (
     Batch,
     Layered,
@@ -39,8 +40,8 @@ class NoEquilibriumError(ArithmeticError):
 
 def relaxed_activities(
     network: Layered,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
+    x: Inputs,
+    y: Targets,
     precision: Precision | None = None,
     start: Sequence[Batch] | None = None,
     residual: float = 1e-11,
@@ -115,9 +116,8 @@ class _Sample:
             length /= 2
         raise NoEquilibriumError("Newton's method found no way down")
 
-    def _at(self, rows: Float[np.ndarray, "_rows n_hidden"]) -> list[Batch]:
-        first, last = (np.repeat(end, len(rows), axis=0) for end in (self._x, self._y))
-        return [first, *np.split(rows, self._cuts, axis=1), last]
+    def _at(self, rows: Float[np.ndarray, "1 n_hidden"]) -> list[Batch]:
+        return [self._x, *np.split(rows, self._cuts, axis=1), self._y]
 
     def _energy(self, z: Units) -> float:
         return float(layered_energies(self._network, self._at(z[None]), self._precision).sum())
@@ -128,9 +128,4 @@ class _Sample:
         return joined
 
     def _hessian(self, z: Units) -> Float[np.ndarray, "n_hidden n_hidden"]:
-        rows = np.repeat(z[None], len(z), axis=0)
-        directions = np.split(np.eye(len(z)), self._cuts, axis=1)
-        columns = activity_hessian_product(
-            self._network, self._at(rows), directions, self._precision
-        )
-        return np.concatenate(columns, axis=1)
+        return hessian_rows(self._network, self._at(z[None]), np.eye(len(z)), self._precision)

@@ -1,8 +1,8 @@
 r"""How far rounding may carry backpropagation through any network (§4.5).
 
 A forward pass carries the rounding of all layers below, and a backward pass that of all above. Both
-are repeated with errors of the size that ``unit_rounding.py`` derives for each unit (stochastic
-arithmetic, as in ``perturbation.py``): of every activity as it is made, and of every force as it
+are repeated with errors of the size that ``units.py`` derives for each unit (stochastic
+arithmetic, as in ``stochastic.py``): of every activity as it is made, and of every force as it
 is pulled back. What that changes in the gradients, times ``λ``, and what their own last product
 rounds, is the tolerance. The slope of a rectifier whose potential is as near to its kink as
 rounding carries it may be either, and so may the force that goes through it: what all such doubts
@@ -17,45 +17,36 @@ from math import inf
 import numpy as np
 from jaxtyping import Float
 
+from pcbench.theory.arrays import Inputs, Targets
 from pcbench.theory.nonlinear.layered import (
     Batch,
     Layered,
     Precision,
     activate,
     activation_slope,
-    affine,
-    affine_transposed,
     bias_gradient,
     feedforward,
     layer,
+    potential,
     pull_back_to_potential,
     weigh,
-    weight_gradient,
 )
-from pcbench.theory.rounding.bounds import CONFIDENCE
-from pcbench.theory.rounding.feedforward import PROBES, is_small
+from pcbench.theory.rounding.bounds import CONFIDENCE, of_both
+from pcbench.theory.rounding.feedforward import is_small
 from pcbench.theory.rounding.layered import parameter_rounding
+from pcbench.theory.rounding.stochastic import DRAWS, PERTURBED, PROBES, allowed, draws, generator
 from pcbench.theory.rounding.underflow import underflow
 from pcbench.theory.rounding.units import (
     JUMP,
     UnitRounding,
-    of_both,
     pull_rounding,
     unit_roundings,
     with_force,
 )
 
-# A norm that rests on this many perturbed numbers is sure; one of fewer is drawn more often.
-_PERTURBED = 1_000
-_DRAWS = 8
-
 
 def backpropagation_rounding(
-    network: Layered,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
-    u: float,
-    precision: Precision | None = None,
+    network: Layered, x: Inputs, y: Targets, u: float, precision: Precision | None = None
 ) -> tuple[float, ...]:
     """Bound the rounding of ``∂𝓛/∂A_l``, then of ``∂𝓛/∂b_l``, Frobenius norms.
 
@@ -64,7 +55,7 @@ def backpropagation_rounding(
     network, x, y, precision
         A network of any layers, and a batch.
     u
-        The unit roundoff of who is judged.
+        The unit roundoff of the backend's dtype.
 
     Returns
     -------
@@ -73,9 +64,9 @@ def backpropagation_rounding(
     """
     forward = feedforward(network, x)
     units = unit_roundings(network, [*forward[:-1], y], u, precision)
-    rng = np.random.default_rng(0)  # a tolerance is a pure function
+    rng = generator()
     entries = min(weight.size for weight in network.weights)
-    repeats = _DRAWS if min(entries, forward[-1].size) < _PERTURBED else 1
+    repeats = draws(min(entries, forward[-1].size))
     for probe in PROBES:
         noisy = [_forward(network, forward, units, probe, rng) for _ in range(repeats)]
         if all(is_small(network, forward[1:-1], z[1:-1]) for z in noisy):
@@ -83,8 +74,8 @@ def backpropagation_rounding(
     else:
         return (inf,) * (len(network.weights) + len(network.biases or ()))
     passes = _backward(network, forward, units, noisy, probe, of_both(u))
-    if repeats == 1 and min(map(_carriers, passes.units)) < _PERTURBED:
-        noisy += [_forward(network, forward, units, probe, rng) for _ in range(_DRAWS - 1)]
+    if repeats == 1 and min(map(_carriers, passes.units)) < PERTURBED:
+        noisy += [_forward(network, forward, units, probe, rng) for _ in range(DRAWS - 1)]
         passes = _backward(network, forward, units, noisy, probe, of_both(u))
     force = weigh(y - forward[-1], precision)[1]
     exact = _gradients(network, forward, forward, [np.zeros_like(z) for z in forward], force)
@@ -103,7 +94,7 @@ def backpropagation_rounding(
         changes.append(
             [float(np.linalg.norm(a - b)) for a, b in zip(gradients, exact, strict=True)]
         )
-    drawn = CONFIDENCE * of_both(u) / probe * np.max(changes, axis=0)
+    drawn = allowed(changes, of_both(u), probe)
     lost = underflow(network.weights, [*forward, force], steepest=network.steepest)
     return tuple(float(a + b) + lost for a, b in zip(drawn, own_rounding, strict=True))
 
@@ -163,7 +154,6 @@ def _backward(
             with_force(
                 network,
                 l - 1,
-                forward[l - 2],
                 units[l - 2],
                 pull.pulled,
                 doubt,
@@ -186,9 +176,8 @@ def _potential_off(
     network: Layered, l: int, forward: list[Batch], noisy: list[list[Batch]], probe: float
 ) -> Batch:
     """How far rounding below carries each potential, at most in what was drawn."""
-    before, _ = network.activations(l)
-    exact = affine(network, l, activate(before, forward[l - 1]))
-    away = [np.abs(affine(network, l, activate(before, z[l - 1])) - exact) for z in noisy]
+    exact = potential(network, l, forward[l - 1])
+    away = [np.abs(potential(network, l, z[l - 1]) - exact) for z in noisy]
     largest: Batch = np.max(away, axis=0) / probe
     return largest
 
@@ -202,7 +191,7 @@ def _gradients(
 ) -> list[Float[np.ndarray, "..."]]:
     """``∂𝓛/∂A_l``, then ``∂𝓛/∂b_l``, of a forward and a backward pass that err.
 
-    A kink is not crossed here: what that does is no matter of a small change.
+    Kinks are not crossed here: crossing one is no small change, and is counted apart.
     """
     slopes = forward if network.activation in JUMP or network.pools else z
     by_weight: list[Float[np.ndarray, "..."]] = []
@@ -211,10 +200,10 @@ def _gradients(
     for l in range(network.depth, 0, -1):
         before, _ = network.activations(l)
         back = pull_back_to_potential(network, l, slopes[l - 1], force) / -len(force)
-        by_weight.insert(0, weight_gradient(network, l, activate(before, z[l - 1]), back))
+        by_weight.insert(0, network.linear(l).gradient(activate(before, z[l - 1]), back))
         bias = bias_gradient(network, l, back)
         if bias is not None:
             by_bias.insert(0, bias)
-        pulled = activation_slope(before, slopes[l - 1]) * affine_transposed(network, l, back)
+        pulled = activation_slope(before, slopes[l - 1]) * network.linear(l).pull_back(back)
         force = -len(force) * pulled + erring[l - 1]
     return [*by_weight, *by_bias]

@@ -21,14 +21,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
 
+from pcbench.theory.arrays import Inputs, Targets, Units, Weights
 from pcbench.theory.linear.activities import (
     activities_from_errors,
     equilibrium_errors,
     least_activity_curvature,
 )
-from pcbench.theory.linear.products import Weights
 
 CONFIDENCE = 8.0
 """``λ``: how many standard deviations of rounding are allowed."""
@@ -37,6 +36,15 @@ CONFIDENCE = 8.0
 def unit_roundoff(dtype: Literal["float32", "float64"]) -> float:
     """``u``: half the distance from 1 to the next number."""
     return float(np.finfo(dtype).eps) / 2
+
+
+FLOAT64 = unit_roundoff("float64")
+"""``u`` of the theory itself: it computes in float64 whatever a backend does, and errs too."""
+
+
+def of_both(u: float) -> float:
+    """Return the roundoff of a difference: the theory, in float64, rounds as the backend does."""
+    return float(np.hypot(u, FLOAT64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +56,7 @@ class UnfinishedInference:
 
 
 def unfinished_inference(
-    weights: Weights,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
-    residual: float,
+    weights: Weights, x: Inputs, y: Targets, residual: float
 ) -> UnfinishedInference:
     """Bound what is missed where ``‖∂(N𝓕)/∂z‖ ≤ residual``, by ``λ_min(H_z)`` (§2.3).
 
@@ -70,12 +75,7 @@ def unfinished_inference(
     return UnfinishedInference(energy=float(de**2) / (2 * n), gradients=tuple(gradients))
 
 
-def direct_solve_residual(
-    weights: Weights,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
-    u: float,
-) -> float:
+def direct_solve_residual(weights: Weights, x: Inputs, y: Targets, u: float) -> float:
     """Bound ``‖∂(N𝓕)/∂z‖`` where ``H_z z = b`` was solved for all activities at once (§4.2).
 
     A stable solution is exact for a matrix that is off by roundings of ``H_z``, of which each entry
@@ -98,12 +98,7 @@ class HessianRounding:
     eigenvalue: float
 
 
-def hessian_rounding(
-    weights: Weights,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
-    u: float,
-) -> HessianRounding:
+def hessian_rounding(weights: Weights, x: Inputs, y: Targets, u: float) -> HessianRounding:
     r"""Bound the rounding of ``∇²𝓕* = 𝓕_θθ - 𝓕_θz 𝓕_zz⁻¹ 𝓕_zθ`` (§3.1), or of ``∇²𝓛``.
 
     A change ``V`` of one layer moves the errors by ``‖δe‖ ≤ ‖V z‖ + ‖Vᵀe‖/σ`` and the activities
@@ -123,7 +118,7 @@ def hessian_rounding(
     relative = CONFIDENCE * u * np.sqrt(2 * lengths) * magnified
 
     def scale(norm: str) -> float:
-        def size(array: Float[np.ndarray, "N _d"]) -> float:
+        def size(array: Units) -> float:
             if norm == "columns":
                 return float(np.linalg.norm(array, axis=0).max())
             return float(np.linalg.norm(array, 2))

@@ -3,9 +3,9 @@ r"""How far rounding may carry a forward pass, where every engine of inference s
 Unlike activities that are given, those of a forward pass carry the rounding of all layers below
 them. What that does to the loss is known to first order: rounding of ``z_l`` by ``δ_l`` moves
 ``N𝓛`` by ``-⟨λ_l, δ_l⟩``, where backpropagation gives ``λ_l``. How far the activities go, and what
-that makes of slopes, takes stochastic arithmetic, as in ``perturbation.py``: forward passes whose
-every activity is perturbed by errors of the size that ``unit_rounding.py`` derives. What is
-evaluated at the activities, wherever they are, rounds as in ``layered_rounding.py``, too.
+that makes of slopes, takes stochastic arithmetic, as in ``stochastic.py``: forward passes whose
+every activity is perturbed by errors of the size that ``units.py`` derives. What is
+evaluated at the activities, wherever they are, rounds as in ``layered.py``, too.
 
 A deep network of large weights that saturates may magnify an error ``2^30`` times, and what is not
 small any more does not grow in proportion. The errors are then drawn smaller; where the smallest
@@ -21,28 +21,22 @@ from math import inf
 import numpy as np
 from jaxtyping import Float
 
+from pcbench.theory.arrays import Inputs, Targets
 from pcbench.theory.nonlinear.layered import (
     Batch,
     Layered,
     Precision,
+    backpropagated,
     feedforward,
     layer,
     pull_back,
 )
-from pcbench.theory.rounding.bounds import CONFIDENCE
-from pcbench.theory.rounding.concentration import norm_bound
+from pcbench.theory.rounding.bounds import CONFIDENCE, of_both
 from pcbench.theory.rounding.layered import layered_rounding
+from pcbench.theory.rounding.stochastic import DRAWS, PROBES, SMALL, generator
+from pcbench.theory.rounding.summation import norm_bound
 from pcbench.theory.rounding.underflow import underflow
-from pcbench.theory.rounding.units import JUMP, UnitRounding, of_both, pull_rounding, unit_roundings
-
-# A sample's norm may have a single entry: that eight normal numbers are all below a quarter of
-# their standard deviation has a chance of 2e-6.
-_DRAWS = 8
-# Far above the rounding of float64, in which draws are made, and 128 times that. Float32's own size
-# is used as it is: what it makes of activities is no matter of a small change.
-PROBES = (2.0**-30, 2.0**-46)
-# The most that an activity may change by, relative to it or to 1, where slopes bend, and be small.
-_SMALL = 2.0**-3
+from pcbench.theory.rounding.units import JUMP, UnitRounding, pull_rounding, unit_roundings
 
 PerSample = Float[np.ndarray, " N"]
 
@@ -74,11 +68,7 @@ class FeedforwardRounding:
 
 
 def feedforward_rounding(
-    network: Layered,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
-    u: float,
-    precision: Precision | None = None,
+    network: Layered, x: Inputs, y: Targets, u: float, precision: Precision | None = None
 ) -> FeedforwardRounding:
     """Bound the rounding, at unit roundoff ``u``, of a forward pass from ``x``."""
     forward = feedforward(network, x)
@@ -86,6 +76,7 @@ def feedforward_rounding(
     there = layered_rounding(network, activities, u, precision)
     units = unit_roundings(network, activities, u, precision)
     variances = _loss_variances(network, forward, units)
+    # Float32's own size is used as it is: what it makes of activities is no small change.
     probes = [probe for probe in PROBES if probe > u] or [u]
     drawn = next(
         filter(None, (_draw(network, forward, units, probe, u, precision) for probe in probes)),
@@ -122,11 +113,10 @@ def _evaluation(last: UnitRounding, u: float) -> float:
 @np.errstate(over="ignore", invalid="ignore")
 def _loss_variances(network: Layered, forward: list[Batch], units: list[UnitRounding]) -> PerSample:
     """Variance of ``½ (y - ŷ)ᵀ π (y - ŷ)`` by what hidden activities err, in ``u²``."""
-    sent, variances = units[-1].force, np.zeros(len(forward[0]))
-    for l in range(network.depth, 1, -1):
-        sent = pull_back(network, l, forward[l - 1], sent)
-        variances += np.sum((sent * units[l - 2].value_std) ** 2, axis=1)
-    return variances
+    sent = backpropagated(network, forward, units[-1].force)
+    below = zip(sent, units[:-1], strict=False)
+    variances = [np.sum((force * unit.value_std) ** 2, axis=1) for force, unit in below]
+    return sum(variances, np.zeros(len(forward[0])))
 
 
 def _flips(
@@ -175,8 +165,8 @@ def _draw(
     precision: Precision | None,
 ) -> _Drawn | None:
     """Repeat the forward pass with errors, all draws as one batch; ``None`` if they grow large."""
-    rng = np.random.default_rng(0)  # a tolerance is a pure function
-    z, squares = _repeated(forward[0]), np.zeros(_DRAWS)
+    rng = generator()
+    z, squares = _repeated(forward[0]), np.zeros(DRAWS)
     for l, unit in enumerate(units[:-1], start=1):
         errors = rng.standard_normal((len(z), unit.value_std.shape[1]))
         z = layer(network, l, z) + probe * _repeated(unit.value_std) * errors
@@ -201,12 +191,13 @@ def _draw(
 def is_small(network: Layered, exact: Sequence[Batch], erring: Sequence[Batch]) -> bool:
     """Whether errors of hidden activities are still in proportion to what made them.
 
-    They always are where slopes do not change but at kinks, which are counted apart.
+    Changes are relative to an activity, or to 1. They always are in proportion where slopes do not
+    change but at kinks, which are counted apart.
     """
     if network.activation in ("identity", *JUMP):
         return True
     return all(
-        bool((np.abs(b - a) <= _SMALL * np.maximum(1.0, np.abs(a))).all())
+        bool((np.abs(b - a) <= SMALL * np.maximum(1.0, np.abs(a))).all())
         for a, b in zip(exact, erring, strict=True)
     )
 
@@ -221,11 +212,11 @@ def _slopes_apart(
 ) -> Float[np.ndarray, "draws N _d"]:
     """How far ``∂(N𝓕)/∂z`` at perturbed activities is from that of the forward pass.
 
-    A kink is not crossed here: what that does is no matter of a small change.
+    Kinks are not crossed here: crossing one is no small change, and is counted apart.
     """
     l, exact = network.depth, forward[-2]
     if l == 1:
-        return np.zeros((_DRAWS, len(exact), 1))
+        return np.zeros((DRAWS, len(exact), 1))
     kinked = network.activation in JUMP
     at = _repeated(exact) if kinked else z
     erring = pull_back(network, l, at, _repeated(last.force) - probe * force_off)
@@ -233,8 +224,8 @@ def _slopes_apart(
 
 
 def _repeated(z: Batch) -> Batch:
-    return np.tile(z, (_DRAWS, 1))
+    return np.tile(z, (DRAWS, 1))
 
 
 def _by_draw(z: Batch) -> Float[np.ndarray, "draws N _d"]:
-    return z.reshape(_DRAWS, -1, z.shape[1])
+    return z.reshape(DRAWS, -1, z.shape[1])

@@ -3,15 +3,16 @@ r"""How far rounding may carry a Hessian product, and an inner solve that stoppe
 A product has no closed form whose rounding could be followed by hand, but it can be tried: an inner
 product of ``n`` terms has rounding of standard deviation up to ``u √(2n) ‖a‖ ‖b‖``, and so has one
 whose factors are exact but for independent relative errors of ``√2 n u``. The theory's own product
-is therefore made once more, of a network, activities and a direction with such errors, ``n`` being
-the longest sum that they enter. How far that carries the image, as one vector of many entries, is
-close to its standard deviation; ``λ = 8`` times it is allowed.
+is therefore made once more, of a network, activities and a direction with such errors
+(``stochastic.with_rounding``), ``n`` being the longest sum that they enter. How far that carries
+the image, as one vector of many entries, is close to its standard deviation; ``λ = 8`` times it is
+allowed.
 
 Errors are of the dtype's own size, not of one that is scaled to it afterwards: inner solves of a
 condition up to ``10^12`` are judged, and bend long before an error of ``2^-30``. In float64 that is
-the size of the judge's own rounding, and still no perturbation vanishes: none has a standard
-deviation below ``√2 u``, which is 0.7 of the last digit or more. What the judge rounds itself comes
-on top, in both products; it can only add to what is seen, and has to be allowed as well.
+the size of the theory's own rounding, and still no perturbation vanishes: none has a standard
+deviation below ``√2 u``, which is 0.7 of the last digit or more. What the theory rounds itself
+comes on top, in both products; it can only add to what is seen, and has to be allowed as well.
 
 Activities that are a minimum, with least curvature ``σ² = λ_min(𝓕_zz)`` of a sample, tell what an
 inner solve may leave: with ``ẑ`` and ``ĝ`` the largest spectral norms of activities and of forces,
@@ -23,14 +24,13 @@ rounding leaves of it is ``λ u √(2n) κ``, with ``κ ≤ ((1 + max ‖A_l‖)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
 from pcbench.theory.nonlinear.curvature import least_curvatures
 from pcbench.theory.nonlinear.layered import Batch, Layered, Precision, weighted_errors
-from pcbench.theory.nonlinear.second_order import Parameters
 from pcbench.theory.rounding.bounds import CONFIDENCE
 
 
@@ -83,39 +83,6 @@ def product_floor(
 ) -> float:
     """One rounding of the largest terms: what is allowed where sums of zeros have none."""
     return CONFIDENCE * u * _size(network, activities, forces)
-
-
-def with_rounding(
-    network: Layered,
-    activities: Sequence[Batch],
-    direction: Parameters,
-    u: float,
-    rng: np.random.Generator,
-) -> tuple[Layered, list[Batch], list[Float[np.ndarray, "..."]]]:
-    """Return all that a product is made of, with relative errors of ``√2 n u``.
-
-    Parameters
-    ----------
-    network
-        The network.
-    activities
-        ``z_0 … z_L``; of the loss, inputs and targets are enough.
-    direction
-        Like the parameters: weights, then biases.
-    u
-        Unit roundoff.
-    rng
-        Draws the errors.
-    """
-    longest = max(len(activities[0]), *(weight[0].size for weight in network.weights))
-    size = np.sqrt(2) * longest * u
-
-    def off(array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-        return np.asarray(array * (1 + size * rng.standard_normal(array.shape)))
-
-    biases = None if network.biases is None else [off(bias) for bias in network.biases]
-    moved = replace(network, weights=[off(weight) for weight in network.weights], biases=biases)
-    return moved, [off(z) for z in activities], [off(part) for part in direction]
 
 
 def _size(network: Layered, activities: Sequence[Batch], forces: Sequence[Batch]) -> float:

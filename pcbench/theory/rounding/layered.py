@@ -2,12 +2,12 @@ r"""How far rounding may carry an honest evaluation of a network's energy at giv
 
 No closed form is at stake here: activities are given, and errors, energies, slopes and gradients
 are evaluated at them. Nothing travels further than from a potential to the units around it, so that
-the variances of ``unit_rounding.py`` add up as they stand: with independent errors ``δ_i``,
+the variances of ``units.py`` add up as they stand: with independent errors ``δ_i``,
 
 .. math:: E ‖Σ_i δ_i v_i‖^2 = Σ_i \mathrm{Var}(δ_i) ‖v_i‖^2 ,
 
-which is what stochastic arithmetic (``perturbation.py``) would find with ever more repetitions.
-What a norm may be then is in ``concentration.py``, and what kinks and ties may change comes on
+which is what stochastic arithmetic (``stochastic.py``) would find with ever more repetitions.
+What a norm may be then is in ``summation.py``, and what kinks and ties may change comes on
 top. An energy errs by ``⟨π e, δe⟩`` and by ``½ ⟨π δe, δe⟩``, and by its summation.
 """
 
@@ -20,12 +20,10 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench.theory.nonlinear.layered import Batch, Layered, Precision
-from pcbench.theory.nonlinear.unfolding import by_place, seen_rows
-from pcbench.theory.rounding.bounds import CONFIDENCE
-from pcbench.theory.rounding.concentration import norm_bound
-from pcbench.theory.rounding.summation import rounded_product, rounded_sum
+from pcbench.theory.rounding.bounds import CONFIDENCE, of_both
+from pcbench.theory.rounding.summation import norm_bound, rounded_product, rounded_sum
 from pcbench.theory.rounding.underflow import SMALLEST, norm_underflow, underflow
-from pcbench.theory.rounding.units import UnitRounding, of_both, pull_rounding, unit_roundings
+from pcbench.theory.rounding.units import UnitRounding, pull_rounding, unit_roundings
 
 PerSample = Float[np.ndarray, " N"]
 
@@ -153,8 +151,9 @@ def parameter_rounding(
     gradient are independent, so that the worst direction is within one; but for what is inherited,
     which all rows of one column share.
     """
-    rows = seen_rows(network, l, unit.driven)
-    back, std, flips = (by_place(network, l, one) for one in (unit.back, unit.back_std, unit.flips))
+    linear = network.linear(l)
+    rows = linear.rows(unit.driven)
+    back, std, flips = map(linear.by_place, (unit.back, unit.back_std, unit.flips))
     bounds = []
     for seen, inherited in ((rows, unit.inherited), (np.ones((len(rows), 1)), 0.0)):
         gradient, variance = rounded_product(back.T, seen, inherited=inherited)

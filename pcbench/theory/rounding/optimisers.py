@@ -6,9 +6,9 @@ With a gradient ``g`` and the rate ``η``, a step moves parameters by ``-η φ``
     φ = g \quad \text{(gradient descent)}, \qquad
     φ = \hat m / (\sqrt{\hat v} + ε) \quad \text{(Adam, Kingma \& Ba 2015, algorithm 1)},
 
-where after ``t`` gradients ``m̂ = Σ_k a_k g_k`` and ``v̂ = Σ_k b_k g_k²``, with weights ``a_k = (1 -
-β_1) β_1^{t-k} / (1 - β_1^t)`` and ``b_k`` likewise, each adding up to 1. Whoever is judged has
-gradients that are off by ``δ_k``, of which norms are known.
+where after ``t`` gradients ``m̂ = Σ_k a_k g_k`` and ``v̂ = Σ_k b_k g_k²``, with weights ``a_k = (1
+- β_1) β_1^{t-k} / (1 - β_1^t)`` and ``b_k`` likewise, each adding up to 1. A backend has gradients
+that are off by ``δ_k``, of which norms are known.
 
 **Adam is sensitive where gradients are small.** By Cauchy-Schwarz ``|m̂| ≤ C √v̂``, with ``C² =
 Σ a_k²/b_k``, so that no entry of ``φ`` exceeds ``C``. Errors ``d_k`` of the gradients of one entry
@@ -31,18 +31,16 @@ its bias corrected, ``m̂`` loses up to ``t (3/(1-β_1) + 1)``, and ``v̂``, wit
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.theory.rounding.concentration import norm_bound
+from pcbench.theory.rounding.bounds import FLOAT64
+from pcbench.theory.rounding.summation import norm_bound
 from pcbench.theory.rounding.underflow import SMALLEST
 
 Array = Float[np.ndarray, "..."]
 
-# The judge computes in float64 whatever the backend does, and errs too.
-_JUDGE = 2.0**-53
 # Scale, rate, and a product with each; the difference from the parameters is counted apart.
 _UPDATE_ROUNDINGS = 4
 # Of a moment, by every step: its decay, one less its decay, a product with each, their sum; the
@@ -78,7 +76,7 @@ class Optimiser(ABC):
         gradient
             At them, not scaled.
         gradient_off
-            Bound on what whoever is judged may be off by in it, Frobenius norm.
+            Bound on what a backend may be off by in it, Frobenius norm.
         u
             The unit roundoff of their dtype.
         terms
@@ -90,7 +88,7 @@ class Optimiser(ABC):
         after, off
             The parameters after the step, and a bound on how far off they may be, Frobenius norm.
         """
-        both = u + _JUDGE
+        both = u + FLOAT64
         flushed = SMALLEST * float(np.sqrt(before.size))
         off = self.scale * gradient_off + flushed
         update, update_off = self._update(self.scale * gradient, off, both)
@@ -112,12 +110,12 @@ class Optimiser(ABC):
 def _added(after: Array, change: Array, change_off: float, u: float) -> float:
     """Bound what adding a change at once may round: what is too small for the last digit is lost.
 
-    The nearest number to the difference is no further from it than the parameter was. Whoever is
-    judged may hold the change back, and the judge, in float64, be off the other way.
+    The nearest number to the difference is no further from it than the parameter was. A backend may
+    hold the change back, and the theory, in float64, be off the other way.
     """
-    theirs, ours = (np.minimum(unit * np.abs(after), np.abs(change)) for unit in (u, _JUDGE))
+    theirs, ours = (np.minimum(unit * np.abs(after), np.abs(change)) for unit in (u, FLOAT64))
     # And what the change is off by is lost once more, or added.
-    lost = min(change_off, (u + _JUDGE) * float(np.linalg.norm(after)))
+    lost = min(change_off, (u + FLOAT64) * float(np.linalg.norm(after)))
     return float(np.linalg.norm(theirs + ours)) + lost
 
 
@@ -128,19 +126,11 @@ class GradientDescent(Optimiser):
         return gradient, off
 
 
-@dataclass
-class _History:
-    """Scaled gradients so far, and bounds on the norms of what they are off by."""
-
-    gradients: list[Array] = field(default_factory=list)
-    off: list[float] = field(default_factory=list)
-
-
 class AdamSteps(Optimiser):
     """``θ ← θ - η m̂/(√v̂ + ε)``.
 
-    The whole history is kept and weighted anew: no moment is carried on from step to step, as it
-    is in what is judged.
+    The whole history is kept and weighted anew: no moment is carried from step to step, as
+    backends carry it.
 
     Parameters
     ----------
@@ -160,22 +150,23 @@ class AdamSteps(Optimiser):
         if beta_1 > beta_2 == 0:
             raise ValueError("with beta_2 = 0, steps of Adam are bounded only with beta_1 = 0")
         self._decays, self._epsilon = (beta_1, beta_2), epsilon
-        self._seen = _History()
+        # Scaled gradients so far, and bounds on the norms of what they are off by.
+        self._gradients: list[Array] = []
+        self._off: list[float] = []
 
     def _update(self, gradient: Array, off: float, u: float) -> tuple[Array, float]:
-        seen = self._seen
-        seen.gradients.append(gradient)
-        seen.off.append(off)
-        a, b = (_weights(decay, len(seen.off)) for decay in self._decays)
-        m = sum((weight * g for weight, g in zip(a, seen.gradients, strict=True)), 0 * gradient)
-        v = sum((weight * g**2 for weight, g in zip(b, seen.gradients, strict=True)), 0 * gradient)
+        self._gradients.append(gradient)
+        self._off.append(off)
+        a, b = (_weights(decay, len(self._off)) for decay in self._decays)
+        m = sum((weight * g for weight, g in zip(a, self._gradients, strict=True)), 0 * gradient)
+        v = sum((weight * g**2 for weight, g in zip(b, self._gradients, strict=True)), 0 * gradient)
         denominator = np.sqrt(v) + self._epsilon
         reach = _reach(a, b)
-        budget = float(np.sum(b * np.square(seen.off)))
+        budget = float(np.sum(b * np.square(self._off)))
         # Where all gradients are exactly zero, so are all their terms: inputs that are zero, units
         # that are asleep. Nothing rounds there.
         awake = denominator[v > 0]
-        roundings = _MOMENT_ROUNDINGS * len(seen.off) + _ADAM_ROUNDINGS
+        roundings = _MOMENT_ROUNDINGS * len(self._off) + _ADAM_ROUNDINGS
         # Relative to sums of terms of one sign, which are at most C √v̂.
         rounded = roundings * u * 2 * reach * float(np.linalg.norm(np.sqrt(v) / denominator))
         off = 2 * reach * float(np.sqrt(_bought(awake, budget))) + rounded

@@ -1,24 +1,36 @@
 """Rounding at equilibrium, by stochastic arithmetic (§4).
 
-Exact inference (§2.2) is repeated with every matrix product perturbed by errors of the size that
-``rounding.py`` derives (Vignes 1993; Parker 1997). What changes, and by how much, is then a
-property of the network at hand: its depth, its scale, its conditioning. The largest change seen,
-times ``λ``, is the tolerance. All ``K`` repetitions run side by side, along a leading axis.
+Exact inference (§2.2) is repeated (``stochastic.py``) with every matrix product perturbed by errors
+of the size that ``bounds.py`` derives. All repetitions run side by side, along a leading axis.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil, inf
+from math import inf
 
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.theory.linear.activities import activities_from_errors, equilibrium_errors
+from pcbench.theory.arrays import Inputs, Targets, Weights
+from pcbench.theory.linear.activities import (
+    activities_from_errors,
+    equilibrium_errors,
+    hidden_forces,
+    prediction_errors,
+)
 from pcbench.theory.linear.equilibrium import output_covariance, residuals
-from pcbench.theory.linear.products import Weights
-from pcbench.theory.rounding.bounds import CONFIDENCE
+from pcbench.theory.rounding.bounds import CONFIDENCE, FLOAT64
+from pcbench.theory.rounding.stochastic import (
+    DRAWS,
+    LEAST_PROBE,
+    PROBE,
+    SMALL,
+    allowed,
+    generator,
+    repetitions,
+)
 from pcbench.theory.rounding.underflow import SMALLEST, underflow
 
 Matrix = Float[np.ndarray, "*_repetitions _rows _columns"]
@@ -27,23 +39,9 @@ Product = Callable[[Matrix, Matrix], Matrix]
 Factors = tuple[Matrix, Matrix]
 """``A`` and ``B`` of a product ``Aᵀ B``."""
 
-# Roundings are simulated at this size and scaled to the dtype's: far above the float64 rounding of
-# the simulation itself, far below where the response stops being linear. What bends it first is S:
-# where its least eigenvalue is small against its diagonal, the size is cut. An eighth of that
-# eigenvalue is the most that still is a small change, and 128 roundings of float64 the least that
-# stands out from them; where there is nothing in between, no bound is known.
-_PROBE = 2.0**-30
+# What bends the response first is S: where its least eigenvalue is small against its diagonal, the
+# probe is cut. An eighth of that eigenvalue (SMALL) is the most that still is a small change.
 _PROBE_OF_COVARIANCE = 2.0**-10
-_MOST_OF_COVARIANCE = 2.0**-3
-_LEAST_PROBE = 2.0**-46
-# So for S, whose rounding all samples share: perturbed entries of it, at least.
-_PERTURBED_COVARIANCES = 8
-# And for gradients of single weights: perturbed entries of one, at least.
-_PERTURBED_GRADIENTS = 8
-# The judge computes in float64 whatever the backend does, and errs too.
-_JUDGE = 2.0**-53
-# Perturbed activities that a bound rests on, at least: enough for their norm to be sure.
-_PERTURBED_ACTIVITIES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +74,7 @@ class EquilibriumRounding:
     output: float
 
 
-def equilibrium_rounding(
-    weights: Weights,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
-    u: float,
-) -> EquilibriumRounding:
+def equilibrium_rounding(weights: Weights, x: Inputs, y: Targets, u: float) -> EquilibriumRounding:
     """Bound the rounding, at unit roundoff ``u``, of exact inference and of what comes from it.
 
     The energy is stationary in the hidden activities, so that their errors enter it at second order
@@ -97,32 +90,26 @@ def equilibrium_rounding(
     z = activities_from_errors(weights, x, e)
     off = residuals(weights, x, y)
     hidden = n * max(1, sum(len(weight) for weight in weights[:-1]))
+    # Rounding of S is shared by all samples.
     shared = len(weights[-1]) ** 2
-    repetitions = max(ceil(_PERTURBED_ACTIVITIES / hidden), ceil(_PERTURBED_COVARIANCES / shared))
-    # A tolerance is a pure function of the problem.
-    product = _perturbed_product(probe, repetitions, np.random.default_rng(0))
-    judge = [
+    repeats = repetitions(hidden, shared)
+    product = _perturbed_product(probe, repeats)
+    own_changes = [
         _apart(erring, exact)
         for erring, exact in zip(
             _theorem_1(weights, x, y, product), _theorem_1(weights, x, y, np.matmul), strict=True
         )
     ]
     reached, found, output, prediction = _two_passes(weights, x, y, product)
-    errors = [
-        above - below @ weight.T
-        for weight, below, above in zip(weights, reached, reached[1:], strict=False)
-    ]
-    forces = [
-        error - after @ weight
-        for error, after, weight in zip(errors, errors[1:], weights[1:], strict=False)
-    ]
+    errors = prediction_errors(weights, reached)
+    forces = hidden_forces(weights, errors)
     gradients = [
         _apart((of_layer, below), (error, activity)) / n
         for layers in (errors, found)
         for of_layer, below, error, activity in zip(layers, reached, e, z, strict=False)
     ]
     seen = [
-        np.broadcast_to(norms, repetitions)  # without hidden layers some repeat nothing
+        np.broadcast_to(norms, repeats)  # without hidden layers some repeat nothing
         for norms in (
             _norm([a - b for a, b in zip(errors, e, strict=True)]),
             _norm(forces) if forces else np.zeros(()),
@@ -131,8 +118,8 @@ def equilibrium_rounding(
             *gradients,
         )
     ]
-    bounds = CONFIDENCE * (u / probe) * np.max(seen, axis=1) + underflow(weights, [*z, *e])
-    misjudged = CONFIDENCE * (_JUDGE / probe) * np.max(judge, axis=1)
+    bounds = allowed(np.transpose(seen), u, probe) + underflow(weights, [*z, *e])
+    own_rounding = allowed(np.transpose(own_changes), FLOAT64, probe)
     off_errors, off_residual, off_output, off_prediction = map(float, bounds[:4])
     last_product = np.array(
         [
@@ -141,9 +128,9 @@ def equilibrium_rounding(
         ]
     )
     anew, carried = np.split(bounds[4:], 2)
-    own = last_product + misjudged[1:]
+    own = last_product + own_rounding[1:]
     return EquilibriumRounding(
-        energy=_evaluation(weights, z, e, u) + off_errors**2 / (2 * n) + float(misjudged[0]),
+        energy=_evaluation(weights, z, e, u) + off_errors**2 / (2 * n) + float(own_rounding[0]),
         loss=_loss_off(off, off_prediction, u),
         prediction=off_prediction,
         gradients=tuple(map(float, anew + own)),
@@ -165,19 +152,17 @@ def covariance_probe(weights: Weights) -> float | None:
         return None
     scale = np.sqrt(np.diagonal(covariance))
     least = float(np.linalg.eigvalsh(covariance / scale / scale[:, None])[0])
-    probe = min(_PROBE, max(_PROBE_OF_COVARIANCE * least, _LEAST_PROBE))
-    return probe if probe <= _MOST_OF_COVARIANCE * least else None
+    probe = min(PROBE, max(_PROBE_OF_COVARIANCE * least, LEAST_PROBE))
+    return probe if probe <= SMALL * least else None
 
 
 def _unbounded(weights: Weights, x: Matrix, y: Matrix, u: float) -> EquilibriumRounding:
     """Bound the prediction and the loss alone."""
     off = residuals(weights, x, y)
-    product = _perturbed_product(
-        _PROBE, ceil(_PERTURBED_ACTIVITIES / y.size), np.random.default_rng(0)
-    )
+    product = _perturbed_product(PROBE, repetitions(y.size, DRAWS))
     _, prediction = _from_output(weights, x, product)
-    seen = float(np.max(_norm([prediction - (y - off)])))
-    off_prediction = CONFIDENCE * u / _PROBE * seen + underflow(weights, [x, y], forward=True)
+    drawn = allowed(_norm([prediction - (y - off)]), u, PROBE)
+    off_prediction = float(drawn) + underflow(weights, [x, y], forward=True)
     each = (inf,) * len(weights)
     return EquilibriumRounding(
         energy=inf,
@@ -196,30 +181,22 @@ def _loss_off(off: Matrix, off_prediction: float, u: float) -> float:
     return moved + _summation(off, u)
 
 
-def loss_gradient_rounding(
-    weights: Weights,
-    x: Float[np.ndarray, "N d_0"],
-    y: Float[np.ndarray, "N d_L"],
-    u: float,
-) -> tuple[float, ...]:
+def loss_gradient_rounding(weights: Weights, x: Inputs, y: Targets, u: float) -> tuple[float, ...]:
     """Bound the rounding of backpropagation: on ``∂𝓛/∂W_l``, Frobenius norm, one a layer.
 
-    The judge's own gradients come from other products of the same factors, in float64.
+    The theory's own gradients come from other products of the same factors, in float64.
     """
     exact = _backpropagated(weights, x, y, np.matmul)
     activities = len(x) * sum(len(weight) for weight in weights)
     # However large the batch, a gradient of few entries is as few numbers in every repetition.
     entries = min(weight.size for weight in weights)
-    repetitions = max(
-        ceil(_PERTURBED_ACTIVITIES / activities), ceil(_PERTURBED_GRADIENTS / entries)
-    )
-    product = _perturbed_product(_PROBE, repetitions, np.random.default_rng(0))
+    product = _perturbed_product(PROBE, repetitions(activities, entries))
     seen = [
         _norm([erring - gradient])
         for erring, gradient in zip(_backpropagated(weights, x, y, product), exact, strict=True)
     ]
-    scale = CONFIDENCE * (u + _JUDGE) / _PROBE
-    return tuple(map(float, scale * np.max(seen, axis=1) + underflow(weights, [x, y])))
+    bounds = allowed(np.transpose(seen), u + FLOAT64, PROBE) + underflow(weights, [x, y])
+    return tuple(map(float, bounds))
 
 
 def _backpropagated(weights: Weights, x: Matrix, y: Matrix, product: Product) -> list[Matrix]:
@@ -291,17 +268,18 @@ def _theorem_1(weights: Weights, x: Matrix, y: Matrix, product: Product) -> list
     return answers
 
 
-def _perturbed_product(u: float, repetitions: int, rng: np.random.Generator) -> Product:
+def _perturbed_product(u: float, repeats: int) -> Product:
     """Return a matrix product that errs as rounding at unit roundoff ``u`` would.
 
     It errs anew in every repetition, whether or not its factors differ between them.
     """
+    rng = generator()
 
     def product(a: Matrix, b: Matrix) -> Matrix:
         rows = np.sqrt(2 * a.shape[-1] * np.einsum("...ij,...ij->...i", a, a))
         columns = u * np.sqrt(np.einsum("...ij,...ij->...j", b, b))
         exact = a @ b
-        noise = rng.standard_normal((repetitions, *exact.shape[-2:]), dtype=np.float32)
+        noise = rng.standard_normal((repeats, *exact.shape[-2:]), dtype=np.float32)
         erring: Matrix = exact + noise * columns[..., None, :] * rows[..., :, None]
         return erring
 

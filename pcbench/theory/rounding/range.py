@@ -10,14 +10,14 @@ from pcbench.theory.nonlinear.layered import (
     Batch,
     Layered,
     Precision,
+    backpropagated,
     feedforward,
-    pull_back,
     weighted_errors,
 )
 
 
 class UndecidableError(ArithmeticError):
-    """The judge cannot tell what must be true here; the message says why, in a sentence."""
+    """Float64 cannot decide what must be true here; the message says why."""
 
 
 def demand_range(
@@ -43,11 +43,9 @@ def demand_range(
     """
     with np.errstate(over="ignore", invalid="ignore"):
         forward = feedforward(network, x)
-        sent = weighted_errors(network, [*forward[:-1], y], precision)[-1]
-        squares = [float(np.sum(array**2)) for array in (*forward, sent)]
-        for l in range(network.depth, 1, -1):
-            sent = pull_back(network, l, forward[l - 1], sent)
-            squares.append(float(np.sum(sent**2)))
+        force = weighted_errors(network, [*forward[:-1], y], precision)[-1]
+        sent = backpropagated(network, forward, force)
+        squares = [float(np.sum(array**2)) for array in (*forward, *sent)]
         linear = network.activation == "identity" and network.biases is None
         if linear and not network.images:
             squares.append(float(np.trace(output_covariance(network.weights))))

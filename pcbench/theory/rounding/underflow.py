@@ -21,6 +21,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float
 
+from pcbench.theory.linear.products import spectral_norm
 from pcbench.theory.nonlinear.layered import STEEPEST
 
 SMALLEST = 2.0**-126
@@ -43,7 +44,7 @@ def underflow(
     weights
         ``A_1 … A_L``; kernels of convolutions ``(out, in, k, k)``.
     arrays
-        Activities and errors, one row a sample; unobserved targets need be no numbers.
+        Activities and errors, one row a sample; unobserved targets may be NaN.
     steepest
         ``s``, at least 1.
     forward
@@ -71,8 +72,5 @@ def norm_underflow(norm: Norm, size: int) -> Norm:
 
 def _norm(weight: Float[np.ndarray, "_out ..."]) -> float:
     """A bound on ``‖A‖``; of a kernel of side ``k``, which meets each pixel ``k²`` times."""
-    flat, side = weight.reshape(len(weight), -1), weight.shape[-1] if weight.ndim == 4 else 1
-    square = flat @ flat.T if len(flat) <= flat.shape[1] else flat.T @ flat
-    if not np.isfinite(square).all():
-        return float("inf")
-    return side * float(np.sqrt(max(0.0, np.linalg.eigvalsh(square)[-1])))
+    side = weight.shape[-1] if weight.ndim == 4 else 1
+    return side * spectral_norm(weight.reshape(len(weight), -1))

@@ -15,10 +15,10 @@ kink; and a maximum within rounding of the next one may send its force there. Wh
 force may change by is kept apart, in ``flips``.
 
 Nothing is drawn here, and no probe could be too small: all is a formula in ``u``, of numbers that
-the judge needs to a factor of two only. Whoever draws errors of these sizes (the forward and the
-backward pass) has standard deviations of ``√2`` or more of every number that is made, times a probe
-that is ``2^23`` times float64's roundoff. What vanishes there beside another number, such as a
-product of tiny weights beside a bias, is that much less than what that number rounds by itself,
+are needed to a factor of two only. Where errors of these sizes are drawn (the forward and the
+backward pass) they have standard deviations of ``√2`` or more of every number that is made, times a
+probe that is ``2^23`` times float64's roundoff. What vanishes there beside another number, such as
+a product of tiny weights beside a bias, is that much less than what that number rounds by itself,
 which is counted with it.
 """
 
@@ -42,20 +42,15 @@ from pcbench.theory.nonlinear.layered import (
     activation_slope,
     weigh,
 )
+from pcbench.theory.nonlinear.maps import Rows
 from pcbench.theory.nonlinear.taylor import Formula
-from pcbench.theory.nonlinear.unfolding import (
-    Rows,
-    by_sample,
-    force_columns,
-    force_rows,
-    map_norm_bound,
-    seen_columns,
-    seen_rows,
-)
-from pcbench.theory.rounding.bounds import CONFIDENCE
-from pcbench.theory.rounding.concentration import scaled_norm_bounds
+from pcbench.theory.rounding.bounds import CONFIDENCE, of_both
 from pcbench.theory.rounding.pooling import Pool
-from pcbench.theory.rounding.summation import rounded_product
+from pcbench.theory.rounding.summation import (
+    operator_norm_bound,
+    rounded_product,
+    scaled_norm_bounds,
+)
 
 JUMP: Mapping[Activation, float] = {"relu": 1.0, "leaky_relu": 1 - LEAK}
 """How far the slope jumps at the kink of an activation that has one."""
@@ -71,9 +66,6 @@ _FORMULA_ROUNDINGS = 16.0
 # Beyond it the logistic function is 1 in either dtype, and what it lacks of 1 nothing at all.
 _SETTLED = 40.0
 
-# The judge computes in float64 whatever the backend does, and errs too.
-_JUDGE = 2.0**-53
-
 
 @dataclass(frozen=True, slots=True)
 class UnitRounding:
@@ -83,6 +75,10 @@ class UnitRounding:
     ----------
     driven, inherited
         ``φᶦⁿ(z_{l-1})``, what the affine map sees, and how many roundings each entry brings along.
+    potential, spread
+        ``A_l u + b_l`` before any pooling, and its standard deviation.
+    alike
+        The root of how many potentials are the same inner product.
     value_std
         Of ``f_l(z_{l-1})``.
     error, error_std
@@ -100,6 +96,9 @@ class UnitRounding:
 
     driven: Batch
     inherited: float
+    potential: Batch
+    spread: Batch
+    alike: Batch
     value_std: Batch
     error: Batch
     error_std: Batch
@@ -109,11 +108,6 @@ class UnitRounding:
     back_std: Batch
     flips: Batch
     shared: Float[np.ndarray, " N"]
-
-
-def of_both(u: float) -> float:
-    """Return the roundoff of a difference: the judge, in float64, rounds as the judged does."""
-    return float(np.hypot(u, _JUDGE))
 
 
 def unit_roundings(
@@ -161,6 +155,9 @@ def _unit_rounding(
     return UnitRounding(
         driven,
         inherited,
+        potential,
+        spread,
+        alike,
         pool.value_std,
         error,
         error_std,
@@ -176,7 +173,6 @@ def _unit_rounding(
 def with_force(
     network: Layered,
     l: int,
-    below: Batch,
     unit: UnitRounding,
     force: Batch,
     doubt: Batch,
@@ -187,7 +183,7 @@ def with_force(
 
     Parameters
     ----------
-    network, l, below, unit
+    network, l, unit
         The layer at ``z_{l-1}``.
     force
         What pulls at ``f_l``, itself exact.
@@ -198,14 +194,12 @@ def with_force(
     u
         The unit roundoff.
     """
-    before, after = network.activations(l)
-    driven, inherited = activate(before, below), _value_roundings(before)
-    potential, spread = _potential(network, l, driven, inherited)
-    value, alike = activate(after, potential), np.sqrt(_copies(network, l, driven))
+    _, after = network.activations(l)
+    potential, spread, alike = unit.potential, unit.spread, unit.alike
     # No more than one where it rises at all: pooling compares values, kinks potentials.
     near = spread + off
     at_kink = (np.abs(potential) < CONFIDENCE * u * near) & (after in JUMP)
-    pool = Pool.of(network, l, value, near, alike, u)
+    pool = Pool.of(network, l, activate(after, potential), near, alike, u)
     still = np.zeros_like(force)
     back, back_std, flips = _sent_back(after, potential, spread, alike, pool, force, still, at_kink)
     passed = np.where(at_kink, 1.0, np.abs(activation_slope(after, potential))) * pool.send(doubt)
@@ -268,9 +262,9 @@ def slope_roundings(name: Activation, z: Batch) -> Batch:
 def _potential(network: Layered, l: int, driven: Batch, inherited: float) -> tuple[Batch, Batch]:
     """``A_l u + b_l`` and its standard deviation, before any pooling."""
     bias = None if network.biases is None else network.biases[l - 1]
-    rows = seen_rows(network, l, driven)
-    value, variance = rounded_product(rows, seen_columns(network, l), bias, inherited)
-    return by_sample(network, l, value), by_sample(network, l, np.sqrt(variance))
+    rows = network.linear(l).rows(driven)
+    value, variance = rounded_product(rows, network.linear(l).columns, bias, inherited)
+    return network.linear(l).by_sample(value), network.linear(l).by_sample(np.sqrt(variance))
 
 
 def _copies(network: Layered, l: int, driven: Batch) -> Batch:
@@ -279,8 +273,8 @@ def _copies(network: Layered, l: int, driven: Batch) -> Batch:
     columns = weight.reshape(len(weight), -1)
     if network.biases is not None:
         columns = np.concatenate([columns, network.biases[l - 1][:, None]], axis=1)
-    seen, units = _counts(seen_rows(network, l, driven)), _counts(columns)
-    return by_sample(network, l, np.outer(seen, units))
+    seen, units = _counts(network.linear(l).rows(driven)), _counts(columns)
+    return network.linear(l).by_sample(np.outer(seen, units))
 
 
 def _counts(rows: Rows) -> Float[np.ndarray, " _rows"]:
@@ -298,8 +292,8 @@ def _shared(network: Layered, l: int, driven: Batch, inherited: float) -> Float[
     """
     if not inherited:
         return np.zeros(len(driven))
-    rows = np.abs(seen_rows(network, l, driven))
-    by_place = scaled_norm_bounds(rows, seen_columns(network, l)).reshape(len(driven), -1)
+    rows = np.abs(network.linear(l).rows(driven))
+    by_place = scaled_norm_bounds(rows, network.linear(l).columns).reshape(len(driven), -1)
     seen = network.weights[l - 1].shape[-1] if network.is_convolution(l) else 1
     largest: Float[np.ndarray, " N"] = by_place.max(axis=1)
     return inherited * seen * largest
@@ -308,6 +302,12 @@ def _shared(network: Layered, l: int, driven: Batch, inherited: float) -> Float[
 def _weights(error: Batch, precision: Precision | None) -> Batch:
     weight = 1.0 if precision is None else np.asarray(precision, np.float64)
     return np.broadcast_to(weight, error.shape)
+
+
+def map_norm_bound(network: Layered, l: int) -> float:
+    """Bound ``‖A_l‖_2``: a place of an image is seen by ``k²`` patches."""
+    seen = float(network.weights[l - 1].shape[-1]) if network.is_convolution(l) else 1.0
+    return seen * operator_norm_bound(network.linear(l).columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,22 +342,22 @@ class PullRounding:
 def pull_rounding(network: Layered, l: int, below: Batch, unit: UnitRounding) -> PullRounding:
     """Pull a layer's forces back to the activities below it."""
     before, _ = network.activations(l)
-    columns, slope = force_columns(network, l), activation_slope(before, below)
+    columns, slope = network.linear(l).force_columns, activation_slope(before, below)
 
     def pulled_rows(forces: Batch, columns: Rows) -> Batch:
-        return by_sample(network, l, forces @ columns)
+        return network.linear(l).by_sample(forces @ columns)
 
     at_input, variance = (
-        by_sample(network, l, rows)
-        for rows in rounded_product(force_rows(network, l, unit.back), columns)
+        network.linear(l).by_sample(rows)
+        for rows in rounded_product(network.linear(l).rows(unit.back), columns)
     )
     pulled = slope * at_input
     last = 0.0 if before == "identity" else pulled**2
     # Units in doubt may all go the worse way at once: sizes are added, not squares.
-    doubts = pulled_rows(force_rows(network, l, unit.flips), np.abs(columns))
+    doubts = pulled_rows(network.linear(l).rows(unit.flips), np.abs(columns))
     return PullRounding(
         pulled,
-        brought=slope**2 * pulled_rows(force_rows(network, l, unit.back_std) ** 2, columns**2),
+        brought=slope**2 * pulled_rows(network.linear(l).rows(unit.back_std) ** 2, columns**2),
         own=slope**2 * variance + (at_input * slope_roundings(before, below)) ** 2 + last,
         reach=float(np.abs(slope).max(initial=0.0)) * map_norm_bound(network, l),
         at_input=at_input,

@@ -28,7 +28,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.theory.linear.products import Weights
+from pcbench.theory.arrays import Weights
 
 Problem = tuple[Weights, Float[np.ndarray, "8 2"], Float[np.ndarray, "8 2"]]
 

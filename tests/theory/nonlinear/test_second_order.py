@@ -18,7 +18,8 @@ from pcbench.theory.nonlinear.layered import (
     layered_loss_gradients,
 )
 from pcbench.theory.nonlinear.second_order import energy_hessian_product, loss_hessian_product
-from pcbench.theory.rounding.hessian import inner_system, with_rounding
+from pcbench.theory.rounding.hessian import inner_system
+from pcbench.theory.rounding.stochastic import with_rounding
 from tests.helpers.closeness import SAME, apart
 from tests.helpers.linear_problems import problems, samples, seeds, widths
 

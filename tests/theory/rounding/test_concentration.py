@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pcbench.theory.rounding.bounds import CONFIDENCE
-from pcbench.theory.rounding.concentration import (
+from pcbench.theory.rounding.summation import (
     norm_bound,
     operator_norm_bound,
     scaled_norm_bounds,
