@@ -1,4 +1,4 @@
-"""Backends that are there for a while only."""
+"""Plug-ins that are there for a while only."""
 
 from contextlib import contextmanager
 
@@ -6,13 +6,13 @@ from pcbench.registry import BACKENDS
 
 
 @contextmanager
-def plugged_in(backends):
-    """Add backends by name, and take them out again."""
-    before = dict(BACKENDS._added)
-    for name, backend in backends.items():
-        BACKENDS.add(name, backend)
+def plugged_in(plugins, registry=BACKENDS):
+    """Add plug-ins by name, and take them out again."""
+    before = dict(registry._added)
+    for name, plugin in plugins.items():
+        registry.add(name, plugin)
     try:
         yield
     finally:
-        BACKENDS._added.clear()
-        BACKENDS._added.update(before)
+        registry._added.clear()
+        registry._added.update(before)
