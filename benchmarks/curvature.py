@@ -28,13 +28,13 @@ from typing import Any, Literal
 import numpy as np
 
 from pcbench.contract import ExactInference, GaussNewtonInference
-from pcbench.networks import Activation, Initialisation, LecunNormal, NetworkSpec, Origin
+from pcbench.networks import ActivationName, Initialisation, LecunNormal, NetworkSpec, Origin
 from pcbench.spectra import Extremes, HessianOperator, dense, extreme_eigenpairs
 from pcbench.theory.linear.origin import origin_hessian
 
 BATCH, GRADIENTS = 64, 20
 DEEP, WIDE = (784, *(300,) * 10, 10), (784, *(1000,) * 4, 10)
-POINTS: list[tuple[tuple[int, ...], Activation, Initialisation]] = [
+POINTS: list[tuple[tuple[int, ...], ActivationName, Initialisation]] = [
     (DEEP, "identity", Origin()),
     (WIDE, "identity", Origin()),
     (DEEP, "tanh", Origin()),

@@ -25,7 +25,7 @@ from pcbench.contract import (
     GradientInference,
     InferenceSettings,
 )
-from pcbench.networks import Activation, LecunNormal, NetworkSpec
+from pcbench.networks import ActivationName, LecunNormal, NetworkSpec
 
 BATCH, INPUTS, OUTPUTS = 64, 784, 10
 BLOCKS, BLOCK = 30, 10
@@ -52,7 +52,7 @@ def side_by_side(
 
 
 def problem(
-    hidden_layers: int, width: int, activation: Activation = "identity"
+    hidden_layers: int, width: int, activation: ActivationName = "identity"
 ) -> tuple[LayeredModel, torch.Tensor, torch.Tensor]:
     """Draw a network and a batch."""
     rng = np.random.default_rng(0)

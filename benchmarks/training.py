@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from pcbench.contract import ExactInference, Objective, Sgd, TrainingSettings
-from pcbench.networks import Activation, NearOrigin, NetworkSpec
+from pcbench.networks import ActivationName, NearOrigin, NetworkSpec
 
 WIDTHS = (784, 500, 500, 500, 500, 10)
 BATCH, SAMPLES, RATE = 64, 1_000, 1e-3
@@ -39,7 +39,7 @@ class Setting:
     def __init__(
         self,
         widths: tuple[int, ...] = WIDTHS,
-        activation: Activation = "identity",
+        activation: ActivationName = "identity",
         replicas: int = 0,
         std: float = 0.005,
     ) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from pcbench import checks
 from pcbench.checks import Check
@@ -30,9 +30,19 @@ __all__ = ["Case", "CaseParameters", "Context", "DataField", "NetworkParameters"
 
 
 class CaseParameters(BaseModel):
-    """Base of every kind's parameter model: what a suite may write under a case of that kind."""
+    """Base of what a suite may write under a case of a kind, or under one key of it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> CaseParameters:
+        if contradiction := next(iter(self.contradictions()), ""):
+            raise ValueError(contradiction)
+        return self
+
+    def contradictions(self) -> Iterable[str]:
+        """Say how settings that are valid one by one do not fit together, and the remedy."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +74,15 @@ class Omission:
     reason: str
 
 
-Finding = Check | Claim | Measurement | Columns | Omission
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """Arrays by name that the runner stores as the ``.npz`` file of that path."""
+
+    path: str
+    arrays: dict[str, np.ndarray]
+
+
+Finding = Check | Claim | Measurement | Columns | Omission | Artifact
 
 
 class CaseSkippedError(Exception):

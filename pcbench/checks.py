@@ -9,7 +9,7 @@ units of the tolerance: 1 is dead on for an equality, 0 is at the edge, -1 is on
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,7 +19,8 @@ from pcbench.failures import out_of_bounds, too_far_apart
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from numpy.typing import ArrayLike
+    from numpy import float64
+    from numpy.typing import ArrayLike, NDArray
 
 Relation = Literal["≈", "≤", "≥", "<", "∈"]
 CheckStatus = Literal["passed", "failed", "undecided"]
@@ -114,13 +115,7 @@ def approx(
 
 
 def at_most(
-    name: str,
-    observed: float,
-    bound: float,
-    tolerance: Tolerance,
-    *,
-    source: str,
-    where: str = "",
+    name: str, observed: float, bound: float, tolerance: Tolerance, *, source: str, where: str = ""
 ) -> Check:
     """Check that ``observed ≤ bound + tolerance``."""
     slack = bound + tolerance.value - observed
@@ -128,13 +123,7 @@ def at_most(
 
 
 def at_least(
-    name: str,
-    observed: float,
-    bound: float,
-    tolerance: Tolerance,
-    *,
-    source: str,
-    where: str = "",
+    name: str, observed: float, bound: float, tolerance: Tolerance, *, source: str, where: str = ""
 ) -> Check:
     """Check that ``observed ≥ bound - tolerance``."""
     slack = observed - bound + tolerance.value
@@ -142,13 +131,7 @@ def at_least(
 
 
 def below(
-    name: str,
-    observed: float,
-    bound: float,
-    tolerance: Tolerance,
-    *,
-    source: str,
-    where: str = "",
+    name: str, observed: float, bound: float, tolerance: Tolerance, *, source: str, where: str = ""
 ) -> Check:
     """Check that ``observed < bound`` beyond doubt: ``observed ≤ bound - tolerance``.
 
@@ -191,29 +174,15 @@ def all_close(
     """
     import numpy as np
 
-    seen, wanted = np.asarray(observed, np.float64), np.asarray(expected, np.float64)
-    if seen.shape != wanted.shape:
-        return _misshapen(name, seen.shape, wanted.shape, tolerance, source, where)
-    if seen.size == 0:
-        raise ValueError(f"check {name!r} was given nothing to compare")
-    with np.errstate(over="ignore", invalid="ignore"):  # a backend's numbers may be any
-        error = np.abs(seen - wanted)
-    # A NaN is the worst entry there is; argmax alone would already stop at the first one.
-    worst = np.unravel_index(int(np.argmax(error)), error.shape)
-    place = f"entry ({', '.join(str(int(i)) for i in worst)})" if error.ndim else ""
-    if axes:
-        place = ", ".join(f"{axis} {i + 1}" for axis, i in zip(axes, worst, strict=True))
-    elif entry:
-        place = entry(*map(int, worst))
-    verdict = approx(
-        name,
-        float(seen[worst]),
-        float(wanted[worst]),
-        tolerance,
-        source=source,
-        where=", ".join(part for part in (where, place) if part),
-    )
-    return verdict.model_copy(update={"comparisons": seen.size})
+    def place(*worst: int) -> str:
+        if axes:
+            return ", ".join(f"{axis} {i + 1}" for axis, i in zip(axes, worst, strict=True))
+        if entry:
+            return entry(*worst)
+        return f"entry ({', '.join(map(str, worst))})" if worst else ""
+
+    allowed = np.full(np.shape(expected), tolerance.value)
+    return _worst_entry(name, observed, expected, allowed, tolerance, source, where, place)
 
 
 def each_close(
@@ -241,32 +210,15 @@ def each_close(
     """
     import numpy as np
 
-    seen, wanted = np.asarray(observed, np.float64), np.asarray(expected, np.float64)
     allowed = np.asarray(tolerances, np.float64)
     if not (allowed > 0).all():
         raise ValueError(f"check {name!r} was given a tolerance that is not positive")
-    if seen.shape != wanted.shape:
-        least = Tolerance(float(allowed.min(initial=1.0)), derivation)
-        return _misshapen(name, seen.shape, wanted.shape, least, source, "")
-    if seen.size == 0:
-        raise ValueError(f"check {name!r} was given nothing to compare")
-    # What has no bound hides no failure; and an answer that is no number is the worst there is.
-    bounded = np.isfinite(allowed)
-    off = np.where(np.isfinite(seen) | ~np.isfinite(wanted), 0.0, math.inf)
-    with np.errstate(over="ignore", invalid="ignore"):  # a backend's numbers may be any
-        off[bounded] = np.abs(seen - wanted)[bounded] / allowed[bounded]
-    worst = int(np.argmax(off))
-    if off[worst] <= 1 and not bounded.all():
-        worst = int(np.argmin(bounded))
-    verdict = approx(
-        name,
-        float(seen[worst]),
-        float(wanted[worst]),
-        Tolerance(float(allowed[worst]), derivation),
-        source=source,
-        where=labels[worst] if labels else f"entry ({worst})",
-    )
-    return verdict.model_copy(update={"comparisons": seen.size})
+
+    def place(worst: int) -> str:
+        return labels[worst] if labels else f"entry ({worst})"
+
+    least = Tolerance(float(allowed.min(initial=1.0)), derivation)
+    return _worst_entry(name, observed, expected, allowed, least, source, "", place)
 
 
 def distance(
@@ -300,6 +252,45 @@ def distance(
         message = too_far_apart(name, apart, float(np.linalg.norm(wanted)), tolerance.value)
         return verdict.model_copy(update={"message": message})
     return verdict
+
+
+def _worst_entry(
+    name: str,
+    observed: ArrayLike,
+    expected: ArrayLike,
+    allowed: NDArray[float64],
+    tolerance: Tolerance,
+    source: str,
+    where: str,
+    place: Callable[..., str],
+) -> Check:
+    """Compare entry by entry; of ``tolerance`` all but the value holds for every entry."""
+    import numpy as np
+
+    seen, wanted = np.asarray(observed, np.float64), np.asarray(expected, np.float64)
+    if seen.shape != wanted.shape:
+        return _misshapen(name, seen.shape, wanted.shape, tolerance, source, where)
+    if seen.size == 0:
+        raise ValueError(f"check {name!r} was given nothing to compare")
+    # What has no bound hides no failure; and NaN is the worst answer there is.
+    bounded = np.isfinite(allowed)
+    off = np.where(np.isfinite(seen) | ~np.isfinite(wanted), 0.0, math.inf)
+    with np.errstate(over="ignore", invalid="ignore"):  # a backend's numbers may be any
+        off[bounded] = np.abs(seen - wanted)[bounded] / allowed[bounded]
+    # A NaN is the worst entry there is; argmax stops at the first one.
+    flat = int(np.argmax(off))
+    if off.ravel()[flat] <= 1 and not bounded.all():
+        flat = int(np.argmin(bounded))
+    worst = np.unravel_index(flat, seen.shape)
+    verdict = approx(
+        name,
+        float(seen[worst]),
+        float(wanted[worst]),
+        replace(tolerance, value=float(allowed[worst])),
+        source=source,
+        where=", ".join(part for part in (where, place(*map(int, worst))) if part),
+    )
+    return verdict.model_copy(update={"comparisons": seen.size})
 
 
 class Worst:

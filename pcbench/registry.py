@@ -1,4 +1,4 @@
-"""Finding backends, datasets and case kinds by name, through entry points.
+"""Finding backends, datasets, case kinds, engines and activations by name, through entry points.
 
 The names are read from package metadata, so that listing them imports nothing; a plug-in's code is
 imported only when its name is asked for, and a broken one breaks nothing else.
@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pcbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+
+T = TypeVar("T")
 
 
 MOST_LISTED = 20
@@ -40,15 +42,18 @@ class Registry:
         The entry-point group, such as ``pcbench.cases``.
     noun
         What one entry is called in messages, such as ``case kind``.
+    shipped
+        Entries that need no package metadata, in the order in which they are listed, before others.
     """
 
     group: str
     noun: str
+    shipped: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     _added: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def names(self) -> list[str]:
-        """All names, sorted, without importing any plug-in."""
-        return sorted({*_entries(self.group), *self._added})
+        """All names, shipped ones first and others sorted, without importing any plug-in."""
+        return [*self.shipped, *sorted({*_entries(self.group), *self._added} - {*self.shipped})]
 
     def provider(self, name: str) -> str:
         """Return the package that provides the plug-in, and its version; empty if none does."""
@@ -72,8 +77,9 @@ class Registry:
         BrokenPluginError
             If it cannot be imported.
         """
-        if name in self._added:
-            return self._added[name]
+        known = {**self.shipped, **self._added}
+        if name in known:
+            return known[name]
         entries = _entries(self.group)
         if name not in entries:
             raise UnknownNameError(
@@ -85,6 +91,68 @@ class Registry:
             raise BrokenPluginError(
                 f"the {self.noun} {name!r} ({entries[name].value}) cannot be imported: {error}"
             ) from error
+
+    def load_instance(self, name: str, kind: type[T]) -> T:
+        """Import the plug-in of that name, which must be an instance of a class.
+
+        Raises
+        ------
+        UnknownNameError
+            If no plug-in has the name.
+        BrokenPluginError
+            If it cannot be imported, or is something else.
+        """
+        found = self.load(name)
+        if not isinstance(found, kind):
+            raise BrokenPluginError(f"the {self.noun} {name!r} is {found!r}, no {kind.__name__}")
+        return found
+
+    def load_subclass(self, name: str, kind: type[Any]) -> type[Any]:
+        """Import the plug-in of that name, which must be a subclass of a class.
+
+        Raises
+        ------
+        UnknownNameError
+            If no plug-in has the name.
+        BrokenPluginError
+            If it cannot be imported, or is something else.
+        """
+        found = self.load(name)
+        if not (isinstance(found, type) and issubclass(found, kind)):
+            raise BrokenPluginError(
+                f"the {self.noun} {name!r} is {found!r}, not a subclass of {kind.__name__}"
+            )
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """The annotation of a parameter that takes the name of a registry's entry, and nothing else.
+
+    Which names there are is looked up when a value is validated, and errors and the JSON Schema are
+    those of a ``Literal`` of them.
+    """
+
+    registry: Registry
+
+    def _checked(self, value: object) -> object:
+        from pydantic_core import PydanticKnownError
+
+        names = self.registry.names()
+        if value in names:
+            return value
+        *others, last = map(repr, names)
+        raise PydanticKnownError(
+            "literal_error", {"expected": " or ".join([", ".join(others), last])}
+        )
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_plain_validator_function(self._checked)
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return {"type": "string", "enum": self.registry.names()}
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

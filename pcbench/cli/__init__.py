@@ -1,4 +1,4 @@
-"""The command line: one file a command, no logic of their own.
+"""The command line: a file for each command, without logic of its own.
 
 Each command imports what it needs when it runs, so that ``pcbench --help`` costs what typer costs.
 """
@@ -28,7 +28,7 @@ commands.register(app)
 def main() -> None:
     """Run the command line; what the user got wrong becomes a sentence and exit code 2."""
     if isinstance(sys.stdout, TextIOWrapper):
-        # An answer is worth more than its typography: where the encoding has no "∂", escape it.
+        # Where the encoding has no "∂", escape it instead of failing.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app(prog_name="pcbench")  # also where it is started as `python -m pcbench`

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pcbench.cli.options import Device, DType, Seed, Selection, Settings, Size, Suites, overriding
+from pcbench.cli.options import (
+    Device,
+    DType,
+    Json,
+    Seed,
+    Selection,
+    Settings,
+    Size,
+    Suites,
+    overriding,
+)
 
 
 def audit(
@@ -30,9 +39,7 @@ def audit(
             help="Only faults whose name or part matches, such as 'precision or loss_hessian'.",
         ),
     ] = "",
-    json: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the audit as JSON.")
-    ] = None,
+    json: Json = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Show no progress on standard error.")
     ] = False,

@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
+from pcbench.cli.options import Json
+
 
 def compare(
     base: Annotated[Path, typer.Argument(metavar="BASE", help="The report to compare with.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="The report to judge.")],
-    json: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the comparison as JSON.")
-    ] = None,
+    json: Json = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print only what got worse.")
     ] = False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,6 +34,9 @@ Size = Annotated[
         help="The size of cases, such as full; those without it, and all for quick, are as "
         "written.",
     ),
+]
+Json = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON, too.")
 ]
 Settings = Annotated[
     list[str],

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import shlex
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pcbench.cli.options import Device, DType, Seed, Selection, Settings, Size, Suites, overriding
+from pcbench.cli.options import (
+    Device,
+    DType,
+    Json,
+    Seed,
+    Selection,
+    Settings,
+    Size,
+    Suites,
+    overriding,
+)
 
 
 def run(
@@ -24,9 +33,7 @@ def run(
     seed: Seed = None,
     select: Selection = "",
     settings: Settings = [],  # noqa: B006 - typer copies it
-    json: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the report as JSON.")
-    ] = None,
+    json: Json = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print only failures and the count.")
     ] = False,

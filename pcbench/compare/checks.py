@@ -1,4 +1,4 @@
-"""Check by check: verdicts first, then the numbers behind them.
+"""Compare the checks of a case: first their verdicts, then the numbers behind them.
 
 Numbers are compared only where both cases were given the same inputs. They have moved when they are
 further apart than the larger of the two tolerances: a tolerance bounds what rounding, unfinished
@@ -8,6 +8,7 @@ inference or sampling may do, and with the larger one the answer is the same in 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pcbench.compare.model import Change, Effect
@@ -15,9 +16,7 @@ from pcbench.compare.pairing import pair
 from pcbench.report.numbers import format_apart, format_expected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pydantic import JsonValue
+    from collections.abc import Callable, Iterator
 
     from pcbench.checks import Check
     from pcbench.report.model import CaseResult
@@ -30,98 +29,107 @@ which round differently from machine to machine, and six significant digits are 
 def compare_checks(base: CaseResult, new: CaseResult, *, same_inputs: bool) -> Iterator[Change]:
     """Yield what changed among the checks of a case, in their order.
 
-    A case that errored or was skipped has made only some of its checks, or none. What is missing
-    there follows from the verdict of the case, and is not listed again.
+    A case that errored or was skipped has made only some of its checks, or none. Checks that are
+    missing for this reason are not listed: the verdict of the case says so.
     """
-    complete = {base.status, new.status} <= {"passed", "failed", "undecided"}
     moved = (base.backend, base.device) != (new.backend, new.device)
-    for _, old, now in pair(base.checks, new.checks, lambda check: check.name):
+    for name, old, now in pair(base.checks, new.checks, lambda check: check.name):
+        change = partial(Change, case=new.id, check=name)
         if old and now:
             if old.status != now.status:
-                yield _verdict(old, now, new.id)
+                yield change(
+                    kind="check_verdict",
+                    effect="better" if now.passed else "worse",
+                    base=old.status,
+                    new=now.status,
+                    message=f"{old.status} before and {now.status} now{_because(now)}",
+                )
             elif same_inputs:
-                yield from _numbers(old, now, new.id, moved=moved)
-        elif complete and now:
-            yield _added(now, new.id)
-        elif complete and old:
-            yield _removed(old, new.id)
+                yield from _numbers(old, now, change, moved=moved)
+        elif now and both_complete(base, new):
+            yield change(
+                kind="check_added",
+                effect="worse" if now.status == "failed" else "neutral",
+                new=now.status,
+                message=f"is a new check, and {now.status}{_because(now)}",
+            )
+        elif old and both_complete(base, new):
+            yield change(
+                kind="check_removed",
+                effect="worse",
+                base=old.status,
+                message=f"is checked no more; it {old.status} before.",
+            )
 
 
-def _verdict(old: Check, now: Check, case: str) -> Change:
-    return Change(
-        kind="check_verdict",
-        effect="better" if now.passed else "worse",
-        case=case,
-        check=now.name,
-        base=old.status,
-        new=now.status,
-        message=f"{old.status} before and {now.status} now{_because(now)}",
-    )
-
-
-def _added(now: Check, case: str) -> Change:
-    return Change(
-        kind="check_added",
-        effect="worse" if now.status == "failed" else "neutral",
-        case=case,
-        check=now.name,
-        new=now.status,
-        message=f"is a new check, and {now.status}{_because(now)}",
-    )
-
-
-def _removed(old: Check, case: str) -> Change:
-    return Change(
-        kind="check_removed",
-        effect="worse",
-        case=case,
-        check=old.name,
-        base=old.status,
-        message=f"is checked no more; it {old.status} before.",
-    )
+def both_complete(base: CaseResult, new: CaseResult) -> bool:
+    """Whether a case came to its end in both reports, so that it made all its checks and claims."""
+    return {base.status, new.status} <= {"passed", "failed", "undecided"}
 
 
 def _because(check: Check) -> str:
     return f": {check.explanation}" if check.message else "."
 
 
-def _numbers(old: Check, now: Check, case: str, *, moved: bool) -> Iterator[Change]:
+def _numbers(
+    old: Check, now: Check, change: Callable[..., Change], *, moved: bool
+) -> Iterator[Change]:
     """Yield which numbers moved in a check that has the same verdict on both sides."""
     if old.where != now.where:
         return  # another entry or step is nearest the edge now: other numbers altogether
     if old.tolerance is None or now.tolerance is None:
         return  # undecided both times
     allowed = max(old.tolerance, now.tolerance)
+    # Moved numbers are worse where a pass rests on them; a failure stays what it was.
+    effect: Effect = "worse" if now.passed else "neutral"
     if old.relation != now.relation or _differ(_ends(old), _ends(now), allowed):
         # What is demanded moves the answer too: the observed value needs no line of its own.
-        yield _demand(old, now, case, allowed, moved=moved)
+        reason = _excuse(old, now, allowed, moved=moved)
+        was = format_expected(old.relation, old.expected)
+        is_now = format_expected(now.relation, now.expected)
+        yield change(
+            kind="expected_changed",
+            effect="neutral" if reason else effect,
+            base=[old.relation, *_ends(old)],
+            new=[now.relation, *_ends(now)],
+            message=f"was asked to be {was} before and {is_now} now"
+            f"{reason or ', though its inputs are the same'}.",
+        )
     elif _differ([old.observed], [now.observed], allowed):
-        yield _drift(old, now, case, allowed)
+        was, is_now = format_apart(old.observed, now.observed)
+        distance = ""
+        if old.observed is not None and now.observed is not None:
+            times = abs(now.observed - old.observed) / allowed
+            distance = f", {times:.3g} times the tolerance"
+        yield change(
+            kind="observed_drifted",
+            effect=effect,
+            base=old.observed,
+            new=now.observed,
+            message=f"{now.status} both times, but moved from {was} to {is_now}{distance}.",
+        )
     if not math.isclose(old.tolerance, now.tolerance, rel_tol=SAME_TOLERANCE):
-        yield _tolerance(old.tolerance, now.tolerance, now, case)
+        direction = "wider" if now.tolerance > old.tolerance else "tighter"
+        was, is_now = format_apart(old.tolerance, now.tolerance)
+        yield change(
+            kind="tolerance_changed",
+            effect="neutral",
+            base=old.tolerance,
+            new=now.tolerance,
+            message=f"has a {direction} tolerance: {was} before and {is_now} now, "
+            f"from {now.derivation}.",
+        )
 
 
-def _demand(old: Check, now: Check, case: str, allowed: float, *, moved: bool) -> Change:
-    """Report a changed demand, which is no regression where the answer followed it.
+def _excuse(old: Check, now: Check, allowed: float, *, moved: bool) -> str:
+    """Say why a changed demand is no regression; empty if it may be one.
 
     The theory is asked about weights that the backend has trained, and a training run goes its own
     way on another processor, by rounding alone.
     """
-    was = format_expected(old.relation, old.expected)
-    is_now = format_expected(now.relation, now.expected)
-    followed = _followed(old, now, allowed)
-    reason = ", though its inputs are the same"
-    if moved or followed:
-        reason = "; another backend or device ran" if moved else ", and the answer followed"
-    return Change(
-        kind="expected_changed",
-        effect="neutral" if moved or followed else _effect(now),
-        case=case,
-        check=now.name,
-        base=_demanded(old),
-        new=_demanded(now),
-        message=f"was asked to be {was} before and {is_now} now{reason}.",
-    )
+    if moved:
+        return "; another backend or device ran"
+    return ", and the answer followed" if _followed(old, now, allowed) else ""
 
 
 def _followed(old: Check, now: Check, allowed: float) -> bool:
@@ -136,50 +144,8 @@ def _followed(old: Check, now: Check, allowed: float) -> bool:
     )
 
 
-def _drift(old: Check, now: Check, case: str, allowed: float) -> Change:
-    was, is_now = format_apart(old.observed, now.observed)
-    distance = (
-        f", {abs(now.observed - old.observed) / allowed:.3g} times the tolerance"
-        if old.observed is not None and now.observed is not None
-        else ""
-    )
-    return Change(
-        kind="observed_drifted",
-        effect=_effect(now),
-        case=case,
-        check=now.name,
-        base=old.observed,
-        new=now.observed,
-        message=f"{now.status} both times, but moved from {was} to {is_now}{distance}.",
-    )
-
-
-def _tolerance(old: float, new: float, now: Check, case: str) -> Change:
-    direction = "wider" if new > old else "tighter"
-    was, is_now = format_apart(old, new)
-    return Change(
-        kind="tolerance_changed",
-        effect="neutral",
-        case=case,
-        check=now.name,
-        base=old,
-        new=new,
-        message=f"has a {direction} tolerance: {was} before and {is_now} now, "
-        f"from {now.derivation}.",
-    )
-
-
-def _effect(now: Check) -> Effect:
-    """Moved numbers are worse where a pass rests on them; a failure stays what it was."""
-    return "worse" if now.passed else "neutral"
-
-
 def _ends(check: Check) -> list[float | None]:
     return list(check.expected) if isinstance(check.expected, tuple) else [check.expected]
-
-
-def _demanded(check: Check) -> JsonValue:
-    return [check.relation, *_ends(check)]
 
 
 def _differ(old: list[float | None], now: list[float | None], allowed: float) -> bool:

@@ -1,61 +1,48 @@
-"""Claim by claim: verdicts alone, for their numbers are what runs with other luck give."""
+"""Compare the claims of a case: only their verdicts, since their numbers vary from run to run."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from pcbench.compare.checks import both_complete
 from pcbench.compare.model import Change, Effect
 from pcbench.compare.pairing import pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pcbench.claims import Claim
     from pcbench.report.model import CaseResult
 
 
 def compare_claims(base: CaseResult, new: CaseResult) -> Iterator[Change]:
     """Yield what changed among the claims of a case, in their order.
 
-    Not borne out and unresolved are neither better than the other. A claim that is new changes
-    nothing that was known; one that a case no longer reached, since it errored or was skipped,
-    follows from the verdict of the case.
+    Neither of "not borne out" and "unresolved" is better than the other. A new claim is no change.
+    A claim that is missing because the case errored or was skipped is not listed: the verdict of
+    the case says so.
     """
-    complete = {base.status, new.status} <= {"passed", "failed", "undecided"}
-    for _, old, now in pair(base.claims, new.claims, lambda claim: (claim.name, claim.setting)):
+    for (name, setting), old, now in pair(
+        base.claims, new.claims, lambda claim: (claim.name, claim.setting)
+    ):
+        change = partial(Change, case=new.id, check=f"{name} ({setting})")
         if old and now and old.verdict != now.verdict:
-            yield _verdict(old, now, new.id)
-        elif complete and old and not now:
-            yield _removed(old, new.id)
-
-
-def _verdict(old: Claim, now: Claim, case: str) -> Change:
-    effect: Effect = "neutral"
-    if "borne out" in (old.verdict, now.verdict):
-        effect = "better" if now.verdict == "borne out" else "worse"
-    because = f": {now.message}" if now.message else "."
-    return Change(
-        kind="claim_verdict",
-        effect=effect,
-        case=case,
-        check=_named(now),
-        base=old.verdict,
-        new=now.verdict,
-        message=f"{old.verdict} before, at {old.ratio}, and {now.verdict} now, at {now.ratio}"
-        f"{because}",
-    )
-
-
-def _removed(old: Claim, case: str) -> Change:
-    return Change(
-        kind="claim_removed",
-        effect="worse",
-        case=case,
-        check=_named(old),
-        base=old.verdict,
-        message=f"is put to the test no more; it was {old.verdict} before.",
-    )
-
-
-def _named(claim: Claim) -> str:
-    return f"{claim.name} ({claim.setting})"
+            effect: Effect = "neutral"
+            if "borne out" in (old.verdict, now.verdict):
+                effect = "better" if now.verdict == "borne out" else "worse"
+            because = f": {now.message}" if now.message else "."
+            yield change(
+                kind="claim_verdict",
+                effect=effect,
+                base=old.verdict,
+                new=now.verdict,
+                message=f"{old.verdict} before, at {old.ratio}, and {now.verdict} now, "
+                f"at {now.ratio}{because}",
+            )
+        elif old and not now and both_complete(base, new):
+            yield change(
+                kind="claim_removed",
+                effect="worse",
+                base=old.verdict,
+                message=f"is put to the test no more; it was {old.verdict} before.",
+            )

@@ -1,4 +1,4 @@
-"""Case by case: what changed between two reports, and whether it became worse."""
+"""Compare two reports case by case: what changed, and whether it is worse."""
 
 from __future__ import annotations
 

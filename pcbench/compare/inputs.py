@@ -1,4 +1,4 @@
-"""What a case was given: where it differs, its numbers cannot be held against each other."""
+"""The inputs of a case: numbers are compared only where these are the same."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 def changed_inputs(base: CaseResult, new: CaseResult) -> dict[str, tuple[JsonValue, JsonValue]]:
     """Return the resolved inputs that differ: ``{"parameters.network.width": (300, 100)}``.
 
-    Kind, seed, dtype and parameters determine what a case asks. The backend and its device do not:
-    they are who answers, and answers to one question are there to be compared. A parameter that is
-    missing is the same as one that is null, so that a new optional one changes nothing.
+    Kind, seed, dtype and parameters determine the question. The backend and its device do not:
+    their answers to the same question are what is compared. A missing parameter counts as null, so
+    that a new optional one changes nothing.
     """
     old, now = dict(_leaves(_inputs(base))), dict(_leaves(_inputs(new)))
     both = {path: (old.get(path), now.get(path)) for path in {**old, **now}}

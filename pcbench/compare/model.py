@@ -1,12 +1,12 @@
-"""The answer of a comparison, as data: made from two reports alone, and dumped as JSON."""
+"""The model of a comparison, which is made from two reports alone and written as JSON."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, computed_field
+from pydantic import Field, JsonValue, computed_field
 
-from pcbench.report.model import Summary, Timing
+from pcbench.report.model import Record, Summary, Timing
 
 Effect = Literal["worse", "neutral", "better"]
 ChangeKind = Literal[
@@ -25,11 +25,7 @@ ChangeKind = Literal[
 ]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
-
-
-class Change(_Record):
+class Change(Record):
     """One thing that differs between the two reports."""
 
     kind: ChangeKind
@@ -42,7 +38,7 @@ class Change(_Record):
     message: str = Field(description="One sentence, without the names of the case and the check.")
 
 
-class PairedTiming(_Record):
+class PairedTiming(Record):
     """One timing in both reports, raw samples included. Kept, not judged."""
 
     suite: str = ""
@@ -52,7 +48,7 @@ class PairedTiming(_Record):
     new: Timing | None
 
 
-class Side(_Record):
+class Side(Record):
     """Which report stood on one side."""
 
     suite: str
@@ -62,7 +58,7 @@ class Side(_Record):
     summary: Summary
 
 
-class Comparison(_Record):
+class Comparison(Record):
     """What changed from a base report to a new one."""
 
     base: Side

@@ -1,4 +1,4 @@
-"""What to know when reading a comparison: different suites, places, versions, runs cut off."""
+"""Notes on a comparison: different suites, backends or versions, and interrupted runs."""
 
 from __future__ import annotations
 

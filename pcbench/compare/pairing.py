@@ -1,4 +1,4 @@
-"""Laying two lists side by side by name."""
+"""Pair the items of two lists by name."""
 
 from __future__ import annotations
 

@@ -1,32 +1,36 @@
 """The contract of a backend: all that cases and the audit ever see of whoever computes."""
 
-from pcbench.contract.backend import (
-    Backend,
-    BackendUnavailableError,
-    DType,
-    Hessian,
-    Inference,
-    Model,
-)
-from pcbench.contract.capability import Capability
-from pcbench.contract.inference import (
-    ErrorInference,
-    ExactInference,
-    GaussNewtonInference,
-    GradientInference,
-    InferenceSettings,
-    IterativeInference,
-    OdeInference,
-)
-from pcbench.contract.training import (
-    Adam,
-    Objective,
-    Optimiser,
-    Record,
-    Sgd,
-    Trainer,
-    TrainingSettings,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pcbench.contract.backend import (
+        Backend,
+        BackendUnavailableError,
+        DType,
+        Hessian,
+        Inference,
+        Model,
+    )
+    from pcbench.contract.capability import Capability
+    from pcbench.contract.inference import (
+        ErrorInference,
+        ExactInference,
+        GaussNewtonInference,
+        GradientInference,
+        InferenceSettings,
+        IterativeInference,
+        OdeInference,
+    )
+    from pcbench.contract.training import (
+        Adam,
+        Objective,
+        Optimiser,
+        Record,
+        Sgd,
+        Trainer,
+        TrainingSettings,
+    )
 
 __all__ = [
     "Adam",
@@ -51,3 +55,20 @@ __all__ = [
     "Trainer",
     "TrainingSettings",
 ]
+
+_MODULES = ("backend", "capability", "inference", "training")
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is asked for: who reads only the parts of the contract needs no NumPy.
+
+    Raises
+    ------
+    AttributeError
+        If the contract has no such name.
+    """
+    for module in _MODULES if name in __all__ else ():
+        found = import_module(f"{__name__}.{module}")
+        if hasattr(found, name):
+            return getattr(found, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

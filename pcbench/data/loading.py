@@ -8,7 +8,7 @@ import numpy as np
 
 from pcbench.data.base import Dataset, DatasetParameters, Samples
 from pcbench.data.locate import Places
-from pcbench.registry import DATASETS, BrokenPluginError
+from pcbench.registry import DATASETS
 
 
 def dataset_class(name: str) -> type[Dataset[Any]]:
@@ -21,10 +21,7 @@ def dataset_class(name: str) -> type[Dataset[Any]]:
     BrokenPluginError
         If it cannot be imported, or is not a :class:`Dataset`.
     """
-    found = DATASETS.load(name)
-    if not (isinstance(found, type) and issubclass(found, Dataset)):
-        raise BrokenPluginError(f"the dataset {name!r} is {found!r}, not a subclass of Dataset")
-    return found
+    return DATASETS.load_subclass(name, Dataset)
 
 
 def load(parameters: DatasetParameters, rng: np.random.Generator, places: Places) -> Samples:

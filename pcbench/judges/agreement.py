@@ -11,21 +11,21 @@ from jaxtyping import Float
 from pcbench import checks
 from pcbench.case import Columns
 from pcbench.checks import Check, Tolerance
+from pcbench.judges.answers import InferenceResult
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import Relaxed
-from pcbench.judges.relaxed_judge import RelaxedJudge
-from pcbench.networks import NetworkSpec
+from pcbench.networks import NetworkSpec, activation
 
 SOURCE = "one equilibrium, whichever way it is reached (theory.md 3.4)"
 _DERIVATION = "residuals over half of the least curvature that a sample has at both ends"
-_SMOOTH = ("identity", "tanh", "silu")
 # How much lower the curvature may be between two points than at both.
 _CURVATURE_KEPT = 0.5
 
 
 def is_smooth(network: NetworkSpec) -> bool:
     """Whether the energy has no kinks: neither a rectifier's nor those of pooling."""
-    return network.activation in _SMOOTH and all(layer.pool == 1 for layer in network.convolutions)
+    pools = any(layer.pool > 1 for layer in network.convolutions)
+    return activation(network.activation).smooth and not pools
 
 
 def stiffness(curvatures: Float[np.ndarray, " N"]) -> float:
@@ -44,19 +44,19 @@ class _End:
     curvatures: Float[np.ndarray, " N"]
 
     @classmethod
-    def of(cls, judge: RelaxedJudge, relaxed: Relaxed) -> _End:
-        clamped, rounding = judge.clamped(relaxed), judge.rounding(relaxed)
+    def of(cls, judge: InferenceJudge, result: InferenceResult) -> _End:
+        clamped, rounding = judge.clamped(result), judge.rounding(result)
         return cls(
             np.concatenate([clamped[0][:, :0], *clamped[1:-1]], axis=1),
-            judge.energy(relaxed),
+            judge.energy(result),
             sum(rounding.energies),
             judge.sample_residuals(clamped) + rounding.sample_residuals,
-            judge.least_curvatures(relaxed),
+            judge.least_curvatures(result),
         )
 
 
 def agreement(
-    problem: Problem, found: dict[str, Relaxed], *, samples: int
+    problem: Problem, found: dict[str, InferenceResult], *, samples: int
 ) -> Iterator[Check | Columns]:
     """Compare activities and energies of the engines with those of the first.
 
@@ -77,8 +77,8 @@ def agreement(
         its curvature is what costs.
     """
     problem = problem.first(samples)
-    judge = RelaxedJudge(problem, "float64")
-    ends = {label: _End.of(judge, relaxed.first(samples)) for label, relaxed in found.items()}
+    judge = InferenceJudge(problem, "float64")
+    ends = {label: _End.of(judge, result.first(samples)) for label, result in found.items()}
     yield Columns(
         "least curvature where engines ended",
         {label: end.curvatures.tolist() for label, end in ends.items()},

@@ -3,8 +3,8 @@
 Of a ratio PC/BP that is claimed to be less than 1, the exact interval of the median over pairs
 decides. Where runs were censored, ratios are known within bounds, and so is what the interval would
 be: if the claim would hold were every ratio at its lower bound, censoring has left it open. A run
-that diverged is none whose budget was too short, and gets no such benefit of the doubt; but a pair
-of which both diverged is evidence for neither.
+that diverged would not have left with a longer budget, and gets no such benefit of the doubt; but a
+pair of which both runs diverged is evidence for neither.
 """
 
 from __future__ import annotations
@@ -20,14 +20,11 @@ from pcbench import checks
 from pcbench.case import CaseSkippedError, Finding
 from pcbench.checks import Check, Tolerance
 from pcbench.claims import Claim, Verdict
-from pcbench.statistics import Interval, Times, log_ratio_bounds, median_interval
+from pcbench.statistics import Interval, Times, log_ratio_bounds, ratio_interval
 
 CONFIDENCE = 0.95
 FEWEST = 5
 """Pairs that all go one way by chance once in 32 times: with fewer there is no verdict."""
-
-# A logarithm whose exponential is infinite in float64, half of it also; the negative's is 0.
-_BEYOND = 1e5
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +75,7 @@ class Ratios:
     censored
         Runs by learner.
     lost
-        Pairs of which a longer run would have told no more.
+        Pairs about which a longer run would have shown no more.
     late
         Of those, runs that a longer budget may have seen leave: neither run of the pair diverged.
     void
@@ -120,7 +117,7 @@ class Ratios:
 
     @classmethod
     def of_norms(cls, over: Float[np.ndarray, " n"], under: Float[np.ndarray, " n"]) -> Ratios:
-        """Compare gradient norms; what is no number is evidence for nobody's claim.
+        """Compare gradient norms; NaN counts against the claim.
 
         Above it counts as infinite, below as 0, and anything over 0 as infinite.
         """
@@ -137,7 +134,9 @@ class Ratios:
 
     def interval(self) -> Interval:
         """Bound the median ratio; the confidence is reached whatever the distribution."""
-        return _interval(self.lower, self.upper)
+        if not len(self):
+            return Interval(0.0, nan, inf, nan)
+        return ratio_interval(self.lower, self.upper, CONFIDENCE)
 
     @property
     def tied(self) -> bool:
@@ -152,18 +151,11 @@ class Ratios:
         if self.interval().high <= bound:
             return "borne out"
         at_best = np.where(self.lost, self.upper, self.lower)
-        return "unresolved" if _interval(at_best, at_best).high <= bound else "not borne out"
-
-
-def _interval(lower: Float[np.ndarray, " n"], upper: Float[np.ndarray, " n"]) -> Interval:
-    """Bound the median of ratios whose logarithms lie within bounds."""
-    if not len(lower):
-        return Interval(0.0, nan, inf, nan)
-    least, most = (np.clip(bounds, -_BEYOND, _BEYOND) for bounds in (lower, upper))
-    logs = median_interval(least, most, CONFIDENCE, interpolate=False)
-    with np.errstate(over="ignore"):
-        low, estimate, high = np.exp([logs.low, logs.estimate, logs.high])
-    return Interval(float(low), float(estimate), float(high), logs.confidence)
+        return (
+            "unresolved"
+            if ratio_interval(at_best, at_best, CONFIDENCE).high <= bound
+            else "not borne out"
+        )
 
 
 def answers(

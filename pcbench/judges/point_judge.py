@@ -12,11 +12,11 @@ from pcbench import checks
 from pcbench.case import CaseSkippedError, Context
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import DType, InferenceSettings, IterativeInference, Objective
-from pcbench.judges.account import CONTRACT, DEFINITION, none_of
 from pcbench.judges.agreement import stiffness
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.points import Answer, Point, Points, ask, joined
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed_judge import RelaxedJudge
+from pcbench.judges.reported import CONTRACT, DEFINITION, none_of
 from pcbench.theory.linear import equilibrium
 from pcbench.theory.linear.equilibrium import (
     equilibrated_energy,
@@ -76,8 +76,8 @@ class PointJudge:
 
     def __init__(self, answer: Answer, settings: InferenceSettings, dtype: DType) -> None:
         self.answer, self._settings = answer, settings
-        self._problem, self._relaxed = answer.problem, answer.relaxed
-        self._judge = RelaxedJudge(answer.problem, dtype)
+        self._problem, self._relaxed = answer.problem, answer.result
+        self._judge = InferenceJudge(answer.problem, dtype)
         self.network = self._judge.network
         self.u = unit_roundoff(dtype)
         self._derivation = f"rounding at u = {self.u:.2g} at this point (theory.md 4)"

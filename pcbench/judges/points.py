@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench.contract import Backend, Capability, InferenceSettings, Objective
+from pcbench.judges.answers import InferenceResult
 from pcbench.judges.problem import Problem, rounded
-from pcbench.judges.relaxed import Relaxed
 from pcbench.networks import NetworkSpec
 
 Point = Float[np.ndarray, " P"]
@@ -33,7 +33,7 @@ class Answer:
         The network at that point, and the batch.
     loss
         ``𝓛``, shape ``()`` where the answer is well-formed.
-    relaxed
+    result
         Where inference ended.
     gradients
         ``∂𝓛/∂θ``, and ``∂𝓕/∂θ`` where inference ended with the output clamped.
@@ -41,12 +41,12 @@ class Answer:
 
     problem: Problem
     loss: Float[np.ndarray, "..."]
-    relaxed: Relaxed
+    result: InferenceResult
     gradients: dict[Objective, list[Float[np.ndarray, "..."]]]
 
     def value(self, objective: Objective) -> float:
         """Loss, or the energy that inference says it reached."""
-        return float(self.loss) if objective == "loss" else self.relaxed.energy
+        return float(self.loss) if objective == "loss" else self.result.energy
 
     def gradient(self, objective: Objective) -> Point:
         """All entries of the gradient, in the order of the parameters."""
@@ -109,7 +109,7 @@ def _ask_block(
     loss = backend.to_host(model.loss(x, y))
     by_loss = [backend.to_host(one) for one in model.loss_gradients(x, y)]
     by_energy = [backend.to_host(one) for one in model.energy_gradients(clamped)]
-    relaxed = Relaxed.of(backend, reached)
+    result = InferenceResult.of(backend, reached)
     for index in [None] if replicas is None else range(replicas):
 
         def one(array: Any, index: int | None = index) -> Any:
@@ -121,6 +121,6 @@ def _ask_block(
         yield Answer(
             problem.at([one(parameter) for parameter in parameters]),
             one(loss),
-            relaxed.each(one),
+            result.each(one),
             {"loss": [one(g) for g in by_loss], "energy": [one(g) for g in by_energy]},
         )

@@ -13,10 +13,11 @@ from pydantic import Field
 from pcbench.case import CaseSkippedError, Context
 from pcbench.contract import DType
 from pcbench.data.base import DatasetParameters
-from pcbench.networks import ImpossibleNetworkError, NetworkParameters, NetworkSpec
+from pcbench.networks import ImpossibleNetworkError, NetworkParameters, NetworkSpec, activation
 from pcbench.networks.parameters import ConvolutionParameters
 from pcbench.theory.linear.equilibrium import output_covariance
-from pcbench.theory.nonlinear.layered import Layered
+from pcbench.theory.nonlinear.layered import ACTIVATIONS, Layered
+from pcbench.theory.nonlinear.taylor import Formula
 from pcbench.theory.rounding import range
 from pcbench.theory.rounding.bounds import unit_roundoff
 from pcbench.theory.rounding.range import UndecidableError
@@ -138,7 +139,7 @@ class Problem:
         return Layered(
             self.weights,
             self.biases if network.bias else None,
-            network.activation,
+            theory_of(network.activation),
             network.convention,
             [layer.image for layer in network.convolutions],
             [layer.pool for layer in network.convolutions],
@@ -185,6 +186,22 @@ class Problem:
     def parameters(self) -> list[Float[np.ndarray, "..."]]:
         """Weights, then biases, as a backend takes them."""
         return [*self.weights, *self.biases]
+
+
+def theory_of(name: str) -> str | Formula:
+    """Return an activation as the theory takes it: by a name that it knows, or by the row's ``φ``.
+
+    Raises
+    ------
+    CaseSkippedError
+        If the theory does not know it, and it has kinks.
+    """
+    if name in ACTIVATIONS:
+        return name
+    row = activation(name)
+    if not row.smooth:
+        raise CaseSkippedError(f"the theory takes no kinks but its own, not those of {name}")
+    return Formula(row.value, row.max_slope)
 
 
 def rounded(

@@ -1,5 +1,12 @@
 """What is studied: networks by their shape and by the point in weight space where they stand."""
 
+from pcbench.networks.activations import (
+    ACTIVATIONS,
+    LEAK,
+    Activation,
+    ActivationName,
+    activation,
+)
 from pcbench.networks.initialisation import (
     ImpossibleNetworkError,
     Initialisation,
@@ -15,11 +22,13 @@ from pcbench.networks.initialisation import (
 from pcbench.networks.layers import Convolution, Dense, Layer
 from pcbench.networks.parameters import InitialisationField, NetworkParameters
 from pcbench.networks.saved import Saved
-from pcbench.networks.specification import LEAK, Activation, Convention, NetworkSpec
+from pcbench.networks.specification import Convention, NetworkSpec
 
 __all__ = [
+    "ACTIVATIONS",
     "LEAK",
     "Activation",
+    "ActivationName",
     "Convention",
     "Convolution",
     "Dense",
@@ -38,4 +47,5 @@ __all__ = [
     "Saved",
     "XavierNormal",
     "ZeroRank",
+    "activation",
 ]

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
+from pcbench.networks.activations import ActivationName
 from pcbench.networks.initialisation import (
     ImpossibleNetworkError,
     KaimingUniform,
@@ -20,7 +21,7 @@ from pcbench.networks.initialisation import (
 )
 from pcbench.networks.layers import Convolution
 from pcbench.networks.saved import Saved
-from pcbench.networks.specification import Activation, Convention, NetworkSpec
+from pcbench.networks.specification import Convention, NetworkSpec
 
 MAX_WIDTH = 100_000
 MAX_HIDDEN_LAYERS = 1_000
@@ -92,7 +93,7 @@ class NetworkParameters(BaseModel):
     convolutions: list[ConvolutionParameters] = Field(
         default=[], max_length=MAX_HIDDEN_LAYERS, description="Hidden layers before those."
     )
-    activation: Activation = Field(
+    activation: ActivationName = Field(
         "identity",
         description=(
             "φ of the hidden layers: relu max(0, a), leaky_relu with slope 0.01 below 0, silu "

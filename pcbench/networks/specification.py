@@ -7,13 +7,10 @@ from itertools import pairwise
 from math import prod
 from typing import Literal
 
+from pcbench.networks.activations import ActivationName
 from pcbench.networks.layers import Convolution, Dense, Layer
 
-Activation = Literal["identity", "tanh", "relu", "leaky_relu", "silu"]
 Convention = Literal["post", "pre"]
-
-LEAK = 0.01
-"""Slope of ``leaky_relu`` for negative inputs, and at 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +22,7 @@ class NetworkSpec:
     widths
         ``(d_0, …, d_L)``: input, hidden layers, output; at least two entries, all positive.
     activation
-        ``φ``, applied at every hidden layer; ``leaky_relu`` has slope 0.01 below zero.
-        At 0 a rectifier has the slope of its left side: 0, or 0.01.
+        ``φ``, applied at every hidden layer, by its name in ``pcbench.networks.activations``.
     convention
         Where ``φ`` sits. ``post``: ``f_l(z) = φ(W_l z + b_l)``, output ``f_L(z) = W_L z + b_L``.
         ``pre``: ``f_1(z) = W_1 z + b_1``, then ``f_l(z) = W_l φ(z) + b_l``. The two agree for
@@ -43,7 +39,7 @@ class NetworkSpec:
     """
 
     widths: tuple[int, ...]
-    activation: Activation = "identity"
+    activation: ActivationName = "identity"
     convention: Convention = "post"
     bias: bool = False
     convolutions: tuple[Convolution, ...] = ()

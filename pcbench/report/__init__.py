@@ -1,7 +1,6 @@
-"""What a run leaves behind, and how it is kept.
+"""The report of a run: its model, and how it is written and read.
 
-Renderings are imported from their own modules, so that storing a report draws nothing:
-:mod:`pcbench.report.console` for the terminal.
+:mod:`pcbench.report.console` prints it, and is imported by whoever prints.
 """
 
 from pcbench.report.files import UnwritableOutputError, check_writable, write_text
@@ -13,8 +12,8 @@ from pcbench.report.model import (
     Report,
     Summary,
     Timing,
+    report_schema,
 )
-from pcbench.report.schema import report_schema
 from pcbench.report.storage import UnreadableReportError, read_report, write_report
 
 __all__ = [

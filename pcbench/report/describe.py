@@ -1,4 +1,4 @@
-"""What a case studied, in a word or two, from its resolved parameters."""
+"""The data and the network of a case in a word or two, from its resolved parameters."""
 
 from __future__ import annotations
 

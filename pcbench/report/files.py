@@ -1,8 +1,8 @@
-"""Output files: whole or not at all, and a place that refuses them is found before the run.
+"""Write output files completely or not at all, and find out before a run whether one can.
 
-A file is written beside its destination and moved over it, so a crash, a full disk or an impatient
-reader never meets half of one. The same steps, with an empty file that is removed again, tell
-beforehand whether they will succeed.
+A file is written beside its destination and then moved there, so that neither a crash nor a full
+disk leaves half a file. The same steps with an empty file, which is removed again, tell before the
+run whether they will succeed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Text on a terminal or in a pipe that never cuts a name or a number in two.
+"""Tables and prose that never break a name or a number.
 
-A table is as wide as its content. Where a terminal is narrower, the cells that name a row move to
-a line above the others; where that is not enough, the others are packed into as many lines as they
-need. Without a terminal nobody folds the lines, and they stay long.
+A table is as wide as its content. If the terminal is narrower, the cells that name a row move to a
+line above the others; if that is not enough, the others are packed into as many lines as they need.
+In a pipe or a file lines stay long.
 """
 
 from __future__ import annotations

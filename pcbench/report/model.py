@@ -1,4 +1,4 @@
-"""The result model: what a run leaves behind, and the JSON schema that scripts rely on.
+"""The model of a report, and its JSON Schema, which scripts rely on.
 
 Every table, figure or comparison is made from this model alone, at any later time. It is strict
 JSON: a number that is not finite is stored as ``null``, and the message beside it says what it was.
@@ -26,11 +26,13 @@ Series = Annotated[
 ]
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """Part of a document that pcbench writes: frozen, strict JSON, no field but those named."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
 
 
-class Timing(_Record):
+class Timing(Record):
     """How long one thing took, over and over: raw samples, so that later tools can judge them."""
 
     name: str
@@ -71,7 +73,7 @@ class Timing(_Record):
         )
 
 
-class CaseResult(_Record):
+class CaseResult(Record):
     """What one concrete case found."""
 
     id: str = Field(description="Unique in the report: suite-given id and matrix values.")
@@ -96,7 +98,7 @@ class CaseResult(_Record):
     duration_s: Seconds = Field(description="Wall-clock seconds of the whole case.")
 
 
-class Summary(_Record):
+class Summary(Record):
     """Counts of cases by status."""
 
     passed: int = 0
@@ -106,7 +108,7 @@ class Summary(_Record):
     undecided: int = 0
 
 
-class Environment(_Record):
+class Environment(Record):
     """Where the numbers were made."""
 
     pcbench: str
@@ -135,7 +137,7 @@ class Environment(_Record):
     )
 
 
-class Report(_Record):
+class Report(Record):
     """One run of one or more suites."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -169,3 +171,13 @@ class Report(_Record):
         for case in cases:
             counts[case.status] += 1
         return Summary(**counts)
+
+
+def report_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) that every report this version writes satisfies."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:pcbench:report:{SCHEMA_VERSION}",
+        **Report.model_json_schema(mode="serialization"),
+        "title": "pcbench report",
+    }

@@ -1,7 +1,7 @@
-"""Reports on disk: strict JSON out, and on the way in a sentence for whatever is wrong.
+"""Write reports as strict JSON, and read them, with a sentence for everything that can be wrong.
 
 Reading is as strict as writing. A report decides whether a change is accepted, so one that was
-edited, cut off or made by another version is refused with the place of the trouble, not repaired.
+edited, cut off or made by another version is refused, with the place of the mistake.
 """
 
 from __future__ import annotations

@@ -21,11 +21,11 @@ _Key = tuple[str, str, DType]
 
 
 class Backends:
-    """Makes each backend once for each device and dtype.
+    """Makes each backend once for each device and dtype, before any case runs.
 
-    A suite may ask for a dtype that a backend does not know beside one that it does: that is told
-    case by case. Where a backend cannot be had at all, or not in the dtype that whoever runs the
-    suite asked for, no case needs to run to find out.
+    If a backend lacks a dtype that the suite asks for, but has another that it asks for, only the
+    cases of that dtype are skipped. If it is not available at all, or not in the dtype that an
+    override gave, the run ends here.
 
     Parameters
     ----------
@@ -35,8 +35,8 @@ class Backends:
     Raises
     ------
     BackendUnavailableError
-        If a backend cannot be had here in any dtype that the plan has for it, or in one that was
-        insisted on.
+        If a backend is not available in any dtype that the plan has for it, or not in the one that
+        an override gave.
     BrokenPluginError
         If its plug-in cannot be imported, or is no backend.
     """
@@ -64,7 +64,7 @@ class Backends:
         Raises
         ------
         BackendUnavailableError
-            If it cannot be had in that dtype, though in another.
+            If it is not available in that dtype.
         """
         key = _key(case)
         if key in self._refused:
@@ -72,7 +72,7 @@ class Backends:
         return self._made[key]
 
     def descriptions(self) -> dict[str, dict[str, JsonValue]]:
-        """Return what each backend says of itself, by name, device and dtype."""
+        """Return the description of each backend, by name, device and dtype."""
         return {
             storable(" ".join(key)): describe(backend)
             for key, backend in sorted(self._made.items())
@@ -105,9 +105,9 @@ def make_backend(name: str, device: str, dtype: DType) -> Backend[Any]:
     Raises
     ------
     BackendUnavailableError
-        If it cannot be had on that device and in that dtype.
+        If it is not available on that device and in that dtype.
     UnknownNameError, BrokenPluginError
-        If there is none of that name, it is no backend, or it declares what is no capability.
+        If there is none of that name, it is not a backend, or it declares an unknown capability.
     """
     backend = backend_class(name)
     try:
@@ -130,7 +130,7 @@ def make_backend(name: str, device: str, dtype: DType) -> Backend[Any]:
 
 
 def describe(backend: Backend[Any]) -> dict[str, JsonValue]:
-    """Let a backend describe itself; where it cannot, the results of the run are still kept."""
+    """Let a backend describe itself; if that fails, the results of the run are still kept."""
     try:
         return _DESCRIPTION.validate_python(storable(backend.describe()))
     except (Exception, SystemExit) as error:

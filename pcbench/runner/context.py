@@ -1,4 +1,4 @@
-"""What a case is lent while it runs."""
+"""The context that a case gets while it runs."""
 
 from __future__ import annotations
 

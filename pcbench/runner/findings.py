@@ -1,13 +1,16 @@
-"""What a case yields, taken in as something that a report can hold."""
+"""Collect what a case yields, in a form that a report can store."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import isfinite
+from pathlib import Path
 from typing import Any
 
-from pcbench.case import Columns, Finding, Measurement, Omission
+import numpy as np
+
+from pcbench.case import Artifact, Columns, Finding, Measurement, Omission
 from pcbench.checks import Check
 from pcbench.claims import Claim
 from pcbench.report import Timing
@@ -17,10 +20,10 @@ Series = dict[str, list[float | None]]
 
 @dataclass(slots=True)
 class Findings:
-    """What a case has yielded so far, sorted by sort.
+    """What a case has yielded so far, by type.
 
-    A case may be anybody's code: what a report could not hold is refused here, while the blame
-    falls on that case alone, and not when the report of the whole run is written.
+    A case may be anybody's code. What a report cannot store is refused here, where it makes only
+    that case fail, and not when the report of the whole run is written.
     """
 
     checks: list[Check] = field(default_factory=list)
@@ -42,9 +45,9 @@ class Findings:
         Raises
         ------
         TypeError
-            If it is no finding: a ``yield`` that should have been a ``yield from`` loses checks.
+            If it is not a finding: ``yield`` instead of ``yield from`` would lose checks.
         ValueError
-            If a finding holds what no report can.
+            If a finding holds what a report cannot store.
         """
         for finding in findings:
             # Validated anew, for `model_copy`, by which a check is located, validates nothing.
@@ -60,15 +63,27 @@ class Findings:
                 self.series[storable(finding.name)] = _series(finding)
             elif isinstance(finding, Omission):
                 self.omitted[storable(finding.part)] = storable(finding.reason)
+            elif isinstance(finding, Artifact):
+                try:
+                    _store(finding)
+                except OSError as error:
+                    self.omitted[storable(finding.path)] = storable(f"cannot be written: {error}")
             else:
                 raise TypeError(
-                    "a case yields checks, claims, measurements, columns and omissions, not a "
-                    f"value of type {type(finding).__name__}"
+                    "a case yields checks, claims, measurements, columns, omissions and artifacts, "
+                    f"not a value of type {type(finding).__name__}"
                 )
 
 
+def _store(artifact: Artifact) -> None:
+    path = Path(artifact.path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **artifact.arrays)
+
+
 def storable(value: Any) -> Any:
-    """Escape lone surrogates in plain data: foreign text may have them, and no UTF-8 file can."""
+    """Escape lone surrogates in plain data: foreign text may have them, but UTF-8 has not."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):

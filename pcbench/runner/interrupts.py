@@ -1,4 +1,4 @@
-"""Ctrl-C, heard wherever it strikes."""
+"""Make Ctrl-C end a run wherever Python happens to be."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watching a run: what a progress display is told, and when."""
+"""The observer of a run, such as a progress display."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running suites, case by case, so that whatever becomes of one leaves the others alone."""
+"""Run suites case by case, so that the failure of one does not affect the others."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def run_suites(
     Raises
     ------
     BackendUnavailableError
-        If a backend that a case asks for cannot be had here; before any case has run. A dtype
-        that the suite itself asks for, and the backend has not, skips those cases instead.
+        If a backend is not available here, before any case has run. Cases are skipped instead if
+        the backend only lacks the dtype that the suite asks for.
     BrokenPluginError
-        If its plug-in cannot be imported, or is no backend; likewise.
+        If its plug-in cannot be imported, or is not a backend, before any case has run.
     DataDirectoryError
-        If ``PCBENCH_DATA`` is set to what is no directory; before any case has run.
+        If ``PCBENCH_DATA`` is not a directory, before any case has run.
     """
     places = places or Places.default()
     observer = observer or Observer()
@@ -112,11 +112,10 @@ def run_case(
     *,
     verdict_only: bool = False,
 ) -> CaseResult:
-    """Run one case; whatever it raises but an interrupt becomes its status and message.
+    """Run one case; every exception but an interrupt becomes its status and message.
 
-    The backend is found as the case begins, since it may not be had in the case's dtype.
-    Where the verdict is all that is wanted, nothing is timed, and the case is left at the first
-    check that fails.
+    The backend is looked up when the case begins, since it may lack the case's dtype.
+    With ``verdict_only`` nothing is timed, and the case ends at the first check that fails.
     """
     started = perf_counter()
     found = Findings()

@@ -1,4 +1,4 @@
-"""Which backends there are, what they offer, and why one cannot be had."""
+"""Which backends there are, what they offer, and why one is not available."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class BackendSummary:
         Its name, and the package that provides it, with its version; empty for one that was added
         in this process.
     unavailable
-        Why it cannot be had here, and the remedy; empty if it can.
+        Why it is not available here, and the remedy; empty if it is.
     libraries
-        Versions of what it computes with, by name, as it describes itself.
+        Names and versions of the libraries that it computes with.
     devices, dtypes
-        What it can be had on and in.
+        Where and in which precision it can compute.
     capabilities
         What it offers beyond the required part of the contract.
     """
@@ -44,9 +44,9 @@ class BackendSummary:
 
 
 def survey_backends() -> Iterator[BackendSummary]:
-    """Import every backend in turn, and yield what it says of itself, as soon as it has.
+    """Import every backend in turn, and yield its summary at once.
 
-    Plug-ins are foreign code: whatever one of them does, the others are asked.
+    Plug-ins are foreign code: whatever one of them does, the others are still asked.
     """
     for name in BACKENDS.names():
         package = BACKENDS.provider(name)
@@ -74,12 +74,12 @@ def survey_backends() -> Iterator[BackendSummary]:
 
 
 def _in_every_dtype(name: str, found: type[Backend[Any]]) -> Iterator[tuple[DType, Backend[Any]]]:
-    """Make the backend on its first device, in every dtype that it knows there.
+    """Make the backend on its first device, in every dtype that it has there.
 
     Raises
     ------
     BackendUnavailableError
-        If it knows none.
+        If it has none.
     """
     if not found.devices():
         raise BackendUnavailableError("it finds no device here that it could compute on")

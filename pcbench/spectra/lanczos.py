@@ -28,7 +28,7 @@ _GROWTH = 16
 
 
 class NotNumbersError(ArithmeticError):
-    """The operator answered with what is no number."""
+    """A product of the operator is not finite."""
 
 
 class Krylov:
@@ -132,5 +132,5 @@ class Krylov:
             before = left
             image = image - basis.T @ (basis @ image.astype(basis.dtype))
             left = float(np.linalg.norm(image))
-            if not left < before / np.sqrt(2) or left == 0:  # what is no number ends it, too
+            if not left < before / np.sqrt(2) or left == 0:  # NaN ends it, too
                 return image, left

@@ -2,7 +2,7 @@
 
 from pcbench.statistics.escape import Times, escape_times
 from pcbench.statistics.intervals import Interval, median_interval
-from pcbench.statistics.ratios import log_ratio_bounds, paired_ratio
+from pcbench.statistics.ratios import log_ratio_bounds, paired_ratio, ratio_interval
 
 __all__ = [
     "Interval",
@@ -11,4 +11,5 @@ __all__ = [
     "log_ratio_bounds",
     "median_interval",
     "paired_ratio",
+    "ratio_interval",
 ]

@@ -10,6 +10,7 @@ step before it, which comparisons allow for.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -44,6 +45,10 @@ class Times:
             raise ValueError("a time is negative or not finite; one that is too long is censored")
         if np.any(self.observed & (self.times == 0)):
             raise ValueError("an event was observed at time 0, but steps are counted from 1")
+
+    def __getitem__(self, replicas: Any) -> Times:
+        """Return the times of some replicas."""
+        return Times(self.times[replicas], self.observed[replicas], self.visible)
 
     @property
     def at_once(self) -> Bool[np.ndarray, " n"]:

@@ -25,14 +25,11 @@ from jaxtyping import Float
 from pcbench.statistics.escape import Times
 from pcbench.statistics.intervals import Interval, median_interval
 
+# A logarithm whose exponential is infinite in float64, half of it also; the negative's is 0.
+_BEYOND = 1e5
 
-def paired_ratio(
-    numerator: Times,
-    denominator: Times,
-    confidence: float = 0.95,
-    *,
-    interpolate: bool = True,
-) -> Interval:
+
+def paired_ratio(numerator: Times, denominator: Times, confidence: float = 0.95) -> Interval:
     """Bound the median of the ratio of paired times.
 
     It assumes that pairs are independent of each other and alike; times within a pair may depend
@@ -42,15 +39,14 @@ def paired_ratio(
 
     If both learners are alike, pairs are exchangeable, and ``high < 1`` holds in a share
     ``(1 - confidence) / 2`` of experiments, ``confidence`` being the interval's own, and in less
-    where ratios are 1 at times or pairs are censored. Five pairs, whose confidence is 93.75 % at
-    most, have at least 1/32. Interpolated, it is only nearly so; without interpolation it holds
-    whatever the distribution, which is what a verdict should rest on.
+    where ratios are 1 at times or pairs are censored, whatever the distribution. Five pairs, whose
+    confidence is 93.75 % at most, have at least 1/32.
 
     Parameters
     ----------
     numerator, denominator
         Times of the pairs, in the same order.
-    confidence, interpolate
+    confidence
         As of :func:`~pcbench.statistics.median_interval`.
 
     Returns
@@ -64,25 +60,35 @@ def paired_ratio(
     ValueError
         If there are no pairs, a time has no partner, or the confidence is out of range.
     """
-    if numerator.times.shape != denominator.times.shape:
-        raise ValueError(
-            f"{numerator.times.size} numerators and {denominator.times.size} denominators are no"
-            " pairs: give both for every pair, censored ones included"
-        )
-    lower, upper = log_ratio_bounds(numerator, denominator)
-    logs = median_interval(lower, upper, confidence, interpolate=interpolate)
-    return Interval(
-        low=float(np.exp(logs.low)),
-        estimate=float(np.exp(logs.estimate)),
-        high=float(np.exp(logs.high)),
-        confidence=logs.confidence,
-    )
+    return ratio_interval(*log_ratio_bounds(numerator, denominator), confidence)
+
+
+def ratio_interval(
+    lower: Float[np.ndarray, " n"], upper: Float[np.ndarray, " n"], confidence: float = 0.95
+) -> Interval:
+    """Bound the median of ratios whose logarithms lie within bounds, which may be infinite."""
+    least, most = (np.clip(bounds, -_BEYOND, _BEYOND) for bounds in (lower, upper))
+    logs = median_interval(least, most, confidence)
+    with np.errstate(over="ignore"):
+        low, estimate, high = np.exp([logs.low, logs.estimate, logs.high]).tolist()
+    return Interval(low, estimate, high, logs.confidence)
 
 
 def log_ratio_bounds(
     numerator: Times, denominator: Times
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """Bound the logarithm of every pair's ratio, by the table of the module."""
+    """Bound the logarithm of every pair's ratio, by the table of the module.
+
+    Raises
+    ------
+    ValueError
+        If a time has no partner.
+    """
+    if numerator.times.shape != denominator.times.shape:
+        raise ValueError(
+            f"{numerator.times.size} numerators and {denominator.times.size} denominators are no"
+            " pairs: give both for every pair, censored ones included"
+        )
     with np.errstate(divide="ignore"):  # log 0 = -inf, of a replica of which nothing was seen
         earliest = np.log(numerator.earliest), np.log(denominator.earliest)
     latest = np.log(numerator.latest), np.log(denominator.latest)

@@ -4,8 +4,7 @@ Importing this imports neither pydantic nor any case kind; :func:`load_suites` d
 """
 
 from pcbench.suite.find import find_suite, shipped_suites
-from pcbench.suite.grammar.schema import suite_schema
-from pcbench.suite.grammar.sizes import QUICK
+from pcbench.suite.grammar.schema import QUICK, suite_schema
 from pcbench.suite.load import load_suite, load_suites, outline, outlines
 from pcbench.suite.model import Outline, OutlinedCase, PlannedCase, Suite
 from pcbench.suite.overrides import Setting

@@ -15,24 +15,22 @@ from itertools import product
 from math import prod
 from typing import TYPE_CHECKING
 
+from pcbench.suite.grammar.schema import AXIS, CASE, MATRIX, read
 from pcbench.suite.yaml.node import Node, NoKeysError, Path, dotted, split
-from pcbench.suite.yaml.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-# Names go into identifiers, -k expressions and file names.
-NAME_PATTERN = "[A-Za-z0-9_][A-Za-z0-9_.-]*"
+    from pcbench.suite.yaml.problems import Problems
 
-# What says which case it is rather than how it runs: no axis, default, size or override can set it.
-IDENTITY = ("id", "kind", "figure", "matrix", "sizes")
-# What says who computes, and how finely: it changes no question.
+IDENTITY = tuple(CASE)
+# The run settings that choose the backend and its precision: they do not change the question.
 COMPUTING = ("backend", "device", "dtype")
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A parameter and the values that it takes.
+    """A parameter and its values.
 
     Parameters
     ----------
@@ -51,10 +49,10 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One concrete case: its identifier, and the value it takes on every axis.
+    """One concrete case: its identifier, and its value on every axis.
 
-    Its randomness is named like it, but for axes that say who computes and how finely: variants
-    that differ in these alone see the same weights and data.
+    The name of its randomness leaves out the axes of backend, device and dtype: variants that
+    differ in these alone see the same weights and data.
     """
 
     id: str
@@ -62,42 +60,54 @@ class Variant:
     choices: tuple[tuple[Path, Node], ...]
 
     def covers(self, other: Variant) -> bool:
-        """Whether the other takes the same values on all axes that this one has."""
+        """Whether the other has the same value on every axis of this one."""
         theirs = {(path, id(value)) for path, value in other.choices}
         return theirs.issuperset((path, id(value)) for path, value in self.choices)
 
-    def apply(self, tree: Node, problems: list[Problem]) -> Node:
-        """Return the case's values with those of the axes put in; one that cannot be is noted."""
+    def apply(self, tree: Node, problems: Problems) -> Node:
+        """Return the case's values with those of the axes put in."""
         return put_all(tree, self.choices, "the axis", problems)
 
 
 def put_all(
-    tree: Node, choices: Iterable[tuple[Path, Node]], what: str, problems: list[Problem]
+    tree: Node, choices: Iterable[tuple[Path, Node]], what: str, problems: Problems
 ) -> Node:
-    """Return a case's values with others put in; one that cannot be is noted, by what it is."""
+    """Return a case's values with others put in; a path through a scalar is noted as a problem."""
     # A whole mapping goes in before its own entries, in whatever order they are written.
     for path, value in sorted(choices, key=lambda choice: len(choice[0])):
         try:
             tree = tree.put(path, value)
         except NoKeysError as error:
             message = f"{what} {dotted(path)!r} leads through {error}, which has no keys"
-            problems.append(Problem(value.key_at or value.at, message))
+            problems.note(value.name_at, message)
     return tree
 
 
-def read_axes(matrix: Node, problems: list[Problem]) -> tuple[Axis, ...]:
+def read_axes(matrix: Node, problems: Problems) -> tuple[Axis, ...]:
     """Read a case's ``matrix``; an axis that is not valid is left out, with the problem noted."""
-    if not isinstance(matrix.value, dict) or not matrix.value:
-        given = "an empty one" if matrix.value == {} else matrix.shown()
-        message = f"'matrix' must be a mapping from parameters to lists of values, not {given}"
-        problems.append(Problem(matrix.at, message))
-        return ()
-    candidates = (_read_axis(key, node, problems) for key, node in matrix.value.items())
+    written = read(matrix, "'matrix'", MATRIX, dict, problems)
+    candidates = (_read_axis(key, node, problems) for key, node in written.items())
     axes = [axis for axis in candidates if axis]
     uses = Counter(axis.label for axis in axes)
     return tuple(
         replace(axis, label=dotted(axis.path)) if uses[axis.label] > 1 else axis for axis in axes
     )
+
+
+def path_problem(text: str, fixed: str) -> str:
+    """Say why a dotted path cannot be varied or set; empty if it can.
+
+    Parameters
+    ----------
+    text
+        The path as written.
+    fixed
+        What to say of a path to what identifies the case.
+    """
+    path = split(text)
+    if not all(path):
+        return f"{text!r} is not a path: write names joined by single dots"
+    return fixed.format(path[0]) if path[0] in IDENTITY else ""
 
 
 def variants(case_id: str, axes: Sequence[Axis]) -> Iterator[Variant]:
@@ -122,33 +132,20 @@ def count(axes: Sequence[Axis]) -> int:
     return prod(len(axis.values) for axis in axes)
 
 
-def _read_axis(key: str, node: Node, problems: list[Problem]) -> Axis | None:
-    path, at = split(key), node.key_at or node.at
-    if not all(path):
-        message = f"the axis {key!r} is not a path: write names joined by single dots"
-    elif path[0] in IDENTITY:
-        message = f"an axis cannot vary {path[0]!r}; write a case for each value"
-    elif not isinstance(node.value, list) or not node.value:
-        given = "an empty one" if node.value == [] else node.shown()
-        message, at = f"the axis {key!r} must be a list of values, not {given}", node.at
-    else:
-        _check_distinct(key, node.value, problems)
-        return Axis(path, _short_label(path), [replace(v, key_at=at) for v in node.value])
-    problems.append(Problem(at, message))
-    return None
-
-
-def _short_label(path: Path) -> str:
-    named = path[-1] == "name" and len(path) > 1  # data.name says which data it is
-    return path[-2] if named else path[-1]
-
-
-def _check_distinct(key: str, values: list[Node], problems: list[Problem]) -> None:
-    """Note values that are written alike: their cases could not be told apart."""
+def _read_axis(key: str, node: Node, problems: Problems) -> Axis | None:
+    problem = path_problem(key, "an axis cannot vary {!r}; write a case for each value")
+    if problem:
+        problems.note(node.name_at, problem)
+        return None
+    values = read(node, f"the axis {key!r}", AXIS, list, problems)
     seen: dict[str, Node] = {}
-    for value in values:
+    for value in values:  # cases of values that are written alike could not be told apart
         label = value.label()
         first = seen.setdefault(label, value)
         if first is not value:
             message = f"the axis {key!r} already has {label} at {first.at}; remove one of them"
-            problems.append(Problem(value.at, message))
+            problems.note(value.at, message)
+    path = split(key)
+    named = path[-1] == "name" and len(path) > 1  # data.name says which data it is
+    choices = [replace(value, key_at=node.name_at) for value in values]
+    return Axis(path, path[-2] if named else path[-1], choices) if choices else None

@@ -1,4 +1,4 @@
-"""The doors of this room: a suite with its cases ready to run, or only its outline."""
+"""Load suites with their cases ready to run, or only outline them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from pcbench.registry import did_you_mean
 from pcbench.suite.expand import variants
 from pcbench.suite.find import find_suite
-from pcbench.suite.grammar.layout import read_layout
-from pcbench.suite.grammar.sizes import QUICK, check_size
+from pcbench.suite.grammar.layout import check_size, read_layout
+from pcbench.suite.grammar.schema import QUICK
 from pcbench.suite.model import Outline, OutlinedCase, Suite
 from pcbench.suite.overrides import Override, parse_overrides
 from pcbench.suite.select import parse_selection
 from pcbench.suite.yaml.node import dotted
-from pcbench.suite.yaml.problems import Position, Problem, SuiteError
+from pcbench.suite.yaml.problems import Position, Problems, SuiteError
 
 if TYPE_CHECKING:
     import pathlib
@@ -71,7 +71,7 @@ def load_suites(
     matches = parse_selection(select or "")
     loaded: list[Suite] = []
     plans: list[Plan] = []
-    problems: list[Problem] = []
+    problems = Problems()
     whole = True
     for suite in suites:
         try:
@@ -84,23 +84,22 @@ def load_suites(
         problems.extend(layout.problems)
         whole &= plan.whole
         plans.append(plan)
-        cases = tuple(plan.cases)
         loaded.append(
             Suite(
-                layout.name,
-                layout.description,
-                cases,
-                layout.path,
-                size,
-                layout.sizes,
-                layout.covers,
-                plan.total,
+                name=layout.name,
+                description=layout.description,
+                cases=tuple(plan.cases),
+                path=layout.path,
+                size=size,
+                sizes=layout.sizes,
+                covers=layout.covers,
+                total=plan.total,
             )
         )
     nothing = select and not any(suite.cases for suite in loaded)
     if whole and not nothing:  # what could not be read might have had the parameter
         problems.extend(_unused(settings, plans))
-    problems.extend(_of_one_name(loaded))
+    problems.extend(_same_names(loaded))
     if problems:
         raise SuiteError(problems)
     check_size(size, (each for suite in loaded for each in suite.sizes))
@@ -141,40 +140,42 @@ def _outline(layout: Layout, size: str) -> Outline:
     cases = tuple(
         OutlinedCase(variant.id, entry.kind, entry.figure)
         for entry in layout.cases
-        for variant in variants(entry.id, entry.axes_at(size))
+        for variant in variants(entry.id, entry.at(size)[1].axes)
     )
     return Outline(layout.name, layout.description, cases, layout.path, layout.sizes)
 
 
-def _of_one_name(suites: Sequence[Suite]) -> list[Problem]:
+def _same_names(suites: Sequence[Suite]) -> Problems:
     first: dict[str, Suite] = {}
-    problems = []
+    problems = Problems()
     for suite in suites:
         other = first.setdefault(suite.name, suite)
         if suite is other or not suite.name:  # a name that is missing is noted already
             continue
-        at = Position(str(suite.path))
+        message = (
+            f"its name {suite.name!r} is also that of {other.path}; rename one of them, or run "
+            "them one by one"
+        )
         if suite.path.resolve() == other.path.resolve():
-            problems.append(Problem(at, "the suite is given twice; give it once"))
-        else:
-            message = f"its name {suite.name!r} is also that of {other.path}; rename one of them"
-            problems.append(Problem(at, f"{message}, or run them one by one"))
+            message = "the suite is given twice; give it once"
+        problems.note(Position(str(suite.path)), message)
     return problems
 
 
-def _unused(overrides: Iterable[Override], plans: Sequence[Plan]) -> list[Problem]:
+def _unused(overrides: Iterable[Override], plans: Sequence[Plan]) -> Problems:
     applied = {path for plan in plans for path in plan.applied}
     known = {dotted(path) for plan in plans for path in plan.paths}
-    problems = []
+    problems = Problems()
     for override in overrides:
-        if override.path not in applied:
-            name = dotted(override.path)
-            message = f"no case has the parameter {name!r}{did_you_mean(name, known)}"
-            if name in known:
-                whole = dotted(override.path[:-1])
-                message = (
-                    f"{name!r} is a part of {whole!r}, which no case writes; set that as a whole: "
-                    f"{whole}={{…}}"
-                )
-            problems.append(Problem(override.value.at, message))
+        if override.path in applied:
+            continue
+        name = dotted(override.path)
+        message = f"no case has the parameter {name!r}{did_you_mean(name, known)}"
+        if name in known:
+            whole = dotted(override.path[:-1])
+            message = (
+                f"{name!r} is a part of {whole!r}, which no case writes; set that as a whole: "
+                f"{whole}={{…}}"
+            )
+        problems.note(override.value.at, message)
     return problems

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pcbench.suite.grammar.sizes import QUICK
+from pcbench.suite.grammar.schema import QUICK
 
 if TYPE_CHECKING:
     import pathlib
 
     from pcbench.case import Case, CaseParameters
+    from pcbench.contract.backend import DType
     from pcbench.contract.parts import Part
-    from pcbench.suite.grammar.settings import DType
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,10 @@ class PlannedCase:
     figure
         Which figure of the paper it reproduces; empty if none.
     randomness
-        What its random streams are named by, the identifier if empty: the same for cases that
-        differ only in who computes.
+        The name of its random streams, the identifier if empty: the same for cases that differ
+        only in backend, device or dtype.
     insisted
-        The run settings that whoever runs the suite asked for, instead of what it says.
+        The run settings that an override gave, instead of the suite.
     """
 
     id: str
@@ -58,13 +58,13 @@ class Suite:
     Parameters
     ----------
     name, description, path
-        What the suite says of itself, and its file.
+        As the file has them, and the file.
     cases
-        Those that are selected.
+        The selected ones.
     size
         The size that was asked for; a case that does not have it is as written.
     sizes
-        All that its cases have, the one at which they are written first.
+        All sizes of its cases, ``quick`` first.
     covers
         The parts of the contract that it claims to judge; ``None`` where it does not say.
     total
@@ -83,7 +83,7 @@ class Suite:
 
 @dataclass(frozen=True, slots=True)
 class OutlinedCase:
-    """What is known of a concrete case without importing its kind."""
+    """A concrete case, as far as it is known without importing its kind."""
 
     id: str
     kind: str
@@ -92,7 +92,7 @@ class OutlinedCase:
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """What is known of a suite without importing any case kind."""
+    """A suite, as far as it is known without importing any case kind."""
 
     name: str
     description: str

@@ -1,4 +1,4 @@
-"""``-k EXPR``: cases by parts of their names, with ``and``, ``or``, ``not`` and parentheses.
+"""``-k EXPR``: select cases by parts of their names, with ``and``, ``or``, ``not``, parentheses.
 
     expression = conjunction {"or" conjunction}
     conjunction = negation {"and" negation}
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pcbench.suite.yaml.problems import Position, SuiteError
 
 Matcher = Callable[[Collection[str], Collection[str]], bool]
-"""Takes the words of which a name may be a part, and those which it may be in full."""
+"""Takes the words that a name may be part of, and the words that it may equal."""
 
 MAX_DEPTH = 50  # of parentheses and negations: far more than anybody reads
 

@@ -6,8 +6,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from pcbench.cases.origin_hessian import case as origin_hessian
-from pcbench.cases.zero_rank_saddle import case as zero_rank_saddle
+from pcbench.judges.hessian import saddle
 from pcbench.runner import run_suites
 from pcbench.spectra import Krylov
 from pcbench.suite import load_suites
@@ -44,10 +43,7 @@ def verdict(backend, dtype):
         ]
     )
     # What is too large to be written down, made small: the ends of the spectrum are asked for.
-    with (
-        patch.object(origin_hessian, "MAX_PARAMETERS", 10),
-        patch.object(zero_rank_saddle, "MAX_PARAMETERS", 10),
-    ):
+    with patch.object(saddle, "MAX_PARAMETERS", 10):
         ends = run_suites(
             load_suites(["zero_rank_saddles"], overrides=[*SMALL, *chosen], select=LARGE)
         )

@@ -7,18 +7,18 @@ import pytest
 
 from pcbench.backends.torch import TorchBackend
 from pcbench.case import CaseSkippedError, Columns, Context
-from pcbench.cases.critical_points.batch import Batch
 from pcbench.cases.critical_points.candidate import examine, refined
 from pcbench.cases.critical_points.case import CriticalPoints, Parameters, draw_batch, draw_starts
 from pcbench.cases.critical_points.judge import arrivals, judge
-from pcbench.cases.critical_points.point import Verdict
+from pcbench.cases.critical_points.point import Batch, Verdict
 from pcbench.cases.critical_points.search import Fate, Judged, Search
 from pcbench.checks import Check
 from pcbench.networks import NetworkSpec
+from pcbench.runner.findings import Findings
 from pcbench.theory.linear import critical
 from pcbench.theory.linear.equilibrium import equilibrated_energy
-from pcbench.theory.linear.nonstrict import non_strict_saddle
 from tests.cases.faulty.critical import FAULTS
+from tests.theory.linear.nonstrict import non_strict_saddle
 
 pytestmark = pytest.mark.usefixtures("without_shapes")
 
@@ -179,7 +179,8 @@ def planted():
 def test_a_genuine_non_strict_saddle_is_found_kept_and_fails_the_check(tmp_path):
     judged, points = planted()
     assert [point.verdict for point in points] == [Verdict.CANDIDATE]
-    found = list(judge(Lent(TorchBackend()), judged, points, tmp_path))
+    found = list(judge(Lent(TorchBackend()), judged, points, str(tmp_path)))
+    Findings().take(iter(found))
     [failed] = [f for f in found if isinstance(f, Check) and not f.passed]
     assert failed.name == "candidates for non-strict saddles"
     assert "a saddle, and not a strict one" in failed.explanation
@@ -198,9 +199,13 @@ def test_a_genuine_non_strict_saddle_is_found_kept_and_fails_the_check(tmp_path)
 def test_a_folder_that_cannot_be_written_loses_no_candidate(tmp_path):
     (tmp_path / "file").write_text("")
     judged, points = planted()
-    found = list(judge(Lent(TorchBackend()), judged, points, tmp_path / "file"))
-    [failed] = [f for f in found if isinstance(f, Check) and not f.passed]
-    assert "not kept as a file" in failed.where
+    found = list(judge(Lent(TorchBackend()), judged, points, str(tmp_path / "file")))
+    taken = Findings()
+    taken.take(iter(found))
+    [failed] = [check for check in taken.checks if not check.passed]
+    [(path, reason)] = taken.omitted.items()
+    assert path in failed.where
+    assert reason.startswith("cannot be written: ")
     assert series(found, "candidate 1: batch")["y_2"]
 
 

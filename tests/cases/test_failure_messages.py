@@ -8,7 +8,8 @@ import pytest
 from pcbench import checks
 from pcbench.checks import Tolerance
 from pcbench.contract import GradientInference, OdeInference
-from pcbench.judges.account import (
+from pcbench.judges.hessian.saddle import entry_name
+from pcbench.judges.reported import (
     array_names,
     as_reported,
     budget_spent,
@@ -17,7 +18,6 @@ from pcbench.judges.account import (
     layers,
     none_of,
 )
-from pcbench.judges.hessian.hessian import entry_name
 
 RESIDUAL = checks.at_most("residual", 0.5, 1e-6, Tolerance(1e-9, "rounding"), source="theory")
 

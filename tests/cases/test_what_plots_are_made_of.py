@@ -11,9 +11,9 @@ from pcbench.cases.inference_cost.early import early_findings
 from pcbench.cases.origin_escape import run as _escape_run
 from pcbench.cases.origin_escape.parameters import Parameters
 from pcbench.contract import ExactInference, GradientInference, Trainer
+from pcbench.judges.answers import InferenceResult
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import Relaxed
-from pcbench.judges.relaxed_judge import RelaxedJudge, judged
 from pcbench.judges.seeds import Batches
 from pcbench.networks import NetworkSpec
 from pcbench.theory.nonlinear.layered import energy_gradients, feedforward
@@ -34,10 +34,9 @@ def problem():
 
 def test_test_losses_and_accuracies_are_those_of_their_definitions(problem):
     seeds = [np.stack([w, np.abs(w), w[::-1]]) for w in problem.weights]
-    start = _escape_run.Start(problem, seeds, None, (problem.x, problem.y), (problem.x, problem.y))
-    run = _escape_run.Run(
-        Mock(spec=Context, backend=BACKEND), Mock(spec=Parameters, seeds=SEEDS), start
-    )
+    lent, asked = Mock(spec=Context, backend=BACKEND), Mock(spec=Parameters, seeds=SEEDS)
+    samples = problem.x, problem.y
+    run = _escape_run.Run(_escape_run.Start(lent, asked, problem, seeds, None, samples, samples))
     model, tests = BACKEND.build(problem.network, seeds), _escape_run.Tests()
     run._test(Mock(spec=Trainer, model=model), np.arange(SEEDS), 7, tests)
     for seed in range(SEEDS):
@@ -61,12 +60,12 @@ def test_every_epoch_sees_every_sample_once_in_an_order_of_its_own():
 
 
 def test_the_angle_of_an_early_gradient_is_in_degrees_and_its_norm_a_ratio(problem):
-    network, step, stops = judged(problem), 0.1, [1, 3, 30]
+    network, step, stops = problem.layered, 0.1, [1, 3, 30]
     model = BACKEND.build(problem.network, problem.parameters)
-    settled = Relaxed.ask(BACKEND, model, problem, ExactInference())
+    settled = InferenceResult.ask(BACKEND, model, problem, ExactInference())
     *_, columns = early_findings(
         Mock(spec=Context, backend=BACKEND),
-        RelaxedJudge(problem, "float64"),
+        InferenceJudge(problem, "float64"),
         problem,
         "gradient",
         GradientInference(step=step, max_steps=1),

@@ -1,4 +1,4 @@
-"""Plug-ins that are there for a while only."""
+"""Backends, or other plug-ins, that are there for a while only."""
 
 from contextlib import contextmanager
 

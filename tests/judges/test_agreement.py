@@ -8,9 +8,8 @@ from scipy.optimize import minimize
 
 from pcbench.checks import all_passed
 from pcbench.judges.agreement import agreement, is_smooth
+from pcbench.judges.answers import InferenceResult
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import Relaxed
-from pcbench.judges.relaxed_judge import judged
 from pcbench.networks import Convolution, NetworkSpec
 from pcbench.theory.nonlinear.layered import activity_residuals, layered_energies
 
@@ -24,7 +23,7 @@ def two_valleys():
 
 def settled(problem, start):
     """Minimise the energy from given hidden activities by an independent method."""
-    network = judged(problem)
+    network = problem.layered
 
     def activities(hidden):
         return [problem.x, *(np.array([[z]]) for z in hidden), problem.y]
@@ -38,7 +37,7 @@ def settled(problem, start):
     found = minimize(energy, start, jac=slopes, method="BFGS", options={"gtol": 1e-10})
     z = activities(found.x)
     energies = layered_energies(network, z)
-    return Relaxed(z, energies, np.array(1e-10), 1, True, None, None, None)
+    return InferenceResult(z, energies, np.array(1e-10), 1, True, None, None, None)
 
 
 def test_the_same_minimum_from_two_sides_agrees():

@@ -115,7 +115,7 @@ def test_fewer_pairs_than_a_verdict_takes_leave_it_open_and_say_so(pairs):
 def test_a_claim_holds_the_exact_interval_and_how_many_runs_were_cut_off():
     pc, bp = [*FAST[:4], np.inf, 20], [*SLOW[:5], np.inf]
     claim, _ = asked(pc, bp)
-    ratio = paired_ratio(times(pc), times(bp), interpolate=False)
+    ratio = paired_ratio(times(pc), times(bp))
     assert (claim.low, claim.confidence) == (pytest.approx(ratio.low), ratio.confidence)
     assert claim.high is None
     assert claim.censored == {"PC": 1, "BP": 1}

@@ -66,7 +66,7 @@ def columns(**values):
     [
         (
             [PASSED, PASSED],
-            "TypeError: a case yields checks, claims, measurements, columns and omissions, not a",
+            "TypeError: a case yields checks, claims, measurements, columns, omissions and",
         ),
         (None, "not a value of type NoneType"),
         (columns(step=[0.0], loss=[]), "ValueError: the columns of 'training'"),

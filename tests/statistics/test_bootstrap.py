@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from pcbench.statistics.intervals import median_depth
-from tests.statistics.simulated_times import standard_errors
+from tests.statistics.simulated_times import ends_of, standard_errors
 
 SAMPLES = 2000
 RESAMPLES = 1000
@@ -23,7 +22,7 @@ def bootstrap_coverage(n, statistic):
 
 def sign_test_coverage(n):
     sample = np.random.default_rng(n).standard_normal((SAMPLES, n))
-    low, high = median_depth(n, 0.95).ends(sample, sample)
+    low, high = ends_of(sample, sample)
     return np.mean((low <= 0) & (high >= 0))
 
 

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import quantile_test
 
 from pcbench.statistics import median_interval
-from pcbench.statistics.intervals import median_depth
+from pcbench.statistics.intervals import median_rank
 from tests.statistics.simulated_times import (
     DISTRIBUTIONS,
-    INTERPOLATION_ERROR,
     SAMPLES,
     clumped,
+    ends_of,
     standard_errors,
 )
 
@@ -50,22 +51,20 @@ def known(*sample):
     [(5, 1, 0.9375), (6, 1, 0.96875), (8, 1, 0.9921875), (9, 2, 0.9609375), (20, 6, 0.95861)],
 )
 def test_ranks_and_their_confidence_are_those_of_the_sign_test(n, ranks, confidence):
-    interval = median_interval(*known(*range(1, n + 1)), interpolate=False)
+    interval = median_interval(*known(*range(1, n + 1)))
     assert (interval.low, interval.high) == (ranks, n + 1 - ranks)
     assert interval.confidence == pytest.approx(confidence, abs=1e-5)
     # Whoever asks for exactly that confidence needs no more.
-    asked = median_interval(*known(*range(1, n + 1)), interval.confidence, interpolate=False)
+    asked = median_interval(*known(*range(1, n + 1)), interval.confidence)
     assert asked == interval
 
 
-def test_interpolation_gives_the_published_weights():
-    # n = 10: γ_2 = 1 - 22/1024 and γ_3 = 1 - 112/1024; I and λ by hand.
-    part = (0.05 - 22 / 1024) / (90 / 1024)
-    share = 8 * part / (2 + 6 * part)
-    interval = median_interval(*known(*range(1, 11)))
-    assert interval.low == pytest.approx(2 + share)
-    assert interval.high == pytest.approx(9 - share)
-    assert interval.confidence == 0.95
+@pytest.mark.parametrize("n", range(6, 41))
+def test_scipy_has_the_same_interval_of_the_same_sample(n):
+    for sample in np.random.default_rng(n).standard_cauchy((20, n)):
+        interval = median_interval(*known(*sample))
+        theirs = quantile_test(sample).confidence_interval(0.95)
+        assert (interval.low, interval.high) == (theirs.low, theirs.high)
 
 
 @pytest.mark.parametrize(("n", "confidence"), [(1, 0.0), (2, 0.5), (3, 0.75), (4, 0.875)])
@@ -85,34 +84,17 @@ def test_little_confidence_is_the_innermost_pair():
 def test_the_interval_covers_as_often_as_it_says(name, n):
     draw, median = DISTRIBUTIONS[name]
     sample = draw(np.random.default_rng(n), (SAMPLES, n))
-    for interpolate in (True, False):
-        depth = median_depth(n, 0.95, interpolate)
-        low, high = depth.ends(sample, sample)
-        covered = np.mean((low <= median) & (median <= high))
-        # Exact ranks have no error of their own.
-        off = INTERPOLATION_ERROR if interpolate and depth.share else 0.0
-        assert abs(covered - depth.confidence) <= off + standard_errors(depth.confidence, SAMPLES)
-        if interpolate:
-            assert 0.93 <= covered <= 0.97
+    low, high = ends_of(sample, sample)
+    covered = np.mean((low <= median) & (median <= high))
+    _, confidence = median_rank(n, 0.95)
+    assert abs(covered - confidence) <= standard_errors(confidence, SAMPLES)
 
 
-@pytest.mark.parametrize("n", [5, 7, 10, 15, 20])
-def test_interpolation_is_exact_for_the_laplace_distribution(n):
-    depth = median_depth(n, 0.95)
-    sample = np.random.default_rng(n).laplace(size=(SAMPLES, n))
-    low, high = depth.ends(sample, sample)
-    covered = np.mean((low <= 0) & (high >= 0))
-    assert abs(covered - depth.confidence) <= standard_errors(depth.confidence, SAMPLES)
-
-
-def test_clumps_fool_interpolation_but_no_exact_rank():
+def test_clumps_do_not_fool_it():
     sample = clumped(np.random.default_rng(0), (SAMPLES, 7))
-    covered = {}
-    for interpolate in (True, False):
-        low, high = median_depth(7, 0.95, interpolate).ends(sample, sample)
-        covered[interpolate] = np.mean((low <= 0) & (high >= 0))
-    assert covered[True] == pytest.approx(0.875, abs=standard_errors(0.875, SAMPLES))
-    assert covered[False] == pytest.approx(0.984375, abs=standard_errors(0.984375, SAMPLES))
+    low, high = ends_of(sample, sample)
+    covered = np.mean((low <= 0) & (high >= 0))
+    assert covered == pytest.approx(0.984375, abs=standard_errors(0.984375, SAMPLES))
 
 
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
@@ -124,12 +106,10 @@ def test_censoring_costs_no_coverage_even_where_it_picks_its_victims(name, n):
     # Mostly the slow ones are stopped, and where is no secret of theirs.
     stopped = rng.random(sample.shape) < np.where(sample > median, 0.6, 0.1)
     lower = np.where(stopped, sample - rng.exponential(size=sample.shape), sample)
-    depth = median_depth(n, 0.95)
-    low, high = depth.ends(lower, np.where(stopped, np.inf, sample))
+    low, high = ends_of(lower, np.where(stopped, np.inf, sample))
     covered = np.mean((low <= median) & (median <= high))
-    assert covered >= depth.confidence - INTERPOLATION_ERROR - standard_errors(
-        depth.confidence, SAMPLES
-    )
+    _, confidence = median_rank(n, 0.95)
+    assert covered >= confidence - standard_errors(confidence, SAMPLES)
 
 
 @pytest.mark.parametrize("instead", ["dropped", "taken for the time they were stopped at"])

@@ -9,7 +9,7 @@ from pcbench.suite import SuiteError, outline
 from pcbench.suite.expand import IDENTITY, count, read_axes, variants
 from pcbench.suite.grammar.layout import MAX_CASES
 from pcbench.suite.yaml.node import Node
-from pcbench.suite.yaml.problems import Position
+from pcbench.suite.yaml.problems import Position, Problems
 from tests.suite.suite_fakes import MARK
 
 AT = Position("here")
@@ -24,7 +24,7 @@ def node(value):
 
 
 def expand(matrix):
-    problems = []
+    problems = Problems()
     axes = read_axes(node(matrix), problems)
     assert not problems
     return axes, list(variants("c", axes))

@@ -1,7 +1,8 @@
 import pytest
 
 from pcbench.suite import SuiteError, load_suite, load_suites, outline, outlines
-from pcbench.suite.grammar.layout import MAX_CASES, MAX_FIGURE
+from pcbench.suite.grammar.layout import MAX_CASES
+from pcbench.suite.grammar.schema import MAX_FIGURE
 
 SUITE = """\
 suite: s
@@ -259,10 +260,17 @@ def test_a_figure_changes_nothing_of_its_case(load):
 @pytest.mark.parametrize(
     ("figure", "message"),
     [
-        ("5", '\'figure\' must be a string, such as "5" or "9, 10", not 5'),
+        (
+            "5",
+            f"'figure' must be a string of 1 to {MAX_FIGURE} printable characters, "
+            'such as "5" or "9, 10", not 5',
+        ),
         ("[5, 11]", "not a list"),
         ("~", "not null"),
-        ("''", f"'figure' must be 1 to {MAX_FIGURE} printable characters, not ''"),
+        (
+            "''",
+            f'a string of 1 to {MAX_FIGURE} printable characters, such as "5" or "9, 10", not \'\'',
+        ),
         ("'  '", "printable characters"),
         (r'"5\n"', "printable characters"),
         ("x" * (MAX_FIGURE + 1), "printable characters"),

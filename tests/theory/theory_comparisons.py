@@ -1,13 +1,21 @@
 """Each closed form beside the same thing worked out from the definitions: how far they are apart.
 
-The judge is a parameter: ``pcbench.theory``, or a variant of one of its modules that is wrong.
+The judge is a parameter: ``CLOSED_FORMS``, or a variant of one of their modules that is wrong.
 """
+
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 
+from pcbench.theory.linear import activities, equilibrium, origin, saddles
 from tests.helpers import linear_definitions as definitions
 from tests.helpers.closeness import apart
+
+CLOSED_FORMS = SimpleNamespace(
+    **{**vars(equilibrium), **vars(activities), **vars(origin), **vars(saddles)}
+)
+"""All that the modules of closed forms define."""
 
 STEP = 0.3
 OBJECTIVES = ("loss", "energy")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -22,7 +22,7 @@ from pcbench.contract import (
     OdeInference,
 )
 from pcbench.contract.parts import Part
-from pcbench.networks import NetworkSpec
+from pcbench.networks import NetworkSpec, activation
 from pcbench.networks.specification import Convention
 
 
@@ -70,14 +70,8 @@ class OutputActivated(FaultyModel):
 
     def predict(self, x: Any) -> Any:
         """Apply it."""
-        functions: dict[str, Callable[[Host], Any]] = {
-            "identity": lambda u: u,
-            "tanh": np.tanh,
-            "relu": lambda u: np.maximum(u, 0),
-            "leaky_relu": lambda u: np.where(u > 0, u, 0.01 * u),
-            "silu": lambda u: u / (1 + np.exp(-u)),
-        }
-        return self.changed(super().predict(x), functions[self.network.activation])
+        phi = activation(self.network.activation).value
+        return self.changed(super().predict(x), lambda u: phi(np, u))
 
 
 class DerivativeForgotten(FaultyModel):

@@ -20,6 +20,7 @@ from pcbench.contract import (
     OdeInference,
 )
 from pcbench.contract.parts import Part
+from pcbench.networks import activation
 
 
 class NeverHalves(Misread):
@@ -121,7 +122,7 @@ class HalfAsFarAtKinks(Misread):
 
     def misread(self, settings: IterativeInference) -> dict[str, Any]:
         """Halve what there is to halve."""
-        if self.network.activation not in ("relu", "leaky_relu"):
+        if activation(self.network.activation).smooth:
             return {}
         lengths = {"step", "max_time"} & set(type(settings).model_fields)
         return {name: getattr(settings, name) / 2 for name in lengths}

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
-from pcbench.backends._on_jax.rectifier import leaky_relu
-from pcbench.networks import Activation, Convolution, NetworkSpec
+from pcbench.backends._on_jax.activation import from_table, leaky_relu
+from pcbench.networks import Convolution, NetworkSpec
 
 Parameters = tuple[Array, ...]
 Number = float | Array
@@ -29,7 +29,7 @@ def layer(
     network: NetworkSpec, index: int, parameters: Parameters, z: Float[Array, "N d_in"]
 ) -> Float[Array, "N d_out"]:
     """``f(z)`` of the layer with that index, counted from 0."""
-    shape, phi = network.layers[index], _BY_NAME[network.activation]
+    shape, phi = network.layers[index], _phi(network.activation)
     post = network.convention == "post"
     if not post and index > 0:
         z = phi(z)
@@ -125,10 +125,14 @@ def _relu(a: Array) -> Array:
     return jnp.where(a <= 0, 0, a)
 
 
-_BY_NAME: dict[Activation, Callable[[Array], Array]] = {
+_BY_NAME: dict[str, Callable[[Array], Array]] = {
     "identity": lambda a: a,
     "tanh": jnp.tanh,
     "relu": _relu,
     "leaky_relu": leaky_relu,
     "silu": jax.nn.silu,
 }
+
+
+def _phi(name: str) -> Callable[[Array], Array]:
+    return _BY_NAME[name] if name in _BY_NAME else from_table(name)

@@ -10,7 +10,7 @@ import jax
 import jpc
 from jaxtyping import Float
 
-from pcbench.backends._on_jax.rectifier import leaky_relu
+from pcbench.backends._on_jax.activation import from_table, leaky_relu
 from pcbench.networks import NetworkSpec
 
 
@@ -33,8 +33,10 @@ def make_layers(
             phi = identity
         case "leaky_relu":  # JPC's is JAX's own, whose slope at 0 is another
             phi = eqx.nn.Lambda(leaky_relu)
-        case name:
+        case "tanh" | "relu" | "silu" as name:
             phi = eqx.nn.Lambda(jpc.get_act_fn(name))
+        case name:
+            phi = eqx.nn.Lambda(from_table(name))
     layers = []
     for index, weight in enumerate(weights):
         outputs, inputs = weight.shape

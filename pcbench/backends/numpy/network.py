@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from pcbench.backends.numpy.activation import BY_NAME, IDENTITY
+from pcbench.backends.numpy.activation import IDENTITY, phi
 from pcbench.backends.numpy.layers import Layer
 from pcbench.backends.numpy.maps import AffineMap, Entries
 from pcbench.networks import NetworkSpec
@@ -20,7 +20,7 @@ def make_layers(network: NetworkSpec, parameters: Sequence[Entries]) -> list[Lay
     parameters
         ``W_1 … W_L``, then ``b_1 … b_L`` where the network has biases.
     """
-    phi, last = BY_NAME[network.activation], network.n_layers - 1
+    bent, last = phi(network.activation), network.n_layers - 1
     weights, biases = split(network.n_layers, parameters)
     layers = []
     for index, (shape, weight, bias) in enumerate(
@@ -28,9 +28,9 @@ def make_layers(network: NetworkSpec, parameters: Sequence[Entries]) -> list[Lay
     ):
         before = after = IDENTITY
         if network.convention == "pre" and index > 0:
-            before = phi
+            before = bent
         if network.convention == "post" and index < last:
-            after = phi
+            after = bent
         layers.append(Layer(AffineMap.of(shape, weight, bias), before, after))
     return layers
 

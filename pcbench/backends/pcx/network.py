@@ -11,7 +11,7 @@ import pcx.nn as pxnn
 import pcx.predictive_coding as pxc
 from jaxtyping import Float
 
-from pcbench.backends._on_jax.rectifier import leaky_relu
+from pcbench.backends._on_jax.activation import from_table, leaky_relu
 from pcbench.networks import NetworkSpec
 
 _ACTIVATIONS = {
@@ -37,7 +37,8 @@ class Network(pxc.EnergyModule):
     def __init__(self, network: NetworkSpec, parameters: Sequence[Float[jax.Array, "..."]]) -> None:
         super().__init__()
         weights, biases = parameters[: network.n_layers], parameters[network.n_layers :]
-        self.phi = pcx.static(_ACTIVATIONS[network.activation])
+        name = network.activation
+        self.phi = pcx.static(_ACTIVATIONS.get(name) or from_table(name))
         self.post = pcx.static(network.convention == "post")
         keys = pcx.RandomKeyGenerator(0)  # PCX's own has the time for its seed
         self.layers = [

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from pcbench.networks import LEAK, Activation
+from pcbench.networks import LEAK
+from pcbench.networks import activation as table_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,15 @@ class Phi:
         return self.value_and_slope(a)
 
 
-def activation(name: Activation) -> Phi | None:
-    """Return an activation by name; ``None`` for the identity."""
-    return _BY_NAME[name]
+def activation(name: str) -> Phi | None:
+    """Return an activation by name; ``None`` for the identity.
+
+    Those that come with pcbench are PyTorch's own functions; others are what the table says.
+    """
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    row = table_row(name)
+    return Phi(lambda a: (row.value(torch, a), row.slope(torch, a)), partial(row.curvature, torch))
 
 
 def _tanh(a: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,7 +76,7 @@ def _silu_curvature(a: Tensor) -> Tensor:
     return gate * (1 - gate) * (2 + a * (1 - 2 * gate))
 
 
-_BY_NAME: dict[Activation, Phi | None] = {
+_BY_NAME: dict[str, Phi | None] = {
     "identity": None,
     "tanh": Phi(_tanh, _tanh_curvature),
     "relu": Phi(_relu, torch.zeros_like),

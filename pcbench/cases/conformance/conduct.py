@@ -21,9 +21,9 @@ from pcbench.contract import (
     IterativeInference,
     TrainingSettings,
 )
-from pcbench.judges.account import CONTRACT, counted, differing, none_of
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed_judge import RelaxedJudge, judged
+from pcbench.judges.reported import CONTRACT, counted, differing, none_of
 from pcbench.judges.training.step_expected import backpropagated
 from pcbench.theory.nonlinear.layered import feedforward
 
@@ -95,7 +95,7 @@ def _learn(subject: Subject, settings: TrainingSettings) -> list[Array]:
 
 def _ask(engine: str, problem: Problem, backend: Backend[Any]) -> InferenceSettings:
     """Return settings that take a few steps: how an engine behaves shows without arriving."""
-    settings = ask_for(engine, problem, RelaxedJudge(problem, backend.dtype)).settings
+    settings = ask_for(engine, problem, InferenceJudge(problem, backend.dtype)).settings
     if not isinstance(settings, IterativeInference):
         return settings
     return settings.model_copy(update={"max_steps": min(settings.max_steps, _FEW_STEPS)})
@@ -158,8 +158,8 @@ def _dtype(subject: Subject, answers: Answers) -> Iterator[Check]:
     fits = _has_float32(numbers)
     if backend.dtype == "float32":
         for engine in offered(backend, problem):
-            relaxed = subject.infer(_ask(engine, problem, backend))
-            arrays = [*relaxed.activities[:-1], relaxed.energies]  # targets may be no numbers
+            result = subject.infer(_ask(engine, problem, backend))
+            arrays = [*result.activities[:-1], result.energies]  # targets may be no numbers
             fits = np.concatenate([fits, *(_has_float32(array.ravel()) for array in arrays)])
         yield none_of(
             "numbers that float32 does not have",
@@ -197,7 +197,7 @@ def _has_float32(numbers: Array) -> Bool[np.ndarray, " n"]:
 
 def _is_rounded_often(problem: Problem) -> bool:
     """Whether numbers are made of several sums of several terms, none of which is dead."""
-    forward = feedforward(judged(problem), problem.x)
+    forward = feedforward(problem.layered, problem.x)
     return len(forward) > 2 and all(np.count_nonzero(z[0]) > 2 for z in forward[:-1])
 
 

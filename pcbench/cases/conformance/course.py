@@ -17,8 +17,8 @@ from pcbench.cases.conformance.subject import offered
 from pcbench.cases.conformance.training import LentContext, OneReplica
 from pcbench.checks import Check
 from pcbench.contract import Adam, IterativeInference, Sgd, TrainingSettings
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed_judge import RelaxedJudge
 from pcbench.judges.training.step_judge import StepJudge
 
 STEPS = 120
@@ -46,7 +46,7 @@ def _learners(context: Context, problem: Problem) -> Iterator[tuple[str, Trainin
     In float32 backpropagation alone: what goes on from step to step is the optimiser's, and engines
     have no other program there.
     """
-    judge = RelaxedJudge(problem, context.backend.dtype)
+    judge = InferenceJudge(problem, context.backend.dtype)
     for optimiser in (Sgd(), Adam()):
         rule = optimiser.optimiser
         yield f"BP, {rule}", TrainingSettings("loss", optimiser, _RATE, _SCALE)

@@ -23,7 +23,6 @@ from jaxtyping import Float
 
 from pcbench.contract import DType
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed_judge import judged
 from pcbench.theory.nonlinear import layered
 from pcbench.theory.nonlinear.layered import feedforward
 from pcbench.theory.rounding.bounds import unit_roundoff
@@ -150,7 +149,7 @@ def _speed(
     """How fast the fastest potential moves along the direction, or 1 if none does."""
 
     def potentials(there: Problem) -> list[Array]:
-        network = judged(there)
+        network = there.layered
         return layered.potentials(network, activities or feedforward(network, there.x))
 
     moved = [*problem.parameters]

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import log
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from pcbench.contract import Capability, DType
 from pcbench.judges.problem import Problem, Weights, rounded
 from pcbench.networks import NetworkSpec
+from pcbench.networks.activations import ROWS, ActivationName, activation
 from pcbench.networks.layers import Convolution
-from pcbench.networks.specification import Activation, Convention
+from pcbench.networks.specification import Convention
 
 Layers = Literal["linear", "smooth", "nonlinear", "convolutional"]
 
-Style = tuple[Activation, Convention, bool]
+Style = tuple[str, Convention, bool]
 
 
-def _in_turn(activations: tuple[Activation, ...]) -> list[Style]:
+def _in_turn(activations: Sequence[str]) -> list[Style]:
     """Let activations take turns, each with another convention and biases than those beside it.
 
     So a few networks have seen them all, and a few more everything there is.
@@ -45,9 +55,9 @@ def _not_linear(styles: list[Style]) -> list[Style]:
 
 _STYLES: dict[Layers, list[Style]] = {
     "linear": [("identity", "post", False)],
-    "smooth": _not_linear(_in_turn(("identity", "tanh", "silu"))),
-    "nonlinear": _not_linear(_in_turn(get_args(Activation))),
-    "convolutional": _in_turn(get_args(Activation)),
+    "smooth": _not_linear(_in_turn([row.name for row in ROWS if row.smooth])),
+    "nonlinear": _not_linear(_in_turn([row.name for row in ROWS])),
+    "convolutional": _in_turn([row.name for row in ROWS]),
 }
 _BIAS = 0.3
 """Standard deviation of biases."""
@@ -81,6 +91,11 @@ class Draw(BaseModel):
         description="linear; smooth: also tanh, SiLU and biases; nonlinear: also rectifiers; "
         "convolutional: small convolutions before up to three fully connected layers.",
     )
+    activations: list[ActivationName] = Field(
+        default=[],
+        description="Which take turns in layers that are not linear; those that come with pcbench, "
+        "if none is given.",
+    )
     depth: Counts = Field((1, 12), description="L, layers with weights.")
     width: Counts = Field((1, 64), description="Units of every layer, input and output included.")
     samples: Counts = Field((1, 8), description="N, samples of the batch.")
@@ -95,6 +110,18 @@ class Draw(BaseModel):
         "1e-3 to 10. The others, and all outputs of every third sample, have precision 0, and "
         "NaN as targets.",
     )
+
+    @model_validator(mode="after")
+    def _takes_these_activations(self) -> Draw:
+        if self.activations and self.layers == "linear":
+            raise ValueError(
+                "linear networks have no activations; leave 'activations' out, or write layers: "
+                "smooth"
+            )
+        kinked = [name for name in self.activations if not activation(name).smooth]
+        if kinked and self.layers == "smooth":
+            raise ValueError(f"{kinked[0]} has kinks; write layers: nonlinear")
+        return self
 
     @property
     def needs(self) -> frozenset[Capability]:
@@ -114,6 +141,9 @@ class Draw(BaseModel):
         batch, and every fourth has a batch of one; activations, conventions and biases take turns.
         """
         styles = _STYLES[self.layers]
+        if self.activations:
+            styles = _in_turn(self.activations)
+            styles = styles if self.layers == "convolutional" else _not_linear(styles)
         activation, convention, bias = styles[(number - 1) % len(styles)]
         depth, samples = _count(rng, self.depth, number, 2), _count(rng, self.samples, number, 3)
         if number % 4 == 0:

@@ -13,10 +13,9 @@ from pcbench.cases.conformance.differences import CARRIED, Line, first, line
 from pcbench.cases.conformance.subject import Answers, Array, Subject
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import Backend, DType
-from pcbench.judges.account import CONTRACT, DEFINITION, array_names, layers, none_of
 from pcbench.judges.agreement import is_smooth
 from pcbench.judges.problem import Problem, rounded
-from pcbench.judges.relaxed_judge import judged
+from pcbench.judges.reported import CONTRACT, DEFINITION, array_names, layers, none_of
 from pcbench.judges.rounding import Rounding
 from pcbench.judges.training.step_expected import backpropagated, known_loss_off, loss_off
 from pcbench.theory.nonlinear.layered import (
@@ -37,7 +36,7 @@ _AWAY = 0.5
 
 def anywhere(problem: Problem, rng: np.random.Generator, dtype: DType) -> list[Array]:
     """Draw activities at no equilibrium, the input and the targets at their ends."""
-    forward = feedforward(judged(problem), problem.x)
+    forward = feedforward(problem.layered, problem.x)
     hidden = [z + _AWAY * rng.standard_normal(z.shape) for z in forward[1:-1]]
     return [problem.x, *rounded(hidden, dtype), problem.y]
 
@@ -77,7 +76,7 @@ class EvaluationJudge:
 
     def __init__(self, problem: Problem, activities: list[Array], dtype: DType) -> None:
         self._problem, self._activities, self._dtype = problem, activities, dtype
-        self._network, self._u = judged(problem), unit_roundoff(dtype)
+        self._network, self._u = problem.layered, unit_roundoff(dtype)
         self._rounding = Rounding(self._network, problem.x, problem.y, problem.precision, dtype)
 
     @property
@@ -201,7 +200,7 @@ def _energy_differences(backend: Backend[Any], along: Line, activities: list[Arr
     precision = along.centre.precision
 
     def rounding(there: Problem) -> LayeredRounding:
-        return layered_rounding(judged(there), activities, u, precision)
+        return layered_rounding(there.layered, activities, u, precision)
 
     subjects = {k: Subject(backend, there) for k, there in along.problems.items()}
     values = {k: float(subject.energies(activities).sum()) for k, subject in subjects.items()}

@@ -13,11 +13,10 @@ from pcbench.cases.conformance.differences import CARRIED, Line, first
 from pcbench.cases.conformance.subject import Array, Subject
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import Backend, Hessian, Objective
-from pcbench.judges.account import differing
 from pcbench.judges.hessian.products import ProductJudge
 from pcbench.judges.points import joined
 from pcbench.judges.problem import rounded
-from pcbench.judges.relaxed_judge import judged
+from pcbench.judges.reported import differing
 from pcbench.judges.training.step_expected import backpropagated
 from pcbench.spectra import HessianOperator
 from pcbench.theory.nonlinear.layered import Layered, energy_gradients
@@ -75,7 +74,7 @@ def _equilibria(along: Line) -> dict[int, list[Array]]:
         start = found[0] if k else None
         try:
             found[k] = relaxed_activities(
-                judged(there), there.x, there.y, there.precision, start=start
+                there.layered, there.x, there.y, there.precision, start=start
             )
         except NoEquilibriumError as error:
             raise CaseSkippedError(f"{error}; draw smaller networks") from error
@@ -94,7 +93,7 @@ def _energy_gradients(
     """Ask for gradients at equilibria as the dtype has them, and put right what that moved them."""
     found = {}
     for k, there in along.problems.items():
-        z, network = equilibria[k], judged(there)
+        z, network = equilibria[k], there.layered
         fitting = [there.x, *rounded(z[1:-1], backend.dtype), there.y]
         moved = _theirs(network, fitting, there.precision) - _theirs(network, z, there.precision)
         found[k] = joined(Subject(backend, there).energy_gradients(fitting)) - moved
@@ -119,7 +118,7 @@ def _gradient_off(
         if objective == "loss":
             _, bounds = backpropagated(there, backend.dtype)
         else:
-            rounding = layered_rounding(judged(there), equilibria[k], u, there.precision)
+            rounding = layered_rounding(there.layered, equilibria[k], u, there.precision)
             bounds = (*rounding.gradients, *(rounding.biases if there.biases else ()))
         offs.append(float(np.linalg.norm(bounds)))
     return max(offs)

@@ -16,10 +16,10 @@ from pcbench.cases.conformance.inference.engines import ask_for, of_all, step_of
 from pcbench.cases.conformance.subject import Answers, Array, Subject, offered
 from pcbench.checks import Check
 from pcbench.contract import Backend, IterativeInference
-from pcbench.judges.account import arrived, as_reported
+from pcbench.judges.answers import InferenceResult
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import Relaxed
-from pcbench.judges.relaxed_judge import RelaxedJudge
+from pcbench.judges.reported import arrived, as_reported
 
 
 def replicas(
@@ -73,26 +73,26 @@ def _alone(answers: Answers, index: int, count: int) -> Answers:
 def _engine(engine: str, subject: Subject, problems: Sequence[Problem]) -> Iterator[Check]:
     """Let an engine relax all of them with the settings of the one that needs most care."""
     count, dtype = len(problems), subject.backend.dtype
-    judges = [RelaxedJudge(problem, dtype) for problem in problems]
+    judges = [InferenceJudge(problem, dtype) for problem in problems]
     each = [
         ask_for(engine, problem, judge) for problem, judge in zip(problems, judges, strict=True)
     ]
     asked = of_all(each)
     settings = asked.settings
-    relaxed = subject.infer(settings)
+    result = subject.infer(settings)
 
     def one(array: Any, index: int) -> Any:
         if array is None or array.shape[:1] != (count,):
             return array
         return array[index, ...]
 
-    answers = [relaxed.each(partial(one, index=index)) for index in range(count)]
+    answers = [result.each(partial(one, index=index)) for index in range(count)]
     forms = [judge.form(engine, answer) for judge, answer in zip(judges, answers, strict=True)]
     yield from forms
     if not checks.all_passed(forms):
         return
     finished = [_finished(settings, answer) for answer in answers]
-    yield as_reported(f"{engine}: converged in every replica", relaxed.converged, all(finished))
+    yield as_reported(f"{engine}: converged in every replica", result.converged, all(finished))
     for index, (answer, judge) in enumerate(zip(answers, judges, strict=True)):
         own = replace(answer, converged=finished[index])
         # Steps that are shorter than a replica's own go down by less, in proportion at least.
@@ -102,7 +102,7 @@ def _engine(engine: str, subject: Subject, problems: Sequence[Problem]) -> Itera
         yield from (check.at(f"replica {index + 1}") for check in made)
 
 
-def _finished(settings: Any, answer: Relaxed) -> bool:
+def _finished(settings: Any, answer: InferenceResult) -> bool:
     if not isinstance(settings, IterativeInference):
         return True
     return arrived(settings, answer.residual, answer.sample_residuals)

@@ -31,9 +31,9 @@ from pcbench.contract import (
     Sgd,
     TrainingSettings,
 )
-from pcbench.judges.account import CONTRACT, none_of
 from pcbench.judges.agreement import is_smooth
 from pcbench.judges.problem import Problem
+from pcbench.judges.reported import CONTRACT, none_of
 from pcbench.spectra import HessianOperator
 
 _BUDGET = 10
@@ -276,14 +276,14 @@ _TOLD_BY_INFERENCE = 3
 def _by_inference(subject: Subject, engine: str) -> set[str]:
     """Return what an engine says of a batch as if all were well."""
     try:
-        relaxed = subject.infer(_SETTINGS[engine])
+        result = subject.infer(_SETTINGS[engine])
     except Exception:  # it refuses
         return set()
     told = set()
-    if np.isfinite(relaxed.energies).all():
+    if np.isfinite(result.energies).all():
         told.add(f"energies by {engine}")
-    if relaxed.converged:
+    if result.converged:
         told.add(f"converged by {engine}")
-    if subject.problem.network.n_hidden and np.isfinite(relaxed.residual).all():
+    if subject.problem.network.n_hidden and np.isfinite(result.residual).all():
         told.add(f"residual by {engine}")
     return told

@@ -21,8 +21,8 @@ from pcbench.contract import (
     Model,
     OdeInference,
 )
+from pcbench.judges.answers import InferenceResult
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import Relaxed
 
 Array = Float[np.ndarray, "..."]
 
@@ -130,10 +130,10 @@ class Subject:
         gradients = self.model.energy_gradients(staged, *map(self.stage, self.precision))
         return [self.host(gradient) for gradient in gradients]
 
-    def infer(self, settings: InferenceSettings) -> Relaxed:
+    def infer(self, settings: InferenceSettings) -> InferenceResult:
         """Where inference ends."""
         x, y, *precision = self.batch
-        return Relaxed.of(self.backend, self.model.infer(x, y, settings, *precision))
+        return InferenceResult.of(self.backend, self.model.infer(x, y, settings, *precision))
 
     def answers(self, activities: Sequence[Array]) -> Answers:
         """Ask everything that every backend has to know."""

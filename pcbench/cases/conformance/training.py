@@ -28,8 +28,8 @@ from pcbench.contract import (
     TrainingSettings,
 )
 from pcbench.data.base import DatasetParameters, Samples
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed_judge import RelaxedJudge
 from pcbench.judges.training.step_judge import StepJudge
 from pcbench.networks import NetworkSpec
 
@@ -98,7 +98,7 @@ def learners(
 
 def _short(engine: str, problems: Sequence[Problem], dtype: DType) -> InferenceSettings:
     """Return an engine's settings, with a small budget: a step is judged wherever it ends."""
-    each = [ask_for(engine, problem, RelaxedJudge(problem, dtype)) for problem in problems]
+    each = [ask_for(engine, problem, InferenceJudge(problem, dtype)) for problem in problems]
     settings = of_all(each).settings
     if isinstance(settings, ExactInference):
         return settings

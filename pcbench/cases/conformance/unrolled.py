@@ -14,7 +14,6 @@ from pcbench.checks import Check, Tolerance
 from pcbench.contract import Backend
 from pcbench.judges.points import joined, split
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed_judge import judged
 from pcbench.spectra import HessianOperator
 from pcbench.theory.nonlinear.layered import (
     Layered,
@@ -45,7 +44,7 @@ def unrolled(backend: Backend[Any], problem: Problem, rng: np.random.Generator) 
         products = np.asarray(operator.matmat(vectors.T), np.float64).T
         where, offs = f"{steps} steps", []
         for vector, product in zip(vectors, products, strict=True):
-            due, left_out = _curvature(judged(problem), problem, steps, vector)
+            due, left_out = _curvature(problem.layered, problem, steps, vector)
             offs.append(_rounding(problem, steps, vector, due, backend))
             yield checks.approx(
                 "curvature through steps",
@@ -118,7 +117,7 @@ def _rounding(
     curvature that the whole vector could have.
     """
     rng, u = np.random.default_rng(0), unit_roundoff(backend.dtype)
-    network, direction = judged(problem), split(problem.network, vector)
+    network, direction = problem.layered, split(problem.network, vector)
     changes = []
     for _ in range(_DRAWS):
         erring, (x, y), moved = with_rounding(

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from pcbench.case import Columns
+from pcbench.case import Artifact, Columns
 from pcbench.cases.critical_points.point import CriticalPoint, Weights
 from pcbench.theory.linear.expansion import energy_series
 
@@ -105,20 +105,13 @@ def examine(point: CriticalPoint, rng: np.random.Generator) -> Examination:
     )
 
 
-def save(folder: Path, point: CriticalPoint, examination: Examination) -> Path:
-    """Write everything that reproduces a candidate to a ``.npz`` file, named by its weights.
+def artifact_of(folder: str, point: CriticalPoint, examination: Examination) -> Artifact:
+    """Return everything that reproduces a candidate, as a file in a folder, named by its weights.
 
     It holds ``W_1 … W_L``, ``x``, ``y``, the ``hessian`` and ``energy``, and of the examination
     ``directions``, ``coefficients`` and ``falls``.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     name = sha256(b"".join(weight.tobytes() for weight in point.weights)).hexdigest()[:12]
-    path = folder / f"candidate-{name}.npz"
     weights = {f"W_{layer}": weight for layer, weight in enumerate(point.weights, start=1)}
     arrays = weights | {
         "x": point.batch.x,
@@ -129,9 +122,7 @@ def save(folder: Path, point: CriticalPoint, examination: Examination) -> Path:
         "coefficients": examination.coefficients,
         "falls": examination.falls,
     }
-    with path.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
-    return path
+    return Artifact(str(Path(folder) / f"candidate-{name}.npz"), arrays)
 
 
 def series_of(label: str, point: CriticalPoint, examination: Examination) -> list[Columns]:

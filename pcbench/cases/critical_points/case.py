@@ -1,25 +1,25 @@
 """Critical points of the equilibrated energy, from many starts.
 
 Are all its saddles strict, as the paper conjectures? On noise-free targets, and where no output is
-fitted exactly, they are (theory.md 2.6); whoever computes another energy, or the right one with a
-mistake, is found out by what the points are. Critical points are searched for from random starts in
-parallel, counted and classified, and each is held against Lemma A, its corollaries, and a
-certificate of strictness. A candidate for a saddle that is not strict fails the case, and is kept.
+fitted exactly, they are (theory.md 2.6); an implementation that computes another energy, or the
+right one with a mistake, shows in what the points are. Critical points are searched for from random
+starts in parallel, counted and classified, and each is compared with Lemma A, its corollaries, and
+a certificate of strictness. A candidate for a saddle that is not strict fails the case, and is
+kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, ClassVar
 
 import numpy as np
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from pcbench import checks
 from pcbench.case import Case, CaseParameters, CaseSkippedError, Columns, Context, Finding
-from pcbench.cases.critical_points.batch import Batch
 from pcbench.cases.critical_points.judge import arrivals, checks_anywhere, judge
+from pcbench.cases.critical_points.point import Batch
 from pcbench.cases.critical_points.search import Fate, Judged, Points, Search
 from pcbench.checks import Tolerance
 from pcbench.contract import Capability
@@ -64,20 +64,15 @@ class Parameters(CaseParameters):
         "candidates", description="Folder for candidates for non-strict saddles, as .npz."
     )
 
-    @model_validator(mode="after")
-    def _noise_is_not_fitted(self) -> Parameters:
+    def contradictions(self) -> Iterator[str]:
+        """Say which settings do not fit together."""
         if self.noise > 0 and self.samples < self.widths[0] + self.widths[-1]:
-            raise ValueError(
+            yield (
                 f"with {self.samples} samples a network may fit the noise; give at least "
                 f"{self.widths[0] + self.widths[-1]}, inputs and outputs together"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _scales_ascend(self) -> Parameters:
         if self.scale[0] > self.scale[1]:
-            raise ValueError("scale is [least, largest]; swap them")
-        return self
+            yield "scale is [least, largest]; swap them"
 
 
 class CriticalPoints(Case[Parameters]):
@@ -131,7 +126,7 @@ class CriticalPoints(Case[Parameters]):
         # Where it is positive, only W_L = 0 is critical, and all other starts must leave.
         misfit = critical.least_misfit(batch.x, batch.y)
         yield Columns("targets", {"least misfit of a direction": [misfit]})
-        yield from judge(context, judged, points, Path(asked.candidates))
+        yield from judge(context, judged, points, asked.candidates)
 
 
 def draw_batch(asked: Parameters, rng: np.random.Generator) -> Batch:

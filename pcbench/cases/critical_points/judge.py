@@ -1,95 +1,97 @@
-"""The points that a search found, judged one by one, and told together."""
+"""The points that a search found: checks of each, and tables of all."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from pcbench import checks
 from pcbench.case import Columns, Context, Finding
-from pcbench.cases.critical_points.batch import Batch
-from pcbench.cases.critical_points.candidate import examine, refined, save, series_of
-from pcbench.cases.critical_points.point import LEMMA_A, CriticalPoint, Verdict, Weights
+from pcbench.cases.critical_points.candidate import artifact_of, examine, refined, series_of
+from pcbench.cases.critical_points.point import LEMMA_A, Batch, CriticalPoint, Verdict
 from pcbench.cases.critical_points.search import Fate, Judged, Points, Search
-from pcbench.checks import Check, Tolerance
-from pcbench.judges.account import none_of
+from pcbench.checks import Check
+from pcbench.judges.basis import Basis, folded
+from pcbench.judges.points import joined
+from pcbench.judges.reported import none_of
 from pcbench.theory.linear import critical
 from pcbench.theory.linear.expansion import curvature_along, curvature_rounding
 from pcbench.theory.rounding.bounds import hessian_rounding, unit_roundoff
 from pcbench.theory.rounding.perturbation import equilibrium_rounding
 
 
+@folded
 def checks_anywhere(judged: Judged, points: Points, rng: np.random.Generator) -> Iterator[Check]:
     """Check what holds at every point, where gradients are not small.
 
     Lemma A's identity, and curvatures along random directions: a search that is led by a wrong
     Hessian may never see the saddles at which that would show.
     """
-    worst, u = checks.Worst(), unit_roundoff("float64")
+    u = unit_roundoff("float64")
     gradients, hessians = judged.landscape(points).gradients, judged.hessians(points)
+    curvature = Basis(
+        "Theorem 1, as a power series (theory.md 2.1)",
+        f"rounding of a Hessian at u = {u:.2g} (theory.md 4)",
+    )
     for start, (point, gradient, hessian) in enumerate(
         zip(points, gradients, hessians, strict=True), start=1
     ):
         weights = judged.weights(point)
         rounding = equilibrium_rounding(weights, judged.x, judged.y, u)
-        worst.add(
-            checks.each_close(
-                "Lemma A: slope along a scaling of two layers",
-                critical.scaling_slopes(weights, judged.weights(gradient)),
-                -critical.output_forces(weights, judged.x, judged.y),
-                critical.scaling_bounds(weights, rounding.gradients),
-                f"rounding of the gradients at u = {u:.2g} (theory.md 4)",
-                source=LEMMA_A,
-                labels=[f"layers {l} and {l + 1}" for l in range(1, len(weights))],
-            ).at(f"start {start}")
-        )
+        yield checks.each_close(
+            "Lemma A: slope along a scaling of two layers",
+            critical.scaling_slopes(weights, judged.weights(gradient)),
+            -critical.output_forces(weights, judged.x, judged.y),
+            critical.scaling_bounds(weights, rounding.gradients),
+            f"rounding of the gradients at u = {u:.2g} (theory.md 4)",
+            source=LEMMA_A,
+            labels=[f"layers {l} and {l + 1}" for l in range(1, len(weights))],
+        ).at(f"start {start}")
         v = rng.standard_normal(len(point))
         v /= np.linalg.norm(v)
         bound = hessian_rounding(weights, judged.x, judged.y, u).eigenvalue
         own = curvature_rounding(weights, float(np.linalg.norm(hessian, 2)))
-        worst.add(
-            checks.approx(
-                "curvature along a random direction",
-                float(v @ hessian @ v),
-                curvature_along(weights, judged.weights(v), judged.x, judged.y),
-                Tolerance(bound + own, f"rounding of a Hessian at u = {u:.2g} (theory.md 4)"),
-                source="Theorem 1, as a power series (theory.md 2.1)",
-                where=f"start {start}",
-            )
-        )
-    yield from worst
+        expected = curvature_along(weights, judged.weights(v), judged.x, judged.y)
+        name, at = "curvature along a random direction", f"start {start}"
+        yield curvature.approx(name, v @ hessian @ v, expected, bound + own, at)
 
 
 def arrivals(judged: Judged, batch: Batch, search: Search) -> list[CriticalPoint]:
     """Gather what the backend says of the points that the search arrived at."""
     which: Int[np.ndarray, " K"] = np.flatnonzero(search.fates == Fate.ARRIVED)
-    if len(which) == 0:
+    return _gathered(judged, batch, search.points[which], search.hessians[which])
+
+
+def _gathered(
+    judged: Judged, batch: Batch, points: Points, hessians: Float[np.ndarray, "K P P"]
+) -> list[CriticalPoint]:
+    if len(points) == 0:
         return []
-    landscape = judged.landscape(search.points[which])
+    there = judged.landscape(points)
+    rows = zip(points, there.energies, there.losses, there.gradients, hessians, strict=True)
     return [
         CriticalPoint(
-            judged.weights(search.points[index]),
+            judged.weights(point),
             batch,
-            float(landscape.energies[row]),
-            float(landscape.losses[row]),
-            judged.weights(landscape.gradients[row]),
-            search.hessians[index],
+            float(energy),
+            float(loss),
+            judged.weights(gradient),
+            hessian,
         )
-        for row, index in enumerate(which)
+        for point, energy, loss, gradient, hessian in rows
     ]
 
 
 def judge(
-    context: Context, judged: Judged, points: Sequence[CriticalPoint], folder: Path
+    context: Context, judged: Judged, points: Sequence[CriticalPoint], folder: str
 ) -> Iterator[Finding]:
     """Check every point, look closer at what may not be strict, and tell what was found.
 
-    Candidates that remain are written to the folder, and to the report.
+    Candidates that remain go to files in the folder, and to the report.
     """
     worst, closer = checks.Worst(), []
     for number, point in enumerate(context.progress("points", points, len(points)), start=1):
@@ -100,11 +102,9 @@ def judge(
     stories = []
     for number, point in enumerate(candidates, start=1):
         examination = examine(point, context.rng(f"candidate {number}"))
-        try:
-            kept = f"kept in {save(folder, point, examination)}"
-        except OSError as error:
-            kept = f"not kept as a file ({error}), but in the report"
-        stories.append(f"candidate {number}: {examination.conclusion}; {kept}")
+        artifact = artifact_of(folder, point, examination)
+        yield artifact
+        stories.append(f"candidate {number}: {examination.conclusion}; see {artifact.path}")
         yield from series_of(f"candidate {number}", point, examination)
     strict = none_of(
         "candidates for non-strict saddles",
@@ -125,25 +125,12 @@ def _closer(judged: Judged, point: CriticalPoint) -> CriticalPoint:
     """
     if point.verdict is not Verdict.CANDIDATE:
         return point
-    again = _asked(judged, point.batch, refined(point))
+    nearer = joined(refined(point))[None]
+    [again] = _gathered(judged, point.batch, nearer, judged.hessians(nearer))
     point = again if again.gradient_norm <= point.gradient_norm else point
-    beyond = np.concatenate([w.ravel() for w in point.weights]) + point.newton_step
+    beyond = joined(point.weights) + point.newton_step
     [hessian] = judged.hessians(beyond[None])
     return replace(point, drift=float(np.linalg.norm(hessian - point.hessian, 2)))
-
-
-def _asked(judged: Judged, batch: Batch, weights: Weights) -> CriticalPoint:
-    """Ask the backend about one point."""
-    flat = np.concatenate([weight.ravel() for weight in weights])[None]
-    there, [hessian] = judged.landscape(flat), judged.hessians(flat)
-    return CriticalPoint(
-        weights,
-        batch,
-        float(there.energies[0]),
-        float(there.losses[0]),
-        judged.weights(there.gradients[0]),
-        hessian,
-    )
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench import checks
-from pcbench.cases.critical_points.batch import Batch
 from pcbench.checks import Check, Tolerance
+from pcbench.judges.basis import Basis
+from pcbench.judges.points import joined
 from pcbench.theory.linear import certificates, critical
 from pcbench.theory.linear.equilibrium import equilibrated_energy_gradient, residuals
 from pcbench.theory.linear.expansion import curvature_along, curvature_rounding
@@ -35,6 +36,15 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
+class Batch:
+    """Inputs and targets, and whether the targets are a linear function of the inputs."""
+
+    x: Float[np.ndarray, "N d_0"]
+    y: Float[np.ndarray, "N d_L"]
+    exact: bool
+
+
+@dataclass(frozen=True)
 class CriticalPoint:
     """A point that a search arrived at, with what the backend says of it.
 
@@ -52,7 +62,7 @@ class CriticalPoint:
         ``∇²𝓕*``, ``(P, P)``.
     drift
         How much the Hessian was seen to change (spectral norm) over the step that is left to the
-        critical point; ``None`` where nobody looked, and a bound has to do.
+        critical point; ``None`` where it was not measured, and a bound has to do.
     """
 
     weights: Weights
@@ -82,7 +92,7 @@ class CriticalPoint:
         """
         values, vectors = self.eigenpairs
         firm = np.abs(values) > self._hessian_rounding(_U)
-        along = vectors[:, firm].T @ _flat(self.gradients) / values[firm]
+        along = vectors[:, firm].T @ joined(self.gradients) / values[firm]
         step: Float[np.ndarray, " P"] = -vectors[:, firm] @ along
         return step
 
@@ -107,7 +117,7 @@ class CriticalPoint:
     def along_certificate(self) -> float:
         """``Vᵀ ∇²𝓕* V`` along the certificate's direction, by the backend's Hessian."""
         assert self.certificate is not None  # for the type checker
-        v = _flat(self.certificate.directions)
+        v = joined(self.certificate.directions)
         return float(v @ self.hessian @ v)
 
     @cached_property
@@ -168,7 +178,7 @@ class CriticalPoint:
         return critical.numerical_rank(whole, self.off), critical.numerical_rank(hidden, self.off)
 
     def checks(self) -> Iterator[Check]:
-        """Hold the point against Lemma A, its corollaries, and the certificate."""
+        """Check the point by Lemma A, its corollaries, and the certificate."""
         yield from self._gradient_checks()
         bounds = critical.scaling_bounds(
             self.weights,
@@ -184,41 +194,23 @@ class CriticalPoint:
 
     def _gradient_checks(self) -> Iterator[Check]:
         expected = equilibrated_energy_gradient(self.weights, self.batch.x, self.batch.y)
+        basis = Basis("Theorem 1, differentiated (theory.md 2.1)", _ROUNDING)
         for layer, (seen, wanted, bound) in enumerate(
             zip(self.gradients, expected, self._rounding.gradients, strict=True), start=1
         ):
-            yield checks.distance(
-                "gradient of the energy",
-                seen,
-                wanted,
-                Tolerance(bound, _ROUNDING),
-                source="Theorem 1, differentiated (theory.md 2.1)",
-                where=f"layer {layer}",
-            )
+            yield basis.distance("gradient of the energy", seen, wanted, bound, f"layer {layer}")
 
     def _lemma_a(self, bounds: Float[np.ndarray, " L_minus_1"]) -> Iterator[Check]:
         samples = len(self.batch.x)
+        reached = Basis(LEMMA_A, "|G_l||W_l| + |G_(l-1)||W_(l-1)| of the gradients reached")
         forces = critical.output_forces(self.weights, self.batch.x, self.batch.y)
         for layer, (force, bound) in enumerate(zip(forces, bounds, strict=True), start=2):
-            yield checks.at_most(
-                "Lemma A: force of the output on a layer",
-                float(force),
-                0.0,
-                Tolerance(float(bound), "|G_l||W_l| + |G_(l-1)||W_(l-1)| of the gradients reached"),
-                source=LEMMA_A,
-                where=f"layer {layer}",
-            )
+            name = "Lemma A: force of the output on a layer"
+            yield reached.at_most(name, force, 0.0, bound, f"layer {layer}")
         excess = critical.loss_excess_bound(self.weights, bounds, samples)
-        yield checks.approx(
-            "Lemma A: loss equals energy",
-            self.loss,
-            self.energy,
-            Tolerance(
-                excess + self._rounding.energy + self._rounding.loss,
-                "the output forces that the gradient allows, and rounding",
-            ),
-            source=LEMMA_A,
-        )
+        off = excess + self._rounding.energy + self._rounding.loss
+        allowed = Basis(LEMMA_A, "the output forces that the gradient allows, and rounding")
+        yield allowed.approx("Lemma A: loss equals energy", self.loss, self.energy, off)
 
     def _corollaries(self, bounds: Float[np.ndarray, " L_minus_1"]) -> Iterator[Check]:
         x, y = self.batch.x, self.batch.y
@@ -236,26 +228,24 @@ class CriticalPoint:
         bound = critical.last_layer_bound(residuals(self.weights, x, y), pulled)
         # Where some direction is nearly fitted, the corollary is silent.
         if bound < _SILENT:
-            yield checks.at_most(
+            yield Basis(
+                "corollary of Lemma A (theory.md 2.6)",
+                "|R W_L| as the gradient bounds it, over the least size of R",
+            ).at_most(
                 "noisy targets: norm of the last layer",
-                float(np.linalg.norm(self.weights[-1])),
+                np.linalg.norm(self.weights[-1]),
                 0.0,
-                Tolerance(bound, "|R W_L| as the gradient bounds it, over the least size of R"),
-                source="corollary of Lemma A (theory.md 2.6)",
+                bound,
             )
 
     def _certificate_checks(self, found: certificates.Certificate) -> Iterator[Check]:
         x, y = self.batch.x, self.batch.y
-        yield checks.approx(
+        steepest = float(np.abs(self.eigenvalues).max())
+        yield Basis("Theorem 1, as a power series (theory.md 2.1)", _ROUNDING).approx(
             "curvature along the certificate",
             self.along_certificate,
             curvature_along(self.weights, found.directions, x, y),
-            Tolerance(
-                self._hessian_rounding(_U)
-                + curvature_rounding(self.weights, float(np.abs(self.eigenvalues).max())),
-                _ROUNDING,
-            ),
-            source="Theorem 1, as a power series (theory.md 2.1)",
+            self._hessian_rounding(_U) + curvature_rounding(self.weights, steepest),
         )
         compare = checks.at_most if found.lemma == "D" else checks.approx
         yield compare(
@@ -290,7 +280,3 @@ _U = unit_roundoff("float64")
 # A bound on ‖W_L‖ that says that it is zero, and not merely finite.
 _SILENT = 1e-3
 _ROUNDING = f"rounding at u = {_U:.2g} through this network (theory.md 4)"
-
-
-def _flat(layers: Weights) -> Float[np.ndarray, " P"]:
-    return np.concatenate([layer.ravel() for layer in layers])

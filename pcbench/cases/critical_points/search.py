@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from pcbench.contract import Backend, ExactInference
+from pcbench.judges.points import split
 from pcbench.networks import NetworkSpec
 
 Points = Float[np.ndarray, "R P"]
@@ -108,12 +109,7 @@ class Judged:
 
     def weights(self, point: Float[np.ndarray, "*R P"]) -> Weights:
         """Split parameters into ``W_1 … W_L``."""
-        shapes = self.network.shapes
-        ends = np.cumsum([out * inp for out, inp in shapes])[:-1]
-        return [
-            part.reshape(*point.shape[:-1], *shape)
-            for part, shape in zip(np.split(point, ends, axis=-1), shapes, strict=True)
-        ]
+        return split(self.network, point)
 
     def _equilibrium(self, points: Points) -> tuple[Any, list[Any]]:
         model = self._backend.build(self.network, self.weights(points))

@@ -13,7 +13,8 @@ from jaxtyping import Float
 from pcbench import checks
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import Backend, DType, InferenceSettings, IterativeInference
-from pcbench.judges.account import (
+from pcbench.judges.problem import Problem
+from pcbench.judges.reported import (
     CONTRACT,
     DEFINITION,
     STATIONARITY,
@@ -24,7 +25,6 @@ from pcbench.judges.account import (
     diverged,
     none_of,
 )
-from pcbench.judges.problem import Problem
 from pcbench.theory.linear import equilibrium
 from pcbench.theory.linear.activities import feedforward_residual, prediction_errors, residual_norm
 from pcbench.theory.linear.equilibrium import (

@@ -20,11 +20,11 @@ from pcbench.case import Case, CaseParameters, Context, Finding
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import Capability, GaussNewtonInference, InferenceSettings, Model
 from pcbench.data import DataField
-from pcbench.judges.account import CONTRACT, array_names, counted
 from pcbench.judges.agreement import agreement, is_smooth, stiffness
+from pcbench.judges.answers import InferenceResult, engines_of, infer, needs
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem, rounded
-from pcbench.judges.relaxed import Relaxed, engines_of, infer, needs
-from pcbench.judges.relaxed_judge import RelaxedJudge
+from pcbench.judges.reported import CONTRACT, array_names, counted
 from pcbench.judges.theorem_1 import theorem_1
 from pcbench.networks import NetworkParameters
 from pcbench.theory.rounding.bounds import unit_roundoff
@@ -81,30 +81,30 @@ class Equilibrium(Case[Parameters]):
         problem = Problem.pose(context, asked.data, asked.network)
         if asked.observed < 1:
             problem = problem.masked(asked.observed, context.rng("mask"))
-        judge = RelaxedJudge(problem, backend.dtype)
+        judge = InferenceJudge(problem, backend.dtype)
         model = backend.build(problem.network, problem.parameters)
-        found: dict[str, Relaxed] = {}
+        found: dict[str, InferenceResult] = {}
         engines = offered.items()
         for label, settings in context.progress("engines", engines, len(engines)):
             monotone = isinstance(settings, GaussNewtonInference)
             if monotone:
                 settings = settings.model_copy(update={"record": True})
-            relaxed = Relaxed.ask(backend, model, problem, settings)
-            made = list(judge.checks(label, relaxed, settings, must_converge=not asked.unfinished))
+            result = InferenceResult.ask(backend, model, problem, settings)
+            made = list(judge.checks(label, result, settings, must_converge=not asked.unfinished))
             if monotone and checks.all_passed(made):
-                made += judge.never_rises(label, relaxed)
+                made += judge.never_rises(label, result)
             if checks.all_passed(made[:1]) and problem.network.is_linear and not asked.unfinished:
-                made.append(theorem_1(judge, problem, label, relaxed, settings))
+                made.append(theorem_1(judge, problem, label, result, settings))
             yield from made
             if checks.all_passed(made):
-                found[label] = relaxed
+                found[label] = result
         (first, settings), *_ = engines
         if first not in found:
             return
         arrived = {
-            label: relaxed
-            for label, relaxed in found.items()
-            if relaxed.converged or not asked.unfinished  # else judged to have arrived above
+            label: result
+            for label, result in found.items()
+            if result.converged or not asked.unfinished  # else judged to have arrived above
         }
         smooth = is_smooth(problem.network) and first in arrived
         if smooth:
@@ -118,14 +118,14 @@ class Equilibrium(Case[Parameters]):
     def _local_gradients(
         self,
         context: Context,
-        judge: RelaxedJudge,
+        judge: InferenceJudge,
         model: Model[Any],
         problem: Problem,
-        relaxed: Relaxed,
+        result: InferenceResult,
     ) -> Iterator[Check]:
         """Hold the gradients at the activities reached against their definition."""
         backend = context.backend
-        activities = judge.clamped(relaxed)
+        activities = judge.clamped(result)
         staged = [backend.to_device(activity) for activity in activities]
         precision = problem.precision
         gradients = (
@@ -134,7 +134,7 @@ class Equilibrium(Case[Parameters]):
             else model.energy_gradients(staged, backend.to_device(precision))
         )
         seen = [backend.to_host(gradient) for gradient in gradients]
-        rounding, expected = judge.rounding(relaxed), judge.gradients(relaxed)
+        rounding, expected = judge.rounding(result), judge.gradients(result)
         allowed = [*rounding.gradients, *rounding.biases]
         yield checks.approx(
             "number of gradients",
@@ -161,10 +161,10 @@ class Equilibrium(Case[Parameters]):
 
 def _envelope(
     context: Context,
-    judge: RelaxedJudge,
+    judge: InferenceJudge,
     problem: Problem,
     settings: InferenceSettings,
-    relaxed: Relaxed,
+    result: InferenceResult,
     directions: int,
 ) -> Iterator[Check]:
     """Compare the gradient along random directions with central differences of ``𝓕*``.
@@ -173,8 +173,8 @@ def _envelope(
     error of the first is a third of how far they are apart, up to fourth order.
     """
     rng, dtype = context.rng("directions"), context.backend.dtype
-    gradient, stiff = judge.gradients(relaxed), stiffness(judge.least_curvatures(relaxed))
-    rounding = sum(judge.rounding(relaxed).energies)
+    gradient, stiff = judge.gradients(result), stiffness(judge.least_curvatures(result))
+    rounding = sum(judge.rounding(result).energies)
     u = unit_roundoff(dtype)
     size = np.sqrt(sum(float(np.sum(p**2)) for p in problem.parameters)) or 1.0
     h = size * u ** (1 / 3)
@@ -191,9 +191,9 @@ def _envelope(
             points[k] = moved
             there = problem.at(moved)
             model = context.backend.build(there.network, moved)
-            answer = Relaxed.ask(context.backend, model, there, settings)
+            answer = InferenceResult.ask(context.backend, model, there, settings)
             energies[k] = answer.energy
-            judge_there = RelaxedJudge(there, dtype)
+            judge_there = InferenceJudge(there, dtype)
             left = judge_there.sample_residuals(judge_there.clamped(answer))
             residuals = max(residuals, float(np.linalg.norm(left)))
         # Rounding to the dtype turns the direction a little: it is taken as it came out.
@@ -207,7 +207,7 @@ def _envelope(
         }
         missed = abs(slopes[2] / 2 - slopes[1]) / 3
         unfinished = residuals**2 / (2 * judge.samples) * stiff
-        gradient_off = _gradient_slack(judge, relaxed, residuals * stiff) * h
+        gradient_off = _gradient_slack(judge, result, residuals * stiff) * h
         worst.add(
             checks.approx(
                 "weight gradients along a direction",
@@ -225,12 +225,12 @@ def _envelope(
     yield from worst
 
 
-def _gradient_slack(judge: RelaxedJudge, relaxed: Relaxed, dz: float) -> float:
+def _gradient_slack(judge: InferenceJudge, result: InferenceResult, dz: float) -> float:
     """How far the gradient at these activities may be from that at equilibrium.
 
     ``𝓕_θz δz`` with ``‖δz‖ ≤ ‖ρ‖/c``, each layer as in ``theory.unfinished_inference``.
     """
-    activities = judge.clamped(relaxed)
+    activities = judge.clamped(result)
     # All errors together are no larger than the loss has them: 𝓕* ≤ 𝓛.
     size = max(float(np.linalg.norm(z)) for z in activities[:-1])
     size += float(np.sqrt(2 * judge.samples * judge.loss))

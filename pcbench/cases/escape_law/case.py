@@ -2,8 +2,8 @@
 
 Backpropagation leaves the origin of a network with two hidden layers or more in a time like a power
 of ``1/σ``, predictive coding in one like a power of ``ln(1/σ)``. Both are fitted to runs from
-scales over a factor of 30 and more, every scale and seed a replica of one trainer, and held against
-theory.md 2.7; runs of linear networks also, step by step, against descent in closed form.
+scales over a factor of 30 and more, every scale and seed a replica of one trainer, and compared
+with theory.md 2.7; runs of linear networks also, step by step, with descent in closed form.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pcbench.cases.escape_law.chain import chain_power, chain_times, too_near
 from pcbench.cases.escape_law.checks import Unresolved, against_bound, against_law
 from pcbench.cases.escape_law.parameters import Parameters
 from pcbench.cases.escape_law.replay import runs
-from pcbench.cases.escape_law.runs import Left, leave, scaled_draws
+from pcbench.cases.escape_law.runs import Left, leave
 from pcbench.checks import Check
-from pcbench.contract import Capability, Objective, Sgd, TrainingSettings
-from pcbench.judges.account import counted
+from pcbench.contract import Capability, Objective
+from pcbench.judges.answers import training_needs
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import training_needs
+from pcbench.judges.reported import counted
 from pcbench.judges.training.curves import LEARNERS
 from pcbench.theory.dynamics.escape import (
     escape_exponent,
@@ -39,9 +39,6 @@ SOURCE = "leaving the origin: rates and laws (theory.md 2.7)"
 MOST_OF_A_DIRECTION = 2 / 3
 """Until the energy of a direction has fallen by that, ``W_L`` grows to ``√2``, and by then the next
 layer by a factor of ``e`` at most. Later the energy, too, waits for the layers below."""
-
-SOON, SELDOM = 100, 1000
-"""Steps between two looks at who has left: few of little, and few looks at much."""
 
 HALF_WAY = 0.5
 """To the next power of ``1/σ``."""
@@ -73,15 +70,15 @@ class EscapeLaw(Case[Parameters]):
                 f"{most:.3g} of the loss in good time here; make fraction at most that"
             )
         open_questions: list[Unresolved] = []
-        for learner, objective in LEARNERS.items():
-            left = self._leave(context, problem, learner, objective)
+        for learner in LEARNERS:
+            left = leave(context, problem, asked, learner)
             yield from self._series(left)
             yield from runs(problem, left, context.backend.dtype, asked)
             for found in self._laws(problem, left):
                 if isinstance(found, Unresolved):
                     open_questions.append(found)
-                elif left.departures.everywhere < len(left.scales):
-                    yield found.at(f"{left.departures.everywhere} of {len(left.scales)} scales")
+                elif left.everywhere < len(left.scales):
+                    yield found.at(f"{left.everywhere} of {len(left.scales)} scales")
                 else:
                     yield found
         if open_questions:
@@ -92,32 +89,9 @@ class EscapeLaw(Case[Parameters]):
                 "training.learning_rate"
             )
 
-    def _leave(
-        self, context: Context, problem: Problem, learner: str, objective: Objective
-    ) -> Left:
-        asked = self.parameters
-        quick = objective == "energy" or escape_exponent(problem.network.n_layers) == 0
-        scales = asked.scales.all(further=quick)
-        weights = scaled_draws(context, problem, scales, asked.seeds)
-        settings = TrainingSettings(
-            objective, Sgd(), asked.training.learning_rate, inference=asked.inference
-        )
-        departures = leave(
-            context,
-            problem,
-            weights,
-            settings,
-            stage=f"steps of {learner}",
-            look=SOON if quick else SELDOM,
-            seeds=asked.seeds,
-            fraction=asked.fraction,
-            max_steps=asked.training.max_steps,
-        )
-        return Left(learner, objective, scales, weights, departures)
-
     def _laws(self, problem: Problem, left: Left) -> Iterator[Check | Unresolved]:
         """Fit the scales that every seed left from."""
-        complete = left.departures.everywhere
+        complete = left.everywhere
         if complete < fits.LEAST_SCALES:
             yield Unresolved(
                 f"{left.learner}: all laws",
@@ -138,7 +112,7 @@ class EscapeLaw(Case[Parameters]):
     def _in_logarithmic_time(
         self, problem: Problem, left: Left, what: Objective
     ) -> Check | Unresolved:
-        """Hold the steps per e-fold of the scale against the rate at the origin."""
+        """Compare the steps per e-fold of the scale with the rate at the origin."""
         layers = problem.network.n_layers
         rates = escape_rates(problem.x, problem.y, layers, left.objective)
         gap = float(1 - rates[1] / rates[0]) if len(rates) > 1 else 1.0
@@ -152,12 +126,12 @@ class EscapeLaw(Case[Parameters]):
         )
 
     def _by_a_power(self, problem: Problem, left: Left) -> Iterator[Check | Unresolved]:
-        """Hold BP's loss against its power law, and against any logarithm."""
+        """Compare BP's loss with its power law, and rule out any logarithm."""
         power = escape_exponent(problem.network.n_layers)
         ratio = self.parameters.scales.ratio
         yield against_law(
             "BP: power of 1/σ",
-            fits.power(left.departures.loss, ratio),
+            fits.power(left.loss, ratio),
             float(power),
             HALF_WAY,
             source=SOURCE,
@@ -165,7 +139,7 @@ class EscapeLaw(Case[Parameters]):
         yield self._on_its_side(problem, left, "above")
 
     def _slowed_down(self, problem: Problem, left: Left) -> Iterator[Check | Unresolved]:
-        """Hold PC's loss against a power of the logarithm, and against BP's power law."""
+        """Compare PC's loss with a power of the logarithm, and rule out BP's power law."""
         name = "PC: power of ln(1/σ)"
         chains = chain_power(problem, left.scales[fits.thirds(left.scales)], self.parameters)
         if isinstance(chains, str):
@@ -176,7 +150,7 @@ class EscapeLaw(Case[Parameters]):
             below = float(logarithmic_exponent(problem.network.n_layers - 1))
             yield against_law(
                 name,
-                fits.logarithmic_power(left.departures.loss),
+                fits.logarithmic_power(left.loss),
                 expected,
                 (expected - below) / 2,
                 source=SOURCE,
@@ -187,13 +161,13 @@ class EscapeLaw(Case[Parameters]):
     def _on_its_side(
         self, problem: Problem, left: Left, side: Literal["above", "below"]
     ) -> Check | Unresolved:
-        """Hold the local power of ``1/σ`` against half of BP's, where no logarithm gets."""
+        """Compare the local power of ``1/σ`` with half of BP's, which no logarithm reaches."""
         name = f"{left.learner}: power of 1/σ at the smallest scales"
         half = escape_exponent(problem.network.n_layers) / 2
         smallest = fits.thirds(left.scales)[1:]
-        steps = np.median(left.departures.loss[smallest].whole, axis=1)
+        steps = np.median(left.loss[smallest].whole, axis=1)
         if (steps > 1).all():
-            bounds = fits.local_power(left.departures.loss, self.parameters.scales.ratio)
+            bounds = fits.local_power(left.loss, self.parameters.scales.ratio)
             return against_bound(name, bounds, side, half, source=f"{SOURCE}: half of BP's power")
         scales = left.scales[smallest]
         chains = chain_times(problem, scales, self.parameters, left.objective, max_steps=3)

@@ -7,10 +7,12 @@ from typing import Literal
 
 import numpy as np
 
-from pcbench import checks
 from pcbench.cases.escape_law.fits import Bounds
-from pcbench.checks import Check, Tolerance
+from pcbench.checks import Check
+from pcbench.judges.basis import Basis
 from pcbench.statistics import Interval, median_interval
+
+NEARER = "the nearer end of the interval"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +59,11 @@ def against_law(
         if not uncertain <= resolution:
             return Unresolved(name, f"to within {uncertain:.2g}, where {resolution:.2g} would tell")
         middle = (interval.low + interval.high) / 2
-        return checks.approx(name, middle, expected, Tolerance(uncertain, about), source=source)
+        return Basis(source, about).approx(name, middle, expected, uncertain)
     # Its nearer end is too far from the law already; the other may be anywhere.
     nearest = interval.low if interval.low > expected else interval.high
-    edge = Tolerance(missing or np.spacing(expected), about)
-    return checks.approx(
-        name, nearest, expected, edge, source=source, where="the nearer end of the interval"
+    return Basis(source, about, NEARER).approx(
+        name, nearest, expected, missing or np.spacing(expected)
     )
 
 
@@ -76,27 +77,20 @@ def against_bound(
     interval = _median(bounds)
     if interval.low < bound <= interval.high:
         return Unresolved(name, f"between {interval.low:.2g} and {interval.high:.2g}")
-    relation = checks.at_least if side == "above" else checks.at_most
-    about = _about(interval, bounds)
-    off = (interval.high - interval.low) / 2
-    if off <= bound:
-        middle = (interval.low + interval.high) / 2
-        edge = Tolerance(max(off, float(np.spacing(bound))), about)
-        return relation(name, middle, bound, edge, source=source)
-    # An end that is open is not looked at; the other says on which side it is.
-    nearest = interval.low if interval.low >= bound else interval.high
-    edge = Tolerance(float(np.spacing(bound)), about)
-    return relation(
-        name, nearest, bound, edge, source=source, where="the nearer end of the interval"
-    )
+    off, middle = (interval.high - interval.low) / 2, (interval.low + interval.high) / 2
+    basis = Basis(source, _about(interval, bounds))
+    if not off <= bound:
+        # An end that is open is not looked at; the other says on which side it is.
+        middle, off = interval.low if interval.low >= bound else interval.high, 0.0
+        basis = basis.at(NEARER)
+    relation = basis.at_least if side == "above" else basis.at_most
+    return relation(name, middle, bound, max(off, float(np.spacing(bound))))
 
 
 def _median(bounds: Bounds) -> Interval:
     # Where a fit is infinite at all corners, the interval's far end is not looked at.
     most = np.finfo(float).max
-    return median_interval(
-        np.minimum(bounds.lower, most), np.maximum(bounds.upper, -most), interpolate=False
-    )
+    return median_interval(np.minimum(bounds.lower, most), np.maximum(bounds.upper, -most))
 
 
 def _about(interval: Interval, bounds: Bounds) -> str:

@@ -24,6 +24,7 @@ Seeds = Float[np.ndarray, " seeds"]
 LEAST_SCALES = 4
 """So many complete scales a fit of an exponent, and of its last change, needs."""
 
+_NEAREST = 1e-12
 _FARTHEST = 1e9  # κ is then the exponent of a power law in all but name
 
 
@@ -52,7 +53,7 @@ class Bounds:
     upper: Seeds
 
     def widened(self, by: Seeds | float) -> Bounds:
-        """Move both ends outwards; by what is not a number, to infinity."""
+        """Move both ends outwards; by NaN, to infinity."""
         by = np.where(np.isnan(by), np.inf, by)
         return Bounds(self.lower - by, self.upper + by)
 
@@ -130,7 +131,9 @@ def power_of_shifted_logarithm(first: float, second: float, third: float) -> flo
 
     if excess(_FARTHEST) <= 0:
         return float("inf")
-    return after / float(np.log1p(1 / (1 + brentq(excess, 1e-12, _FARTHEST))))
+    # Where the last time is hardly longer than the one before, u is as good as 0.
+    u = brentq(excess, _NEAREST, _FARTHEST) if excess(_NEAREST) < 0 else 0.0
+    return after / float(np.log1p(1 / (1 + u)))
 
 
 def extrapolated(times: Times, ratio: float, exponent: float) -> Times:
@@ -138,14 +141,14 @@ def extrapolated(times: Times, ratio: float, exponent: float) -> Times:
     filled = times.copy()
     for scale in range(2, len(filled)):
         before, last = filled[scale - 2 : scale]
-        with np.errstate(invalid="ignore"):  # two that are infinite foretell nothing
+        with np.errstate(invalid="ignore"):  # two that are infinite predict nothing
             grown = last + ratio**exponent * (last - before)
         filled[scale] = np.where(np.isinf(filled[scale]), grown, filled[scale])
     return filled
 
 
 def _at_corners(fit: Callable[..., Seeds], times: Crossings) -> Bounds:
-    """Evaluate a fit at all corners of a box; what is no number at one bounds nothing."""
+    """Evaluate a fit at all corners of a box; one that is NaN at a corner has no bounds."""
     ends = list(zip(times.earliest, times.latest, strict=True))
     with np.errstate(divide="ignore", invalid="ignore"):
         corners = np.array([fit(*corner) for corner in product(*ends)])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from pcbench.case import CaseParameters
 from pcbench.cases.escape_law.fits import LEAST_SCALES
@@ -35,10 +36,8 @@ class LawNetwork(NetworkParameters):
         return self
 
 
-class Scales(BaseModel):
+class Scales(CaseParameters):
     """Standard deviations ``σ`` of the initial weights, in one ratio."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     largest: PositiveFloat = 0.3
     smallest: PositiveFloat = 0.01
@@ -50,16 +49,15 @@ class Scales(BaseModel):
         "time: PC, and BP with one hidden layer.",
     )
 
-    @model_validator(mode="after")
-    def _span_enough(self) -> Scales:
+    def contradictions(self) -> Iterator[str]:
+        """Say which settings do not fit together."""
         # One part in a thousand: 0.3 over 0.01 is a bit less than 30 in binary.
         if self.largest < LEAST_SPAN * self.smallest * 0.999:
-            raise ValueError(
+            yield (
                 f"scales from {self.largest:g} to {self.smallest:g} span less than a factor of "
                 f"{LEAST_SPAN}, on which no law can be told from another; make smallest at most "
                 f"{self.largest / LEAST_SPAN:.2g}"
             )
-        return self
 
     @property
     def ratio(self) -> float:
@@ -71,10 +69,8 @@ class Scales(BaseModel):
         return self.largest * self.ratio ** -np.arange(self.count + further * self.further)
 
 
-class LawTraining(BaseModel):
+class LawTraining(CaseParameters):
     """Gradient descent on all samples at once."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     learning_rate: PositiveFloat = 0.1
     max_steps: PositiveInt = Field(300_000, description="A run is given up after this many steps.")

@@ -1,4 +1,4 @@
-"""Whole runs: held against descent in closed form, or at least seen to leave."""
+"""Whole runs, compared with descent in closed form where there is one, or counted as they leave."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pcbench.cases.escape_law.parameters import Parameters
 from pcbench.cases.escape_law.runs import Left
 from pcbench.checks import Check
 from pcbench.contract import DType, ExactInference
-from pcbench.judges.account import counted
 from pcbench.judges.problem import Problem
+from pcbench.judges.reported import counted
 from pcbench.theory.dynamics.escape import escape_exponent
 from pcbench.theory.dynamics.learning import Moments, steps_to_fall
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff

@@ -9,18 +9,27 @@ from jaxtyping import Bool, Float
 
 from pcbench.case import Context
 from pcbench.cases.escape_law.fits import Crossings
-from pcbench.contract import Objective, Sgd, TrainingSettings
+from pcbench.cases.escape_law.parameters import Parameters
+from pcbench.contract import Objective
 from pcbench.judges.problem import Problem, rounded
 from pcbench.judges.seeds import Replicas, draw_seeds
-from pcbench.judges.training.curves import Budget, Course, looks
+from pcbench.judges.training.curves import LEARNERS, Budget, Course, learning_rule, looks
 from pcbench.networks import NearOrigin
 from pcbench.statistics import escape_times
+from pcbench.theory.dynamics.escape import escape_exponent
+
+SOON, SELDOM = 100, 1000
+"""Steps between two looks at who has left: few of little, and few looks at much."""
 
 
 @dataclass(frozen=True, slots=True)
-class Departures:
-    """When loss and energy fell, ``(scales, seeds)``."""
+class Left:
+    """A learner's runs, and when loss and energy fell in them, ``(scales, seeds)``."""
 
+    learner: str
+    objective: Objective
+    scales: Float[np.ndarray, " scales"]
+    weights: Replicas
     loss: Crossings
     energy: Crossings
 
@@ -30,29 +39,52 @@ class Departures:
         left = np.isfinite(self.loss.latest) & np.isfinite(self.energy.latest)
         return int(np.argmin(np.append(left.all(axis=1), False)))
 
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """A learner's runs."""
-
-    learner: str
-    objective: Objective
-    scales: Float[np.ndarray, " scales"]
-    weights: Replicas
-    departures: Departures
-
     @property
     def measures(self) -> dict[Objective, Crossings]:
         """What fell: of backpropagation the energy is the loss."""
-        fell: dict[Objective, Crossings] = {"loss": self.departures.loss}
-        return fell if self.objective == "loss" else {**fell, "energy": self.departures.energy}
+        fell: dict[Objective, Crossings] = {"loss": self.loss}
+        return fell if self.objective == "loss" else {**fell, "energy": self.energy}
 
     def until(self, scales: int) -> Left:
         """Return the runs from the largest scales."""
-        fell = Departures(self.departures.loss[:scales], self.departures.energy[:scales])
-        seeds = self.departures.loss.latest.shape[1]
-        weights = [layer[: scales * seeds] for layer in self.weights]
-        return replace(self, scales=self.scales[:scales], weights=weights, departures=fell)
+        runs = scales * self.loss.latest.shape[1]
+        return replace(
+            self,
+            scales=self.scales[:scales],
+            weights=[layer[:runs] for layer in self.weights],
+            loss=self.loss[:scales],
+            energy=self.energy[:scales],
+        )
+
+
+def leave(context: Context, problem: Problem, asked: Parameters, learner: str) -> Left:
+    """Train from every scale until loss and energy have fallen, or the budget is spent."""
+    objective, training, fraction = LEARNERS[learner], asked.training, asked.fraction
+    quick = objective == "energy" or escape_exponent(problem.network.n_layers) == 0
+    scales, look = asked.scales.all(further=quick), SOON if quick else SELDOM
+    weights = scaled_draws(context, problem, scales, asked.seeds)
+    rule = learning_rule(
+        learner, "matched", training.learning_rate, problem.y.shape, asked.inference
+    )
+    backend, replicas = context.backend, len(weights[0])
+    trainer = backend.build(problem.network, weights).trainer(
+        backend.to_device(problem.x), backend.to_device(problem.y), rule
+    )
+    course = Course.begin(replicas, len(weights))
+    fallen = np.zeros((2, replicas), bool)
+
+    def both_have_fallen(course: Course) -> Bool[np.ndarray, " R"]:
+        # The last step of every look is left to the next: interpolation wants one step more.
+        for known, values in zip(fallen, (course.losses, course.energies), strict=True):
+            known |= (values[-look - 1 : -1] <= (1 - fraction) * values[0]).any(axis=0)
+        return np.asarray(fallen.all(axis=0))
+
+    budget = Budget(training.max_steps, look, every=look)
+    pauses = looks(trainer, course, budget, stop=both_have_fallen)
+    for _ in context.progress(f"steps of {learner}", pauses, -(-budget.steps // look)):
+        pass
+    fell = (crossings(each, fraction, asked.seeds) for each in (course.losses, course.energies))
+    return Left(learner, objective, scales, weights, *fell)
 
 
 def scaled_draws(
@@ -71,51 +103,13 @@ def scaled_draws(
     return rounded(weights, dtype)
 
 
-def leave(
-    context: Context,
-    problem: Problem,
-    weights: Replicas,
-    settings: TrainingSettings,
-    *,
-    stage: str,
-    look: int,
-    seeds: int,
-    fraction: float,
-    max_steps: int,
-) -> Departures:
-    """Train every replica until its loss and its energy have fallen, or the budget is spent."""
-    if not isinstance(settings.optimiser, Sgd):
-        raise ValueError("the laws are about gradient descent")
-    backend = context.backend
-    trainer = backend.build(problem.network, weights).trainer(
-        backend.to_device(problem.x), backend.to_device(problem.y), settings
-    )
-    replicas = len(weights[0])
-    course = Course.begin(replicas, len(weights))
-    fallen = np.zeros((2, replicas), bool)
-
-    def both_have_fallen(course: Course) -> Bool[np.ndarray, " R"]:
-        # The last step of every look is left to the next: interpolation wants one step more.
-        for known, values in zip(fallen, (course.losses, course.energies), strict=True):
-            known |= (values[-look - 1 : -1] <= (1 - fraction) * values[0]).any(axis=0)
-        return np.asarray(fallen.all(axis=0))
-
-    training = looks(trainer, course, Budget(max_steps, look, every=look), stop=both_have_fallen)
-    for _ in context.progress(stage, training, -(-max_steps // look)):
-        pass
-    loss, energy = (
-        crossings(values, fraction, seeds) for values in (course.losses, course.energies)
-    )
-    return Departures(loss, energy)
-
-
 def crossings(values: Float[np.ndarray, "T R"], fraction: float, seeds: int) -> Crossings:
     """Bound after how many updates values had fallen by a fraction; infinite where never.
 
     Between the two steps about the threshold the time is interpolated in the value. A straight line
     departs by at most an eighth of the second derivative, which of a cubic is largest at an end
     of the step, and is the second difference there. Twice that is allowed, for orders beyond.
-    Without three steps on either side, anywhere within the step. A value that is no number at the
+    Without three steps on either side, anywhere within the step. A value that is NaN at the
     start never falls.
     """
     sound = np.isfinite(values[0]) & (values[0] > 0)

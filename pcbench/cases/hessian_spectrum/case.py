@@ -17,7 +17,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 
 from pcbench import checks
 from pcbench.case import Case, CaseParameters, CaseSkippedError, Columns, Context, Finding
-from pcbench.checks import Check, Tolerance
+from pcbench.checks import Check
 from pcbench.contract import (
     Capability,
     ExactInference,
@@ -26,12 +26,13 @@ from pcbench.contract import (
     Objective,
 )
 from pcbench.data import DataField
+from pcbench.judges.answers import InferenceResult, needs
+from pcbench.judges.basis import Basis
 from pcbench.judges.hessian.extremes import extremes_series, numbers_missing
 from pcbench.judges.hessian.products import ProductJudge
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import Relaxed, needs
-from pcbench.judges.relaxed_judge import RelaxedJudge
-from pcbench.networks import NetworkParameters
+from pcbench.networks import NetworkParameters, activation
 from pcbench.spectra import (
     Density,
     Extremes,
@@ -51,8 +52,8 @@ class SmoothNetwork(NetworkParameters):
 
     @model_validator(mode="after")
     def _has_no_kinks(self) -> SmoothNetwork:
-        kinked = self.activation in {"relu", "leaky_relu"}
-        if kinked or any(layer.pool > 1 for layer in self.convolutions):
+        pools = any(layer.pool > 1 for layer in self.convolutions)
+        if pools or not activation(self.activation).smooth:
             raise ValueError(
                 "equilibria of rectifiers and of max pooling lie on kinks, where the energy has no "
                 "Hessian; use identity, tanh or silu, and pool: 1"
@@ -92,14 +93,13 @@ class Parameters(CaseParameters):
         description="All eigenvalues are computed, too, in networks of up to this many parameters.",
     )
 
-    @model_validator(mode="after")
-    def _uses_what_is_given(self) -> Parameters:
+    def contradictions(self) -> Iterator[str]:
+        """Say which settings do not fit together."""
         if not self.probes and "density_steps" in self.model_fields_set:
-            raise ValueError(
+            yield (
                 "density_steps are taken with every probe, and go unused without any; leave it "
                 "out, or raise probes"
             )
-        return self
 
 
 class HessianSpectrum(Case[Parameters]):
@@ -122,13 +122,13 @@ class HessianSpectrum(Case[Parameters]):
         asked, backend = self.parameters, context.backend
         problem = Problem.pose(context, asked.data, asked.network)
         model = backend.build(problem.network, problem.parameters)
-        relaxed = Relaxed.ask(backend, model, problem, self._inference)
-        judge = RelaxedJudge(problem, backend.dtype)
-        equilibrium = list(judge.checks("inference", relaxed, self._inference, must_converge=True))
+        result = InferenceResult.ask(backend, model, problem, self._inference)
+        judge = InferenceJudge(problem, backend.dtype)
+        equilibrium = list(judge.checks("inference", result, self._inference, must_converge=True))
         yield from equilibrium
         if not checks.all_passed(equilibrium):
             return  # there is no equilibrium to take a Hessian at
-        activities, size = judge.clamped(relaxed), problem.network.n_parameters
+        activities, size = judge.clamped(result), problem.network.n_parameters
         x, y = backend.to_device(problem.x), backend.to_device(problem.y)
         staged = [backend.to_device(z) for z in activities]
         hessians = {"loss": model.loss_hessian(x, y), "energy": model.energy_hessian(staged)}
@@ -150,7 +150,7 @@ class HessianSpectrum(Case[Parameters]):
     def _spectrum(
         self, context: Context, operator: HessianOperator, judge: ProductJudge
     ) -> Iterator[Finding]:
-        """Ask for products and spectrum; at last, whether the inner systems were solved in all."""
+        """Ask for products and spectrum; then check that the inner systems of all were solved."""
         try:
             yield from self._judged(context, operator, judge)
         except NotNumbersError:
@@ -209,17 +209,12 @@ def _against_whole(
     # stands for those between.
     rounding = max(judge.product(pair.vector).rounding for pair in (found.least, found.largest))
     rounding = judge.tolerance(rounding, operator.hessian.residual).value
-    for end, pair, exact in (
-        ("least", found.least, float(eigenvalues[0])),
-        ("largest", found.largest, float(eigenvalues[-1])),
+    basis = Basis(RESIDUALS, f"its residual, and {judge.derivation}")
+    for end, pair, exact in zip(
+        ("least", "largest"), (found.least, found.largest), eigenvalues[[0, -1]], strict=True
     ):
-        yield checks.approx(
-            f"{end} eigenvalue of the {objective}",
-            pair.value,
-            exact,
-            Tolerance(pair.residual + rounding, f"its residual, and {judge.derivation}"),
-            source=RESIDUALS,
-        )
+        name = f"{end} eigenvalue of the {objective}"
+        yield basis.approx(name, pair.value, exact, pair.residual + rounding)
     if density is not None:
         yield _within_band(objective, eigenvalues, density, rounding)
 
@@ -234,13 +229,9 @@ def _within_band(
         for off in (moved, -moved)
     ]
     outside = max(float(np.max(density.lower - share[0])), float(np.max(share[1] - density.upper)))
-    return checks.at_most(
-        f"distribution of the {objective} within its band",
-        outside,
-        0.0,
-        Tolerance(0.5 / len(eigenvalues), "half an eigenvalue: shares are whole ones"),
-        source=QUADRATURE,
-    )
+    basis = Basis(QUADRATURE, "half an eigenvalue: shares are whole ones")
+    name = f"distribution of the {objective} within its band"
+    return basis.at_most(name, outside, 0.0, 0.5 / len(eigenvalues))
 
 
 def _density_series(objective: Objective, density: Density) -> Iterator[Columns]:

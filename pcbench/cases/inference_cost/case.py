@@ -31,9 +31,9 @@ from pcbench.contract import (
 )
 from pcbench.data import DataField
 from pcbench.judges.agreement import agreement, is_smooth
+from pcbench.judges.answers import InferenceResult, engines_of, needs
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import Relaxed, engines_of, needs
-from pcbench.judges.relaxed_judge import RelaxedJudge
 from pcbench.networks import NetworkParameters
 
 Residual = Annotated[PositiveFloat, Field(lt=1)]
@@ -119,7 +119,7 @@ class InferenceCost(Case[Parameters]):
         engines, omitted = engines_of(backend, asked.engines)
         yield from omitted
         problem = Problem.pose(context, asked.data, asked.network)
-        judge = RelaxedJudge(problem, backend.dtype)
+        judge = InferenceJudge(problem, backend.dtype)
         model = backend.build(problem.network, problem.parameters)
         x, y = backend.to_device(problem.x), backend.to_device(problem.y)
         yield context.measure("gradients of the loss (BP)", lambda: model.loss_gradients(x, y))
@@ -131,7 +131,7 @@ class InferenceCost(Case[Parameters]):
     def _prices(
         self,
         context: Context,
-        judge: RelaxedJudge,
+        judge: InferenceJudge,
         problem: Problem,
         model: Model[Any],
         engines: dict[str, InferenceSettings],
@@ -149,12 +149,12 @@ class InferenceCost(Case[Parameters]):
             for label, settings in context.progress("engines", runs, len(runs)):
                 if label in prices.spent:
                     continue  # it would miss a smaller residual in the same way
-                relaxed = Relaxed.ask(backend, model, problem, settings)
-                made = list(self._judge(judge, label, relaxed, settings))
+                result = InferenceResult.ask(backend, model, problem, settings)
+                made = list(self._judge(judge, label, result, settings))
                 worst.add(*made)
                 if not checks.all_passed(made):
                     continue
-                details = prices.add(label, settings, relaxed)
+                details = prices.add(label, settings, result)
                 # What was recorded for the judge is not part of the price.
                 timed = settings.model_copy(update={"record": False})
                 timing = context.measure(
@@ -175,14 +175,18 @@ class InferenceCost(Case[Parameters]):
                 )
 
     def _judge(
-        self, judge: RelaxedJudge, label: str, relaxed: Relaxed, settings: InferenceSettings
+        self,
+        judge: InferenceJudge,
+        label: str,
+        result: InferenceResult,
+        settings: InferenceSettings,
     ) -> Iterator[Check]:
         made = list(
-            judge.checks(label, relaxed, settings, must_converge=not self.parameters.unfinished)
+            judge.checks(label, result, settings, must_converge=not self.parameters.unfinished)
         )
         yield from made
         if checks.all_passed(made[:1]) and isinstance(settings, GaussNewtonInference):
-            yield from judge.never_rises(label, relaxed)
+            yield from judge.never_rises(label, result)
 
 
 def to_residuals(engine: InferenceSettings, residuals: list[float]) -> Iterator[InferenceSettings]:
@@ -213,22 +217,24 @@ class Prices:
     """
 
     def __init__(self) -> None:
-        self.arrived: dict[str, Relaxed] = {}
-        self.nearest: Relaxed | None = None
+        self.arrived: dict[str, InferenceResult] = {}
+        self.nearest: InferenceResult | None = None
         self.spent: set[str] = set()
         self._columns: dict[str, dict[str, list[float]]] = {}
         self._short: dict[str, Columns] = {}
 
-    def add(self, label: str, settings: InferenceSettings, relaxed: Relaxed) -> dict[str, float]:
+    def add(
+        self, label: str, settings: InferenceSettings, result: InferenceResult
+    ) -> dict[str, float]:
         """Add one run; return what it cost, for the table of timings."""
         asked = settings.residual if isinstance(settings, IterativeInference) else 0.0
-        if relaxed.converged:
-            self.arrived[label] = relaxed
+        if result.converged:
+            self.arrived[label] = result
         else:
             self.spent.add(label)
-        if self.nearest is None or relaxed.residual < self.nearest.residual:
-            self.nearest = relaxed
-        short = _short(relaxed, asked) if asked else {}
+        if self.nearest is None or result.residual < self.nearest.residual:
+            self.nearest = result
+        short = _short(result, asked) if asked else {}
         self._short.pop(label, None)
         if short:
             self._short[label] = Columns(
@@ -236,15 +242,15 @@ class Prices:
                 {"sample": list(map(float, short)), "residual reached": list(short.values())},
             )
         cost = {
-            "steps": float(relaxed.steps),
-            "passes": float("nan") if relaxed.passes is None else relaxed.passes,
-            "residual reached": float(relaxed.residual),
+            "steps": float(result.steps),
+            "passes": float("nan") if result.passes is None else result.passes,
+            "residual reached": float(result.residual),
             "samples short of it": float(len(short)),
         }
         row = {
             "residual asked for": asked,
-            "converged": float(relaxed.converged),
-            "energy": relaxed.energy,
+            "converged": float(result.converged),
+            "energy": result.energy,
             **cost,
         }
         columns = self._columns.setdefault(label, {name: [] for name in row})
@@ -258,9 +264,9 @@ class Prices:
         yield from self._short.values()
 
 
-def _short(relaxed: Relaxed, asked: float) -> dict[int, float]:
+def _short(result: InferenceResult, asked: float) -> dict[int, float]:
     """Return the samples that are above the residual asked for, with theirs, by number."""
-    residuals = relaxed.sample_residuals
+    residuals = result.sample_residuals
     if residuals is None:
         return {}
     return {int(n): float(residuals[n]) for n in np.flatnonzero(~(residuals <= asked))}

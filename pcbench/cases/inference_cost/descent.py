@@ -11,10 +11,10 @@ from pcbench import checks
 from pcbench.case import CaseSkippedError, Columns, Context, Finding
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import GradientInference
-from pcbench.judges.account import CONTRACT, counted
+from pcbench.judges.answers import NEVER, InferenceResult
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import NEVER, Relaxed
-from pcbench.judges.relaxed_judge import RelaxedJudge
+from pcbench.judges.reported import CONTRACT, counted
 from pcbench.theory.linear.descent import Descent
 
 SOURCE = "gradient inference in the eigenbasis of H_z (theory.md 2.3)"
@@ -28,7 +28,7 @@ MOST_GROWTH = 1e12
 
 def descent_findings(
     context: Context,
-    judge: RelaxedJudge,
+    judge: InferenceJudge,
     problem: Problem,
     label: str,
     engine: GradientInference,
@@ -64,19 +64,19 @@ def descent_findings(
             if count * np.log(max(descent.rate(step), 1.0)) > np.log(MOST_GROWTH):
                 continue
             settings = GradientInference(step=step, max_steps=count, residual=NEVER)
-            relaxed = Relaxed.ask(backend, model, problem, settings)
-            well_formed = judge.form(f"{label}: descent", relaxed).at(_where(settings))
+            result = InferenceResult.ask(backend, model, problem, settings)
+            well_formed = judge.form(f"{label}: descent", result).at(_where(settings))
             worst.add(well_formed)
             if not well_formed.passed:
                 continue
-            after = _Residual.of(judge, descent, relaxed, settings)
-            worst.add(*_compare(judge, descent, label, relaxed, settings, after))
+            after = _Residual.of(judge, descent, result, settings)
+            worst.add(*_compare(judge, descent, label, result, settings, after))
             measured = float("nan")
             if before is not None and before.is_told and after.is_told:
                 measured = after.rate_since(before)
                 worst.add(_rate_check(label, before, after).at(f"steps of {step:.3g}"))
             before = after
-            row = (step, descent.rate(step), measured, count, relaxed.energy)
+            row = (step, descent.rate(step), measured, count, result.energy)
             for column, value in zip(table.values(), row, strict=True):
                 column.append(float(value))
     yield from worst
@@ -114,13 +114,13 @@ class _Residual:
     @classmethod
     def of(
         cls,
-        judge: RelaxedJudge,
+        judge: InferenceJudge,
         descent: Descent,
-        relaxed: Relaxed,
+        result: InferenceResult,
         settings: GradientInference,
     ) -> _Residual:
         step, count = settings.step, settings.max_steps
-        reached, begun = judge.rounding(relaxed), judge.forward_rounding
+        reached, begun = judge.rounding(result), judge.forward_rounding
         made = max(float(np.linalg.norm(reached.errors[:-1])), begun.activities)
         anew = step * max(reached.residual, begun.residual) + made
         apart = anew * float(np.sum(descent.rate(step) ** np.arange(count + 1)))
@@ -128,7 +128,7 @@ class _Residual:
         evaluated = reached.residual + expected / judge.start * begun.residual
         return cls(
             count,
-            float(relaxed.residual) * judge.start,
+            float(result.residual) * judge.start,
             expected,
             apart,
             float(descent.curvatures[-1]) * apart + evaluated,
@@ -166,10 +166,10 @@ def _rate_check(label: str, before: _Residual, after: _Residual) -> Check:
 
 
 def _compare(
-    judge: RelaxedJudge,
+    judge: InferenceJudge,
     descent: Descent,
     label: str,
-    relaxed: Relaxed,
+    result: InferenceResult,
     settings: GradientInference,
     left: _Residual,
 ) -> Iterator[Check]:
@@ -186,14 +186,14 @@ def _compare(
     gap = (left.expected * left.apart + largest * left.apart**2 / 2) / judge.samples
     yield checks.approx(
         f"{label}: energy after n steps",
-        relaxed.energy,
+        result.energy,
         descent.energy(settings.step, settings.max_steps),
-        Tolerance(gap + sum(judge.rounding(relaxed).energies), derivation),
+        Tolerance(gap + sum(judge.rounding(result).energies), derivation),
         source=SOURCE,
     ).at(where)
     yield checks.approx(
         f"{label}: steps taken",
-        relaxed.steps,
+        result.steps,
         settings.max_steps,
         counted("steps"),
         source=CONTRACT,

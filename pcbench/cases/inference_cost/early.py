@@ -10,19 +10,19 @@ from jaxtyping import Float
 from pcbench import checks
 from pcbench.case import Columns, Context, Finding
 from pcbench.contract import GradientInference
+from pcbench.judges.answers import NEVER, InferenceResult
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import NEVER, Relaxed
-from pcbench.judges.relaxed_judge import RelaxedJudge
 
 
 def early_findings(
     context: Context,
-    judge: RelaxedJudge,
+    judge: InferenceJudge,
     problem: Problem,
     label: str,
     engine: GradientInference,
     stops: list[int],
-    settled: Relaxed,
+    settled: InferenceResult,
 ) -> Iterator[Finding]:
     """Stop gradient inference after each number of steps, and compare with the equilibrium.
 
@@ -49,17 +49,17 @@ def early_findings(
     }
     for stop in stops:
         settings = engine.model_copy(update={"max_steps": stop, "residual": NEVER, "halve": False})
-        relaxed = Relaxed.ask(backend, model, problem, settings)
-        made = list(judge.checks(f"{label} stopped", relaxed, settings, must_converge=False))
+        result = InferenceResult.ask(backend, model, problem, settings)
+        made = list(judge.checks(f"{label} stopped", result, settings, must_converge=False))
         worst.add(*(check.at(f"{stop} steps") for check in made))
         if not checks.all_passed(made):
             continue
-        gradient = _gradient(judge, relaxed)
+        gradient = _gradient(judge, result)
         sizes = float(np.linalg.norm(gradient)), float(np.linalg.norm(exact))
         cosine = float(gradient @ exact) / (sizes[0] * sizes[1] or 1.0)
         row = (
             stop,
-            relaxed.energy / settled.energy - 1 if settled.energy else 0.0,
+            result.energy / settled.energy - 1 if settled.energy else 0.0,
             np.degrees(np.arccos(np.clip(cosine, -1, 1))),
             sizes[0] / sizes[1] if sizes[1] else 1.0,
         )
@@ -69,6 +69,6 @@ def early_findings(
     yield Columns(f"bias of {label} stopped early", bias)
 
 
-def _gradient(judge: RelaxedJudge, relaxed: Relaxed) -> Float[np.ndarray, " P"]:
+def _gradient(judge: InferenceJudge, result: InferenceResult) -> Float[np.ndarray, " P"]:
     """``∂𝓕/∂θ`` at the activities reached, all parameters in one vector."""
-    return np.concatenate([gradient.ravel() for gradient in judge.gradients(relaxed)])
+    return np.concatenate([gradient.ravel() for gradient in judge.gradients(result)])

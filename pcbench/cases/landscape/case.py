@@ -17,7 +17,7 @@ from pcbench import checks
 from pcbench.case import Case, CaseParameters, CaseSkippedError, Columns, Context, Finding
 from pcbench.cases.landscape import paths as _paths
 from pcbench.cases.landscape import slice_directions as _slice_directions
-from pcbench.cases.landscape.paths import LEARNERS, Paths, Walk
+from pcbench.cases.landscape.paths import Paths, Walk
 from pcbench.cases.landscape.slice_directions import random_directions
 from pcbench.cases.landscape.slices import coordinates, slices
 from pcbench.cases.landscape.tangent import Tangent
@@ -31,11 +31,12 @@ from pcbench.contract import (
     Objective,
 )
 from pcbench.data import DataField
+from pcbench.judges.answers import needs
 from pcbench.judges.point_judge import judged, verdicts_of
 from pcbench.judges.points import ask, joined
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import needs
-from pcbench.networks import NetworkParameters, Origin
+from pcbench.judges.training.curves import LEARNERS
+from pcbench.networks import NetworkParameters, Origin, activation
 from pcbench.theory.rounding.bounds import unit_roundoff
 
 REPLICAS = 16
@@ -49,7 +50,7 @@ class SmoothNetwork(NetworkParameters):
     def _is_smooth(self) -> SmoothNetwork:
         if self.convolutions:
             raise ValueError("this kind takes fully connected networks; leave convolutions out")
-        if self.activation not in ("identity", "tanh", "silu"):
+        if not activation(self.activation).smooth:
             raise ValueError(
                 f"a landscape of {self.activation} has kinks, and no curvature there; use a "
                 "smooth activation: identity, tanh or silu"
@@ -86,48 +87,35 @@ class Parameters(CaseParameters):
     points: PositiveInt = Field(21, ge=3, description="Points along a side, odd.")
     paths: Paths | None = Field(None, description="Paths across it, of small linear networks.")
 
-    @model_validator(mode="after")
-    def _has_a_middle(self) -> Parameters:
+    def contradictions(self) -> Iterator[str]:
+        """Say which settings do not fit together."""
         if self.points % 2 == 0:
-            raise ValueError(
+            yield (
                 f"a slice of {self.points} points a side misses the point that it goes through; "
                 "give an odd number"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _uses_what_is_given(self) -> Parameters:
         if self.directions == "random" and "curvature_of" in self.model_fields_set:
-            raise ValueError(
+            yield (
                 "curvature_of says whose extreme directions are taken, and goes unused with random "
                 "ones; leave it out, or write directions: extreme"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _can_be_inferred(self) -> Parameters:
         if isinstance(self.inference, ExactInference) and not self.network.is_linear:
-            raise ValueError(
+            yield (
                 "engine: exact solves linear networks without biases; use engine: gauss_newton, "
                 "or leave inference out"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _has_paths_that_can_be_gone(self) -> Parameters:
         if self.paths is None:
-            return self
+            return
         if not self.network.is_linear:
-            raise ValueError(
+            yield (
                 "paths are judged by closed forms, those of linear networks without biases; leave "
                 "paths out"
             )
         if self.paths.batch > self.data.samples:
-            raise ValueError(
+            yield (
                 f"paths.batch is {self.paths.batch} but data.samples only {self.data.samples}; "
                 "raise data.samples or lower paths.batch"
             )
-        return self
 
     def engine(self, dtype: DType) -> InferenceSettings:
         """How energies are found in a dtype."""

@@ -6,31 +6,34 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from pcbench import checks
-from pcbench.case import Columns, Context
-from pcbench.checks import Check, Tolerance
+from pcbench.case import CaseParameters, Columns, Context
+from pcbench.checks import Check
 from pcbench.contract import InferenceSettings, Objective
+from pcbench.judges.basis import Basis
 from pcbench.judges.point_judge import judged, verdicts_of
 from pcbench.judges.points import Answer, Points, joined
 from pcbench.judges.problem import Problem, rounded
+from pcbench.judges.training.curves import LEARNERS
 from pcbench.theory.rounding.bounds import unit_roundoff
 from pcbench.theory.rounding.underflow import SMALLEST
 
 MAX_PARAMETERS = 16
 """Each is a column of a path."""
 
-LEARNERS: dict[str, Objective] = {"BP": "loss", "PC": "energy"}
+DESCENT = Basis(
+    "gradient descent on the closed form (theory.md 2.1)",
+    "the rate times rounding of the gradient, and rounding of the step",
+)
 
 # Further out a step that is too long has left the landscape for good.
 _FAR = 1e3
 
 
-class Paths(BaseModel):
+class Paths(CaseParameters):
     """Stochastic gradient descent from near the point, in matched scaling, as in figure 2."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     starts: PositiveInt = Field(5, description="Paths of either learner, from the same starts.")
     std: NonNegativeFloat = Field(0.05, description="σ of the starts around the point.")
@@ -40,18 +43,9 @@ class Paths(BaseModel):
 
 
 class Walk:
-    """Both learners' paths from the same starts, and over the same batches.
+    """Both learners' paths from the same starts near a point, and over the same batches.
 
-    Parameters
-    ----------
-    context
-        Lends the backend, and the streams ``starts`` and ``batches``.
-    problem
-        The point, and all samples.
-    settings
-        How PC infers.
-    asked
-        What the suite says of paths.
+    The streams are ``starts`` and ``batches``; ``settings`` say how PC infers.
     """
 
     def __init__(
@@ -117,26 +111,22 @@ class Walk:
         rate = self._asked.learning_rate
         slopes = np.stack([judge.answer.gradient(objective) for judge in judges])
         [moved] = rounded([points - rate * slopes], self._dtype)
-        made = []
-        for index, (judge, before, after) in enumerate(zip(judges, points, moved, strict=True)):
-            expected = judge.expected
-            off = rate * expected.gradients_off[objective]
-            made.append(
-                checks.distance(
-                    f"steps on the {objective}",
-                    after,
-                    before - rate * expected.gradients[objective],
-                    Tolerance(
-                        # Each entry may be flushed to zero as it is rounded to the dtype.
-                        off
-                        + self._u * float(np.linalg.norm(after))
-                        + SMALLEST * float(np.sqrt(after.size)),
-                        "the rate times rounding of the gradient, and rounding of the step",
-                    ),
-                    source="gradient descent on the closed form (theory.md 2.1)",
-                    where=f"path {index + 1}",
-                )
+        # Each entry may be flushed to zero as it is rounded to the dtype.
+        flushed = SMALLEST * np.sqrt(points.shape[1])
+        made = [
+            DESCENT.distance(
+                f"steps on the {objective}",
+                after,
+                before - rate * judge.expected.gradients[objective],
+                rate * judge.expected.gradients_off[objective]
+                + self._u * np.linalg.norm(after)
+                + flushed,
+                f"path {number}",
             )
+            for number, (judge, before, after) in enumerate(
+                zip(judges, points, moved, strict=True), start=1
+            )
+        ]
         return moved, formed + made
 
 

@@ -8,14 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from pcbench import checks
-from pcbench.checks import Check, Tolerance
+from pcbench.checks import Check
 from pcbench.contract import DType, Objective
+from pcbench.judges.basis import Basis
 from pcbench.judges.points import Point, Points
 from pcbench.judges.problem import rounded
 
 # The Hessian is asked for row by row, and its eigenvectors cost the cube of this: some seconds.
 MAX_PARAMETERS = 2_000
+
+SPECTRAL = Basis(
+    "an eigenvector is multiplied by its eigenvalue",
+    "rounding of the Hessian, twice, and of multiple eigenvalues",
+)
 
 Product = Callable[[Points], Float[np.ndarray, "..."]]
 
@@ -75,32 +80,19 @@ class ExtremeDirections:
         vectors = _staged(chosen, dtype)
         return cls(objective, vectors, (least, largest), max(abs(least), abs(largest)))
 
-    def checks(self, product: Product, rounding: float, u: float, source: str) -> Iterator[Check]:
+    def checks(self, product: Product, rounding: float, u: float) -> Iterator[Check]:
         """Check ``‖∇² v - θ v‖`` for both, where the product is of ``v`` alone.
 
-        Parameters
-        ----------
-        product
-            Products with the Hessian.
-        rounding
-            Bound on what rounding makes of the Hessian, operator norm.
-        u
-            The dtype's unit roundoff.
-        source
-            As everywhere.
+        ``rounding`` bounds what rounding makes of the Hessian, in the operator norm; ``u`` is the
+        dtype's unit roundoff.
         """
         # Rows, and the product; eigenvalues that were taken as one; LAPACK; and v in the dtype.
         off = 6 * rounding + (self.vectors.shape[1] * 2.0**-52 + 4 * u) * self.norm
         for which, value, vector in zip(
             ("least", "largest"), self.eigenvalues, self.vectors, strict=True
         ):
-            yield checks.distance(
-                f"eigenvector of the {which} curvature of the {self.objective}",
-                product(vector[None]),
-                value * vector[None],
-                Tolerance(off, "rounding of the Hessian, twice, and of multiple eigenvalues"),
-                source=source,
-            )
+            name = f"eigenvector of the {which} curvature of the {self.objective}"
+            yield SPECTRAL.distance(name, product(vector[None]), value * vector[None], off)
 
 
 def _across(vector: Point, others: list[Point]) -> Point:

@@ -23,12 +23,10 @@ from jaxtyping import Float
 from pcbench.contract import Objective
 from pcbench.judges.agreement import stiffness
 from pcbench.judges.point_judge import PointJudge
+from pcbench.networks import activation
 from pcbench.theory.nonlinear.curvature import least_curvatures
 from pcbench.theory.nonlinear.layered import Layered, feedforward, layered_errors
 from pcbench.theory.rounding.bounds import CONFIDENCE, hessian_rounding
-
-# Largest slopes: of SiLU 1.0998, of the others 1.
-_SLOPE = 1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +45,15 @@ class SliceRounding:
             return cls(expected.gradients_off[objective], whole.eigenvalue)
         network = judge.network
         if objective == "energy":
-            activities = [problem.x, *judge.answer.relaxed.activities[1:-1], problem.y]
+            activities = [problem.x, *judge.answer.result.activities[1:-1], problem.y]
             least = judge.least_curvature
         else:
             activities = feedforward(network, problem.x)
             free = least_curvatures(network, activities, np.zeros_like(problem.y))
             least, activities = 2 / stiffness(free), [*activities[:-1], problem.y]
         errors = layered_errors(network, activities)
-        gradient, hessian = _norm_bounds(network, activities, errors, least, judge.u)
+        slope = activation(problem.network.activation).max_slope
+        gradient, hessian = _norm_bounds(network, activities, errors, least, judge.u, slope)
         return cls(expected.gradients_off.get(objective, gradient), hessian)
 
 
@@ -64,11 +63,12 @@ def _norm_bounds(
     errors: list[Float[np.ndarray, "N _d"]],
     least_curvature: float,
     u: float,
+    slope: float,
 ) -> tuple[float, float]:
     n, depth = len(activities[0]), network.depth
     lengths = n + sum(z.shape[1] for z in activities)
     largest = max(float(np.linalg.norm(weight, 2)) for weight in network.weights)
-    m = (1 + _SLOPE * largest) / float(np.sqrt(least_curvature))
+    m = (1 + slope * largest) / float(np.sqrt(least_curvature))
     # Biases see ones, where weights see activities.
     ones = float(np.sqrt(n)) if network.biases is not None else 0.0
     z = max(float(np.linalg.norm(activity)) for activity in activities[:-1]) + ones

@@ -33,20 +33,9 @@ def slices(
 ) -> Iterator[Check | Columns]:
     """Judge every point of the grid, and give what there is to plot.
 
-    The gradient field is what a learner follows: gradients, projected on the two directions.
-
-    Parameters
-    ----------
-    context
-        Lends the backend.
-    problem
-        The point, and the batch.
-    directions
-        ``u`` and ``v``, one a row.
-    grid
-        ``(u, v)`` of every point, as ``coordinates`` gives them.
-    settings
-        How energies are found.
+    The gradient field is what a learner follows: gradients, projected on the two directions ``u``
+    and ``v``, one a row. ``grid`` has the points as ``coordinates`` gives them; ``settings`` say
+    how energies are found.
     """
     rows = np.split(joined(problem.parameters) + grid @ directions, int(np.sqrt(len(grid))))
     columns: dict[str, list[float]] = {"u": [], "v": [], "loss": [], "energy": []}

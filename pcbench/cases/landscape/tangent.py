@@ -8,41 +8,31 @@ from typing import Any, get_args
 import numpy as np
 from jaxtyping import Float
 
-from pcbench import checks
 from pcbench.case import Context
 from pcbench.cases.landscape.slice_directions import ExtremeDirections
 from pcbench.cases.landscape.slice_rounding import SliceRounding
-from pcbench.checks import Check, Tolerance
+from pcbench.checks import Check
 from pcbench.contract import Hessian, InferenceSettings, Objective
-from pcbench.judges.account import CONTRACT, none_of
+from pcbench.judges.basis import Basis
 from pcbench.judges.hessian.stencil import REACH, Difference, Line, line, step_of
 from pcbench.judges.point_judge import PointJudge, are_well_formed, judged, verdicts_of
 from pcbench.judges.points import Points, joined
 from pcbench.judges.problem import Problem
+from pcbench.judges.reported import CONTRACT, none_of
+from pcbench.spectra import HessianOperator, dense
 
-TAYLOR = "Taylor's theorem: values along a line have the slope and curvature of the derivatives"
-SPECTRAL = "an eigenvector is multiplied by its eigenvalue"
-_DERIVATION = (
+TAYLOR = Basis(
+    "Taylor's theorem: values along a line have the slope and curvature of the derivatives",
     "how far differences of two steps are apart; rounding and forces that are left, magnified by "
-    "the step; and rounding of the derivative"
+    "the step; and rounding of the derivative",
 )
-# Rows of the Hessian asked for at a time.
-_ROWS = 256
 
 
 class Tangent:
     """Derivatives of both objectives at one point.
 
-    Parameters
-    ----------
-    context
-        Lends the backend.
-    problem
-        The point, and the batch.
-    centre
-        The judge of its values and gradients, all of them well-formed.
-    settings
-        How energies around it are found.
+    ``centre`` is the judge of its values and gradients, all of them well-formed; ``settings`` say
+    how energies around it are found.
     """
 
     def __init__(
@@ -53,7 +43,7 @@ class Tangent:
         backend = context.backend
         model = backend.build(problem.network, problem.parameters)
         x, y = backend.to_device(problem.x), backend.to_device(problem.y)
-        hidden = [backend.to_device(z) for z in centre.answer.relaxed.activities[1:-1]]
+        hidden = [backend.to_device(z) for z in centre.answer.result.activities[1:-1]]
         self._hessians: dict[Objective, Hessian[Any]] = {
             "loss": model.loss_hessian(x, y),
             "energy": model.energy_hessian([x, *hidden, y]),
@@ -74,15 +64,13 @@ class Tangent:
 
     def extreme_directions(self, objective: Objective) -> ExtremeDirections:
         """Find the directions of the extreme curvatures, from the whole Hessian."""
-        units = np.eye(self._problem.network.n_parameters)
-        blocks = [units[start : start + _ROWS] for start in range(0, len(units), _ROWS)]
-        rows = [
-            self.product(objective, block)
-            for block in self._context.progress(f"Hessian of the {objective}", blocks, len(blocks))
-        ]
+        progress, backend = self._context.progress, self._context.backend
+        size, stage = self._problem.network.n_parameters, f"Hessian of the {objective}"
+        operator = HessianOperator(backend, self._hessians[objective], size)
+        whole = dense(operator, lambda starts, total: progress(stage, starts, total))
         return ExtremeDirections.of(
             objective,
-            np.concatenate(rows),
+            whole,
             self._rounding[objective].hessian,
             self._context.rng("directions"),
             self._context.backend.dtype,
@@ -95,11 +83,10 @@ class Tangent:
             lambda vectors: self.product(objective, vectors),
             self._rounding[objective].hessian,
             self._centre.u,
-            SPECTRAL,
         )
 
     def findings(self, directions: Points) -> Iterator[Check]:
-        """Hold slopes and curvatures along two directions against values along four lines.
+        """Compare slopes and curvatures along two directions with values along four lines.
 
         The mixed curvature ``uᵀ ∇² v`` is half the difference of the curvatures along ``u + v`` and
         ``u - v``, both divided by ``√2``: the usual mixed difference, on the diagonals.
@@ -141,25 +128,22 @@ class Tangent:
             curvatures.append(curvature)
             if name not in "uv":
                 continue
-            yield checks.approx(
+            yield TAYLOR.approx(
                 f"slope of the {objective} along {name}",
-                float(gradient @ way.direction),
+                gradient @ way.direction,
                 slope.value,
-                Tolerance(slope.off + slope_left + rounding.gradient, _DERIVATION),
-                source=TAYLOR,
+                slope.off + slope_left + rounding.gradient,
             )
-            yield checks.approx(
+            yield TAYLOR.approx(
                 f"curvature of the {objective} along {name}",
-                float(product @ way.direction),
+                product @ way.direction,
                 curvature.value,
-                Tolerance(curvature.off, _DERIVATION),
-                source=TAYLOR,
+                curvature.off,
             )
         _, _, along, across = curvatures
-        yield checks.approx(
+        yield TAYLOR.approx(
             f"mixed curvature of the {objective}",
-            float(directions[0] @ of_v),
+            directions[0] @ of_v,
             (along.value - across.value) / 2,
-            Tolerance((along.off + across.off) / 2, _DERIVATION),
-            source=TAYLOR,
+            (along.off + across.off) / 2,
         )

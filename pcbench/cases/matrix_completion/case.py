@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from pcbench.case import Case, CaseParameters, Context, Finding
-from pcbench.cases.matrix_completion.claims import Claims, opponent
+from pcbench.cases.matrix_completion.claims import Claims
 from pcbench.cases.matrix_completion.draws import Draws
-from pcbench.cases.matrix_completion.escape import Escapes, Way, escape
+from pcbench.cases.matrix_completion.escape import escape
 from pcbench.cases.matrix_completion.finish import finish
 from pcbench.cases.matrix_completion.judge import first_steps, traceless
 from pcbench.cases.matrix_completion.parameters import Parameters
-from pcbench.cases.matrix_completion.path import Descent, descend
+from pcbench.cases.matrix_completion.path import Saddle, descend
 from pcbench.cases.matrix_completion.records import path_checks, stationary_checks
 from pcbench.cases.matrix_completion.series import (
     of_draws,
@@ -28,11 +28,11 @@ from pcbench.cases.matrix_completion.series import (
     of_ratios,
     of_saddles,
 )
+from pcbench.cases.matrix_completion.ways import Way
 from pcbench.checks import Check, all_passed
-from pcbench.contract import Capability, ExactInference, TrainingSettings
+from pcbench.contract import Capability, ExactInference
+from pcbench.judges.answers import training_needs
 from pcbench.judges.claims import insist
-from pcbench.judges.relaxed import training_needs
-from pcbench.judges.training.curves import Budget
 
 
 class MatrixCompletion(Case[Parameters]):
@@ -54,22 +54,18 @@ class MatrixCompletion(Case[Parameters]):
     def run(self, context: Context) -> Iterator[Finding]:
         """Follow BP, judge the saddles that it passed, and let both learners leave them."""
         asked = self.parameters
-        draws = Draws.pose(context, asked.data, asked.network, asked.draws)
-        training = asked.training
-        budget = Budget(training.steps, look=training.look, every=training.look)
-        descent = descend(
-            context, draws, training.learning_rate, budget, training.stop, asked.data.rank
-        )
+        draws = Draws.pose(context, asked)
+        descent = descend(draws)
         yield from of_paths(descent.paths)
         yield of_draws(descent)
         yield of_saddles(descent.saddles)
-        ways = list(dict.fromkeys([*map(opponent, asked.ways), *asked.ways]))
-        made = list(self._judge(context, draws, descent, ways))
+        ways = list(dict.fromkeys([*(way.opponent for way in asked.ways), *asked.ways]))
+        made = list(self._judge(draws, descent.saddles, ways))
         yield from made
         if not all_passed(made):
             return  # times of learners that err compare with nothing
         escapes = {
-            way: self._escape(context, draws, descent, way)
+            way: escape(draws, descent.saddles, way)
             for way in context.progress("escapes", ways, len(ways))
         }
         for way, seen in escapes.items():
@@ -77,46 +73,24 @@ class MatrixCompletion(Case[Parameters]):
         claims = Claims(draws, descent.saddles, escapes)
         yield of_ratios(claims)
         if asked.escape.finish:
-            way = asked.ways[0]
-            rule, most = self._rule(draws, way), asked.escape.finish
-            yield from of_finish(
-                finish(context, draws, descent, way, rule, budget, training.stop, most)
-            )
+            yield from of_finish(finish(draws, descent, asked.ways[0]))
         findings = list(self._compare(claims))
         yield from findings
         insist(findings)
 
-    def _rule(self, draws: Draws, way: Way) -> TrainingSettings:
-        return way.settings(draws, self.parameters.training.learning_rate, self.parameters.engine)
-
     def _judge(
-        self, context: Context, draws: Draws, descent: Descent, ways: Sequence[Way]
+        self, draws: Draws, saddles: Sequence[Saddle], ways: Sequence[Way]
     ) -> Iterator[Check]:
         """Judge what BP said of its path, and what each learner does first at the saddles."""
-        asked, saddles, dtype = self.parameters, descent.saddles, context.backend.dtype
+        asked, dtype = self.parameters, draws.context.backend.dtype
         yield from path_checks(saddles, asked.training.learning_rate, dtype)
         if asked.network.activation == "identity":
             yield from stationary_checks(saddles, dtype)
         for way in ways:
-            settings = self._rule(draws, way)
             if way.learner == "BP" or isinstance(asked.engine, ExactInference):
-                yield from first_steps(context, draws, saddles, way, settings)
+                yield from first_steps(draws, saddles, way)
             if way.masking == "matched" and asked.data.observed < 1:
-                yield traceless(context, draws, saddles, way, settings)
-
-    def _escape(self, context: Context, draws: Draws, descent: Descent, way: Way) -> Escapes:
-        asked = self.parameters
-        look = asked.training.look
-        budget = Budget(asked.escape.steps, look=look, every=look)
-        return escape(
-            context,
-            draws,
-            descent.saddles,
-            way,
-            self._rule(draws, way),
-            budget,
-            fraction=asked.escape.fraction,
-        )
+                yield traceless(draws, saddles, way)
 
     def _compare(self, claims: Claims) -> Iterator[Finding]:
         """Put the claims to every rank; those required must hold."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-
-import numpy as np
-from jaxtyping import Bool
+from dataclasses import dataclass
 
 from pcbench.cases.matrix_completion.draws import Draws
-from pcbench.cases.matrix_completion.escape import Escapes, Way
+from pcbench.cases.matrix_completion.escape import SaddleEscapes
 from pcbench.cases.matrix_completion.path import Saddle
+from pcbench.cases.matrix_completion.ways import Way
 from pcbench.checks import Check
 from pcbench.claims import Claim
 from pcbench.judges.claims import Question, Ratios, answers
@@ -20,21 +18,11 @@ FIGURE_6 = "figure 6 (arXiv:2408.11979)"
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Both learners' escapes from the same saddles, compared draw by draw.
-
-    Attributes
-    ----------
-    draws
-        What was completed.
-    saddles
-        Where replicas began.
-    escapes
-        What became of them, by the way they went.
-    """
+    """Both learners' escapes from the same saddles, compared draw by draw."""
 
     draws: Draws
     saddles: Sequence[Saddle]
-    escapes: dict[Way, Escapes]
+    escapes: dict[Way, SaddleEscapes]
 
     def sooner(self, rank: int, *, required: bool) -> Iterator[Claim | Check]:
         """Ask for every way of PC whether it leaves saddles of a rank in fewer steps than BP."""
@@ -88,26 +76,13 @@ class Claims:
 
     def times(self, way: Way, rank: int) -> Ratios:
         """How many times as long PC takes, going that way, as BP does in the same scaling."""
-        ours, theirs = self.escapes[way], self.escapes[opponent(way)]
-        lost = _lost(ours)[self._at(rank)], _lost(theirs)[self._at(rank)]
-        return Ratios.of_times(ours.of_rank(rank), theirs.of_rank(rank), lost)
+        ours, theirs, at = *self._pair(way), self.escapes[way].at(rank)
+        return Ratios.of_times(ours.times[at], theirs.times[at], (ours.lost[at], theirs.lost[at]))
 
     def norms(self, way: Way, rank: int) -> Ratios:
         """How many times as large BP's gradient is at saddles of a rank as that of PC."""
-        ours, theirs = (
-            self.escapes[each].gradient_norms()[self._at(rank)] for each in (way, opponent(way))
-        )
+        ours, theirs = (each.first_gradients[each.at(rank)] for each in self._pair(way))
         return Ratios.of_norms(theirs, ours)
 
-    def _at(self, rank: int) -> Bool[np.ndarray, " S"]:
-        return np.array([saddle.rank == rank for saddle in self.saddles], bool)
-
-
-def opponent(way: Way) -> Way:
-    """Return how BP goes, against which PC is compared: it never sees what is masked."""
-    return replace(way, learner="BP", masking="matched")
-
-
-def _lost(escapes: Escapes) -> Bool[np.ndarray, " S"]:
-    diverged: Bool[np.ndarray, " S"] = escapes.course.have("diverged") & ~escapes.times.observed
-    return diverged
+    def _pair(self, way: Way) -> tuple[SaddleEscapes, SaddleEscapes]:
+        return self.escapes[way], self.escapes[way.opponent]

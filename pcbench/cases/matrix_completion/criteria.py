@@ -1,7 +1,7 @@
 """Which points of rest are saddles of a rank, of linear networks, where there is more to ask.
 
-Both criteria choose what is compared, and blame nobody: a candidate that misses one is dropped, and
-counted.
+Both criteria choose what is compared, and are no checks: a candidate that misses one is dropped,
+and counted.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import numpy as np
 
 from pcbench.cases.matrix_completion.saddles import RANK_SHARE
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed_judge import judged
 from pcbench.theory.linear.low_rank import least_losses
 from pcbench.theory.linear.products import chain
 from pcbench.theory.nonlinear.layered import feedforward
@@ -42,6 +41,6 @@ def _is_near_the_best(problem: Problem, rank: int) -> bool:
         return True
     losses = least_losses(problem.x, problem.y)
     best, above = np.sqrt(2 * len(problem.x) * np.maximum(losses[[rank, rank - 1]], 0.0))
-    predictions = feedforward(judged(problem), problem.x)[-1]
+    predictions = feedforward(problem.layered, problem.x)[-1]
     misfit = np.linalg.norm(problem.y - predictions)
     return bool(misfit <= best + RANK_SHARE * (above - best))

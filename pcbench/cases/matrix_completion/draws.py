@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from pcbench.case import Context
+from pcbench.cases.matrix_completion.parameters import Parameters
+from pcbench.cases.matrix_completion.ways import Way
 from pcbench.contract import Trainer, TrainingSettings
-from pcbench.data.base import DatasetParameters
 from pcbench.judges.problem import Problem
-from pcbench.networks import NetworkParameters
-
-Masking = Literal["matched", "published"]
+from pcbench.judges.training.curves import Budget, Course, learning_rule, looks
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +28,24 @@ class Draws:
     ----------
     problems
         One a draw: its matrix, which of its entries are observed, and its initial weights.
+    context
+        Lends the backend.
+    asked
+        What the suite asks for.
     """
 
     problems: Sequence[Problem]
+    context: Context
+    asked: Parameters
 
     @classmethod
-    def pose(
-        cls, context: Context, data: DatasetParameters, network: NetworkParameters, count: int
-    ) -> Draws:
-        """Draw so many matrices and networks, each from streams of its own."""
-        return cls(
-            [
-                Problem.pose(context, data, network, partly_observed=True, draw=number)
-                for number in range(count)
-            ]
-        )
+    def pose(cls, context: Context, asked: Parameters) -> Draws:
+        """Draw matrices and networks, each from streams of its own."""
+        problems = [
+            Problem.pose(context, asked.data, asked.network, partly_observed=True, draw=number)
+            for number in range(asked.draws)
+        ]
+        return cls(problems, context, asked)
 
     def __len__(self) -> int:
         return len(self.problems)
@@ -60,28 +62,46 @@ class Draws:
 
     def silenced(self) -> Draws:
         """Return the same draws, where targets that are not observed are not numbers."""
-        return Draws([_silenced(problem) for problem in self.problems])
+        return replace(self, problems=[_silenced(problem) for problem in self.problems])
 
-    def trainer(
-        self,
-        context: Context,
-        starts: Sequence[Problem],
-        settings: TrainingSettings,
-        masking: Masking = "matched",
-    ) -> Trainer[Any]:
+    def budget(self, steps: int) -> Budget:
+        """Return how long to train, with looks as far apart as they are on BP's paths."""
+        look = self.asked.training.look
+        return Budget(steps, look, every=look)
+
+    def rule(self, way: Way) -> TrainingSettings:
+        """Return the rule by which a learner trains."""
+        rate, samples = self.asked.training.learning_rate, (self.samples, self.outputs)
+        return learning_rule(way.learner, way.scaling, rate, samples, self.asked.engine)
+
+    def trainer(self, starts: Sequence[Problem], way: Way) -> Trainer[Any]:
         """Begin to train replicas from these points, on the rows that batches will give them.
 
         Under published masking what is not observed counts like any other target.
         """
-        backend, first = context.backend, starts[0]
+        backend = self.context.backend
         stacked = zip(*(start.parameters for start in starts), strict=True)
-        model = backend.build(first.network, [np.stack(layer) for layer in stacked])
-        x = backend.to_device(np.concatenate([problem.x for problem in self.problems]))
-        y = backend.to_device(np.concatenate([problem.y for problem in self.problems]))
+        model = backend.build(starts[0].network, [np.stack(layer) for layer in stacked])
+        data = [[problem.x for problem in self.problems], [problem.y for problem in self.problems]]
         masks = [problem.precision for problem in self.problems if problem.precision is not None]
-        if masking == "published" or not masks:
-            return model.trainer(x, y, settings)
-        return model.trainer(x, y, settings, backend.to_device(np.concatenate(masks)))
+        if masks and way.masking == "matched":
+            data.append(masks)
+        x, y, *precision = (backend.to_device(np.concatenate(part)) for part in data)
+        return model.trainer(x, y, self.rule(way), *precision)
+
+    def train(
+        self,
+        trainer: Trainer[Any],
+        numbers: Sequence[int],
+        budget: Budget,
+        stop: Callable[[Course], Bool[np.ndarray, " R"]],
+    ) -> Course:
+        """Train replicas of the draws with these numbers until each has ended."""
+        course = Course.begin(len(numbers), len(self.problems[0].parameters))
+        if numbers:
+            for _ in looks(trainer, course, budget, batches=self.batches(numbers), stop=stop):
+                pass
+        return course
 
     def batches(self, draws: Sequence[int]) -> Callable[[int, int], Int[np.ndarray, "T R N"]]:
         """Return the rows of each replica's matrix, whose number ``draws`` gives, at any step."""

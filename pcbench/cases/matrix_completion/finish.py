@@ -8,28 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from pcbench.case import Context
 from pcbench.cases.matrix_completion.draws import Draws
-from pcbench.cases.matrix_completion.escape import Way
 from pcbench.cases.matrix_completion.path import Descent
-from pcbench.contract import TrainingSettings
-from pcbench.judges.training.curves import Budget, Course, train
+from pcbench.cases.matrix_completion.ways import Way
+from pcbench.judges.training.curves import Course
 from pcbench.statistics import Interval, Times, paired_ratio
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """Steps from near the origin to the loss at which paths stop, in the same draws.
-
-    Attributes
-    ----------
-    way
-        How PC went.
-    draws
-        Which.
-    ours, theirs
-        PC's steps, and those of BP's paths.
-    """
+    """PC's steps from near the origin to the loss at which paths stop, and those of BP's paths."""
 
     way: Way
     draws: Sequence[int]
@@ -41,46 +29,26 @@ class Finish:
         """How many times as long PC takes; ``None`` without draws."""
         if not self.draws:
             return None
-        return paired_ratio(self.ours, self.theirs, interpolate=False)
+        return paired_ratio(self.ours, self.theirs)
 
 
-def finish(
-    context: Context,
-    draws: Draws,
-    descent: Descent,
-    way: Way,
-    settings: TrainingSettings,
-    budget: Budget,
-    goal: float,
-    most: int,
-) -> Finish:
-    """Train from near the origin to the goal, with the budget that BP's paths had.
+def finish(draws: Draws, descent: Descent, way: Way) -> Finish:
+    """Train from near the origin to the loss at which paths stop, with as many steps.
 
-    Parameters
-    ----------
-    context, draws, descent
-        Whose backend, and what BP's paths were.
-    way, settings
-        By which rule.
-    budget
-        Of the paths.
-    goal
-        Loss at which they stop, of the targets that count for the learner.
-    most
-        Draws that are taken, the first whose path was stable.
+    Of the targets that count for the learner; in the first draws whose path was stable.
     """
-    chosen = [draw for draw in range(len(draws)) if draw not in descent.unstable][:most]
-    course = Course.begin(len(chosen), len(draws.problems[0].parameters))
-    if chosen:
+    asked, budget = draws.asked, draws.budget(draws.asked.training.steps)
+    goal = asked.training.stop
+    stable = [draw for draw in range(len(draws)) if draw not in descent.unstable]
+    chosen = stable[: asked.escape.finish]
 
-        def arrived(course: Course) -> Bool[np.ndarray, " R"]:
-            return _arrivals(course.losses[-budget.look :], goal).observed
+    def arrived(course: Course) -> Bool[np.ndarray, " R"]:
+        return _arrivals(course.losses[-budget.look :], goal).observed
 
-        starts = [draws.problems[draw] for draw in chosen]
-        trainer = draws.trainer(context, starts, settings, way.masking)
-        train(trainer, course, budget, batches=draws.batches(chosen), stop=arrived)
+    starts = [draws.problems[draw] for draw in chosen] or draws.problems
+    ours = draws.train(draws.trainer(starts, way), chosen, budget, arrived).losses
     theirs = descent.course.losses[:, chosen]
-    return Finish(way, chosen, _arrivals(course.losses, goal), _arrivals(theirs, goal))
+    return Finish(way, chosen, _arrivals(ours, goal), _arrivals(theirs, goal))
 
 
 def _arrivals(losses: Float[np.ndarray, "T R"], goal: float) -> Times:

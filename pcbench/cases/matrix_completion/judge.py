@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import compress
 
 import numpy as np
 
 from pcbench import checks
-from pcbench.case import Context
 from pcbench.cases.matrix_completion.draws import Draws, whole
-from pcbench.cases.matrix_completion.escape import Way
 from pcbench.cases.matrix_completion.path import Saddle
-from pcbench.checks import Check, Tolerance
-from pcbench.contract import TrainingSettings
-from pcbench.judges.account import CONTRACT
-from pcbench.judges.training.step_expected import expect, norm_off
+from pcbench.cases.matrix_completion.ways import Way
+from pcbench.checks import Check
+from pcbench.judges.basis import Basis, folded
+from pcbench.judges.reported import CONTRACT, layers
+from pcbench.judges.training.step_expected import expect, gradient_norms
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
 
 EDGE = "what the dtype can hold (theory.md 4)"
@@ -23,107 +23,70 @@ ROUNDING = "rounding of inference and evaluation (theory.md 4)"
 _TRACE = 3
 
 
-def first_steps(
-    context: Context,
-    draws: Draws,
-    saddles: Sequence[Saddle],
-    way: Way,
-    settings: TrainingSettings,
-) -> Iterator[Check]:
-    """Take one step from each saddle, and hold it against the objective's closed form."""
-    starts = [saddle.problem for saddle in saddles]
-    trainer = draws.trainer(context, starts, settings, way.masking)
+@folded
+def first_steps(draws: Draws, saddles: Sequence[Saddle], way: Way) -> Iterator[Check]:
+    """Take one step from each saddle, and compare it with the objective's closed form."""
+    trainer, settings = draws.trainer([saddle.problem for saddle in saddles], way), draws.rule(way)
     record = trainer.run(1, draws.batches([saddle.draw for saddle in saddles])(0, 1))
     after = trainer.parameters()
-    step, dtype = settings.learning_rate * settings.scale, context.backend.dtype
+    step, dtype = settings.learning_rate * settings.scale, draws.context.backend.dtype
     u = unit_roundoff(dtype)
-    worst, label = checks.Worst(), f"{way}: "
+    theorem_1 = "definition of the loss, and Theorem 1 of observed outputs (theory.md 2.1)"
+    energy = Basis(theorem_1, ROUNDING)
+    loss = Basis("definition of the loss (theory.md 1)", ROUNDING)
+    slope = Basis("-(1/N) e_lᵀ z_{l-1} (theory.md 2.2)", ROUNDING)
+    descent = Basis(
+        "gradient descent on the closed form (theory.md 2.1, 2.2)",
+        "the step times rounding of the gradient; rounding of the update",
+    )
     for place, saddle in enumerate(saddles):
-        problem = whole(saddle.problem) if way.masking == "published" else saddle.problem
-        expected = expect(problem, settings, dtype, None)
-        worst.add(
-            checks.approx(
-                f"{label}objective at a saddle",
-                float(record.energies[0, place]),
-                expected.energy,
-                Tolerance(expected.energy_off, ROUNDING),
-                source="definition of the loss, and Theorem 1 of observed outputs (theory.md 2.1)",
-                where=str(saddle),
-            ),
-            checks.approx(
-                f"{label}loss at a saddle",
-                float(record.losses[0, place]),
-                expected.loss,
-                Tolerance(expected.loss_off, ROUNDING),
-                source="definition of the loss (theory.md 1)",
-                where=str(saddle),
-            ),
-        )
-        for l, (start, gradient, off) in enumerate(
-            zip(problem.parameters, expected.gradients, expected.gradients_off, strict=True)
+        problem, at = saddle.problem, str(saddle)
+        problem = whole(problem) if way.masking == "published" else problem
+        due, seen = expect(problem, settings, dtype, None), record.energies[0, place]
+        yield energy.approx(f"{way}: objective at a saddle", seen, due.energy, due.energy_off, at)
+        seen = record.losses[0, place]
+        yield loss.approx(f"{way}: loss at a saddle", seen, due.loss, due.loss_off, at)
+        where = [f"{saddle}, {each}" for each in layers(len(due.gradients))]
+        steps = [
+            start - step * gradient
+            for start, gradient in zip(problem.parameters, due.gradients, strict=True)
+        ]
+        held = [bool(np.abs(end).max() <= np.finfo(dtype).max) for end in steps]
+        norms = record.gradient_norms[0, place]
+        name = f"{way}: gradient norm at a saddle"
+        yield from compress(gradient_norms(slope, name, norms, due, u, where), held)
+        name = f"{way}: first step from a saddle"
+        for l, (start, end, off) in enumerate(
+            zip(problem.parameters, steps, due.gradients_off, strict=True)
         ):
-            where = f"{saddle}, layer {l + 1}"
-            if not np.abs(start - step * gradient).max() <= np.finfo(context.backend.dtype).max:
-                name = f"{label}first step from a saddle"
+            if held[l]:
+                allowed = step * off + CONFIDENCE * u * np.linalg.norm(start)
+                yield descent.distance(name, after[l][place], end, allowed, where[l])
+            else:
                 reason = (
                     f"Training diverged at step 1 at learning rate {settings.learning_rate:g}: a "
-                    f"correct step leaves the range of {context.backend.dtype}; lower "
-                    "training.learning_rate."
+                    f"correct step leaves the range of {dtype}; lower training.learning_rate."
                 )
-                worst.add(checks.undecided(name, reason, source=EDGE, where=where))
-                continue
-            worst.add(
-                checks.approx(
-                    f"{label}gradient norm at a saddle",
-                    float(record.gradient_norms[0, place, l]),
-                    float(np.linalg.norm(gradient)),
-                    Tolerance(norm_off(gradient, off, u), ROUNDING),
-                    source="-(1/N) e_lᵀ z_{l-1} (theory.md 2.2)",
-                    where=where,
-                ),
-                checks.distance(
-                    f"{label}first step from a saddle",
-                    after[l][place],
-                    start - step * gradient,
-                    Tolerance(
-                        float(step * off + CONFIDENCE * u * np.linalg.norm(start)),
-                        "the step times rounding of the gradient; rounding of the update",
-                    ),
-                    source="gradient descent on the closed form (theory.md 2.1, 2.2)",
-                    where=where,
-                ),
-            )
-    yield from worst
+                yield checks.undecided(name, reason, source=EDGE, where=where[l])
 
 
-def traceless(
-    context: Context,
-    draws: Draws,
-    saddles: Sequence[Saddle],
-    way: Way,
-    settings: TrainingSettings,
-) -> Check:
-    """Train twice, once without what is not observed, and compare where that leads."""
+def traceless(draws: Draws, saddles: Sequence[Saddle], way: Way) -> Check:
+    """Train twice, once with NaN for what is not observed, and compare the parameters."""
     starts, rows = [s.problem for s in saddles], draws.batches([s.draw for s in saddles])
     ends = []
-    for told in (draws, draws.silenced()):
-        trainer = told.trainer(context, starts, settings, way.masking)
+    for each in (draws, draws.silenced()):
+        trainer = each.trainer(starts, way)
         trainer.run(_TRACE, rows(0, _TRACE), _TRACE)
         ends.append(np.concatenate([part.ravel() for part in trainer.parameters()]))
+    name, source = f"{way}: trace of targets that are not observed", f"precision 0: {CONTRACT}"
     if not np.isfinite(ends[0]).all():
         return checks.undecided(
-            f"{way}: trace of targets that are not observed",
-            f"Training diverged within {_TRACE} steps at learning rate {settings.learning_rate:g}; "
-            "lower training.learning_rate.",
-            source=f"precision 0: {CONTRACT}",
+            name,
+            f"Training diverged within {_TRACE} steps at learning rate "
+            f"{draws.asked.training.learning_rate:g}; lower training.learning_rate.",
+            source=source,
         )
-    u = unit_roundoff(context.backend.dtype)
+    u = unit_roundoff(draws.context.backend.dtype)
     size = float(np.linalg.norm(np.concatenate([p.ravel() for s in starts for p in s.parameters])))
-    return checks.distance(
-        f"{way}: trace of targets that are not observed",
-        ends[1],
-        ends[0],
-        Tolerance(_TRACE * CONFIDENCE * u * size, "rounding of the updates"),
-        source=f"precision 0: {CONTRACT}",
-        where=f"after {_TRACE} steps",
-    )
+    off, at = _TRACE * CONFIDENCE * u * size, f"after {_TRACE} steps"
+    return Basis(source, "rounding of the updates").distance(name, ends[1], ends[0], off, at)

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal, get_args
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from pcbench.case import CaseParameters
-from pcbench.cases.matrix_completion.draws import Masking
-from pcbench.cases.matrix_completion.escape import Way
+from pcbench.cases.matrix_completion.ways import Masking, Way
 from pcbench.contract import ExactInference, GaussNewtonInference, InferenceSettings
 from pcbench.data.low_rank_matrix import LowRankMatrixParameters
 from pcbench.judges.claims import FEWEST
@@ -49,10 +41,8 @@ class CompletionNetwork(NetworkParameters):
         return self
 
 
-class PathParameters(BaseModel):
+class PathParameters(CaseParameters):
     """Backpropagation from near the origin, on the full batch."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     learning_rate: PositiveFloat = Field(1e-2, description="η, the same for both learners.")
     steps: PositiveInt = Field(30_000, description="Most steps of BP's path.")
@@ -60,10 +50,8 @@ class PathParameters(BaseModel):
     look: PositiveInt = Field(20, description="Number of steps after which the path is looked at.")
 
 
-class EscapeParameters(BaseModel):
+class EscapeParameters(CaseParameters):
     """How long a learner may stay at a saddle, and when it has left."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     steps: PositiveInt = Field(
         20_000,
@@ -109,43 +97,30 @@ class Parameters(CaseParameters):
         "in linear networks all below the matrix's. For other ranks it is reported only.",
     )
 
-    @model_validator(mode="after")
-    def _can_be_inferred(self) -> Parameters:
+    def contradictions(self) -> Iterator[str]:
+        """Say which settings do not fit together."""
         linear = self.network.activation == "identity"
         if isinstance(self.inference, ExactInference) and not linear:
-            raise ValueError(
+            yield (
                 "engine: exact solves linear networks; use engine: gauss_newton, or leave "
                 "inference out"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _uses_what_is_given(self) -> Parameters:
         if self.data.observed == 1 and self.masking != "matched":
-            raise ValueError(
+            yield (
                 f"masking: {self.masking} is about targets that are not observed, and goes unused "
                 "where all are; leave masking out, or lower data.observed"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _finishes_draws(self) -> Parameters:
         if self.escape.finish > self.draws:
-            raise ValueError(
+            yield (
                 f"there are {self.draws} draws, and escape.finish asks for {self.escape.finish} of "
                 "them; lower it, or raise draws"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _claims_saddles(self) -> Parameters:
         beyond = [rank for rank in self.sooner or [] if rank >= self.data.rank]
         if beyond:
-            raise ValueError(
+            yield (
                 f"a matrix of rank {self.data.rank} has no saddle of rank {beyond[0]}; take it out "
                 "of sooner, or raise data.rank"
             )
-        return self
 
     @property
     def engine(self) -> InferenceSettings:

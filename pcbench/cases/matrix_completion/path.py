@@ -10,29 +10,20 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from pcbench.case import Context
 from pcbench.cases.matrix_completion.criteria import is_saddle
-from pcbench.cases.matrix_completion.draws import Draws, Masking, whole
+from pcbench.cases.matrix_completion.draws import Draws, whole
 from pcbench.cases.matrix_completion.saddles import Path, numerical_rank
-from pcbench.contract import Sgd, Trainer, TrainingSettings
+from pcbench.cases.matrix_completion.ways import Masking, Way
+from pcbench.contract import Trainer
 from pcbench.judges.problem import Problem, Weights
-from pcbench.judges.relaxed_judge import judged
-from pcbench.judges.training.curves import Budget, Course, train
+from pcbench.judges.training.curves import Course
 from pcbench.theory.nonlinear.layered import feedforward, layered_loss
 from pcbench.theory.rounding.bounds import unit_roundoff
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the backend said of a point on its path.
-
-    Attributes
-    ----------
-    loss
-        ``𝓛``.
-    gradient_norms
-        ``‖∂𝓛/∂W_l‖``, by layer.
-    """
+    """What the backend said of a point on its path: ``𝓛``, and ``‖∂𝓛/∂W_l‖`` by layer."""
 
     loss: float
     gradient_norms: Float[np.ndarray, " L"]
@@ -40,18 +31,10 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Saddle:
-    """A point on the path of a draw.
+    """A saddle of a rank on the path of a draw, where backpropagation was after so many steps.
 
-    Attributes
-    ----------
-    draw, rank
-        Whose, and of which rank.
-    step
-        After how many steps backpropagation was there.
-    problem
-        The draw's matrix, and the network at the saddle.
-    seen
-        What the path had there; ``None`` if its first look saw no numbers.
+    ``problem`` is the draw's matrix and the network there; ``seen`` what the path had there, and
+    ``None`` if nothing was recorded.
     """
 
     draw: int
@@ -63,7 +46,7 @@ class Saddle:
     def loss(self, masking: Masking) -> float:
         """Return ``𝓛`` here, of all targets, or those observed."""
         problem = whole(self.problem) if masking == "published" else self.problem
-        return layered_loss(judged(problem), problem.x, problem.y, problem.precision)
+        return layered_loss(problem.layered, problem.x, problem.y, problem.precision)
 
     def __str__(self) -> str:
         return f"draw {self.draw + 1}, rank {self.rank}"
@@ -71,20 +54,10 @@ class Saddle:
 
 @dataclass(frozen=True, slots=True)
 class Descent:
-    """What came of the paths.
+    """What came of the paths, one a draw, with saddles in the order of draws and ranks.
 
-    Attributes
-    ----------
-    course
-        Losses of all steps, and how each draw ended.
-    paths
-        One a draw.
-    saddles
-        Of all draws, in the order of draws and ranks.
-    unstable
-        The step at which a draw's loss rose, so that its path ended; of draws of which it did.
-    dropped
-        By draw, how many points of rest were no saddles by the criteria.
+    ``unstable`` has the step at which a draw's loss rose, so that its path ended, and ``dropped``
+    how many points of rest of a draw were no saddles by the criteria.
     """
 
     course: Course
@@ -94,36 +67,19 @@ class Descent:
     dropped: Counter[int]
 
 
-def descend(
-    context: Context, draws: Draws, rate: float, budget: Budget, goal: float, below: int
-) -> Descent:
-    """Follow backpropagation until the loss is at the goal, or rises, or the budget is spent.
+def descend(draws: Draws) -> Descent:
+    """Follow backpropagation until the loss is at its goal, or rises, or the budget is spent.
 
     Gradient descent whose steps are short beside the curvature lowers the loss at every step. From
     the first step at which it rises by more than half of the dtype's digits, a draw takes no part.
 
     A draw that still rests at a saddle when its budget is spent has that saddle like any other:
     those that take the longest to leave must not be missing from the comparison.
-
-    Parameters
-    ----------
-    context, draws
-        Whose backend, and what to complete.
-    rate
-        ``η``, of gradients of ``1/(2N)``.
-    budget
-        How long, and how often to look.
-    goal
-        Loss at which a draw ends.
-    below
-        The rank of the matrices, from which on there are no saddles.
     """
-    settings = TrainingSettings(objective="loss", optimiser=Sgd(), learning_rate=rate)
-    trainer = draws.trainer(context, draws.problems, settings)
-    course = Course.begin(len(draws), len(draws.problems[0].parameters))
-    rise = 1 + float(np.sqrt(unit_roundoff(context.backend.dtype)))
-    watch = _Watch(trainer, draws, goal, below, rise)
-    train(trainer, course, budget, batches=draws.batches(range(len(draws))), stop=watch)
+    trainer = draws.trainer(draws.problems, Way("BP", "matched", "matched"))
+    watch = _Watch(trainer, draws)
+    budget = draws.budget(draws.asked.training.steps)
+    course = draws.train(trainer, range(len(draws)), budget, watch)
     watch.close(course)
     return Descent(course, watch.paths, watch.saddles(), watch.unstable, watch.dropped)
 
@@ -135,11 +91,9 @@ class _Watch:
     it.
     """
 
-    def __init__(
-        self, trainer: Trainer[Any], draws: Draws, goal: float, below: int, rise: float
-    ) -> None:
-        self._trainer, self._draws = trainer, draws
-        self._goal, self._below, self._rise = goal, below, rise
+    def __init__(self, trainer: Trainer[Any], draws: Draws) -> None:
+        self._trainer, self._draws, self._goal = trainer, draws, draws.asked.training.stop
+        self._rise = 1 + float(np.sqrt(unit_roundoff(draws.context.backend.dtype)))
         self.paths = [Path() for _ in draws.problems]
         self.unstable: dict[int, int] = {}
         self.dropped: Counter[int] = Counter()
@@ -175,7 +129,7 @@ class _Watch:
         return ended
 
     def _risen(self, course: Course, draw: int, begun: int) -> int | None:
-        """Return the first step of the last run after which the loss was higher, or no number."""
+        """Return the first step of the last run after which the loss was higher, or not finite."""
         losses = course.losses[max(begun - 1, 0) :, draw]
         fell = losses[1:] <= self._rise * losses[:-1]
         if np.isfinite(losses[0]) and fell.all():
@@ -184,7 +138,7 @@ class _Watch:
 
     def _see(self, draw: int, step: int, seen: Seen, weights: Weights) -> None:
         path, problem = self.paths[draw], self._draws.problems[draw].at(weights)
-        predictions = feedforward(judged(problem), problem.x)[-1]
+        predictions = feedforward(problem.layered, problem.x)[-1]
         norm, rank = (
             float(np.linalg.norm(seen.gradient_norms)),
             numerical_rank(predictions, problem.y),
@@ -206,7 +160,7 @@ class _Watch:
         """Keep the floor of a valley, unless one of the same rank is lower, or it is no saddle."""
         path = self.paths[draw]
         rank = path.ranks[look]
-        if not 0 < rank < self._below:
+        if not 0 < rank < self._draws.asked.data.rank:
             return
         seen, weights = self._floors[draw]
         saddle = Saddle(draw, rank, path.steps[look], self._draws.problems[draw].at(weights), seen)

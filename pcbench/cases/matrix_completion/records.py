@@ -24,86 +24,60 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Float
 
-from pcbench import checks
 from pcbench.cases.matrix_completion.path import Saddle, Seen
-from pcbench.checks import Check, Tolerance
+from pcbench.checks import Check
 from pcbench.contract import DType, Sgd, TrainingSettings
+from pcbench.judges.basis import Basis, folded
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed_judge import judged
-from pcbench.judges.training.step_expected import expect, loss_off, norm_off
+from pcbench.judges.reported import layers
+from pcbench.judges.training.step_expected import expect, gradient_norms, loss_off
 from pcbench.theory.nonlinear.layered import feedforward
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
 
 ROUNDING = "rounding of evaluation (theory.md 4)"
 
 
+@folded
 def path_checks(saddles: Sequence[Saddle], rate: float, dtype: DType) -> Iterator[Check]:
-    """Hold what the path said of its saddles against the closed form at the same parameters.
+    """Compare what the path recorded at its saddles with the closed form at the same parameters.
 
     The search goes by these numbers: where they are wrong, so are the saddles, or there are none.
     """
     settings = TrainingSettings(objective="loss", optimiser=Sgd(), learning_rate=rate)
-    u, worst = unit_roundoff(dtype), checks.Worst()
+    u = unit_roundoff(dtype)
+    definition = Basis("definition of the loss (theory.md 1)", ROUNDING)
+    backpropagation = Basis("backpropagation (theory.md 2.2)", ROUNDING)
     for saddle in saddles:
-        seen = saddle.seen or Seen(np.nan, np.full(len(saddle.problem.weights), np.nan))
-        expected = expect(saddle.problem, settings, dtype, None)
-        worst.add(
-            checks.approx(
-                "loss on BP's path",
-                seen.loss,
-                expected.loss,
-                Tolerance(expected.loss_off, ROUNDING),
-                source="definition of the loss (theory.md 1)",
-                where=str(saddle),
-            )
-        )
-        for l, (gradient, off) in enumerate(
-            zip(expected.gradients, expected.gradients_off, strict=True)
-        ):
-            worst.add(
-                checks.approx(
-                    "gradient norm on BP's path",
-                    float(seen.gradient_norms[l]),
-                    float(np.linalg.norm(gradient)),
-                    Tolerance(norm_off(gradient, off, u), ROUNDING),
-                    source="backpropagation (theory.md 2.2)",
-                    where=f"{saddle}, layer {l + 1}",
-                )
-            )
-    yield from worst
+        count, due = len(saddle.problem.weights), expect(saddle.problem, settings, dtype, None)
+        seen = saddle.seen or Seen(np.nan, np.full(count, np.nan))
+        yield definition.approx("loss on BP's path", seen.loss, due.loss, due.loss_off, str(saddle))
+        name, where = "gradient norm on BP's path", [f"{saddle}, {each}" for each in layers(count)]
+        yield from gradient_norms(backpropagation, name, seen.gradient_norms, due, u, where)
 
 
+@folded
 def stationary_checks(saddles: Sequence[Saddle], dtype: DType) -> Iterator[Check]:
-    """Hold the misfit that the path recorded against the nearest that is stationary.
+    """Compare the misfit that the path recorded with the nearest that is stationary.
 
     Of linear networks that see all of their targets, which are their inputs.
     """
-    worst = checks.Worst()
+    basis = Basis(
+        "critical points of linear networks (Baldi & Hornik 1989)",
+        "what the recorded gradient allows (Mirsky's theorem); rounding",
+    )
     for saddle in saddles:
         problem, seen = saddle.problem, saddle.seen
         if problem.precision is not None or not saddle.rank or seen is None:
             continue
-        # Norms that are no numbers bound nothing: they have failed as records of the path.
+        # Norms that are not finite bound nothing: they have failed as records of the path.
         if np.isfinite(seen.gradient_norms).all():
-            # A loss below 0 is none, and its root is not a number: that fails, too.
+            # A loss below 0 has no root: NaN fails, too.
             misfit = float(np.sqrt(2 * len(problem.x) * seen.loss)) if seen.loss > 0 else np.nan
             levels = stationary_misfits(problem, saddle.rank)
             nearest = float(levels[np.argmin(np.abs(levels - misfit))])
             rounding = len(problem.x) * loss_off(problem, dtype) / nearest
-            worst.add(
-                checks.approx(
-                    "misfit at a saddle",
-                    misfit,
-                    nearest,
-                    Tolerance(
-                        beyond_stationary(problem, saddle.rank, seen, dtype) + rounding,
-                        "what the recorded gradient allows (Mirsky's theorem); rounding",
-                    ),
-                    source="critical points of linear networks (Baldi & Hornik 1989)",
-                    where=str(saddle),
-                )
-            )
-    yield from worst
+            off = beyond_stationary(problem, saddle.rank, seen, dtype) + rounding
+            yield basis.approx("misfit at a saddle", misfit, nearest, off, str(saddle))
 
 
 def stationary_misfits(problem: Problem, rank: int) -> Float[np.ndarray, " levels"]:
@@ -116,7 +90,7 @@ def stationary_misfits(problem: Problem, rank: int) -> Float[np.ndarray, " level
 def beyond_stationary(problem: Problem, rank: int, seen: Seen, dtype: DType) -> float:
     """``B + 2ε`` of the module, for the gradient norms that a path had."""
     x, weights, samples = problem.x, problem.weights, len(problem.x)
-    singular = np.linalg.svd(feedforward(judged(problem), x)[-1], compute_uv=False)
+    singular = np.linalg.svd(feedforward(problem.layered, x)[-1], compute_uv=False)
     of_inputs = np.linalg.svd(x, compute_uv=False)
     # Inputs of low rank that were rounded to the dtype are of that rank but for rounding.
     kept = of_inputs > CONFIDENCE * x.size * unit_roundoff(dtype) * of_inputs[0]

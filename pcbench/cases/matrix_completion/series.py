@@ -8,10 +8,11 @@ import numpy as np
 
 from pcbench.case import Columns
 from pcbench.cases.matrix_completion.claims import Claims
-from pcbench.cases.matrix_completion.escape import Escapes, Way
+from pcbench.cases.matrix_completion.escape import SaddleEscapes
 from pcbench.cases.matrix_completion.finish import Finish
 from pcbench.cases.matrix_completion.path import Descent, Saddle
 from pcbench.cases.matrix_completion.saddles import Path
+from pcbench.cases.matrix_completion.ways import Way
 
 
 def of_paths(paths: Sequence[Path]) -> Iterator[Columns]:
@@ -62,7 +63,7 @@ def of_saddles(saddles: Sequence[Saddle]) -> Columns:
     )
 
 
-def of_escapes(way: Way, escapes: Escapes) -> Iterator[Columns]:
+def of_escapes(way: Way, escapes: SaddleEscapes) -> Iterator[Columns]:
     """How long replicas took, and how their losses fell, which end where they end.
 
     In published masking, losses of PC are over all targets, and those of BP over the observed ones:
@@ -77,7 +78,7 @@ def of_escapes(way: Way, escapes: Escapes) -> Iterator[Columns]:
             "rank": [float(saddle.rank) for saddle in saddles],
             "steps": times.times.tolist(),
             "left": [float(seen) for seen in times.observed],
-            "gradient norm at the saddle": escapes.gradient_norms().tolist(),
+            "gradient norm at the saddle": escapes.first_gradients.tolist(),
             "largest residual of inference": np.nanmax(course.residuals, axis=0).tolist(),
         },
     )
@@ -102,9 +103,10 @@ def of_ratios(claims: Claims) -> Columns:
     for rank in sorted({saddle.rank for saddle in claims.saddles}):
         for way in claims.escapes:
             if way.learner == "PC":
-                ratio = claims.times(way, rank).interval()
+                ratios = claims.times(way, rank)
+                ratio = ratios.interval()
                 published = [float(how == "published") for how in (way.scaling, way.masking)]
-                count = claims.escapes[way].of_rank(rank).times.size
+                count = len(ratios)
                 row = (rank, *published, count, ratio.low, ratio.estimate, ratio.high)
                 for column, value in zip(table.values(), row, strict=True):
                     column.append(float(value))

@@ -19,6 +19,7 @@ from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from pcbench import checks
 from pcbench.case import Case, CaseParameters, Context, Finding
+from pcbench.cases.origin_curvature import one_sided
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import (
     Backend,
@@ -28,14 +29,14 @@ from pcbench.contract import (
     IterativeInference,
 )
 from pcbench.data import DataField
-from pcbench.judges import one_sided as _one_sided
 from pcbench.judges.agreement import is_smooth
+from pcbench.judges.answers import InferenceResult, needs
 from pcbench.judges.hessian.critical import refuse_sigmoid
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem, rounded
-from pcbench.judges.relaxed import Relaxed, needs
-from pcbench.judges.relaxed_judge import RelaxedJudge
 from pcbench.networks import InitialisationField, NetworkParameters, Origin
-from pcbench.networks.specification import Activation
+from pcbench.networks.activations import ActivationName
+from pcbench.theory.nonlinear.layered import activation_slope
 from pcbench.theory.rounding.bounds import unit_roundoff
 
 SOURCE = "the origin of a non-linear network (theory.md 3.2)"
@@ -44,7 +45,7 @@ SOURCE = "the origin of a non-linear network (theory.md 3.2)"
 class OriginNetwork(NetworkParameters):
     """A network of at least two hidden layers, with all weights zero."""
 
-    activation: Annotated[Activation, BeforeValidator(refuse_sigmoid)] = "identity"
+    activation: Annotated[ActivationName, BeforeValidator(refuse_sigmoid)] = "identity"
     initialisation: InitialisationField = Origin()
 
     @model_validator(mode="after")
@@ -105,7 +106,7 @@ class OriginCurvature(Case[Parameters]):
         if asked.network.one_sided:
             yield from self._one_side(context, problem, rng)
             return
-        last = -(_slope(asked.network) ** 2) * (problem.y.T @ problem.y) / len(problem.x)
+        last = -(_slope(asked.network, problem) ** 2) * (problem.y.T @ problem.y) / len(problem.x)
         eigenvalues, eigenvectors = np.linalg.eigh(last)
         steepest = [np.zeros_like(weight) for weight in problem.weights]
         steepest[-1][:, 0] = eigenvectors[:, 0]
@@ -154,14 +155,14 @@ class OriginCurvature(Case[Parameters]):
         """Compare how gradients grow on the way out, along random directions."""
         worst = checks.Worst()
         for index in range(1, self.parameters.directions + 1):
-            along = _unit(_one_sided.direction(problem, rng))
+            along = _unit(one_sided.direction(problem, rng))
             moved = _curvature_along(
                 context.backend, problem, along, self.parameters.inference, sides=(1,)
             )
             worst.add(moved.well_formed)
             if not moved.well_formed.passed:
                 break
-            expected = _one_sided.growth(problem, along)
+            expected = one_sided.growth(problem, along)
             for layer, (seen, wanted) in enumerate(
                 zip(moved.product, expected, strict=True), start=1
             ):
@@ -230,11 +231,11 @@ def _curvature_along(
     return Moved(once, tolerance, well_formed if not well_formed.passed else further)
 
 
-def _slope(network: OriginNetwork) -> float:
-    """``φ'(0)`` where the curvature has it: in the pre convention."""
-    if network.convention == "post":
+def _slope(network: OriginNetwork, problem: Problem) -> float:
+    """``φ'(0)`` in the pre convention, of a rectifier that of its awake side; 1 in post."""
+    if network.convention == "post" or network.one_sided:
         return 1.0
-    return 0.5 if network.activation == "silu" else 1.0
+    return float(activation_slope(problem.layered.activation, np.zeros((1, 1)))[0, 0])
 
 
 def _unit(direction: list[Float[np.ndarray, "_out _inp"]]) -> list[Float[np.ndarray, "_out _inp"]]:
@@ -261,14 +262,14 @@ def _difference(
     for sign in sides:
         weights = rounded([sign * h * d for d in direction], backend.dtype)
         there = Problem(problem.network, weights, problem.x, problem.y)
-        judge, model = RelaxedJudge(there, backend.dtype), backend.build(there.network, weights)
-        relaxed = Relaxed.ask(backend, model, there, settings)
-        well_formed = judge.form("inference", relaxed)
+        judge, model = InferenceJudge(there, backend.dtype), backend.build(there.network, weights)
+        result = InferenceResult.ask(backend, model, there, settings)
+        well_formed = judge.form("inference", result)
         if not well_formed.passed:
             return slopes, 1.0, well_formed
-        activities = [backend.to_device(z) for z in judge.clamped(relaxed)]
-        rounding = judge.rounding(relaxed)
-        residual = judge.force(relaxed)
+        activities = [backend.to_device(z) for z in judge.clamped(result)]
+        rounding = judge.rounding(result)
+        residual = judge.force(result)
         # On the kinks of rectifiers no force vanishes: what is left there widens the tolerance.
         if isinstance(settings, IterativeInference) and is_smooth(there.network):
             begun = settings.residual * judge.forward_rounding.residual
@@ -282,7 +283,7 @@ def _difference(
             if not well_formed.passed:
                 return slopes, 1.0, well_formed
         left = residual + rounding.residual
-        size = max(float(np.linalg.norm(z)) for z in judge.clamped(relaxed))
+        size = max(float(np.linalg.norm(z)) for z in judge.clamped(result))
         off += sum(rounding.gradients) + 2 * len(weights) * left * size / judge.samples
         for slope, gradient in zip(slopes, model.energy_gradients(activities), strict=True):
             slope += sign * backend.to_host(gradient) / step

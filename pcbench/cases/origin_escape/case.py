@@ -24,8 +24,8 @@ from pcbench.cases.origin_escape.series import comparison, series
 from pcbench.checks import Check
 from pcbench.claims import Claim
 from pcbench.contract import Capability, ExactInference, Sgd
+from pcbench.judges.answers import training_needs
 from pcbench.judges.claims import Question, Ratios, answers, insist
-from pcbench.judges.relaxed import training_needs
 from pcbench.judges.training.curves import LEARNERS, Scaling
 from pcbench.judges.training.step_judge import StepJudge
 from pcbench.statistics import Times
@@ -53,14 +53,14 @@ class OriginEscape(Case[Parameters]):
         """Train by both learners in every scaling asked for, and compare."""
         asked = self.parameters
         start = Start.pose(context, asked)
-        run = Run(context, asked, start)
+        run = Run(start)
         claims: dict[Question, Ratios] = {}
         troubles: list[Check] = []
         reached = 0.0
         for scaling in asked.scalings:
-            for check in self._first_steps(context, start, scaling):
+            for check in self._first_steps(start, scaling):
                 yield check
-                if isinstance(check, Check) and not check.passed:
+                if not check.passed:
                     troubles.append(check)
             outcomes = {learner: run(learner, scaling) for learner in LEARNERS}
             pc, bp = outcomes["PC"], outcomes["BP"]
@@ -70,18 +70,17 @@ class OriginEscape(Case[Parameters]):
             )
             if scaling == asked.scalings[0]:  # the gradients of the contract are the same in all
                 claims[self._steepness(start)] = Ratios.of_norms(
-                    *(np.linalg.norm(each.course.gradient_norms[0], axis=-1) for each in (bp, pc))
+                    bp.first_gradients, pc.first_gradients
                 )
             yield comparison(scaling, pc.times, bp.times)
             for learner, outcome in outcomes.items():
-                settings = start.settings(asked, learner, scaling)
-                label = f"{learner}, {scaling} scaling"
-                for check in later_step(context, start, settings, label, outcome):
+                settings, label = start.settings(learner, scaling), f"{learner}, {scaling} scaling"
+                for check in later_step(start, settings, label, outcome):
                     yield check
                     if not check.passed:
                         troubles.append(check)
                 yield from series(label, outcome)
-                yield self._price(context, start, learner, scaling, outcome)
+                yield self._price(start, learner, scaling, outcome)
         # A step that failed says more of why there is no evidence than one that was undecided.
         troubles.sort(key=lambda check: check.status != "failed")
         groundless = start.no_saddle() or (_broken(troubles[0]) if troubles else "")
@@ -119,16 +118,16 @@ class OriginEscape(Case[Parameters]):
             more="seeds",
         )
 
-    def _first_steps(self, context: Context, start: Start, scaling: Scaling) -> Iterator[Finding]:
-        """Judge whether it is training at all, and begins as the initial weights foretell."""
+    def _first_steps(self, start: Start, scaling: Scaling) -> Iterator[Check]:
+        """Check that training takes the right steps, and begins as the initial weights predict."""
         asked = self.parameters
         if not asked.judged:
             return
         for learner in LEARNERS:
             judge = StepJudge(
-                context,
+                start.context,
                 start.problem,
-                start.settings(asked, learner, scaling),
+                start.settings(learner, scaling),
                 start.seeds,
                 start.first_batches(asked.judged),
                 f"{learner}, {scaling} scaling",
@@ -139,17 +138,15 @@ class OriginEscape(Case[Parameters]):
                 return  # training leaves the range of numbers, and so would a replay
         sgd = isinstance(asked.training.optimiser, Sgd)
         if start.problem.network.is_linear and sgd and isinstance(asked.inference, ExactInference):
-            yield from first_steps(context, asked, start, scaling)
+            yield from first_steps(start, scaling)
 
-    def _price(
-        self, context: Context, start: Start, learner: str, scaling: Scaling, outcome: Outcome
-    ) -> Measurement:
+    def _price(self, start: Start, learner: str, scaling: Scaling, outcome: Outcome) -> Measurement:
         """Time a step of all seeds at once, and say what escaping costs in wall-clock time."""
         training = self.parameters.training
-        trainer = start.trainer(context.backend, start.settings(self.parameters, learner, scaling))
+        trainer = start.trainer(learner, scaling)
         timed_steps = min(training.look, TIMED_STEPS)
         batches = start.first_batches(timed_steps)
-        timed = context.measure(
+        timed = start.context.measure(
             f"step of {learner}, {scaling} scaling",
             partial(trainer.run, timed_steps, batches, training.every),
         )
@@ -170,14 +167,14 @@ class OriginEscape(Case[Parameters]):
 
 
 def _broken(check: Check) -> str:
-    """Say why runs of a learner that errs, or that nobody can follow, are no evidence."""
+    """Say why runs are no evidence: the learner errs, or its steps cannot be checked."""
     if check.status == "undecided":
         return f"Training itself could not be judged: {check.explanation}"
     return f"Training itself is not right: {check.explanation}"
 
 
 def _told(finding: Claim | Check, residual: float) -> Claim | Check:
-    """Say, where a claim does not hold, that PC has not been PC: it did not infer."""
+    """Add to a claim that does not hold that PC's inference did not converge, if so."""
     if not finding.message or residual < 1:
         return finding
     message = (

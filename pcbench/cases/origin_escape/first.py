@@ -1,4 +1,4 @@
-"""The first steps of leaving the origin, against what the initial weights foretell.
+"""The first steps of leaving the origin, compared with what the initial weights predict.
 
 In a linear network: gradient norms of both learners, how fast PC's last layer grows, and that one
 gradient vanishes there while the other does not.
@@ -13,12 +13,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from pcbench import checks
-from pcbench.case import Columns, Context
-from pcbench.cases.origin_escape.parameters import Parameters
 from pcbench.cases.origin_escape.run import Start
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import Objective
-from pcbench.judges.account import layers
+from pcbench.judges.basis import Basis, folded
+from pcbench.judges.reported import layers
 from pcbench.judges.training.curves import LEARNERS, Scaling
 from pcbench.judges.training.step_expected import known_norm_off
 from pcbench.theory.dynamics import first_steps as first_steps_
@@ -36,18 +35,10 @@ SEEDS = 2
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The first ``K`` steps of all seeds by one learner.
+    """The first ``K`` steps of all seeds by one learner, and their parameters before and after.
 
-    Attributes
-    ----------
-    before, after
-        Parameters at step 0 and after step ``K``.
-    gradient_norms
-        ``(K, R, L)``.
-    batches
-        Of every seed, inputs and targets a step.
-    rate
-        ``η`` times the scale of gradients.
+    ``batches`` has every seed's inputs and targets, a step each; ``rate`` is ``η`` times the scale
+    of gradients.
     """
 
     before: list[Float[np.ndarray, "R ..."]]
@@ -57,12 +48,9 @@ class Steps:
     rate: float
 
     @classmethod
-    def take(
-        cls, context: Context, asked: Parameters, start: Start, learner: str, scaling: Scaling
-    ) -> Steps:
+    def take(cls, start: Start, learner: str, scaling: Scaling) -> Steps:
         """Take them with a trainer of their own."""
-        settings = start.settings(asked, learner, scaling)
-        trainer = start.trainer(context.backend, settings)
+        asked, trainer = start.asked, start.trainer(learner, scaling)
         before = trainer.parameters()
         rows = start.first_batches(asked.judged)
         record = trainer.run(asked.judged, rows)
@@ -73,50 +61,47 @@ class Steps:
             else list(rows.transpose(1, 0, 2))
         )
         batches = [[(x[one], y[one]) for one in seed] for seed in seen]
-        rate = asked.training.rate(scaling) * settings.scale
+        rate = asked.training.rate(scaling) * start.settings(learner, scaling).scale
         return cls(before, trainer.parameters(), record.gradient_norms, batches, rate)
 
 
-def first_steps(
-    context: Context, asked: Parameters, start: Start, scaling: Scaling
-) -> Iterator[Check | Columns]:
+@folded
+def first_steps(start: Start, scaling: Scaling) -> Iterator[Check]:
     """Judge the first steps of both learners."""
-    worst = checks.Worst()
-    u = unit_roundoff(context.backend.dtype)
+    u = unit_roundoff(start.context.backend.dtype)
     for learner, objective in LEARNERS.items():
-        steps = Steps.take(context, asked, start, learner, scaling)
+        steps = Steps.take(start, learner, scaling)
         for seed in range(SEEDS):
-            worst.add(*_norms(steps, seed, learner, objective, u))
-        for seed in range(asked.seeds):
-            at = f"seed {seed + 1}"
-            worst.add(*(check.at(at) for check in _at_the_start(steps, seed, objective, u)))
+            yield from _norms(steps, seed, learner, objective, u)
+        for seed in range(start.asked.seeds):
+            made = list(_at_the_start(steps, seed, objective, u))
             if objective == "energy" and start.problem.network.n_hidden > 1:
-                worst.add(*(check.at(at) for check in _growth(steps, seed, start, u)))
-    yield from worst
+                made += _growth(steps, seed, start, u)
+            yield from (check.at(f"seed {seed + 1}") for check in made)
 
 
 def _norms(
     steps: Steps, seed: int, learner: str, objective: Objective, u: float
 ) -> Iterator[Check]:
     weights = [weight[seed] for weight in steps.before]
-    foretold = first_steps_.first_steps(weights, steps.batches[seed], steps.rate, objective, u)
+    predicted = first_steps_.first_steps(weights, steps.batches[seed], steps.rate, objective, u)
     off = [
         [
             known_norm_off(norm, weight.size, off, u)
             for norm, weight, off in zip(norms, weights, offs, strict=True)
         ]
-        for norms, offs in zip(foretold.norms, foretold.off, strict=True)
+        for norms, offs in zip(predicted.norms, predicted.off, strict=True)
     ]
     yield checks.each_close(
         f"gradient norms of the first steps ({learner})",
         steps.gradient_norms[:, seed].ravel(),
-        foretold.norms.ravel(),
+        predicted.norms.ravel(),
         np.ravel(off),
         "rounding of weights, gradients and norms along a replay in float64 (theory.md 4)",
         source=REPLAY,
         labels=[
             f"step {step}, {layer}"
-            for step in range(1, len(foretold.norms) + 1)
+            for step in range(1, len(predicted.norms) + 1)
             for layer in layers(len(weights))
         ],
     ).at(f"seed {seed + 1}")
@@ -125,28 +110,23 @@ def _norms(
 def _at_the_start(steps: Steps, seed: int, objective: Objective, u: float) -> Iterator[Check]:
     """Check that BP's gradient is as small as weights near the origin make it, and PC's is not."""
     weights, (x, y) = [weight[seed] for weight in steps.before], steps.batches[seed][0]
-    seen = steps.gradient_norms[0, seed]
+    seen, rounding = steps.gradient_norms[0, seed], "rounding of a sum of squares (theory.md 4)"
     if objective == "loss":
         bounds = vanishing_slopes(weights, x, y)
         layer = int(np.argmax(seen / bounds))
-        yield checks.at_most(
+        yield Basis(VANISHING, rounding).at_most(
             "gradient norm at the start (BP)",
-            float(seen[layer]),
+            seen[layer],
             bounds[layer],
-            _rounding(bounds[layer], weights[layer], u),
-            source=VANISHING,
-            where=f"layer {layer + 1}",
+            known_norm_off(bounds[layer], weights[layer].size, 0.0, u),
+            f"layer {layer + 1}",
         )
         return
     least = least_slope(weights, x, y)
     if least > 0 and len(weights) > 1:  # where it is not, the weights are not near the origin
-        yield checks.at_least(
-            "gradient norm at the start (PC)",
-            float(seen[-1]),
-            least,
-            _rounding(least, weights[-1], u),
-            source=STRICT,
-            where="last layer",
+        off = known_norm_off(least, weights[-1].size, 0.0, u)
+        yield Basis(STRICT, rounding).at_least(
+            "gradient norm at the start (PC)", seen[-1], least, off, "last layer"
         )
 
 
@@ -154,9 +134,9 @@ def _growth(steps: Steps, seed: int, start: Start, u: float) -> Iterator[Check]:
     """Check how much the last layer has grown along the top eigenvector of ``Σ_yy``."""
     weights = [weight[seed] for weight in steps.before]
     _, top = top_direction(start.problem.y)
-    foretold = growth(weights, steps.batches[seed], steps.rate, top)[-1]
-    if not foretold.off < foretold.law - 1:
-        return  # weights that far from the origin may as well not have grown: nothing is told
+    predicted = growth(weights, steps.batches[seed], steps.rate, top)[-1]
+    if not predicted.off < predicted.law - 1:
+        return  # weights that far from the origin need not grow
     began = float(np.linalg.norm(top @ weights[-1]))
     ended = float(np.linalg.norm(top @ steps.after[start.problem.network.n_layers - 1][seed]))
     size = float(np.linalg.norm(weights[-1]))
@@ -164,17 +144,11 @@ def _growth(steps: Steps, seed: int, start: Start, u: float) -> Iterator[Check]:
     yield checks.within(
         "growth of W_L along the top eigenvector of Σ_yy (PC)",
         ended / began,
-        foretold.interval,
+        predicted.interval,
         Tolerance(
             rounding * max(size, ended) / began,
             "rounding of a step, each; the interval is what departures from the law may bring",
         ),
         source=GROWTH,
-        where=f"law {foretold.law:.6g} after {len(steps.batches[seed])} steps",
-    )
-
-
-def _rounding(norm: float, weight: Float[np.ndarray, "_out _inp"], u: float) -> Tolerance:
-    return Tolerance(
-        known_norm_off(norm, weight.size, 0.0, u), "rounding of a sum of squares (theory.md 4)"
+        where=f"law {predicted.law:.6g} after {len(steps.batches[seed])} steps",
     )

@@ -9,12 +9,11 @@ import numpy as np
 from jaxtyping import Int
 
 from pcbench import checks
-from pcbench.case import Context
 from pcbench.cases.origin_escape.run import Later, Outcome, Start
-from pcbench.checks import Check, Tolerance
+from pcbench.checks import Check
 from pcbench.contract import Sgd, TrainingSettings
-from pcbench.judges.account import DEFINITION, array_names
-from pcbench.judges.relaxed_judge import judged
+from pcbench.judges.basis import Basis
+from pcbench.judges.reported import DEFINITION, array_names
 from pcbench.judges.training.step_expected import loss_off
 from pcbench.judges.training.step_judge import StepJudge
 from pcbench.theory.nonlinear.layered import layered_loss
@@ -22,13 +21,13 @@ from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
 
 
 def later_step(
-    context: Context, start: Start, settings: TrainingSettings, learner: str, outcome: Outcome
+    start: Start, settings: TrainingSettings, learner: str, outcome: Outcome
 ) -> Iterator[Check]:
     """Judge the step that training took after its first look, if it took one.
 
-    A fresh trainer takes it from the parameters that the run had come to, and is held against the
-    theory; the run has to come to the same parameters, and to have recorded the theory's loss.
-    What Adam remembers a fresh trainer cannot know: there, the run's own step is not compared.
+    A fresh trainer takes it from the parameters that the run had reached, and is compared with the
+    theory; the run has to reach the same parameters, and to have recorded the theory's loss. A
+    fresh trainer has no history of Adam: with Adam the run's own step is not compared.
     """
     later = outcome.later
     if later is None:
@@ -37,7 +36,7 @@ def later_step(
     if start.batches is not None:
         rows = start.batches(later.step, later.step + 1)[:, later.alive]
     at = f"{learner}, step {later.step + 1}"
-    yield from StepJudge(context, start.problem, settings, later.before, rows, at).findings(1)
+    yield from StepJudge(start.context, start.problem, settings, later.before, rows, at).findings(1)
     worst = checks.Worst()
     for place, seed in enumerate(later.alive):
         problem = start.problem.at([array[place] for array in later.before])
@@ -45,22 +44,20 @@ def later_step(
             seen = rows[0, place]
             problem = replace(problem, x=problem.x[seen], y=problem.y[seen])
         worst.add(
-            checks.approx(
+            Basis(DEFINITION, "rounding (theory.md 4)").approx(
                 f"loss that the run recorded ({at})",
-                float(outcome.course.losses[later.step, seed]),
-                layered_loss(judged(problem), problem.x, problem.y),
-                Tolerance(loss_off(problem, context.backend.dtype), "rounding (theory.md 4)"),
-                source=DEFINITION,
-                where=f"seed {seed + 1}",
+                outcome.course.losses[later.step, seed],
+                layered_loss(problem.layered, problem.x, problem.y),
+                loss_off(problem, start.context.backend.dtype),
+                f"seed {seed + 1}",
             )
         )
     if isinstance(settings.optimiser, Sgd):
-        worst.add(*_same_step(context, start, settings, later, rows, at))
+        worst.add(*_same_step(start, settings, later, rows, at))
     yield from worst
 
 
 def _same_step(
-    context: Context,
     start: Start,
     settings: TrainingSettings,
     later: Later,
@@ -68,23 +65,20 @@ def _same_step(
     at: str,
 ) -> Iterator[Check]:
     """Check that the run took the step that a fresh trainer takes."""
-    model = context.backend.build(start.problem.network, later.before)
+    model = start.context.backend.build(start.problem.network, later.before)
     fresh = model.trainer(*start.staged, settings)
     fresh.run(1, rows)
-    u = unit_roundoff(context.backend.dtype)
+    u = unit_roundoff(start.context.backend.dtype)
     reached = fresh.parameters()
     names = array_names([array[0] for array in reached])
+    rule = Basis(
+        "one rule takes the same step, whatever was before",
+        "rounding of the parameters by either trainer (theory.md 4.5)",
+    )
     for name, ran, due in zip(names, later.after, reached, strict=True):
         for place, seed in enumerate(later.alive):
-            size = float(np.linalg.norm(due[place]))
-            yield checks.distance(
-                f"parameters after a step of the run ({at})",
-                ran[place],
-                due[place],
-                Tolerance(
-                    2 * CONFIDENCE * u * size + 2.0**-126,
-                    "rounding of the parameters by either trainer (theory.md 4.5)",
-                ),
-                source="one rule takes the same step, whatever was before",
-                where=f"seed {seed + 1}, {name}",
+            off = 2 * CONFIDENCE * u * np.linalg.norm(due[place]) + 2.0**-126
+            where = f"seed {seed + 1}, {name}"
+            yield rule.distance(
+                f"parameters after a step of the run ({at})", ran[place], due[place], off, where
             )

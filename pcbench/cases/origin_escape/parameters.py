@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from pcbench.case import CaseParameters
 from pcbench.contract import ExactInference, InferenceSettings, Optimiser, Sgd
@@ -21,10 +14,8 @@ from pcbench.judges.training.curves import Scaling
 from pcbench.networks import NetworkParameters
 
 
-class Stop(BaseModel):
+class Stop(CaseParameters):
     """When a replica's training ends before its budget is spent; any of these ends it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     escaped: bool = Field(True, description="Stop once the run has left the saddle.")
     loss: PositiveFloat | None = Field(
@@ -42,19 +33,15 @@ class Stop(BaseModel):
     )
 
 
-class Rates(BaseModel):
+class Rates(CaseParameters):
     """A step size for each scaling: the published one's of PC is that of another objective."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     matched: PositiveFloat
     published: PositiveFloat
 
 
-class Training(BaseModel):
+class Training(CaseParameters):
     """How both learners are trained: all but the objective is the same."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     learning_rate: PositiveFloat | Rates = Field(
         description="η, the same for both learners; or one for each scaling."
@@ -71,11 +58,10 @@ class Training(BaseModel):
     every: PositiveInt = Field(10, description="Number of steps after which norms are recorded.")
     stop: Stop = Stop()
 
-    @model_validator(mode="after")
-    def _one_budget(self) -> Training:
+    def contradictions(self) -> Iterator[str]:
+        """Say which settings do not fit together."""
         if (self.steps is None) == (self.epochs is None):
-            raise ValueError("give either training.steps or training.epochs")
-        return self
+            yield "give either training.steps or training.epochs"
 
     def rate(self, scaling: Scaling) -> float:
         """Return ``η``."""
@@ -88,10 +74,8 @@ class Training(BaseModel):
         return self.steps if self.steps is not None else (self.epochs or 0) * epoch
 
 
-class Escape(BaseModel):
+class Escape(CaseParameters):
     """What counts as having left the saddle."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     fraction: float = Field(
         0.05,
@@ -143,88 +127,53 @@ class Parameters(CaseParameters):
         description="Keep every parameter at every step; for networks with up to 16 parameters.",
     )
 
-    @model_validator(mode="after")
-    def _batch_fits(self) -> Parameters:
+    def contradictions(self) -> Iterator[str]:
+        """Say which settings do not fit together."""
         batch = self.training.batch
         if batch is not None and batch > self.data.samples:
-            raise ValueError(
+            yield (
                 f"training.batch is {batch} but data.samples only {self.data.samples}; raise "
                 "data.samples or lower training.batch"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _uses_what_is_given(self) -> Parameters:
         rate = self.training.learning_rate
         if isinstance(rate, Rates) and self.scaling != "both":
             other = "published" if self.scaling == "matched" else "matched"
-            raise ValueError(
+            yield (
                 f"training.learning_rate.{other} goes unused with scaling: {self.scaling}; write "
                 "one number for learning_rate, or scaling: both"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _has_seeds_that_differ(self) -> Parameters:
         if self.network.initialisation.name == "saved" and self.training.batch is None:
-            raise ValueError(
+            yield (
                 "a saved point is the same for every seed, and without batches so is every run; "
                 "give training.batch, or an initialisation that is drawn"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _begins_off_the_saddle(self) -> Parameters:
         if self.network.hidden == () and not self.network.convolutions:
-            raise ValueError(
-                "a network without hidden layers has no saddle; give hidden layers to network"
-            )
+            yield "a network without hidden layers has no saddle; give hidden layers to network"
         name = self.network.initialisation.name
         if name in ("origin", "penultimate_only", "zero_rank"):
-            raise ValueError(
+            yield (
                 f"initialisation {name} is a saddle itself, and no learner leaves it; begin near "
                 "it, with near_origin"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _infers(self) -> Parameters:
         linear = self.network.activation == "identity" and not self.network.bias
         exact = isinstance(self.inference, ExactInference)
         if exact and not (linear and not self.network.convolutions):
-            raise ValueError(
+            yield (
                 "inference: exact solves linear networks without biases; write another engine, "
                 "such as inference: {engine: gauss_newton}"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _tests_on_other_samples(self) -> Parameters:
         if self.test is not None and getattr(self.data, "split", "train") == "test":
-            raise ValueError(
-                "test draws from the test split, which data.split trains on; write split: train"
-            )
+            yield "test draws from the test split, which data.split trains on; write split: train"
         if self.test is not None and self.data.name == "low_rank_matrix":
-            raise ValueError("another draw of low_rank_matrix is another matrix; leave test out")
-        return self
-
-    @model_validator(mode="after")
-    def _window_fits(self) -> Parameters:
+            yield "another draw of low_rank_matrix is another matrix; leave test out"
         steps = self.training.steps
         if steps is not None and self.escape.window > steps:
-            raise ValueError(
+            yield (
                 f"escape.window is {self.escape.window} but training.steps only {steps}: no loss "
                 "would ever be smoothed; raise training.steps or lower escape.window"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _has_a_test_to_stop_at(self) -> Parameters:
         if self.training.stop.test_loss is not None and self.test is None:
-            raise ValueError(
-                "training.stop.test_loss needs samples to test on; give test, their number"
-            )
-        return self
+            yield "training.stop.test_loss needs samples to test on; give test, their number"
 
     @property
     def test_data(self) -> DatasetParameters:

@@ -10,10 +10,17 @@ from jaxtyping import Bool, Float, Int
 
 from pcbench.case import CaseSkippedError, Context
 from pcbench.cases.origin_escape.parameters import Parameters
-from pcbench.contract import Backend, Trainer, TrainingSettings
+from pcbench.contract import Trainer, TrainingSettings
 from pcbench.judges.problem import Problem, rounded
 from pcbench.judges.seeds import Batches, Replicas, draw_seeds
-from pcbench.judges.training.curves import LEARNERS, Budget, Course, Scaling, looks, scale
+from pcbench.judges.training.curves import (
+    Budget,
+    Course,
+    Escapes,
+    Scaling,
+    learning_rule,
+    looks,
+)
 from pcbench.statistics import Times, escape_times
 
 MAX_TRAJECTORY = 16
@@ -29,6 +36,10 @@ class Start:
 
     Attributes
     ----------
+    context
+        Lends the backend.
+    asked
+        What the suite asks for.
     problem
         The network, the training samples, and the first seed's parameters.
     seeds
@@ -41,6 +52,8 @@ class Start:
         The training samples on the device, for all trainers.
     """
 
+    context: Context
+    asked: Parameters
     problem: Problem
     seeds: Replicas
     batches: Batches | None
@@ -79,7 +92,7 @@ class Start:
             test = x, y
         backend = context.backend
         staged = backend.to_device(problem.x), backend.to_device(problem.y)
-        return cls(problem, seeds, batches, test, staged)
+        return cls(context, asked, problem, seeds, batches, test, staged)
 
     @property
     def batch(self) -> int:
@@ -113,21 +126,16 @@ class Start:
             "initialisation: near_origin, or give it a smaller std."
         )
 
-    def settings(self, asked: Parameters, learner: str, scaling: Scaling) -> TrainingSettings:
+    def settings(self, learner: str, scaling: Scaling) -> TrainingSettings:
         """Return the rule by which a learner learns."""
-        objective = LEARNERS[learner]
-        return TrainingSettings(
-            objective,
-            asked.training.optimiser,
-            asked.training.rate(scaling),
-            scale(scaling, objective, self.batch, self.problem.y.shape[1]),
-            asked.inference,
-        )
+        asked, samples = self.asked, (self.batch, self.problem.y.shape[1])
+        rate, optimiser = asked.training.rate(scaling), asked.training.optimiser
+        return learning_rule(learner, scaling, rate, samples, asked.inference, optimiser)
 
-    def trainer(self, backend: Backend[Any], settings: TrainingSettings) -> Trainer[Any]:
+    def trainer(self, learner: str, scaling: Scaling) -> Trainer[Any]:
         """Begin to train all seeds."""
-        model = backend.build(self.problem.network, self.seeds)
-        return model.trainer(*self.staged, settings)
+        model = self.context.backend.build(self.problem.network, self.seeds)
+        return model.trainer(*self.staged, self.settings(learner, scaling))
 
     def first_batches(self, steps: int) -> Int[np.ndarray, "T R N"] | None:
         """Return the batches of the first steps; ``None`` where these see all samples."""
@@ -138,14 +146,8 @@ class Start:
 class Tests:
     """Test losses and accuracies, of looks and seeds; NaN of seeds that had ended.
 
-    Attributes
-    ----------
-    steps
-        At which steps.
-    losses
-        ``𝓛`` on the test samples.
-    accuracies
-        Part of the samples whose largest output is their class; empty where there are no classes.
+    An accuracy is the part of the samples whose largest output is their class; there are none where
+    there are no classes.
     """
 
     steps: list[int] = field(default_factory=list)
@@ -155,17 +157,7 @@ class Tests:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """A step that training took after its first look.
-
-    Attributes
-    ----------
-    step
-        Counted from 0.
-    alive
-        Seeds that took it.
-    before, after
-        Their parameters.
-    """
+    """A step that training took after its first look, counted from 0, by the seeds alive then."""
 
     step: int
     alive: Int[np.ndarray, " alive"]
@@ -174,59 +166,29 @@ class Later:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Escapes):
     """What became of one learner.
 
-    Attributes
-    ----------
-    course
-        Step by step.
-    times
-        When each seed left the saddle.
-    tests
-        On other samples.
-    trajectory
-        All parameters after every look, ``(looks, R, P)``, where asked for; NaN of seeds that had
-        ended.
-    later
-        The step after its first look, if it took one.
+    ``trajectory`` has all parameters after every look, where asked for, NaN of seeds that had
+    ended; ``later`` is the step after the first look, if there was one.
     """
 
-    course: Course
-    times: Times
     tests: Tests
     trajectory: list[Float[np.ndarray, "R P"]]
     later: Later | None
 
-    @property
-    def lost(self) -> Bool[np.ndarray, " R"]:
-        """Which seeds diverged before they had left."""
-        diverged: Bool[np.ndarray, " R"] = self.course.have("diverged") & ~self.times.observed
-        return diverged
-
 
 class Run:
-    """Trains one learner in one scaling.
+    """Trains one learner in one scaling from where both learners start."""
 
-    Parameters
-    ----------
-    context
-        Lends the backend.
-    asked
-        The case's parameters.
-    start
-        What both learners share.
-    """
-
-    def __init__(self, context: Context, asked: Parameters, start: Start) -> None:
-        self._context, self._asked, self._start = context, asked, start
-        self._seeds = asked.seeds
+    def __init__(self, start: Start) -> None:
+        self._start, self._asked, self._seeds = start, start.asked, start.asked.seeds
         self._reference = np.full(self._seeds, start.saddle_loss)
 
     def __call__(self, learner: str, scaling: Scaling) -> Outcome:
         """Train until every seed has ended."""
-        asked, start, backend = self._asked, self._start, self._context.backend
-        trainer = start.trainer(backend, start.settings(asked, learner, scaling))
+        asked, start = self._asked, self._start
+        trainer = start.trainer(learner, scaling)
         course = Course.begin(self._seeds, len(start.seeds))
         tests, trajectory = Tests(), list[Float[np.ndarray, "R P"]]()
         if asked.trajectories:
@@ -244,7 +206,7 @@ class Run:
         stage = f"{learner}, {scaling} scaling"
         begun: tuple[Int[np.ndarray, " alive"], Replicas] | None = None
         later = None
-        for alive in self._context.progress(stage, pauses, -(-total // look) + 1):
+        for alive in start.context.progress(stage, pauses, -(-total // look) + 1):
             if asked.judged and len(course.losses) == look:
                 begun = alive, trainer.parameters()
             elif begun is not None and later is None:
@@ -266,8 +228,7 @@ class Run:
         times = escape_times(
             course.losses, self._reference, fraction=escape.fraction, window=escape.window
         )
-        lost = np.array([fate == "diverged" for fate in course.fates]) & ~times.observed
-        return replace(times, times=np.where(lost, 0.0, times.times))
+        return replace(times, times=np.where(Escapes(course, times).lost, 0.0, times.times))
 
     def _stopped(self, course: Course, tests: Tests) -> Bool[np.ndarray, " R"]:
         rule, gone = self._asked.training.stop, self.escaped(course).observed
@@ -285,7 +246,7 @@ class Run:
     ) -> None:
         assert self._start.test is not None  # for the type checker: see the caller
         x, y = self._start.test
-        backend = self._context.backend
+        backend = self._start.context.backend
         outputs = np.concatenate(
             [
                 backend.to_host(trainer.model.predict(backend.to_device(x[start : start + TESTED])))

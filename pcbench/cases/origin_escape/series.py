@@ -57,7 +57,7 @@ def series(label: str, outcome: Outcome) -> Iterator[Columns]:
 
 def comparison(scaling: Scaling, pc: Times, bp: Times) -> Columns:
     """Return the numbers behind a claim, for plots and other tests."""
-    ratio = paired_ratio(pc, bp, interpolate=False)
+    ratio = paired_ratio(pc, bp)
     return Columns(
         f"steps to escape, {scaling} scaling",
         {

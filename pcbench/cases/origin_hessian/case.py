@@ -8,23 +8,24 @@ Hessian is too large to be written down, the ends of its spectrum are compared.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, get_args
+from typing import Annotated, ClassVar
 
+import numpy as np
+import scipy.sparse
+from jaxtyping import Float
 from pydantic import BeforeValidator, Field, model_validator
 
-from pcbench.case import Case, CaseParameters, Context, Finding, Omission
+from pcbench.case import Case, CaseParameters, Context, Finding
 from pcbench.contract import Capability, Objective
 from pcbench.data import DataField
+from pcbench.judges.answers import needs
 from pcbench.judges.hessian.critical import refuse_sigmoid, saddle_inference
-from pcbench.judges.hessian.during import DuringParameters
-from pcbench.judges.hessian.extremes import ClosedEnds, examine_ends
-from pcbench.judges.hessian.hessian import MAX_PARAMETERS, ClosedForms, DuringInference, examine
+from pcbench.judges.hessian.saddle import DuringParameters, Theorem, saddle_findings
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import needs
 from pcbench.networks import InitialisationField, NetworkParameters, Origin
-from pcbench.networks.specification import Activation
+from pcbench.networks.activations import ActivationName, activation
 from pcbench.theory.linear.origin import Slopes, origin_hessian, origin_spectrum
-from pcbench.theory.linear.saddles import zero_rank_curvature_bound
+from pcbench.theory.linear.saddles import Steps, zero_rank_curvature_bound
 
 THEOREM_2 = "Theorem 2 (theory.md 2.4)"
 NON_LINEAR = "the origin of a non-linear network (theory.md 3.2)"
@@ -33,7 +34,7 @@ NON_LINEAR = "the origin of a non-linear network (theory.md 3.2)"
 class OriginNetwork(NetworkParameters):
     """A network with at least one hidden layer and all weights zero."""
 
-    activation: Annotated[Activation, BeforeValidator(refuse_sigmoid)] = "identity"
+    activation: Annotated[ActivationName, BeforeValidator(refuse_sigmoid)] = "identity"
     initialisation: InitialisationField = Origin()
 
     @model_validator(mode="after")
@@ -45,7 +46,7 @@ class OriginNetwork(NetworkParameters):
                 "Theorem 2 is about fully connected networks without biases, with at least one "
                 "hidden layer"
             )
-        if self.activation not in {"relu", "leaky_relu"}:
+        if activation(self.activation).smooth:
             return self
         if self.convention == "pre":
             raise ValueError(
@@ -92,51 +93,28 @@ class OriginHessian(Case[Parameters]):
         """Check that the origin is critical, then both Hessians there."""
         problem = Problem.pose(context, self.parameters.data, self.parameters.network)
         spec, x, y = problem.network, problem.x, problem.y
-        slopes = Slopes.of(spec.activation, spec.convention)
-        source = THEOREM_2 if spec.is_linear else NON_LINEAR
-        spectra = {
-            objective: origin_spectrum(spec.widths, x, y, objective, slopes)
-            for objective in get_args(Objective)
-        }
-        # At the origin M of theory.md 2.5 is the identity.
-        bound = slopes.corner * zero_rank_curvature_bound(problem.weights, y)
-        bounds = {"loss": None, "energy": bound}
-        if spec.n_parameters > MAX_PARAMETERS:
-            if self.parameters.during is not None:
-                yield Omission(
-                    "Hessians during inference",
-                    f"they are whole, of up to {MAX_PARAMETERS:,} parameters, and this network "
-                    f"has {spec.n_parameters:,}; give fewer units",
-                )
-            ends: dict[Objective, ClosedEnds] = {
-                objective: ClosedEnds(float(values[0]), float(values[-1]), bounds[objective])
-                for objective, values in spectra.items()
-            }
-            yield from examine_ends(context, problem, source, ends)
-            return
-        forms: dict[Objective, ClosedForms] = {
-            objective: ClosedForms(
-                origin_hessian(spec.widths, x, y, objective, slopes),
-                values,
-                bounds[objective],
-            )
-            for objective, values in spectra.items()
-        }
-        yield from examine(context, problem, source, forms, self._during(problem, slopes))
+        slopes = Slopes.of(problem.layered.activation, spec.convention)
 
-    def _during(self, problem: Problem, slopes: Slopes) -> list[DuringInference]:
-        """At the origin ``H_z`` is the identity: all of the corner comes alike."""
-        found: list[DuringInference] = []
-        if self.parameters.during is None:
-            return found
-        for steps in self.parameters.during.all:
+        def spectrum(objective: Objective) -> Float[np.ndarray, " P"]:
+            return origin_spectrum(spec.widths, x, y, objective, slopes)
+
+        def ends(objective: Objective) -> tuple[float, float]:
+            values = spectrum(objective)
+            return float(values[0]), float(values[-1])
+
+        def during(steps: Steps) -> scipy.sparse.csr_array:
+            # At the origin H_z is the identity: all of the corner comes alike.
             passed = 1 - abs(1 - steps.step) ** (2 * steps.number)
-            hessian = origin_hessian(
-                problem.network.widths,
-                problem.x,
-                problem.y,
-                "energy",
-                Slopes(slopes.cross, passed * slopes.corner),
-            )
-            found.append(DuringInference(steps, hessian))
-        return found
+            part = Slopes(slopes.cross, passed * slopes.corner)
+            return origin_hessian(spec.widths, x, y, "energy", part)
+
+        theorem = Theorem(
+            THEOREM_2 if spec.is_linear else NON_LINEAR,
+            lambda objective: origin_hessian(spec.widths, x, y, objective, slopes),
+            spectrum,
+            ends,
+            # At the origin M of theory.md 2.5 is the identity.
+            slopes.corner * zero_rank_curvature_bound(problem.weights, y),
+            during,
+        )
+        yield from saddle_findings(context, problem, theorem, self.parameters.during)

@@ -7,20 +7,20 @@ whole Hessian is known in closed form; the loss has a saddle there too, and ofte
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar, get_args
+from typing import ClassVar
 
+import scipy.sparse
 from pydantic import Field, model_validator
 
-from pcbench.case import Case, CaseParameters, CaseSkippedError, Context, Finding, Omission
-from pcbench.contract import Capability, Objective
+from pcbench.case import Case, CaseParameters, CaseSkippedError, Context, Finding
+from pcbench.contract import Capability
 from pcbench.data import DataField
-from pcbench.judges.hessian.during import DuringParameters
-from pcbench.judges.hessian.extremes import ClosedEnds, examine_ends
-from pcbench.judges.hessian.hessian import MAX_PARAMETERS, ClosedForms, DuringInference, examine
+from pcbench.judges.hessian.saddle import DuringParameters, Theorem, saddle_findings
 from pcbench.judges.problem import LinearNetwork, Problem
 from pcbench.networks import InitialisationField, PenultimateOnly, ZeroRank
 from pcbench.theory.linear.activities import contraction_rate
 from pcbench.theory.linear.saddles import (
+    Steps,
     zero_rank_curvature_bound,
     zero_rank_ends,
     zero_rank_hessian,
@@ -75,41 +75,22 @@ class ZeroRankSaddle(Case[Parameters]):
         """Check that the point is critical, then both Hessians there."""
         problem = Problem.pose(context, self.parameters.data, self.parameters.network)
         weights, x, y = problem.weights, problem.x, problem.y
-        bounds = {"loss": None, "energy": zero_rank_curvature_bound(weights, y)}
-        if problem.network.n_parameters > MAX_PARAMETERS:
-            if self.parameters.during is not None:
-                yield Omission(
-                    "Hessians during inference",
-                    f"they are whole, of up to {MAX_PARAMETERS:,} parameters, and this network "
-                    f"has {problem.network.n_parameters:,}; give fewer units",
-                )
-            ends: dict[Objective, ClosedEnds] = {
-                objective: ClosedEnds(*zero_rank_ends(weights, x, y, objective), bounds[objective])
-                for objective in get_args(Objective)
-            }
-            yield from examine_ends(context, problem, THEOREM_3, ends)
-            return
-        forms: dict[Objective, ClosedForms] = {
-            objective: ClosedForms(
-                zero_rank_hessian(weights, x, y, objective),
-                zero_rank_spectrum(weights, x, y, objective),
-                bounds[objective],
-            )
-            for objective in get_args(Objective)
-        }
-        yield from examine(context, problem, THEOREM_3, forms, self._during(problem))
 
-    def _during(self, problem: Problem) -> list[DuringInference]:
-        found: list[DuringInference] = []
-        if self.parameters.during is None:
-            return found
-        rate = contraction_rate(problem.weights, self.parameters.during.step)
-        if rate > 1:
-            raise CaseSkippedError(
-                f"steps of {self.parameters.during.step} diverge at this saddle, by {rate:.3g} "
-                "each; write a smaller during.step"
-            )
-        for steps in self.parameters.during.all:
-            hessian = zero_rank_hessian(problem.weights, problem.x, problem.y, "energy", steps)
-            found.append(DuringInference(steps, hessian))
-        return found
+        def during(steps: Steps) -> scipy.sparse.csr_array:
+            rate = contraction_rate(weights, steps.step)
+            if rate > 1:
+                raise CaseSkippedError(
+                    f"steps of {steps.step} diverge at this saddle, by {rate:.3g} each; write a "
+                    "smaller during.step"
+                )
+            return zero_rank_hessian(weights, x, y, "energy", steps)
+
+        theorem = Theorem(
+            THEOREM_3,
+            lambda objective: zero_rank_hessian(weights, x, y, objective),
+            lambda objective: zero_rank_spectrum(weights, x, y, objective),
+            lambda objective: zero_rank_ends(weights, x, y, objective),
+            zero_rank_curvature_bound(weights, y),
+            during,
+        )
+        yield from saddle_findings(context, problem, theorem, self.parameters.during)

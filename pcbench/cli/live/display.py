@@ -1,4 +1,4 @@
-"""Where progress is shown: nowhere, live on a terminal, or line by line in a log."""
+"""Progress of a run or an audit: live on a terminal, line by line in a log, or silent."""
 
 from __future__ import annotations
 
@@ -65,9 +65,42 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def tally(outcomes: Counter[str]) -> str:
-    """Write counts, such as ``3 passed, 1 failed``, in the order in which they first came up."""
-    return ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+class Bars:
+    """What every live display has: a bar for the whole with its outcomes, and one for a part."""
+
+    def __init__(self, progress: Progress, title: str = "") -> None:
+        self._progress = progress
+        self._outcomes: Counter[str] = Counter()
+        self._whole = progress.add_task(title, total=None, note="")
+        self._part = progress.add_task("", total=None, note="")
+
+    def cases_selected(self, expression: str, *, selected: int, of: int) -> None:
+        """Print what ``-k`` selects, above the bars."""
+        self._print(selection(expression, selected, of))
+
+    def _print(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, highlight=False)
+
+    def _count(self, outcome: str) -> None:
+        """Advance the bar of the whole; beside it stands ``3 passed, 1 failed``."""
+        self._outcomes[outcome] += 1
+        note = ", ".join(f"{count} {each}" for each, count in self._outcomes.items())
+        self._progress.update(self._whole, advance=1, note=note)
+
+
+class Log:
+    """What every log has: a plain line for each thing that is done, with its number."""
+
+    def __init__(self) -> None:
+        self._done = self._total = 0
+
+    def cases_selected(self, expression: str, *, selected: int, of: int) -> None:
+        """Print what ``-k`` selects."""
+        say(selection(expression, selected, of))
+
+    def _line(self, outcome: str, name: str, duration_s: float) -> None:
+        self._done += 1
+        say(f"[{self._done}/{self._total}] {outcome} {name} ({duration_s:.1f} s)")
 
 
 def selection(expression: str, selected: int, of: int) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import AbstractContextManager
+from functools import partial
 
 from rich.markup import escape
-from rich.progress import Progress
 
-from pcbench.cli.live.display import say, selection, shown, tally
+from pcbench.cli.live.display import Bars, Log, say, shown
 from pcbench.report import CaseResult
 from pcbench.runner import Observer
 from pcbench.suite import PlannedCase
@@ -20,60 +19,42 @@ MOST_OF_A_MESSAGE = 500  # characters; the whole of it is told at the end
 
 def watch(*, quiet: bool) -> AbstractContextManager[Observer]:
     """Give an observer that shows what a run is doing; a silent one where ``quiet``."""
-    return shown(quiet=quiet, silent=Observer, live=_Live, lines=_Lines)
+    live = partial(_Live, title="cases")
+    return shown(quiet=quiet, silent=Observer, live=live, lines=_Lines)
 
 
-class _Live(Observer):
+class _Live(Bars, Observer):
     """A bar for the run and one for the current stage; what does not pass stays above them."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._outcomes: Counter[str] = Counter()
-        self._run = progress.add_task("cases", total=None, note="")
-        self._stage = progress.add_task("", total=None, visible=False, note="")
-
-    def cases_selected(self, expression: str, *, selected: int, of: int) -> None:
-        line = selection(expression, selected, of)
-        self._progress.console.print(line, markup=False, highlight=False)
-
     def run_started(self, cases: int) -> None:
-        self._progress.update(self._run, total=cases)
+        self._progress.update(self._whole, total=cases)
+        self._progress.update(self._part, visible=False)
 
     def case_started(self, case: PlannedCase) -> None:
-        self._progress.update(self._run, description=escape(case.id))
-        self._progress.update(self._stage, visible=False)
+        self._progress.update(self._whole, description=escape(case.id))
+        self._progress.update(self._part, visible=False)
 
     def stage_advanced(self, stage: str, done: int, total: int) -> None:
         if done == 0:  # its clock starts now
-            self._progress.reset(self._stage, total=total)
+            self._progress.reset(self._part, total=total)
         self._progress.update(
-            self._stage, description=f"  {escape(stage)}", completed=done, total=total, visible=True
+            self._part, description=f"  {escape(stage)}", completed=done, total=total, visible=True
         )
 
     def case_finished(self, result: CaseResult) -> None:
-        self._outcomes[result.status] += 1
-        self._progress.update(self._run, advance=1, note=tally(self._outcomes))
+        self._count(result.status)
         if result.status not in _EXPECTED:
-            self._progress.console.print(
-                f"{result.status} {result.id}\n{_why(result)}", markup=False, highlight=False
-            )
+            self._print(f"{result.status} {result.id}\n{_why(result)}")
 
 
-class _Lines(Observer):
+class _Lines(Log, Observer):
     """One plain line a finished case, and why where it did not pass, for logs."""
 
-    def __init__(self) -> None:
-        self._done = self._cases = 0
-
-    def cases_selected(self, expression: str, *, selected: int, of: int) -> None:
-        say(selection(expression, selected, of))
-
     def run_started(self, cases: int) -> None:
-        self._cases = cases
+        self._total = cases
 
     def case_finished(self, result: CaseResult) -> None:
-        self._done += 1
-        say(f"[{self._done}/{self._cases}] {result.status} {result.id} ({result.duration_s:.1f} s)")
+        self._line(result.status, result.id, result.duration_s)
         if result.status not in _EXPECTED:
             say(_why(result))
 

@@ -1,1 +1,1 @@
-"""What the commands that explain print: kinds, machine and backends, section by section."""
+"""The output of show, doctor and backends, section by section."""

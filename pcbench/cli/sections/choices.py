@@ -1,4 +1,4 @@
-"""What a parameter can be: the models and the words among which a suite chooses."""
+"""The choices of a parameter: models, and words."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from pcbench.data import dataset_class
 from pcbench.data.base import DatasetParameters
-from pcbench.registry import BACKENDS, CASES, DATASETS, BrokenPluginError
+from pcbench.registry import BACKENDS, CASES, DATASETS, BrokenPluginError, OneOf
 from pcbench.suite.grammar.fields import fields_by_key
 from pcbench.suite.kinds import load_kind
 
@@ -40,11 +41,17 @@ def models_in(annotation: Any) -> list[Model]:
     return [model for part in get_args(annotation) for model in models_in(part)]
 
 
-def values_of(annotation: Any) -> list[str]:
+def values_of(field: FieldInfo) -> list[str]:
     """Return the words among which a field chooses; empty if it does not."""
+    return [value for part in (field.annotation, *field.metadata) for value in _values_in(part)]
+
+
+def _values_in(annotation: Any) -> list[str]:
+    if isinstance(annotation, OneOf):
+        return annotation.registry.names()
     if get_origin(annotation) is Literal:
         return [str(value) for value in get_args(annotation) if isinstance(value, str)]
-    return [value for part in get_args(annotation) for value in values_of(part)]
+    return [value for part in get_args(annotation) for value in _values_in(part)]
 
 
 def summary(model: Model) -> str:
@@ -70,7 +77,7 @@ def _choices_in(model: Model, seen: set[Model]) -> Iterator[tuple[str, str, Mode
         return
     seen.add(model)
     for key, field in fields_by_key(model).items():
-        values = values_of(field.annotation)
+        values = values_of(field)
         if len(values) == 1 and get_origin(field.annotation) is Literal:
             yield values[0], f"{values[0]}: {summary(model)}", model
         elif len(values) > 1 and field.description:

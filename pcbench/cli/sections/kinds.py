@@ -1,4 +1,4 @@
-"""The words of ``pcbench show``."""
+"""What ``pcbench show`` prints."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _fields(
         return
     for name, field in fields_by_key(model).items():
         inner = list(models_in(field.annotation))
-        values = values_of(field.annotation)
+        values = values_of(field)
         fixed = len(values) == 1 and get_origin(field.annotation) is Literal
         if fixed:
             default = f" = {values[0]}"

@@ -1,4 +1,4 @@
-"""What ``pcbench doctor`` finds out, section by section."""
+"""What ``pcbench doctor`` prints, section by section."""
 
 from __future__ import annotations
 

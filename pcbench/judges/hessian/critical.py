@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pcbench import checks
-from pcbench.checks import Check, Tolerance
+from pcbench.checks import Check
 from pcbench.contract import Backend, ExactInference, GaussNewtonInference, InferenceSettings
+from pcbench.judges.basis import Basis, folded
 from pcbench.judges.problem import Problem
 from pcbench.networks import NetworkSpec
 from pcbench.theory.rounding.bounds import (
@@ -35,6 +35,7 @@ def saddle_inference(network: NetworkSpec) -> InferenceSettings:
     return ExactInference() if network.is_linear else GaussNewtonInference(residual=1e-8)
 
 
+@folded
 def critical_point_checks(
     backend: Backend[object], problem: Problem, source: str
 ) -> Iterator[Check]:
@@ -60,15 +61,10 @@ def critical_point_checks(
         "loss": rounding.gradients,
         "energy": [sum(each) for each in zip(rounding.gradients, solved.gradients, strict=True)],
     }
+    basis = Basis(source, f"rounding at u = {u:.2g} through this network (theory.md 4)")
     for objective, layers in gradients.items():
         for layer, (gradient, bound) in enumerate(
             zip(layers, bounds[objective], strict=True), start=1
         ):
-            yield checks.distance(
-                f"critical point of the {objective}",
-                backend.to_host(gradient),
-                0 * problem.weights[layer - 1],
-                Tolerance(bound, f"rounding at u = {u:.2g} through this network (theory.md 4)"),
-                source=source,
-                where=f"layer {layer}",
-            )
+            name, zero = f"critical point of the {objective}", 0 * problem.weights[layer - 1]
+            yield basis.distance(name, backend.to_host(gradient), zero, bound, f"layer {layer}")

@@ -12,9 +12,10 @@ from jaxtyping import Float
 from pcbench import checks
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import DType, Objective
+from pcbench.judges.basis import folded
+from pcbench.judges.hessian.extremes import ghosts
 from pcbench.judges.points import joined, split
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed_judge import judged
 from pcbench.spectra import Extremes, HessianOperator
 from pcbench.theory.nonlinear.layered import Layered, feedforward, weigh, weighted_errors
 from pcbench.theory.nonlinear.second_order import energy_hessian_product, loss_hessian_product
@@ -34,15 +35,7 @@ Vector = Float[np.ndarray, " P"]
 
 @dataclass(frozen=True, slots=True)
 class JudgedProduct:
-    """``H v`` as the theory has it, and how far another may be off.
-
-    Attributes
-    ----------
-    image
-        The product.
-    rounding
-        How far rounding may carry it.
-    """
+    """``H v`` as the theory has it, and how far rounding may carry another."""
 
     image: Vector
     rounding: float
@@ -76,7 +69,7 @@ class ProductJudge:
         dtype: DType,
     ) -> None:
         self.objective, self.source = objective, SOURCES[objective]
-        self._problem, self._network, self._activities = problem, judged(problem), list(activities)
+        self._problem, self._network, self._activities = problem, problem.layered, list(activities)
         self._u = unit_roundoff(dtype)
         self.derivation = f"rounding at u = {self._u:.2g} in this network (theory.md 4)"
         self._counts = problem.precision
@@ -123,7 +116,7 @@ class ProductJudge:
     def tolerance(self, rounding: float, residual: float) -> Tolerance:
         """Return what rounding and the residual of the backend's inner systems may make.
 
-        No more of the latter than :meth:`solved` lets pass: nobody sets their own tolerance.
+        No more of the latter than :meth:`solved` lets pass: no backend sets its own tolerance.
         """
         left = residual if residual <= self._system.rounding else self._system.rounding
         return Tolerance(rounding + self._system.weight * left, self.derivation)
@@ -134,17 +127,17 @@ class ProductJudge:
         """Compare products with unit vectors, and two by two for symmetry."""
         seen = np.asarray(operator.matmat(vectors.T), np.float64).T
         residual = operator.hessian.residual
-        compare = partial(checks.distance, f"Hessian products of the {self.objective}")
+        compare = partial(
+            checks.distance, f"Hessian products of the {self.objective}", source=self.source
+        )
         if seen.shape != vectors.shape or not np.isfinite([residual, *seen.ravel()]).all():
-            yield compare(
-                seen, np.zeros_like(vectors), self.tolerance(1.0, 0.0), source=self.source
-            )
+            yield compare(seen, np.zeros_like(vectors), self.tolerance(1.0, 0.0))
             return
         wanted = [self.product(vector) for vector in vectors]
         worst = checks.Worst()
         for index, (image, due) in enumerate(zip(seen, wanted, strict=True), start=1):
             allowed, where = self.tolerance(due.rounding, residual), f"direction {index}"
-            worst.add(compare(image, due.image, allowed, source=self.source, where=where))
+            worst.add(compare(image, due.image, allowed, where=where))
         yield from worst
         form = vectors @ seen.T
         largest = max(due.rounding for due in wanted)
@@ -168,41 +161,18 @@ class ProductJudge:
                 source=self.source,
             )
 
+    @folded
     def eigenpairs(self, operator: HessianOperator, found: Extremes) -> Iterator[Check]:
         """Check that what is said to be eigenpairs, and how well, is so, and that none is twice."""
-        worst, residual = checks.Worst(), operator.hessian.residual
+        name, residual = f"extreme eigenpairs of the {self.objective}", operator.hessian.residual
         for index, pair in enumerate([*found.lowest, *found.highest], start=1):
             due = self.product(pair.vector)
-            worst.add(
-                checks.at_most(
-                    f"extreme eigenpairs of the {self.objective}",
-                    float(np.linalg.norm(due.image - pair.value * pair.vector)),
-                    pair.residual,
-                    self.tolerance(due.rounding, residual),
-                    source=self.source,
-                    where=f"pair {index}",
-                )
+            yield checks.at_most(
+                name,
+                float(np.linalg.norm(due.image - pair.value * pair.vector)),
+                pair.residual,
+                self.tolerance(due.rounding, residual),
+                source=self.source,
+                where=f"pair {index}",
             )
-        yield from worst
         yield ghosts(f"different eigenvectors of the {self.objective}", found)
-
-
-def ghosts(name: str, found: Extremes) -> Check:
-    """Check that the eigenvectors at each end are different ones.
-
-    An eigenvector that a converged one comes back as, a ghost, is parallel to it; those of
-    different eigenvalues are orthogonal, to ``(r_i + r_j)/|θ_i - θ_j|`` where residuals are ``r``.
-    Between the two lies 1/2.
-    """
-    worst = 0.0
-    for end in (found.lowest, found.highest):
-        vectors = np.stack([pair.vector for pair in end])
-        overlaps = np.abs(vectors @ vectors.T) - np.eye(len(vectors))
-        worst = max(worst, float(np.max(overlaps)))
-    return checks.at_most(
-        name,
-        worst,
-        0.0,
-        Tolerance(0.5, "parallel vectors have 1, orthogonal ones 0"),
-        source="eigenvectors of a symmetric operator are orthogonal",
-    )

@@ -149,5 +149,5 @@ def _second(values: Mapping[int, Any], h: float, every: int) -> Any:
 
 
 def _hidden(judge: PointJudge) -> Float[np.ndarray, "N n_hidden"]:
-    activities = judge.answer.relaxed.activities
+    activities = judge.answer.result.activities
     return np.concatenate([activities[0][:, :0], *activities[1:-1]], axis=1)

@@ -7,9 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 
-from pcbench.contract import Objective, Record, Trainer
+from pcbench.contract import (
+    InferenceSettings,
+    Objective,
+    Optimiser,
+    Record,
+    Sgd,
+    Trainer,
+    TrainingSettings,
+)
+from pcbench.statistics import Times
 
 Scaling = Literal["matched", "published"]
 Fate = Literal["stopped", "diverged", "out of steps"]
@@ -31,6 +40,34 @@ def scale(scaling: Scaling, objective: Objective, batch: int, outputs: int) -> f
     if scaling == "matched":
         return 1.0
     return 2 / outputs if objective == "loss" else float(batch)
+
+
+def learning_rule(
+    learner: str,
+    scaling: Scaling,
+    rate: float,
+    samples: tuple[int, int],
+    inference: InferenceSettings,
+    optimiser: Optimiser | None = None,
+) -> TrainingSettings:
+    """Return the rule by which a learner learns.
+
+    Parameters
+    ----------
+    learner
+        ``BP`` or ``PC``.
+    scaling, rate
+        How gradients are scaled, and ``η``.
+    samples
+        Samples of a step, and outputs of each.
+    inference
+        How predictive coding infers.
+    optimiser
+        Gradient descent if not given.
+    """
+    objective = LEARNERS[learner]
+    scaled = scale(scaling, objective, *samples)
+    return TrainingSettings(objective, optimiser or Sgd(), rate, scaled, inference)
 
 
 @dataclass(slots=True)
@@ -94,13 +131,10 @@ class Course:
             whole[:, alive] = values
             return whole
 
-        self.losses = np.concatenate([self.losses, spread(record.losses)])
-        self.energies = np.concatenate([self.energies, spread(record.energies)])
-        self.recorded = np.concatenate([self.recorded, begun + record.recorded])
-        for name in ("gradient_norms", "parameter_norms", "residuals"):
-            known, new = getattr(self, name), spread(getattr(record, name))
-            setattr(self, name, np.concatenate([known, new]))
-        self.inference_steps = np.concatenate([self.inference_steps, record.inference_steps])
+        for name in ("losses", "energies", "gradient_norms", "parameter_norms", "residuals"):
+            setattr(self, name, _appended(getattr(self, name), spread(getattr(record, name))))
+        self.recorded = _appended(self.recorded, begun + record.recorded)
+        self.inference_steps = _appended(self.inference_steps, record.inference_steps)
         self.steps[alive] += len(record.losses)
 
     def end(self, replicas: Bool[np.ndarray, " R"], fate: Fate) -> None:
@@ -118,7 +152,7 @@ class Course:
         far = np.zeros(len(self.fates), bool)
         for index in self.running:
             losses = self.losses[begun:, index]
-            # NaN is above nothing: it is what is not known to be near.
+            # In this form NaN counts as far.
             far[index] = not (losses <= _FAR * max(self.losses[0, index], 1.0)).all()
         return far
 
@@ -150,17 +184,14 @@ class Budget:
         return min(length, self.steps - begun)
 
 
-def train(
-    trainer: Trainer[Any],
-    course: Course,
-    budget: Budget,
-    *,
-    batches: Callable[[int, int], Int[np.ndarray, "T *R N"]] | None = None,
-    stop: Callable[[Course], Bool[np.ndarray, " R"]] | None = None,
-) -> None:
-    """Train until every replica has ended; see :func:`looks`."""
-    for _ in looks(trainer, course, budget, batches=batches, stop=stop):
-        pass
+def _appended(known: Num[np.ndarray, "..."], rows: Num[np.ndarray, "..."]) -> Any:
+    """Return an array with more rows; it leaves room for as many again, so that few are copied."""
+    length, buffer = len(known) + len(rows), known if known.base is None else known.base
+    if len(buffer) < length:
+        buffer = np.empty((2 * length, *known.shape[1:]), known.dtype)
+        buffer[: len(known)] = known
+    buffer[len(known) : length] = rows
+    return buffer[:length]
 
 
 def looks(
@@ -209,3 +240,31 @@ def looks(
         on = [place for place, index in enumerate(alive) if course.fates[index] is None]
         if 0 < len(on) < len(alive):
             trainer.keep(on)
+
+
+@dataclass(frozen=True, slots=True)
+class Escapes:
+    """What became of a learner's replicas that began near saddles.
+
+    Attributes
+    ----------
+    course
+        Their training.
+    times
+        When each left.
+    """
+
+    course: Course
+    times: Times
+
+    @property
+    def lost(self) -> Bool[np.ndarray, " R"]:
+        """Which replicas diverged before they had left."""
+        diverged: Bool[np.ndarray, " R"] = self.course.have("diverged") & ~self.times.observed
+        return diverged
+
+    @property
+    def first_gradients(self) -> Float[np.ndarray, " R"]:
+        """``‖∇‖`` of the learner's objective where replicas began, over all parameters."""
+        norms: Float[np.ndarray, " R"] = np.linalg.norm(self.course.gradient_norms[0], axis=-1)
+        return norms

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
 from pcbench.case import CaseSkippedError
+from pcbench.checks import Check
 from pcbench.contract import Adam, DType, ExactInference, TrainingSettings
+from pcbench.judges.answers import InferenceResult
+from pcbench.judges.basis import Basis
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import Relaxed
-from pcbench.judges.relaxed_judge import RelaxedJudge, judged
 from pcbench.judges.rounding import Rounding
 from pcbench.networks import NetworkSpec
 from pcbench.theory.linear.activities import equilibrium_activities
@@ -20,7 +23,6 @@ from pcbench.theory.linear.equilibrium import (
     equilibrated_energy_gradient,
     loss_gradient,
 )
-from pcbench.theory.linear.masked import masked_energy, masked_energy_gradient, masked_equilibrium
 from pcbench.theory.nonlinear.layered import layered_loss, layered_loss_gradients
 from pcbench.theory.rounding.backpropagation import backpropagation_rounding
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
@@ -66,7 +68,7 @@ def is_closed_form(network: NetworkSpec, settings: TrainingSettings) -> bool:
 
 
 def expect(
-    problem: Problem, settings: TrainingSettings, dtype: DType, relaxed: Relaxed | None
+    problem: Problem, settings: TrainingSettings, dtype: DType, result: InferenceResult | None
 ) -> Expected:
     """Say what a step must see.
 
@@ -78,15 +80,15 @@ def expect(
         By which rule it learns.
     dtype
         The backend's.
-    relaxed
+    result
         Where the backend's inference ends in this problem, for predictive coding that has no closed
         form: inference is for other kinds to judge.
     """
     if settings.objective == "loss":
         return _backpropagation(problem, dtype)
-    if relaxed is None:
+    if result is None:
         return _equilibrium(problem, dtype)
-    return _inferred(problem, dtype, relaxed)
+    return _inferred(problem, dtype, result)
 
 
 def optimiser(settings: TrainingSettings, replica: int) -> Optimiser:
@@ -95,7 +97,7 @@ def optimiser(settings: TrainingSettings, replica: int) -> Optimiser:
     Raises
     ------
     CaseSkippedError
-        If its steps have no bound that could be held against them.
+        If nothing bounds the rounding of its steps.
     """
     rate = np.asarray(settings.learning_rate, np.float64)
     own = float(rate[replica] if rate.ndim else rate)
@@ -123,6 +125,19 @@ def known_norm_off(norm: float, size: int, off: float, u: float) -> float:
     return off + float(relative) * norm + float(norm_underflow(norm, size))
 
 
+def gradient_norms(
+    basis: Basis,
+    name: str,
+    seen: Float[np.ndarray, " P"],
+    due: Expected,
+    u: float,
+    where: Sequence[str],
+) -> Iterator[Check]:
+    """Check the recorded norm of the gradient of every array of parameters, each at its place."""
+    for norm, gradient, off, at in zip(seen, due.gradients, due.gradients_off, where, strict=True):
+        yield basis.approx(name, norm, np.linalg.norm(gradient), norm_off(gradient, off, u), at)
+
+
 def loss_off(problem: Problem, dtype: DType) -> float:
     """Bound the rounding of ``𝓛``.
 
@@ -139,12 +154,12 @@ def known_loss_off(problem: Problem, rounding: Rounding) -> float:
 
 
 def _rounding(problem: Problem, dtype: DType) -> Rounding:
-    return Rounding(judged(problem), problem.x, problem.y, problem.precision, dtype)
+    return Rounding(problem.layered, problem.x, problem.y, problem.precision, dtype)
 
 
 def backpropagated(problem: Problem, dtype: DType) -> tuple[Gradients, tuple[float, ...]]:
     """``∂𝓛/∂θ``, of a linear network in closed form, and bounds on what rounding may do to it."""
-    network, u = judged(problem), unit_roundoff(dtype)
+    network, u = problem.layered, unit_roundoff(dtype)
     x, y, precision = problem.x, problem.y, problem.precision
     if problem.network.is_linear and precision is None:
         gradients: Gradients = [*loss_gradient(problem.weights, x, y)]
@@ -156,7 +171,7 @@ def backpropagated(problem: Problem, dtype: DType) -> tuple[Gradients, tuple[flo
 
 def _backpropagation(problem: Problem, dtype: DType) -> Expected:
     gradients, gradients_off = backpropagated(problem, dtype)
-    loss = layered_loss(judged(problem), problem.x, problem.y, problem.precision)
+    loss = layered_loss(problem.layered, problem.x, problem.y, problem.precision)
     off = loss_off(problem, dtype)
     return Expected(loss, off, loss, off, gradients, gradients_off, 0.0, SMALLEST)
 
@@ -166,43 +181,35 @@ def _equilibrium(problem: Problem, dtype: DType) -> Expected:
 
     Rounding is what exact inference carries, and then what evaluation at its activities loses.
     """
-    judge, rounding = RelaxedJudge(problem, dtype), _rounding(problem, dtype)
+    judge, rounding = InferenceJudge(problem, dtype), _rounding(problem, dtype)
     weights, x, y, precision = problem.weights, problem.x, problem.y, problem.precision
-    most, exact = 1.0, rounding.exact
-    if precision is None:
-        hidden = equilibrium_activities(weights, x, y)[:-1]
-        energy = equilibrated_energy(weights, x, y)
-        gradients: Gradients = [*equilibrated_energy_gradient(weights, x, y)]
-    else:
-        hidden, _ = masked_equilibrium(weights, x, y, precision)
-        energy = masked_energy(weights, x, y, precision)
-        gradients = [*masked_energy_gradient(weights, x, y, precision)]
-        # Forces are as many times errors as precisions are.
-        most = max(1.0, float(np.max(precision)))
+    exact, hidden = rounding.exact, equilibrium_activities(weights, x, y, precision)[:-1]
+    # Forces are as many times errors as precisions are.
+    most = 1.0 if precision is None else max(1.0, float(np.max(precision)))
     there = layered_rounding(judge.network, [*hidden, y], rounding.u, precision)
     return Expected(
         judge.loss,
         loss_off(problem, dtype),
-        energy,
+        equilibrated_energy(weights, x, y, precision),
         most * exact.energy + sum(there.energies),
-        gradients,
+        [*equilibrated_energy_gradient(weights, x, y, precision)],
         tuple(most * a + b for a, b in zip(exact.carried, there.gradients, strict=True)),
         0.0,
         most * exact.residual / judge.start,
     )
 
 
-def _inferred(problem: Problem, dtype: DType, relaxed: Relaxed) -> Expected:
+def _inferred(problem: Problem, dtype: DType, result: InferenceResult) -> Expected:
     """``∂𝓕/∂θ`` where inference ended."""
-    judge = RelaxedJudge(problem, dtype)
-    rounding, begun = judge.rounding(relaxed), judge.forward_rounding
-    residual = judge.force(relaxed) / judge.start
+    judge = InferenceJudge(problem, dtype)
+    rounding, begun = judge.rounding(result), judge.forward_rounding
+    residual = judge.force(result) / judge.start
     return Expected(
         judge.loss,
         begun.loss,
-        judge.energy(relaxed),
+        judge.energy(result),
         sum(rounding.energies),
-        judge.gradients(relaxed),
+        judge.gradients(result),
         (*rounding.gradients, *(rounding.biases if problem.network.bias else ())),
         residual,
         # It is relative to a start that rounds, too.

@@ -1,7 +1,7 @@
-"""The judgement of training: that a trainer takes the steps that it should.
+"""Checks on training: that a trainer takes the steps that it should.
 
 The first steps of a fresh trainer are taken one by one, with its parameters on the host in between:
-what it must do next is known from them, whatever happened before. Each step is held against the
+what it must do next is known from them, whatever happened before. Each step is compared with the
 theory's own gradient at the parameters before, and the theory's own optimiser.
 """
 
@@ -17,12 +17,13 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from pcbench.case import Context
-from pcbench.checks import Check, Tolerance, Worst, approx, undecided
+from pcbench.checks import Check, undecided
 from pcbench.contract import Model, Sgd, Trainer, TrainingSettings
-from pcbench.judges.account import DEFINITION, differing
+from pcbench.judges.answers import InferenceResult
+from pcbench.judges.basis import Basis, folded
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem, rounded
-from pcbench.judges.relaxed import Relaxed
-from pcbench.judges.relaxed_judge import RelaxedJudge, judged
+from pcbench.judges.reported import DEFINITION, differing
 from pcbench.judges.training.step_expected import expect, is_closed_form, loss_off, optimiser
 from pcbench.judges.training.step_taken import Allowed, Parameters, StepTaken, one_run
 from pcbench.theory.nonlinear.layered import layered_loss
@@ -34,7 +35,7 @@ _FORM = "malformed answers of training"
 
 
 class StepJudge:
-    """Holds the first steps of a trainer against the theory.
+    """Compares the first steps of a trainer with the theory.
 
     Every replica's first step is judged; of later ones, to keep the price down, those of two
     replicas: the last, and one chosen at random (stream ``judged replicas``). Before the last step
@@ -86,6 +87,7 @@ class StepJudge:
         if replicas > 2:
             self._followed.add(int(context.rng("judged replicas").integers(1, replicas - 1)))
 
+    @folded
     def findings(self, steps: int = 3) -> Iterator[Check]:
         """Take steps and judge them; each kind of check is one verdict, the one nearest the edge.
 
@@ -96,9 +98,7 @@ class StepJudge:
         """
         if self._batches is not None:
             steps = min(steps, len(self._batches))
-        worst = Worst()
-        worst.add(*(self._named(check) for check in self._checks(steps)))
-        yield from worst
+        yield from (self._named(check) for check in self._checks(steps))
 
     def _checks(self, steps: int) -> Iterator[Check]:
         """Every single comparison, up to the first answer that is not well-formed."""
@@ -185,13 +185,13 @@ class StepJudge:
 
         ``alone`` says that no other replica has taken it with them.
         """
-        relaxed = (
+        result = (
             None if is_closed_form(self._problem.network, self._settings) else self._infer(taken)
         )
         # Where host and device are one, what was given may be the memory that training goes on in.
         yield differing("parameters brought to the host", taken.brought, taken.before)
-        if relaxed is None or alone:  # those of all replicas are counted together
-            yield taken.inference_steps(0 if relaxed is None else relaxed.steps)
+        if result is None or alone:  # those of all replicas are counted together
+            yield taken.inference_steps(0 if result is None else result.steps)
         for place, replica in enumerate(taken.replicas):
             if taken.step and replica not in self._followed:
                 continue
@@ -200,7 +200,7 @@ class StepJudge:
                 self._at(taken, place),
                 self._settings,
                 self._backend.dtype,
-                None if relaxed is None else relaxed.each(partial(_of, place=place)),
+                None if result is None else result.each(partial(_of, place=place)),
             )
             where = f"step {taken.step + 1}, replica {replica + 1}"
             u = unit_roundoff(self._backend.dtype)
@@ -235,15 +235,15 @@ class StepJudge:
                 problem.demand_definite(dtype)
         except UndecidableError as error:
             return str(error)
-        relaxed = None
+        result = None
         if not is_closed_form(problem.network, self._settings):
-            relaxed = self._infer(taken).each(partial(_of, place=0))
-            if not np.isfinite(relaxed.energy):
+            result = self._infer(taken).each(partial(_of, place=0))
+            if not np.isfinite(result.energy):
                 return ""
-            left = RelaxedJudge(problem, dtype).force(relaxed)
+            left = InferenceJudge(problem, dtype).force(result)
             if not left**2 <= float(np.finfo(dtype).max):
                 return f"the force that inference left, {left:.2g}, has no square in {dtype}"
-        expected = expect(problem, self._settings, dtype, relaxed)
+        expected = expect(problem, self._settings, dtype, result)
         u = unit_roundoff(dtype)
         for own, before, gradient, off in zip(
             self._optimisers[taken.replicas[0]],
@@ -267,13 +267,13 @@ class StepJudge:
             problem = replace(problem, x=problem.x[rows], y=problem.y[rows], precision=precision)
         return problem.at(parameters)
 
-    def _infer(self, taken: StepTaken) -> Relaxed:
+    def _infer(self, taken: StepTaken) -> InferenceResult:
         """Where the backend's own inference ends, of all replicas at once, as in a step."""
         model = self._backend.build(self._problem.network, taken.before)
         # Batches may have the axis of replicas, which a problem has not.
         rows = slice(None) if taken.rows is None else taken.rows[0]
         x, y, *rest = self._staged(self._problem, rows)
-        return Relaxed.of(self._backend, model.infer(x, y, self._settings.inference, *rest))
+        return InferenceResult.of(self._backend, model.infer(x, y, self._settings.inference, *rest))
 
     def _moved_on(self, model: Model[Any], running: list[int], taken: StepTaken) -> Check:
         """Check that the trainer's model is at the parameters that the trainer says."""
@@ -284,12 +284,11 @@ class StepJudge:
         except UndecidableError as error:
             return self._diverged(name, taken, str(error))
         x, y, *rest = self._staged(problem)
-        return approx(
+        return Basis(DEFINITION, "rounding of a loss (theory.md 4)").approx(
             name,
-            float(self._backend.to_host(model.loss(x, y, *rest))[place]),
-            layered_loss(judged(problem), problem.x, problem.y, problem.precision),
-            Tolerance(loss_off(problem, self._backend.dtype), "rounding of a loss (theory.md 4)"),
-            source=DEFINITION,
+            self._backend.to_host(model.loss(x, y, *rest))[place],
+            layered_loss(problem.layered, problem.x, problem.y, problem.precision),
+            loss_off(problem, self._backend.dtype),
         )
 
 

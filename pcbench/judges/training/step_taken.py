@@ -11,9 +11,10 @@ import numpy as np
 from jaxtyping import Float, Int, Num
 
 from pcbench import checks
-from pcbench.checks import Check, Tolerance
+from pcbench.checks import Check
 from pcbench.contract import Record, Trainer
-from pcbench.judges.account import (
+from pcbench.judges.basis import Basis
+from pcbench.judges.reported import (
     CONTRACT,
     DEFINITION,
     STATIONARITY,
@@ -22,7 +23,7 @@ from pcbench.judges.account import (
     differing,
     none_of,
 )
-from pcbench.judges.training.step_expected import Expected, norm_off
+from pcbench.judges.training.step_expected import Expected, gradient_norms, norm_off
 from pcbench.theory.rounding.optimisers import Optimiser
 
 Parameters = list[Float[np.ndarray, "R ..."]]
@@ -176,52 +177,33 @@ class StepTaken:
         terms
             In how many terms a change may be added to its parameter.
         """
-        derivation = f"rounding at u = {u:.2g} of gradient and step (theory.md 4.5)"
-        names = array_names(expected.gradients)
+        rounding = f"rounding at u = {u:.2g} of gradient and step (theory.md 4.5)"
+        step, norm, size = (Basis(source, rounding) for source in (STEP, GRADIENT, DEFINITION))
+        names, record = array_names(expected.gradients), self.record
         for index, (own, gradient, off) in enumerate(
             zip(optimisers, expected.gradients, expected.gradients_off, strict=True)
         ):
-            before = self.before[index][place]
-            after, after_off = own.step(before, gradient, off, u, terms)
-            where = names[index]
-            yield checks.distance(
-                AFTER,
-                self.after[index][place],
-                after,
-                Tolerance(after_off, derivation),
-                source=STEP,
-                where=where,
-            )
-            yield checks.approx(
-                "gradient norms",
-                float(self.record.gradient_norms[0, place, index]),
-                float(np.linalg.norm(gradient)),
-                Tolerance(norm_off(gradient, off, u), derivation),
-                source=GRADIENT,
-                where=where,
-            )
-            yield checks.approx(
+            before, after, at = self.before[index][place], self.after[index][place], names[index]
+            due, due_off = own.step(before, gradient, off, u, terms)
+            yield step.distance(AFTER, after, due, due_off, at)
+            yield size.approx(
                 "parameter norms",
-                float(self.record.parameter_norms[0, place, index]),
-                float(np.linalg.norm(before)),
-                Tolerance(norm_off(before, 0.0, u), derivation),
-                source=DEFINITION,
-                where=where,
+                record.parameter_norms[0, place, index],
+                np.linalg.norm(before),
+                norm_off(before, 0.0, u),
+                at,
             )
-        record = self.record
-        for name, seen, wanted, allowed, source in (
-            ("loss of a step", record.losses, expected.loss, expected.loss_off, DEFINITION),
-            ("energy of a step", record.energies, expected.energy, expected.energy_off, DEFINITION),
-            (
-                "residual of inference",
-                record.residuals,
-                expected.residual,
-                expected.residual_off,
-                STATIONARITY,
-            ),
-        ):
-            tolerance = Tolerance(allowed, f"rounding at u = {u:.2g} (theory.md 4)")
-            yield checks.approx(name, float(seen[0, place]), wanted, tolerance, source=source)
+        seen = record.gradient_norms[0, place]
+        yield from gradient_norms(norm, "gradient norms", seen, expected, u, names)
+        evaluation = f"rounding at u = {u:.2g} (theory.md 4)"
+        value, rest = Basis(DEFINITION, evaluation), Basis(STATIONARITY, evaluation)
+        loss, energy = record.losses[0, place], record.energies[0, place]
+        yield value.approx("loss of a step", loss, expected.loss, expected.loss_off)
+        yield value.approx("energy of a step", energy, expected.energy, expected.energy_off)
+        residual = record.residuals[0, place]
+        yield rest.approx(
+            "residual of inference", residual, expected.residual, expected.residual_off
+        )
 
 
 def one_run(
@@ -251,19 +233,14 @@ def one_run(
     record = _joined(records, cuts)
     reached = trainer.parameters()
     followed = {replica: one for replica, one in enumerate(allowed) if len(one) == steps}
+    twice = Basis(CONTRACT, "what rounding may do to either, step by step, twice")
     for replica, tolerances in followed.items():
         names = array_names([array[replica] for array in reached])
         for index, (one, other) in enumerate(zip(reached, taken[-1].after, strict=True)):
             # Two courses, and as much again for what their distance changes in later gradients.
             off = 4 * sum(step[AFTER][index] for step in tolerances)
-            yield checks.distance(
-                "steps taken in one run",
-                one[replica],
-                other[replica],
-                Tolerance(off, "what rounding may do to either, step by step, twice"),
-                source=CONTRACT,
-                where=f"{names[index]}, replica {replica + 1}",
-            )
+            at = f"{names[index]}, replica {replica + 1}"
+            yield twice.distance("steps taken in one run", one[replica], other[replica], off, at)
     yield differing("steps recorded in one run", [record.recorded], [np.arange(0, steps, 2)])
     # Elsewhere slopes of what is recorded would be needed, and it is not compared.
     if all(np.array_equal(a, b) for a, b in zip(reached, taken[-1].after, strict=True)):
@@ -289,6 +266,7 @@ def _one_record(
     than what a single step is allowed.
     """
     name = "what one run records"
+    either = Basis(CONTRACT, "what rounding may do to either")
     for check, field in {**_OF_EVERY, **_OF_SOME}.items():
         steps = range(0, len(single), 2 if check in _OF_SOME else 1)
         seen = getattr(record, field)
@@ -304,11 +282,5 @@ def _one_record(
                     tolerances[step][check],
                     strict=True,
                 ):
-                    yield checks.approx(
-                        name,
-                        float(one),
-                        float(other),
-                        Tolerance(2 * off, "what rounding may do to either"),
-                        source=CONTRACT,
-                        where=f"{check}, step {step + 1}, replica {replica + 1}",
-                    )
+                    at = f"{check}, step {step + 1}, replica {replica + 1}"
+                    yield either.approx(name, one, other, 2 * off, at)

@@ -1,28 +1,52 @@
-"""The layout of a suite file: what can be said of it without importing any case kind.
+"""The layout of a suite file: its cases with their matrices and sizes, without any case kind.
 
-This is all that ``pcbench list`` needs, so nothing heavy is imported here or beneath.
+    - id: convergence
+      training: {epochs: 1}
+      matrix: {network.width: [50, 100]}
+      sizes:
+        full: {training.epochs: 35, matrix: {network.width: [100, 500]}}
+
+The case as written is of size ``quick``. A size replaces values at dotted paths, and values of the
+matrix's axes; it cannot add an axis. This is all that ``pcbench list`` needs, so nothing heavy is
+imported here or beneath.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pcbench.contract.parts import Part
 from pcbench.registry import did_you_mean
-from pcbench.suite.expand import IDENTITY, NAME_PATTERN, Axis, count, put_all, read_axes
-from pcbench.suite.grammar.sizes import QUICK, Size, read_sizes
+from pcbench.suite.expand import Axis, count, path_problem, read_axes
+from pcbench.suite.grammar.schema import CASE, NAME, QUICK, SIZE, SUITE, Schema, read
 from pcbench.suite.yaml.document import read_document
-from pcbench.suite.yaml.node import Node
-from pcbench.suite.yaml.problems import Position, Problem, SuiteError
+from pcbench.suite.yaml.node import Node, Path, dotted, split
+from pcbench.suite.yaml.problems import Position, Problem, Problems, SuiteError
 
 if TYPE_CHECKING:
     import pathlib
+    from collections.abc import Iterable, Sequence
 
-SUITE_KEYS = ("suite", "description", "covers", "defaults", "cases")
 MAX_CASES = 10_000  # at all sizes together
-MAX_FIGURE = 20  # characters; it is a column of a table
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What a case says at a size.
+
+    Parameters
+    ----------
+    values
+        What it sets at which path; each has the path for its key.
+    axes
+        The case's axes, with the values that they take at this size.
+    """
+
+    values: tuple[tuple[Path, Node], ...]
+    axes: tuple[Axis, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +62,9 @@ class CaseEntry:
     figure
         Which figure of the paper it reproduces; empty if none.
     tree
-        Run settings and parameters: the case without what says which case it is.
-    axes
-        The matrix; empty where there is none.
+        Run settings and parameters: the case without the keys that identify it.
     sizes
-        What the case says at other sizes than that at which it is written.
+        What the case says at each size, ``quick`` first.
     """
 
     id: str
@@ -51,29 +73,12 @@ class CaseEntry:
     kind_at: Position
     figure: str
     tree: Node
-    axes: tuple[Axis, ...]
     sizes: dict[str, Size]
 
-    @property
-    def all_sizes(self) -> tuple[str, ...]:
-        """Its sizes, that at which it is written first."""
-        return (QUICK, *self.sizes)
-
-    def size(self, wanted: str) -> str:
-        """Return the size at which the case runs where a size is wanted."""
-        return wanted if wanted in self.sizes else QUICK
-
-    def axes_at(self, size: str) -> tuple[Axis, ...]:
-        """Return the matrix at a size."""
-        return self.sizes[size].axes if size in self.sizes else self.axes
-
-    def at(self, size: str, problems: list[Problem]) -> CaseEntry:
-        """Return the case at a size; a value that cannot be put in is noted."""
-        if size not in self.sizes:
-            return self
-        values = self.sizes[size].values
-        tree = put_all(self.tree, values, f"in the size {size!r},", problems)
-        return replace(self, tree=tree, axes=self.axes_at(size))
+    def at(self, size: str) -> tuple[str, Size]:
+        """Return the size at which the case runs when a size is asked for: quick if it lacks it."""
+        name = size if size in self.sizes else QUICK
+        return name, self.sizes[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +107,12 @@ class Layout:
     covers: tuple[Part, ...] | None
     defaults: Node
     cases: list[CaseEntry]
-    problems: list[Problem]
+    problems: Problems
 
     @property
     def sizes(self) -> tuple[str, ...]:
         """The sizes that its cases have, the one at which they are written first."""
-        return tuple(dict.fromkeys(size for case in self.cases for size in case.all_sizes))
+        return tuple(dict.fromkeys(size for case in self.cases for size in case.sizes))
 
 
 def read_layout(path: pathlib.Path) -> Layout:
@@ -125,141 +130,171 @@ def read_layout(path: pathlib.Path) -> Layout:
         raise SuiteError.at(
             root.at, f"a suite is a mapping with 'suite' and 'cases', not {root.shown()}"
         )
-    for key, node in root.value.items():
-        if key not in SUITE_KEYS:
-            hint = did_you_mean(key, SUITE_KEYS)
-            problems.append(Problem(node.key_at or node.at, f"unknown key {key!r}{hint}"))
+    written = root.value
+    for key, node in written.items():
+        if key not in SUITE:
+            problems.note(node.name_at, f"unknown key {key!r}{did_you_mean(key, SUITE)}")
     return Layout(
         path=path,
-        name=_name(root, root.value, "suite", "the suite", problems),
-        description=_description(root.value.get("description"), problems),
-        covers=_covers(root.value.get("covers"), problems),
-        defaults=_defaults(root.value.get("defaults"), root.at, problems),
-        cases=_cases(root, root.value.get("cases"), problems),
+        name=_text(root, "suite", SUITE, problems, "the suite"),
+        description=_text(root, "description", SUITE, problems),
+        covers=_covers(written.get("covers"), problems),
+        defaults=_defaults(written.get("defaults", Node({}, root.at)), problems),
+        cases=_cases(root, written.get("cases"), problems),
         problems=problems,
     )
 
 
-def _name(
-    owner: Node, mapping: dict[str, Node], key: str, what: str, problems: list[Problem]
+def _text(
+    owner: Node, key: str, schemas: dict[str, Schema], problems: Problems, requires: str = ""
 ) -> str:
-    node = mapping.get(key)
+    """Read a string of a mapping, empty where it is missing or wrong.
+
+    Parameters
+    ----------
+    requires
+        What the owner is called, if it must have the key.
+    """
+    node = (owner.as_mapping() or {}).get(key)
+    if node is None and requires:
+        problems.note(owner.at, f"{requires} lacks {key!r}")
+    return read(node, repr(key), schemas[key], str, problems) if node else ""
+
+
+def _covers(node: Node | None, problems: Problems) -> tuple[Part, ...] | None:
     if node is None:
-        problems.append(Problem(owner.at, f"{what} lacks {key!r}"))
-    elif not isinstance(node.value, str):
-        problems.append(Problem(node.at, f"{key!r} must be a string, not {node.shown()}"))
-    elif not re.fullmatch(NAME_PATTERN, node.value):
-        message = (
-            f"{key!r} must be made of a-z, A-Z, 0-9, '_', '-' and '.', and not begin with "
-            f"the last two; {node.shown()} is not"
-        )
-        problems.append(Problem(node.at, message))
-    else:
-        return node.value
-    return ""
-
-
-def _description(node: Node | None, problems: list[Problem]) -> str:
-    if node is None:
-        return ""
-    if not isinstance(node.value, str):
-        problems.append(Problem(node.at, f"'description' must be a string, not {node.shown()}"))
-        return ""
-    return node.value
-
-
-def _covers(node: Node | None, problems: list[Problem]) -> tuple[Part, ...] | None:
-    if node is None:
-        return None
-    if not isinstance(node.value, list) or not node.value:
-        given = "an empty list" if node.value == [] else node.shown()
-        message = (
-            f"'covers' must be a list of at least one part of the contract, such as [loss], not "
-            f"{given}; leave it out where the suite claims nothing in particular"
-        )
-        problems.append(Problem(node.at, message))
         return None
     found: list[Part] = []
-    for entry in node.value:
+    for entry in read(node, "'covers'", SUITE["covers"], list, problems):
         if not isinstance(entry.value, str) or entry.value not in list(Part):
             hint = did_you_mean(entry.value, Part) if isinstance(entry.value, str) else ""
             message = f"'covers' must name parts of the contract; {entry.shown()} is none{hint}"
-            problems.append(Problem(entry.at, message))
+            problems.note(entry.at, message)
         elif (part := Part(entry.value)) in found:
-            problems.append(
-                Problem(entry.at, f"'covers' names {part.value!r} twice; once is enough")
-            )
+            problems.note(entry.at, f"'covers' names {part.value!r} twice; once is enough")
         else:
             found.append(part)
     return tuple(found)
 
 
-def _defaults(node: Node | None, at: Position, problems: list[Problem]) -> Node:
-    if node is None:
-        return Node({}, at)
-    if not isinstance(node.value, dict):
-        problems.append(Problem(node.at, f"'defaults' must be a mapping, not {node.shown()}"))
-        return Node({}, at)
-    for key in IDENTITY:
-        if key in node.value:
-            wrong = node.value[key]
-            message = f"{key!r} belongs to a single case; move it from 'defaults' to the case"
-            problems.append(Problem(wrong.key_at or wrong.at, message))
-    return node
+def _defaults(node: Node, problems: Problems) -> Node:
+    written = read(node, "'defaults'", SUITE["defaults"], dict, problems)
+    for key in written.keys() & CASE:
+        message = f"{key!r} belongs to a single case; move it from 'defaults' to the case"
+        problems.note(written[key].name_at, message)
+    return replace(node, value=written)
 
 
-def _cases(root: Node, node: Node | None, problems: list[Problem]) -> list[CaseEntry]:
+def _cases(root: Node, node: Node | None, problems: Problems) -> list[CaseEntry]:
     if node is None:
-        problems.append(Problem(root.at, "the suite lacks 'cases'"))
-        return []
-    if not isinstance(node.value, list) or not node.value:
-        given = "an empty list" if node.value == [] else node.shown()
-        message = f"'cases' must be a list of at least one case, not {given}"
-        problems.append(Problem(node.at, message))
+        problems.note(root.at, "the suite lacks 'cases'")
         return []
     entries: list[CaseEntry] = []
     first: dict[str, Position] = {}
     total = 0
-    for case in node.value:
+    for case in read(node, "'cases'", SUITE["cases"], list, problems):
         entry = _entry(case, problems)
-        total += sum(count(entry.axes_at(size)) for size in entry.all_sizes)
+        total += sum(count(size.axes) for size in entry.sizes.values())
         if total > MAX_CASES:
             message = f"with this case the suite makes over {MAX_CASES:,} cases; split it"
             raise SuiteError([*problems, Problem(case.at, message)])
         if first.setdefault(entry.id, entry.id_at) is not entry.id_at and entry.id:
             message = f"the id {entry.id!r} is taken at {first[entry.id]}; choose another"
-            problems.append(Problem(entry.id_at, message))
+            problems.note(entry.id_at, message)
         entries.append(entry)
     return entries
 
 
-def _entry(case: Node, problems: list[Problem]) -> CaseEntry:
+def _entry(case: Node, problems: Problems) -> CaseEntry:
     if not isinstance(case.value, dict):
-        message = f"a case is a mapping with 'id' and 'kind', not {case.shown()}"
-        problems.append(Problem(case.at, message))
-        return CaseEntry("", "", case.at, case.at, "", Node({}, case.at), (), {})
-    mapping = case.value
-    axes = read_axes(mapping["matrix"], problems) if "matrix" in mapping else ()
+        problems.note(case.at, f"a case is a mapping with 'id' and 'kind', not {case.shown()}")
+        nothing = {QUICK: Size((), ())}
+        return CaseEntry("", "", case.at, case.at, "", Node({}, case.at), nothing)
+    written = case.value
+    axes = read_axes(written["matrix"], problems) if "matrix" in written else ()
     return CaseEntry(
-        id=_name(case, mapping, "id", "the case", problems),
-        kind=_name(case, mapping, "kind", "the case", problems),
-        id_at=mapping.get("id", case).at,
-        kind_at=mapping.get("kind", case).at,
-        figure=_figure(mapping.get("figure"), problems),
-        tree=case.restricted(lambda key: key not in IDENTITY),
-        axes=axes,
-        sizes=read_sizes(mapping.get("sizes"), axes, problems),
+        id=_text(case, "id", CASE, problems, "the case"),
+        kind=_text(case, "kind", CASE, problems, "the case"),
+        id_at=written.get("id", case).at,
+        kind_at=written.get("kind", case).at,
+        figure=_text(case, "figure", CASE, problems),
+        tree=case.restricted(lambda key: key not in CASE),
+        sizes=_sizes(written.get("sizes"), axes, problems),
     )
 
 
-def _figure(node: Node | None, problems: list[Problem]) -> str:
-    if node is None:
-        return ""
-    if not isinstance(node.value, str):
-        message = f'\'figure\' must be a string, such as "5" or "9, 10", not {node.shown()}'
-    elif not (node.value.strip() and node.value.isprintable() and len(node.value) <= MAX_FIGURE):
-        message = f"'figure' must be 1 to {MAX_FIGURE} printable characters, not {node.shown()}"
-    else:
-        return node.value
-    problems.append(Problem(node.at, message))
-    return ""
+def _sizes(node: Node | None, axes: tuple[Axis, ...], problems: Problems) -> dict[str, Size]:
+    """Read a case's ``sizes`` beside its matrix; what is not valid is left out, and noted."""
+    sizes = {QUICK: Size((), axes)}
+    written = read(node, "'sizes'", CASE["sizes"], dict, problems) if node else {}
+    for name, size in written.items():
+        if name == QUICK:
+            message = f"{QUICK!r} is the case as written; set there what it is to be"
+            problems.note(size.name_at, message)
+        elif not re.fullmatch(NAME["pattern"], name):
+            message = f"the size {name!r} must be named by letters, digits, '_', '-' and '.'"
+            problems.note(size.name_at, message)
+        else:
+            sizes[name] = _read_size(name, size, axes, problems)
+    return sizes
+
+
+def check_size(size: str, known: Iterable[str]) -> None:
+    """Make sure that suites have a size.
+
+    Raises
+    ------
+    SuiteError
+        If none of them does; the message names those that there are.
+    """
+    names = list(dict.fromkeys([QUICK, *known]))
+    if size not in names:
+        there = f"there are {', '.join(names)}" if len(names) > 1 else f"there is only {QUICK}"
+        at = Position(f"--size {shlex.quote(size)}")
+        raise SuiteError.at(at, f"no case has this size; {there}")
+
+
+def _read_size(name: str, size: Node, axes: tuple[Axis, ...], problems: Problems) -> Size:
+    values: list[tuple[Path, Node]] = []
+    for key, node in read(size, f"the size {name!r}", SIZE, dict, problems).items():
+        if key == "matrix":
+            axes = _other_values(name, node, axes, problems)
+        elif problem := _problem(name, key, axes):
+            problems.note(node.name_at, problem)
+        else:
+            values.append((split(key), node))
+    return Size(tuple(values), axes)
+
+
+def _problem(name: str, key: str, axes: Sequence[Axis]) -> str:
+    """Say what keeps a size from setting a path; empty if nothing does."""
+    path = split(key)
+    for axis in axes:
+        shared = min(len(path), len(axis.path))
+        if path[:shared] == axis.path[:shared]:
+            varied = dotted(axis.path)
+            return (
+                f"the matrix varies {varied!r}, so the size {name!r} cannot set {key!r}; give "
+                f"it 'matrix: {{{varied}: [...]}}' instead"
+            )
+    return path_problem(key, "a size cannot set {!r}; write a case of its own")
+
+
+def _other_values(
+    name: str, matrix: Node, axes: tuple[Axis, ...], problems: Problems
+) -> tuple[Axis, ...]:
+    """Return the axes with the values that a size's ``matrix`` gives them."""
+    others = {axis.path: axis for axis in read_axes(matrix, problems)}
+    known = [axis.path for axis in axes]
+    for path in others.keys() - known:
+        hint = did_you_mean(dotted(path), map(dotted, known))
+        message = (
+            f"the case's matrix has no axis {dotted(path)!r} to which the size {name!r} could "
+            f"give other values{hint or '; set the parameter itself'}"
+        )
+        problems.note(others[path].values[0].name_at, message)
+    # The label stays the case's own: with fewer axes a shorter one might have done.
+    return tuple(
+        replace(axis, values=others[axis.path].values) if axis.path in others else axis
+        for axis in axes
+    )

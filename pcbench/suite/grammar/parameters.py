@@ -1,4 +1,4 @@
-"""A case's parameters against the model of its kind.
+"""A case's parameters, or its run settings, against their model.
 
 Pydantic says what is wrong at a location of the *model*; the author of a suite needs the place in
 the *file*. A location is the path of a value, but with the names of union members in between
@@ -9,27 +9,64 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from pcbench.registry import did_you_mean
 from pcbench.suite.expand import IDENTITY
-from pcbench.suite.grammar.coercion import coerced
 from pcbench.suite.grammar.fields import known_keys
-from pcbench.suite.grammar.sentences import discriminator, due, given, verbatim
 from pcbench.suite.grammar.settings import RUN_SETTINGS
+from pcbench.suite.yaml.node import shown
 from pcbench.suite.yaml.problems import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from pydantic_core import ErrorDetails
 
-    from pcbench.case import CaseParameters
     from pcbench.suite.yaml.node import Node
 
 Location = tuple[str | int, ...]
+M = TypeVar("M", bound=BaseModel)
+
+# What a value must be, by pydantic's type of error; the fields are those of the error's context.
+_DUE = {
+    "int_type": "an integer",
+    "int_parsing": "an integer",
+    "int_parsing_size": "a smaller integer",
+    "int_from_float": "an integer",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "a string",
+    "string_too_short": "a string of at least {min_length} characters",
+    "string_too_long": "a string of at most {max_length} characters",
+    "string_pattern_mismatch": "a string that matches {pattern}",
+    "literal_error": "{expected}",
+    "enum": "{expected}",
+    "none_required": "null",
+    "greater_than": "greater than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "multiple_of": "a multiple of {multiple_of}",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "set_type": "a list",
+    "frozen_set_type": "a list",
+    "dict_type": "a mapping",
+    "mapping_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "dataclass_type": "a mapping",
+    "too_short": "of length {min_length} or more",
+    "too_long": "of length {max_length} or less",
+    "union_tag_invalid": "one of {expected_tags}",
+    "due": "{due}",  # a field that says itself what it must be
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +94,11 @@ class Fault:
     of_values: bool = False
 
 
-def check_parameters(
-    model: type[CaseParameters], tree: Node
-) -> tuple[CaseParameters | None, list[Fault]]:
-    """Validate parameters; the model's instance is ``None`` where pydantic refuses them."""
+def check(model: type[M], tree: Node) -> tuple[M | None, list[Fault]]:
+    """Validate a mapping; the model's instance is ``None`` where pydantic refuses it."""
     try:
-        parameters = model.model_validate(tree.plain())
-        return parameters, [Fault(problem) for problem in coerced(tree, parameters)]
+        made = model.model_validate(tree.plain())
+        return made, list(_coerced(tree, made))
     except ValidationError as error:
         errors = error.errors(include_url=False)
     except Exception as error:  # a plug-in's validators are foreign code: they may raise anything
@@ -101,7 +136,7 @@ class _Placed:
     @property
     def due(self) -> str:
         """What the value must be, to follow "must be"."""
-        return " or ".join(dict.fromkeys((due(self.error), *self.alternatives)))
+        return " or ".join(dict.fromkeys((_due(self.error), *self.alternatives)))
 
 
 def _place(error: ErrorDetails, tree: Node) -> _Placed:
@@ -126,7 +161,7 @@ def _child(node: Node, part: str | int) -> Node | None:
 
 
 def _without_other_members(errors: Iterable[_Placed]) -> list[_Placed]:
-    """Keep, for each union, the errors of the member that was most likely meant.
+    """Keep, of each union, only the errors of the member that was most likely meant.
 
     A plain union reports the errors of every member: a network written by its widths would be told
     that it is no network by depth and width as well.
@@ -169,23 +204,25 @@ def _without_misspelt(faults: list[Fault]) -> list[Fault]:
     return [fault for fault in faults if fault.missing_key not in suggested]
 
 
-def _fault(placed: _Placed, model: type[CaseParameters]) -> Fault:
+def _fault(placed: _Placed, model: type[BaseModel]) -> Fault:
     error, node, path = placed.error, placed.node, placed.path
     if error["type"] == "extra_forbidden":
         return _unknown_key(placed, model)
     if error["type"] in ("missing", "union_tag_not_found"):
-        path = (*path, discriminator(error) or error["loc"][-1])
+        path = (*path, _tag(error) or error["loc"][-1])
         return Fault(Problem(node.at, f"{_name(path)} is missing"), missing_key=path)
     if error["type"] == "union_tag_invalid":
-        path = (*path, discriminator(error))
+        path = (*path, _tag(error))
         node = _child(node, path[-1]) or node
     if placed.due:
-        return Fault(Problem(node.at, f"{_name(path)} must be {placed.due}, not {given(error)}"))
+        return Fault(Problem(node.at, f"{_name(path)} must be {placed.due}, not {_given(error)}"))
+    if error["type"] == "unknown_name":  # whose message says what the name is of
+        return Fault(Problem(node.at, _verbatim(error)))
     where = f"{_name(path)}: " if path else ""
-    return Fault(Problem(node.at, f"{where}{verbatim(error)}"), of_values=True)
+    return Fault(Problem(node.at, f"{where}{_verbatim(error)}"), of_values=True)
 
 
-def _unknown_key(placed: _Placed, model: type[CaseParameters]) -> Fault:
+def _unknown_key(placed: _Placed, model: type[BaseModel]) -> Fault:
     *above, key = placed.error["loc"]
     known, exactly = known_keys(model, tuple(above), placed.around.as_mapping() or {})
     if not above:
@@ -193,13 +230,71 @@ def _unknown_key(placed: _Placed, model: type[CaseParameters]) -> Fault:
     suggestion = next(iter(get_close_matches(str(key), sorted(known), n=1)), "")
     # Where none is near all would be offered, so these must be all.
     hint = did_you_mean(str(key), known) if suggestion or exactly else ""
-    at = placed.node.key_at or placed.node.at
-    return Fault(
-        Problem(at, f"unknown key {key!r}{hint}"), unknown_key=placed.path, suggestion=suggestion
-    )
+    problem = Problem(placed.node.name_at, f"unknown key {key!r}{hint}")
+    return Fault(problem, unknown_key=placed.path, suggestion=suggestion)
 
 
 def _name(path: Location) -> str:
     """Write a path as in ``'network.widths[1]'``."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return repr(text.removeprefix("."))
+
+
+def _due(error: ErrorDetails) -> str:
+    """Say what the value must be, to follow "must be"; empty where pydantic cannot tell."""
+    context = {
+        key: f"{value:g}" if isinstance(value, float) else value
+        for key, value in error.get("ctx", {}).items()
+    }
+    return _DUE.get(error["type"], "").format_map(context)
+
+
+def _given(error: ErrorDetails) -> str:
+    """Say what the value is, to follow "not"."""
+    context = error.get("ctx", {})
+    if "actual_length" in context:
+        return str(context["actual_length"])
+    return repr(context["tag"]) if "tag" in context else shown(error["input"])
+
+
+def _tag(error: ErrorDetails) -> str:
+    """Return the key by whose value a mapping's type is chosen, for errors about that key."""
+    return str(error.get("ctx", {}).get("discriminator", "")).strip("'")
+
+
+def _verbatim(error: ErrorDetails) -> str:
+    """Return the error's own message: for a rule that a validator states in its own words."""
+    return str(error.get("ctx", {}).get("error") or error["msg"])
+
+
+def _coerced(node: Node, value: object, path: Location = ()) -> Iterator[Fault]:
+    """Yield a fault for every number that is not written as one, but that pydantic made into one.
+
+    It takes ``true`` for 1 and ``"64"`` for 64. In a suite either is a slip: the schema refuses it,
+    and a width of ``true`` means nothing. A model may convert other values as it likes. Pydantic's
+    strict mode is no help: it also refuses a list for a tuple, behind any validator of the model.
+    """
+    if isinstance(node.value, dict):
+        known = value if isinstance(value, dict) else {}
+        if isinstance(value, BaseModel):
+            fields = type(value).model_fields.items()
+            known = {field.alias or name: getattr(value, name) for name, field in fields}
+        for key, child in node.value.items():
+            yield from _coerced(child, known.get(key), (*path, key))
+    elif isinstance(node.value, list) and isinstance(value, list | tuple):
+        for index, (child, entry) in enumerate(zip(node.value, value, strict=False)):
+            yield from _coerced(child, entry, (*path, index))
+    elif isinstance(value, int | float) and _same_number(node.value, value):
+        due = "an integer" if isinstance(value, int) else "a number"
+        yield Fault(Problem(node.at, f"{_name(path)} must be {due}, not {node.shown()}"))
+
+
+def _same_number(written: object, number: float) -> bool:
+    if isinstance(number, bool):
+        return False
+    if isinstance(written, str):
+        try:
+            return float(written) == number
+        except ValueError:
+            return False
+    return isinstance(written, bool) and written == number

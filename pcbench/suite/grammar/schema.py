@@ -1,23 +1,127 @@
-"""The JSON Schema of a suite file, for completion and squiggles in editors.
+"""The grammar of a suite's layout, and the JSON Schema of a suite file.
 
-It is laxer than loading: a parameter that a kind requires may come from the suite's defaults or
-from the matrix, which a schema cannot see, so here none is required.
+The layout stands here once, for files to be read by and for editors to complete by: ``title`` is
+what a value must be, in the words of messages; ``description`` is what it is for. ``pcbench list``
+reads layouts alone, and may not wait for pydantic: run settings and the parameters of kinds are
+pydantic models, whose schemas are added when an editor asks.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pcbench import registry
 from pcbench.contract.parts import Part
-from pcbench.suite.expand import NAME_PATTERN
-from pcbench.suite.grammar.layout import MAX_FIGURE
-from pcbench.suite.grammar.settings import DTYPES, RunSettings
-from pcbench.suite.grammar.sizes import QUICK
+
+if TYPE_CHECKING:
+    from pcbench.suite.yaml.node import Node
+    from pcbench.suite.yaml.problems import Problems
 
 Schema = dict[str, Any]
+T = TypeVar("T", str, list[Any], dict[str, Any])
+
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+QUICK: Final = "quick"
+"""The size of every case as it is written."""
+MAX_FIGURE = 20  # characters; it is a column of a table
+
+# Names go into identifiers, -k expressions and file names.
+NAME: Schema = {
+    "type": "string",
+    "title": "a string made of a-z, A-Z, 0-9, '_', '-' and '.' that does not begin with the last "
+    "two",
+    "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
+}
+AXIS: Schema = {"type": "array", "title": "a list of values", "minItems": 1, "uniqueItems": True}
+MATRIX: Schema = {
+    "type": "object",
+    "title": "a mapping from parameters to lists of values",
+    "description": "A case for every combination of the values.",
+    "minProperties": 1,
+    "additionalProperties": AXIS,
+}
+SIZE: Schema = {
+    "type": "object",
+    "title": "a mapping from parameters to values",
+    "minProperties": 1,
+    "properties": {"matrix": {**MATRIX, "description": "Other values of the matrix's axes."}},
+}
+# The keys that identify a case. No axis, default, size or override can set them.
+CASE: dict[str, Schema] = {
+    "id": {**NAME, "description": "Unique in the suite."},
+    "kind": {**NAME, "description": "Which question is asked."},
+    "figure": {
+        "type": "string",
+        "title": f'a string of 1 to {MAX_FIGURE} printable characters, such as "5" or "9, 10"',
+        "description": "The figure of the paper that the case reproduces.",
+        "pattern": r"^.*\S.*$",
+        "maxLength": MAX_FIGURE,
+    },
+    "matrix": MATRIX,
+    "sizes": {
+        "type": "object",
+        "title": "a mapping from names to what they set",
+        "description": f"Other values by dotted path; {QUICK!r} is the case as written.",
+        "minProperties": 1,
+        "propertyNames": {"pattern": NAME["pattern"], "not": {"const": QUICK}},
+        "additionalProperties": SIZE,
+    },
+}
+SUITE: dict[str, Schema] = {
+    "suite": {**NAME, "description": "The suite's name."},
+    "description": {
+        "type": "string",
+        "title": "a string",
+        "description": "What the suite asks, in a line.",
+    },
+    "covers": {
+        "type": "array",
+        "title": "a list of at least one part of the contract, such as [loss]",
+        "description": "Parts of the contract that the suite claims to judge; an audit fails if a "
+        "fault in one of them passes. Leave it out where the suite claims nothing in particular.",
+        "minItems": 1,
+        "uniqueItems": True,
+        "items": {"enum": [part.value for part in Part]},
+    },
+    "defaults": {
+        "type": "object",
+        "title": "a mapping",
+        "description": "Run settings and parameters, merged beneath every case.",
+    },
+    "cases": {"type": "array", "title": "a list of at least one case", "minItems": 1},
+}
+
+
+def read(node: Node, what: str, schema: Schema, kind: type[T], problems: Problems) -> T:
+    """Return a value if its type, length and pattern fit; else note it, and return an empty one.
+
+    Parameters
+    ----------
+    node
+        The value. What it holds is not checked.
+    what
+        What it is called in messages.
+    schema
+        What it must be.
+    kind
+        The same as a type: ``str``, ``list`` or ``dict``.
+    problems
+        Where to note that it does not fit.
+    """
+    value = node.value
+    if isinstance(value, kind):
+        least = max(schema.get(key, 0) for key in ("minLength", "minItems", "minProperties"))
+        long = least <= len(value) <= schema.get("maxLength", len(value))
+        pattern = schema.get("pattern")
+        # A pattern cannot say that there are no control characters.
+        text = str(value) if pattern else ""
+        if long and text.isprintable() and re.fullmatch(pattern or "", text):
+            return value
+    given = "an empty one" if value in ([], {}) else node.shown()
+    problems.note(node.at, f"{what} must be {schema['title']}, not {given}")
+    return kind()
 
 
 def suite_schema() -> Schema:
@@ -37,6 +141,7 @@ def suite_schema() -> Schema:
                 "then": {"$ref": f"#/$defs/{kind}"},
             }
         )
+    defaults = {**SUITE["defaults"], "properties": _run_settings()}
     return {
         "$schema": DIALECT,
         "title": "pcbench suite",
@@ -44,22 +149,9 @@ def suite_schema() -> Schema:
         "required": ["suite", "cases"],
         "additionalProperties": False,
         "properties": {
-            "suite": _name("The suite's name."),
-            "description": {"type": "string", "description": "What the suite asks, in a line."},
-            "covers": {
-                "type": "array",
-                "minItems": 1,
-                "uniqueItems": True,
-                "items": {"enum": [part.value for part in Part]},
-                "description": "Parts of the contract that the suite claims to judge; an audit "
-                "fails if a fault in one of them passes.",
-            },
-            "defaults": {
-                "type": "object",
-                "description": "Run settings and parameters, merged beneath every case.",
-                "properties": _run_settings(),
-            },
-            "cases": {"type": "array", "minItems": 1, "items": _case(rules)},
+            **SUITE,
+            "defaults": defaults,
+            "cases": {**SUITE["cases"], "items": _case(rules)},
         },
         "$defs": definitions,
     }
@@ -74,55 +166,16 @@ def _case(rules: list[Schema]) -> Schema:
     }
 
 
-def _common() -> Schema:
+def _common() -> dict[str, Schema]:
     """Return the properties that a case of any kind has."""
-    return {
-        "id": _name("Unique in the suite."),
-        "kind": {"type": "string", "description": "Which question is asked."},
-        "figure": {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": MAX_FIGURE,
-            "description": "The figure of the paper that the case reproduces.",
-        },
-        "matrix": _matrix("Lists of values by parameter: a case for every combination."),
-        "sizes": {
-            "type": "object",
-            "description": f"Other values by dotted path, by the size they make; {QUICK!r} is the "
-            "case as written.",
-            "minProperties": 1,
-            "propertyNames": {"pattern": f"^{NAME_PATTERN}$", "not": {"const": QUICK}},
-            "additionalProperties": {
-                "type": "object",
-                "minProperties": 1,
-                "properties": {"matrix": _matrix("Other values of the matrix' axes.")},
-            },
-        },
-        **_run_settings(),
-    }
-
-
-def _matrix(description: str) -> Schema:
-    return {
-        "type": "object",
-        "description": description,
-        "minProperties": 1,
-        "additionalProperties": {"type": "array", "minItems": 1, "uniqueItems": True},
-    }
+    return {**CASE, **_run_settings()}
 
 
 def _run_settings() -> Schema:
-    defaults = RunSettings()
-    return {
-        "seed": {"type": "integer", "minimum": 0, "default": defaults.seed},
-        "dtype": {"enum": list(DTYPES), "default": defaults.dtype},
-        "backend": {"enum": registry.BACKENDS.names(), "default": defaults.backend},
-        "device": {"type": "string", "minLength": 1, "default": defaults.device},
-    }
+    from pcbench.suite.grammar.settings import RunSettings  # pydantic
 
-
-def _name(description: str) -> Schema:
-    return {"type": "string", "pattern": f"^{NAME_PATTERN}$", "description": description}
+    properties: Schema = RunSettings.model_json_schema()["properties"]
+    return properties
 
 
 def _parameters(kind: str) -> Schema:

@@ -2,72 +2,65 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import PydanticCustomError
 
 from pcbench import registry
-from pcbench.suite.yaml.problems import Problem
-
-if TYPE_CHECKING:
-    from pcbench.suite.yaml.node import Node
-
-DType = Literal["float32", "float64"]
-DTYPES = get_args(DType)
-
-RUN_SETTINGS = ("seed", "dtype", "backend", "device")
+from pcbench.contract.backend import DType
 
 
-@dataclass(frozen=True, slots=True)
-class RunSettings:
-    """How a case is run.
+def _called(due: str) -> WrapValidator:
+    """Say of whatever a field refuses that it must be ``due``."""
 
-    Parameters
-    ----------
-    seed
-        At least 0; all randomness of the case derives from it and from the case's identifier.
-    dtype
-        Precision of the backend.
-    backend
-        A name in the registry of backends.
-    device
-        ``cpu``, ``cuda``, or whatever else the backend understands.
-    """
+    def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            raise PydanticCustomError("due", "it must be {due}", {"due": due}) from None
 
-    seed: int = 0
-    dtype: DType = "float64"
-    backend: str = "torch"
-    device: str = "cpu"
+    return WrapValidator(validate)
 
 
-def read_settings(case: Node, problems: list[Problem]) -> RunSettings:
-    """Read the run settings of a case; one that is not valid is noted and left at its default."""
-    given: dict[str, Any] = {}
-    for key, node in (case.as_mapping() or {}).items():
-        if key not in RUN_SETTINGS:
-            continue
-        objection = _objection(key, node)
-        if objection:
-            problems.append(Problem(node.at, objection))
-        else:
-            given[key] = node.value
-    return RunSettings(**given)
+def _known(backend: str) -> str:
+    known = registry.BACKENDS.names()
+    if backend in known:
+        return backend
+    hint = registry.did_you_mean(backend, known)
+    # As a value, not as the template: a name may hold braces, which a template would fill in.
+    reason = {"reason": f"unknown backend {backend!r}{hint}"}
+    raise PydanticCustomError("unknown_name", "{reason}", reason)
 
 
-def _objection(key: str, node: Node) -> str:
-    """What is wrong with a run setting; empty if nothing is."""
-    value = node.value
-    if key == "seed":
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-            return ""
-        due = "an integer of at least 0"
-    elif key == "dtype":
-        if value in DTYPES:
-            return ""
-        due = " or ".join(map(repr, DTYPES))
-    elif not (isinstance(value, str) and value):
-        due = f"the name of a {key}"
-    elif key == "backend" and value not in (known := registry.BACKENDS.names()):
-        return f"unknown backend {value!r}{registry.did_you_mean(value, known)}"
-    else:
-        return ""
-    return f"{key!r} must be {due}, not {node.shown()}"
+Named = Annotated[str, Field(min_length=1)]
+
+
+class RunSettings(BaseModel):
+    """How a case is run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: Annotated[int, Field(strict=True, ge=0), _called("an integer of at least 0")] = Field(
+        0, description="All randomness of the case derives from it and from the case's identifier."
+    )
+    dtype: DType = Field("float64", description="Precision of the backend.")
+    backend: Annotated[Named, _called("the name of a backend"), AfterValidator(_known)] = Field(
+        "torch",
+        description="Who computes.",
+        json_schema_extra=lambda schema: schema.update(enum=[*registry.BACKENDS.names()]),
+    )
+    device: Annotated[Named, _called("the name of a device")] = Field(
+        "cpu", description="'cpu', 'cuda', or whatever else the backend understands."
+    )
+
+
+RUN_SETTINGS = tuple(RunSettings.model_fields)

@@ -1,8 +1,8 @@
-"""From a file to a tree of values with their positions, whatever the file may hold.
+"""Read a file into a tree of values with their positions, whatever the file holds.
 
-A suite comes from anywhere, so nothing here trusts it: size, nesting and the number of values are
-bounded (an alias costs a few bytes and can stand for billions of values), and only plain data is
-constructed.
+A suite may come from anywhere, so nothing here trusts it: size, nesting and the number of values
+are bounded (an alias costs a few bytes and can stand for billions of values), and only plain data
+is constructed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import yaml
 
 from pcbench.suite.yaml.malformed import malformed
 from pcbench.suite.yaml.node import Node
-from pcbench.suite.yaml.problems import Position, Problem, SuiteError
+from pcbench.suite.yaml.problems import Position, Problems, SuiteError
 from pcbench.suite.yaml.yaml12 import Yaml12Loader, read_scalar, refusal
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Document:
     """
 
     root: Node | None
-    problems: list[Problem]
+    problems: Problems
 
 
 def read_document(path: pathlib.Path) -> Document:
@@ -97,7 +97,7 @@ def parse(text: str, place: Callable[[int, int], Position]) -> Document:
     except yaml.YAMLError as error:
         raise SuiteError([malformed(error, text, place)]) from None
     if top is None:
-        return Document(None, [])
+        return Document(None, Problems())
     builder = _Builder(place)
     root = builder.build(top)
     if builder.refused:
@@ -194,8 +194,8 @@ class _Builder:
     """
 
     place: Callable[[int, int], Position]
-    problems: list[Problem] = field(default_factory=list)
-    refused: list[Problem] = field(default_factory=list)
+    problems: Problems = field(default_factory=Problems)
+    refused: Problems = field(default_factory=Problems)
     _values: int = 0
     _around: list[yaml.Node] = field(default_factory=list)  # the collections being built
 
@@ -206,7 +206,7 @@ class _Builder:
             try:
                 return Node(read_scalar(node.tag, node.value), at, key_at)
             except ValueError as error:
-                self.refused.append(Problem(at, str(error)))
+                self.refused.note(at, str(error))
                 return Node(None, at, key_at)
         self._around.append(node)
         value: list[Node] | dict[str, Node]
@@ -217,7 +217,7 @@ class _Builder:
             due = Yaml12Loader.DEFAULT_SEQUENCE_TAG
         self._around.pop()
         if node.tag != due:
-            self.refused.append(Problem(at, refusal(node.tag)))
+            self.refused.note(at, refusal(node.tag))
         return Node(value, at, key_at)
 
     def _mapping(self, node: yaml.MappingNode) -> dict[str, Node]:
@@ -227,9 +227,8 @@ class _Builder:
             name = self._key(key, at)
             if name in mapping:
                 first = mapping[name].key_at
-                self.problems.append(
-                    Problem(at, f"the key {name!r} is already given at {first}; keep one of them")
-                )
+                message = f"the key {name!r} is already given at {first}; keep one of them"
+                self.problems.note(at, message)
             elif name is not None:
                 mapping[name] = self.build(value, at)
         return mapping
@@ -243,7 +242,7 @@ class _Builder:
             return key.value
         else:
             message = f"a key must be a string, not {key.shown()}; put it in quotes"
-        self.problems.append(Problem(at, message))
+        self.problems.note(at, message)
         return None
 
     def _check_limits(self, node: yaml.Node, at: Position) -> None:

@@ -42,6 +42,11 @@ class Node:
     at: Position
     key_at: Position | None = None
 
+    @property
+    def name_at(self) -> Position:
+        """Where its key stands, or the value itself where it has none."""
+        return self.key_at or self.at
+
     def plain(self) -> Any:
         """Return the value as plain Python data."""
         if isinstance(self.value, dict):

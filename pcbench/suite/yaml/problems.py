@@ -1,4 +1,4 @@
-"""What can be wrong with a suite, and where: one sentence a problem, at a file, line and column."""
+"""Problems of a suite: a sentence each, at a file, line and column."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to put right."""
+    """One thing that is wrong."""
 
     at: Position
     message: str
@@ -46,6 +46,14 @@ class Problem:
         # be valid Unicode, but has to be printed nevertheless.
         text = " ".join(f"{self.at}: {self.message}".splitlines())
         return text.encode("utf-8", "backslashreplace").decode()
+
+
+class Problems(list[Problem]):
+    """What is wrong so far. Reading goes on after a problem, so that all are found at once."""
+
+    def note(self, at: Position, message: str) -> None:
+        """Add one."""
+        self.append(Problem(at, message))
 
 
 class SuiteError(UsageError):

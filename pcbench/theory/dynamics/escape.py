@@ -101,21 +101,6 @@ def logarithmic_exponent(layers: int) -> Fraction:
     return {2: Fraction(1), 3: Fraction(4, 3)}.get(layers, Fraction(layers - 2))
 
 
-def stage_coefficient(grown: int) -> float:
-    r"""Return what a stage of growth takes, in units of ``Λ^{k+1}/λ``, with ``k`` layers grown.
-
-    While one more layer grows from ``σ`` to 1, the gradient flow on ``𝓕*`` takes
-
-    .. math:: \frac{(2Λ)^{k+1}}{2λ} \int_0^1 ξ (ξ + 1) ⋯ (ξ + k - 1) \, dξ ,
-
-    to leading order; ``λ = Σ_yy``, a single output. The integral is ``k!`` times the coefficients
-    of Adams and Bashforth, 1, 1/2, 5/12, 3/8, …
-    """
-    rising = np.poly1d(np.poly(-np.arange(grown)) if grown else [1.0])
-    whole = np.polyint(rising)
-    return float(2**grown * (whole(1.0) - whole(0.0)))
-
-
 def _require_hidden(layers: int) -> None:
     if layers < 2:
         raise ValueError("the origin is a saddle of networks with at least one hidden layer")

@@ -14,24 +14,45 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.theory.linear.equilibrium import output_covariance, residuals
-from pcbench.theory.linear.products import Weights, chains_from_output, solve
+from pcbench.theory.linear.equilibrium import (
+    hidden_covariance,
+    multipliers,
+    output_covariance,
+    residuals,
+)
+from pcbench.theory.linear.products import Weights, chains_from_output
 from pcbench.theory.nonlinear.extremal import extreme_eigenvalue
+from pcbench.theory.nonlinear.layered import Precision
 
 
 def equilibrium_errors(
-    weights: Weights, x: Float[np.ndarray, "N d_0"], y: Float[np.ndarray, "N d_L"]
+    weights: Weights,
+    x: Float[np.ndarray, "N d_0"],
+    y: Float[np.ndarray, "N d_L"],
+    precision: Precision | None = None,
 ) -> list[Float[np.ndarray, "N _d"]]:
-    """``e_1 … e_L`` at equilibrium: ``e_l = W_{L:l+1}ᵀ S⁻¹ r``."""
-    output = solve(output_covariance(weights), residuals(weights, x, y).T).T
-    return [output @ product for product in chains_from_output(weights)[1:]]
+    """``e_1 … e_L`` at equilibrium: ``e_l = W_{L:l+1}ᵀ λ``, and at the output ``r - T λ``.
+
+    An output of precision 0 has the error of a target equal to the feedforward prediction.
+    """
+    r, multiplier = multipliers(weights, x, y, precision)
+    errors = [multiplier @ product for product in chains_from_output(weights)[1:]]
+    if precision is not None:
+        errors[-1] = r - multiplier @ hidden_covariance(weights)
+    return errors
 
 
 def equilibrium_activities(
-    weights: Weights, x: Float[np.ndarray, "N d_0"], y: Float[np.ndarray, "N d_L"]
+    weights: Weights,
+    x: Float[np.ndarray, "N d_0"],
+    y: Float[np.ndarray, "N d_L"],
+    precision: Precision | None = None,
 ) -> list[Float[np.ndarray, "N _d"]]:
-    """``z_0 … z_L`` at equilibrium: ``z_l = W_l z_{l-1} + e_l``, from ``z_0 = x``; ``z_L = y``."""
-    return activities_from_errors(weights, x, equilibrium_errors(weights, x, y))
+    """``z_0 … z_L`` at equilibrium: ``z_l = W_l z_{l-1} + e_l``, from ``z_0 = x``.
+
+    ``z_L`` is ``y``, and the feedforward prediction where the precision is 0.
+    """
+    return activities_from_errors(weights, x, equilibrium_errors(weights, x, y, precision))
 
 
 def activities_from_errors(

@@ -26,6 +26,8 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Float
 
+from pcbench.theory.nonlinear.layered import Activation, activation_slope
+
 Objective = Literal["loss", "energy"]
 
 
@@ -37,7 +39,7 @@ class Slopes:
     corner: float = 1.0
 
     @classmethod
-    def of(cls, activation: str, convention: str) -> Slopes:
+    def of(cls, activation: Activation, convention: str) -> Slopes:
         """Return the factors of an activation with ``φ(0) = 0``, in a convention.
 
         Raises
@@ -48,7 +50,7 @@ class Slopes:
         kinked = activation in {"relu", "leaky_relu"}
         if kinked and convention == "pre":
             raise ValueError(f"{activation} in the pre convention has no Hessian at the origin")
-        slope = 0.5 if activation == "silu" else 1.0
+        slope = 1.0 if kinked else float(activation_slope(activation, np.zeros((1, 1)))[0, 0])
         return cls(float("nan") if kinked else slope, slope**2 if convention == "pre" else 1.0)
 
 

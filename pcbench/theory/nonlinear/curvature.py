@@ -27,6 +27,7 @@ from scipy.special import expit
 
 from pcbench.theory.nonlinear.extremal import extreme_eigenvalue
 from pcbench.theory.nonlinear.layered import (
+    Activation,
     Batch,
     Layered,
     Matrix,
@@ -43,6 +44,7 @@ from pcbench.theory.nonlinear.layered import (
     weigh,
     weighted_errors,
 )
+from pcbench.theory.nonlinear.taylor import Formula
 
 Array = Float[np.ndarray, "..."]
 
@@ -115,9 +117,11 @@ def largest_curvatures(
     return _extreme_curvatures(network, activities, precision, least=False)
 
 
-def activation_curvature(name: str, z: Batch) -> Batch:
+def activation_curvature(name: Activation, z: Batch) -> Batch:
     """``φ''(z)``; 0 of what is straight or kinked."""
     match name:
+        case Formula():
+            return name.curvature(z)
         case "tanh":
             curvature: Batch = -2 * np.tanh(z) * (1 - np.tanh(z) ** 2)
         case "silu":

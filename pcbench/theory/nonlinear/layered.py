@@ -25,11 +25,18 @@ from pcbench.theory.nonlinear.convolution import (
     convolve_transposed,
     kernel_gradient,
 )
+from pcbench.theory.nonlinear.taylor import Formula
 
 ACTIVATIONS = ("identity", "tanh", "relu", "leaky_relu", "silu")
 CONVENTIONS = ("post", "pre")
 LEAK = 0.01
 """Slope of ``leaky_relu`` for negative inputs, and at 0."""
+
+STEEPEST = 1.1
+"""No activation among these is steeper; SiLU is as steep as 1.0998."""
+
+Activation = str | Formula
+"""One of ``ACTIVATIONS``, whose formulas are here, or a formula from outside."""
 
 Vector = Float[np.ndarray, " _d"]
 Batch = Float[np.ndarray, "_N _d"]
@@ -50,7 +57,7 @@ class Layered:
     biases
         ``b_1 … b_L``, one entry a unit, of a convolution one a channel; none if ``None``.
     activation
-        ``φ``: one of ``ACTIVATIONS``.
+        ``φ``: one of ``ACTIVATIONS``, or a formula.
     convention
         ``post``: ``f_l(z) = φ(A_l z + b_l)``, output ``f_L(z) = A_L z + b_L``. ``pre``: ``f_1(z) =
         A_1 z + b_1``, then ``f_l(z) = A_l φ(z) + b_l``. Pooling comes last in either.
@@ -69,13 +76,14 @@ class Layered:
 
     weights: Sequence[Matrix | Kernels]
     biases: Sequence[Vector] | None
-    activation: str
+    activation: Activation
     convention: str
     images: Sequence[tuple[int, int, int]] = ()
     pools: Sequence[int] = ()
 
     def __post_init__(self) -> None:
-        if self.activation not in ACTIVATIONS or self.convention not in CONVENTIONS:
+        known = isinstance(self.activation, Formula) or self.activation in ACTIVATIONS
+        if not known or self.convention not in CONVENTIONS:
             raise ValueError(f"no activation {self.activation} or no convention {self.convention}")
         if self.biases is not None and len(self.biases) != len(self.weights):
             raise ValueError(f"{len(self.biases)} biases for {len(self.weights)} layers")
@@ -98,7 +106,14 @@ class Layered:
         """``L``."""
         return len(self.weights)
 
-    def activations(self, l: int) -> tuple[str, str]:
+    @property
+    def steepest(self) -> float:
+        """A bound on ``|φ'|``, at least ``STEEPEST``."""
+        if isinstance(self.activation, Formula):
+            return max(STEEPEST, self.activation.steepest)
+        return STEEPEST
+
+    def activations(self, l: int) -> tuple[Activation, Activation]:
         """``φᶦⁿ`` and ``φᵒᵘᵗ`` of layer ``l``, numbered from 1."""
         if not 1 <= l <= self.depth:
             raise ValueError(f"there is no layer {l} in a network of {self.depth}")
@@ -111,9 +126,11 @@ class Layered:
         return l <= len(self.images)
 
 
-def activate(name: str, z: Batch) -> Batch:
+def activate(name: Activation, z: Batch) -> Batch:
     """``φ(z)``."""
     match name:
+        case Formula():
+            return name.value(z)
         case "tanh":
             value: Batch = np.tanh(z)
         case "relu":
@@ -127,9 +144,11 @@ def activate(name: str, z: Batch) -> Batch:
     return value
 
 
-def activation_slope(name: str, z: Batch) -> Batch:
+def activation_slope(name: Activation, z: Batch) -> Batch:
     """``φ'(z)``; at a kink, the slope to its left."""
     match name:
+        case Formula():
+            return name.slope(z)
         case "tanh":
             slope: Batch = 1 - np.tanh(z) ** 2
         case "relu":

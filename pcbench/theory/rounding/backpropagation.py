@@ -104,7 +104,7 @@ def backpropagation_rounding(
             [float(np.linalg.norm(a - b)) for a, b in zip(gradients, exact, strict=True)]
         )
     drawn = CONFIDENCE * of_both(u) / probe * np.max(changes, axis=0)
-    lost = underflow(network.weights, [*forward, force])
+    lost = underflow(network.weights, [*forward, force], steepest=network.steepest)
     return tuple(float(a + b) + lost for a, b in zip(drawn, own_rounding, strict=True))
 
 

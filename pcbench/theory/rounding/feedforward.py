@@ -96,7 +96,7 @@ def feedforward_rounding(
         return FeedforwardRounding(inf, each, inf, each, inf, inf)
     scale = CONFIDENCE * of_both(u)
     flips = _flips(network, forward, units, scale * drawn.last_hidden)
-    lost = underflow(network.weights, activities, forward=True)
+    lost = underflow(network.weights, activities, forward=True, steepest=network.steepest)
     second = (scale * drawn.outputs) ** 2 / 2
     sample_losses = there.sample_energies + scale * np.sqrt(variances) + second
     sample_residuals = there.sample_residuals + scale * drawn.sample_slopes + flips

@@ -69,7 +69,7 @@ def inner_system(
         raise ValueError("these activities are no minimum of the energy: it curves downwards")
     n = len(activities[0])
     lengths = n + sum(activity.shape[1] for activity in activities)
-    # A precision weighs the last map by its root (theory/masked.py).
+    # A precision weighs the last map by its root (equilibrium.py).
     heavy = 1.0 if precision is None else max(1.0, float(np.max(precision)))
     condition = (1 + max(map(_norm, network.weights)) * heavy**0.5) ** 2 / curvature
     return InnerSystem(

@@ -72,7 +72,9 @@ def layered_rounding(
     by_layer = [float(_half_squares(unit, u, together=True)[0]) / n for unit in units]
     residual, residuals = _residuals(network, activities, units, u)
     parameters = [parameter_rounding(network, l, unit, u) for l, unit in enumerate(units, start=1)]
-    lost = underflow(network.weights, [*activities, *(unit.error for unit in units)])
+    lost = underflow(
+        network.weights, [*activities, *(unit.error for unit in units)], steepest=network.steepest
+    )
     return LayeredRounding(
         errors=tuple(_error(unit, u) + lost for unit in units),
         energies=tuple(energy + lost for energy in by_layer),

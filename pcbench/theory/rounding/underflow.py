@@ -10,8 +10,7 @@ is off by more than
 .. math:: 2^{-126} \; 6 N \Big(\sum_l |A_l| + \sum_l d_l\Big) \;
           \max_l(1, ‖z_l‖, ‖e_l‖) \prod_l \max(1, s ‖A_l‖) ,
 
-with ``s = 1.1``, the steepest slope of an activation (SiLU), and ``‖A‖`` the largest singular
-value.
+with ``s`` the steepest slope of an activation, and ``‖A‖`` the largest singular value.
 """
 
 from __future__ import annotations
@@ -22,9 +21,10 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float
 
+from pcbench.theory.nonlinear.layered import STEEPEST
+
 SMALLEST = 2.0**-126
 """The smallest normal number of float32, and of bfloat16."""
-_STEEPEST = 1.1
 
 Norm = TypeVar("Norm", float, Float[np.ndarray, " N"])
 
@@ -34,6 +34,7 @@ def underflow(
     arrays: Sequence[Float[np.ndarray, "_n _d"]],
     *,
     forward: bool = False,
+    steepest: float = STEEPEST,
 ) -> float:
     """Bound what numbers that are flushed to zero change in the norm of any answer.
 
@@ -43,6 +44,8 @@ def underflow(
         ``A_1 … A_L``; kernels of convolutions ``(out, in, k, k)``.
     arrays
         Activities and errors, one row a sample; unobserved targets need be no numbers.
+    steepest
+        ``s``, at least 1.
     forward
         Whether activities alone are asked about, which are multiplied by nothing but weights.
     """
@@ -51,7 +54,7 @@ def underflow(
     sizes = [float(np.sqrt(np.nansum(array**2))) for array in arrays]
     lost: float = SMALLEST * 6 * samples * count * (1.0 if forward else max(1.0, *sizes))
     for weight in weights:
-        lost *= max(1.0, _STEEPEST * _norm(weight))
+        lost *= max(1.0, steepest * _norm(weight))
     return lost
 
 

@@ -24,7 +24,7 @@ which is counted with it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,6 +34,7 @@ from scipy.special import expit
 from pcbench.theory.nonlinear.curvature import activation_curvature
 from pcbench.theory.nonlinear.layered import (
     LEAK,
+    Activation,
     Batch,
     Layered,
     Precision,
@@ -41,6 +42,7 @@ from pcbench.theory.nonlinear.layered import (
     activation_slope,
     weigh,
 )
+from pcbench.theory.nonlinear.taylor import Formula
 from pcbench.theory.nonlinear.unfolding import (
     Rows,
     by_sample,
@@ -55,13 +57,16 @@ from pcbench.theory.rounding.concentration import scaled_norm_bounds
 from pcbench.theory.rounding.pooling import Pool
 from pcbench.theory.rounding.summation import rounded_product
 
-JUMP = {"relu": 1.0, "leaky_relu": 1 - LEAK}
+JUMP: Mapping[Activation, float] = {"relu": 1.0, "leaky_relu": 1 - LEAK}
 """How far the slope jumps at the kink of an activation that has one."""
 
 # Relative error of a value in units of u. Libraries keep tanh and the logistic function within 4
 # units in the last place, 8 u (NumPy 4, CUDA 2, SLEEF 1); SiLU multiplies once more, and a leaky
 # rectifier rounds its leak, too.
 _VALUE_ROUNDINGS = {"identity": 0.0, "tanh": 8.0, "relu": 0.0, "leaky_relu": 2.0, "silu": 9.0}
+
+_FORMULA_ROUNDINGS = 16.0
+"""What a formula from outside may err by: values and slopes, relative to themselves."""
 
 # Beyond it the logistic function is 1 in either dtype, and what it lacks of 1 nothing at all.
 _SETTLED = 40.0
@@ -133,13 +138,13 @@ def _unit_rounding(
     network: Layered, l: int, below: Batch, above: Batch, u: float, precision: Precision | None
 ) -> UnitRounding:
     before, after = network.activations(l)
-    driven, inherited = activate(before, below), _VALUE_ROUNDINGS[before]
+    driven, inherited = activate(before, below), _value_roundings(before)
     potential, spread = _potential(network, l, driven, inherited)
     at_kink = (np.abs(potential) < CONFIDENCE * u * spread) & (after in JUMP)
     slope = activation_slope(after, potential)
     steepest = np.where(at_kink, 1.0, np.abs(slope))
     value = activate(after, potential)
-    value_std = np.hypot(steepest * spread, _VALUE_ROUNDINGS[after] * value)
+    value_std = np.hypot(steepest * spread, _value_roundings(after) * value)
     alike = np.sqrt(_copies(network, l, driven))
 
     pool = Pool.of(network, l, value, value_std, alike, u)
@@ -194,7 +199,7 @@ def with_force(
         The unit roundoff.
     """
     before, after = network.activations(l)
-    driven, inherited = activate(before, below), _VALUE_ROUNDINGS[before]
+    driven, inherited = activate(before, below), _value_roundings(before)
     potential, spread = _potential(network, l, driven, inherited)
     value, alike = activate(after, potential), np.sqrt(_copies(network, l, driven))
     # No more than one where it rises at all: pooling compares values, kinks potentials.
@@ -210,7 +215,7 @@ def with_force(
 
 
 def _sent_back(
-    after: str,
+    after: Activation,
     potential: Batch,
     spread: Batch,
     alike: Batch,
@@ -235,15 +240,21 @@ def _sent_back(
     return back, back_std, flips
 
 
-def slope_roundings(name: str, z: Batch) -> Batch:
+def _value_roundings(name: Activation) -> float:
+    return _FORMULA_ROUNDINGS if isinstance(name, Formula) else _VALUE_ROUNDINGS[name]
+
+
+def slope_roundings(name: Activation, z: Batch) -> Batch:
     """Absolute error of ``φ'(z)`` in units of ``u``, as it is made of the value.
 
     ``1 - t²`` errs by ``2 t δt``, by the square and by the difference; SiLU's ``g + z g (1 - g)``
     by the logistic ``g`` in each place.
     """
     match name:
+        case Formula():
+            roundings: Batch = _FORMULA_ROUNDINGS * np.abs(name.slope(z))
         case "tanh":
-            roundings: Batch = 2 * _VALUE_ROUNDINGS[name] * np.tanh(z) ** 2 + 1
+            roundings = 2 * _VALUE_ROUNDINGS[name] * np.tanh(z) ** 2 + 1
         case "silu":
             gate, unsettled = expit(z), np.where(z < _SETTLED, np.abs(z), 0.0)
             roundings = 2 * _VALUE_ROUNDINGS[name] * gate * (1 + unsettled)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy.signal import correlate2d
 
-from pcbench.backends.numpy.activation import BY_NAME
+from pcbench.backends.numpy.activation import phi
 from pcbench.backends.numpy.curvature import BlockTridiagonal, full_curvature
 from pcbench.backends.numpy.maps import AffineMap
 from pcbench.backends.numpy.pooling import winners
 from pcbench.backends.numpy.state import Clamped
-from pcbench.networks import Convolution
+from pcbench.networks import ACTIVATIONS, Convolution
 from tests.backends.reference_problems import (
     ALL,
     DIFFERENCES,
@@ -28,19 +28,19 @@ from tests.backends.reference_problems import (
 from tests.helpers.closeness import SAME, apart
 
 
-@pytest.mark.parametrize("name", BY_NAME)
+@pytest.mark.parametrize("name", ACTIVATIONS.names())
 def test_slopes_and_curvatures_are_what_complex_steps_find(name):
-    phi, a = BY_NAME[name], np.array([-800.0, -30.0, -1.3, -0.2, 0.4, 2.0, 30.0, 800.0])
+    row, a = phi(name), np.array([-800.0, -30.0, -1.3, -0.2, 0.4, 2.0, 30.0, 800.0])
     moved = a + 1e-100j
-    assert np.isfinite(phi.value(a)).all()
-    np.testing.assert_allclose(phi.value(moved).imag / 1e-100, phi.slope(a), rtol=1e-12, atol=1e-15)
-    slope = np.asarray(phi.slope(moved), complex)
-    np.testing.assert_allclose(slope.imag / 1e-100, phi.curvature(a), rtol=1e-12, atol=1e-12)
+    assert np.isfinite(row.value(a)).all()
+    np.testing.assert_allclose(row.value(moved).imag / 1e-100, row.slope(a), rtol=1e-12, atol=1e-15)
+    slope = np.asarray(row.slope(moved), complex)
+    np.testing.assert_allclose(slope.imag / 1e-100, row.curvature(a), rtol=1e-12, atol=1e-12)
 
 
 def test_a_rectifier_has_the_slope_of_its_left_side_at_its_kink():
     zero = np.zeros(1)
-    assert (BY_NAME["relu"].slope(zero), BY_NAME["leaky_relu"].slope(zero)) == (0.0, 0.01)
+    assert (phi("relu").slope(zero), phi("leaky_relu").slope(zero)) == (0.0, 0.01)
 
 
 @pytest.mark.parametrize("kernel", [1, 3, 5])

@@ -23,8 +23,12 @@ from pcbench.contract import (
     GradientInference,
     OdeInference,
 )
-from pcbench.theory.linear.activities import activity_hessian, equilibrium_activities
-from pcbench.theory.linear.masked import masked_energy, masked_equilibrium
+from pcbench.theory.linear.activities import (
+    activity_hessian,
+    equilibrium_activities,
+    equilibrium_errors,
+)
+from pcbench.theory.linear.equilibrium import equilibrated_energy
 from pcbench.theory.nonlinear import curvature, layered
 from tests.backends.torch import answers
 from tests.backends.torch.layered import (
@@ -487,16 +491,16 @@ linear = networks(("identity",), (DENSE,), gain=0.7, max_layers=3)
 @given(arguments=linear, nothing=st.sampled_from([np.nan, np.inf, -1e300]))
 def test_exact_inference_with_masks_is_the_theorys(arguments, nothing):
     problem = draw(*arguments[:2], False, *arguments[3:]).masked(nothing)
-    expected, output_errors = masked_equilibrium(
-        problem.judge.weights, problem.x, problem.y, problem.precision
-    )
+    batch = (problem.judge.weights, problem.x, problem.y, problem.precision)
+    expected = equilibrium_activities(*batch)[:-1]
+    output_errors = equilibrium_errors(*batch)[-1]
     found = Outcome(problem, ExactInference())
     assert apart(found.activities[:-1], expected) < SAME
     seen = problem.precision > 0
     assert apart(found.activities[-1][seen], problem.y[seen]) < SAME
     last = expected[-1] @ problem.judge.weights[-1].T
     assert apart(found.activities[-1][~seen], last[~seen]) < SAME
-    energy = masked_energy(problem.judge.weights, problem.x, problem.y, problem.precision)
+    energy = equilibrated_energy(*batch)
     assert apart(found.energies.sum(), energy) < SAME
     judged = layered.layered_energies(problem.judge, found.clamped, problem.precision)
     assert apart(found.energies, judged) < SAME
@@ -516,7 +520,8 @@ def test_exact_inference_with_masks_is_the_theorys(arguments, nothing):
 @given(arguments=linear)
 def test_engines_with_masks_find_the_equilibrium_of_the_theory(engine, arguments):
     problem = draw(*arguments[:2], False, *arguments[3:]).masked()
-    expected, _ = masked_equilibrium(problem.judge.weights, problem.x, problem.y, problem.precision)
+    batch = (problem.judge.weights, problem.x, problem.y, problem.precision)
+    expected = equilibrium_activities(*batch)[:-1]
     slowest = {} if engine == "gauss_newton" else {"step": 0.1}
     found = Outcome(problem, arriving(engine, residual=1e-8, **slowest))
     assert found.converged
@@ -525,7 +530,7 @@ def test_engines_with_masks_find_the_equilibrium_of_the_theory(engine, arguments
         found.hidden - np.concatenate([problem.x[:, :0], *expected[1:]], axis=1), axis=1
     )
     assert np.all(far <= found.slopes() / curved + 1e-13)
-    energy = masked_energy(problem.judge.weights, problem.x, problem.y, problem.precision)
+    energy = equilibrated_energy(*batch)
     assert apart(found.energies.sum(), energy) < SAME
 
 

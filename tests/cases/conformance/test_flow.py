@@ -15,8 +15,8 @@ from pcbench.cases.conformance.inference.engines import _curvatures
 from pcbench.cases.conformance.inference.flow import CAUGHT, KEPT, force_kept
 from pcbench.cases.conformance.subject import Subject
 from pcbench.contract import OdeInference
-from pcbench.judges.relaxed import NEVER
-from pcbench.judges.relaxed_judge import RelaxedJudge
+from pcbench.judges.answers import NEVER
+from pcbench.judges.inference import InferenceJudge
 
 pytestmark = pytest.mark.usefixtures("without_shapes")
 ERRORS = {"Dormand and Prince, SciPy": RK45.E, "Shampine, torchdiffeq": SHAMPINE.c_error.numpy()}
@@ -49,7 +49,7 @@ def test_engines_come_down_to_what_their_tolerance_leaves_and_no_further(backend
     for seed in range(4):
         draw = Draw(depth=(2, 3), width=(4, 8), samples=(2, 5), gain=(0.8, 1.2))
         problem = draw.problem(5, np.random.default_rng(seed), "float64").problem
-        judge, (least, most) = RelaxedJudge(problem, "float64"), _curvatures(problem)
+        judge, (least, most) = InferenceJudge(problem, "float64"), _curvatures(problem)
         off = 1e-6
         settings = OdeInference(residual=NEVER, atol=off, max_time=20 / least, max_steps=300)
         ended = Subject(backend("cpu", "float64"), problem).infer(settings)
@@ -62,6 +62,6 @@ def test_engines_come_down_to_what_their_tolerance_leaves_and_no_further(backend
 
 def test_the_least_force_grows_with_the_rounding_of_activities():
     problem = Draw(depth=(2, 2), width=(4, 4)).problem(1, np.random.default_rng(0), "float64")
-    double, single = (RelaxedJudge(problem.problem, d) for d in ("float64", "float32"))
+    double, single = (InferenceJudge(problem.problem, d) for d in ("float64", "float32"))
     ratio = force_kept(single, problem.problem, 3.0) / force_kept(double, problem.problem, 3.0)
     assert ratio == pytest.approx(2**29)

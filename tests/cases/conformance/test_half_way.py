@@ -19,8 +19,8 @@ from pcbench.contract import (
     GradientInference,
     OdeInference,
 )
-from pcbench.judges.relaxed import Relaxed
-from pcbench.judges.relaxed_judge import RelaxedJudge
+from pcbench.judges.answers import InferenceResult
+from pcbench.judges.inference import InferenceJudge
 from pcbench.theory.nonlinear.layered import activity_residuals, feedforward, layered_energies
 
 pytestmark = pytest.mark.usefixtures("without_shapes")
@@ -39,7 +39,7 @@ def answered(judge, hidden, problem, steps=3):
     start = feedforward(judge.network, problem.x)
     energies = layered_energies(judge.network, activities)
     begun = layered_energies(judge.network, [*start[:-1], problem.y])
-    return Relaxed(
+    return InferenceResult(
         activities=activities,
         energies=energies,
         residual=np.array(np.linalg.norm(residuals) / judge.start),
@@ -67,7 +67,7 @@ def between(problem, part):
 @pytest.mark.parametrize("engine", ["gradient", "ode", "gauss_newton", "error"])
 def test_an_answer_half_way_fails_whether_it_says_so_or_lies(engine, dtype):
     problem = problem_of("linear", 5, dtype)
-    judge = RelaxedJudge(problem, dtype)
+    judge = InferenceJudge(problem, dtype)
     asked = ask_for(engine, problem, judge)
     assert asked.must_converge
     honest = answered(judge, between(problem, 0.5), problem)
@@ -88,7 +88,7 @@ def test_an_answer_half_way_fails_whether_it_says_so_or_lies(engine, dtype):
 @pytest.mark.parametrize(("times", "status"), [(0.5, "undecided"), (4.0, "failed")])
 def test_gauss_newton_is_undecided_only_where_rounding_hides_what_is_left(times, status, dtype):
     problem = problem_of("linear", 5, dtype)
-    judge = RelaxedJudge(problem, dtype)
+    judge = InferenceJudge(problem, dtype)
     # What is left of the energy goes with the square of the way.
     least, loss = judge.energy(answered(judge, between(problem, 1.0), problem)), judge.loss
     near = answered(judge, between(problem, 1.0), problem)
@@ -132,7 +132,7 @@ def test_at_kinks_a_flow_may_rise_by_its_residual_along_the_first_force_and_no_m
 ):
     problem = problem_of("nonlinear", 2, "float64")
     assert problem.network.activation in ("relu", "leaky_relu")
-    judge = RelaxedJudge(problem, "float64")
+    judge = InferenceJudge(problem, "float64")
     allowed = engine.residual * judge.start**2 / judge.samples
     relaxed = answered(judge, uphill(judge, problem, times * allowed), problem)
     found = statuses(judge, problem, engine.engine, relaxed, Asked(engine, must_converge=False))

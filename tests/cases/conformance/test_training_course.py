@@ -5,7 +5,7 @@ import pytest
 
 from pcbench.contract import Record, Trainer
 from pcbench.judges.seeds import Batches, draw_seeds
-from pcbench.judges.training.curves import Budget, Course, looks, scale, train
+from pcbench.judges.training.curves import Budget, Course, looks, scale
 from pcbench.networks import NearOrigin, NetworkSpec
 
 
@@ -33,6 +33,11 @@ class ScriptedTrainer(Trainer):
 
     def keep(self, replicas):
         self.replicas = [self.replicas[index] for index in replicas]
+
+
+def train(*args, **kwargs):
+    for _ in looks(*args, **kwargs):
+        pass
 
 
 def ramp(*slopes, steps=12):

@@ -78,6 +78,12 @@ def test_a_power_of_the_scale_has_no_power_of_the_logarithm():
     assert fits.power_of_shifted_logarithm(1.0, 2.0, 5.0) == np.inf
 
 
+def test_a_last_time_that_hardly_grows_has_a_small_power():
+    powers = [fits.power_of_shifted_logarithm(1.0, 10.0, 10.0 + more) for more in (1.0, 0.1, 1e-3)]
+    assert powers[0] > powers[1] > powers[2] > 0
+    assert powers[2] == pytest.approx(np.log1p(1e-4) / np.log(2))
+
+
 def test_a_local_power_is_that_of_the_smallest_scales():
     bounds = fits.local_power(whole(1000 * SCALES[:, None] ** -0.5), RATIO)
     assert bounds.lower <= 0.5 <= bounds.upper

@@ -3,17 +3,20 @@
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from pcbench.case import Context
 from pcbench.cases.equilibrated_energy.case import EquilibratedEnergy
 from pcbench.cases.matrix_completion.case import MatrixCompletion, Parameters
 from pcbench.cases.matrix_completion.claims import Claims
 from pcbench.cases.matrix_completion.draws import Draws
-from pcbench.cases.matrix_completion.escape import Escapes, Way
+from pcbench.cases.matrix_completion.escape import SaddleEscapes
 from pcbench.cases.matrix_completion.path import Saddle
+from pcbench.cases.matrix_completion.ways import Way
 from pcbench.data.low_rank_matrix import LowRankMatrix
 from pcbench.judges.problem import Problem
 from pcbench.judges.training.curves import Course
@@ -291,7 +294,7 @@ def escapes(saddles, times, *, norm=1.0, fate="stopped"):
     course.gradient_norms = np.full((1, count, 2), norm)
     course.fates = [fate] * count
     steps = np.full(count, float(times))
-    return Escapes(saddles, course, Times(np.minimum(steps, 1000), steps <= 1000))
+    return SaddleEscapes(course, Times(np.minimum(steps, 1000), steps <= 1000), saddles)
 
 
 def claims(draws=5, **found):
@@ -305,7 +308,9 @@ def claims(draws=5, **found):
         "pc_published": Way("PC", "published", "matched"),
     }
     made = {ways[name]: escapes(saddles, **kept) for name, kept in found.items()}
-    return Claims(Draws([problem] * draws), saddles, made)
+    return Claims(
+        Draws([problem] * draws, Mock(spec=Context), Mock(spec=Parameters)), saddles, made
+    )
 
 
 def steps(count, **kept):

@@ -5,17 +5,16 @@ from math import log
 import numpy as np
 import pytest
 
-from pcbench.theory.dynamics.chain import chain_escape_times
 from pcbench.theory.dynamics.escape import (
     escape_exponent,
     escape_rates,
     leading_share,
     logarithmic_exponent,
-    stage_coefficient,
     steps_per_e_fold,
 )
 from pcbench.theory.dynamics.learning import Moments, steps_to_fall
 from pcbench.theory.linear.origin import origin_hessian
+from tests.theory.dynamics.chain import chain_escape_times, stage_coefficient
 
 RNG = np.random.default_rng(7)
 X = RNG.standard_normal((12, 3))

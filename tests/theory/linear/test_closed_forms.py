@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from scipy.optimize import minimize
 
-from pcbench import theory
 from pcbench.networks import Origin, PenultimateOnly, ZeroRank
 from pcbench.theory.linear.equilibrium import equilibrated_energy_gradient, loss_gradient
 from tests.helpers import linear_definitions as definitions
@@ -56,7 +55,7 @@ def test_the_dense_minimum_of_the_tests_is_the_one_that_an_optimiser_finds():
 @quick
 @given(problem=problems())
 def test_closed_form_agrees_with_the_definition_at_any_point(comparison, problem):
-    assert comparison(theory, problem) < SAME
+    assert comparison(comparisons.CLOSED_FORMS, problem) < SAME
 
 
 @named(
@@ -71,21 +70,21 @@ def test_closed_form_agrees_with_the_definition_at_any_point(comparison, problem
 @quick
 @given(problem=problems(min_layers=2))
 def test_closed_form_agrees_with_the_definition_of_the_landscape(comparison, problem):
-    assert comparison(theory, problem) < SAME
+    assert comparison(comparisons.CLOSED_FORMS, problem) < SAME
 
 
 @named([comparisons.origin_hessian, comparisons.origin_spectrum])
 @slower
 @given(point=origins)
 def test_closed_form_agrees_with_a_dense_hessian_at_the_origin(comparison, point):
-    assert comparison(theory, problem_at(*point)) < SAME
+    assert comparison(comparisons.CLOSED_FORMS, problem_at(*point)) < SAME
 
 
 @named([comparisons.zero_rank_hessian, comparisons.zero_rank_spectrum])
 @slower
 @given(point=zero_rank_saddles)
 def test_closed_form_agrees_with_a_dense_hessian_at_zero_rank_saddles(comparison, point):
-    assert comparison(theory, problem_at(*point)) < SAME
+    assert comparison(comparisons.CLOSED_FORMS, problem_at(*point)) < SAME
 
 
 @settings(max_examples=15, deadline=None)

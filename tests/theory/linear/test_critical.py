@@ -12,11 +12,11 @@ from pcbench.theory.linear import critical, equilibrium
 from pcbench.theory.linear.certificates import certificate
 from pcbench.theory.linear.equilibrium import equilibrated_energy, residuals
 from pcbench.theory.linear.expansion import curvature_along, curvature_rounding, energy_series
-from pcbench.theory.linear.nonstrict import non_strict_saddle
 from pcbench.theory.linear.products import chains_from_output
 from tests.helpers import linear_definitions as definitions
 from tests.helpers.closeness import SAME, apart
 from tests.helpers.linear_problems import Problem, problems, random_problem, seeds
+from tests.theory.linear.nonstrict import non_strict_saddle
 
 quick = settings(max_examples=40, deadline=None)
 deep = problems(min_layers=2, max_layers=5, max_width=4)

@@ -109,10 +109,11 @@ def _rounding(start: State) -> float:
 def _steepest(state: State) -> float:
     """Bound the Gauss-Newton curvature: ``‖BᵀΠB‖ ≤ max(1, Π) (1 + max_l ‖J_l‖)²``.
 
-    ``‖A‖² ≤ ‖A‖₁ ‖A‖_∞``, sparse or not, and no activation is steeper than SiLU, 1.1.
+    ``‖A‖² ≤ ‖A‖₁ ‖A‖_∞``, sparse or not. No activation is taken to be less steep than SiLU, 1.1.
     """
     reach = 0.0
     for layer in state.evaluated[1:]:
-        sizes = abs(layer.layer.affine.matrix)
-        reach = max(reach, 1.1 * float(np.sqrt(sizes.sum(0).max() * sizes.sum(1).max())))
+        sizes, after = abs(layer.layer.affine.matrix), layer.layer.after
+        slope = max(1.1, layer.layer.before.steepest, after.steepest)
+        reach = max(reach, slope * float(np.sqrt(sizes.sum(0).max() * sizes.sum(1).max())))
     return float(max(1.0, state.clamped.precision.max())) * (1 + reach) ** 2

@@ -18,11 +18,11 @@ from pcbench.cases.conformance.inference.settings import as_stepped, settings_of
 from pcbench.cases.conformance.subject import Array, Subject, offered
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import GaussNewtonInference, InferenceSettings
-from pcbench.judges.account import CONTRACT, counted
 from pcbench.judges.agreement import is_smooth
+from pcbench.judges.answers import NEVER, InferenceResult
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import NEVER, Relaxed
-from pcbench.judges.relaxed_judge import RelaxedJudge, judged
+from pcbench.judges.reported import CONTRACT, counted
 from pcbench.theory.nonlinear.curvature import largest_curvatures, least_curvatures
 from pcbench.theory.nonlinear.inference_steps import (
     InferenceSteps,
@@ -70,7 +70,7 @@ def _rules(problems: Sequence[Problem], *, in_errors: bool) -> Iterator[Rule]:
 
 
 def _due(problem: Problem, rule: Rule) -> InferenceSteps:
-    return inference_steps(judged(problem), problem.x, problem.y, rule, problem.precision)
+    return inference_steps(problem.layered, problem.x, problem.y, rule, problem.precision)
 
 
 def _walked(
@@ -78,7 +78,7 @@ def _walked(
 ) -> Iterator[Check]:
     """Compare with the theory's steps, of all replicas together and of each alone."""
     u = unit_roundoff(subject.backend.dtype)
-    cut = [decided(judged(p), p.x, p.y, rule, u, p.precision).budget for p in problems]
+    cut = [decided(p.layered, p.x, p.y, rule, u, p.precision).budget for p in problems]
     if min(cut) < 1:
         return
     rule = replace(rule, budget=min(cut))
@@ -87,7 +87,7 @@ def _walked(
     dues = [_due(problem, rule) for problem in problems]
     for number, (problem, due) in enumerate(zip(problems, dues, strict=True)):
         rounding = steps_rounding(
-            judged(problem), problem.x, problem.y, rule, due, u, problem.precision
+            problem.layered, problem.x, problem.y, rule, due, u, problem.precision
         )
         for how, answers in (("with others", together), ("alone", alone)):
             if answers:
@@ -115,7 +115,7 @@ def _newton(subject: Subject, problems: Sequence[Problem]) -> Iterator[Check]:
     if not together or not alone:
         return
     for number, problem in enumerate(problems):
-        judge = RelaxedJudge(problem, subject.backend.dtype)
+        judge = InferenceJudge(problem, subject.backend.dtype)
         one, other = together[number], alone[number]
         least, most = _curvatures(judge, problem, other)
         if least <= 0:
@@ -143,7 +143,9 @@ def _newton(subject: Subject, problems: Sequence[Problem]) -> Iterator[Check]:
     )
 
 
-def _curvatures(judge: RelaxedJudge, problem: Problem, at: Relaxed) -> tuple[float, float]:
+def _curvatures(
+    judge: InferenceJudge, problem: Problem, at: InferenceResult
+) -> tuple[float, float]:
     """Least and largest curvature, where inference begins and where it ended."""
     forward = [*feedforward(judge.network, problem.x)[:-1], problem.y]
     ends = [forward, judge.clamped(at)]
@@ -168,7 +170,7 @@ def _asked(
     alone = [Subject(subject.backend, problem).infer(settings) for problem in problems]
     for answers in (together, alone):
         forms = [
-            RelaxedJudge(problem, subject.backend.dtype).form(engine, answer)
+            InferenceJudge(problem, subject.backend.dtype).form(engine, answer)
             for problem, answer in zip(problems, answers, strict=True)
         ]
         yield from forms
@@ -177,5 +179,5 @@ def _asked(
     return together, alone
 
 
-def _flat(relaxed: Relaxed) -> Array:
-    return np.concatenate([z.ravel() for z in relaxed.activities[1:-1]])
+def _flat(result: InferenceResult) -> Array:
+    return np.concatenate([z.ravel() for z in result.activities[1:-1]])

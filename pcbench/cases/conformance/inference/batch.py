@@ -29,11 +29,11 @@ from pcbench.contract import (
     IterativeInference,
     OdeInference,
 )
-from pcbench.judges.account import DEFINITION
 from pcbench.judges.agreement import is_smooth
+from pcbench.judges.answers import NEVER, InferenceResult
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import NEVER, Relaxed
-from pcbench.judges.relaxed_judge import RelaxedJudge
+from pcbench.judges.reported import DEFINITION
 from pcbench.theory.nonlinear.curvature import least_curvatures
 from pcbench.theory.nonlinear.inference_steps import (
     Rule,
@@ -59,10 +59,10 @@ _OF_FLOW = {"float64": 1e-8, "float32": 1e-5}
 
 
 def output_share(
-    judge: RelaxedJudge,
+    judge: InferenceJudge,
     problem: Problem,
     label: str,
-    relaxed: Relaxed,
+    result: InferenceResult,
     settings: InferenceSettings,
 ) -> Iterator[Check]:
     """Check ``s = 1``, where there are several samples and outputs to take a mean over.
@@ -72,7 +72,7 @@ def output_share(
     samples, outputs = problem.y.shape
     if samples == 1 or outputs == 1 or problem.network.n_layers == 1:
         return
-    last, pull = judge.at_last_hidden_layer(relaxed)
+    last, pull = judge.at_last_hidden_layer(result)
     size = float(np.linalg.norm(pull))
     if not size > 0:
         return
@@ -82,7 +82,7 @@ def output_share(
         share,
         1.0,
         Tolerance(
-            _force_left(judge, relaxed, settings) / size + float(np.finfo(float).eps),
+            _force_left(judge, result, settings) / size + float(np.finfo(float).eps),
             "the residual asked for, and rounding, over the force of the output (theory.md 4)",
         ),
         source=DEFINITION,
@@ -92,9 +92,9 @@ def output_share(
 
 def alone(
     subject: Subject,
-    judge: RelaxedJudge,
+    judge: InferenceJudge,
     label: str,
-    relaxed: Relaxed,
+    result: InferenceResult,
     settings: InferenceSettings,
 ) -> Check:
     """Compare where a sample ends among the others with where it ends alone.
@@ -103,16 +103,16 @@ def alone(
     most ``‖ρ‖/λ_min`` away.
     """
     single, n = _single(subject.problem)
-    own_judge = RelaxedJudge(single, subject.backend.dtype)
+    own_judge = InferenceJudge(single, subject.backend.dtype)
     own = Subject(subject.backend, single).infer(settings)
     formed = own_judge.form(_name(label), own)
     if not formed.passed:
         return formed
-    left = _force_left(judge, relaxed, settings) + _force_left(own_judge, own, settings)
+    left = _force_left(judge, result, settings) + _force_left(own_judge, own, settings)
     least = float(own_judge.least_curvatures(own).min())
     return checks.distance(
         _name(label),
-        _hidden(relaxed, n),
+        _hidden(result, n),
         _hidden(own, 0),
         Tolerance(
             left / least if least > 0 else inf,  # where float64 hides that it is positive
@@ -141,7 +141,7 @@ def alone_for_a_few_steps(
     """
     single, n = _single(subject.problem)
     own = Subject(subject.backend, single)
-    judge = RelaxedJudge(single, subject.backend.dtype)
+    judge = InferenceJudge(single, subject.backend.dtype)
     match settings:
         case GradientInference() | ErrorInference():
             found = _of_steps(judge, single, settings)
@@ -157,7 +157,7 @@ def alone_for_a_few_steps(
     ends = []
     for who in (own, subject):
         ends.append(who.infer(few))
-        formed = RelaxedJudge(who.problem, subject.backend.dtype).form(_name(label), ends[-1])
+        formed = InferenceJudge(who.problem, subject.backend.dtype).form(_name(label), ends[-1])
         if not formed.passed:
             yield formed
             return
@@ -177,7 +177,7 @@ _Few = tuple[InferenceSettings, float, str]
 
 
 def _of_steps(
-    judge: RelaxedJudge, single: Problem, settings: GradientInference | ErrorInference
+    judge: InferenceJudge, single: Problem, settings: GradientInference | ErrorInference
 ) -> _Few | None:
     """Ask for steps of the same length; what rounding makes of them, it does twice."""
     network, x, y, precision = judge.network, single.x, single.y, single.precision
@@ -193,7 +193,7 @@ def _of_steps(
 
 
 def _of_newton(
-    judge: RelaxedJudge, own: Subject, settings: GaussNewtonInference, curvature: float
+    judge: InferenceJudge, own: Subject, settings: GaussNewtonInference, curvature: float
 ) -> _Few | None:
     """Ask for as many steps of one linearisation as surely are taken."""
     network, problem, steps = judge.network, own.problem, 0
@@ -215,7 +215,7 @@ def _of_newton(
     return few, off, "what solving systems of this condition rounds, twice (theory.md 3.3)"
 
 
-def newton_rounding(judge: RelaxedJudge, problem: Problem, curvature: float, steps: int) -> float:
+def newton_rounding(judge: InferenceJudge, problem: Problem, curvature: float, steps: int) -> float:
     """Bound what rounding makes of activities in steps of Gauss-Newton with one linearisation.
 
     A step solves a system of condition ``κ = Λ/λ`` and so is off by ``κ u`` of the activities;
@@ -229,14 +229,14 @@ def newton_rounding(judge: RelaxedJudge, problem: Problem, curvature: float, ste
     return CONFIDENCE * judge.u * condition * size * growth
 
 
-def newton_condition(judge: RelaxedJudge, problem: Problem, curvature: float) -> float:
+def newton_condition(judge: InferenceJudge, problem: Problem, curvature: float) -> float:
     """``Λ/λ``, where ``λ`` is the least curvature that Gauss-Newton sees where inference begins."""
     forward = feedforward(judge.network, problem.x)
     least = least_curvatures(judge.network, forward, problem.precision)
     return max(1.0, curvature / float(least.min()))
 
 
-def _of_flow(judge: RelaxedJudge, subject: Subject, curvature: float) -> _Few:
+def _of_flow(judge: InferenceJudge, subject: Subject, curvature: float) -> _Few:
     """Ask for a time of ``1/Λ``, in which what is apart grows by no more than ``e``.
 
     Each step may be off by its tolerance, root mean square over units, and by rounding; the last,
@@ -263,17 +263,19 @@ def _single(problem: Problem) -> tuple[Problem, int]:
     return one, n
 
 
-def _hidden(relaxed: Relaxed, n: int) -> Array:
-    return np.concatenate([z[n] for z in relaxed.activities[1:-1]])
+def _hidden(result: InferenceResult, n: int) -> Array:
+    return np.concatenate([z[n] for z in result.activities[1:-1]])
 
 
 def _name(label: str) -> str:
     return f"{label}: a sample alone and among others"
 
 
-def _force_left(judge: RelaxedJudge, relaxed: Relaxed, settings: InferenceSettings) -> float:
+def _force_left(
+    judge: InferenceJudge, result: InferenceResult, settings: InferenceSettings
+) -> float:
     """Bound ``‖∂(N𝓕)/∂z‖`` where inference arrived at what was asked for."""
-    rounding = judge.rounding(relaxed).residual
+    rounding = judge.rounding(result).residual
     if not isinstance(settings, IterativeInference):
         return rounding + judge.exact_rounding.residual
     return rounding + settings.residual * (judge.start + judge.forward_rounding.residual)

@@ -32,11 +32,12 @@ from pcbench.contract import (
     OdeInference,
 )
 from pcbench.judges.agreement import is_smooth
+from pcbench.judges.answers import InferenceResult
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import Relaxed
-from pcbench.judges.relaxed_judge import RelaxedJudge, judged
 from pcbench.judges.theorem_1 import theorem_1
-from pcbench.theory.linear.masked import masked_energy
+from pcbench.networks import activation
+from pcbench.theory.linear.equilibrium import equilibrated_energy
 from pcbench.theory.nonlinear.curvature import largest_curvatures, least_curvatures
 from pcbench.theory.nonlinear.layered import feedforward, pull_back
 from pcbench.theory.rounding import range as range_theory
@@ -58,9 +59,6 @@ _ROOM = 4.0
 _MOST_RESIDUAL = 0.5
 # Steps in errors are known to go down where they begin, and are kept shorter than that.
 _CAUTION = 0.25
-_SLOPES = {"identity": 1.0, "tanh": 1.0, "silu": 1.1}
-_CURVATURES = {"identity": 0.0, "tanh": 0.77, "silu": 0.5}
-"""Bounds on ``|φ'|`` and ``|φ''|``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +87,18 @@ def inference(
     backend: Backend[Any], problem: Problem, engine: str | None = None
 ) -> Iterator[Check]:
     """Ask one engine, or every one on offer, for the equilibrium."""
-    subject, judge = Subject(backend, problem), RelaxedJudge(problem, backend.dtype)
+    subject, judge = Subject(backend, problem), InferenceJudge(problem, backend.dtype)
     for name in [engine] if engine else offered(backend, problem):
         try:
             asked = ask_for(name, problem, judge)
         except UndecidableError as error:
             yield checks.undecided(f"{name}: what to ask for", f"{error}.", source=EDGE)
             continue
-        relaxed = subject.infer(asked.settings)
-        made = list(verdicts(judge, problem, name, relaxed, asked))
+        result = subject.infer(asked.settings)
+        made = list(verdicts(judge, problem, name, result, asked))
         yield from made
         if checks.all_passed(made[:1]) and not any(c.status == "undecided" for c in made):
-            yield from _in_a_batch(subject, judge, name, relaxed, asked)
+            yield from _in_a_batch(subject, judge, name, result, asked)
         steps_are_known = problem.network.n_hidden and is_smooth(problem.network)
         if name == "gradient" and steps_are_known and checks.all_passed(made[:1]):
             yield steps_taken(subject, problem, judge, 1 / most_curved(problem, judge))
@@ -118,20 +116,20 @@ def demand_range(problem: Problem, dtype: DType, *, of_products: bool = False) -
     """
     largest = float(np.finfo(dtype).max)
     largest = largest**0.5 if of_products else largest
-    range_theory.demand_range(judged(problem), problem.x, problem.y, largest, problem.precision)
+    range_theory.demand_range(problem.layered, problem.x, problem.y, largest, problem.precision)
 
 
 def _in_a_batch(
-    subject: Subject, judge: RelaxedJudge, label: str, relaxed: Relaxed, asked: Asked
+    subject: Subject, judge: InferenceJudge, label: str, result: InferenceResult, asked: Asked
 ) -> Iterator[Check]:
     """Judge the answer as that of a batch, where it has arrived or has to."""
     problem = subject.problem
-    if asked.must_converge or relaxed.converged:
-        yield from output_share(judge, problem, label, relaxed, asked.settings)
+    if asked.must_converge or result.converged:
+        yield from output_share(judge, problem, label, result, asked.settings)
     if len(problem.x) == 1 or not problem.network.n_hidden:
         return
     if asked.must_converge:
-        yield alone(subject, judge, label, relaxed, asked.settings)
+        yield alone(subject, judge, label, result, asked.settings)
     else:
         yield from alone_for_a_few_steps(
             subject, label, asked.settings, most_curved(problem, judge)
@@ -139,35 +137,35 @@ def _in_a_batch(
 
 
 def verdicts(
-    judge: RelaxedJudge, problem: Problem, label: str, relaxed: Relaxed, asked: Asked
+    judge: InferenceJudge, problem: Problem, label: str, result: InferenceResult, asked: Asked
 ) -> Iterator[Check]:
     """Judge where an engine ended."""
     settings = asked.settings
     may_rise = 0.0 if is_smooth(problem.network) else _rise_at_kinks(settings, judge)
     made = list(
-        judge.checks(label, relaxed, settings, must_converge=asked.must_converge, may_rise=may_rise)
+        judge.checks(label, result, settings, must_converge=asked.must_converge, may_rise=may_rise)
     )
     if isinstance(settings, GaussNewtonInference) and asked.must_converge:
-        made = [_if_visible(check, label, problem, judge, relaxed) for check in made]
+        made = [_if_visible(check, label, problem, judge, result) for check in made]
     yield from made
     if not checks.all_passed(made[:1]):
         return
     if isinstance(settings, GaussNewtonInference):
-        yield from judge.never_rises(label, relaxed)
+        yield from judge.never_rises(label, result)
     if problem.network.is_linear and asked.must_converge:
-        yield theorem_1(judge, problem, label, relaxed, settings)
+        yield theorem_1(judge, problem, label, result, settings)
     if asked.decrease:
-        rounding = sum(judge.rounding(relaxed).energies) + judge.forward_rounding.loss
+        rounding = sum(judge.rounding(result).energies) + judge.forward_rounding.loss
         yield checks.at_most(
             f"{label}: energy after a first step",
-            relaxed.energy,
+            result.energy,
             judge.loss - asked.decrease,
             Tolerance(rounding, "rounding of both energies (theory.md 4)"),
             source=asked.source,
         )
 
 
-def _rise_at_kinks(settings: InferenceSettings, judge: RelaxedJudge) -> float:
+def _rise_at_kinks(settings: InferenceSettings, judge: InferenceJudge) -> float:
     """Return how far energy may rise where kinks are met.
 
     No step in the errors is known to go down. Steps of a flow are off by what moves forces by the
@@ -183,7 +181,7 @@ def _rise_at_kinks(settings: InferenceSettings, judge: RelaxedJudge) -> float:
 
 
 def _if_visible(
-    check: Check, label: str, problem: Problem, judge: RelaxedJudge, relaxed: Relaxed
+    check: Check, label: str, problem: Problem, judge: InferenceJudge, result: InferenceResult
 ) -> Check:
     """Leave a residual undecided if what is left of the energy is lost in its rounding.
 
@@ -193,10 +191,9 @@ def _if_visible(
     """
     if check.status != "failed" or check.name != f"{label}: residual within the budget":
         return check
-    counted = np.ones_like(problem.y) if problem.precision is None else problem.precision
-    least = masked_energy(problem.weights, problem.x, problem.y, counted)
-    off = sum(judge.rounding(relaxed).energies) * judge.samples**0.5
-    if check.observed is None or judge.energy(relaxed) - least > 2 * off:
+    least = equilibrated_energy(problem.weights, problem.x, problem.y, problem.precision)
+    off = sum(judge.rounding(result).energies) * judge.samples**0.5
+    if check.observed is None or judge.energy(result) - least > 2 * off:
         return check
     reason = (
         f"{check.name}: {check.observed:.3g} is left; a further step would lower the energy by "
@@ -205,7 +202,7 @@ def _if_visible(
     return checks.undecided(check.name, reason, source=check.source)
 
 
-def ask_for(engine: str, problem: Problem, judge: RelaxedJudge) -> Asked:
+def ask_for(engine: str, problem: Problem, judge: InferenceJudge) -> Asked:
     """Say what an engine is to be asked in this network."""
     linear, smooth = problem.network.is_linear, is_smooth(problem.network)
     match engine:
@@ -255,7 +252,7 @@ def step_of(asked: Asked) -> float:
     return float(getattr(asked.settings, "step", 1.0))
 
 
-def _foretold_gradient(problem: Problem, judge: RelaxedJudge) -> Asked:
+def _foretold_gradient(problem: Problem, judge: InferenceJudge) -> Asked:
     """``‖ρ_n‖ ≤ (1 - 1/κ)ⁿ ‖ρ_0‖`` with a step of ``1/λ_max``."""
     least, most = _curvatures(problem)
     residual = _foretold(judge, STEPS * least / most)
@@ -265,7 +262,7 @@ def _foretold_gradient(problem: Problem, judge: RelaxedJudge) -> Asked:
     return Asked(settings, must_converge=True, decrease=_decrease(judge, most))
 
 
-def _cautious_gradient(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
+def _cautious_gradient(problem: Problem, judge: InferenceJudge, *, smooth: bool) -> Asked:
     """Go down with a step that no curvature on the way is too large for."""
     settings = GradientInference(
         step=1 / most_curved(problem, judge), residual=_LEAST_RESIDUAL, max_steps=STEPS
@@ -274,7 +271,7 @@ def _cautious_gradient(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -
     return Asked(settings, must_converge=False, decrease=decrease)
 
 
-def most_curved(problem: Problem, judge: RelaxedJudge) -> float:
+def most_curved(problem: Problem, judge: InferenceJudge) -> float:
     """Bound the curvature of the energy wherever it is no larger than where inference begins.
 
     Of a sample that has come down to an energy of at most its loss, ``‖e‖² ≤ 2𝓛_n``, and its
@@ -283,20 +280,20 @@ def most_curved(problem: Problem, judge: RelaxedJudge) -> float:
     last map by ``√π``; the force that bends it, ``π e``, is at most ``√π`` times the root of
     ``2𝓛_n``.
     """
-    activation, norms = problem.network.activation, [_map_norm(w) for w in problem.weights]
-    a, slope = max(norms), _SLOPES.get(activation, 1.0)
+    phi, norms = activation(problem.network.activation), [_map_norm(w) for w in problem.weights]
+    a, slope = max(norms), phi.max_slope
     heavy = 1.0 if problem.precision is None else max(1.0, float(problem.precision.max()) ** 0.5)
     errors = np.sqrt(2 * judge.samples * judge.loss)
-    bend = _CURVATURES.get(activation, 0.0) * a * max(1.0, a) * float(errors)
+    bend = phi.max_curvature * a * max(1.0, a) * float(errors)
     return (1 + slope * a * heavy) ** 2 + bend * heavy
 
 
-def _sure(problem: Problem, judge: RelaxedJudge) -> float:
+def _sure(problem: Problem, judge: InferenceJudge) -> float:
     """Return the decrease that a single step of gradient descent, ``1/Λ``, is sure of."""
     return _decrease(judge, most_curved(problem, judge))
 
 
-def _flow(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
+def _flow(problem: Problem, judge: InferenceJudge, *, smooth: bool) -> Asked:
     """``‖ρ(t)‖ ≤ e^{-λ_min t} ‖ρ(0)‖``; stable steps are about ``1/λ_max`` long.
 
     In networks that are not linear the energy falls by ``(‖ρ(0)‖² - ‖ρ(t)‖²)/2Λ``, and in a time of
@@ -315,7 +312,7 @@ def _flow(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
     return Asked(OdeInference(residual=residual, max_time=time), must_converge=True)
 
 
-def _in_errors(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
+def _in_errors(problem: Problem, judge: InferenceJudge, *, smooth: bool) -> Asked:
     """Descend in the errors, where curvature is between 1 and ``λ`` (:func:`reach`).
 
     ``∂𝓕/∂e = Bᵀ ∂𝓕/∂z`` with ``z = B e`` and ``cond(B)² ≤ κ(H_z) λ``: so many more steps may pass
@@ -338,7 +335,7 @@ def _in_errors(problem: Problem, judge: RelaxedJudge, *, smooth: bool) -> Asked:
     return Asked(settings, must_converge=foreseeable)
 
 
-def _foretold(judge: RelaxedJudge, decay: float) -> float:
+def _foretold(judge: InferenceJudge, decay: float) -> float:
     """Return the residual that ``STEPS`` steps are sure to reach, of which ``e^-decay`` is left.
 
     Raises
@@ -354,20 +351,20 @@ def _foretold(judge: RelaxedJudge, decay: float) -> float:
     return max(_least(judge), left)
 
 
-def _least(judge: RelaxedJudge) -> float:
+def _least(judge: InferenceJudge) -> float:
     """Return the least residual to ask for: what rounding leaves, some times over, is reached."""
     rounding = float(np.linalg.norm(judge.forward_rounding.sample_residuals))
     return min(max(_LEAST_RESIDUAL, _ROOM * rounding / judge.start), _MOST_RESIDUAL)
 
 
-def _decrease(judge: RelaxedJudge, curvature: float) -> float:
+def _decrease(judge: InferenceJudge, curvature: float) -> float:
     """Return the least decrease of the energy in a step of the inverse curvature."""
     return float(np.sum(judge.starts**2)) / (2 * curvature * judge.samples)
 
 
 def _curvatures(problem: Problem) -> tuple[float, float]:
     """Least and largest curvature of a linear network's energy, of any sample."""
-    network, rows = judged(problem), problem if problem.precision is not None else problem.first(1)
+    network, rows = problem.layered, problem if problem.precision is not None else problem.first(1)
     activities = [*feedforward(network, rows.x)[:-1], rows.y]
     least = least_curvatures(network, activities, rows.precision)
     most = largest_curvatures(network, activities, rows.precision)
@@ -377,7 +374,7 @@ def _curvatures(problem: Problem) -> tuple[float, float]:
 
 def reach(problem: Problem) -> float:
     """``λ_max(I + √Π Σ_l K_l K_lᵀ √Π)`` at feedforward activities, the largest of all samples."""
-    network, outputs = judged(problem), problem.y.shape[1]
+    network, outputs = problem.layered, problem.y.shape[1]
     forward = feedforward(network, problem.x)
     alike = problem.network.is_linear and problem.precision is None
     counted = np.ones_like(problem.y) if problem.precision is None else problem.precision

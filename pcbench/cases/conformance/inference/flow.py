@@ -22,10 +22,10 @@ from pcbench.cases.conformance.inference.records import record
 from pcbench.cases.conformance.subject import Array, Subject
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import BackendUnavailableError, OdeInference
-from pcbench.judges.account import counted
+from pcbench.judges.answers import NEVER, InferenceResult
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import NEVER, Relaxed
-from pcbench.judges.relaxed_judge import RelaxedJudge
+from pcbench.judges.reported import counted
 from pcbench.theory.nonlinear.curvature import largest_curvatures
 from pcbench.theory.nonlinear.inference_steps import flowed, room_to_kinks
 from pcbench.theory.nonlinear.layered import Layered, feedforward
@@ -46,7 +46,7 @@ CAUGHT, KEPT = 2.87, 2.55
 _INTERPOLATED = 2.0
 
 
-def force_kept(judge: RelaxedJudge, problem: Problem, most: float) -> float:
+def force_kept(judge: InferenceJudge, problem: Problem, most: float) -> float:
     """Bound ``‖∂(N𝓕)/∂z‖`` that a flow by dopri5 cannot get below, in a linear network.
 
     A step ``h`` takes what a component of curvature ``λ`` is off by, ``δ``, to ``R(z) δ``, ``z = h
@@ -64,7 +64,7 @@ def force_kept(judge: RelaxedJudge, problem: Problem, most: float) -> float:
     return (CAUGHT + KEPT / 2) * rounding * most * float(np.sqrt(units))
 
 
-def flow(subject: Subject, judge: RelaxedJudge, curvature: float) -> Iterator[Check]:
+def flow(subject: Subject, judge: InferenceJudge, curvature: float) -> Iterator[Check]:
     """Ask for two times, two tolerances of either sort, and for every method.
 
     In networks that are not linear, for two times alone.
@@ -96,7 +96,7 @@ def flow(subject: Subject, judge: RelaxedJudge, curvature: float) -> Iterator[Ch
             residual=NEVER, record=True, max_steps=_MANY_STEPS, **{"max_time": time} | settings
         )
 
-    relaxed: dict[str, Relaxed] = {}
+    result: dict[str, InferenceResult] = {}
     questions = {
         "tight": asked(atol=tight),
         "half the time": asked(atol=tight, max_time=time / 2),
@@ -114,24 +114,26 @@ def flow(subject: Subject, judge: RelaxedJudge, curvature: float) -> Iterator[Ch
     )
     for what, settings in questions.items():
         try:
-            relaxed[what] = subject.infer(settings)
+            result[what] = subject.infer(settings)
         except BackendUnavailableError:  # a library may lack a method
             continue
-        form = judge.form("ode", relaxed[what])
+        form = judge.form("ode", result[what])
         yield form
         if not form.passed:
             return
         u = unit_roundoff(dtype)
-        yield from record(judge, problem, "ode", relaxed[what], settings, u)
+        yield from record(judge, problem, "ode", result[what], settings, u)
         if settings.atol == tight and not settings.rtol:
-            yield _arrived(subject, relaxed[what], settings, most).at(what)
-    yield from _in_order("steps by tolerance", relaxed, "loose", "tight")
-    yield from _in_order("steps by relative tolerance", relaxed, "relative", "tight")
+            yield _arrived(subject, result[what], settings, most).at(what)
+    yield from _in_order("steps by tolerance", result, "loose", "tight")
+    yield from _in_order("steps by relative tolerance", result, "relative", "tight")
     for lower, higher in (("bosh3", "dopri5"), ("adaptive_heun", "bosh3")):
-        yield from _in_order("steps by method", relaxed, higher, lower)
+        yield from _in_order("steps by method", result, higher, lower)
 
 
-def _arrived(subject: Subject, relaxed: Relaxed, settings: OdeInference, most: float) -> Check:
+def _arrived(
+    subject: Subject, result: InferenceResult, settings: OdeInference, most: float
+) -> Check:
     """Compare activities at the time given with those of the flow itself.
 
     Each step may be off by its tolerance, root mean square over units. Rounding is that of every
@@ -139,20 +141,20 @@ def _arrived(subject: Subject, relaxed: Relaxed, settings: OdeInference, most: f
     """
     problem, u = subject.problem, unit_roundoff(subject.backend.dtype)
     due = flowed(
-        RelaxedJudge(problem, subject.backend.dtype).network,
+        InferenceJudge(problem, subject.backend.dtype).network,
         problem.x,
         problem.y,
         settings.max_time,
         problem.precision,
     )
     assert settings.atol is not None  # for the type checker
-    off = (relaxed.steps + _INTERPOLATED) * settings.atol * float(np.sqrt(due.size))
-    lengths = settings.max_time * most + relaxed.steps
+    off = (result.steps + _INTERPOLATED) * settings.atol * float(np.sqrt(due.size))
+    lengths = settings.max_time * most + result.steps
     rounding = CONFIDENCE * u * lengths * float(np.linalg.norm(due))
     growth = 1.0 if problem.network.is_linear else float(np.e)
     return checks.distance(
         "ode: activities at the time given",
-        _hidden(relaxed),
+        _hidden(result),
         due,
         Tolerance(growth * (off + rounding), "what every step may be off by, and its rounding"),
         source=FLOW,
@@ -167,18 +169,20 @@ def _until_a_kink(
     return room_to_kinks(network, forward) / (2 * pulled)
 
 
-def _in_order(name: str, relaxed: dict[str, Relaxed], fewer: str, more: str) -> Iterator[Check]:
+def _in_order(
+    name: str, result: dict[str, InferenceResult], fewer: str, more: str
+) -> Iterator[Check]:
     """Check that one way takes fewer steps than another, where both could be had."""
-    if fewer in relaxed and more in relaxed:
+    if fewer in result and more in result:
         yield checks.below(
             f"ode: {name}",
-            relaxed[fewer].steps,
-            relaxed[more].steps,
+            result[fewer].steps,
+            result[more].steps,
             counted("steps"),
             source=ORDER,
             where=f"{fewer} against {more}",
         )
 
 
-def _hidden(relaxed: Relaxed) -> Array:
-    return np.concatenate([relaxed.activities[0][:, :0], *relaxed.activities[1:-1]], axis=1)
+def _hidden(result: InferenceResult) -> Array:
+    return np.concatenate([result.activities[0][:, :0], *result.activities[1:-1]], axis=1)

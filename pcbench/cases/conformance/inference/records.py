@@ -10,10 +10,10 @@ from jaxtyping import Float
 from pcbench import checks
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import InferenceSettings, OdeInference
-from pcbench.judges.account import CONTRACT, counted
+from pcbench.judges.answers import InferenceResult
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import Relaxed
-from pcbench.judges.relaxed_judge import RelaxedJudge
+from pcbench.judges.reported import CONTRACT, counted
 from pcbench.theory.nonlinear.inference_steps import InferenceSteps, StepsRounding
 from pcbench.theory.nonlinear.layered import feedforward, layered_energies
 from pcbench.theory.rounding.layered import layered_rounding
@@ -24,10 +24,10 @@ _STAGES = {"dopri5": 6, "bosh3": 3, "adaptive_heun": 1}
 
 
 def record(
-    judge: RelaxedJudge,
+    judge: InferenceJudge,
     problem: Problem,
     label: str,
-    relaxed: Relaxed,
+    result: InferenceResult,
     settings: InferenceSettings,
     u: float,
 ) -> Iterator[Check]:
@@ -37,14 +37,14 @@ def record(
     ----------
     judge, problem, label
         The judge of the problem, the problem, and the engine's name.
-    relaxed
+    result
         A well-formed answer to ``settings``, which asked for a record.
     settings
         What was asked.
     u
         The unit roundoff of the backend.
     """
-    path, rows, depth = relaxed.path, relaxed.steps + 1, problem.network.n_layers
+    path, rows, depth = result.path, result.steps + 1, problem.network.n_layers
     seen = 0 if path is None else len(path)
     yield checks.approx(
         f"{label}: rows of the record", seen, rows, counted("rows"), source=CONTRACT
@@ -55,7 +55,7 @@ def record(
         begun = layered_rounding(judge.network, forward, u, problem.precision).energies
         for row, activities, off in (
             (0, forward, np.add(begun, [0.0] * (depth - 1) + [judge.forward_rounding.loss])),
-            (-1, judge.clamped(relaxed), np.array(judge.rounding(relaxed).energies)),
+            (-1, judge.clamped(result), np.array(judge.rounding(result).energies)),
         ):
             yield checks.each_close(
                 name,
@@ -65,21 +65,21 @@ def record(
                 f"rounding at u = {u:.2g} of each energy (theory.md 4)",
                 source=CONTRACT,
             ).at("the end" if row else "the start")
-    yield from passes(label, relaxed, settings)
+    yield from passes(label, result, settings)
 
 
-def passes(label: str, relaxed: Relaxed, settings: InferenceSettings) -> Iterator[Check]:
+def passes(label: str, result: InferenceResult, settings: InferenceSettings) -> Iterator[Check]:
     """Check that a step has cost what it takes, at least: to go there, and to look for its slope.
 
     That is a pass forward and one back, as it is at the start; a Runge-Kutta step takes several.
     """
-    if relaxed.passes is None or not relaxed.steps:
+    if result.passes is None or not result.steps:
         return
     stages = _STAGES[settings.method] if isinstance(settings, OdeInference) else 1
     yield checks.at_least(
         f"{label}: passes",
-        relaxed.passes,
-        2.0 * (1 + stages * relaxed.steps),
+        result.passes,
+        2.0 * (1 + stages * result.steps),
         counted("passes"),
         source="a step takes a pass forward and one back (base.py)",
     )

@@ -18,8 +18,8 @@ from pcbench.cases.conformance.subject import Array, Subject
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import GaussNewtonInference
 from pcbench.judges.agreement import is_smooth
-from pcbench.judges.relaxed import NEVER, Relaxed
-from pcbench.judges.relaxed_judge import RelaxedJudge
+from pcbench.judges.answers import NEVER, InferenceResult
+from pcbench.judges.inference import InferenceJudge
 from pcbench.theory.nonlinear.layered import feedforward, layered_errors
 from pcbench.theory.rounding.bounds import unit_roundoff
 
@@ -31,7 +31,7 @@ _CLEAR = 1e3
 _H = unit_roundoff("float64") ** (1 / 3)
 
 
-def reuse(subject: Subject, judge: RelaxedJudge, curvature: float) -> Iterator[Check]:
+def reuse(subject: Subject, judge: InferenceJudge, curvature: float) -> Iterator[Check]:
     """Ask for one step and for two with a linearisation, and for the one after.
 
     Parameters
@@ -45,7 +45,7 @@ def reuse(subject: Subject, judge: RelaxedJudge, curvature: float) -> Iterator[C
     if not is_smooth(problem.network):
         return  # between kinks a network does not bend
 
-    def after(steps: int, serves: int) -> Relaxed:
+    def after(steps: int, serves: int) -> InferenceResult:
         settings = GaussNewtonInference(residual=NEVER, max_steps=steps, reuse=serves)
         return subject.infer(settings)
 
@@ -78,7 +78,7 @@ def reuse(subject: Subject, judge: RelaxedJudge, curvature: float) -> Iterator[C
             )
 
 
-def _taken(judge: RelaxedJudge, served: Sequence[Relaxed]) -> Bool[np.ndarray, " N"]:
+def _taken(judge: InferenceJudge, served: Sequence[InferenceResult]) -> Bool[np.ndarray, " N"]:
     """Return which samples took every step: one that was refused may be linearised anew."""
     start = feedforward(judge.network, judge.clamped(served[0])[0])
     places = [np.concatenate(start[1:-1], axis=1), *map(_hidden, served)]
@@ -92,7 +92,7 @@ def _taken(judge: RelaxedJudge, served: Sequence[Relaxed]) -> Bool[np.ndarray, "
     return taken
 
 
-def _bent(judge: RelaxedJudge, last: Relaxed, onward: Relaxed) -> Array:
+def _bent(judge: InferenceJudge, last: InferenceResult, onward: InferenceResult) -> Array:
     """``(B - B_0) s`` for the step ``s`` from where inference was: what was linearised wrongly.
 
     ``B`` is the derivative of the errors, here and where inference began.
@@ -105,7 +105,7 @@ def _bent(judge: RelaxedJudge, last: Relaxed, onward: Relaxed) -> Array:
     return bent
 
 
-def _moved(judge: RelaxedJudge, at: Sequence[Array], step: Sequence[Array]) -> Array:
+def _moved(judge: InferenceJudge, at: Sequence[Array], step: Sequence[Array]) -> Array:
     """``B s``, by differences."""
     ends = [
         layered_errors(
@@ -119,5 +119,5 @@ def _moved(judge: RelaxedJudge, at: Sequence[Array], step: Sequence[Array]) -> A
     return moved
 
 
-def _hidden(relaxed: Relaxed) -> Array:
-    return np.concatenate(relaxed.activities[1:-1], axis=1)
+def _hidden(result: InferenceResult) -> Array:
+    return np.concatenate(result.activities[1:-1], axis=1)

@@ -27,10 +27,10 @@ from pcbench.contract import (
     GaussNewtonInference,
     GradientInference,
 )
-from pcbench.judges.account import as_reported, counted
+from pcbench.judges.answers import NEVER, InferenceResult
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import NEVER, Relaxed
-from pcbench.judges.relaxed_judge import RelaxedJudge, judged
+from pcbench.judges.reported import as_reported, counted
 from pcbench.theory.nonlinear.curvature import largest_curvatures
 from pcbench.theory.nonlinear.inference_steps import (
     InferenceSteps,
@@ -69,7 +69,7 @@ def settings_obeyed(backend: Backend[Any], problem: Problem) -> Iterator[Check |
         raise CaseSkippedError("the backend offers no iterative engine of inference")
     if not problem.network.n_hidden:
         raise CaseSkippedError("question: settings takes hidden layers")
-    subject, judge = Subject(backend, problem), RelaxedJudge(problem, backend.dtype)
+    subject, judge = Subject(backend, problem), InferenceJudge(problem, backend.dtype)
     u = unit_roundoff(backend.dtype)
     for engine in offered(backend, problem):
         match engine:
@@ -82,11 +82,11 @@ def settings_obeyed(backend: Backend[Any], problem: Problem) -> Iterator[Check |
                         yield Omission(name, str(refusal))
             case "gauss_newton":
                 settings = GaussNewtonInference(residual=1e-3, max_steps=_MANY_STEPS, record=True)
-                relaxed = subject.infer(settings)
-                form = judge.form(engine, relaxed)
+                result = subject.infer(settings)
+                form = judge.form(engine, result)
                 yield form
                 if form.passed:
-                    yield from record(judge, problem, engine, relaxed, settings, u)
+                    yield from record(judge, problem, engine, result, settings, u)
                     yield from reuse(subject, judge, most_curved(problem, judge))
             case "ode":
                 yield from flow(subject, judge, most_curved(problem, judge))
@@ -94,7 +94,7 @@ def settings_obeyed(backend: Backend[Any], problem: Problem) -> Iterator[Check |
 
 def rules(problem: Problem, u: float, *, in_errors: bool) -> dict[str, Rule]:
     """Return the rules to ask for, by what is tried; those that rounding could decide are cut."""
-    network, precision = judged(problem), problem.precision
+    network, precision = problem.layered, problem.precision
     unit = 1 / steepest(problem, in_errors=in_errors)
     plain = Rule(_SHORT * unit, STEPS, NEVER, in_errors=in_errors)
     asked = {"steps": plain}
@@ -121,7 +121,7 @@ def steepest(problem: Problem, *, in_errors: bool) -> float:
     if in_errors:
         most = 1.0 if problem.precision is None else max(1.0, float(problem.precision.max()))
         return most * reach(problem)
-    network = judged(problem)
+    network = problem.layered
     forward = [*feedforward(network, problem.x)[:-1], problem.y]
     return float(largest_curvatures(network, forward, problem.precision).max())
 
@@ -140,43 +140,43 @@ def settings_of(rule: Rule) -> ErrorInference | GradientInference:
 
 
 def _walked(
-    subject: Subject, judge: RelaxedJudge, name: str, engine: str, rule: Rule
+    subject: Subject, judge: InferenceJudge, name: str, engine: str, rule: Rule
 ) -> Iterator[Check]:
     problem, settings = subject.problem, settings_of(rule)
     u = unit_roundoff(subject.backend.dtype)
-    relaxed = subject.infer(settings)
-    form = judge.form(engine, relaxed)
+    result = subject.infer(settings)
+    form = judge.form(engine, result)
     yield form
     if not form.passed:
         return
-    yield from record(judge, problem, engine, relaxed, settings, u)
+    yield from record(judge, problem, engine, result, settings, u)
     due = inference_steps(judge.network, problem.x, problem.y, rule, problem.precision)
     rounding = steps_rounding(judge.network, problem.x, problem.y, rule, due, u, problem.precision)
-    yield from as_stepped(name, relaxed, due, rounding)
+    yield from as_stepped(name, result, due, rounding)
     yield checks.approx(
-        f"{name}: count", relaxed.steps, len(due.steps), counted("steps"), source=RULE
+        f"{name}: count", result.steps, len(due.steps), counted("steps"), source=RULE
     )
     reached = bool(due.residuals[-1] <= rule.residual)
-    yield as_reported(f"{name}: converged", relaxed.converged, reached)
+    yield as_reported(f"{name}: converged", result.converged, reached)
 
 
 def as_stepped(
-    name: str, relaxed: Relaxed, due: InferenceSteps, rounding: StepsRounding
+    name: str, result: InferenceResult, due: InferenceSteps, rounding: StepsRounding
 ) -> Iterator[Check]:
     """Compare where inference ended, and the way there, with the theory's own steps."""
     derivation = "what rounding makes of the same steps (theory.md 4.3)"
     yield checks.distance(
         f"{name}: activities",
-        np.concatenate([relaxed.activities[0][:, :0], *relaxed.activities[1:-1]], axis=1),
+        np.concatenate([result.activities[0][:, :0], *result.activities[1:-1]], axis=1),
         due.hidden,
         Tolerance(rounding.hidden, derivation),
         source=RULE,
     )
     yield checks.approx(
         f"{name}: residual",
-        float(relaxed.residual),
+        float(result.residual),
         float(due.residuals[-1]),
         Tolerance(float(rounding.residuals[-1]), derivation),
         source=RULE,
     )
-    yield from rows_close(name, relaxed.path, due, rounding)
+    yield from rows_close(name, result.path, due, rounding)

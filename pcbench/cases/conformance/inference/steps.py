@@ -15,9 +15,9 @@ from pcbench import checks
 from pcbench.cases.conformance.subject import Array, Subject
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import GradientInference
+from pcbench.judges.answers import NEVER
+from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import NEVER
-from pcbench.judges.relaxed_judge import RelaxedJudge, judged
 from pcbench.theory.nonlinear.layered import activity_residuals, feedforward
 from pcbench.theory.rounding.bounds import unit_roundoff
 from pcbench.theory.rounding.layered import layered_rounding
@@ -28,7 +28,7 @@ STEPS = 3
 RULE = "z ← z - step · ∂(N𝓕)/∂z of all layers at once, from the feedforward activities (base.py)"
 
 
-def steps_taken(subject: Subject, problem: Problem, judge: RelaxedJudge, step: float) -> Check:
+def steps_taken(subject: Subject, problem: Problem, judge: InferenceJudge, step: float) -> Check:
     """Compare the activities after a few steps with the theory's own.
 
     Parameters
@@ -39,7 +39,7 @@ def steps_taken(subject: Subject, problem: Problem, judge: RelaxedJudge, step: f
         One that no curvature on the way is too large for: what rounding has moved activities by
         grows by no more than a factor of two then, ``‖I - step H‖ ≤ 2``.
     """
-    network, precision = judged(problem), problem.precision
+    network, precision = problem.layered, problem.precision
     u = unit_roundoff(subject.backend.dtype)
     settings = GradientInference(step=step, residual=NEVER, max_steps=STEPS)
     seen = subject.infer(settings).activities[1:-1]

@@ -22,7 +22,6 @@ from jaxtyping import Float
 
 from pcbench.case import CaseSkippedError
 from pcbench.judges.problem import Problem, Weights
-from pcbench.judges.relaxed_judge import judged
 from pcbench.theory.nonlinear.layered import feedforward
 
 
@@ -51,7 +50,7 @@ def direction(problem: Problem, rng: np.random.Generator) -> Weights:
 def growth(problem: Problem, along: Sequence[Float[np.ndarray, "_out _inp"]]) -> Weights:
     """How all weight gradients grow from zero along a direction, a layer each."""
     there = problem.at(list(along))
-    last_hidden = feedforward(judged(there), problem.x)[-2]
+    last_hidden = feedforward(there.layered, problem.x)[-2]
     drawn = np.maximum(problem.y @ along[-1], 0.0)
     by_last = -problem.y.T @ (np.where(last_hidden > 0, 1.0, 0.0) * drawn) / len(problem.x)
     return [*(np.zeros_like(layer) for layer in along[:-1]), by_last]

@@ -77,6 +77,21 @@ def chain_escape_times(
     return np.array(times)
 
 
+def stage_coefficient(grown: int) -> float:
+    r"""Return what a stage of growth takes, in units of ``Λ^{k+1}/λ``, with ``k`` layers grown.
+
+    While one more layer grows from ``σ`` to 1, the gradient flow on ``𝓕*`` takes
+
+    .. math:: \frac{(2Λ)^{k+1}}{2λ} \int_0^1 ξ (ξ + 1) ⋯ (ξ + k - 1) \, dξ ,
+
+    to leading order; ``λ = Σ_yy``, a single output. The integral is ``k!`` times the coefficients
+    of Adams and Bashforth, 1, 1/2, 5/12, 3/8, …
+    """
+    rising = np.poly1d(np.poly(-np.arange(grown)) if grown else [1.0])
+    whole = np.polyint(rising)
+    return float(2**grown * (whole(1.0) - whole(0.0)))
+
+
 def _growth(_: float, state: Float[np.ndarray, " n"], log_gain: float) -> Float[np.ndarray, " n"]:
     """Return ``d/ds`` of the logarithms of the weights, and of the time."""
     a = state[:-1]

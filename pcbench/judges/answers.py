@@ -79,7 +79,7 @@ def infer(
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class Relaxed:
+class InferenceResult:
     """An answer to ``infer``, brought to the host; see :class:`pcbench.backends.Inference`.
 
     Two answers are the same only if they are one object, so that what is known of one can be kept.
@@ -97,12 +97,12 @@ class Relaxed:
     @classmethod
     def ask(
         cls, backend: Backend[Any], model: Model[Any], problem: Problem, settings: InferenceSettings
-    ) -> Relaxed:
+    ) -> InferenceResult:
         """Put one batch to the backend."""
         return cls.of(backend, infer(backend, model, problem, settings))
 
     @classmethod
-    def of(cls, backend: Backend[Any], reached: Inference[Any]) -> Relaxed:
+    def of(cls, backend: Backend[Any], reached: Inference[Any]) -> InferenceResult:
         """Bring an answer to the host, with the replica axis that it may have."""
 
         def host(array: Any) -> Any:
@@ -119,7 +119,7 @@ class Relaxed:
             host(reached.path),
         )
 
-    def each(self, one: Callable[[Any], Any]) -> Relaxed:
+    def each(self, one: Callable[[Any], Any]) -> InferenceResult:
         """Return the answer with a function applied to every array, ``None`` included."""
         return replace(
             self,
@@ -135,6 +135,6 @@ class Relaxed:
         """The energy that inference says it reached."""
         return float(self.energies.sum())
 
-    def first(self, samples: int) -> Relaxed:
+    def first(self, samples: int) -> InferenceResult:
         """Return the first samples alone; energies and residual stay those of the whole batch."""
         return replace(self, activities=[activity[:samples] for activity in self.activities])

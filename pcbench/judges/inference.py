@@ -11,7 +11,9 @@ from jaxtyping import Float
 from pcbench import checks
 from pcbench.checks import Check
 from pcbench.contract import DType, ExactInference, InferenceSettings, IterativeInference
-from pcbench.judges.account import (
+from pcbench.judges.answers import InferenceResult
+from pcbench.judges.problem import Problem
+from pcbench.judges.reported import (
     CONTRACT,
     DEFINITION,
     STATIONARITY,
@@ -23,12 +25,9 @@ from pcbench.judges.account import (
     layers,
     none_of,
 )
-from pcbench.judges.problem import Problem
-from pcbench.judges.relaxed import Relaxed
 from pcbench.judges.rounding import Rounding
 from pcbench.theory.nonlinear import curvature
 from pcbench.theory.nonlinear.layered import (
-    Layered,
     activity_residuals,
     energy_gradients,
     feedforward,
@@ -44,12 +43,7 @@ from pcbench.theory.rounding.perturbation import EquilibriumRounding
 DAMPED = "a damped step is only taken where it lowers the energy (theory.md 3.3)"
 
 
-def judged(problem: Problem) -> Layered:
-    """Return the network as the theory sees it."""
-    return problem.layered
-
-
-class RelaxedJudge:
+class InferenceJudge:
     """Holds answers about one batch against the definition of the energy.
 
     Parameters
@@ -72,7 +66,7 @@ class RelaxedJudge:
     """
 
     def __init__(self, problem: Problem, dtype: DType) -> None:
-        self.network, self._x, self._y = judged(problem), problem.x, problem.y
+        self.network, self._x, self._y = problem.layered, problem.x, problem.y
         self._precision = problem.precision
         forward = feedforward(self.network, self._x)
         self._forward = [*forward[:-1], self._y]
@@ -90,40 +84,40 @@ class RelaxedJudge:
         squares = sum((np.sum(slope**2, axis=1) for slope in slopes), np.zeros(len(self._x)))
         return np.sqrt(squares)
 
-    def force(self, relaxed: Relaxed) -> float:
+    def force(self, result: InferenceResult) -> float:
         """``‖∂(N𝓕)/∂z‖`` of all samples where inference ended."""
-        return float(np.linalg.norm(self.sample_residuals(self.clamped(relaxed))))
+        return float(np.linalg.norm(self.sample_residuals(self.clamped(result))))
 
     def at_last_hidden_layer(
-        self, relaxed: Relaxed
+        self, result: InferenceResult
     ) -> tuple[Float[np.ndarray, "N d"], Float[np.ndarray, "N d"]]:
         """``ρ_{L-1} = e_{L-1} - J_Lᵀ (π e)_L``, and the pull of the output, ``J_Lᵀ (π e)_L``."""
-        activities = self.clamped(relaxed)
+        activities = self.clamped(result)
         force = activity_residuals(self.network, activities, self._precision)[-1]
         error = layered_errors(self.network, activities)[-2]
         return force, error - force
 
-    def clamped(self, relaxed: Relaxed) -> list[Float[np.ndarray, "N _d"]]:
+    def clamped(self, result: InferenceResult) -> list[Float[np.ndarray, "N _d"]]:
         """``z_0 … z_L`` with input and output clamped, whatever the answer has for them."""
-        return [self._x, *relaxed.activities[1:-1], self._y]
+        return [self._x, *result.activities[1:-1], self._y]
 
-    def energy(self, relaxed: Relaxed) -> float:
+    def energy(self, result: InferenceResult) -> float:
         """``𝓕`` at the activities reached, by definition."""
-        energies = layered_energies(self.network, self.clamped(relaxed), self._precision)
+        energies = layered_energies(self.network, self.clamped(result), self._precision)
         return float(energies.sum())
 
-    def gradients(self, relaxed: Relaxed) -> list[Float[np.ndarray, "..."]]:
+    def gradients(self, result: InferenceResult) -> list[Float[np.ndarray, "..."]]:
         """``∂𝓕/∂W_l``, then ``∂𝓕/∂b_l``, at the activities reached, by definition."""
-        weights, biases = energy_gradients(self.network, self.clamped(relaxed), self._precision)
+        weights, biases = energy_gradients(self.network, self.clamped(result), self._precision)
         return [*weights, *(biases or [])]
 
-    def least_curvatures(self, relaxed: Relaxed) -> Float[np.ndarray, " N"]:
+    def least_curvatures(self, result: InferenceResult) -> Float[np.ndarray, " N"]:
         """Least curvature of the energy in each sample's activities."""
-        return curvature.least_curvatures(self.network, self.clamped(relaxed), self._precision)
+        return curvature.least_curvatures(self.network, self.clamped(result), self._precision)
 
-    def rounding(self, relaxed: Relaxed) -> LayeredRounding:
+    def rounding(self, result: InferenceResult) -> LayeredRounding:
         """Bound what evaluating energy and slopes at these activities may be off by."""
-        return self._rounding.of(relaxed, self.clamped(relaxed))
+        return self._rounding.of(result, self.clamped(result))
 
     @property
     def u(self) -> float:
@@ -143,7 +137,7 @@ class RelaxedJudge:
     def checks(
         self,
         label: str,
-        relaxed: Relaxed,
+        result: InferenceResult,
         settings: InferenceSettings,
         *,
         must_converge: bool,
@@ -155,7 +149,7 @@ class RelaxedJudge:
         ----------
         label
             The engine's name in the suite; every check begins with it.
-        relaxed
+        result
             The answer.
         settings
             What was asked.
@@ -164,15 +158,15 @@ class RelaxedJudge:
         may_rise
             How far above the loss steps of that size may lead the energy; infinite if not judged.
         """
-        well_formed = self.form(label, relaxed)
+        well_formed = self.form(label, result)
         yield well_formed
         if not well_formed.passed:
             return
-        activities, rounding = self.clamped(relaxed), self.rounding(relaxed)
-        yield from self._clamps(label, relaxed, settings)
+        activities, rounding = self.clamped(result), self.rounding(result)
+        yield from self._clamps(label, result, settings)
         yield checks.each_close(
             f"{label}: energy of each layer",
-            relaxed.energies,
+            result.energies,
             layered_energies(self.network, activities, self._precision),
             rounding.energies,
             self._rounding.derivation,
@@ -183,7 +177,7 @@ class RelaxedJudge:
         begun = self.forward_rounding
         yield checks.approx(
             f"{label}: reported residual",
-            float(relaxed.residual) * self.start,
+            float(result.residual) * self.start,
             residual,
             # It is relative to a start that rounds, too.
             self._rounding.tolerance(rounding.residual + residual / self.start * begun.residual),
@@ -192,7 +186,7 @@ class RelaxedJudge:
         if may_rise < np.inf:
             yield checks.at_most(
                 f"{label}: energy ≤ loss",
-                relaxed.energy,
+                result.energy,
                 self.loss,
                 self._rounding.tolerance(sum(rounding.energies) + begun.loss + may_rise),
                 source="inference begins at the feedforward activities, where the energy is the "
@@ -212,21 +206,21 @@ class RelaxedJudge:
                 within_budget = budget_spent(
                     within_budget,
                     settings,
-                    relaxed.steps,
+                    result.steps,
                     residual / self.start,
-                    converged=relaxed.converged,
+                    converged=result.converged,
                 )
             yield within_budget
-        yield from self._account(label, relaxed, settings)
+        yield from self._account(label, result, settings)
 
-    def never_rises(self, label: str, relaxed: Relaxed) -> Iterator[Check]:
+    def never_rises(self, label: str, result: InferenceResult) -> Iterator[Check]:
         """Check that energy falls at every step, of the batch as recorded and of every sample.
 
         The path has to begin at the loss and to end where the answer says that it ended.
         """
-        path = np.empty(0) if relaxed.path is None else relaxed.path.sum(axis=-1)
-        name, rows = f"{label}: ends of the path", relaxed.steps + 1
-        rounding, begun = self.rounding(relaxed), self.forward_rounding
+        path = np.empty(0) if result.path is None else result.path.sum(axis=-1)
+        name, rows = f"{label}: ends of the path", result.steps + 1
+        rounding, begun = self.rounding(result), self.forward_rounding
         ending = sum(rounding.energies)
         if len(path) != rows:
             yield checks.approx(name, len(path), rows, counted("rows of the path"), source=CONTRACT)
@@ -234,7 +228,7 @@ class RelaxedJudge:
             yield checks.each_close(
                 name,
                 path[[0, -1]],
-                [self.loss, relaxed.energy],
+                [self.loss, result.energy],
                 [begun.loss, ending],
                 self._rounding.derivation,
                 source=CONTRACT,
@@ -247,7 +241,7 @@ class RelaxedJudge:
             self._rounding.tolerance(begun.loss + ending),
             source=DAMPED,
         )
-        rise = self._sample_energies(self.clamped(relaxed)) - self._sample_energies(self._forward)
+        rise = self._sample_energies(self.clamped(result)) - self._sample_energies(self._forward)
         allowed = np.add(rounding.sample_energies, begun.sample_losses)
         worst = int(np.argmax(rise / allowed))
         yield checks.at_most(
@@ -270,13 +264,15 @@ class RelaxedJudge:
         energies: Float[np.ndarray, " N"] = np.sum(squares, axis=0) / 2
         return energies
 
-    def _clamps(self, label: str, relaxed: Relaxed, settings: InferenceSettings) -> Iterator[Check]:
+    def _clamps(
+        self, label: str, result: InferenceResult, settings: InferenceSettings
+    ) -> Iterator[Check]:
         """Check that input and observed outputs are where they were clamped."""
         precision = self._precision
         observed = np.ones_like(self._y, bool) if precision is None else precision > 0
         yield checks.all_close(
             f"{label}: clamped input",
-            relaxed.activities[0],
+            result.activities[0],
             self._x,
             self._rounding.tolerance(self._rounding.u * (1 + float(np.abs(self._x).max()))),
             source=STATIONARITY,
@@ -288,54 +284,54 @@ class RelaxedJudge:
             allowed += self._rounding.exact.output
         yield checks.distance(
             f"{label}: clamped output",
-            relaxed.activities[-1][observed],
+            result.activities[-1][observed],
             self._y[observed],
             self._rounding.tolerance(allowed),
             source=STATIONARITY,
         )
 
     def _account(
-        self, label: str, relaxed: Relaxed, settings: InferenceSettings
+        self, label: str, result: InferenceResult, settings: InferenceSettings
     ) -> Iterator[Check]:
         """Check what inference says of having converged, for the batch and every sample."""
-        if relaxed.sample_residuals is not None:
-            judged_residuals = self.sample_residuals(self.clamped(relaxed))
+        if result.sample_residuals is not None:
+            expected = self.sample_residuals(self.clamped(result))
             starts = np.where(self.starts > 0, self.starts, 1.0)
-            of_start = judged_residuals / starts * self.forward_rounding.sample_residuals
+            of_start = expected / starts * self.forward_rounding.sample_residuals
             yield checks.each_close(
                 f"{label}: residual of each sample",
-                relaxed.sample_residuals * starts,
-                judged_residuals,
-                np.add(self.rounding(relaxed).sample_residuals, of_start),
+                result.sample_residuals * starts,
+                expected,
+                np.add(self.rounding(result).sample_residuals, of_start),
                 self._rounding.derivation,
                 source=STATIONARITY,
                 labels=[f"sample {n}" for n in range(1, self.samples + 1)],
             )
         reached, most = True, 0
         if isinstance(settings, IterativeInference):
-            reached = arrived(settings, relaxed.residual, relaxed.sample_residuals)
+            reached = arrived(settings, result.residual, result.sample_residuals)
             most = settings.max_steps
-        yield as_reported(f"{label}: converged as reported", relaxed.converged, reached)
+        yield as_reported(f"{label}: converged as reported", result.converged, reached)
         yield checks.within(
-            f"{label}: steps", relaxed.steps, (0, most), counted("steps"), source=CONTRACT
+            f"{label}: steps", result.steps, (0, most), counted("steps"), source=CONTRACT
         )
 
-    def form(self, label: str, relaxed: Relaxed) -> Check:
+    def form(self, label: str, result: InferenceResult) -> Check:
         """Check that every array has the shape that is due, and that inference did not diverge."""
         depth = self.network.depth
         shapes = [activity.shape for activity in self._forward]
         due = [
-            *zip_longest(relaxed.activities, shapes),
-            (relaxed.energies, (depth,)),
-            (relaxed.residual, ()),
+            *zip_longest(result.activities, shapes),
+            (result.energies, (depth,)),
+            (result.residual, ()),
         ]
-        if relaxed.sample_residuals is not None:
-            due.append((relaxed.sample_residuals, (self.samples,)))
-        if relaxed.path is not None:
-            due.append((relaxed.path, (len(relaxed.path), depth)))
+        if result.sample_residuals is not None:
+            due.append((result.sample_residuals, (self.samples,)))
+        if result.path is not None:
+            due.append((result.path, (len(result.path), depth)))
         malformed = sum(array is None or array.shape != shape for array, shape in due)
         if not malformed and not all(np.isfinite(array).all() for array, _ in due):
-            return diverged(f"{label}: ", relaxed.energy, relaxed.steps, self.loss)
+            return diverged(f"{label}: ", result.energy, result.steps, self.loss)
         return none_of(
             f"{label}: malformed answers", malformed, len(due), "answers", source=CONTRACT
         )

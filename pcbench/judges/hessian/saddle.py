@@ -1,0 +1,344 @@
+"""The Hessians of loss and energy at a critical point, against what a theorem says they are.
+
+Where a Hessian can be written down it is compared entry by entry, and its whole spectrum; where it
+is too large, the ends of its spectrum are. Also the energy's Hessian during inference, if asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from typing import Any, get_args
+
+import numpy as np
+from jaxtyping import Float, Int
+from pydantic import Field, NonNegativeInt, PositiveFloat
+from scipy.sparse import csr_array
+
+from pcbench import checks
+from pcbench.case import (
+    CaseParameters,
+    CaseSkippedError,
+    Columns,
+    Context,
+    Finding,
+    Omission,
+)
+from pcbench.checks import Check
+from pcbench.contract import Backend, Hessian, Objective
+from pcbench.judges.basis import Basis
+from pcbench.judges.hessian.critical import critical_point_checks, saddle_inference
+from pcbench.judges.hessian.extremes import extremes_series, ghosts, numbers_missing
+from pcbench.judges.hessian.spectrum import block_eigenvalues
+from pcbench.judges.problem import Problem
+from pcbench.spectra import HessianOperator, NotNumbersError, dense, extreme_eigenpairs
+from pcbench.theory.linear.saddles import Steps
+from pcbench.theory.rounding.bounds import hessian_rounding, unit_roundoff
+
+# A dense Hessian of so many parameters takes 3.2 GB; beyond, the ends of its spectrum are compared.
+MAX_PARAMETERS = 20_000
+# Rows of the Hessian asked for at a time: enough to keep a backend busy, few enough that the
+# vectors stay small beside the Hessian itself.
+ROWS = 256
+
+
+class DuringParameters(CaseParameters):
+    """After which steps of gradient inference the Hessian of the energy is looked at."""
+
+    steps: list[NonNegativeInt] = Field(
+        default=[0, 1, 2, 5, 10, 20, 50],
+        min_length=1,
+        description="Numbers of steps, from the feedforward activities.",
+    )
+    step: PositiveFloat = Field(
+        0.1, lt=2, description="Δt; below 2, or steps diverge at any point."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Theorem:
+    """What a theorem says about the Hessians at a critical point.
+
+    Attributes
+    ----------
+    source
+        Which theorem.
+    hessian
+        The whole matrix of an objective, ``(P, P)``.
+    spectrum
+        All of its eigenvalues, ascending, found on another way than from ``hessian``.
+    ends
+        The least and the largest of them.
+    bound
+        What the least eigenvalue of the energy does not exceed.
+    during
+        The energy's Hessian after some steps of gradient inference.
+    """
+
+    source: str
+    hessian: Callable[[Objective], csr_array]
+    spectrum: Callable[[Objective], Float[np.ndarray, " P"]]
+    ends: Callable[[Objective], tuple[float, float]]
+    bound: float
+    during: Callable[[Steps], csr_array]
+
+
+def saddle_findings(
+    context: Context, problem: Problem, theorem: Theorem, during: DuringParameters | None
+) -> Iterator[Finding]:
+    """Check that a point is critical, then the Hessian of each objective there.
+
+    Raises
+    ------
+    CaseSkippedError
+        If the dtype cannot tell whether the saddle is strict.
+    """
+    size = problem.network.n_parameters
+    whole = size <= MAX_PARAMETERS
+    looks: list[tuple[Steps, csr_array]] = []
+    if during and whole:
+        counted = [Steps(number, during.step) for number in during.steps]
+        looks = [(steps, theorem.during(steps)) for steps in counted]
+    elif during:
+        yield Omission(
+            "Hessians during inference",
+            f"they are whole, of up to {MAX_PARAMETERS:,} parameters, and this network "
+            f"has {size:,}; give fewer units",
+        )
+    yield from critical_point_checks(context.backend, problem, theorem.source)
+    judge = _SaddleJudge(context, problem, theorem)
+    if not whole:
+        yield from judge.ends()
+        return
+    for objective in get_args(Objective):
+        yield from judge.whole(objective)
+    yield from judge.during_inference(looks)
+    rows = np.arange(min(ROWS, size))
+    yield context.measure(
+        f"{len(rows)} Hessian-vector products of the energy", lambda: judge.rows("energy", rows)
+    )
+    if judge.unresolved:  # only now: a fault found by any other check must not be passed over
+        raise CaseSkippedError("; ".join(judge.unresolved))
+
+
+def _hessians(backend: Backend[Any], problem: Problem) -> dict[Objective, Hessian[Any]]:
+    """Make the Hessians of loss and of energy at the equilibrium of a network at a saddle."""
+    model = backend.build(problem.network, problem.weights)
+    x, y = backend.to_device(problem.x), backend.to_device(problem.y)
+    reached = model.infer(x, y, saddle_inference(problem.network))
+    return {
+        "loss": model.loss_hessian(x, y),
+        "energy": model.energy_hessian([*reached.activities[:-1], y]),
+    }
+
+
+class _SaddleJudge:
+    """Compares the Hessians of loss and energy at one point with closed forms."""
+
+    def __init__(self, context: Context, problem: Problem, theorem: Theorem) -> None:
+        self._context, self._problem, self._theorem = context, problem, theorem
+        self.unresolved: list[str] = []
+        u = unit_roundoff(context.backend.dtype)
+        self._rounding = hessian_rounding(problem.weights, problem.x, problem.y, u)
+        self._network = Basis(
+            theorem.source, f"rounding at u = {u:.2g} through this network (theory.md 4)"
+        )
+        self._rounded = Basis(theorem.source, f"rounding at u = {u:.2g} (theory.md 4)")
+        self._pair = Basis(
+            theorem.source,
+            f"residual of the eigenpair, and rounding at u = {u:.2g} (theory.md 4)",
+        )
+        self._weyl = Basis(theorem.source, f"Weyl's inequality and {self._network.derivation}")
+        self._hessians = _hessians(context.backend, problem)
+
+    def whole(self, objective: Objective) -> Iterator[Finding]:
+        """Compare entries, eigenvalues and strictness with what the theory has for them.
+
+        Where an entry is not even a number, or a row has the wrong length, there is no spectrum.
+        Where the dtype cannot tell whether the saddle is strict, ``unresolved`` says so.
+        """
+        observed, entries = self._compare_entries(objective)
+        yield from entries
+        if observed is None or not np.isfinite(observed).all():
+            return
+        eigenvalues, expected = block_eigenvalues(observed), self._theorem.spectrum(objective)
+        off = self._rounding.eigenvalue
+        yield checks.all_close(
+            f"Hessian spectrum of the {objective}",
+            eigenvalues,
+            expected,
+            self._weyl.tolerance(off),
+            source=self._weyl.source,
+            axes=["eigenvalue"],
+        )
+        least = float(eigenvalues[0])
+        yield from self._strictness(objective, least, float(expected[0]))
+        if objective == "energy":
+            name = "least curvature of the energy"
+            yield self._weyl.at_most(name, least, self._theorem.bound, off)
+        yield Columns(f"spectrum of the {objective}", _levels(eigenvalues, expected, off))
+
+    def ends(self) -> Iterator[Finding]:
+        """Compare the ends of both spectra, as far as products of a backend are numbers."""
+        context, network = self._context, self._problem.network
+        stages = context.progress("extreme eigenvalues", get_args(Objective), 2)
+        for objective in stages:
+            operator = HessianOperator(
+                context.backend, self._hessians[objective], network.n_parameters
+            )
+            numbers = _numbers(objective, operator, context.rng(f"a vector for the {objective}"))
+            yield numbers
+            if not numbers.passed:
+                return
+            try:
+                rng = context.rng(f"extremes of the {objective}")
+                found = extreme_eigenpairs(operator, rng, count=2)
+            except NotNumbersError:
+                yield numbers_missing(objective, network.n_parameters, network.n_parameters)
+                return
+            yield ghosts(f"different eigenvectors of the {objective}", found)
+            ends, rounding = self._theorem.ends(objective), self._rounding.eigenvalue
+            for end, pair, expected in zip(
+                ("least", "largest"), (found.least, found.largest), ends, strict=True
+            ):
+                name = f"{end} eigenvalue of the {objective}"
+                yield self._pair.approx(name, pair.value, expected, pair.residual + rounding)
+            least = found.least
+            # A Rayleigh quotient is no less than the least eigenvalue, however the iteration ended.
+            if ends[0] < -2 * rounding:
+                yield self._rounded.below(
+                    f"strict saddle of the {objective}", least.value, 0.0, rounding
+                )
+            if objective == "energy":
+                name, off = "least curvature of the energy", least.residual + rounding
+                yield self._pair.at_most(name, least.value, self._theorem.bound, off)
+            yield extremes_series(objective, found)
+        yield from self._timed_ends()
+
+    def _timed_ends(self) -> Iterator[Finding]:
+        context, problem, backend = self._context, self._problem, self._context.backend
+        model = backend.build(problem.network, problem.parameters)
+        x, y = backend.to_device(problem.x), backend.to_device(problem.y)
+        yield context.measure("loss gradients", lambda: model.loss_gradients(x, y))
+
+        def extremes() -> object:
+            energy, size = _hessians(backend, problem)["energy"], problem.network.n_parameters
+            rng = context.rng("extremes of the energy")
+            return extreme_eigenpairs(HessianOperator(backend, energy, size), rng)
+
+        yield context.measure("extreme eigenvalues of the energy", extremes)
+
+    def during_inference(self, looks: Sequence[tuple[Steps, csr_array]]) -> Iterator[Finding]:
+        """Compare entries of the energy's Hessian through the steps of inference so far."""
+        backend, network, worst = self._context.backend, self._problem.network, checks.Worst()
+        x, y = backend.to_device(self._problem.x), backend.to_device(self._problem.y)
+        model = backend.build(network, self._problem.weights)
+        basis = Basis(
+            self._theorem.source, f"{self._network.derivation}, in every step, forth and back"
+        )
+        least: dict[str, list[float]] = {"steps": [], "least eigenvalue": []}
+        for steps, expected in self._context.progress("during inference", looks, len(looks)):
+            hessian = model.unrolled_hessian(x, y, steps.number, steps.step)
+            observed = dense(HessianOperator(backend, hessian, network.n_parameters))
+            # Steps that contract add their rounding, no more.
+            allowed = self._rounding.entry * (1 + 2 * steps.number)
+            worst.add(
+                checks.all_close(
+                    "Hessian entries during inference",
+                    observed,
+                    expected.toarray(),
+                    basis.tolerance(allowed),
+                    source=basis.source,
+                    where=f"after {steps.number} steps",
+                    entry=partial(entry_name, network.shapes, 0),
+                )
+            )
+            if np.isfinite(observed).all():
+                least["steps"].append(float(steps.number))
+                least["least eigenvalue"].append(float(block_eigenvalues(observed)[0]))
+        yield from worst
+        if least["steps"]:
+            yield Columns("least curvature during inference", least)
+
+    def rows(self, objective: Objective, rows: Int[np.ndarray, " K"]) -> Float[np.ndarray, "..."]:
+        """Ask the backend for rows of a Hessian."""
+        vectors = np.zeros((len(rows), self._problem.network.n_parameters))
+        vectors[np.arange(len(rows)), rows] = 1.0
+        backend = self._context.backend
+        return backend.to_host(self._hessians[objective].product(backend.to_device(vectors)))
+
+    def _compare_entries(
+        self, objective: Objective
+    ) -> tuple[Float[np.ndarray, "P P"] | None, checks.Worst]:
+        """Compare some rows at a time; what was observed is ``None`` where it has no shape."""
+        size, expected = self._problem.network.n_parameters, self._theorem.hessian(objective)
+        worst, observed = checks.Worst(), np.empty((size, size))
+        starts = range(0, size, ROWS)
+        for start in self._context.progress(f"Hessian of the {objective}", starts, len(starts)):
+            rows = np.arange(start, min(start + ROWS, size))
+            block = self.rows(objective, rows)
+            worst.add(
+                checks.all_close(
+                    f"Hessian entries of the {objective}",
+                    block,
+                    expected[rows].toarray(),
+                    self._network.tolerance(self._rounding.entry),
+                    source=self._network.source,
+                    entry=partial(entry_name, self._problem.network.shapes, start),
+                )
+            )
+            if block.shape != (len(rows), size):
+                return None, worst
+            observed[rows] = block
+        return observed, worst
+
+    def _strictness(self, objective: Objective, least: float, expected: float) -> Iterator[Check]:
+        problem, off = self._problem, self._rounding.eigenvalue
+        # The closed form is zero up to the float64 rounding of its own evaluation.
+        own = hessian_rounding(problem.weights, problem.x, problem.y, unit_roundoff("float64"))
+        if expected < -2 * off:
+            yield self._weyl.below(f"strict saddle of the {objective}", least, 0.0, off)
+        elif expected < -own.eigenvalue:
+            self.unresolved.append(
+                f"the least curvature of the {objective} is {expected:.2g}, less than rounding in "
+                f"{self._context.backend.dtype} can resolve ({off:.2g})"
+            )
+        else:
+            yield self._weyl.at_least(f"no strict saddle of the {objective}", least, 0.0, off)
+
+
+def _numbers(objective: Objective, operator: HessianOperator, rng: np.random.Generator) -> Check:
+    """Check that a product has as many entries as the vector, and all of them numbers."""
+    size = operator.shape[0]
+    image = operator.matmat(rng.standard_normal((size, 1)))
+    missing = size - int(np.isfinite(image).sum()) if image.shape == (size, 1) else size
+    return numbers_missing(objective, missing, size)
+
+
+def entry_name(shapes: Sequence[tuple[int, ...]], start: int, row: int, column: int) -> str:
+    """Name an entry of a block of a Hessian, whose rows begin at ``start``, by its two weights.
+
+    Such as ``W_2[3, 1] by W_1[0, 2]``, with rows and columns of weights counted from 0.
+    """
+    starts = np.cumsum([0, *map(prod, shapes)])
+    names = []
+    for index in (start + row, column):
+        l = int(np.searchsorted(starts, index, side="right"))
+        place = np.unravel_index(index - starts[l - 1], shapes[l - 1])
+        names.append(f"W_{l}[{', '.join(map(str, place))}]")
+    return " by ".join(names)
+
+
+def _levels(
+    observed: Float[np.ndarray, " P"], expected: Float[np.ndarray, " P"], tolerance: float
+) -> dict[str, list[float]]:
+    """Fold spectra into levels: expected eigenvalues that the tolerance cannot tell apart."""
+    levels = np.split(np.arange(len(expected)), np.flatnonzero(np.diff(expected) > tolerance) + 1)
+    return {
+        "expected": [float(expected[level].mean()) for level in levels],
+        "multiplicity": [float(len(level)) for level in levels],
+        "observed from": [float(observed[level].min()) for level in levels],
+        "observed to": [float(observed[level].max()) for level in levels],
+    }

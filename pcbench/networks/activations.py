@@ -1,0 +1,146 @@
+"""The table of activations: one row each, which everyone reads who needs more than a name.
+
+The theory does not: of the activations below it has formulas of its own, and of one that is added
+it takes ``φ`` alone, and the derivatives itself (``pcbench.theory.nonlinear.taylor``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+
+from pcbench.registry import OneOf, Registry
+
+Formula = Callable[[Any, Any], Any]
+"""``formula(xp, a)``: a function of the array ``a``, in the functions of the namespace ``xp``."""
+
+LEAK = 0.01
+"""Slope of ``leaky_relu`` for negative inputs, and at 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """An activation ``φ``, entry by entry, with ``φ(0) = 0``, and what is known of it.
+
+    One formula serves NumPy, PyTorch and JAX: it takes their namespace (``numpy``, ``torch``,
+    ``jax.numpy``) and an array, and uses arithmetic, comparisons of ``a.real``, and ``abs``,
+    ``cos``, ``exp``, ``expm1``, ``log``, ``log1p``, ``sin``, ``sqrt``, ``tanh`` and ``where`` by
+    these names. Each must be accurate to 16 roundings relative to its value, and overflow nowhere.
+
+    Attributes
+    ----------
+    name
+        What a suite writes.
+    value, slope, curvature
+        ``φ(a)``, ``φ'(a)``, ``φ''(a)``; at a kink, the slope of its left side and no curvature.
+    max_slope, max_curvature
+        The least upper bounds of ``|φ'|`` and ``|φ''|`` known, the latter away from kinks.
+    smooth
+        Whether there are no kinks.
+
+    Raises
+    ------
+    ValueError
+        If ``φ(0)`` is not 0.
+    """
+
+    name: str
+    value: Formula
+    slope: Formula
+    curvature: Formula
+    max_slope: float
+    max_curvature: float
+    smooth: bool = True
+
+    def __post_init__(self) -> None:
+        at_zero = float(self.value(np, np.zeros(1))[0])
+        if at_zero != 0:
+            raise ValueError(
+                f"the activation {self.name!r} is {at_zero:.3g} at 0, where the theory of the "
+                "origin has 0; subtract that"
+            )
+
+    @property
+    def slope_at_zero(self) -> float:
+        """``φ'(0)``, of a kink that of its left side."""
+        return float(self.slope(np, np.zeros(1))[0])
+
+
+def _ones(_: Any, a: Any) -> Any:
+    return 0 * a + 1
+
+
+def _zeros(_: Any, a: Any) -> Any:
+    return 0 * a
+
+
+def _tanh_slope(xp: Any, a: Any) -> Any:
+    return 1 - xp.tanh(a) ** 2
+
+
+def _tanh_curvature(xp: Any, a: Any) -> Any:
+    value = xp.tanh(a)
+    return -2 * value * (1 - value**2)
+
+
+def _sigmoid(xp: Any, a: Any) -> Any:
+    """``1/(1 + e⁻ᵃ)``, written for each sign so that no exponential overflows."""
+    small = xp.exp(xp.where(a.real > 0, -a, a))
+    return xp.where(a.real > 0, 1, small) / (1 + small)
+
+
+def _silu(xp: Any, a: Any) -> Any:
+    return a * _sigmoid(xp, a)
+
+
+def _silu_slope(xp: Any, a: Any) -> Any:
+    gate = _sigmoid(xp, a)
+    return gate + a * gate * (1 - gate)
+
+
+def _silu_curvature(xp: Any, a: Any) -> Any:
+    gate = _sigmoid(xp, a)
+    return gate * (1 - gate) * (2 + a * (1 - 2 * gate))
+
+
+def _rectifier(name: str, leak: float) -> Activation:
+    def slope(xp: Any, a: Any) -> Any:
+        return xp.where(a.real > 0, 1.0, leak)
+
+    def value(xp: Any, a: Any) -> Any:
+        return a * slope(xp, a)
+
+    return Activation(name, value, slope, _zeros, max_slope=1.0, max_curvature=0.0, smooth=False)
+
+
+ROWS = (
+    Activation("identity", lambda _, a: a, _ones, _zeros, max_slope=1.0, max_curvature=0.0),
+    # |φ''| is largest where tanh² = 1/3: 4/(3√3).
+    Activation("tanh", lambda xp, a: xp.tanh(a), _tanh_slope, _tanh_curvature, 1.0, 0.77),
+    _rectifier("relu", 0.0),
+    _rectifier("leaky_relu", LEAK),
+    # |φ'| is largest near a = 2.4: 1.0998; |φ''| at 0.
+    Activation("silu", _silu, _silu_slope, _silu_curvature, 1.1, 0.5),
+)
+
+ACTIVATIONS = Registry("pcbench.activations", "activation", {row.name: row for row in ROWS})
+"""Rows by name; from outside, by ``ACTIVATIONS.add(name, row)``, or an entry point of its group."""
+
+ActivationName = Annotated[str, OneOf(ACTIVATIONS)]
+"""The name of a row; as a parameter, one of those that there are."""
+
+
+def activation(name: str) -> Activation:
+    """Return the row of a name.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none.
+    BrokenPluginError
+        If what is registered under it is no row.
+    """
+    return ACTIVATIONS.load_instance(name, Activation)
