@@ -61,7 +61,12 @@ def test_every_command_of_the_page_does_what_it_is_for(installed):
 
 
 @pytest.mark.parametrize(
-    ("backend", "dtype"), [("numpy", "float64"), ("torch", "float32"), ("jax", "float32")]
+    ("backend", "dtype"),
+    [
+        ("torch", "float32"),
+        pytest.param("numpy", "float64", marks=pytest.mark.slow),
+        pytest.param("jax", "float32", marks=pytest.mark.slow),
+    ],
 )
 def test_a_correct_backend_passes_the_example(installed, backend, dtype):
     done = call(installed, "pcbench", "run", "mine.yaml", "--backend", backend, "--dtype", dtype)
