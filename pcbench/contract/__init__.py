@@ -1,13 +1,6 @@
 """The contract of a backend: all that cases and the audit ever see of whoever computes."""
 
-from pcbench.contract.backend import (
-    Backend,
-    BackendUnavailableError,
-    DType,
-    Hessian,
-    Inference,
-    Model,
-)
+from pcbench.contract.backend import Backend, DType
 from pcbench.contract.capability import Capability
 from pcbench.contract.inference import (
     ErrorInference,
@@ -18,6 +11,7 @@ from pcbench.contract.inference import (
     IterativeInference,
     OdeInference,
 )
+from pcbench.contract.model import BackendUnavailableError, Hessian, Inference, Model
 from pcbench.contract.training import (
     Adam,
     Objective,

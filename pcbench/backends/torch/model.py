@@ -28,8 +28,6 @@ from pcbench.backends.torch.hessians.unrolled import UnrolledHessian
 from pcbench.backends.torch.layer import Layer
 from pcbench.backends.torch.maps import Matrix
 from pcbench.backends.torch.threads import threads_that_pay
-from pcbench.backends.torch.training.trainer import TorchTrainer
-from pcbench.contract.backend import BackendUnavailableError, Hessian, Inference, Model
 from pcbench.contract.inference import (
     ErrorInference,
     ExactInference,
@@ -38,7 +36,7 @@ from pcbench.contract.inference import (
     InferenceSettings,
     OdeInference,
 )
-from pcbench.contract.training import Trainer, TrainingSettings
+from pcbench.contract.model import BackendUnavailableError, Hessian, Inference, Model
 
 Batch = Float[Tensor, "*#replica N _d"]
 
@@ -199,18 +197,6 @@ class LayeredModel(Model[Tensor]):
         """Hessian of the energy that so many steps of gradient inference reach."""
         _refuse_nothing(x)
         return UnrolledHessian(self.layers, x, y, steps, step)
-
-    def trainer(
-        self, x: Batch, y: Batch, settings: TrainingSettings, precision: Batch | None = None
-    ) -> Trainer[Tensor]:
-        """Begin to train a copy of this network.
-
-        Raises
-        ------
-        BackendUnavailableError
-            If exact inference is asked of a network that is not linear.
-        """
-        return TorchTrainer(self, x, y, settings, precision)
 
     @property
     def parameters(self) -> list[Tensor]:

@@ -154,7 +154,7 @@ def _optional_means(
     if Capability.TRAINING in declared:
         rule = TrainingSettings("loss", Sgd(), 0.1)
         means["loss in training"] = lambda: [
-            subject.model.trainer(x, y, rule, *precision).run(1).losses
+            backend.trainer(subject.model, x, y, rule, *precision).run(1).losses
         ]
     return means
 

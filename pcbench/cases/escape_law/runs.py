@@ -87,8 +87,9 @@ def leave(
     if not isinstance(settings.optimiser, Sgd):
         raise ValueError("the laws are about gradient descent")
     backend = context.backend
-    trainer = backend.build(problem.network, weights).trainer(
-        backend.to_device(problem.x), backend.to_device(problem.y), settings
+    model = backend.build(problem.network, weights)
+    trainer = backend.trainer(
+        model, backend.to_device(problem.x), backend.to_device(problem.y), settings
     )
     replicas = len(weights[0])
     course = Course.begin(replicas, len(weights))

@@ -80,8 +80,8 @@ class Draws:
         y = backend.to_device(np.concatenate([problem.y for problem in self.problems]))
         masks = [problem.precision for problem in self.problems if problem.precision is not None]
         if masking == "published" or not masks:
-            return model.trainer(x, y, settings)
-        return model.trainer(x, y, settings, backend.to_device(np.concatenate(masks)))
+            return backend.trainer(model, x, y, settings)
+        return backend.trainer(model, x, y, settings, backend.to_device(np.concatenate(masks)))
 
     def batches(self, draws: Sequence[int]) -> Callable[[int, int], Int[np.ndarray, "T R N"]]:
         """Return the rows of each replica's matrix, whose number ``draws`` gives, at any step."""

@@ -69,7 +69,7 @@ def _same_step(
 ) -> Iterator[Check]:
     """Check that the run took the step that a fresh trainer takes."""
     model = context.backend.build(start.problem.network, later.before)
-    fresh = model.trainer(*start.staged, settings)
+    fresh = context.backend.trainer(model, *start.staged, settings)
     fresh.run(1, rows)
     u = unit_roundoff(context.backend.dtype)
     reached = fresh.parameters()

@@ -127,7 +127,7 @@ class Start:
     def trainer(self, backend: Backend[Any], settings: TrainingSettings) -> Trainer[Any]:
         """Begin to train all seeds."""
         model = backend.build(self.problem.network, self.seeds)
-        return model.trainer(*self.staged, settings)
+        return backend.trainer(model, *self.staged, settings)
 
     def first_batches(self, steps: int) -> Int[np.ndarray, "T R N"] | None:
         """Return the batches of the first steps; ``None`` where these see all samples."""

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from pcbench.contract.backend import Inference
+from pcbench.contract.model import Inference
 
 
 @dataclass(frozen=True, slots=True)

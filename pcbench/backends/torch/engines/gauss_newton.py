@@ -41,8 +41,8 @@ from pcbench.backends.torch.engines.relaxation import (
     chosen,
     squared_norms,
 )
-from pcbench.contract.backend import Inference
 from pcbench.contract.inference import GaussNewtonInference
+from pcbench.contract.model import Inference
 
 # Damping: where it starts once a step went wrong, and when it is none or all.
 _FIRST, _NONE, _ALL = 0.1, 1e-3, 1e8

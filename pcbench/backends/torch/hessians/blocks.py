@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pcbench.backends.torch.layer import Layer
 from pcbench.backends.torch.threads import threads_that_pay
-from pcbench.contract.backend import Hessian
+from pcbench.contract.model import Hessian
 
 # Vectors are multiplied in blocks whose largest intermediate stays near this many numbers, which
 # keeps a block in cache on a CPU and bounds memory on any device.

@@ -15,7 +15,7 @@ from torch import Tensor
 from pcbench.backends.torch.engines.relaxation import Relaxation
 from pcbench.backends.torch.hessians.blocks import BlockedHessian
 from pcbench.backends.torch.layer import Layer
-from pcbench.contract.backend import BackendUnavailableError
+from pcbench.contract.model import BackendUnavailableError
 
 
 class UnrolledHessian(BlockedHessian):
