@@ -9,7 +9,7 @@ of inference, each through autograd, as the paper's authors do.
 from __future__ import annotations
 
 # Before torch is loaded: it says how long torch's threads spin.
-from pcbench.backends.torch import LayeredModel, TorchBackend
+from pcbench.backends.torch import TorchBackend
 
 # isort: split
 from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ class Setting:
         weights = NearOrigin(std=std).draw(self.network, rng)
         if replicas:
             weights = [np.stack([weight] * replicas) for weight in weights]
-        self.model: LayeredModel = backend.build(self.network, weights)
+        self.backend, self.model = backend, backend.build(self.network, weights)
         self.x = backend.to_device(rng.standard_normal((SAMPLES, widths[0])))
         classes = rng.integers(0, widths[-1], SAMPLES)
         self.y = backend.to_device(np.eye(widths[-1])[classes])
@@ -58,7 +58,9 @@ class Setting:
 
     def ours(self, objective: Objective) -> Callable[[], object]:
         """Return a run of this package's training."""
-        trainer = self.model.trainer(self.x, self.y, TrainingSettings(objective, Sgd(), RATE))
+        trainer = self.backend.trainer(
+            self.model, self.x, self.y, TrainingSettings(objective, Sgd(), RATE)
+        )
         return partial(trainer.run, STEPS, self.batches, STEPS)
 
     def plain(self, step: Callable[[list[Tensor], Tensor, Tensor], None]) -> Callable[[], object]:

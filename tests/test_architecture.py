@@ -1,6 +1,7 @@
 """The house stands as designed, as far as its imports show; import-linter holds the whole of it."""
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,28 @@ def imports(path):
     return found
 
 
+def graph(files, root):
+    """Return which of the files' modules each of them imports, ``TYPE_CHECKING`` included.
+
+    `from a import b` is an import of `a.b` where that is a module, and of `a` elsewhere.
+    """
+    names = {}
+    for path in files:
+        *rooms, stem = path.relative_to(root.parent).with_suffix("").parts
+        names[".".join(rooms if stem == "__init__" else (*rooms, stem))] = path
+    found = {}
+    for name, path in names.items():
+        reached = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                reached.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                parts = [f"{node.module}.{alias.name}" for alias in node.names]
+                reached.update(part if part in names else node.module for part in parts)
+        found[name] = reached & names.keys() - {name}
+    return found
+
+
 def importers(name, under=PACKAGE):
     """Return the files under a folder that import a package or anything in it."""
     return {
@@ -43,6 +66,24 @@ def test_imports_are_found_wherever_they_stand(tmp_path):
 
 def test_no_import_is_relative():
     assert [path for path in FILES if any(name.startswith(".") for name in imports(path))] == []
+
+
+def test_no_imports_go_round_in_a_circle():
+    tuple(TopologicalSorter(graph(FILES, PACKAGE)).static_order())
+
+
+def test_a_circle_of_imports_is_seen_also_where_only_types_are_imported(tmp_path):
+    root = tmp_path / "house"
+    root.mkdir()
+    typed = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from house import model\n"
+    for name, text in (
+        ("__init__", "from house.model import Model\n"),
+        ("model", "def train():\n    from house.trainer import Trainer\n"),
+        ("trainer", typed),
+    ):
+        (root / f"{name}.py").write_text(text)
+    with pytest.raises(CycleError, match=r"house\.trainer"):
+        tuple(TopologicalSorter(graph(sorted(root.iterdir()), root)).static_order())
 
 
 @pytest.mark.parametrize("room", ["theory", "statistics"])

@@ -154,25 +154,15 @@ class _WithModel(FaultyBackend):
         return self._model(inner, self.inner, network, parameters, self.memory)
 
 
-class _TrainedModel(FaultyModel):
-    trained_by: type[FaultyTrainer]
-
-    def trainer(
-        self, x: Any, y: Any, settings: TrainingSettings, precision: Any = None
-    ) -> FaultyTrainer:
-        return self.trained_by(self, x, y, settings, precision)
-
-
 class _WithTrainer(FaultyBackend):
     def __init__(self, inner: Backend[Any], trainer: type[FaultyTrainer]) -> None:
         super().__init__(inner)
         self._trainer = trainer
 
-    def build(self, network: NetworkSpec, parameters: Sequence[Host]) -> Model[Any]:
-        inner = self.inner.build(network, parameters)
-        model = _TrainedModel(inner, self.inner, network, parameters, self.memory)
-        model.trained_by = self._trainer
-        return model
+    def trainer(
+        self, model: Any, x: Any, y: Any, settings: TrainingSettings, precision: Any = None
+    ) -> FaultyTrainer:
+        return self._trainer(model, x, y, settings, precision)
 
 
 def load_faults() -> list[Fault]:

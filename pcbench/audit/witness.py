@@ -50,7 +50,7 @@ class Witness(FaultyBackend):
         if self.correct is not None and not self.testimony.differs:
             correct = self.correct.build(network, parameters)
         judged = FaultyBackend(self.inner).model(network, parameters)
-        return WitnessedModel(judged, correct, self.testimony, uses)
+        return WitnessedModel(judged, correct, self.testimony, uses, self.correct)
 
     def to_device(self, array: Host) -> Any:
         """Stage an array."""

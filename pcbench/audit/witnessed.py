@@ -12,6 +12,7 @@ from pcbench.audit.testimony import Testimony, same
 from pcbench.audit.traits import Trait, inference_uses, training_uses
 from pcbench.audit.wrappers import FaultyModel, Host, given
 from pcbench.contract import (
+    Backend,
     Capability,
     Hessian,
     Inference,
@@ -32,12 +33,13 @@ class WitnessedModel(FaultyModel):
         correct: Model[Any] | None,
         testimony: Testimony,
         uses: frozenset[str],
+        knowing: Backend[Any] | None = None,
     ) -> None:
         super().__init__(
             judged.inner, judged.backend, judged.network, judged.parameters, judged.memory
         )
         self._correct, self._testimony, self._uses = correct, testimony, uses
-        self._asked_for: set[str] = set()
+        self._knowing, self._asked_for = knowing, set[str]()
 
     def predict(self, x: Any) -> Any:
         """Pass it on."""
@@ -122,7 +124,9 @@ class WitnessedModel(FaultyModel):
         self._note("trainer", rest, training_uses(settings))
         lent = [x, y, *rest.values()]
         before = [np.array(self.host(each)) for each in lent]
-        judged, correct = self._both(lambda model: model.trainer(x, y, settings, **rest))
+        judged, correct = self._both(
+            lambda model: self._built(model).trainer(model, x, y, settings, **rest)
+        )
         after = [np.array(self.host(each)) for each in lent]
         self._testimony.differs |= not same(before, after, self.host)
         return WitnessedTrainer(judged, correct, self._testimony, self)
@@ -130,7 +134,13 @@ class WitnessedModel(FaultyModel):
     def beside(self, judged: Model[Any], correct: Model[Any] | None) -> WitnessedModel:
         """Return another model of this network, such as the one that a trainer has come to."""
         passing = FaultyModel(judged, self.backend, self.network, self.parameters, self.memory)
-        return WitnessedModel(passing, correct, self._testimony, self._uses)
+        return WitnessedModel(passing, correct, self._testimony, self._uses, self._knowing)
+
+    def _built(self, model: Model[Any]) -> Backend[Any]:
+        """Return the backend that one of the two models is of."""
+        if model is self._correct and self._knowing is not None:
+            return self._knowing
+        return self.backend
 
     def _takes(self, rest: dict[str, Any], more: Iterable[str]) -> frozenset[str]:
         masked = {Capability.PRECISION} if "precision" in rest else set()

@@ -133,8 +133,8 @@ class FaultyModel(Model[Any]):
     def trainer(
         self, x: Any, y: Any, settings: TrainingSettings, precision: Any = None
     ) -> Trainer[Any]:
-        """Pass it on."""
-        return self.inner.trainer(x, y, settings, **given(precision=precision))
+        """Begin to train it: what the faulty backend's ``trainer`` returns of this model."""
+        return self.backend.trainer(self.inner, x, y, settings, **given(precision=precision))
 
 
 class FaultyBackend(Backend[Any]):
@@ -173,6 +173,13 @@ class FaultyBackend(Backend[Any]):
     def build(self, network: NetworkSpec, parameters: Sequence[Host]) -> Model[Any]:
         """Pass it on."""
         return self.model(network, parameters)
+
+    def trainer(
+        self, model: Any, x: Any, y: Any, settings: TrainingSettings, precision: Any = None
+    ) -> Trainer[Any]:
+        """Ask the model, which may have the mistake."""
+        begun: Trainer[Any] = model.trainer(x, y, settings, **given(precision=precision))
+        return begun
 
     def to_device(self, array: Host) -> Any:
         """Pass it on."""

@@ -4,14 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pcbench.contract.backend import (
-        Backend,
-        BackendUnavailableError,
-        DType,
-        Hessian,
-        Inference,
-        Model,
-    )
+    from pcbench.contract.backend import Backend, DType
     from pcbench.contract.capability import Capability
     from pcbench.contract.inference import (
         ErrorInference,
@@ -22,6 +15,7 @@ if TYPE_CHECKING:
         IterativeInference,
         OdeInference,
     )
+    from pcbench.contract.model import BackendUnavailableError, Hessian, Inference, Model
     from pcbench.contract.training import (
         Adam,
         Objective,
@@ -56,7 +50,7 @@ __all__ = [
     "TrainingSettings",
 ]
 
-_MODULES = ("backend", "capability", "inference", "training")
+_MODULES = ("backend", "capability", "inference", "model", "training")
 
 
 def __getattr__(name: str) -> Any:

@@ -29,4 +29,4 @@ class Capability(StrEnum):
     REPLICAS = "replicas"
     """Weights with a leading replica axis."""
     TRAINING = "training"
-    """``Model.trainer``."""
+    """``Backend.trainer``."""

@@ -55,6 +55,6 @@ class Part(StrEnum):
     ROBUSTNESS = "robustness"
     """What comes of no samples, and of numbers that are none."""
     TRAINING = "training"
-    """``Model.trainer``: by which rule it learns, and what it records."""
+    """``Backend.trainer``: by which rule it learns, and what it records."""
     OPTIMISERS = "optimisers"
     """The optimiser's step, and its state."""

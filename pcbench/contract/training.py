@@ -10,16 +10,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 
 from pcbench.contract.inference import ExactInference, InferenceSettings
-
-if TYPE_CHECKING:
-    from pcbench.contract.backend import Model
+from pcbench.contract.model import Model
 
 Array = TypeVar("Array")
 Objective = Literal["loss", "energy"]

@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import JsonValue, TypeAdapter
 
-from pcbench.contract.backend import Backend, BackendUnavailableError, DType
+from pcbench.contract.backend import Backend, DType
 from pcbench.contract.capability import Capability
+from pcbench.contract.model import BackendUnavailableError
 from pcbench.errors import UsageError
 from pcbench.registry import BACKENDS, BrokenPluginError, did_you_mean
 from pcbench.runner.findings import storable

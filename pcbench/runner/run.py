@@ -14,7 +14,8 @@ from threadpoolctl import ThreadpoolController
 
 from pcbench import checks
 from pcbench.case import CaseSkippedError
-from pcbench.contract.backend import Backend, BackendUnavailableError
+from pcbench.contract.backend import Backend
+from pcbench.contract.model import BackendUnavailableError
 from pcbench.data import DatasetError, DatasetMissingError, Places
 from pcbench.networks import ImpossibleNetworkError
 from pcbench.report import CaseResult, CaseStatus, Report

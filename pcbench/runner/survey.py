@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from pcbench.contract.backend import Backend, BackendUnavailableError, DType
+from pcbench.contract.backend import Backend, DType
 from pcbench.contract.capability import Capability
+from pcbench.contract.model import BackendUnavailableError
 from pcbench.registry import BACKENDS, BrokenPluginError
 from pcbench.runner.backends import backend_class, describe, make_backend
 

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.sparse.linalg import LinearOperator
 
-from pcbench.contract.backend import Backend, Hessian
+from pcbench.contract.backend import Backend
+from pcbench.contract.model import Hessian
 
 # Columns of the whole matrix that are asked for at a time: enough to keep a backend busy, few
 # enough that the vectors stay small beside the matrix itself.

@@ -53,7 +53,7 @@ def ask_everything(backend, network=LINEAR):
     reached = model.infer(x, y, engine)
     clamped = [*reached.activities[:-1], y]
     vectors = backend.to_device(np.eye(network.n_parameters)[:3])
-    trainer = model.trainer(x, y, replace(TRAINING, inference=engine))
+    trainer = backend.trainer(model, x, y, replace(TRAINING, inference=engine))
     record = trainer.run(2)
     return [
         host(model.predict(x)),
@@ -238,7 +238,7 @@ def test_a_model_that_a_trainer_has_come_to_is_watched_as_well():
         correct = TorchBackend()
         watched = Witness(put(mistaken, correct), put(FaultyTrainer, correct))
         model = watched.build(LINEAR, parameters(LINEAR))
-        trainer = model.trainer(*map(watched.to_device, (x, y)), TRAINING)
+        trainer = watched.trainer(model, *map(watched.to_device, (x, y)), TRAINING)
         trainer.run(2)
         assert not watched.testimony.differs
         trainer.model.predict(watched.to_device(x))
@@ -247,7 +247,8 @@ def test_a_model_that_a_trainer_has_come_to_is_watched_as_well():
 
 def test_data_that_a_trainer_changes_are_a_difference():
     watched = witness(OverwritesData)
-    watched.build(LINEAR, parameters(LINEAR)).trainer(*map(watched.to_device, batch()), TRAINING)
+    model = watched.build(LINEAR, parameters(LINEAR))
+    watched.trainer(model, *map(watched.to_device, batch()), TRAINING)
     assert watched.testimony.differs
 
 
@@ -293,7 +294,7 @@ def test_a_trainer_of_numpy_keeps_replicas_and_takes_each_ones_batches():
     found = []
     for backend in (TorchBackend(), put(FaultyTrainer, TorchBackend())):
         model = backend.build(LINEAR, parameters(LINEAR, 3))
-        trainer = model.trainer(backend.to_device(x), backend.to_device(y), settings)
+        trainer = backend.trainer(model, backend.to_device(x), backend.to_device(y), settings)
         trainer.run(2, rows[:2])
         trainer.keep([2, 0])
         record = trainer.run(2, rows[2:, [2, 0]], 2)
@@ -340,7 +341,7 @@ def test_what_training_takes_is_known():
     watched = witness()
     model = watched.build(LINEAR, parameters(LINEAR, 2))
     x, y = map(watched.to_device, batch())
-    model.trainer(x, y, replace(TRAINING, scale=2.0))
+    watched.trainer(model, x, y, replace(TRAINING, scale=2.0))
     [uses] = uses_of(watched, "trainer")
     assert uses == {
         Capability.TRAINING,

@@ -289,7 +289,7 @@ def training_off(backend, problem, rule):
     trained = []
     for one in both(backend, problem):
         x, y, *precision = one.batch
-        trainer = one.model.trainer(x, y, asked, *precision)
+        trainer = one.backend.trainer(one.model, x, y, asked, *precision)
         trained.append((trainer.run(4, rows, every=2), trainer.parameters()))
     (found, ended), (expected, due) = trained
     apart = {

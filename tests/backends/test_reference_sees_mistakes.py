@@ -7,7 +7,7 @@ import pytest
 
 from pcbench.backends.numpy import NumpyBackend
 from pcbench.backends.numpy.model import NumpyModel
-from pcbench.contract import Adam, TrainingSettings
+from pcbench.contract import Adam
 from tests.backends.reference_comparisons import (
     ARRIVING,
     REFERENCE,
@@ -37,12 +37,19 @@ def asked_otherwise(method, change):
     return {method: lambda self, *given: sound(self, *change(*given))}
 
 
+def trained_otherwise(**changes):
+    """Trainers that are asked to learn by other settings."""
+
+    def trainer(self, model, x, y, settings, *precision):
+        return NumpyBackend.trainer(self, model, x, y, replace(settings, **changes), *precision)
+
+    return {"trainer": trainer}
+
+
 def with_settings(**changes):
-    """Inference, or training, with other settings."""
+    """Inference with other settings."""
 
     def change(x, y, settings, *precision):
-        if isinstance(settings, TrainingSettings):
-            return x, y, replace(settings, **changes), *precision
         return x, y, settings.model_copy(update=changes), *precision
 
     return change
@@ -54,13 +61,14 @@ def doubled(answers):
 
 def faulty(methods):
     """The reference with a mistake."""
-    model = type("FaultyModel", (NumpyModel,), methods)
+    own = {name: method for name, method in methods.items() if name == "trainer"}
+    rest = {name: method for name, method in methods.items() if name not in own}
+    model = type("FaultyModel", (NumpyModel,), rest)
 
-    class Faulty(NumpyBackend):
-        def build(self, network, parameters):
-            return model(super().build(network, parameters).layers)
+    def build(self, network, parameters):
+        return model(NumpyBackend.build(self, network, parameters).layers)
 
-    return Faulty()
+    return type("Faulty", (NumpyBackend,), {"build": build, **own})()
 
 
 WHOLE = draw("tanh", "post", True, DENSE, (4, 5, 3, 2), 4, 0, 0.5)
@@ -124,11 +132,11 @@ MISTAKES = {
         lambda backend: unrolled_off(backend, WHOLE, 3),
     ),
     "a scale that is left out": (
-        asked_otherwise("trainer", with_settings(scale=1.0)),
+        trained_otherwise(scale=1.0),
         lambda backend: training_off(backend, TANH, RULES["predictive coding"])["parameters"],
     ),
     "the usual epsilon, whatever was asked": (
-        asked_otherwise("trainer", with_settings(optimiser=Adam())),
+        trained_otherwise(optimiser=Adam()),
         lambda backend: training_off(backend, TANH, RULES["with Adam"])["parameters"],
     ),
 }

@@ -26,7 +26,7 @@ def start(request):
     network, rng = NetworkSpec((4, 3, 2)), np.random.default_rng(0)
     model = backend.build(network, [rng.normal(size=shape) for shape in network.shapes])
     x, y = (backend.to_device(rng.normal(size=(SAMPLES, width))) for width in (4, 2))
-    return lambda objective: model.trainer(x, y, SETTINGS[objective])
+    return lambda objective: backend.trainer(model, x, y, SETTINGS[objective])
 
 
 @pytest.mark.parametrize("objective", SETTINGS)

@@ -76,11 +76,8 @@ class Swapped(TorchBackend):
 
     name = "swapped"
 
-    def build(self, network, parameters):
-        model = super().build(network, parameters)
-        trainer, change = model.trainer, self.change
-        model.trainer = lambda x, y, settings, *rest: trainer(x, y, change(settings), *rest)
-        return model
+    def trainer(self, model, x, y, settings, *rest):
+        return super().trainer(model, x, y, self.change(settings), *rest)
 
 
 class PcIsBp(Swapped):
@@ -116,26 +113,19 @@ class Tiring(TorchBackend):
 
     name = "tiring"
 
-    def build(self, network, parameters):
-        model = super().build(network, parameters)
-        begin = model.trainer
+    def trainer(self, model, x, y, settings, *rest):
+        made = super().trainer(model, x, y, settings, *rest)
+        if settings.objective == "loss":
+            run, taken = made.run, [0]
 
-        def trainer(x, y, settings, *rest):
-            made = begin(x, y, settings, *rest)
-            if settings.objective == "loss":
-                run, taken = made.run, [0]
+            def tired(steps, batches=None, every=1):
+                if taken[0] >= 20:
+                    made._optimiser._scale = 0.1
+                taken[0] += steps
+                return run(steps, batches, every)
 
-                def tired(steps, batches=None, every=1):
-                    if taken[0] >= 20:
-                        made._optimiser._scale = 0.1
-                    taken[0] += steps
-                    return run(steps, batches, every)
-
-                made.run = tired
-            return made
-
-        model.trainer = trainer
-        return model
+            made.run = tired
+        return made
 
 
 class Flattering(TorchBackend):
@@ -143,25 +133,18 @@ class Flattering(TorchBackend):
 
     name = "flattering"
 
-    def build(self, network, parameters):
-        model = super().build(network, parameters)
-        begin = model.trainer
+    def trainer(self, model, x, y, settings, *rest):
+        made = super().trainer(model, x, y, settings, *rest)
+        run, taken = made.run, [0]
 
-        def trainer(x, y, settings, *rest):
-            made = begin(x, y, settings, *rest)
-            run, taken = made.run, [0]
+        def lower(steps, batches=None, every=1):
+            record = run(steps, batches, every)
+            taken[0] += steps
+            late = taken[0] > 20 and settings.objective == "energy"
+            return replace(record, losses=record.losses * (0.9 if late else 1.0))
 
-            def lower(steps, batches=None, every=1):
-                record = run(steps, batches, every)
-                taken[0] += steps
-                late = taken[0] > 20 and settings.objective == "energy"
-                return replace(record, losses=record.losses * (0.9 if late else 1.0))
-
-            made.run = lower
-            return made
-
-        model.trainer = trainer
-        return model
+        made.run = lower
+        return made
 
 
 class Overshooting(Swapped):

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from pcbench.audit.wrappers import FaultyModel, Host, given
+from pcbench.audit.wrappers import FaultyModel, Host
 from pcbench.contract import Capability, Inference, InferenceSettings, Trainer, TrainingSettings
 from pcbench.contract.parts import Part
 
@@ -64,7 +64,7 @@ class MaskedTraining(Masked):
     ) -> Trainer[Any]:
         """Change what it is given."""
         y, precision = self.taken(y, precision)
-        return self.inner.trainer(x, y, settings, **given(precision=precision))
+        return super().trainer(x, y, settings, precision)
 
 
 class AllObserved(Masked):

@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench.backends._on_jax.x64 import x64
-from pcbench.contract.backend import Backend, BackendUnavailableError, DType
+from pcbench.contract.backend import Backend, DType
+from pcbench.contract.model import BackendUnavailableError
 from pcbench.networks import NetworkSpec
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from pcbench.contract.backend import Inference
+from pcbench.contract.model import Inference
 
 Squares = Float[jax.Array, " N"]
 """``‖∂(N𝓕)/∂z‖²`` of every sample."""

@@ -1,6 +1,6 @@
 """The JAX backend: pure functions of a pytree of parameters, compiled once a shape, CPU or GPU."""
 
-from pcbench.contract.backend import BackendUnavailableError
+from pcbench.contract.model import BackendUnavailableError
 
 try:
     import jax as _jax  # noqa: F401 - only whether it is there

@@ -12,10 +12,13 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench.backends._on_jax import make_room
-from pcbench.backends.jax.model import JaxModel
+from pcbench.backends.jax.model import JaxModel, check_engine
+from pcbench.backends.jax.objectives import Batch
 from pcbench.backends.jax.runtime import Runtime, devices
+from pcbench.backends.jax.training.trainer import JaxTrainer
 from pcbench.contract.backend import Backend, DType
 from pcbench.contract.capability import Capability
+from pcbench.contract.training import TrainingSettings
 from pcbench.networks import NetworkSpec
 
 
@@ -54,6 +57,26 @@ class JaxBackend(Backend[jax.Array]):
         """Make a model; the parameters are copied, cast to the backend's dtype and staged."""
         make_room(network)
         return JaxModel(network, [self.to_device(array) for array in parameters], self._runtime)
+
+    def trainer(
+        self,
+        model: Any,
+        x: jax.Array,
+        y: jax.Array,
+        settings: TrainingSettings,
+        precision: jax.Array | None = None,
+    ) -> JaxTrainer:
+        """Begin to train a copy of one of this backend's networks.
+
+        Raises
+        ------
+        BackendUnavailableError
+            If inference cannot treat this network.
+        """
+        if settings.objective == "energy":
+            check_engine(model.network, settings.inference)
+        copy = JaxModel(model.network, model.parameters, self._runtime)
+        return JaxTrainer(copy, Batch(x, y, precision), settings)
 
     def to_device(self, array: Float[np.ndarray, "..."]) -> jax.Array:
         """Stage a host array on the device, cast to the backend's dtype."""

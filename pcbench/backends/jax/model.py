@@ -18,10 +18,8 @@ from pcbench.backends.jax.hessians import EnergyHessian, LossHessian, UnrolledHe
 from pcbench.backends.jax.network import Parameters, Rows, forward, over_replicas
 from pcbench.backends.jax.objectives import Batch
 from pcbench.backends.jax.runtime import Runtime
-from pcbench.backends.jax.training.trainer import JaxTrainer
-from pcbench.contract.backend import BackendUnavailableError, Hessian, Inference, Model
 from pcbench.contract.inference import InferenceSettings, IterativeInference
-from pcbench.contract.training import TrainingSettings
+from pcbench.contract.model import BackendUnavailableError, Hessian, Inference, Model
 from pcbench.networks import NetworkSpec
 
 
@@ -115,21 +113,6 @@ class JaxModel(Model[Array]):
         _refuse_nothing(x)
         batch = Batch(x, y, None)
         return UnrolledHessian(self.network, self.parameters, batch, steps, step, self.runtime)
-
-    def trainer(
-        self, x: Rows, y: Rows, settings: TrainingSettings, precision: Rows | None = None
-    ) -> JaxTrainer:
-        """Begin to train a copy of this network.
-
-        Raises
-        ------
-        BackendUnavailableError
-            If inference cannot treat this network.
-        """
-        if settings.objective == "energy":
-            check_engine(self.network, settings.inference)
-        model = JaxModel(self.network, self.parameters, self.runtime)
-        return JaxTrainer(model, Batch(x, y, precision), settings)
 
     def _ask(self, function: Callable[..., Any], arguments: Any) -> Any:
         return self.runtime.run(function, self.network, self.parameters, arguments)

@@ -18,7 +18,8 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench.backends._on_jax.x64 import x64
-from pcbench.contract.backend import BackendUnavailableError, DType
+from pcbench.contract.backend import DType
+from pcbench.contract.model import BackendUnavailableError
 
 Answer = TypeVar("Answer")
 

@@ -15,8 +15,8 @@ from jaxtyping import Float
 
 from pcbench.backends._on_jax.residual import Squares, close, squared_norms, unfinished
 from pcbench.backends.jpc.layers import parameters_of
-from pcbench.contract.backend import Inference
 from pcbench.contract.inference import ErrorInference, GradientInference, OdeInference
+from pcbench.contract.model import Inference
 
 Batch = Float[jax.Array, "N _d"]
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from pcbench.backends._on_jax.settled import settled
 from pcbench.backends.jpc.layers import parameters_of
-from pcbench.contract.backend import Hessian
+from pcbench.contract.model import Hessian
 
 _AT_ONCE = 32
 """Products that are made side by side: more take more memory, and hardly less time."""

@@ -21,7 +21,6 @@ from pcbench.backends.jpc.engines import (
 )
 from pcbench.backends.jpc.hessian import JpcHessian
 from pcbench.backends.jpc.layers import make_layers, parameters_of
-from pcbench.contract.backend import BackendUnavailableError, Inference, Model
 from pcbench.contract.inference import (
     ErrorInference,
     ExactInference,
@@ -29,6 +28,7 @@ from pcbench.contract.inference import (
     InferenceSettings,
     OdeInference,
 )
+from pcbench.contract.model import BackendUnavailableError, Inference, Model
 from pcbench.networks import NetworkSpec
 
 Batch = Float[jax.Array, "N _d"]

@@ -12,9 +12,12 @@ from jaxtyping import Float
 
 from pcbench.backends.numpy.model import NumpyModel
 from pcbench.backends.numpy.network import make_layers
-from pcbench.backends.numpy.replicas import Replicas
-from pcbench.contract.backend import Backend, BackendUnavailableError, DType, Model
+from pcbench.backends.numpy.replicas import Replicas, ReplicaTrainer
+from pcbench.backends.numpy.training import NumpyTrainer
+from pcbench.contract.backend import Backend, DType
 from pcbench.contract.capability import Capability
+from pcbench.contract.model import BackendUnavailableError, Model
+from pcbench.contract.training import Trainer, TrainingSettings
 from pcbench.networks import NetworkSpec
 
 Array = Float[np.ndarray, "..."]
@@ -59,6 +62,24 @@ class NumpyBackend(Backend[Array]):
         return Replicas(
             [NumpyModel(make_layers(network, list(own))) for own in zip(*copies, strict=True)]
         )
+
+    def trainer(
+        self,
+        model: Any,
+        x: Array,
+        y: Array,
+        settings: TrainingSettings,
+        precision: Array | None = None,
+    ) -> Trainer[Array]:
+        """Begin to train a copy of one of this backend's networks.
+
+        Raises
+        ------
+        BackendUnavailableError
+            If exact inference is asked of a network with activations or pooling.
+        """
+        kind = ReplicaTrainer if isinstance(model, Replicas) else NumpyTrainer
+        return kind(model, x, y, settings, precision)
 
     def to_device(self, array: Array) -> Array:
         """Copy, in C order and in float64."""

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench.backends.numpy.engines.error import infer_by_errors
-from pcbench.backends.numpy.engines.exact import infer_exactly, refuse_bent_layers
+from pcbench.backends.numpy.engines.exact import infer_exactly
 from pcbench.backends.numpy.engines.gauss_newton import infer_by_gauss_newton
 from pcbench.backends.numpy.engines.gradient import infer_by_gradient
 from pcbench.backends.numpy.engines.ode import infer_by_ode
@@ -18,8 +18,6 @@ from pcbench.backends.numpy.hessians.unrolled import UnrolledHessian
 from pcbench.backends.numpy.layers import Layer
 from pcbench.backends.numpy.network import along, in_order, parameters_of
 from pcbench.backends.numpy.state import Clamped
-from pcbench.backends.numpy.training import NumpyTrainer
-from pcbench.contract.backend import Hessian, Inference, Model
 from pcbench.contract.inference import (
     ErrorInference,
     ExactInference,
@@ -28,7 +26,7 @@ from pcbench.contract.inference import (
     InferenceSettings,
     OdeInference,
 )
-from pcbench.contract.training import TrainingSettings
+from pcbench.contract.model import Hessian, Inference, Model
 
 Batch = Float[np.ndarray, "N _d"]
 Array = Float[np.ndarray, "..."]
@@ -133,20 +131,6 @@ class NumpyModel(Model[Array]):
     def unrolled_hessian(self, x: Batch, y: Batch, steps: int, step: float) -> Hessian[Array]:
         """Hessian of the energy that so many steps of gradient inference reach."""
         return UnrolledHessian(self._clamp(x, y, None), steps, step)
-
-    def trainer(
-        self, x: Batch, y: Batch, settings: TrainingSettings, precision: Batch | None = None
-    ) -> NumpyTrainer:
-        """Begin to train a copy of this network.
-
-        Raises
-        ------
-        BackendUnavailableError
-            If exact inference is asked of a network with activations or pooling.
-        """
-        if settings.objective == "energy" and isinstance(settings.inference, ExactInference):
-            refuse_bent_layers(self.layers)
-        return NumpyTrainer(self, x, y, settings, precision)
 
     @property
     def parameters(self) -> list[Array]:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from pcbench.backends.numpy.model import NumpyModel
 from pcbench.backends.numpy.training import NumpyTrainer
-from pcbench.contract.backend import Hessian, Inference, Model
 from pcbench.contract.inference import InferenceSettings
+from pcbench.contract.model import Hessian, Inference, Model
 from pcbench.contract.training import Record, Trainer, TrainingSettings
 
 Array = Float[np.ndarray, "..."]
-Answer = TypeVar("Answer")
 
 
 class Replicas(Model[Array]):
@@ -35,50 +34,35 @@ class Replicas(Model[Array]):
 
     def predict(self, x: Array) -> Array:
         """``ŷ`` of each."""
-        return np.stack([model.predict(_own(x, r)) for r, model in enumerate(self.models)])
+        return np.stack(self._each("predict", x))
 
     def loss(self, x: Array, y: Array, precision: Array | None = None) -> Array:
         """``𝓛`` of each."""
-        return np.stack(self._each(lambda model, *batch: model.loss(*batch), x, y, precision))
+        return np.stack(self._each("loss", x, y, precision))
 
     def loss_gradients(self, x: Array, y: Array, precision: Array | None = None) -> list[Array]:
         """``∂𝓛/∂θ`` of each."""
-        each = self._each(lambda model, *batch: model.loss_gradients(*batch), x, y, precision)
-        return _stacked(each)
+        return _stacked(self._each("loss_gradients", x, y, precision))
 
     def infer(
         self, x: Array, y: Array, settings: InferenceSettings, precision: Array | None = None
     ) -> Inference[Array]:
         """Relax each by itself, also by ``ode``."""
-        each = self._each(
-            lambda model, x, y, precision: model.infer(x, y, settings, precision), x, y, precision
-        )
-        return _joined(each)
+        return _joined(self._each("infer", x, y, settings, precision))
 
     def energies(self, activities: Sequence[Array], precision: Array | None = None) -> Array:
         """Energies of each."""
-        return np.stack(
-            [
-                model.energies(*self._at(r, activities, precision))
-                for r, model in enumerate(self.models)
-            ]
-        )
+        return np.stack(self._each("energies", activities, precision))
 
     def energy_gradients(
         self, activities: Sequence[Array], precision: Array | None = None
     ) -> list[Array]:
         """``∂𝓕/∂θ`` of each."""
-        return _stacked(
-            [
-                model.energy_gradients(*self._at(r, activities, precision))
-                for r, model in enumerate(self.models)
-            ]
-        )
+        return _stacked(self._each("energy_gradients", activities, precision))
 
     def loss_hessian(self, x: Array, y: Array, precision: Array | None = None) -> Hessian[Array]:
         """``∇²𝓛`` of each."""
-        each = self._each(lambda model, *batch: model.loss_hessian(*batch), x, y, precision)
-        return _Hessians(each)
+        return _Hessians(self._each("loss_hessian", x, y, precision))
 
     def energy_hessian(
         self,
@@ -87,47 +71,18 @@ class Replicas(Model[Array]):
         residual: float | None = None,
     ) -> Hessian[Array]:
         """``∇²𝓕*`` of each."""
-        return _Hessians(
-            [
-                model.energy_hessian(*self._at(r, activities, precision), residual)
-                for r, model in enumerate(self.models)
-            ]
-        )
+        return _Hessians(self._each("energy_hessian", activities, precision, residual))
 
     def unrolled_hessian(self, x: Array, y: Array, steps: int, step: float) -> Hessian[Array]:
         """Hessian of the energy that each has reached after so many steps."""
-        return _Hessians(
-            [
-                model.unrolled_hessian(_own(x, r), _own(y, r), steps, step)
-                for r, model in enumerate(self.models)
-            ]
-        )
+        return _Hessians(self._each("unrolled_hessian", x, y, steps, step))
 
-    def trainer(
-        self, x: Array, y: Array, settings: TrainingSettings, precision: Array | None = None
-    ) -> Trainer[Array]:
-        """Begin to train copies, each by itself."""
-        rates = np.broadcast_to(settings.learning_rate, len(self.models))
-        return _Trainers(
-            [
-                model.trainer(x, y, replace(settings, learning_rate=float(rate)), precision)
-                for model, rate in zip(self.models, rates, strict=True)
-            ]
-        )
-
-    def _each(
-        self, ask: Callable[..., Answer], x: Array, y: Array, precision: Array | None
-    ) -> list[Answer]:
-        """Ask each with its batch."""
+    def _each(self, method: str, *question: Any) -> list[Any]:
+        """Ask every network its own part of a question."""
         return [
-            ask(model, _own(x, r), _own(y, r), _own_or_none(precision, r))
+            getattr(model, method)(*(_own(part, r) for part in question))
             for r, model in enumerate(self.models)
         ]
-
-    def _at(
-        self, r: int, activities: Sequence[Array], precision: Array | None
-    ) -> tuple[list[Array], Array | None]:
-        return [_own(z, r) for z in activities], _own_or_none(precision, r)
 
 
 class _Hessians(Hessian[Array]):
@@ -148,11 +103,22 @@ class _Hessians(Hessian[Array]):
         )
 
 
-class _Trainers(Trainer[Array]):
-    """A trainer a replica."""
+class ReplicaTrainer(Trainer[Array]):
+    """A trainer a replica, each with its own learning rate if they differ."""
 
-    def __init__(self, trainers: Sequence[NumpyTrainer]) -> None:
-        self._trainers = list(trainers)
+    def __init__(
+        self,
+        replicas: Replicas,
+        x: Array,
+        y: Array,
+        settings: TrainingSettings,
+        precision: Array | None = None,
+    ) -> None:
+        rates = np.broadcast_to(settings.learning_rate, len(replicas.models))
+        self._trainers = [
+            NumpyTrainer(model, x, y, replace(settings, learning_rate=float(rate)), precision)
+            for model, rate in zip(replicas.models, rates, strict=True)
+        ]
 
     @property
     def model(self) -> Replicas:  # type: ignore[override]
@@ -167,14 +133,18 @@ class _Trainers(Trainer[Array]):
         for r, trainer in enumerate(self._trainers):
             own = batches[:, r] if batches is not None and batches.ndim == 3 else batches
             records.append(trainer.run(steps, own, every))
+
+        def stacked(field: str) -> Array:
+            return np.stack([getattr(record, field) for record in records], axis=1)
+
         return Record(
-            losses=np.stack([record.losses for record in records], axis=1),
-            energies=np.stack([record.energies for record in records], axis=1),
+            losses=stacked("losses"),
+            energies=stacked("energies"),
             recorded=records[0].recorded,
-            gradient_norms=np.stack([record.gradient_norms for record in records], axis=1),
-            parameter_norms=np.stack([record.parameter_norms for record in records], axis=1),
+            gradient_norms=stacked("gradient_norms"),
+            parameter_norms=stacked("parameter_norms"),
             inference_steps=np.max([record.inference_steps for record in records], axis=0),
-            residuals=np.stack([record.residuals for record in records], axis=1),
+            residuals=stacked("residuals"),
         )
 
     def parameters(self) -> list[Array]:
@@ -186,13 +156,11 @@ class _Trainers(Trainer[Array]):
         self._trainers = [self._trainers[r] for r in replicas]
 
 
-def _own(array: Array, r: int) -> Array:
-    """Return what belongs to a replica, of an array with an axis of them or without."""
-    return array[r] if array.ndim == 3 else array
-
-
-def _own_or_none(array: Array | None, r: int) -> Array | None:
-    return None if array is None else _own(array, r)
+def _own(part: Any, r: int) -> Any:
+    """Return what belongs to a replica, of arrays with an axis of them or without."""
+    if isinstance(part, list | tuple):
+        return [_own(array, r) for array in part]
+    return part[r] if isinstance(part, np.ndarray) and part.ndim == 3 else part
 
 
 def _stacked(each: Sequence[Sequence[Array]]) -> list[Array]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from pcbench.backends.numpy.engines.exact import refuse_bent_layers
+from pcbench.backends.numpy.model import NumpyModel
 from pcbench.backends.numpy.optimisers import Optimiser, optimiser
-from pcbench.contract.backend import BackendUnavailableError
+from pcbench.contract.inference import ExactInference
+from pcbench.contract.model import BackendUnavailableError
 from pcbench.contract.training import Record, Trainer, TrainingSettings, check_run
-
-if TYPE_CHECKING:
-    from pcbench.backends.numpy.model import NumpyModel
 
 Batch = Float[np.ndarray, "N _d"]
 Array = Float[np.ndarray, "..."]
@@ -30,6 +29,11 @@ class NumpyTrainer(Trainer[Array]):
         All samples.
     settings
         The rule; the learning rate is one number.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If exact inference is asked of a network with activations or pooling.
     """
 
     model: NumpyModel
@@ -42,6 +46,8 @@ class NumpyTrainer(Trainer[Array]):
         settings: TrainingSettings,
         precision: Batch | None = None,
     ) -> None:
+        if settings.objective == "energy" and isinstance(settings.inference, ExactInference):
+            refuse_bent_layers(model.layers)
         self.model, self._settings = model, settings
         self._data = (x, y, precision)
         self._optimiser: Optimiser = optimiser(settings)

@@ -12,8 +12,8 @@ from pcbench.backends._on_jax.residual import close
 from pcbench.backends._on_jax.settled import settled
 from pcbench.backends.pcx import functions
 from pcbench.backends.pcx.network import Network
-from pcbench.contract.backend import BackendUnavailableError, Inference, Model
 from pcbench.contract.inference import GradientInference, InferenceSettings
+from pcbench.contract.model import BackendUnavailableError, Inference, Model
 from pcbench.networks import NetworkSpec
 
 Batch = Float[jax.Array, "N _d"]

@@ -12,8 +12,11 @@ from jaxtyping import Float
 
 from pcbench.backends.torch.build import make_layers
 from pcbench.backends.torch.model import LayeredModel, LinearModel
-from pcbench.contract.backend import Backend, BackendUnavailableError, DType
+from pcbench.backends.torch.training.trainer import TorchTrainer
+from pcbench.contract.backend import Backend, DType
 from pcbench.contract.capability import Capability
+from pcbench.contract.model import BackendUnavailableError
+from pcbench.contract.training import TrainingSettings
 from pcbench.networks import NetworkSpec
 
 # What errors say, of the CPU, of CUDA and Metal, and of the libraries of CUDA.
@@ -65,6 +68,23 @@ class TorchBackend(Backend[torch.Tensor]):
         if network.is_linear:
             return LinearModel(staged)
         return LayeredModel(make_layers(network, staged))
+
+    def trainer(
+        self,
+        model: Any,
+        x: torch.Tensor,
+        y: torch.Tensor,
+        settings: TrainingSettings,
+        precision: torch.Tensor | None = None,
+    ) -> TorchTrainer:
+        """Begin to train a copy of one of this backend's networks.
+
+        Raises
+        ------
+        BackendUnavailableError
+            If exact inference is asked of a network that is not linear.
+        """
+        return TorchTrainer(model, x, y, settings, precision)
 
     def to_device(self, array: Float[np.ndarray, "..."]) -> torch.Tensor:
         """Stage a host array on the device, cast to the backend's dtype."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from jaxtyping import Float
 from torch import Tensor
@@ -110,6 +112,25 @@ class Linearisation:
     def _to_affine(self, e: Tensor) -> Tensor:
         e = self.unpool(e)
         return e if self.outer is None else e * _aligned(self.outer, e)
+
+
+def parameters_of(layers: Sequence[Layer]) -> list[Tensor]:
+    """``W_1 … W_L``, then the biases of all layers, if they have them."""
+    return in_order([(layer.affine.weight, layer.affine.bias) for layer in layers])
+
+
+def along(layers: Sequence[Layer], parameters: Sequence[Tensor]) -> list[Layer]:
+    """Return the layers with other parameters, which they share with the caller."""
+    weights, biases = parameters[: len(layers)], parameters[len(layers) :]
+    return [
+        replace(layer, affine=layer.affine.along(weight, bias))
+        for layer, weight, bias in zip_longest(layers, weights, biases)
+    ]
+
+
+def in_order(pairs: Sequence[tuple[Tensor, Tensor | None]]) -> list[Tensor]:
+    """Weights of all layers, then biases of all that have them."""
+    return [weight for weight, _ in pairs] + [bias for _, bias in pairs if bias is not None]
 
 
 def _aligned(slope: Tensor, e: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
-from pcbench.contract.backend import BackendUnavailableError
+from pcbench.contract.model import BackendUnavailableError
 from pcbench.networks import Convolution
 
 

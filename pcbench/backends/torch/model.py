@@ -1,4 +1,4 @@
-"""A network in PyTorch: everything a closed form, nothing by autograd.
+"""A network in PyTorch: gradients and equilibria in closed form, Hessians by autograd.
 
 All tensors may carry a leading replica axis on the parameters: ``(R, d_l, d_{l-1})``. Shapes below
 leave it out.
@@ -7,8 +7,6 @@ leave it out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from itertools import zip_longest
 from typing import ClassVar
 
 import torch
@@ -22,14 +20,12 @@ from pcbench.backends.torch.engines.gradient import infer_by_gradient
 from pcbench.backends.torch.engines.ode import infer_by_ode
 from pcbench.backends.torch.engines.relaxation import Relaxation
 from pcbench.backends.torch.hessians.implicit import ImplicitEnergyHessian
-from pcbench.backends.torch.hessians.linear import LinearEnergyHessian, LinearLossHessian
-from pcbench.backends.torch.hessians.loss import LossHessian
+from pcbench.backends.torch.hessians.linear import LinearEnergyHessian
+from pcbench.backends.torch.hessians.objective import ObjectiveHessian
 from pcbench.backends.torch.hessians.unrolled import UnrolledHessian
-from pcbench.backends.torch.layer import Layer
+from pcbench.backends.torch.layer import Layer, along, in_order, parameters_of
 from pcbench.backends.torch.maps import Matrix
 from pcbench.backends.torch.threads import threads_that_pay
-from pcbench.backends.torch.training.trainer import TorchTrainer
-from pcbench.contract.backend import BackendUnavailableError, Hessian, Inference, Model
 from pcbench.contract.inference import (
     ErrorInference,
     ExactInference,
@@ -38,7 +34,7 @@ from pcbench.contract.inference import (
     InferenceSettings,
     OdeInference,
 )
-from pcbench.contract.training import Trainer, TrainingSettings
+from pcbench.contract.model import BackendUnavailableError, Hessian, Inference, Model
 
 Batch = Float[Tensor, "*#replica N _d"]
 
@@ -93,7 +89,7 @@ class LayeredModel(Model[Tensor]):
                 gradients.append(tangent.gradients(back))
                 if len(gradients) < len(tangents):
                     back = tangent.pull(back)
-        return _half_mean(error, force), _in_order(gradients[::-1])
+        return _half_mean(error, force), in_order(gradients[::-1])
 
     def infer(
         self,
@@ -157,7 +153,7 @@ class LayeredModel(Model[Tensor]):
         _refuse_nothing(activities[0])
         tangents = [layer.at(below) for layer, below in zip(self.layers, activities, strict=False)]
         n = activities[0].shape[-2]
-        return _in_order(
+        return in_order(
             [
                 tangent.gradients(force / -n)
                 for tangent, (_, force) in zip(
@@ -177,7 +173,9 @@ class LayeredModel(Model[Tensor]):
             If convolutions have replicas.
         """
         _refuse_nothing(x)
-        return LossHessian(self.layers, x, y, precision)
+        return ObjectiveHessian(
+            self.layers, x, lambda layers: LayeredModel(layers).loss(x, y, precision)
+        )
 
     def energy_hessian(
         self,
@@ -200,36 +198,18 @@ class LayeredModel(Model[Tensor]):
         _refuse_nothing(x)
         return UnrolledHessian(self.layers, x, y, steps, step)
 
-    def trainer(
-        self, x: Batch, y: Batch, settings: TrainingSettings, precision: Batch | None = None
-    ) -> Trainer[Tensor]:
-        """Begin to train a copy of this network.
-
-        Raises
-        ------
-        BackendUnavailableError
-            If exact inference is asked of a network that is not linear.
-        """
-        return TorchTrainer(self, x, y, settings, precision)
-
     @property
     def parameters(self) -> list[Tensor]:
         """``W_1 … W_L``, then the biases of all layers, if they have them."""
-        return _in_order([(layer.affine.weight, layer.affine.bias) for layer in self.layers])
+        return parameters_of(self.layers)
 
     def along(self, parameters: Sequence[Tensor]) -> LayeredModel:
         """Return the network at other parameters, which it shares with the caller."""
-        weights, biases = parameters[: len(self.layers)], parameters[len(self.layers) :]
-        return LayeredModel(
-            [
-                replace(layer, affine=layer.affine.along(weight, bias))
-                for layer, weight, bias in zip_longest(self.layers, weights, biases)
-            ]
-        )
+        return LayeredModel(along(self.layers, parameters))
 
 
 class LinearModel(LayeredModel):
-    """``f_l(z) = W_l z`` at every layer: the equilibrium and all Hessians in closed form.
+    """``f_l(z) = W_l z`` at every layer: the equilibrium and its energy's Hessian in closed form.
 
     Parameters
     ----------
@@ -248,13 +228,6 @@ class LinearModel(LayeredModel):
     def along(self, parameters: Sequence[Tensor]) -> LinearModel:
         """Return the network at other weights, which it shares with the caller."""
         return LinearModel(parameters)
-
-    def loss_hessian(self, x: Batch, y: Batch, precision: Batch | None = None) -> Hessian[Tensor]:
-        """``∇²𝓛`` in closed form."""
-        if precision is not None:
-            return super().loss_hessian(x, y, precision)
-        _refuse_nothing(x)
-        return LinearLossHessian(self.layers, x, y)
 
     def energy_hessian(
         self,
@@ -297,9 +270,3 @@ def _errors(
 
 def _half_mean(error: Batch, force: Batch) -> Float[Tensor, "*#replica"]:
     return (error * force).sum(dim=(-2, -1)) / (2 * error.shape[-2])
-
-
-def _in_order(gradients: Sequence[tuple[Tensor, Tensor | None]]) -> list[Tensor]:
-    """Weights of all layers, then biases of all that have them."""
-    weights = [weight for weight, _ in gradients]
-    return weights + [bias for _, bias in gradients if bias is not None]

@@ -90,7 +90,7 @@ def _rules(backend: Backend[Any], problem: Problem) -> list[tuple[str, TrainingS
 def _learn(subject: Subject, settings: TrainingSettings) -> list[Array]:
     """Take two steps, and return what has been learnt and recorded."""
     x, y, *precision = subject.batch
-    trainer = subject.model.trainer(x, y, settings, *precision)
+    trainer = subject.backend.trainer(subject.model, x, y, settings, *precision)
     record = trainer.run(2)
     return [*trainer.parameters(), record.losses, record.energies]
 
@@ -121,7 +121,7 @@ def _hands_off(backend: Backend[Any], problem: Problem, activities: list[Array])
     for engine in offered(backend, problem):
         model.infer(x, y, _ask(engine, problem, backend), *precision)
     for _, rule in _rules(backend, problem):
-        model.trainer(x, y, rule, *precision).run(2)
+        backend.trainer(model, x, y, rule, *precision).run(2)
     after = [backend.to_host(array) for array in staged]
     return differing("inputs changed", [*lent, *after], [*given, *before])
 

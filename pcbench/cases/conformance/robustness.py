@@ -156,7 +156,9 @@ def _optional_means(subject: Subject, activities: list[Array]) -> Means:
             means["unrolled Hessian"] = product(lambda: model.unrolled_hessian(x, y, 2, 0.1))
     if Capability.TRAINING in declared:
         rule = TrainingSettings("loss", Sgd(), 0.1)
-        means["loss in training"] = lambda: [model.trainer(x, y, rule, *precision).run(1).losses]
+        means["loss in training"] = lambda: [
+            subject.backend.trainer(model, x, y, rule, *precision).run(1).losses
+        ]
     return means
 
 

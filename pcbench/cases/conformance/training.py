@@ -127,8 +127,11 @@ class OneReplica(Backend[Any]):
 
     def build(self, network: NetworkSpec, parameters: Sequence[Array]) -> Model[Any]:
         """Build the model without the axis."""
-        model = self._backend.build(network, [parameter[0] for parameter in parameters])
-        return _OneReplicaModel(model)
+        return self._backend.build(network, [parameter[0] for parameter in parameters])
+
+    def trainer(self, *question: Any) -> Trainer[Any]:
+        """Begin to train."""
+        return _OneReplicaTrainer(self._backend.trainer(*question))
 
     def to_device(self, array: Array) -> Any:
         """Stage a batch, which has no such axis."""
@@ -141,34 +144,6 @@ class OneReplica(Backend[Any]):
     def describe(self) -> dict[str, Any]:
         """Describe the backend."""
         return self._backend.describe()
-
-
-class _OneReplicaModel(Model[Any]):
-    """A model as it is, but for its trainer."""
-
-    def __init__(self, model: Model[Any]) -> None:
-        self._model = model
-
-    def predict(self, x: Any) -> Any:
-        return self._model.predict(x)
-
-    def loss(self, *batch: Any) -> Any:
-        return self._model.loss(*batch)
-
-    def loss_gradients(self, *batch: Any) -> Any:
-        return self._model.loss_gradients(*batch)
-
-    def infer(self, *question: Any) -> Any:
-        return self._model.infer(*question)
-
-    def energies(self, *question: Any) -> Any:
-        return self._model.energies(*question)
-
-    def energy_gradients(self, *question: Any) -> Any:
-        return self._model.energy_gradients(*question)
-
-    def trainer(self, *question: Any) -> Trainer[Any]:
-        return _OneReplicaTrainer(self._model.trainer(*question))
 
 
 class _OneReplicaTrainer(Trainer[Any]):

@@ -67,8 +67,9 @@ def leave(context: Context, problem: Problem, asked: Parameters, learner: str) -
         learner, "matched", training.learning_rate, problem.y.shape, asked.inference
     )
     backend, replicas = context.backend, len(weights[0])
-    trainer = backend.build(problem.network, weights).trainer(
-        backend.to_device(problem.x), backend.to_device(problem.y), rule
+    model = backend.build(problem.network, weights)
+    trainer = backend.trainer(
+        model, backend.to_device(problem.x), backend.to_device(problem.y), rule
     )
     course = Course.begin(replicas, len(weights))
     fallen = np.zeros((2, replicas), bool)

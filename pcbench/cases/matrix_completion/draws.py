@@ -87,7 +87,7 @@ class Draws:
         if masks and way.masking == "matched":
             data.append(masks)
         x, y, *precision = (backend.to_device(np.concatenate(part)) for part in data)
-        return model.trainer(x, y, self.rule(way), *precision)
+        return backend.trainer(model, x, y, self.rule(way), *precision)
 
     def train(
         self,

@@ -62,8 +62,9 @@ def _same_step(
     at: str,
 ) -> Iterator[Check]:
     """Check that the run took the step that a fresh trainer takes."""
-    model = start.context.backend.build(start.problem.network, later.before)
-    fresh = model.trainer(*start.staged, settings)
+    backend = start.context.backend
+    model = backend.build(start.problem.network, later.before)
+    fresh = backend.trainer(model, *start.staged, settings)
     fresh.run(1, rows)
     u = unit_roundoff(start.context.backend.dtype)
     reached = fresh.parameters()

@@ -134,8 +134,9 @@ class Start:
 
     def trainer(self, learner: str, scaling: Scaling) -> Trainer[Any]:
         """Begin to train all seeds."""
-        model = self.context.backend.build(self.problem.network, self.seeds)
-        return model.trainer(*self.staged, self.settings(learner, scaling))
+        backend = self.context.backend
+        model = backend.build(self.problem.network, self.seeds)
+        return backend.trainer(model, *self.staged, self.settings(learner, scaling))
 
     def first_batches(self, steps: int) -> Int[np.ndarray, "T R N"] | None:
         """Return the batches of the first steps; ``None`` where these see all samples."""

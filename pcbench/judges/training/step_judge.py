@@ -152,7 +152,7 @@ class StepJudge:
 
     def _trainer(self, model: Model[Any]) -> Trainer[Any]:
         x, y, *precision = self._staged(self._problem)
-        return model.trainer(x, y, self._settings, *precision)
+        return self._backend.trainer(model, x, y, self._settings, *precision)
 
     def _staged(
         self, problem: Problem, rows: slice | Int[np.ndarray, "*R N"] = slice(None)

@@ -60,7 +60,8 @@ class Trial:
     def trainer(self, settings, parameters=None):
         own = self.parameters if parameters is None else parameters
         x, y, precision = map(self.backend.to_device, (self.x, self.y, self.precision))
-        return self.backend.build(self.network, own).trainer(x, y, settings, precision)
+        model = self.backend.build(self.network, own)
+        return self.backend.trainer(model, x, y, settings, precision)
 
     def gradients(self, parameters, rows, settings):
         """Loss, energy and gradients of a replica's batch, by the model's other methods."""
@@ -182,7 +183,7 @@ def test_a_trainer_leaves_its_model_alone_and_repeats_itself_to_the_bit(dtype):
     before = np.array(model.predict(x))
     ends = []
     for _ in range(2):
-        trainer = model.trainer(x, y, trial.settings("energy"), precision)
+        trainer = trial.backend.trainer(model, x, y, trial.settings("energy"), precision)
         trainer.run(STEPS, trial.batches)
         ends.append(trainer.parameters())
     for a, b in zip(*ends, strict=True):

@@ -157,7 +157,7 @@ def test_training_takes_the_steps_of_its_settings(network, objective, optimiser)
     inference = GradientInference(step=0.1, max_steps=3, residual=1e-9)
     settings = TrainingSettings(objective, optimiser, 0.1, scale=0.5, inference=inference)
     rows = np.random.default_rng(0).integers(0, 6, (5, 3))
-    trainer = modelled(problem).trainer(*batch(problem)[:2], settings, problem.precision)
+    trainer = BACKEND.trainer(modelled(problem), *batch(problem)[:2], settings, problem.precision)
     record = trainer.run(5, rows, every=2)
     by_hand = ByHand(problem, settings)
     losses, energies, norms = zip(*(by_hand.step(own) for own in rows), strict=True)
@@ -180,9 +180,9 @@ def test_replicas_learn_as_they_do_alone_also_after_others_are_dropped(objective
     rates = np.array([0.05, 0.1, 0.2])
     settings = TrainingSettings(objective, Adam(), rates)
     rows = np.random.default_rng(0).integers(0, 6, (4, REPLICAS, 3))
-    trainer = model.trainer(x, y, settings, precision)
+    trainer = BACKEND.trainer(model, x, y, settings, precision)
     alone = [
-        own.trainer(x, y, replace(settings, learning_rate=float(rate)), precision)
+        BACKEND.trainer(own, x, y, replace(settings, learning_rate=float(rate)), precision)
         for own, rate in zip(singles, rates, strict=True)
     ]
 
@@ -215,7 +215,7 @@ def test_all_rows_are_seen_where_no_batches_are_given_and_one_batch_serves_all_r
 
 
 def trained(model, x, y, settings, precision, batches):
-    trainer = model.trainer(x, y, settings, precision)
+    trainer = BACKEND.trainer(model, x, y, settings, precision)
     record = trainer.run(2, batches)
     return record.losses, flat(trainer.parameters())
 
@@ -224,7 +224,8 @@ def test_training_refuses_what_inference_would():
     problem = posed(BENT["tanh-post"])
     settings = TrainingSettings("energy", Sgd(), 0.1)
     with pytest.raises(BackendUnavailableError, match="use engine: gauss_newton"):
-        modelled(problem).trainer(problem.x, problem.y, settings)
-    trainer = modelled(problem).trainer(problem.x, problem.y, replace(settings, objective="loss"))
+        BACKEND.trainer(modelled(problem), problem.x, problem.y, settings)
+    settings = replace(settings, objective="loss")
+    trainer = BACKEND.trainer(modelled(problem), problem.x, problem.y, settings)
     with pytest.raises(BackendUnavailableError, match="none to keep"):
         trainer.keep([0])

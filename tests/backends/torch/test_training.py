@@ -63,7 +63,7 @@ class Trial:
         return TrainingSettings(objective, **(usual | changes))
 
     def train(self, settings, batches=None, every=2, precision=None):
-        trainer = self.model.trainer(self.x, self.y, settings, precision)
+        trainer = self.backend.trainer(self.model, self.x, self.y, settings, precision)
         chosen = self.batches if batches is None else batches
         return trainer, trainer.run(STEPS, chosen, every)
 
@@ -71,7 +71,7 @@ class Trial:
         """Train one replica as a network without that axis."""
         model = self.backend.build(self.network, [array[index] for array in self.parameters])
         single = replace(settings, learning_rate=float(self.rates[index]))
-        trainer = model.trainer(self.x, self.y, single, precision)
+        trainer = self.backend.trainer(model, self.x, self.y, single, precision)
         return trainer, trainer.run(STEPS, self.batches[:, index], 2)
 
 
@@ -179,8 +179,8 @@ def test_what_is_not_observed_leaves_no_trace(name, objective):
 def test_replicas_that_are_kept_go_on_as_if_nothing_had_happened(name, optimiser):
     trial = Trial(NETWORKS[name], replicas=3)
     settings = trial.settings("energy", optimiser=optimiser)
-    whole = trial.model.trainer(trial.x, trial.y, settings)
-    part = trial.model.trainer(trial.x, trial.y, settings)
+    whole = trial.backend.trainer(trial.model, trial.x, trial.y, settings)
+    part = trial.backend.trainer(trial.model, trial.x, trial.y, settings)
     for trainer in (whole, part):
         trainer.run(2, trial.batches[:2])
     part.keep([2, 0])
@@ -209,7 +209,7 @@ def test_runs_in_pieces_are_one_run():
     trial = Trial(NETWORKS["linear"], replicas=2)
     settings = trial.settings("energy", optimiser=Adam())
     whole, record = trial.train(settings, every=1)
-    pieces = trial.model.trainer(trial.x, trial.y, settings)
+    pieces = trial.backend.trainer(trial.model, trial.x, trial.y, settings)
     records = [pieces.run(n, trial.batches[at : at + n]) for at, n in [(0, 1), (1, 3), (4, 1)]]
     for a, b in zip(whole.parameters(), pieces.parameters(), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -225,7 +225,7 @@ def test_batches_that_all_replicas_share_and_all_rows_at_once():
     two, _ = trial.train(settings, batches=twice)
     for a, b in zip(one.parameters(), two.parameters(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-13)
-    full = trial.model.trainer(trial.x, trial.y, settings)
+    full = trial.backend.trainer(trial.model, trial.x, trial.y, settings)
     full.run(STEPS)
     rows, _ = trial.train(settings, batches=np.tile(np.arange(SAMPLES), (STEPS, 1)))
     for a, b in zip(full.parameters(), rows.parameters(), strict=True):
@@ -237,11 +237,11 @@ def test_a_replica_that_diverges_leaves_the_others_alone():
     trial.rates = np.array([1e3, 0.1])
     long = np.concatenate([trial.batches] * 20)
     settings = trial.settings("energy")
-    trainer = trial.model.trainer(trial.x, trial.y, settings)
+    trainer = trial.backend.trainer(trial.model, trial.x, trial.y, settings)
     record = trainer.run(100, long)
     assert not np.isfinite(record.losses[-1, 0])
     alone = trial.backend.build(trial.network, [array[1] for array in trial.parameters])
-    single = alone.trainer(trial.x, trial.y, replace(settings, learning_rate=0.1))
+    single = trial.backend.trainer(alone, trial.x, trial.y, replace(settings, learning_rate=0.1))
     np.testing.assert_allclose(record.losses[:, 1], single.run(100, long[:, 1]).losses, rtol=1e-9)
 
 
@@ -267,4 +267,4 @@ def test_exact_inference_of_a_network_that_is_not_linear_is_refused():
     trial = Trial(NETWORKS["tanh"], replicas=1)
     settings = trial.settings("energy", inference=ExactInference())
     with pytest.raises(BackendUnavailableError, match="gauss_newton"):
-        trial.model.trainer(trial.x, trial.y, settings)
+        trial.backend.trainer(trial.model, trial.x, trial.y, settings)

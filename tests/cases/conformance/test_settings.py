@@ -70,9 +70,15 @@ def learning_with(trainer):
     """Return a backend whose models are trained by this trainer."""
 
     class Backend(Learner):
+        def __init__(self, device="cpu", dtype="float64"):
+            super().__init__(device, dtype)
+            self.wrapped = put(trainer, Learner(device, dtype))
+
         def build(self, network, parameters):
-            honest = Learner(self.device, self.dtype)
-            return put(trainer, honest).build(network, parameters)
+            return self.wrapped.build(network, parameters)
+
+        def trainer(self, *question):
+            return self.wrapped.trainer(*question)
 
     return Backend
 

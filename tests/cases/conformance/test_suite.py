@@ -91,8 +91,15 @@ def asked_to_train_with(trainer):
     """Return a PyTorch backend whose models are trained by this trainer."""
 
     class Backend(TorchBackend):
+        def __init__(self, device="cpu", dtype="float64"):
+            super().__init__(device, dtype)
+            self.wrapped = training_with(trainer)(dtype)
+
         def build(self, network, parameters):
-            return training_with(trainer)(self.dtype).build(network, parameters)
+            return self.wrapped.build(network, parameters)
+
+        def trainer(self, *question):
+            return self.wrapped.trainer(*question)
 
     return Backend
 

@@ -15,6 +15,9 @@ def as_backend(mistaken):
         def build(self, network, parameters):
             return self.inner.build(network, parameters)
 
+        def trainer(self, *question):
+            return self.inner.trainer(*question)
+
     Catalogued.__name__, Catalogued.__doc__ = mistaken.__name__, mistaken.__doc__
     return Catalogued
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from pcbench.backends.torch import TorchBackend
-from pcbench.backends.torch.hessians.curved import CurvedLayer
 from pcbench.backends.torch.hessians.implicit import ImplicitEnergyHessian
 from pcbench.backends.torch.hessians.unrolled import UnrolledHessian
 from pcbench.contract import Hessian
@@ -74,17 +75,24 @@ class SolvedToTenPercentInSilence(WithEnergyHessian):
     hessian = Silent
 
 
-class NoCross(CurvedLayer):
-    def gradients(self, moved, dq, along):
-        weight = along.weight_gradient(self.tangent.seen, dq)
-        return weight, None if along.bias is None else along.bias_gradient(dq)
-
-
 class CrossTermMissing(ImplicitEnergyHessian):
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
-        for layer in self._curved:
-            layer.__class__ = NoCross
+    def __init__(self, layers, activities, *rest):
+        super().__init__(layers, activities, *rest)
+        self._above = [z.unsqueeze(-3) for z in activities[1:]]
+
+    def _solve(self, right):
+        self._moves = super()._solve(right)
+        return self._moves
+
+    def multiply(self, directions):
+        found = super().multiply(directions)
+        for layer, dz in enumerate(self._moves, start=1):
+            tangent = self._tangents[layer]
+            q = tangent._to_affine(self._above[layer] - tangent.value)
+            moved = dz if tangent.inner is None else tangent.inner * dz
+            forgotten = tangent.layer.affine.weight_gradient(moved, q)
+            found[layer] = found[layer] + forgotten / self._x.shape[-2]
+        return found
 
 
 @fault
@@ -94,11 +102,24 @@ class MissingCrossTerm(WithEnergyHessian):
     hessian = CrossTermMissing
 
 
+def straightened(phi):
+    """Return an activation that goes on as straight as it is where it is asked for."""
+
+    def straight(a):
+        here = a.detach()
+        value, slope = phi(here)
+        return value + slope * (a - here), slope
+
+    return phi and straight
+
+
 class Straight(ImplicitEnergyHessian):
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
-        for layer in self._curved:
-            layer._bend_in = layer._bend_out = None
+    def __init__(self, layers, *rest):
+        straight = [
+            replace(layer, before=straightened(layer.before), after=straightened(layer.after))
+            for layer in layers
+        ]
+        super().__init__(straight, *rest)
 
 
 @fault

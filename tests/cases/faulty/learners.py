@@ -22,15 +22,8 @@ class Retrained(TorchBackend):
     def settings(asked):
         raise NotImplementedError
 
-    def build(self, network, parameters):
-        model = super().build(network, parameters)
-        trainer = model.trainer
-
-        def of_other_settings(x, y, settings, precision=None):
-            return trainer(x, y, self.settings(settings), precision)
-
-        model.trainer = of_other_settings
-        return model
+    def trainer(self, model, x, y, settings, precision=None):
+        return super().trainer(model, x, y, self.settings(settings), precision)
 
 
 @fault

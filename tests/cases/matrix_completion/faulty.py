@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -22,18 +23,11 @@ class WithTraining(TorchBackend):
         """Say what a run left."""
         return record
 
-    def build(self, network, parameters):
-        model = super().build(network, parameters)
-        honest = model.trainer
-
-        def trainer(x, y, settings, precision=None):
-            made = self.begin(honest, x, y, settings, precision)
-            run = made.run
-            made.run = lambda *asked: self.report(run(*asked), settings.objective)
-            return made
-
-        model.trainer = trainer
-        return model
+    def trainer(self, model, x, y, settings, precision=None):
+        made = self.begin(partial(super().trainer, model), x, y, settings, precision)
+        run = made.run
+        made.run = lambda *asked: self.report(run(*asked), settings.objective)
+        return made
 
 
 def fault(backend: type[TorchBackend]) -> type[TorchBackend]:

@@ -36,7 +36,7 @@ def recorded(weights, x, y, rows, rate, objective, dtype):
     widths = (weights[0].shape[1], *map(len, weights))
     model = backend.build(NetworkSpec(widths), weights)
     settings = TrainingSettings(objective, Sgd(), rate)
-    trainer = model.trainer(backend.to_device(x), backend.to_device(y), settings)
+    trainer = backend.trainer(model, backend.to_device(x), backend.to_device(y), settings)
     return trainer.run(len(rows), rows).gradient_norms
 
 

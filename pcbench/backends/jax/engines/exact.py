@@ -22,7 +22,7 @@ from pcbench.networks import NetworkSpec
 
 
 class Reached(NamedTuple):
-    """Where inference ended; see :class:`pcbench.contract.backend.Inference`."""
+    """Where inference ended; see :class:`pcbench.contract.model.Inference`."""
 
     activities: tuple[Rows, ...]
     energies: Float[Array, "*R L"]

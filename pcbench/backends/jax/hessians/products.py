@@ -14,7 +14,7 @@ from jaxtyping import Float
 from pcbench.backends.jax.network import Number, Parameters, over_replicas
 from pcbench.backends.jax.objectives import Batch
 from pcbench.backends.jax.runtime import Runtime
-from pcbench.contract.backend import Hessian
+from pcbench.contract.model import Hessian
 from pcbench.networks import NetworkSpec
 
 # Vectors are multiplied in blocks whose largest intermediate stays near this many numbers.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,16 +12,14 @@ from jax import Array, lax
 from jaxtyping import Float, Int
 
 from pcbench.backends.jax.engines.relaxation import Limits
+from pcbench.backends.jax.model import JaxModel
 from pcbench.backends.jax.network import Number, Parameters, has_replicas
 from pcbench.backends.jax.objectives import Batch
 from pcbench.backends.jax.training.optimisers import Learner, beginner, update
 from pcbench.backends.jax.training.rules import Rule, rule
-from pcbench.contract.backend import BackendUnavailableError
+from pcbench.contract.model import BackendUnavailableError
 from pcbench.contract.training import Optimiser, Record, Trainer, TrainingSettings, check_run
 from pcbench.networks import NetworkSpec
-
-if TYPE_CHECKING:
-    from pcbench.backends.jax.model import JaxModel
 
 
 class JaxTrainer(Trainer[Array]):

@@ -7,8 +7,8 @@ from jaxtyping import Float
 
 from pcbench.backends.numpy.maps import Batch
 from pcbench.backends.numpy.state import State, side_by_side
-from pcbench.contract.backend import Inference
 from pcbench.contract.inference import IterativeInference
+from pcbench.contract.model import Inference
 
 
 class Account:

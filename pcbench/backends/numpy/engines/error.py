@@ -5,8 +5,8 @@ from __future__ import annotations
 from pcbench.backends.numpy.engines.account import Account
 from pcbench.backends.numpy.maps import Batch
 from pcbench.backends.numpy.state import Clamped, State
-from pcbench.contract.backend import Inference
 from pcbench.contract.inference import ErrorInference
+from pcbench.contract.model import Inference
 
 
 def infer_by_errors(clamped: Clamped, settings: ErrorInference) -> Inference[Batch]:

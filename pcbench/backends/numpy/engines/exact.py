@@ -15,7 +15,7 @@ from pcbench.backends.numpy.engines.account import relative, slope_norms, whole
 from pcbench.backends.numpy.layers import Layer
 from pcbench.backends.numpy.maps import Batch
 from pcbench.backends.numpy.state import Clamped, by_layer, side_by_side
-from pcbench.contract.backend import BackendUnavailableError, Inference
+from pcbench.contract.model import BackendUnavailableError, Inference
 
 
 def infer_exactly(clamped: Clamped) -> Inference[Batch]:

@@ -19,8 +19,8 @@ from pcbench.backends.numpy.curvature import BlockTridiagonal, gauss_newton_curv
 from pcbench.backends.numpy.engines.account import relative, slope_norms, whole
 from pcbench.backends.numpy.maps import Batch
 from pcbench.backends.numpy.state import Clamped, State, by_layer, side_by_side
-from pcbench.contract.backend import Inference
 from pcbench.contract.inference import GaussNewtonInference
+from pcbench.contract.model import Inference
 
 # Damping μ, in units of the curvature of a unit without connections: where it begins once a step
 # was refused, below which it is none, and beyond which no step is told from none.

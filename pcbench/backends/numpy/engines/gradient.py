@@ -5,8 +5,8 @@ from __future__ import annotations
 from pcbench.backends.numpy.engines.account import Account
 from pcbench.backends.numpy.maps import Batch
 from pcbench.backends.numpy.state import Clamped
-from pcbench.contract.backend import Inference
 from pcbench.contract.inference import GradientInference
+from pcbench.contract.model import Inference
 
 
 def infer_by_gradient(clamped: Clamped, settings: GradientInference) -> Inference[Batch]:

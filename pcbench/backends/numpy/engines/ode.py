@@ -11,8 +11,8 @@ from scipy.integrate import RK23, RK45
 from pcbench.backends.numpy.engines.account import Account, slope_norms
 from pcbench.backends.numpy.maps import Batch
 from pcbench.backends.numpy.state import Clamped, State, by_layer, side_by_side
-from pcbench.contract.backend import BackendUnavailableError, Inference
 from pcbench.contract.inference import OdeInference
+from pcbench.contract.model import BackendUnavailableError, Inference
 
 # Dormand & Prince 1980 and Bogacki & Shampine 1989, under SciPy's names, with the evaluations that
 # every step takes that is tried.

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from pcbench.backends.numpy.layers import Layer
 from pcbench.backends.numpy.maps import Batch, Entries
 from pcbench.backends.numpy.network import parameters_of
-from pcbench.contract.backend import Hessian
+from pcbench.contract.model import Hessian
 
 
 class ProductByProduct(Hessian[Batch]):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from pcbench.backends.torch.engines.relaxation import Batch, Progress, Relaxation, View
-from pcbench.contract.backend import Inference
 from pcbench.contract.inference import ErrorInference
+from pcbench.contract.model import Inference
 
 
 def infer_by_errors(relaxation: Relaxation, settings: ErrorInference) -> Inference[Tensor]:

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from pcbench.contract.backend import Inference
+from pcbench.contract.model import Inference
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,7 @@ class OutputSystem:
         products = chains_from_output(weights) or [weights[-1][..., :0]]
         reach = torch.cat(products, dim=-1)
         through = reach @ reach.mT
-        # S ⪰ I cannot fail to factorise unless weights overflowed, and then NaN should show itself.
-        factor, _ = torch.linalg.cholesky_ex(through + _identity_like(through))
+        factor = output_factor(through, None)
         return cls(reach, through, factor, tuple(weight.shape[-2] for weight in weights[:-1]))
 
     def to_output(self) -> Sequence[Float[Tensor, "*#replica d_L _d"]]:
@@ -73,8 +72,7 @@ class OutputSystem:
         v``: where the precision is 0, no force comes from the output.
         """
         root = precision.sqrt()
-        system = root.unsqueeze(-1) * self.through.unsqueeze(-3) * root.unsqueeze(-2)
-        factor, _ = torch.linalg.cholesky_ex(system + _identity_like(system))
+        factor = output_factor(self.through.unsqueeze(-3), precision)
         return root * torch.cholesky_solve((root * off).unsqueeze(-1), factor).squeeze(-1)
 
     def pull(
@@ -188,8 +186,18 @@ def _residuals(
     return relative(squares[1], squares[0]), relative(whole[1], whole[0])
 
 
-def _identity_like(matrices: Tensor) -> Float[Tensor, "d_L d_L"]:
-    return torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
+def output_factor(
+    through: Float[Tensor, "*#R d_L d_L"], precision: Float[Tensor, "*#R d_L"] | None
+) -> Float[Tensor, "*R d_L d_L"]:
+    """Return the lower Cholesky factor of ``I + P T P``, with the precision ``P²``."""
+    if precision is not None:
+        root = precision.sqrt()
+        through = root.unsqueeze(-1) * through * root.unsqueeze(-2)
+    identity = torch.eye(through.shape[-1], dtype=through.dtype, device=through.device)
+    # It cannot fail unless weights overflowed, and then NaN should show itself.
+    factor: Tensor
+    factor, _ = torch.linalg.cholesky_ex(through + identity)
+    return factor
 
 
 def _step(

@@ -33,6 +33,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pcbench.backends.torch.engines.error import backpropagated
+from pcbench.backends.torch.engines.exact import output_factor
 from pcbench.backends.torch.engines.relaxation import (
     Batch,
     Progress,
@@ -41,8 +42,8 @@ from pcbench.backends.torch.engines.relaxation import (
     chosen,
     squared_norms,
 )
-from pcbench.contract.backend import Inference
 from pcbench.contract.inference import GaussNewtonInference
+from pcbench.contract.model import Inference
 
 # Damping: where it starts once a step went wrong, and when it is none or all.
 _FIRST, _NONE, _ALL = 0.1, 1e-3, 1e8
@@ -192,11 +193,12 @@ class LinearisedNetwork:
         self, right: Float[Tensor, "*#R N d_L"], theta: Float[Tensor, "*#R N 1"]
     ) -> Float[Tensor, "*#R N d_L"]:
         """``P (I + θ P T P)⁻¹ P`` times every row: symmetric, and indifferent to ``Π`` being 0."""
-        system, precision = theta.unsqueeze(-1) * self.through, self.view.relaxation.precision
+        precision = self.view.relaxation.precision
         root = None if precision is None else precision.sqrt()
-        if root is not None:
-            system, right = root.unsqueeze(-1) * system * root.unsqueeze(-2), root * right
-        identity = torch.eye(right.shape[-1], dtype=right.dtype, device=right.device)
-        factor, _ = torch.linalg.cholesky_ex(system + identity)
-        solved = torch.cholesky_solve(right.unsqueeze(-1), factor).squeeze(-1)
+        right = right if root is None else root * right
+        solved = torch.cholesky_solve(right.unsqueeze(-1), self.factor(theta)).squeeze(-1)
         return solved if root is None else root * solved
+
+    def factor(self, theta: Float[Tensor, "*#R N 1"]) -> Float[Tensor, "*#R N d_L d_L"]:
+        """Return the lower Cholesky factor of ``I + θ P T P`` of every sample."""
+        return output_factor(theta.unsqueeze(-1) * self.through, self.view.relaxation.precision)

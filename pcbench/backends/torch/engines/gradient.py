@@ -7,8 +7,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from pcbench.backends.torch.engines.relaxation import Progress, Relaxation
-from pcbench.contract.backend import Inference
 from pcbench.contract.inference import GradientInference
+from pcbench.contract.model import Inference
 
 
 def infer_by_gradient(relaxation: Relaxation, settings: GradientInference) -> Inference[Tensor]:

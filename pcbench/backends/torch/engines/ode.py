@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pcbench.backends.torch.engines.relaxation import Batch, Progress, Relaxation, squared_norms
-from pcbench.contract.backend import BackendUnavailableError, Inference
 from pcbench.contract.inference import OdeInference
+from pcbench.contract.model import BackendUnavailableError, Inference
 
 # What a step may be off by makes at most this part of the force that is asked for in the end.
 _PART = 0.1

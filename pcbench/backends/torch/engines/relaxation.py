@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pcbench.backends.torch.engines.exact import relative
 from pcbench.backends.torch.layer import Layer, Linearisation
-from pcbench.contract.backend import Inference
+from pcbench.contract.model import Inference
 
 Batch = Float[Tensor, "*#R N _d"]
 

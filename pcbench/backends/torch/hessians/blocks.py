@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pcbench.backends.torch.layer import Layer
+from pcbench.backends.torch.layer import Layer, parameters_of
 from pcbench.backends.torch.threads import threads_that_pay
-from pcbench.contract.backend import Hessian
+from pcbench.contract.model import Hessian
 
 # Vectors are multiplied in blocks whose largest intermediate stays near this many numbers, which
 # keeps a block in cache on a CPU and bounds memory on any device.
@@ -29,16 +29,20 @@ class BlockedHessian(Hessian[Tensor]):
         ``f_1 … f_L``.
     x
         The batch, ``(*R, N, d_0)``.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If convolutions have replicas.
     """
 
     def __init__(self, layers: Sequence[Layer], x: Float[Tensor, "*#R N d_0"]) -> None:
-        self._layers, self._x = list(layers), x
-        weights = [layer.affine.weight for layer in layers]
-        biases = [layer.affine.bias for layer in layers if layer.affine.bias is not None]
-        self._replicas = len(layers[0].affine.replicas)
-        self._shapes = [part.shape[self._replicas :] for part in [*weights, *biases]]
+        self._layers, self._x = [layer.with_directions() for layer in layers], x
+        self._replicas = layers[0].affine.replicas
+        self._axis = len(self._replicas)  # of directions
+        self._shapes = [part.shape[self._axis :] for part in parameters_of(layers)]
         widths = [layer.affine.widths for layer in layers]
-        self._numbers = layers[0].affine.replicas.numel() * max(
+        self._numbers = self._replicas.numel() * max(
             sum(shape.numel() for shape in self._shapes), x.shape[-2] * max(map(max, widths))
         )
 
@@ -46,12 +50,10 @@ class BlockedHessian(Hessian[Tensor]):
     def multiply(self, directions: list[Tensor]) -> Sequence[Tensor]:
         """Multiply a block of vectors, split into parameters: ``(*R, K, *shape)`` each."""
 
-    def rows(self, directions: Sequence[Tensor]) -> torch.Size:
-        """Return the axes of replicas, which a batch need not have, and of directions."""
-        return directions[0].shape[: self._replicas + 1]
-
     def product(self, vectors: Vectors) -> Vectors:
         """Multiply every row."""
+        if not vectors.shape[-2]:
+            return vectors
         sizes = [shape.numel() for shape in self._shapes]
         products = []
         rows = self._x.shape[-2] * vectors.shape[-2]
@@ -70,8 +72,3 @@ class BlockedHessian(Hessian[Tensor]):
                 ]
                 products.append(torch.cat(flat, dim=-1))
         return torch.cat(products, dim=-2)
-
-
-def many(tensor: Float[Tensor, "*#R _a _b"]) -> Float[Tensor, "*broadcast _a _b"]:
-    """Make room for the axis of directions behind the replicas; a matrix broadcasts as it is."""
-    return tensor.unsqueeze(-3) if tensor.dim() > 2 else tensor

@@ -18,10 +18,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pcbench.backends.torch.engines.gauss_newton import LinearisedNetwork
+from pcbench.backends.torch.engines.relaxation import Relaxation
 from pcbench.backends.torch.hessians.blocks import BlockedHessian
-from pcbench.backends.torch.hessians.curved import Moved, curved, in_order, maps_along
-from pcbench.backends.torch.layer import Layer
-from pcbench.backends.torch.maps import AffineMap
+from pcbench.backends.torch.hessians.differentiation import gradients, products, variables
+from pcbench.backends.torch.layer import Layer, along, parameters_of
 
 Hidden = list[Float[Tensor, "*#R K N _d"]]
 
@@ -55,68 +56,48 @@ class ImplicitEnergyHessian(BlockedHessian):
         residual: float | None = None,
     ) -> None:
         super().__init__(layers, activities[0])
-        self._curved = curved(layers, activities[:-1])
-        self._precision = None if precision is None else precision.unsqueeze(-3)
-        forces = [
-            above.unsqueeze(-3) - layer.tangent.value
-            for layer, above in zip(self._curved, activities[1:], strict=True)
+        x, *hidden, y = (z.expand(*self._replicas, *z.shape[-2:]) for z in activities)
+        self._hidden, self._parameters = variables(hidden), variables(parameters_of(layers))
+        network = Relaxation(along(layers, self._parameters), x, y, precision)
+        slopes = gradients(
+            network.at(self._hidden).sample_energies().sum(-1), [*self._parameters, *self._hidden]
+        )
+        depth = len(self._parameters)
+        self._in_parameters, self._in_hidden = slopes[:depth], slopes[depth:]
+        self._tangents = [
+            layer.at(z.unsqueeze(-3)) for layer, z in zip(self._layers, [x, *hidden], strict=True)
         ]
-        if self._precision is not None:
-            forces[-1] = torch.where(self._precision > 0, forces[-1], 0) * self._precision
-        for layer, force in zip(self._curved, forces, strict=True):
-            layer.meet(force)
-        self._factor = self._factorised(activities)
-        self._wanted = residual or _EPSILONS * torch.finfo(forces[-1].dtype).eps
+        at = LinearisedNetwork.at(Relaxation(layers, x, y, precision).at(hidden))
+        self._factor = at.factor(torch.ones_like(y[..., :1]))
+        self._root = None if precision is None else precision.sqrt().unsqueeze(-3)
+        self._wanted = residual or _EPSILONS * torch.finfo(y.dtype).eps
         self.residual = 0.0
 
     def multiply(self, directions: list[Tensor]) -> list[Tensor]:
         """Multiply a block of vectors."""
-        along: list[AffineMap | None] = [*maps_along(self._layers, directions)]
-        rows = self.rows(directions)
-        still = [
-            layer.tangent.seen.new_zeros(()).expand(*rows, *layer.tangent.value.shape[-2:])
-            for layer in self._curved[:-1]
-        ]
-        pulled, _, _ = self._sweep(still, along, rows)
-        dz = self._solve([-force for force in pulled])
-        _, moves, turned = self._sweep(dz, along, rows)
-        gradients = [
-            layer.gradients(moved, dq, v)
-            for layer, moved, dq, v in zip(self._curved, moves, turned, along, strict=True)
-            if v is not None
-        ]
-        return in_order(gradients, -1 / self._x.shape[-2])
+        if not self._hidden:
+            moved = self._products(self._in_parameters, self._parameters, directions)
+        else:
+            pulled = self._products(self._in_parameters, self._hidden, directions)
+            dz = self._solve([-force for force in pulled])
+            both, vectors = [*self._in_parameters, *self._in_hidden], [*directions, *dz]
+            moved = self._products(both, self._parameters, vectors)
+        return [part / self._x.shape[-2] for part in moved]
 
-    def _sweep(
-        self, dz: Hidden, along: Sequence[AffineMap | None], rows: torch.Size
-    ) -> tuple[Hidden, list[Moved], list[Tensor]]:
-        """Move hidden activities and parameters; return how ``∂(N𝓕)/∂z``, layers and ``q`` move."""
-        first, last = self._curved[0].tangent, self._curved[-1].tangent
-        inputs = [first.seen.new_zeros(()).expand(*rows, *first.seen.shape[-2:]), *dz]
-        outputs = [*dz, last.value.new_zeros(()).expand(*rows, *last.value.shape[-2:])]
-        moves, turned, pulled, forces = [], [], [], []
-        for layer, v, below, above in zip(self._curved, along, inputs, outputs, strict=True):
-            moves.append(layer.move(below, v))
-            forces.append(above - moves[-1].value)
-        if self._precision is not None:
-            forces[-1] = forces[-1] * self._precision
-        for layer, v, below, moved, force in zip(
-            self._curved, along, inputs, moves, forces, strict=True
-        ):
-            dq, dp = layer.turn(moved, below, force, v)
-            turned.append(dq)
-            pulled.append(dp)
-        return [g - p for g, p in zip(forces, pulled[1:], strict=False)], moves, turned
+    def _products(
+        self, gradients: list[Tensor], at: list[Tensor], vectors: list[Tensor]
+    ) -> list[Tensor]:
+        return products(gradients, at, vectors, self._axis)
+
+    def _curve(self, moves: Hidden) -> Hidden:
+        """``𝓕_zz`` times moves of the hidden activities."""
+        return self._products(self._in_hidden, self._hidden, moves)
 
     def _solve(self, right: Hidden) -> Hidden:
         """``𝓕_zz⁻¹`` times the right-hand side, of every sample and direction by itself."""
-        if not right:
-            return right
-        none: list[AffineMap | None] = [None] * len(self._curved)
-        rows = right[0].shape[:-2]
         start = _dot(right, right)
         solution = self._precondition(right)
-        residual = _minus(right, self._sweep(solution, none, rows)[0])
+        residual = _minus(right, self._curve(solution))
         direction: Hidden = []
         rho = torch.ones_like(start)
         for _ in range(_MAX_STEPS):
@@ -131,13 +112,13 @@ class ImplicitEnergyHessian(BlockedHessian):
                 if direction
                 else steepest
             )
-            image, _, _ = self._sweep(direction, none, rows)
+            image = self._curve(direction)
             curvature = _dot(direction, image)
             length = torch.where(curvature == 0, 0.0, rho / curvature)
             solution = [s + length * d for s, d in zip(solution, direction, strict=True)]
             residual = [r - length * i for r, i in zip(residual, image, strict=True)]
         if direction:  # what the recursion believes is left is less than what is
-            residual = _minus(right, self._sweep(solution, none, rows)[0])
+            residual = _minus(right, self._curve(solution))
         left = self._relative(residual, start)
         if not left <= self.residual:  # what is no number is worse than any
             self.residual = left
@@ -148,29 +129,13 @@ class ImplicitEnergyHessian(BlockedHessian):
         squares = _dot(residual, residual)
         return float(torch.where(start > 0, squares / start, squares).max().sqrt())
 
-    def _factorised(self, activities: Sequence[Tensor]) -> Tensor:
-        """The Cholesky factors of ``I + P T P``, with ``T = Σ_l K_l K_lᵀ``, a sample each."""
-        output = activities[-1]
-        reach = torch.eye(output.shape[-1], dtype=output.dtype, device=output.device)
-        identity, reach = reach, reach.expand(*output.shape, output.shape[-1])
-        through = torch.zeros_like(reach)
-        for layer, below in zip(self._layers[:0:-1], activities[-2:0:-1], strict=True):
-            reach = layer.at(below).pull(reach)
-            through = through + reach @ reach.mT
-        if self._precision is not None:
-            root = self._precision.squeeze(-3).sqrt()
-            through = root.unsqueeze(-1) * through * root.unsqueeze(-2)
-        factor: Tensor
-        factor, _ = torch.linalg.cholesky_ex(through + identity)
-        return factor
-
     def _precondition(self, right: Hidden) -> Hidden:
         """``G⁻¹`` times the right-hand side.
 
         In the errors ``δe_l = δz_l - J_l δz_{l-1}`` it is ``I + Kᵀ Π K``, with the right-hand side
         pulled back to them; ``K`` carries errors on to the output, and back.
         """
-        tangents = [layer.tangent for layer in self._curved]
+        tangents, root = self._tangents, self._root
         back = [right[-1]]
         for tangent, force in zip(tangents[-2:0:-1], right[-2::-1], strict=True):
             back.append(force + tangent.pull(back[-1]))
@@ -179,7 +144,6 @@ class ImplicitEnergyHessian(BlockedHessian):
         for tangent, force in zip(tangents[1:-1], back[1:], strict=True):
             reached = force + tangent.push(reached)
         missed = tangents[-1].push(reached)
-        root = None if self._precision is None else self._precision.sqrt()
         if root is not None:
             missed = root * missed
         # Samples have systems of their own; directions are right-hand sides of the same.

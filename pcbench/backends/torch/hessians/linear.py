@@ -1,7 +1,7 @@
-r"""The Hessians of a linear network, in closed form.
+r"""The Hessian of the equilibrated energy of a linear network, in closed form.
 
-Both come from the definition of the objective, by differentiating its gradient along ``V``. For the
-energy that is the implicit-function formula (theory.md 3.1)
+It comes from the definition of the energy, by differentiating its gradient along ``V``: the
+implicit-function formula (theory.md 3.1)
 
 .. math::
     ∇^2 𝓕^* V = 𝓕_{θθ} V - 𝓕_{θz} \, 𝓕_{zz}^{-1} 𝓕_{zθ} V \quad \text{at equilibrium},
@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pcbench.backends.torch.engines.exact import OutputSystem
-from pcbench.backends.torch.hessians.blocks import BlockedHessian, many
+from pcbench.backends.torch.hessians.blocks import BlockedHessian
 from pcbench.backends.torch.layer import Layer
 
 Directions = list[Float[Tensor, "*#R K _out _inp"]]
@@ -43,14 +43,14 @@ class LinearEnergyHessian(BlockedHessian):
         super().__init__(layers, activities[0])
         weights = [layer.affine.weight for layer in layers]
         system = OutputSystem.of(weights)
-        self._z = [many(activity) for activity in activities]
-        self._w = [many(weight) for weight in weights]
+        self._z = [_many(activity) for activity in activities]
+        self._w = [_many(weight) for weight in weights]
         self._e = [
             above - below @ weight.mT
             for weight, (below, above) in zip(self._w, pairwise(self._z), strict=True)
         ]
-        self._to_output = [many(product) for product in system.to_output()]
-        self._system = replace(system, factor=many(system.factor))
+        self._to_output = [_many(product) for product in system.to_output()]
+        self._system = replace(system, factor=_many(system.factor))
 
     def multiply(self, directions: Directions) -> Directions:
         """Multiply a block of vectors."""
@@ -80,44 +80,6 @@ class LinearEnergyHessian(BlockedHessian):
         ]
 
 
-class LinearLossHessian(BlockedHessian):
-    """``∇²𝓛``.
-
-    With ``h_l = W_l h_{l-1}`` and ``g_l = W_{l+1}ᵀ g_{l+1}`` from ``g_L = ŷ - y``, differentiate
-    ``∂𝓛/∂W_l = (1/N) g_lᵀ h_{l-1}`` along ``V``.
-    """
-
-    residual = 0.0
-
-    def __init__(
-        self, layers: Sequence[Layer], x: Float[Tensor, "*#R N d_0"], y: Float[Tensor, "*#R N d_L"]
-    ) -> None:
-        super().__init__(layers, x)
-        self._w = [many(layer.affine.weight) for layer in layers]
-        h = [many(x)]
-        for weight in self._w:
-            h.append(h[-1] @ weight.mT)
-        g = [h[-1] - many(y)]
-        for weight in self._w[:0:-1]:
-            g.append(g[-1] @ weight)
-        self._h, self._g = h, g[::-1]
-
-    def multiply(self, directions: Directions) -> Directions:
-        """Multiply a block of vectors."""
-        w, h, g = self._w, self._h, self._g
-        dh = [torch.zeros_like(h[0])]
-        for weight, v, below in zip(w, directions, h, strict=False):
-            dh.append(dh[-1] @ weight.mT + _pushed(v, below))
-        dg = [dh[-1]]
-        for weight, v, above in zip(w[:0:-1], directions[:0:-1], g[:0:-1], strict=True):
-            dg.append(dg[-1] @ weight + above @ v)
-        dg.reverse()
-        return [
-            (_gradient(d_above, below) + above.mT @ d_below) / h[0].shape[-2]
-            for d_above, below, above, d_below in zip(dg, h, g, dh, strict=False)
-        ]
-
-
 def _pushed(v: Float[Tensor, "*#R K _out _inp"], z: Tensor) -> Tensor:
     """``V z`` of every direction: one product of all rows, where there are no replicas."""
     if v.dim() > 3:
@@ -134,3 +96,8 @@ def _gradient(e: Float[Tensor, "*#R K N _out"], z: Tensor) -> Tensor:
     count, samples, out = e.shape
     rows = e.mT.reshape(count * out, samples) @ z
     return rows.reshape(count, out, z.shape[1])
+
+
+def _many(tensor: Float[Tensor, "*#R _a _b"]) -> Float[Tensor, "*broadcast _a _b"]:
+    """Make room for the axis of directions behind the replicas; a matrix broadcasts as it is."""
+    return tensor.unsqueeze(-3) if tensor.dim() > 2 else tensor

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from pcbench.backends.torch.engines.exact import OutputSystem, chains_from_output
+from pcbench.backends.torch.model import LayeredModel
 from pcbench.backends.torch.training.slope import Gradient, Product, Slope
 from pcbench.contract.inference import ExactInference, InferenceSettings
-
-if TYPE_CHECKING:
-    from pcbench.backends.torch.model import LayeredModel
 
 Batch = Float[Tensor, "*#R N _d"]
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from pcbench.backends.torch.model import LayeredModel
 from pcbench.backends.torch.threads import threads_that_pay
 from pcbench.backends.torch.training.optimisers import optimiser
 from pcbench.backends.torch.training.rules import (
@@ -20,12 +20,9 @@ from pcbench.backends.torch.training.rules import (
     Rule,
 )
 from pcbench.backends.torch.training.slope import Slope, norm
-from pcbench.contract.backend import BackendUnavailableError
 from pcbench.contract.inference import ExactInference
+from pcbench.contract.model import BackendUnavailableError
 from pcbench.contract.training import Record, Trainer, TrainingSettings, check_run
-
-if TYPE_CHECKING:
-    from pcbench.backends.torch.model import LayeredModel
 
 
 class TorchTrainer(Trainer[Tensor]):
