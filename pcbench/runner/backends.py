@@ -17,7 +17,6 @@ from pcbench.suite import PlannedCase
 
 _DESCRIPTION = TypeAdapter(dict[str, JsonValue])
 
-
 _Key = tuple[str, str, DType]
 
 
@@ -43,21 +42,18 @@ class Backends:
     """
 
     def __init__(self, plan: Sequence[PlannedCase]) -> None:
-        self._made: dict[_Key, Backend[Any]] = {}
-        self._refused: dict[_Key, BackendUnavailableError] = {}
-        for case in plan:
-            key = _key(case)
-            if key in self._made or key in self._refused:
-                continue
+        self._found: dict[_Key, Backend[Any] | BackendUnavailableError] = {}
+        for key in dict.fromkeys(map(_key, plan)):
             try:
-                self._made[key] = make_backend(*key)
+                self._found[key] = make_backend(*key)
             except BackendUnavailableError as refusal:
-                self._refused[key] = refusal
-        made = {key[:2] for key in self._made}
+                self._found[key] = refusal
+        made = {key[:2] for key, found in self._found.items() if isinstance(found, Backend)}
         for case in plan:
-            key = _key(case)
-            if key in self._refused and ("dtype" in case.insisted or key[:2] not in made):
-                raise self._refused[key]
+            found = self._found[_key(case)]
+            insisted = "dtype" in case.insisted or _key(case)[:2] not in made
+            if isinstance(found, BackendUnavailableError) and insisted:
+                raise found
 
     def of(self, case: PlannedCase) -> Backend[Any]:
         """Return the backend of a case.
@@ -67,16 +63,17 @@ class Backends:
         BackendUnavailableError
             If it is not available in that dtype.
         """
-        key = _key(case)
-        if key in self._refused:
-            raise BackendUnavailableError(str(self._refused[key]))
-        return self._made[key]
+        found = self._found[_key(case)]
+        if isinstance(found, BackendUnavailableError):
+            raise BackendUnavailableError(str(found))
+        return found
 
     def descriptions(self) -> dict[str, dict[str, JsonValue]]:
         """Return the description of each backend, by name, device and dtype."""
         return {
-            storable(" ".join(key)): describe(backend)
-            for key, backend in sorted(self._made.items())
+            storable(" ".join(key)): describe(found)
+            for key, found in sorted(self._found.items(), key=lambda each: each[0])
+            if isinstance(found, Backend)
         }
 
 

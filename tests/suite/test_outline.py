@@ -54,7 +54,7 @@ def test_an_outline_imports_nothing_heavy(write):
         ("suite: s\n¶case: []\ncases: ¶[]", ["did you mean 'cases'?", "not an empty one"]),
         ("suite: s\ncases: ¶{id: a}", ["'cases' must be a list of at least one case"]),
         ("suite: s\ncases: ¶~", ["not null"]),
-        ("suite: ¶3\ncases: [¶x]", ["'suite' must be a string made of a-z", "a case is a mapping"]),
+        ("suite: ¶3\ncases: [¶x]", ["'suite' must be a string, not 3", "a case is a mapping"]),
         ("suite: ¶a b\ncases: [¶¶{}]", ["made of a-z", "lacks 'id'", "lacks 'kind'"]),
         ("suite: s\ncases: [{id: ¶-a, kind: ¶1}]", ["not begin with", "must be a string"]),
         ("suite: s\ncases: [{id: ¶'', kind: k}]", ["made of a-z"]),

@@ -1,9 +1,10 @@
 """The grammar of a suite's layout, and the JSON Schema of a suite file.
 
-The layout stands here once, for files to be read by and for editors to complete by: ``title`` is
-what a value must be, in the words of messages; ``description`` is what it is for. ``pcbench list``
-reads layouts alone, and may not wait for pydantic: run settings and the parameters of kinds are
-pydantic models, whose schemas are added when an editor asks.
+The layout stands here once: files are read by it, and editors complete by it. ``title`` is what a
+value must be, in the words of messages, ``patternErrorMessage`` the same for pattern and length,
+and ``description`` what it is for. ``pcbench list`` reads layouts alone and must not wait for
+pydantic; run settings and the parameters of kinds are pydantic models, whose schemas are added when
+an editor asks.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 Schema = dict[str, Any]
 T = TypeVar("T", str, list[Any], dict[str, Any])
 
-
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 QUICK: Final = "quick"
 """The size of every case as it is written."""
@@ -30,9 +30,10 @@ MAX_FIGURE = 20  # characters; it is a column of a table
 # Names go into identifiers, -k expressions and file names.
 NAME: Schema = {
     "type": "string",
-    "title": "a string made of a-z, A-Z, 0-9, '_', '-' and '.' that does not begin with the last "
-    "two",
+    "title": "a string",
     "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
+    "patternErrorMessage": "a name made of a-z, A-Z, 0-9, '_', '-' and '.' that does not begin "
+    "with the last two",
 }
 AXIS: Schema = {"type": "array", "title": "a list of values", "minItems": 1, "uniqueItems": True}
 MATRIX: Schema = {
@@ -54,9 +55,10 @@ CASE: dict[str, Schema] = {
     "kind": {**NAME, "description": "Which question is asked."},
     "figure": {
         "type": "string",
-        "title": f'a string of 1 to {MAX_FIGURE} printable characters, such as "5" or "9, 10"',
+        "title": 'a string, such as "5" or "9, 10"',
         "description": "The figure of the paper that the case reproduces.",
         "pattern": r"^.*\S.*$",
+        "patternErrorMessage": f"1 to {MAX_FIGURE} printable characters",
         "maxLength": MAX_FIGURE,
     },
     "matrix": MATRIX,
@@ -78,9 +80,10 @@ SUITE: dict[str, Schema] = {
     },
     "covers": {
         "type": "array",
-        "title": "a list of at least one part of the contract, such as [loss]",
+        "title": "a list of at least one part of the contract, such as [loss] (or left out, where "
+        "the suite claims nothing in particular)",
         "description": "Parts of the contract that the suite claims to judge; an audit fails if a "
-        "fault in one of them passes. Leave it out where the suite claims nothing in particular.",
+        "fault in one of them passes.",
         "minItems": 1,
         "uniqueItems": True,
         "items": {"enum": [part.value for part in Part]},
@@ -110,17 +113,19 @@ def read(node: Node, what: str, schema: Schema, kind: type[T], problems: Problem
     problems
         Where to note that it does not fit.
     """
-    value = node.value
+    value, due = node.value, schema["title"]
+    given = node.shown()
     if isinstance(value, kind):
         least = max(schema.get(key, 0) for key in ("minLength", "minItems", "minProperties"))
-        long = least <= len(value) <= schema.get("maxLength", len(value))
+        fits = least <= len(value) <= schema.get("maxLength", len(value))
         pattern = schema.get("pattern")
         # A pattern cannot say that there are no control characters.
         text = str(value) if pattern else ""
-        if long and text.isprintable() and re.fullmatch(pattern or "", text):
+        if fits and text.isprintable() and re.fullmatch(pattern or "", text):
             return value
-    given = "an empty one" if value in ([], {}) else node.shown()
-    problems.note(node.at, f"{what} must be {schema['title']}, not {given}")
+        due = schema.get("patternErrorMessage", due)
+        given = given if isinstance(value, str) else "an empty one"
+    problems.note(node.at, f"{what} must be {due}, not {given}")
     return kind()
 
 
