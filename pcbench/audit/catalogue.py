@@ -15,7 +15,7 @@ from typing import Any
 from pcbench.audit.testimony import Occasion
 from pcbench.audit.trainer import FaultyTrainer
 from pcbench.audit.traits import Trait
-from pcbench.audit.wrappers import FaultyBackend, FaultyModel, Host
+from pcbench.audit.wrappers import QUESTIONS, FaultyBackend, FaultyModel, Host
 from pcbench.contract import Backend, Capability, Model, TrainingSettings
 from pcbench.contract.parts import Part
 from pcbench.networks import NetworkSpec
@@ -23,18 +23,6 @@ from pcbench.registry import FAULTS, BrokenPluginError
 
 Mistaken = type[FaultyBackend] | type[FaultyModel] | type[FaultyTrainer]
 
-QUESTIONS = (
-    "predict",
-    "loss",
-    "loss_gradients",
-    "infer",
-    "energies",
-    "energy_gradients",
-    "loss_hessian",
-    "energy_hessian",
-    "unrolled_hessian",
-    "trainer",
-)
 _OF_BACKENDS = ("build", "to_device", "to_host")
 
 

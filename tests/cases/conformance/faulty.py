@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from pcbench.audit.faults.replicas import MovesOnWithTheOthers, RecordsOfNeighbours
 from pcbench.backends.torch import TorchBackend
 from pcbench.backends.torch.hessians.unrolled import UnrolledHessian
 from pcbench.contract import Capability, GradientInference, Inference
@@ -280,8 +279,8 @@ class CountsForAll(WithInference):
         return replace(reached, steps=reached.steps * len(reached.residual))
 
 
-fault("masked-replicas", "gauss_newton: activities as alone")(as_backend(MovesOnWithTheOthers))
-fault("masked-replicas", "error: residual: record of every step")(as_backend(RecordsOfNeighbours))
+fault("masked-replicas", "gauss_newton: activities as alone")(as_backend("MovesOnWithTheOthers"))
+fault("masked-replicas", "error: residual: record of every step")(as_backend("RecordsOfNeighbours"))
 
 
 # Hessians

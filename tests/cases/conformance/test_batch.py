@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from pcbench.audit.faults.batch import StepsOfTheMean
 from pcbench.backends.torch import TorchBackend
 from pcbench.backends.torch.engines import gauss_newton
 from pcbench.cases.conformance.inference.batch import _guess
@@ -104,10 +103,10 @@ def test_in_networks_that_are_not_linear_a_sample_takes_the_steps_that_it_takes_
 def test_who_descends_on_a_mean_of_energies_fails_for_that_alone():
     smooth = {"draw": SMOOTH["draw"] | FEW, "networks": 1}
     for engine in ("error", "ode"):
-        result = ask(as_backend(StepsOfTheMean), "inference", engine=engine, **smooth)
+        result = ask(as_backend("StepsOfTheMean"), "inference", engine=engine, **smooth)
         assert failed(result) == {f"{engine}: {ALONE}"}
     kinked = KINKED | {"draw": KINKED["draw"] | FEW}
-    result = ask(as_backend(StepsOfTheMean), "inference", engine="gradient", **kinked)
+    result = ask(as_backend("StepsOfTheMean"), "inference", engine="gradient", **kinked)
     assert failed(result) == {f"gradient: {ALONE}"}
 
 
