@@ -1,8 +1,9 @@
 """The faults that there are: pcbench's own, and those of plug-ins.
 
 A fault is a class: a subclass of :class:`FaultyBackend`, :class:`FaultyModel` or
-:class:`FaultyTrainer`, whose docstring says the mistake. The entry-point group ``pcbench.faults``
-names such classes, or sequences of them.
+:class:`FaultyTrainer`, whose docstring says the mistake; :mod:`pcbench.audit.tables` makes such
+classes of the rows of a table. The entry-point group ``pcbench.faults`` names such classes, or
+sequences of them.
 """
 
 from __future__ import annotations
@@ -127,9 +128,8 @@ def put(mistaken: Mistaken, correct: Backend[Any]) -> FaultyBackend:
     """
     if issubclass(mistaken, FaultyBackend):
         return mistaken(correct)
-    if issubclass(mistaken, FaultyModel):
-        return _WithModel(correct, mistaken)
-    return _WithTrainer(correct, mistaken)
+    model = mistaken if issubclass(mistaken, FaultyModel) else _trained_by(mistaken)
+    return _WithModel(correct, model)
 
 
 class _WithModel(FaultyBackend):
@@ -142,25 +142,13 @@ class _WithModel(FaultyBackend):
         return self._model(inner, self.inner, network, parameters, self.memory)
 
 
-class _TrainedModel(FaultyModel):
-    trained_by: type[FaultyTrainer]
-
+def _trained_by(mistaken: type[FaultyTrainer]) -> type[FaultyModel]:
     def trainer(
-        self, x: Any, y: Any, settings: TrainingSettings, precision: Any = None
+        model: FaultyModel, x: Any, y: Any, settings: TrainingSettings, precision: Any = None
     ) -> FaultyTrainer:
-        return self.trained_by(self, x, y, settings, precision)
+        return mistaken(model, x, y, settings, precision)
 
-
-class _WithTrainer(FaultyBackend):
-    def __init__(self, inner: Backend[Any], trainer: type[FaultyTrainer]) -> None:
-        super().__init__(inner)
-        self._trainer = trainer
-
-    def build(self, network: NetworkSpec, parameters: Sequence[Host]) -> Model[Any]:
-        inner = self.inner.build(network, parameters)
-        model = _TrainedModel(inner, self.inner, network, parameters, self.memory)
-        model.trained_by = self._trainer
-        return model
+    return type(mistaken.__name__, (FaultyModel,), {"trainer": trainer})
 
 
 def load_faults() -> list[Fault]:

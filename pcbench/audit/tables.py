@@ -176,7 +176,8 @@ class Building:
         return self.backend.model(replace(self.network, **changed), chosen)
 
 
-Row = tuple[str, Callable[[Question], Any]]
+Answer = Callable[[Question], Any]
+Built = Callable[[Building], Model[Any]]
 
 
 def faults(
@@ -184,26 +185,25 @@ def faults(
     *methods: str,
     needs: Iterable[str] = (),
     when: Callable[[Question], bool] | None = None,
-    **rows: Row,
-) -> list[type[FaultyModel]]:
-    """Make faulty models.
+) -> Callable[..., list[type[FaultyModel]]]:
+    """Begin a table of faulty models: call what is returned with its rows.
+
+    A row has the fault's name, its mistake in a sentence, and a function of the :class:`Question`
+    that returns the wrong answer, on the host.
 
     Parameters
     ----------
     part
-        What of the contract they corrupt.
+        What of the contract the mistakes corrupt.
     methods
-        Those that they answer wrongly.
+        Those that are answered wrongly.
     needs
         Capabilities and traits that must be in use for the mistakes to be made at all.
     when
         Whether a question is answered wrongly; every one if not given.
-    rows
-        By name: the mistake in a sentence, and a function of the :class:`Question` that returns
-        the wrong answer, on the host.
     """
 
-    def overriding(method: str, wrong: Callable[[Question], Any]) -> Callable[..., Any]:
+    def overriding(method: str, wrong: Answer) -> Callable[..., Any]:
         def answer(model: FaultyModel, *arguments: Any, **named: Any) -> Any:
             given = dict(zip(QUESTIONS[method], arguments, strict=False)) | named
             question = Question(model, method, given)
@@ -213,54 +213,40 @@ def faults(
 
         return answer
 
-    return [
-        _faulty(FaultyModel, name, mistake, part, needs, {m: overriding(m, wrong) for m in methods})
-        for name, (mistake, wrong) in rows.items()
-    ]
+    def made(**rows: tuple[str, Answer]) -> list[type[FaultyModel]]:
+        return _made(FaultyModel, part, methods, needs, overriding, rows)
+
+    return made
 
 
 def building_faults(
-    part: Part, needs: Iterable[str] = (), **rows: tuple[str, Callable[[Building], Model[Any]]]
-) -> list[type[FaultyBackend]]:
-    """Make backends that build another model than they are asked for.
+    part: Part, needs: Iterable[str] = ()
+) -> Callable[..., list[type[FaultyBackend]]]:
+    """Begin a table of backends that build another model than they are asked for.
 
-    Parameters
-    ----------
-    part, needs
-        As of :func:`faults`.
-    rows
-        By name: the mistake in a sentence, and a function of what is to be built, a
-        :class:`Building`, that returns the wrong model.
+    A row has a name, the mistake in a sentence, and a function of the :class:`Building` that
+    returns the wrong model. ``part`` and ``needs`` are those of :func:`faults`.
     """
 
-    def overriding(wrong: Callable[[Building], Model[Any]]) -> Callable[..., Any]:
+    def overriding(_: str, wrong: Built) -> Callable[..., Any]:
         return lambda backend, network, parameters: wrong(
             Building(backend, network, list(parameters))
         )
 
-    return [
-        _faulty(FaultyBackend, name, mistake, part, needs, {"build": overriding(wrong)})
-        for name, (mistake, wrong) in rows.items()
-    ]
+    def made(**rows: tuple[str, Built]) -> list[type[FaultyBackend]]:
+        return _made(FaultyBackend, part, ["build"], needs, overriding, rows)
+
+    return made
 
 
 def trainer_faults(
-    part: Part,
-    *methods: str,
-    needs: Iterable[str] = (),
-    **rows: tuple[str, Callable[..., Any]],
-) -> list[type[FaultyTrainer]]:
-    """Make faulty trainers.
+    part: Part, *methods: str, needs: Iterable[str] = ()
+) -> Callable[..., list[type[FaultyTrainer]]]:
+    """Begin a table of faulty trainers.
 
-    Parameters
-    ----------
-    part, needs
-        As of :func:`faults`.
-    methods
-        Those of :class:`FaultyTrainer` that do what they should not.
-    rows
-        By name: the mistake in a sentence, and what is done instead, a function of the trainer,
-        its correct method and the arguments.
+    A row has a name, the mistake in a sentence, and what the ``methods`` of
+    :class:`FaultyTrainer` do instead: a function of the trainer, its correct method, and the
+    arguments. ``part`` and ``needs`` are those of :func:`faults`.
     """
 
     def overriding(method: str, wrong: Callable[..., Any]) -> Callable[..., Any]:
@@ -269,19 +255,30 @@ def trainer_faults(
 
         return done
 
+    def made(**rows: tuple[str, Callable[..., Any]]) -> list[type[FaultyTrainer]]:
+        return _made(FaultyTrainer, part, methods, needs, overriding, rows)
+
+    return made
+
+
+def _made(
+    base: Any,
+    part: Part,
+    methods: Iterable[str],
+    needs: Iterable[str],
+    overriding: Callable[[str, Any], Callable[..., Any]],
+    rows: Mapping[str, tuple[str, Any]],
+) -> list[Any]:
+    """Make a class of every row."""
+    bound = {"part": part, "needs": frozenset(needs)}
     return [
-        _faulty(
-            FaultyTrainer, name, mistake, part, needs, {m: overriding(m, wrong) for m in methods}
+        type(
+            name,
+            (base,),
+            {"__doc__": mistake, **bound, **{m: overriding(m, wrong) for m in methods}},
         )
         for name, (mistake, wrong) in rows.items()
     ]
-
-
-def _faulty(
-    base: Any, name: str, mistake: str, part: Part, needs: Iterable[str], methods: dict[str, Any]
-) -> Any:
-    attributes = {"__doc__": mistake, "part": part, "needs": frozenset(needs), **methods}
-    return type(name, (base,), attributes)
 
 
 _ARRAYS = frozenset({"x", "y", "precision", "activities"})

@@ -77,9 +77,7 @@ def _nan_has_converged(q: Question) -> Any:
 
 
 FAULTS = (
-    *faults(
-        Part.PURITY,
-        "predict",
+    *faults(Part.PURITY, "predict")(
         InputScaledInPlace=(
             "The forward pass works in place: the caller's input is not what it was.",
             _in_place("x", 1.01),
@@ -89,35 +87,30 @@ FAULTS = (
             _dropout,
         ),
     ),
-    *faults(
-        Part.PURITY,
-        "infer",
+    *faults(Part.PURITY, "infer")(
         InferenceInPlace=(
             "Inference works in place: the caller's target is not what it was.",
             _in_place("y", 1.01),
-        ),
+        )
     ),
-    *faults(
-        Part.PURITY,
-        "energy_gradients",
+    *faults(Part.PURITY, "energy_gradients")(
         ActivitiesInPlace=(
             "Local gradients scale the activities that they are given.",
             _in_place("activities", 1.01),
-        ),
+        )
     ),
     *faults(
         Part.PURITY,
         "energy_gradients",
         needs={Capability.PRECISION},
         when=lambda q: q.precision is not None,
+    )(
         PrecisionInPlace=(
             "Local gradients scale the precision that they are given.",
             _in_place("precision", 0.5),
-        ),
+        )
     ),
-    *faults(
-        Part.PURITY,
-        "trainer",
+    *faults(Part.PURITY, "trainer")(
         DataInPlace=(
             "A trainer standardises the caller's targets where they lie, once it has its own.",
             _begins_with_a_copy,
@@ -127,28 +120,19 @@ FAULTS = (
             _with_noise,
         ),
     ),
-    *faults(
-        Part.PURITY,
-        "loss_gradients",
-        "energy_gradients",
-        needs={Trait.OTHER_BATCH},
+    *faults(Part.PURITY, "loss_gradients", "energy_gradients", needs={Trait.OTHER_BATCH})(
         LargestBatchRemembered=(
             "Gradients are divided by the size of the largest batch there was, not by this one's.",
             _largest_batch_remembered,
-        ),
+        )
     ),
-    *faults(
-        Part.PURITY,
-        "loss_gradients",
-        needs={Trait.ASKED_AGAIN},
+    *faults(Part.PURITY, "loss_gradients", needs={Trait.ASKED_AGAIN})(
         GradientsAccumulated=(
             "Gradients of the loss are added to those of the call before: nobody set them to zero.",
             _accumulated,
-        ),
+        )
     ),
-    *faults(
-        Part.ROBUSTNESS,
-        "predict",
+    *faults(Part.ROBUSTNESS, "predict")(
         SamplesWithNanDropped=(
             "Samples with NaN in their input are left out, and predictions have a row less.",
             _samples_with_nan_dropped,
@@ -158,13 +142,11 @@ FAULTS = (
             lambda q: q.ask(x=np.nan_to_num(q.x)),
         ),
     ),
-    *building_faults(
-        Part.ROBUSTNESS,
-        needs={Trait.BIAS},
+    *building_faults(Part.ROBUSTNESS, needs={Trait.BIAS})(
         NanBiasIsZero=(
             "NaN in a bias is replaced by zero when the model is built.",
             lambda b: b.build(parameters=[*b.weights, *map(np.nan_to_num, b.biases)]),
-        ),
+        )
     ),
     *faults(
         Part.ROBUSTNESS,
@@ -172,27 +154,23 @@ FAULTS = (
         "loss_gradients",
         needs={Capability.PRECISION},
         when=lambda q: q.precision is not None,
+    )(
         NanTargetIsUnobserved=(
             "A target that is NaN is taken for one that is not observed, whatever its precision "
             "says.",
             _without_nan_targets,
-        ),
+        )
     ),
-    *faults(
-        Part.ROBUSTNESS,
-        "loss",
-        when=lambda q: not q.samples,
+    *faults(Part.ROBUSTNESS, "loss", when=lambda q: not q.samples)(
         NothingIsLost=(
             "The loss of no samples is zero, against a division by zero.",
             lambda q: np.zeros(q.model.parameters[0].shape[: int(q.replicated)]),
-        ),
+        )
     ),
-    *faults(
-        Part.ROBUSTNESS,
-        "infer",
+    *faults(Part.ROBUSTNESS, "infer")(
         NanHasConverged=(
             "Inference goes on while the residual is too large, and NaN is not too large.",
             _nan_has_converged,
-        ),
+        )
     ),
 )

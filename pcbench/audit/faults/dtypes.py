@@ -47,46 +47,31 @@ def _factors_in_tensor_floats(q: Question) -> list[Host] | Host:
 
 FAULTS = (
     SingleData,
-    *building_faults(
-        Part.DTYPE,
+    *building_faults(Part.DTYPE)(
         SingleWeights=(
             "Weights pass through float32 when the model is built.",
             lambda b: b.build(parameters=map(single, b.parameters)),
-        ),
+        )
     ),
-    *faults(
-        Part.DTYPE,
-        "predict",
-        "loss",
-        SinglePrediction=("The forward pass is in float32.", lambda q: single(q.ask())),
+    *faults(Part.DTYPE, "predict", "loss")(
+        SinglePrediction=("The forward pass is in float32.", lambda q: single(q.ask()))
     ),
-    *faults(
-        Part.DTYPE,
-        "infer",
-        SingleInference=("Activities are kept in float32 during inference.", hidden(single)),
+    *faults(Part.DTYPE, "infer")(
+        SingleInference=("Activities are kept in float32 during inference.", hidden(single))
     ),
-    *faults(
-        Part.DTYPE,
-        "loss_gradients",
-        "energy_gradients",
-        SingleGradients=("Gradients are accumulated in float32.", _single_gradients),
+    *faults(Part.DTYPE, "loss_gradients", "energy_gradients")(
+        SingleGradients=("Gradients are accumulated in float32.", _single_gradients)
     ),
-    *faults(
-        Part.DTYPE,
-        "energy_hessian",
+    *faults(Part.DTYPE, "energy_hessian")(
         SingleHessian=(
             "Hessian products are accumulated in float32.",
             lambda q: q.multiplied(lambda product, vectors: single(product(vectors))),
-        ),
+        )
     ),
-    *faults(
-        Part.DTYPE,
-        "predict",
-        "loss_gradients",
-        "energy_gradients",
+    *faults(Part.DTYPE, "predict", "loss_gradients", "energy_gradients")(
         TensorFloats=(
             "TF32 is left on: factors of matrix products have a mantissa of 10 bits.",
             _factors_in_tensor_floats,
-        ),
+        )
     ),
 )

@@ -177,9 +177,7 @@ def _by(steps: type[_Steps]) -> Callable[[Question], Any]:
 
 
 FAULTS = (
-    *faults(
-        Part.INFERENCE_ACCOUNT,
-        "infer",
+    *faults(Part.INFERENCE_ACCOUNT, "infer")(
         SilentResidual=(
             "The residual that is reported is always zero.",
             lambda q: replace(reached := q.ask(), residual=0 * reached.residual),
@@ -193,66 +191,49 @@ FAULTS = (
             lambda q: replace(q.ask(), converged=False),
         ),
     ),
-    *faults(
-        Part.INFERENCE_ACCOUNT,
-        "infer",
-        needs={Trait.UNFINISHED},
+    *faults(Part.INFERENCE_ACCOUNT, "infer", needs={Trait.UNFINISHED})(
         AlwaysConverged=(
             "Inference is always said to have converged, also where its budget was spent before.",
             lambda q: replace(q.ask(), converged=True),
-        ),
+        )
     ),
-    *faults(
-        Part.INFERENCE,
-        "infer",
-        needs={Trait.ITERATIVE},
+    *faults(Part.INFERENCE, "infer", needs={Trait.ITERATIVE})(
         SquaredResidual=(
             "Inference stops on the squared norm of the residual, which is there much sooner.",
             _misread(IterativeInference, lambda asked: {"residual": asked.residual**0.5}),
-        ),
+        )
     ),
-    *faults(
-        Part.INFERENCE_PATH,
-        "infer",
-        needs={Trait.ITERATIVE},
+    *faults(Part.INFERENCE_PATH, "infer", needs={Trait.ITERATIVE})(
         CountsOn=(
             "Steps are counted on from one call to the next: the counter is never set back.",
             _counts_on,
-        ),
+        )
     ),
-    *faults(
-        Part.INFERENCE_PATH,
-        "infer",
-        needs={Capability.GRADIENT_INFERENCE, Trait.UNFINISHED},
+    *faults(Part.INFERENCE_PATH, "infer", needs={Capability.GRADIENT_INFERENCE, Trait.UNFINISHED})(
         OneStepTooFew=(
             "The loop over steps of gradient inference ends one too early.",
             _one_step_too_few,
-        ),
+        )
     ),
-    *faults(
-        Part.INFERENCE_PATH,
-        "infer",
-        needs={Capability.GRADIENT_INFERENCE},
+    *faults(Part.INFERENCE_PATH, "infer", needs={Capability.GRADIENT_INFERENCE})(
         HalfTheStep=(
             "Gradient inference takes half of the step that it is asked for: a half too many in "
             "𝓕_z.",
             _misread(GradientInference, lambda asked: {"step": asked.step / 2}),
-        ),
+        )
     ),
-    *faults(
-        Part.INFERENCE_PATH,
-        "infer",
-        needs={Trait.RECORDED},
+    *faults(Part.INFERENCE_PATH, "infer", needs={Trait.RECORDED})(
         InventedPath=(
             "The energies that are recorded on the way are those of the end, over and over.",
             _recorded(lambda path: np.repeat(path[..., -1:, :], path.shape[-2], axis=-2)),
-        ),
+        )
     ),
     *faults(
         Part.INFERENCE_PATH,
         "infer",
         needs={Capability.GRADIENT_INFERENCE, Trait.LINEAR},
         when=lambda q: q.plain,
+    )(
         LayersInTurn=(
             "Layers move one after the other, from the output down, and see those that have moved.",
             _by(_InTurn),
@@ -266,10 +247,7 @@ FAULTS = (
             _by(_WithMomentum),
         ),
     ),
-    *faults(
-        Part.INFERENCE_SETTINGS,
-        "infer",
-        needs={Capability.GRADIENT_INFERENCE},
+    *faults(Part.INFERENCE_SETTINGS, "infer", needs={Capability.GRADIENT_INFERENCE})(
         NeverHalves=(
             "The step of gradient inference is not halved where the energy rises.",
             _misread(GradientInference, lambda asked: {"halve": False}),
@@ -279,19 +257,13 @@ FAULTS = (
             _misread(GradientInference, lambda asked: {"smallest_step": 0.0}),
         ),
     ),
-    *faults(
-        Part.INFERENCE_SETTINGS,
-        "infer",
-        needs={Capability.ERROR_INFERENCE},
+    *faults(Part.INFERENCE_SETTINGS, "infer", needs={Capability.ERROR_INFERENCE})(
         ErrorStepHalved=(
             "Inference in the errors takes half of the step that it is asked for.",
             _misread(ErrorInference, lambda asked: {"step": asked.step / 2}),
-        ),
+        )
     ),
-    *faults(
-        Part.INFERENCE_SETTINGS,
-        "infer",
-        needs={Capability.ODE_INFERENCE},
+    *faults(Part.INFERENCE_SETTINGS, "infer", needs={Capability.ODE_INFERENCE})(
         OneMethod=(
             "The flow is followed by the default method, whichever was asked for.",
             _misread(OdeInference, lambda asked: {"method": "dopri5"}),
@@ -314,6 +286,7 @@ FAULTS = (
         Part.INFERENCE_SETTINGS,
         "infer",
         needs={Capability.GAUSS_NEWTON_INFERENCE, Trait.ACTIVATION},
+    )(
         LinearisesAsItLikes=(
             "A linearisation of Gauss-Newton serves three steps, whatever was asked for.",
             _misread(GaussNewtonInference, lambda asked: {"reuse": 3}),
@@ -323,19 +296,13 @@ FAULTS = (
             _misread(GaussNewtonInference, lambda asked: {"reuse": max(1, asked.reuse - 1)}),
         ),
     ),
-    *faults(
-        Part.INFERENCE_SETTINGS,
-        "infer",
-        needs={Trait.ITERATIVE, Trait.ACTIVATION},
+    *faults(Part.INFERENCE_SETTINGS, "infer", needs={Trait.ITERATIVE, Trait.ACTIVATION})(
         HalfAsFarAtKinks=(
             "In networks with kinks steps are half as long, and flows take half of the time.",
             _half_as_far_at_kinks,
-        ),
+        )
     ),
-    *faults(
-        Part.INFERENCE_RECORDS,
-        "infer",
-        needs={Trait.RECORDED},
+    *faults(Part.INFERENCE_RECORDS, "infer", needs={Trait.RECORDED})(
         LayersInReverse=(
             "Layers are recorded from the output down; their sum is right.",
             _recorded(lambda path: path[..., ::-1]),
@@ -350,13 +317,10 @@ FAULTS = (
             _recorded(_before_the_step),
         ),
     ),
-    *faults(
-        Part.INFERENCE_RECORDS,
-        "infer",
-        needs={Trait.ITERATIVE},
+    *faults(Part.INFERENCE_RECORDS, "infer", needs={Trait.ITERATIVE})(
         PassesAreSteps=(
             "A step is counted as one pass, not as one forward and one back.",
             _one_pass_a_step,
-        ),
+        )
     ),
 )

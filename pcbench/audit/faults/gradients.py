@@ -60,9 +60,7 @@ def _of_the_batch_before(q: Question) -> list[Host]:
 
 
 FAULTS = (
-    *faults(
-        Part.LOSS_GRADIENTS,
-        "loss_gradients",
+    *faults(Part.LOSS_GRADIENTS, "loss_gradients")(
         LossGradientsSummed=(
             "Gradients of the loss are summed over the batch, where a mean is due.",
             lambda q: _scaled(q, q.samples),
@@ -71,10 +69,7 @@ FAULTS = (
             "Gradients are those of ``mse_loss``, 2/d_L times what is due.",
             lambda q: _scaled(q, 2 / q.network.widths[-1]),
         ),
-        LossGradientsDecayed=(
-            "Weight decay was left in the gradients of the loss.",
-            _decayed,
-        ),
+        LossGradientsDecayed=("Weight decay was left in the gradients of the loss.", _decayed),
         FirstLayerDetached=(
             "The gradient of the loss is cut off above the first layer: a detach too many.",
             lambda q: [g if index else 0 * g for index, g in enumerate(q.ask())],
@@ -88,9 +83,7 @@ FAULTS = (
             lambda q: [_clipped(gradient) for gradient in q.ask()],
         ),
     ),
-    *faults(
-        Part.ENERGY_GRADIENTS,
-        "energy_gradients",
+    *faults(Part.ENERGY_GRADIENTS, "energy_gradients")(
         EnergyGradientsSummed=(
             "Local gradients are summed over the batch, where a mean is due.",
             lambda q: _scaled(q, q.samples),
@@ -110,18 +103,12 @@ FAULTS = (
             "The loop over samples that local gradients are added up in ends one too early.",
             _one_sample_left_out,
         ),
-        StaleActivities=(
-            "Local gradients are those of the batch before.",
-            _of_the_batch_before,
-        ),
+        StaleActivities=("Local gradients are those of the batch before.", _of_the_batch_before),
     ),
-    *faults(
-        Part.ENERGY_GRADIENTS,
-        "energy_gradients",
-        when=lambda q: q.plain,
+    *faults(Part.ENERGY_GRADIENTS, "energy_gradients", when=lambda q: q.plain)(
         GradientsBeforeInference=(
             "Weights learn from the activities of the forward pass: inference comes to nothing.",
             lambda q: q.ask(activities=[*feedforward(q, q.activities[0])[:-1], q.activities[-1]]),
-        ),
+        )
     ),
 )

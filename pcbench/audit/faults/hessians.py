@@ -80,22 +80,15 @@ def _blocks(q: Question) -> list[slice]:
 
 
 FAULTS = (
-    *faults(
-        Part.LOSS_HESSIAN,
-        "loss_hessian",
+    *faults(Part.LOSS_HESSIAN, "loss_hessian")(
         EnergyForLossHessian=("The loss's Hessian is the energy's.", _energy_hessian),
         LossHessianSummed=(
             "The loss's Hessian is summed over the batch, where a mean is due.",
             lambda q: q.multiplied(lambda product, vectors: q.samples * product(vectors)),
         ),
-        LossHessianOfOneBlock=(
-            "The loss's Hessian has no blocks between layers.",
-            _layer_by_layer,
-        ),
+        LossHessianOfOneBlock=("The loss's Hessian has no blocks between layers.", _layer_by_layer),
     ),
-    *faults(
-        Part.ENERGY_HESSIAN,
-        "energy_hessian",
+    *faults(Part.ENERGY_HESSIAN, "energy_hessian")(
         LossForEnergyHessian=(
             "The energy's Hessian is the loss's: the movement of the equilibrium is left out.",
             lambda q: q.also("loss_hessian", x=q.activities[0], y=q.activities[-1]),
@@ -111,10 +104,7 @@ FAULTS = (
         ),
         LastBlockHalved=("The block of the last weights has a half too many.", _last_block_halved),
     ),
-    *faults(
-        Part.ENERGY_HESSIAN,
-        "loss_hessian",
-        "energy_hessian",
+    *faults(Part.ENERGY_HESSIAN, "loss_hessian", "energy_hessian")(
         ColumnMajor=(
             "Weights are flattened column by column, where the contract has them row by row.",
             _column_major,
@@ -137,9 +127,7 @@ FAULTS = (
             lambda q: q.multiplied(lambda product, vectors: product(vectors)[..., :-1]),
         ),
     ),
-    *faults(
-        Part.UNROLLED_HESSIAN,
-        "unrolled_hessian",
+    *faults(Part.UNROLLED_HESSIAN, "unrolled_hessian")(
         UnrolledOneStepTooFew=(
             "The Hessian during inference is that of the step before.",
             lambda q: q.ask(steps=max(q.steps - 1, 0)),

@@ -212,6 +212,7 @@ FAULTS = (
         "infer",
         needs={Trait.LINEAR, Capability.EXACT_INFERENCE},
         when=lambda q: q.plain,
+    )(
         NoIdentity=("The identity is missing from S.", _closed_form(identity=1e-6)),
         SumFromOne=("The sum in S starts at layer 1, off by one.", _closed_form(first=1)),
         SumFromThree=("The sum in S starts at layer 3, off by one.", _closed_form(first=3)),
@@ -220,10 +221,7 @@ FAULTS = (
             _closed_form(transposed=True),
         ),
     ),
-    *faults(
-        Part.INFERENCE,
-        "infer",
-        when=lambda q: q.plain,
+    *faults(Part.INFERENCE, "infer", when=lambda q: q.plain)(
         NoInference=(
             "Hidden activities stay those of the forward pass: backpropagation's, not an "
             "equilibrium's.",
@@ -240,9 +238,7 @@ FAULTS = (
             _last_sample_forgotten,
         ),
     ),
-    *faults(
-        Part.INFERENCE,
-        "infer",
+    *faults(Part.INFERENCE, "infer")(
         FiveSteps=(
             "Inference is five gradient steps whatever is asked for, and says that it is done.",
             _five_steps,
@@ -278,13 +274,10 @@ FAULTS = (
             _batch_mean_mixed_in,
         ),
     ),
-    *faults(
-        Part.INFERENCE,
-        "infer",
-        needs={Trait.ACTIVATION},
+    *faults(Part.INFERENCE, "infer", needs={Trait.ACTIVATION})(
         StepsOfTheMean=(
             "With activations inference descends on the mean of the energies: N times slower.",
             _steps_of_the_mean,
-        ),
+        )
     ),
 )

@@ -69,57 +69,40 @@ def _warmed_up(trainer: FaultyTrainer, honest: Method, index: int, gradient: Hos
 
 
 FAULTS = (
-    *trainer_faults(
-        Part.OPTIMISERS,
-        "moved",
-        needs={Trait.ADAM},
+    *trainer_faults(Part.OPTIMISERS, "moved", needs={Trait.ADAM})(
         BiasCorrectionFrozen=(
             "Adam's bias correction stays what it is after the tenth step.",
             _corrected_for_ten_steps,
-        ),
+        )
     ),
-    *trainer_faults(
-        Part.OPTIMISERS,
-        "update",
-        needs={Trait.ADAM},
-        MomentsReset=("Adam's moments are set back to zero every fifty steps.", _reset),
+    *trainer_faults(Part.OPTIMISERS, "update", needs={Trait.ADAM})(
+        MomentsReset=("Adam's moments are set back to zero every fifty steps.", _reset)
     ),
-    *trainer_faults(
-        Part.OPTIMISERS,
-        "run",
-        needs={Trait.ADAM},
+    *trainer_faults(Part.OPTIMISERS, "run", needs={Trait.ADAM})(
         MomentsLostBetweenRuns=(
             "Adam begins anew with every run after one of several steps.",
             _lost_between_runs,
-        ),
+        )
     ),
-    *trainer_faults(
-        Part.OPTIMISERS,
-        "update",
-        RateDecays=("The learning rate decays by a percent every twenty steps.", _decaying),
+    *trainer_faults(Part.OPTIMISERS, "update")(
+        RateDecays=("The learning rate decays by a percent every twenty steps.", _decaying)
     ),
-    *trainer_faults(
-        Part.TRAINING,
-        "chosen",
+    *trainer_faults(Part.TRAINING, "chosen")(
         EpochsAlike=(
             "From the fortieth step of a run on, batches come again in the same order.",
             lambda trainer, honest, batches, step: honest(batches, step % 40),
-        ),
+        )
     ),
-    *trainer_faults(
-        Part.TRAINING,
-        "update",
+    *trainer_faults(Part.TRAINING, "update")(
         StopsLearning=(
             "The first layer's weights are frozen after thirty steps.",
             _frozen_after_thirty,
-        ),
+        )
     ),
-    *trainer_faults(
-        Part.OPTIMISERS,
-        "direction",
+    *trainer_faults(Part.OPTIMISERS, "direction")(
         WarmUp=(
             "Gradient descent gets momentum once it has warmed up, after twenty-five steps.",
             _warmed_up,
-        ),
+        )
     ),
 )

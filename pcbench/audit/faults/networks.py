@@ -86,9 +86,7 @@ def _averaged_over_pixels(q: Question) -> list[Host]:
 
 
 FAULTS = (
-    *building_faults(
-        Part.ACTIVATIONS,
-        needs={Trait.ACTIVATION},
+    *building_faults(Part.ACTIVATIONS, needs={Trait.ACTIVATION})(
         PostForPre=(
             "The activation sits where the other convention has it: post for pre, and pre for "
             "post.",
@@ -103,63 +101,45 @@ FAULTS = (
             lambda b: b.build(activation=_leaks(b)),
         ),
     ),
-    *faults(
-        Part.ACTIVATIONS,
-        "predict",
-        needs={Trait.ACTIVATION},
-        OutputActivated=("The activation is applied to the prediction as well.", _activated),
+    *faults(Part.ACTIVATIONS, "predict", needs={Trait.ACTIVATION})(
+        OutputActivated=("The activation is applied to the prediction as well.", _activated)
     ),
-    *faults(
-        Part.ACTIVATIONS,
-        "loss_gradients",
-        needs={Trait.ACTIVATION},
+    *faults(Part.ACTIVATIONS, "loss_gradients", needs={Trait.ACTIVATION})(
         DerivativeForgotten=(
             "Backpropagation forgets the derivative of the activation, as if the network were "
             "linear.",
             _derivative_forgotten,
-        ),
+        )
     ),
     *faults(
-        Part.ACTIVATIONS,
-        "infer",
-        needs={Trait.ACTIVATION, Trait.ITERATIVE},
-        when=lambda q: q.plain,
+        Part.ACTIVATIONS, "infer", needs={Trait.ACTIVATION, Trait.ITERATIVE}, when=lambda q: q.plain
+    )(
         StillWhereActivated=(
             "In networks with activations only gradient inference moves; other engines tell, and "
             "stay.",
             _still_where_activated,
-        ),
+        )
     ),
-    *building_faults(
-        Part.BIASES,
-        needs={Trait.BIAS},
+    *building_faults(Part.BIASES, needs={Trait.BIAS})(
         BiasesIgnored=(
             "Biases are taken for zeros.",
             lambda b: b.build(parameters=[*b.weights, *(0 * bias for bias in b.biases)]),
-        ),
+        )
     ),
-    *faults(
-        Part.BIASES,
-        "energy_gradients",
-        needs={Trait.BIAS},
+    *faults(Part.BIASES, "energy_gradients", needs={Trait.BIAS})(
         BiasGradientForgotten=(
             "Biases have no local gradient: they are not updated.",
             lambda q: _biases_changed(q, 0),
-        ),
+        )
     ),
-    *faults(
-        Part.BIASES,
-        "loss_gradients",
-        needs={Trait.BIAS},
+    *faults(Part.BIASES, "loss_gradients", needs={Trait.BIAS})(
         BiasGradientSummed=(
             "The gradient of the loss in a bias is summed over the batch, the weights' are "
             "averaged.",
             lambda q: _biases_changed(q, q.samples),
-        ),
+        )
     ),
-    *building_faults(
-        Part.CONVOLUTIONS,
-        needs={Capability.CONVOLUTIONS},
+    *building_faults(Part.CONVOLUTIONS, needs={Capability.CONVOLUTIONS})(
         KernelsFlipped=(
             "Kernels are flipped, as in a convolution of the mathematicians.",
             _kernels(lambda kernel: kernel[..., ::-1, ::-1]),
@@ -169,22 +149,16 @@ FAULTS = (
             _kernels(lambda kernel: np.swapaxes(kernel, -1, -2)),
         ),
     ),
-    *faults(
-        Part.CONVOLUTIONS,
-        "predict",
-        needs={Capability.CONVOLUTIONS},
+    *faults(Part.CONVOLUTIONS, "predict", needs={Capability.CONVOLUTIONS})(
         ChannelsLast=(
             "Images are read channel by channel where they were flattened pixel by pixel.",
             _channels_last,
-        ),
+        )
     ),
-    *faults(
-        Part.CONVOLUTIONS,
-        "energy_gradients",
-        needs={Capability.CONVOLUTIONS},
+    *faults(Part.CONVOLUTIONS, "energy_gradients", needs={Capability.CONVOLUTIONS})(
         KernelGradientsAveraged=(
             "Gradients of a kernel are averaged over the image, where a sum is due.",
             _averaged_over_pixels,
-        ),
+        )
     ),
 )

@@ -61,61 +61,41 @@ def _momentum(trainer: FaultyTrainer, honest: Method, index: int, gradient: Host
 
 
 FAULTS = (
-    *trainer_faults(
-        Part.OPTIMISERS,
-        "begin",
-        needs={Capability.REPLICAS, Trait.OWN_RATES},
-        SwappedRates=("Learning rates are handed to the replicas in reverse.", _reversed_rates),
+    *trainer_faults(Part.OPTIMISERS, "begin", needs={Capability.REPLICAS, Trait.OWN_RATES})(
+        SwappedRates=("Learning rates are handed to the replicas in reverse.", _reversed_rates)
     ),
-    *trainer_faults(
-        Part.OPTIMISERS,
-        "keep",
-        needs={Capability.REPLICAS, Trait.OWN_RATES},
+    *trainer_faults(Part.OPTIMISERS, "keep", needs={Capability.REPLICAS, Trait.OWN_RATES})(
         KeepMixesRates=(
             "Replicas that are kept go on with the learning rates of others.",
             _first_rates,
-        ),
+        )
     ),
-    *trainer_faults(
-        Part.OPTIMISERS,
-        "shared",
-        needs={Trait.ADAM, Capability.REPLICAS},
+    *trainer_faults(Part.OPTIMISERS, "shared", needs={Trait.ADAM, Capability.REPLICAS})(
         SharedMoments=(
             "Replicas share Adam's second moment.",
             lambda trainer, honest, square: np.broadcast_to(square.mean(axis=0), square.shape),
-        ),
+        )
     ),
-    *trainer_faults(
-        Part.OPTIMISERS,
-        "keep",
-        needs={Trait.ADAM, Capability.REPLICAS},
+    *trainer_faults(Part.OPTIMISERS, "keep", needs={Trait.ADAM, Capability.REPLICAS})(
         KeepMixesMoments=(
             "Replicas that are kept go on with Adam's moments of others.",
             _first_moments,
-        ),
+        )
     ),
-    *trainer_faults(
-        Part.OPTIMISERS,
-        "moved",
-        needs={Trait.ADAM},
+    *trainer_faults(Part.OPTIMISERS, "moved", needs={Trait.ADAM})(
         NoBiasCorrection=(
             "Adam's moments are taken as they are: their bias towards zero is not corrected.",
             lambda trainer, honest, rule, mean, square: mean / (np.sqrt(square) + rule.epsilon),
         ),
         EpsilonUnderTheRoot=("Adam's epsilon stands under the root.", _epsilon_under_the_root),
     ),
-    *trainer_faults(
-        Part.OPTIMISERS,
-        "update",
-        needs={Trait.ADAM},
-        StaleCount=("Adam counts its steps from one.", _one_counted_before),
+    *trainer_faults(Part.OPTIMISERS, "update", needs={Trait.ADAM})(
+        StaleCount=("Adam counts its steps from one.", _one_counted_before)
     ),
-    *trainer_faults(
-        Part.OPTIMISERS,
-        "direction",
+    *trainer_faults(Part.OPTIMISERS, "direction")(
         Momentum=(
             "Gradient descent has momentum, the default of an optimiser that was copied.",
             _momentum,
-        ),
+        )
     ),
 )

@@ -32,25 +32,15 @@ def _last(q: Question) -> Any:
 
 
 FAULTS = (
-    *faults(
-        Part.PREDICTION,
-        "predict",
-        OffsetPrediction=(
-            "An offset of 0.1 was left in the prediction.",
-            lambda q: q.ask() + 0.1,
-        ),
+    *faults(Part.PREDICTION, "predict")(
+        OffsetPrediction=("An offset of 0.1 was left in the prediction.", lambda q: q.ask() + 0.1),
         ShuffledPrediction=(
             "Predictions come in the opposite order of the samples.",
             lambda q: q.ask()[..., ::-1, :],
         ),
     ),
-    *faults(
-        Part.LOSS,
-        "loss",
-        LossWithoutHalf=(
-            "The loss lacks its factor of one half.",
-            lambda q: 2 * q.ask(),
-        ),
+    *faults(Part.LOSS, "loss")(
+        LossWithoutHalf=("The loss lacks its factor of one half.", lambda q: 2 * q.ask()),
         LossSummed=(
             "The loss is summed over the batch, where a mean is due.",
             lambda q: q.samples * q.ask(),
@@ -64,10 +54,7 @@ FAULTS = (
             lambda q: q.ask() ** 0.5,
         ),
     ),
-    *faults(
-        Part.ENERGIES,
-        "energies",
-        "infer",
+    *faults(Part.ENERGIES, "energies", "infer")(
         EnergiesWithoutHalf=(
             "Energies lack their factor of one half.",
             _energies(lambda energies, q: 2 * energies),
@@ -93,15 +80,13 @@ FAULTS = (
             _energies(lambda energies, q: energies[..., ::-1]),
         ),
     ),
-    *faults(
-        Part.ENERGIES,
-        "infer",
+    *faults(Part.ENERGIES, "infer")(
         EnergyBeforeInference=(
             "The energy that is reported is that of the forward pass, before inference.",
             lambda q: replace(
                 q.ask(),
                 energies=q.also("loss", x=q.x, y=q.y, precision=q.precision)[..., None] * _last(q),
             ),
-        ),
+        )
     ),
 )

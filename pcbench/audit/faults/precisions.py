@@ -34,11 +34,7 @@ def _at_most_one(q: Question) -> Any:
 
 
 FAULTS = (
-    *faults(
-        Part.PRECISION,
-        "infer",
-        needs=_NEEDS,
-        when=_given,
+    *faults(Part.PRECISION, "infer", needs=_NEEDS, when=_given)(
         UnobservedAreZeros=(
             "Inference takes outputs that are not observed for observed ones with a target of "
             "zero.",
@@ -58,12 +54,7 @@ FAULTS = (
             _at_most_one,
         ),
     ),
-    *faults(
-        Part.PRECISION,
-        "loss",
-        "loss_gradients",
-        needs=_NEEDS,
-        when=_given,
+    *faults(Part.PRECISION, "loss", "loss_gradients", needs=_NEEDS, when=_given)(
         LossOfUnobserved=(
             "The loss counts outputs that are not observed, with a target of zero.",
             _unobserved_are_zeros,
@@ -77,11 +68,7 @@ FAULTS = (
             lambda q: q.ask(precision=np.where(q.precision < _SMALL, 0.0, q.precision)),
         ),
     ),
-    *faults(
-        Part.PRECISION,
-        "loss",
-        needs=_NEEDS,
-        when=_given,
+    *faults(Part.PRECISION, "loss", needs=_NEEDS, when=_given)(
         LossOverObserved=(
             "The loss is a mean over the observed outputs, where one over samples is due.",
             lambda q: q.ask() / q.precision.mean(),
@@ -91,30 +78,19 @@ FAULTS = (
             lambda q: q.ask() / (q.precision > 0).any(axis=-1).mean(),
         ),
     ),
-    *faults(
-        Part.PRECISION,
-        "energy_gradients",
-        needs=_NEEDS,
-        when=_given,
+    *faults(Part.PRECISION, "energy_gradients", needs=_NEEDS, when=_given)(
         UnobservedPullAtWeights=(
             "Local gradients of the last layer see outputs that are not observed, with a target "
             "of 0.",
             _unobserved_are_zero_activities,
-        ),
+        )
     ),
-    *faults(
-        Part.PRECISION,
-        "trainer",
-        needs=_NEEDS,
-        when=_given,
+    *faults(Part.PRECISION, "trainer", needs=_NEEDS, when=_given)(
         TrainingSeesUnobserved=(
             "Training sees outputs that are not observed, with a target of zero.",
             _unobserved_are_zeros,
         ),
-        TrainingPrecisionAtMostOne=(
-            "Training takes a precision above 1 for 1.",
-            _at_most_one,
-        ),
+        TrainingPrecisionAtMostOne=("Training takes a precision above 1 for 1.", _at_most_one),
     ),
     *faults(
         Part.PRECISION,
@@ -122,30 +98,23 @@ FAULTS = (
         "loss_gradients",
         needs=_NEEDS | {Capability.REPLICAS},
         when=lambda q: q.replicated and _given(q),
+    )(
         ReplicasSeeUnobserved=(
             "With replicas, the loss and its gradients count what is not observed, with a target "
             "of 0.",
             _unobserved_are_zeros,
-        ),
+        )
     ),
-    *faults(
-        Part.PRECISION,
-        "loss_hessian",
-        needs=_NEEDS,
-        when=_given,
+    *faults(Part.PRECISION, "loss_hessian", needs=_NEEDS, when=_given)(
         HessianPrecisionAtMostOne=(
             "Hessians of the loss take a precision above 1 for 1.",
             _at_most_one,
-        ),
+        )
     ),
-    *faults(
-        Part.PRECISION,
-        "energy_hessian",
-        needs=_NEEDS,
-        when=_given,
+    *faults(Part.PRECISION, "energy_hessian", needs=_NEEDS, when=_given)(
         EnergyHessianSeesUnobserved=(
             "Hessians of the energy weigh all outputs alike, observed or not.",
             _unobserved_are_zero_activities,
-        ),
+        )
     ),
 )

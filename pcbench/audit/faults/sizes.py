@@ -13,12 +13,7 @@ from pcbench.audit.tables import Question, building_faults, faults, trainer_faul
 from pcbench.audit.trainer import FaultyTrainer, Rows, Slope
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import Host
-from pcbench.contract import (
-    Capability,
-    ErrorInference,
-    GaussNewtonInference,
-    GradientInference,
-)
+from pcbench.contract import Capability, ErrorInference, GaussNewtonInference, GradientInference
 from pcbench.contract.parts import Part
 
 _SAMPLES, _OUTPUTS, _LAYERS = 32, 64, 4
@@ -104,42 +99,28 @@ def _replicated(q: Question) -> bool:
 
 
 SHAPES = (
-    *faults(
-        Part.SHAPES,
-        "predict",
+    *faults(Part.SHAPES, "predict")(
         SamplesPastABlock=(
             "Predictions from the 33rd sample on are those of the 32nd.",
             lambda q: _block_repeated(q.ask()),
-        ),
+        )
     ),
-    *faults(
-        Part.SHAPES,
-        "energy_gradients",
+    *faults(Part.SHAPES, "energy_gradients")(
         GradientsOfABlock=(
             "Local gradients leave out what comes after the 32nd sample.",
             _gradients_of_a_block,
-        ),
+        )
     ),
-    *faults(
-        Part.SHAPES,
-        "infer",
+    *faults(Part.SHAPES, "infer")(
         UnrelaxedPastABlock=(
             "Inference leaves hidden activities from the 33rd sample on at those of the 32nd.",
             hidden(_block_repeated),
-        ),
+        )
     ),
-    *faults(
-        Part.SHAPES,
-        "loss",
-        when=lambda q: q.network.widths[-1] > _OUTPUTS,
-        LossOfABlock=(
-            "The loss leaves out what comes after the 64th output.",
-            _loss_of_a_block,
-        ),
+    *faults(Part.SHAPES, "loss", when=lambda q: q.network.widths[-1] > _OUTPUTS)(
+        LossOfABlock=("The loss leaves out what comes after the 64th output.", _loss_of_a_block)
     ),
-    *faults(
-        Part.SHAPES,
-        "loss_gradients",
+    *faults(Part.SHAPES, "loss_gradients")(
         UnitsPastABlock=(
             "Gradients of the loss are zero from the 65th unit of a layer on.",
             _units_cut_off,
@@ -149,9 +130,7 @@ SHAPES = (
             lambda q: [gradient.clip(-_HUGE, _HUGE) for gradient in q.ask()],
         ),
     ),
-    *trainer_faults(
-        Part.SHAPES,
-        "slope",
+    *trainer_faults(Part.SHAPES, "slope")(
         FifthLayerFrozen=(
             "Weights of the fifth layer and later ones are not updated.",
             _from_the_fifth_layer(0.0),
@@ -161,20 +140,15 @@ SHAPES = (
             _from_the_fifth_layer(2.0),
         ),
     ),
-    *building_faults(
-        Part.SHAPES,
+    *building_faults(Part.SHAPES)(
         TinyWeightsPruned=(
             "Layers of weights that are all below 0.001 are taken for zero.",
             lambda b: b.build(parameters=map(_pruned, b.parameters)),
-        ),
+        )
     ),
 )
 REPLICAS = (
-    *faults(
-        Part.REPLICAS,
-        "loss",
-        needs={Capability.REPLICAS},
-        when=_replicated,
+    *faults(Part.REPLICAS, "loss", needs={Capability.REPLICAS}, when=_replicated)(
         ReplicasInReverse=(
             "The losses of replicas come in the opposite order.",
             lambda q: q.ask()[::-1],
@@ -184,31 +158,19 @@ REPLICAS = (
             lambda q: np.full_like(losses := q.ask(), losses.mean()),
         ),
     ),
-    *faults(
-        Part.REPLICAS,
-        "infer",
-        needs={Capability.REPLICAS},
-        when=_replicated,
+    *faults(Part.REPLICAS, "infer", needs={Capability.REPLICAS}, when=_replicated)(
         FirstReplicaForAll=(
             "All replicas are given the activities of the first: a broadcast along the wrong axis.",
             hidden(lambda z: np.broadcast_to(z[:1], z.shape).copy() if z.ndim == 3 else z),
-        ),
+        )
     ),
-    *faults(
-        Part.REPLICAS,
-        "energy_gradients",
-        needs={Capability.REPLICAS},
-        when=_replicated,
+    *faults(Part.REPLICAS, "energy_gradients", needs={Capability.REPLICAS}, when=_replicated)(
         GradientsSummedOverReplicas=(
             "Local gradients are summed over replicas, as of weights that they share.",
             lambda q: [_summed_over_replicas(gradient) for gradient in q.ask()],
-        ),
+        )
     ),
-    *faults(
-        Part.REPLICAS,
-        "infer",
-        needs={Capability.REPLICAS, Trait.ITERATIVE},
-        when=_replicated,
+    *faults(Part.REPLICAS, "infer", needs={Capability.REPLICAS, Trait.ITERATIVE}, when=_replicated)(
         StepOverReplicas=(
             "Inference divides its step by the number of replicas, as a mean over them would.",
             _shorter_steps,
@@ -218,16 +180,10 @@ REPLICAS = (
             _moves_on,
         ),
     ),
-    *faults(
-        Part.REPLICAS,
-        "infer",
-        needs={Capability.REPLICAS, Trait.RECORDED},
-        when=_replicated,
-        RecordsOfNeighbours=("Replicas are given each other's records.", _records_of_neighbours),
+    *faults(Part.REPLICAS, "infer", needs={Capability.REPLICAS, Trait.RECORDED}, when=_replicated)(
+        RecordsOfNeighbours=("Replicas are given each other's records.", _records_of_neighbours)
     ),
-    *building_faults(
-        Part.REPLICAS,
-        needs={Capability.REPLICAS, Trait.ACTIVATION},
+    *building_faults(Part.REPLICAS, needs={Capability.REPLICAS, Trait.ACTIVATION})(
         RectifierNotInReplicas=(
             "With replicas, rectifiers and SiLU are not applied: that case fell out of a table.",
             lambda b: (
@@ -235,7 +191,7 @@ REPLICAS = (
                 if b.replicated and b.network.activation in ("relu", "leaky_relu", "silu")
                 else b.build()
             ),
-        ),
+        )
     ),
 )
 FAULTS = (*SHAPES, *REPLICAS)

@@ -175,36 +175,25 @@ def _records_the_first(
 
 
 RULES = (
-    *faults(
-        Part.TRAINING,
-        "trainer",
-        needs={Trait.PREDICTIVE_CODING},
+    *faults(Part.TRAINING, "trainer", needs={Trait.PREDICTIVE_CODING})(
         PredictiveCodingIsBackpropagation=(
             "What calls itself predictive coding is backpropagation: nothing is inferred.",
             _other_settings(lambda asked: {"objective": "loss"}),
-        ),
+        )
     ),
-    *faults(
-        Part.TRAINING,
-        "trainer",
-        needs={Trait.BACKPROPAGATION},
+    *faults(Part.TRAINING, "trainer", needs={Trait.BACKPROPAGATION})(
         BackpropagationInfers=(
             "What calls itself backpropagation infers first.",
             _other_settings(lambda asked: {"objective": "energy"}),
-        ),
+        )
     ),
-    *faults(
-        Part.TRAINING,
-        "trainer",
-        needs={Trait.SCALED},
+    *faults(Part.TRAINING, "trainer", needs={Trait.SCALED})(
         ScaleForgotten=(
             "Gradients are not scaled as asked for.",
             _other_settings(lambda asked: {"scale": 1.0}),
-        ),
+        )
     ),
-    *faults(
-        Part.OPTIMISERS,
-        "trainer",
+    *faults(Part.OPTIMISERS, "trainer")(
         LongerSteps=(
             "Steps are a hundredth longer than asked for: a schedule that nobody ordered.",
             _other_settings(lambda asked: {"learning_rate": 1.01 * asked.learning_rate}),
@@ -221,9 +210,7 @@ LEARNING = (
     LearnsFromStaleActivities,
     LeavesItsModel,
     LivesOnTheHost,
-    *trainer_faults(
-        Part.TRAINING,
-        "update",
+    *trainer_faults(Part.TRAINING, "update")(
         FirstLayerFrozen=(
             "The first layer's weights are not updated.",
             _frozen(lambda layers: slice(1)),
@@ -241,35 +228,25 @@ LEARNING = (
             _becomes_nan,
         ),
     ),
-    *trainer_faults(
-        Part.BIASES,
-        "update",
-        needs={Trait.BIAS},
+    *trainer_faults(Part.BIASES, "update", needs={Trait.BIAS})(
         BiasesFrozen=(
             "Biases are not updated: they were not handed to the optimiser.",
             _frozen(lambda layers: slice(layers, None)),
-        ),
+        )
     ),
-    *trainer_faults(
-        Part.TRAINING,
-        "chosen",
+    *trainer_faults(Part.TRAINING, "chosen")(
         OneBatchARun=(
             "A run sees its first batch at every step.",
             lambda trainer, honest, batches, step: honest(batches, 0),
-        ),
+        )
     ),
-    *trainer_faults(
-        Part.TRAINING,
-        "begin",
+    *trainer_faults(Part.TRAINING, "begin")(
         StartsElsewhere=(
             "Training begins beside the model's parameters: they are initialised once more.",
             _starts_elsewhere,
-        ),
+        )
     ),
-    *trainer_faults(
-        Part.TRAINING,
-        "keep",
-        needs={Capability.REPLICAS},
+    *trainer_faults(Part.TRAINING, "keep", needs={Capability.REPLICAS})(
         KeepsInOrder=(
             "Replicas are kept in the order that they had, whatever was asked for.",
             lambda trainer, honest, replicas: honest(sorted(replicas)),
@@ -281,9 +258,7 @@ LEARNING = (
     ),
 )
 RECORDS = (
-    *trainer_faults(
-        Part.TRAINING,
-        "values",
+    *trainer_faults(Part.TRAINING, "values")(
         LossAfter=(
             "The loss that is recorded is that after the update.",
             _after_the_update("loss"),
@@ -293,35 +268,25 @@ RECORDS = (
             _after_the_update("energy"),
         ),
     ),
-    *trainer_faults(
-        Part.TRAINING,
-        "details",
-        needs={Trait.SCALED},
+    *trainer_faults(Part.TRAINING, "details", needs={Trait.SCALED})(
         ScaledNorms=(
             "The gradient norms that are recorded are those after scaling.",
             _norms(lambda trainer, norms: trainer.settings.scale * np.array(norms)),
-        ),
+        )
     ),
-    *trainer_faults(
-        Part.TRAINING,
-        "details",
-        needs={Capability.REPLICAS},
+    *trainer_faults(Part.TRAINING, "details", needs={Capability.REPLICAS})(
         NormsOfNeighbours=(
             "Replicas are recorded with each other's gradient norms.",
             _norms(lambda trainer, norms: norms[::-1]),
-        ),
+        )
     ),
-    *trainer_faults(
-        Part.TRAINING,
-        "details",
+    *trainer_faults(Part.TRAINING, "details")(
         NormsAfter=(
             "The parameter norms that are recorded are those after the update.",
             lambda trainer, honest, slopes, before: honest(slopes, trainer.theta),
-        ),
+        )
     ),
-    *trainer_faults(
-        Part.TRAINING,
-        "run",
+    *trainer_faults(Part.TRAINING, "run")(
         RecordsEveryStep=(
             "Norms are recorded at every step, whatever was asked for.",
             lambda trainer, honest, steps, batches=None, every=1: honest(steps, batches),
@@ -331,10 +296,7 @@ RECORDS = (
             _records_the_first,
         ),
     ),
-    *trainer_faults(
-        Part.TRAINING,
-        "details",
-        needs={Trait.ITERATIVE},
+    *trainer_faults(Part.TRAINING, "details", needs={Trait.ITERATIVE})(
         ResidualHalved=(
             "The residual of inference that is recorded is half of what was left.",
             _recorded("residual", lambda residual: 0.5 * residual),
@@ -344,15 +306,11 @@ RECORDS = (
             _recorded("steps", lambda steps: 0),
         ),
     ),
-    *trainer_faults(
-        Part.TRAINING,
-        "values",
-        "details",
-        needs={Capability.REPLICAS},
+    *trainer_faults(Part.TRAINING, "values", "details", needs={Capability.REPLICAS})(
         ForgetsAReplica=(
             "One replica is missing in what is recorded.",
             lambda trainer, honest, slopes, context: honest(slopes[1:] or slopes, context),
-        ),
+        )
     ),
 )
 FAULTS = (*RULES, *LEARNING, *RECORDS)
