@@ -17,8 +17,8 @@ def _scaled(q: Question, factor: int | float) -> list[Host]:
 
 
 def _decayed(q: Question) -> list[Host]:
-    honest = zip(q.ask(), q.model.parameters, strict=True)
-    return [gradient + 1e-2 * parameter for gradient, parameter in honest]
+    correct = zip(q.ask(), q.model.parameters, strict=True)
+    return [gradient + 1e-2 * parameter for gradient, parameter in correct]
 
 
 def _clipped(gradient: Host) -> Any:
@@ -28,11 +28,11 @@ def _clipped(gradient: Host) -> Any:
 
 def _transposed(q: Question) -> list[Host]:
     """Transpose what is a square matrix."""
-    honest = q.ask()
+    correct = q.ask()
     for index, shape in enumerate(q.network.shapes):
         if len(shape) == 2 and shape[0] == shape[1]:
-            honest[index] = np.swapaxes(honest[index], -1, -2)
-    return list(honest)
+            correct[index] = np.swapaxes(correct[index], -1, -2)
+    return list(correct)
 
 
 def _last_halved(q: Question) -> list[Host]:

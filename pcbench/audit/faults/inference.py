@@ -174,18 +174,18 @@ def _closed_form(
     """
 
     def wrong(q: Question) -> Any:
-        honest, weights = q.ask(), q.model.weights
+        correct, weights = q.ask(), q.model.weights
         if not isinstance(q.settings, ExactInference) or not q.network.is_linear:
-            return honest
+            return correct
         off = q.y - reduce(lambda z, weight: z @ weight.T, weights, q.x)
         errors = _errors(weights, off, first, identity, transposed)
         if all(map(np.array_equal, errors, _errors(weights, off, 2, 1.0, False))):
-            return honest  # no difference here, but for rounding
+            return correct  # no difference here, but for rounding
         activities = [q.x]
         for weight, error in zip(weights, errors, strict=True):
             activities.append(activities[-1] @ weight.T + error)
-        last = honest.activities[-1]
-        reached = _at(q, honest, [*activities[:-1], q.y])
+        last = correct.activities[-1]
+        reached = _at(q, correct, [*activities[:-1], q.y])
         return replace(reached, activities=[*activities[:-1], last])
 
     return wrong

@@ -16,10 +16,10 @@ Method = Callable[..., Any]
 
 
 def _corrected_for_ten_steps(
-    trainer: FaultyTrainer, honest: Method, rule: Adam, mean: Host, square: Host
+    trainer: FaultyTrainer, correct: Method, rule: Adam, mean: Host, square: Host
 ) -> Any:
     count, trainer.count = trainer.count, min(trainer.count, 10)
-    moved = honest(rule, mean, square)
+    moved = correct(rule, mean, square)
     trainer.count = count
     return moved
 
@@ -29,38 +29,38 @@ def _forget(trainer: FaultyTrainer) -> None:
         moments[:] = [0 * moment for moment in moments]
 
 
-def _reset(trainer: FaultyTrainer, honest: Method, gradients: list[Host]) -> None:
+def _reset(trainer: FaultyTrainer, correct: Method, gradients: list[Host]) -> None:
     if trainer.count and trainer.count % 50 == 0:
         _forget(trainer)
-    honest(gradients)
+    correct(gradients)
 
 
 def _lost_between_runs(
-    trainer: FaultyTrainer, honest: Method, steps: int, *arguments: Any
+    trainer: FaultyTrainer, correct: Method, steps: int, *arguments: Any
 ) -> Record:
-    record: Record = honest(steps, *arguments)
+    record: Record = correct(steps, *arguments)
     if steps > 1:
         trainer.count = 0
         _forget(trainer)
     return record
 
 
-def _decaying(trainer: FaultyTrainer, honest: Method, gradients: list[Host]) -> None:
-    honest(gradients)
+def _decaying(trainer: FaultyTrainer, correct: Method, gradients: list[Host]) -> None:
+    correct(gradients)
     if trainer.count % 20 == 0:
         trainer.rates = (0.99 * trainer.rates).astype(trainer.rates.dtype)
 
 
-def _frozen_after_thirty(trainer: FaultyTrainer, honest: Method, gradients: list[Host]) -> None:
+def _frozen_after_thirty(trainer: FaultyTrainer, correct: Method, gradients: list[Host]) -> None:
     stays = trainer.theta[0].copy()
-    honest(gradients)
+    correct(gradients)
     if trainer.count > 30:
         trainer.theta[0] = stays
 
 
-def _warmed_up(trainer: FaultyTrainer, honest: Method, index: int, gradient: Host) -> Host:
+def _warmed_up(trainer: FaultyTrainer, correct: Method, index: int, gradient: Host) -> Host:
     """Add half of the gradient before."""
-    move: Host = honest(index, gradient)
+    move: Host = correct(index, gradient)
     if not isinstance(trainer.settings.optimiser, Adam):
         before, trainer.means[index] = trainer.means[index], gradient
         if trainer.count > 25:
@@ -90,7 +90,7 @@ FAULTS = (
     *trainer_faults(Part.TRAINING, "chosen")(
         EpochsAlike=(
             "From the fortieth step of a run on, batches come again in the same order.",
-            lambda trainer, honest, batches, step: honest(batches, step % 40),
+            lambda trainer, correct, batches, step: correct(batches, step % 40),
         )
     ),
     *trainer_faults(Part.TRAINING, "update")(

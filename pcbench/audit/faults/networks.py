@@ -54,8 +54,8 @@ def _still_where_activated(q: Question) -> Any:
 
 
 def _biases_changed(q: Question, factor: int | float) -> list[Host]:
-    honest, layers = q.ask(), q.network.n_layers
-    return [*honest[:layers], *(factor * gradient for gradient in honest[layers:])]
+    correct, layers = q.ask(), q.network.n_layers
+    return [*correct[:layers], *(factor * gradient for gradient in correct[layers:])]
 
 
 def _kernels(change: Callable[[Host], Any]) -> Callable[[Building], Model[Any]]:
@@ -79,10 +79,10 @@ def _channels_last(q: Question) -> Any:
 
 
 def _averaged_over_pixels(q: Question) -> list[Host]:
-    honest = list(q.ask())
+    correct = list(q.ask())
     for index, layer in enumerate(q.network.convolutions):
-        honest[index] = honest[index] / (layer.image[1] * layer.image[2])
-    return honest
+        correct[index] = correct[index] / (layer.image[1] * layer.image[2])
+    return correct
 
 
 FAULTS = (

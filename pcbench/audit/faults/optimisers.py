@@ -17,25 +17,25 @@ from pcbench.contract.parts import Part
 Method = Callable[..., Any]
 
 
-def _reversed_rates(trainer: FaultyTrainer, honest: Method, replicas: int) -> None:
-    honest(replicas)
+def _reversed_rates(trainer: FaultyTrainer, correct: Method, replicas: int) -> None:
+    correct(replicas)
     trainer.rates = trainer.rates[::-1].copy()
 
 
-def _first_rates(trainer: FaultyTrainer, honest: Method, replicas: Sequence[int]) -> None:
+def _first_rates(trainer: FaultyTrainer, correct: Method, replicas: Sequence[int]) -> None:
     """Give the first rates to whoever is left."""
     rates = trainer.rates[: len(replicas)]
-    honest(replicas)
+    correct(replicas)
     trainer.rates = rates
 
 
-def _first_moments(trainer: FaultyTrainer, honest: Method, replicas: Sequence[int]) -> None:
+def _first_moments(trainer: FaultyTrainer, correct: Method, replicas: Sequence[int]) -> None:
     """Give the first moments to whoever is left."""
     means, squares = (
         [moment[: len(replicas)] for moment in moments]
         for moments in (trainer.means, trainer.squares)
     )
-    honest(replicas)
+    correct(replicas)
     trainer.means, trainer.squares = means, squares
 
 
@@ -46,14 +46,14 @@ def _epsilon_under_the_root(
     return mean / (1 - rule.beta_1**trainer.count) / np.sqrt(unbiased + rule.epsilon)
 
 
-def _one_counted_before(trainer: FaultyTrainer, honest: Method, gradients: list[Host]) -> None:
+def _one_counted_before(trainer: FaultyTrainer, correct: Method, gradients: list[Host]) -> None:
     trainer.count = trainer.count or 1
-    honest(gradients)
+    correct(gradients)
 
 
-def _momentum(trainer: FaultyTrainer, honest: Method, index: int, gradient: Host) -> Host:
+def _momentum(trainer: FaultyTrainer, correct: Method, index: int, gradient: Host) -> Host:
     """Add nine tenths of the move before."""
-    move: Host = honest(index, gradient)
+    move: Host = correct(index, gradient)
     if not isinstance(trainer.settings.optimiser, Adam):
         move = (0.9 * trainer.means[index] + move).astype(gradient.dtype)
         trainer.means[index] = move
@@ -73,7 +73,7 @@ FAULTS = (
     *trainer_faults(Part.OPTIMISERS, "shared", needs={Trait.ADAM, Capability.REPLICAS})(
         SharedMoments=(
             "Replicas share Adam's second moment.",
-            lambda trainer, honest, square: np.broadcast_to(square.mean(axis=0), square.shape),
+            lambda trainer, correct, square: np.broadcast_to(square.mean(axis=0), square.shape),
         )
     ),
     *trainer_faults(Part.OPTIMISERS, "keep", needs={Trait.ADAM, Capability.REPLICAS})(
@@ -85,7 +85,7 @@ FAULTS = (
     *trainer_faults(Part.OPTIMISERS, "moved", needs={Trait.ADAM})(
         NoBiasCorrection=(
             "Adam's moments are taken as they are: their bias towards zero is not corrected.",
-            lambda trainer, honest, rule, mean, square: mean / (np.sqrt(square) + rule.epsilon),
+            lambda trainer, correct, rule, mean, square: mean / (np.sqrt(square) + rule.epsilon),
         ),
         EpsilonUnderTheRoot=("Adam's epsilon stands under the root.", _epsilon_under_the_root),
     ),

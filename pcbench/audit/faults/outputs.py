@@ -18,10 +18,10 @@ def _energies(change: Callable[[Host, Question], Any]) -> Callable[[Question], A
     """Change energies of layers, ``(*R, L)``, wherever they are reported."""
 
     def wrong(q: Question) -> Any:
-        honest = q.ask()
-        if isinstance(honest, Inference):
-            return replace(honest, energies=change(honest.energies, q))
-        return change(honest, q)
+        correct = q.ask()
+        if isinstance(correct, Inference):
+            return replace(correct, energies=change(correct.energies, q))
+        return change(correct, q)
 
     return wrong
 

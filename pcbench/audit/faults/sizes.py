@@ -54,9 +54,9 @@ def _from_the_fifth_layer(factor: float) -> Callable[..., Slope]:
     """Multiply the gradients of weights that are learned from."""
 
     def wrong(
-        trainer: FaultyTrainer, honest: Callable[..., Slope], place: int, rows: Rows | None
+        trainer: FaultyTrainer, correct: Callable[..., Slope], place: int, rows: Rows | None
     ) -> Slope:
-        slope, layers = honest(place, rows), trainer.network.n_layers
+        slope, layers = correct(place, rows), trainer.network.n_layers
         late = [_LAYERS <= index < layers for index in range(len(slope.gradients))]
         changed = zip(late, slope.gradients, strict=True)
         return replace(slope, gradients=[factor * g if changes else g for changes, g in changed])

@@ -31,12 +31,12 @@ class PreviousBatch(FaultyTrainer):
 
     def slope(self, place: int, rows: Rows | None) -> Slope:
         """Keep the rows for the next step."""
-        honest = super().slope(place, rows)
+        correct = super().slope(place, rows)
         if place == 0:
             self._before, self._now = self._now, rows
         if self._before is None:
-            return honest
-        return replace(honest, gradients=super().slope(place, self._before).gradients)
+            return correct
+        return replace(correct, gradients=super().slope(place, self._before).gradients)
 
 
 class SumForMean(FaultyTrainer):
@@ -102,30 +102,30 @@ class LivesOnTheHost(FaultyTrainer):
 def _frozen(which: Callable[[int], slice]) -> Callable[..., None]:
     """Put parameters back after an update: which of them, the number of layers says."""
 
-    def wrong(trainer: FaultyTrainer, honest: Method, gradients: list[Host]) -> None:
+    def wrong(trainer: FaultyTrainer, correct: Method, gradients: list[Host]) -> None:
         frozen = which(trainer.network.n_layers)
         stay = [array.copy() for array in trainer.theta[frozen]]
-        honest(gradients)
+        correct(gradients)
         trainer.theta[frozen] = stay
 
     return wrong
 
 
-def _starts_elsewhere(trainer: FaultyTrainer, honest: Method, replicas: int) -> None:
-    honest(replicas)
+def _starts_elsewhere(trainer: FaultyTrainer, correct: Method, replicas: int) -> None:
+    correct(replicas)
     trainer.theta[0] = trainer.theta[0] * trainer.theta[0].dtype.type(1.001)
 
 
-def _moves_its_model(trainer: FaultyTrainer, honest: Method, gradients: list[Host]) -> None:
-    honest(gradients)
+def _moves_its_model(trainer: FaultyTrainer, correct: Method, gradients: list[Host]) -> None:
+    correct(gradients)
     origin = trainer.origin
     at_first = len(origin.parameters[0]) if origin.replicated else 1
     if len(trainer.theta[0]) == len(trainer.alive) == at_first:
         origin.inner = trainer.backend.build(origin.network, trainer.parameters())
 
 
-def _becomes_nan(trainer: FaultyTrainer, honest: Method, gradients: list[Host]) -> None:
-    honest(gradients)
+def _becomes_nan(trainer: FaultyTrainer, correct: Method, gradients: list[Host]) -> None:
+    correct(gradients)
     trainer.theta[0][:] = np.nan
 
 
@@ -133,10 +133,10 @@ def _after_the_update(name: str) -> Callable[..., Any]:
     """Record a loss or an energy that is computed anew."""
 
     def wrong(
-        trainer: FaultyTrainer, honest: Method, slopes: list[Slope], rows: Rows | None
+        trainer: FaultyTrainer, correct: Method, slopes: list[Slope], rows: Rows | None
     ) -> Any:
         after = [getattr(trainer.slope(place, rows), name) for place in range(len(slopes))]
-        return honest(
+        return correct(
             [replace(s, **{name: value}) for s, value in zip(slopes, after, strict=True)], rows
         )
 
@@ -147,10 +147,10 @@ def _recorded(name: str, change: Callable[[Any], Any]) -> Callable[..., Any]:
     """Change a number that is recorded of where each step began, an attribute of :class:`Slope`."""
 
     def wrong(
-        trainer: FaultyTrainer, honest: Method, slopes: list[Slope], before: list[Host]
+        trainer: FaultyTrainer, correct: Method, slopes: list[Slope], before: list[Host]
     ) -> Any:
         told = [replace(slope, **{name: change(getattr(slope, name))}) for slope in slopes]
-        return honest(told, before)
+        return correct(told, before)
 
     return wrong
 
@@ -159,18 +159,18 @@ def _norms(change: Callable[..., Any]) -> Callable[..., Any]:
     """Change the gradient norms that are recorded, a list for each replica."""
 
     def wrong(
-        trainer: FaultyTrainer, honest: Method, slopes: list[Slope], before: list[Host]
+        trainer: FaultyTrainer, correct: Method, slopes: list[Slope], before: list[Host]
     ) -> Any:
-        norms, *others = honest(slopes, before)
+        norms, *others = correct(slopes, before)
         return change(trainer, norms), *others
 
     return wrong
 
 
 def _records_the_first(
-    trainer: FaultyTrainer, honest: Method, steps: int, *arguments: Any
+    trainer: FaultyTrainer, correct: Method, steps: int, *arguments: Any
 ) -> Record:
-    record: Record = honest(steps, *arguments)
+    record: Record = correct(steps, *arguments)
     return replace(record, losses=np.repeat(record.losses[:1], steps, axis=0))
 
 
@@ -237,7 +237,7 @@ LEARNING = (
     *trainer_faults(Part.TRAINING, "chosen")(
         OneBatchARun=(
             "A run sees its first batch at every step.",
-            lambda trainer, honest, batches, step: honest(batches, 0),
+            lambda trainer, correct, batches, step: correct(batches, 0),
         )
     ),
     *trainer_faults(Part.TRAINING, "begin")(
@@ -249,11 +249,11 @@ LEARNING = (
     *trainer_faults(Part.TRAINING, "keep", needs={Capability.REPLICAS})(
         KeepsInOrder=(
             "Replicas are kept in the order that they had, whatever was asked for.",
-            lambda trainer, honest, replicas: honest(sorted(replicas)),
+            lambda trainer, correct, replicas: correct(sorted(replicas)),
         ),
         KeepsTheFirst=(
             "As many replicas are kept as asked for, but the first ones.",
-            lambda trainer, honest, replicas: honest(range(len(replicas))),
+            lambda trainer, correct, replicas: correct(range(len(replicas))),
         ),
     ),
 )
@@ -283,13 +283,13 @@ RECORDS = (
     *trainer_faults(Part.TRAINING, "details")(
         NormsAfter=(
             "The parameter norms that are recorded are those after the update.",
-            lambda trainer, honest, slopes, before: honest(slopes, trainer.theta),
+            lambda trainer, correct, slopes, before: correct(slopes, trainer.theta),
         )
     ),
     *trainer_faults(Part.TRAINING, "run")(
         RecordsEveryStep=(
             "Norms are recorded at every step, whatever was asked for.",
-            lambda trainer, honest, steps, batches=None, every=1: honest(steps, batches),
+            lambda trainer, correct, steps, batches=None, every=1: correct(steps, batches),
         ),
         RecordsTheFirst=(
             "A run records the loss of its first step, over and over.",
@@ -309,7 +309,7 @@ RECORDS = (
     *trainer_faults(Part.TRAINING, "values", "details", needs={Capability.REPLICAS})(
         ForgetsAReplica=(
             "One replica is missing in what is recorded.",
-            lambda trainer, honest, slopes, context: honest(slopes[1:] or slopes, context),
+            lambda trainer, correct, slopes, context: correct(slopes[1:] or slopes, context),
         )
     ),
 )
