@@ -1,8 +1,9 @@
 """The faults that there are: pcbench's own, and those of plug-ins.
 
 A fault is a class: a subclass of :class:`FaultyBackend`, :class:`FaultyModel` or
-:class:`FaultyTrainer`, whose docstring says the mistake. The entry-point group ``pcbench.faults``
-names such classes, or sequences of them.
+:class:`FaultyTrainer`, whose docstring says the mistake; :mod:`pcbench.audit.tables` makes such
+classes of the rows of a table. The entry-point group ``pcbench.faults`` names such classes, or
+sequences of them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 from pcbench.audit.testimony import Occasion
 from pcbench.audit.trainer import FaultyTrainer
 from pcbench.audit.traits import Trait
-from pcbench.audit.wrappers import FaultyBackend, FaultyModel, Host
+from pcbench.audit.wrappers import QUESTIONS, FaultyBackend, FaultyModel, Host
 from pcbench.contract import Backend, Capability, Model, TrainingSettings
 from pcbench.contract.parts import Part
 from pcbench.networks import NetworkSpec
@@ -23,18 +24,6 @@ from pcbench.registry import FAULTS, BrokenPluginError
 
 Mistaken = type[FaultyBackend] | type[FaultyModel] | type[FaultyTrainer]
 
-QUESTIONS = (
-    "predict",
-    "loss",
-    "loss_gradients",
-    "infer",
-    "energies",
-    "energy_gradients",
-    "loss_hessian",
-    "energy_hessian",
-    "unrolled_hessian",
-    "trainer",
-)
 _OF_BACKENDS = ("build", "to_device", "to_host")
 
 
@@ -139,9 +128,8 @@ def put(mistaken: Mistaken, correct: Backend[Any]) -> FaultyBackend:
     """
     if issubclass(mistaken, FaultyBackend):
         return mistaken(correct)
-    if issubclass(mistaken, FaultyModel):
-        return _WithModel(correct, mistaken)
-    return _WithTrainer(correct, mistaken)
+    model = mistaken if issubclass(mistaken, FaultyModel) else _trained_by(mistaken)
+    return _WithModel(correct, model)
 
 
 class _WithModel(FaultyBackend):
@@ -154,15 +142,13 @@ class _WithModel(FaultyBackend):
         return self._model(inner, self.inner, network, parameters, self.memory)
 
 
-class _WithTrainer(FaultyBackend):
-    def __init__(self, inner: Backend[Any], trainer: type[FaultyTrainer]) -> None:
-        super().__init__(inner)
-        self._trainer = trainer
-
+def _trained_by(mistaken: type[FaultyTrainer]) -> type[FaultyModel]:
     def trainer(
-        self, model: Any, x: Any, y: Any, settings: TrainingSettings, precision: Any = None
+        model: FaultyModel, x: Any, y: Any, settings: TrainingSettings, precision: Any = None
     ) -> FaultyTrainer:
-        return self._trainer(model, x, y, settings, precision)
+        return mistaken(model, x, y, settings, precision)
+
+    return type(mistaken.__name__, (FaultyModel,), {"trainer": trainer})
 
 
 def load_faults() -> list[Fault]:

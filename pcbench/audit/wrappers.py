@@ -28,6 +28,22 @@ from pcbench.networks import NetworkSpec
 
 Host = Float[np.ndarray, "..."]
 
+QUESTIONS: dict[str, tuple[str, ...]] = {
+    "predict": ("x",),
+    "loss": ("x", "y", "precision"),
+    "loss_gradients": ("x", "y", "precision"),
+    "infer": ("x", "y", "settings", "precision"),
+    "energies": ("activities", "precision"),
+    "energy_gradients": ("activities", "precision"),
+    "loss_hessian": ("x", "y", "precision"),
+    "energy_hessian": ("activities", "precision", "residual"),
+    "unrolled_hessian": ("x", "y", "steps", "step"),
+    "trainer": ("x", "y", "settings", "precision"),
+}
+"""What a model is asked, and the arguments of each question, in order."""
+OPTIONAL = frozenset({"precision", "residual"})
+"""Arguments that not every backend has to know of: passed on by name, where they are given."""
+
 
 class FaultyModel(Model[Any]):
     """A model with a mistake; as it stands, with none.
@@ -88,53 +104,73 @@ class FaultyModel(Model[Any]):
         """Return arrays, each with the same change."""
         return [self.changed(array, change) for array in arrays]
 
+    def ask(self, method: str, *required: Any, **optional: Any) -> Any:
+        """Put a question to the correct model: what is not overridden passes through here.
+
+        Parameters
+        ----------
+        method
+            Of the contract.
+        required, optional
+            Its arguments (:data:`QUESTIONS`), on the device; those of :data:`OPTIONAL` by name.
+        """
+        if method == "trainer":
+            return self.backend.trainer(self.inner, *required, **given(**optional))
+        return getattr(self.inner, method)(*required, **given(**optional))
+
     def predict(self, x: Any) -> Any:
         """Pass it on."""
-        return self.inner.predict(x)
+        return self.ask("predict", x)
 
     def loss(self, x: Any, y: Any, precision: Any = None) -> Any:
         """Pass it on."""
-        return self.inner.loss(x, y, **given(precision=precision))
+        return self.ask("loss", x, y, precision=precision)
 
     def loss_gradients(self, x: Any, y: Any, precision: Any = None) -> Sequence[Any]:
         """Pass it on."""
-        return self.inner.loss_gradients(x, y, **given(precision=precision))
+        found: Sequence[Any] = self.ask("loss_gradients", x, y, precision=precision)
+        return found
 
     def infer(
         self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
     ) -> Inference[Any]:
         """Pass it on."""
-        return self.inner.infer(x, y, settings, **given(precision=precision))
+        found: Inference[Any] = self.ask("infer", x, y, settings, precision=precision)
+        return found
 
     def energies(self, activities: Sequence[Any], precision: Any = None) -> Any:
         """Pass it on."""
-        return self.inner.energies(activities, **given(precision=precision))
+        return self.ask("energies", activities, precision=precision)
 
     def energy_gradients(self, activities: Sequence[Any], precision: Any = None) -> Sequence[Any]:
         """Pass it on."""
-        return self.inner.energy_gradients(activities, **given(precision=precision))
+        found: Sequence[Any] = self.ask("energy_gradients", activities, precision=precision)
+        return found
 
     def loss_hessian(self, x: Any, y: Any, precision: Any = None) -> Hessian[Any]:
         """Pass it on."""
-        return self.inner.loss_hessian(x, y, **given(precision=precision))
+        found: Hessian[Any] = self.ask("loss_hessian", x, y, precision=precision)
+        return found
 
     def energy_hessian(
         self, activities: Sequence[Any], precision: Any = None, residual: float | None = None
     ) -> Hessian[Any]:
         """Pass it on."""
-        return self.inner.energy_hessian(
-            activities, **given(precision=precision, residual=residual)
-        )
+        optional = {"precision": precision, "residual": residual}
+        found: Hessian[Any] = self.ask("energy_hessian", activities, **optional)
+        return found
 
     def unrolled_hessian(self, x: Any, y: Any, steps: int, step: float) -> Hessian[Any]:
         """Pass it on."""
-        return self.inner.unrolled_hessian(x, y, steps, step)
+        found: Hessian[Any] = self.ask("unrolled_hessian", x, y, steps, step)
+        return found
 
     def trainer(
         self, x: Any, y: Any, settings: TrainingSettings, precision: Any = None
     ) -> Trainer[Any]:
-        """Begin to train it: what the faulty backend's ``trainer`` returns of this model."""
-        return self.backend.trainer(self.inner, x, y, settings, **given(precision=precision))
+        """Pass it on."""
+        found: Trainer[Any] = self.ask("trainer", x, y, settings, precision=precision)
+        return found
 
 
 class FaultyBackend(Backend[Any]):

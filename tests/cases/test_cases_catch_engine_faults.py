@@ -100,7 +100,7 @@ def test_other_steps_are_told_by_the_closed_form(name):
 def test_a_wrong_step_is_told_by_its_rate():
     failed = {
         check.name
-        for case in descends("HalfStep").cases
+        for case in descends("HalfTheStep").cases
         for check in case.checks
         if not check.passed
     }

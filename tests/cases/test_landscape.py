@@ -145,8 +145,8 @@ def test_every_check_is_failed_by_some_fault():
 @pytest.mark.parametrize(
     ("problem", "backend", "checks"),
     [
-        ("linear", "OneVectorShort", {"Hessian of the loss: malformed answers"}),
-        ("linear", "RememberedBatch", {"steps on the loss", "steps on the energy"}),
+        ("linear", "ProductsTooShort", {"Hessian of the loss: malformed answers"}),
+        ("linear", "LargestBatchRemembered", {"steps on the loss", "steps on the energy"}),
         ("linear", "LossAveragedOverOutputs", {"loss"}),
         ("linear", "DependsOnCompany", {"eigenvector of the least curvature of the energy"}),
         ("linear", "LossForEnergyHessian", {"curvature of the energy along u"}),
@@ -158,7 +158,7 @@ def test_every_check_is_failed_by_some_fault():
         ("tanh", "TiltedForces", {"slope of the energy along u", "gradient of the energy"}),
         ("tanh", "ScaledHessians", {"curvature of the loss along u"}),
         ("tanh", "FrozenEquilibrium", {"curvature of the energy along u"}),
-        ("tanh", "MixedUpReplicas", {"loss"}),
+        ("tanh", "ReplicasInReverse", {"loss"}),
         ("tanh", "OneLossForAll", {"loss"}),
         ("tanh", "BoxedLoss", {"inference: malformed answers"}),
     ],

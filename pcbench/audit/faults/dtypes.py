@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from pcbench.audit.faults._products import Multiplied
-from pcbench.audit.wrappers import FaultyBackend, FaultyModel, Host
-from pcbench.contract import Hessian, Inference, InferenceSettings, Model
+from pcbench.audit.faults.inference import hidden
+from pcbench.audit.tables import Question, building_faults, faults
+from pcbench.audit.wrappers import FaultyBackend, Host
 from pcbench.contract.parts import Part
-from pcbench.networks import NetworkSpec
 
 
 def single(array: Host) -> Host:
@@ -26,16 +23,6 @@ def tensor_float(array: Host) -> Host:
     return np.asarray(np.ldexp(np.rint(np.ldexp(mantissa, 11)), exponent - 11))
 
 
-class SingleWeights(FaultyBackend):
-    """Weights pass through float32 when the model is built."""
-
-    part = Part.DTYPE
-
-    def build(self, network: NetworkSpec, parameters: Sequence[Host]) -> Model[Any]:
-        """Round them."""
-        return super().build(network, [single(parameter) for parameter in parameters])
-
-
 class SingleData(FaultyBackend):
     """Inputs and targets are staged in float32, the default of the library."""
 
@@ -46,86 +33,45 @@ class SingleData(FaultyBackend):
         return super().to_device(single(array))
 
 
-class SinglePrediction(FaultyModel):
-    """The forward pass is in float32."""
-
-    part = Part.DTYPE
-
-    def predict(self, x: Any) -> Any:
-        """Round what comes of it."""
-        return self.changed(super().predict(x), single)
-
-    def loss(self, x: Any, y: Any, precision: Any = None) -> Any:
-        """Round what comes of it."""
-        return self.changed(super().loss(x, y, precision), single)
+def _single_gradients(q: Question) -> list[Host]:
+    return [single(gradient) for gradient in q.ask()]
 
 
-class SingleInference(FaultyModel):
-    """Activities are kept in float32 during inference."""
-
-    part = Part.DTYPE
-
-    def infer(
-        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
-    ) -> Inference[Any]:
-        """Round the hidden ones."""
-        reached = super().infer(x, y, settings, precision)
-        first, *hidden, last = reached.activities
-        return replace(reached, activities=[first, *self.each_changed(hidden, single), last])
-
-
-class SingleGradients(FaultyModel):
-    """Gradients are accumulated in float32."""
-
-    part = Part.DTYPE
-
-    def loss_gradients(self, x: Any, y: Any, precision: Any = None) -> Sequence[Any]:
-        """Round them."""
-        return self.each_changed(super().loss_gradients(x, y, precision), single)
-
-    def energy_gradients(self, activities: Sequence[Any], precision: Any = None) -> Sequence[Any]:
-        """Round them."""
-        return self.each_changed(super().energy_gradients(activities, precision), single)
-
-
-class SingleHessian(FaultyModel):
-    """Hessian products are accumulated in float32."""
-
-    part = Part.DTYPE
-
-    def energy_hessian(
-        self, activities: Sequence[Any], precision: Any = None, residual: float | None = None
-    ) -> Hessian[Any]:
-        """Round them."""
-        honest = super().energy_hessian(activities, precision, residual)
-        return Multiplied(self, honest, lambda product, vectors: single(product(vectors)))
-
-
-class TensorFloats(FaultyModel):
-    """TF32 is left on: factors of matrix products have a mantissa of 10 bits."""
-
-    part = Part.DTYPE
-
-    def predict(self, x: Any) -> Any:
-        """Round the input of the first product."""
-        return super().predict(self.changed(x, tensor_float))
-
-    def loss_gradients(self, x: Any, y: Any, precision: Any = None) -> Sequence[Any]:
-        """Round the input of the first product."""
-        return super().loss_gradients(self.changed(x, tensor_float), y, precision)
-
-    def energy_gradients(self, activities: Sequence[Any], precision: Any = None) -> Sequence[Any]:
-        """Round what the last product makes."""
-        honest = super().energy_gradients(activities, precision)
-        return self.each_changed(honest, tensor_float)
+def _factors_in_tensor_floats(q: Question) -> list[Host] | Host:
+    """Round the input of the first product; of local gradients, what the last product makes."""
+    if q.method == "energy_gradients":
+        return [tensor_float(gradient) for gradient in q.ask()]
+    found: list[Host] | Host = q.ask(x=tensor_float(q.x))
+    return found
 
 
 FAULTS = (
-    SingleWeights,
     SingleData,
-    SinglePrediction,
-    SingleInference,
-    SingleGradients,
-    SingleHessian,
-    TensorFloats,
+    *building_faults(Part.DTYPE)(
+        SingleWeights=(
+            "Weights pass through float32 when the model is built.",
+            lambda b: b.build(parameters=map(single, b.parameters)),
+        )
+    ),
+    *faults(Part.DTYPE, "predict", "loss")(
+        SinglePrediction=("The forward pass is in float32.", lambda q: single(q.ask()))
+    ),
+    *faults(Part.DTYPE, "infer")(
+        SingleInference=("Activities are kept in float32 during inference.", hidden(single))
+    ),
+    *faults(Part.DTYPE, "loss_gradients", "energy_gradients")(
+        SingleGradients=("Gradients are accumulated in float32.", _single_gradients)
+    ),
+    *faults(Part.DTYPE, "energy_hessian")(
+        SingleHessian=(
+            "Hessian products are accumulated in float32.",
+            lambda q: q.multiplied(lambda product, vectors: single(product(vectors))),
+        )
+    ),
+    *faults(Part.DTYPE, "predict", "loss_gradients", "energy_gradients")(
+        TensorFloats=(
+            "TF32 is left on: factors of matrix products have a mantissa of 10 bits.",
+            _factors_in_tensor_floats,
+        )
+    ),
 )

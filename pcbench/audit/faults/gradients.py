@@ -2,204 +2,113 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from pcbench.audit.faults._feedforward import feedforward
-from pcbench.audit.wrappers import FaultyModel, Host
+from pcbench.audit.faults.inference import feedforward
+from pcbench.audit.tables import Question, faults
+from pcbench.audit.wrappers import Host
 from pcbench.contract.parts import Part
 
-Change = Callable[[int, Host], Any]
+
+def _scaled(q: Question, factor: int | float) -> list[Host]:
+    return [factor * gradient for gradient in q.ask()]
 
 
-class _LossGradients(FaultyModel):
-    """Gradients of the loss, each with a change."""
-
-    part = Part.LOSS_GRADIENTS
-
-    def loss_gradients(self, x: Any, y: Any, precision: Any = None) -> Sequence[Any]:
-        """Change them."""
-        samples = self.host(y).shape[-2]
-        honest = super().loss_gradients(x, y, precision)
-        return [
-            self.device(np.asarray(self.change(index, self.host(gradient), samples)))
-            for index, gradient in enumerate(honest)
-        ]
-
-    @abstractmethod
-    def change(self, index: int, gradient: Host, samples: int) -> Any:
-        """Return the gradient of one array of parameters with the mistake."""
+def _decayed(q: Question) -> list[Host]:
+    correct = zip(q.ask(), q.model.parameters, strict=True)
+    return [gradient + 1e-2 * parameter for gradient, parameter in correct]
 
 
-class _EnergyGradients(FaultyModel):
-    """Gradients of the energy, each with a change."""
-
-    part = Part.ENERGY_GRADIENTS
-
-    def energy_gradients(self, activities: Sequence[Any], precision: Any = None) -> Sequence[Any]:
-        """Change them."""
-        samples = self.host(activities[0]).shape[-2]
-        honest = super().energy_gradients(activities, precision)
-        return [
-            self.device(np.asarray(self.change(index, self.host(gradient), samples)))
-            for index, gradient in enumerate(honest)
-        ]
-
-    @abstractmethod
-    def change(self, index: int, gradient: Host, samples: int) -> Any:
-        """Return the gradient of one array of parameters with the mistake."""
+def _clipped(gradient: Host) -> Any:
+    norm = float(np.linalg.norm(gradient))
+    return gradient * min(1.0, 0.1 / norm) if norm > 0 else gradient
 
 
-class LossGradientsSummed(_LossGradients):
-    """Gradients of the loss are summed over the batch, where a mean is due."""
-
-    def change(self, index: int, gradient: Host, samples: int) -> Any:
-        """Multiply by the size of the batch."""
-        return samples * gradient
-
-
-class LossGradientsOfMeanSquare(_LossGradients):
-    """Gradients are those of ``mse_loss``, 2/d_L times what is due."""
-
-    def change(self, index: int, gradient: Host, samples: int) -> Any:
-        """Scale as a mean over outputs, without the half, has it."""
-        return 2 / self.network.widths[-1] * gradient
+def _transposed(q: Question) -> list[Host]:
+    """Transpose what is a square matrix."""
+    correct = q.ask()
+    for index, shape in enumerate(q.network.shapes):
+        if len(shape) == 2 and shape[0] == shape[1]:
+            correct[index] = np.swapaxes(correct[index], -1, -2)
+    return list(correct)
 
 
-class LossGradientsDecayed(_LossGradients):
-    """Weight decay was left in the gradients of the loss."""
-
-    def change(self, index: int, gradient: Host, samples: int) -> Any:
-        """Add a hundredth of the weights."""
-        return gradient + 1e-2 * self.parameters[index]
+def _last_halved(q: Question) -> list[Host]:
+    last = q.network.n_layers - 1
+    return [g / 2 if index == last else g for index, g in enumerate(q.ask())]
 
 
-class FirstLayerDetached(_LossGradients):
-    """The gradient of the loss is cut off above the first layer: a detach too many."""
-
-    def change(self, index: int, gradient: Host, samples: int) -> Any:
-        """Let the first weights have none."""
-        return gradient if index else 0 * gradient
-
-
-class LossGradientsDownhill(_LossGradients):
-    """Gradients of the loss point downhill: the minus of the update is in them already."""
-
-    def change(self, index: int, gradient: Host, samples: int) -> Any:
-        """Turn it round."""
-        return -gradient
+def _one_sample_left_out(q: Question) -> list[Host]:
+    """Leave the last sample out, and divide by the size of the whole batch all the same."""
+    samples = q.samples
+    if samples < 2:
+        return list(q.ask())
+    fewer = {"activities": [z[..., :-1, :] for z in q.activities]}
+    if q.precision is not None:
+        fewer["precision"] = q.precision[..., :-1, :]
+    return [gradient * (samples - 1) / samples for gradient in q.ask(**fewer)]
 
 
-class LossGradientsClipped(_LossGradients):
-    """Gradients of the loss are clipped to a norm of a tenth."""
-
-    def change(self, index: int, gradient: Host, samples: int) -> Any:
-        """Shorten what is longer."""
-        norm = float(np.linalg.norm(gradient))
-        return gradient * min(1.0, 0.1 / norm) if norm > 0 else gradient
-
-
-class EnergyGradientsSummed(_EnergyGradients):
-    """Local gradients are summed over the batch, where a mean is due."""
-
-    def change(self, index: int, gradient: Host, samples: int) -> Any:
-        """Multiply by the size of the batch."""
-        return samples * gradient
-
-
-class EnergyGradientsUphill(_EnergyGradients):
-    """Local gradients have the sign of the Hebbian update, not of the gradient."""
-
-    def change(self, index: int, gradient: Host, samples: int) -> Any:
-        """Turn it round."""
-        return -gradient
-
-
-class EnergyGradientsTransposed(_EnergyGradients):
-    """The outer product is the wrong way round, which the shape of a square layer lets pass."""
-
-    def change(self, index: int, gradient: Host, samples: int) -> Any:
-        """Transpose what is square."""
-        dense = index < self.network.n_layers and len(self.network.shapes[index]) == 2
-        square = dense and gradient.shape[-1] == gradient.shape[-2]
-        return np.swapaxes(gradient, -1, -2) if square else gradient
-
-
-class EnergyGradientsDecayed(_EnergyGradients):
-    """Weight decay was left in the local gradients."""
-
-    def change(self, index: int, gradient: Host, samples: int) -> Any:
-        """Add a hundredth of the weights."""
-        return gradient + 1e-2 * self.parameters[index]
-
-
-class LastLayerHalved(_EnergyGradients):
-    """The last layer's local gradient has a half too many."""
-
-    def change(self, index: int, gradient: Host, samples: int) -> Any:
-        """Halve it."""
-        return gradient / 2 if index == self.network.n_layers - 1 else gradient
-
-
-class OneSampleLeftOut(FaultyModel):
-    """The loop over samples that local gradients are added up in ends one too early."""
-
-    part = Part.ENERGY_GRADIENTS
-
-    def energy_gradients(self, activities: Sequence[Any], precision: Any = None) -> Sequence[Any]:
-        """Leave the last sample out, and divide by the size of the whole batch all the same."""
-        samples = self.host(activities[0]).shape[-2]
-        if samples < 2:
-            return super().energy_gradients(activities, precision)
-        fewer = [self.changed(z, lambda host: host[..., :-1, :]) for z in activities]
-        if precision is not None:
-            precision = self.changed(precision, lambda host: host[..., :-1, :])
-        honest = super().energy_gradients(fewer, precision)
-        return self.each_changed(honest, lambda host: host * (samples - 1) / samples)
-
-
-class GradientsBeforeInference(FaultyModel):
-    """Weights learn from the activities of the forward pass: inference comes to nothing."""
-
-    part = Part.ENERGY_GRADIENTS
-
-    def energy_gradients(self, activities: Sequence[Any], precision: Any = None) -> Sequence[Any]:
-        """Put the feedforward activities in place of those given."""
-        if self.replicated or precision is not None:
-            return super().energy_gradients(activities, precision)
-        stale = feedforward(self, activities[0])
-        return super().energy_gradients([*stale[:-1], activities[-1]])
-
-
-class StaleActivities(FaultyModel):
-    """Local gradients are those of the batch before."""
-
-    part = Part.ENERGY_GRADIENTS
-
-    def energy_gradients(self, activities: Sequence[Any], precision: Any = None) -> Sequence[Any]:
-        """Keep the activities for the next time."""
-        shapes = [self.host(z).shape for z in activities]
-        before = self.memory.get(str(shapes), activities)
-        self.memory[str(shapes)] = list(activities)
-        return super().energy_gradients(before, precision)
+def _of_the_batch_before(q: Question) -> list[Host]:
+    activities, memory = q.activities, q.model.memory
+    shapes = str([z.shape for z in activities])
+    before = memory.get(shapes, activities)
+    memory[shapes] = activities
+    return list(q.ask(activities=before))
 
 
 FAULTS = (
-    LossGradientsSummed,
-    LossGradientsOfMeanSquare,
-    LossGradientsDecayed,
-    FirstLayerDetached,
-    LossGradientsDownhill,
-    LossGradientsClipped,
-    EnergyGradientsSummed,
-    EnergyGradientsUphill,
-    EnergyGradientsTransposed,
-    EnergyGradientsDecayed,
-    LastLayerHalved,
-    OneSampleLeftOut,
-    GradientsBeforeInference,
-    StaleActivities,
+    *faults(Part.LOSS_GRADIENTS, "loss_gradients")(
+        LossGradientsSummed=(
+            "Gradients of the loss are summed over the batch, where a mean is due.",
+            lambda q: _scaled(q, q.samples),
+        ),
+        LossGradientsOfMeanSquare=(
+            "Gradients are those of ``mse_loss``, 2/d_L times what is due.",
+            lambda q: _scaled(q, 2 / q.network.widths[-1]),
+        ),
+        LossGradientsDecayed=("Weight decay was left in the gradients of the loss.", _decayed),
+        FirstLayerDetached=(
+            "The gradient of the loss is cut off above the first layer: a detach too many.",
+            lambda q: [g if index else 0 * g for index, g in enumerate(q.ask())],
+        ),
+        LossGradientsDownhill=(
+            "Gradients of the loss point downhill: the minus of the update is in them already.",
+            lambda q: _scaled(q, -1),
+        ),
+        LossGradientsClipped=(
+            "Gradients of the loss are clipped to a norm of a tenth.",
+            lambda q: [_clipped(gradient) for gradient in q.ask()],
+        ),
+    ),
+    *faults(Part.ENERGY_GRADIENTS, "energy_gradients")(
+        EnergyGradientsSummed=(
+            "Local gradients are summed over the batch, where a mean is due.",
+            lambda q: _scaled(q, q.samples),
+        ),
+        EnergyGradientsUphill=(
+            "Local gradients have the sign of the Hebbian update, not of the gradient.",
+            lambda q: _scaled(q, -1),
+        ),
+        EnergyGradientsTransposed=(
+            "The outer product is the wrong way round, which the shape of a square layer lets "
+            "pass.",
+            _transposed,
+        ),
+        EnergyGradientsDecayed=("Weight decay was left in the local gradients.", _decayed),
+        LastLayerHalved=("The last layer's local gradient has a half too many.", _last_halved),
+        OneSampleLeftOut=(
+            "The loop over samples that local gradients are added up in ends one too early.",
+            _one_sample_left_out,
+        ),
+        StaleActivities=("Local gradients are those of the batch before.", _of_the_batch_before),
+    ),
+    *faults(Part.ENERGY_GRADIENTS, "energy_gradients", when=lambda q: q.plain)(
+        GradientsBeforeInference=(
+            "Weights learn from the activities of the forward pass: inference comes to nothing.",
+            lambda q: q.ask(activities=[*feedforward(q, q.activities[0])[:-1], q.activities[-1]]),
+        )
+    ),
 )

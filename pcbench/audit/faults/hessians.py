@@ -2,234 +2,143 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from pcbench.audit.faults._products import Multiplied, Product, Vectors
-from pcbench.audit.wrappers import FaultyModel
-from pcbench.contract import ExactInference, GaussNewtonInference, Hessian
+from pcbench.audit.tables import Product, Question, Vectors, faults
+from pcbench.contract import ExactInference, GaussNewtonInference
 from pcbench.contract.parts import Part
 
 
-class _OfLoss(FaultyModel):
-    """The loss's Hessian, with a change."""
-
-    part = Part.LOSS_HESSIAN
-
-    def loss_hessian(self, x: Any, y: Any, precision: Any = None) -> Hessian[Any]:
-        """Change its products."""
-        samples, honest = self.host(x).shape[-2], super().loss_hessian(x, y, precision)
-        return Multiplied(self, honest, lambda product, v: self.change(product, v, samples))
-
-    @abstractmethod
-    def change(self, product: Product, vectors: Vectors, samples: int) -> Any:
-        """Return products with the mistake."""
+def _energy_hessian(q: Question) -> Any:
+    """Infer, and take the energy's Hessian for the loss's."""
+    engine = ExactInference() if q.network.is_linear else GaussNewtonInference()
+    if engine.capability not in q.model.backend.capabilities:
+        return q.ask()
+    reached = q.also("infer", x=q.x, y=q.y, settings=engine)
+    return q.also("energy_hessian", activities=[*reached.activities[:-1], q.y])
 
 
-class _OfEnergy(FaultyModel):
-    """The energy's Hessian, with a change."""
-
-    part = Part.ENERGY_HESSIAN
-
-    def energy_hessian(
-        self, activities: Sequence[Any], precision: Any = None, residual: float | None = None
-    ) -> Hessian[Any]:
-        """Change its products."""
-        samples = self.host(activities[0]).shape[-2]
-        honest = super().energy_hessian(activities, precision, residual)
-        return Multiplied(self, honest, lambda product, v: self.change(product, v, samples))
-
-    @abstractmethod
-    def change(self, product: Product, vectors: Vectors, samples: int) -> Any:
-        """Return products with the mistake."""
-
-
-class _OfBoth(_OfLoss, _OfEnergy):
-    """Both Hessians, with the same change."""
-
-    part = Part.ENERGY_HESSIAN
-
-
-class EnergyForLossHessian(FaultyModel):
-    """The loss's Hessian is the energy's."""
-
-    part = Part.LOSS_HESSIAN
-
-    def loss_hessian(self, x: Any, y: Any, precision: Any = None) -> Hessian[Any]:
-        """Infer, and take the wrong one of the two."""
-        engine = ExactInference() if self.network.is_linear else GaussNewtonInference()
-        if engine.capability not in self.backend.capabilities:
-            return super().loss_hessian(x, y, precision)
-        reached = self.inner.infer(x, y, engine)
-        return self.inner.energy_hessian([*reached.activities[:-1], y])
-
-
-class LossHessianSummed(_OfLoss):
-    """The loss's Hessian is summed over the batch, where a mean is due."""
-
-    def change(self, product: Product, vectors: Vectors, samples: int) -> Any:
-        """Multiply by the size of the batch."""
-        return samples * product(vectors)
-
-
-class LossHessianOfOneBlock(_OfLoss):
-    """The loss's Hessian has no blocks between layers."""
-
-    def change(self, product: Product, vectors: Vectors, samples: int) -> Any:
-        """Multiply layer by layer."""
-        return self._by_layer(product, vectors)
-
-    def _by_layer(self, product: Product, vectors: Vectors) -> Any:
+def _layer_by_layer(q: Question) -> Any:
+    def mistake(product: Product, vectors: Vectors) -> Any:
         found = np.zeros_like(product(vectors))
-        for columns in _blocks(self):
-            alone = np.zeros_like(vectors)
-            alone[..., columns] = vectors[..., columns]
-            found[..., columns] = product(alone)[..., columns]
+        for columns in _blocks(q):
+            found[..., columns] = product(_part(vectors, columns))[..., columns]
         return found
 
-
-class LossForEnergyHessian(FaultyModel):
-    """The energy's Hessian is the loss's: the movement of the equilibrium is left out."""
-
-    part = Part.ENERGY_HESSIAN
-
-    def energy_hessian(
-        self, activities: Sequence[Any], precision: Any = None, residual: float | None = None
-    ) -> Hessian[Any]:
-        """Take the wrong one of the two."""
-        return self.inner.loss_hessian(activities[0], activities[-1])
+    return q.multiplied(mistake)
 
 
-class NoNegativeCurvature(_OfEnergy):
-    """The energy's Hessian is cut off at zero from below, as a Gauss-Newton matrix would be."""
-
-    def change(self, product: Product, vectors: Vectors, samples: int) -> Any:
-        """Make the whole matrix, and leave its negative part out."""
-        whole = product(np.eye(vectors.shape[-1]))
-        values, basis = np.linalg.eigh((whole + np.swapaxes(whole, -1, -2)) / 2)
-        if (values >= 0).all():
-            return product(vectors)
-        cut = basis * values.clip(min=0)[..., None, :]
-        return vectors @ cut @ np.swapaxes(basis, -1, -2)
+def _positive_part(product: Product, vectors: Vectors) -> Any:
+    """Make the whole matrix, and leave its negative part out."""
+    whole = product(np.eye(vectors.shape[-1]))
+    values, basis = np.linalg.eigh((whole + np.swapaxes(whole, -1, -2)) / 2)
+    if (values >= 0).all():
+        return product(vectors)
+    cut = basis * values.clip(min=0)[..., None, :]
+    return vectors @ cut @ np.swapaxes(basis, -1, -2)
 
 
-class EnergyHessianOfOneSign(_OfEnergy):
-    """The energy's Hessian has the wrong sign."""
+def _last_block_halved(q: Question) -> Any:
+    columns = _blocks(q)[q.network.n_layers - 1]
 
-    def change(self, product: Product, vectors: Vectors, samples: int) -> Any:
-        """Turn it round."""
-        return -product(vectors)
-
-
-class LastBlockHalved(_OfEnergy):
-    """The block of the last weights has a half too many."""
-
-    def change(self, product: Product, vectors: Vectors, samples: int) -> Any:
-        """Halve it."""
-        columns = _blocks(self)[self.network.n_layers - 1]
-        alone = np.zeros_like(vectors)
-        alone[..., columns] = vectors[..., columns]
+    def mistake(product: Product, vectors: Vectors) -> Any:
         found = np.array(product(vectors))
-        found[..., columns] -= product(alone)[..., columns] / 2
+        found[..., columns] -= product(_part(vectors, columns))[..., columns] / 2
         return found
 
-
-class ColumnMajor(_OfBoth):
-    """Weights are flattened column by column, where the contract has them row by row."""
-
-    def change(self, product: Product, vectors: Vectors, samples: int) -> Any:
-        """Put every entry in the place of another."""
-        order = np.concatenate(
-            [
-                np.arange(columns.start, columns.stop).reshape(shape).ravel(order="F")
-                for columns, shape in zip(_blocks(self), _shapes(self), strict=True)
-            ]
-        )
-        inverse = np.argsort(order)
-        return product(vectors[..., inverse])[..., order]
+    return q.multiplied(mistake)
 
 
-class NotSymmetric(_OfBoth):
-    """Products leak into the parameter after each: an index off by one in the scatter."""
-
-    def change(self, product: Product, vectors: Vectors, samples: int) -> Any:
-        """Add a hundredth of the vector, moved by one."""
-        return product(vectors) + 0.01 * np.roll(vectors, 1, axis=-1)
-
-
-class DependsOnCompany(_OfBoth):
-    """A product depends on how many vectors are multiplied at once: a mean over the wrong axis."""
-
-    def change(self, product: Product, vectors: Vectors, samples: int) -> Any:
-        """Make products larger, the fewer there are."""
-        return product(vectors) * (1 + 0.01 / vectors.shape[-2])
+def _column_major(q: Question) -> Any:
+    """Put every entry in the place of another."""
+    places = zip(_blocks(q), _shapes(q), strict=True)
+    order = np.concatenate(
+        [np.arange(b.start, b.stop).reshape(shape).ravel(order="F") for b, shape in places]
+    )
+    inverse = np.argsort(order)
+    return q.multiplied(lambda product, vectors: product(vectors[..., inverse])[..., order])
 
 
-class ProductsTooShort(_OfBoth):
-    """Products lack the last parameter."""
-
-    def change(self, product: Product, vectors: Vectors, samples: int) -> Any:
-        """Cut it off."""
-        return product(vectors)[..., :-1]
-
-
-class UnrolledOneStepTooFew(FaultyModel):
-    """The Hessian during inference is that of the step before."""
-
-    part = Part.UNROLLED_HESSIAN
-
-    def unrolled_hessian(self, x: Any, y: Any, steps: int, step: float) -> Hessian[Any]:
-        """Take a step less."""
-        return super().unrolled_hessian(x, y, max(steps - 1, 0), step)
+def _part(vectors: Vectors, columns: slice) -> Vectors:
+    """Return vectors that are zero but in some columns."""
+    alone = np.zeros_like(vectors)
+    alone[..., columns] = vectors[..., columns]
+    return alone
 
 
-class UnrolledAtEquilibrium(FaultyModel):
-    """The Hessian during inference is that after it, however few steps were taken."""
-
-    part = Part.UNROLLED_HESSIAN
-
-    def unrolled_hessian(self, x: Any, y: Any, steps: int, step: float) -> Hessian[Any]:
-        """Take many steps."""
-        return super().unrolled_hessian(x, y, steps + 50, step)
+def _shapes(q: Question) -> list[tuple[int, ...]]:
+    return [*q.network.shapes, *q.network.bias_shapes]
 
 
-class UnrolledOfAnotherStep(FaultyModel):
-    """The Hessian during inference is that of steps twice as long."""
-
-    part = Part.UNROLLED_HESSIAN
-
-    def unrolled_hessian(self, x: Any, y: Any, steps: int, step: float) -> Hessian[Any]:
-        """Double them."""
-        return super().unrolled_hessian(x, y, steps, 2 * step)
-
-
-def _shapes(model: FaultyModel) -> list[tuple[int, ...]]:
-    return [*model.network.shapes, *model.network.bias_shapes]
-
-
-def _blocks(model: FaultyModel) -> list[slice]:
+def _blocks(q: Question) -> list[slice]:
     """Return where each array of parameters stands among all of them."""
-    sizes = [int(np.prod(shape)) for shape in _shapes(model)]
+    sizes = [int(np.prod(shape)) for shape in _shapes(q)]
     ends = np.cumsum(sizes)
     return [slice(int(end - size), int(end)) for size, end in zip(sizes, ends, strict=True)]
 
 
 FAULTS = (
-    EnergyForLossHessian,
-    LossHessianSummed,
-    LossHessianOfOneBlock,
-    LossForEnergyHessian,
-    NoNegativeCurvature,
-    EnergyHessianOfOneSign,
-    LastBlockHalved,
-    ColumnMajor,
-    NotSymmetric,
-    DependsOnCompany,
-    ProductsTooShort,
-    UnrolledOneStepTooFew,
-    UnrolledAtEquilibrium,
-    UnrolledOfAnotherStep,
+    *faults(Part.LOSS_HESSIAN, "loss_hessian")(
+        EnergyForLossHessian=("The loss's Hessian is the energy's.", _energy_hessian),
+        LossHessianSummed=(
+            "The loss's Hessian is summed over the batch, where a mean is due.",
+            lambda q: q.multiplied(lambda product, vectors: q.samples * product(vectors)),
+        ),
+        LossHessianOfOneBlock=("The loss's Hessian has no blocks between layers.", _layer_by_layer),
+    ),
+    *faults(Part.ENERGY_HESSIAN, "energy_hessian")(
+        LossForEnergyHessian=(
+            "The energy's Hessian is the loss's: the movement of the equilibrium is left out.",
+            lambda q: q.also("loss_hessian", x=q.activities[0], y=q.activities[-1]),
+        ),
+        NoNegativeCurvature=(
+            "The energy's Hessian is cut off at zero from below, as a Gauss-Newton matrix would "
+            "be.",
+            lambda q: q.multiplied(_positive_part),
+        ),
+        EnergyHessianOfOneSign=(
+            "The energy's Hessian has the wrong sign.",
+            lambda q: q.multiplied(lambda product, vectors: -product(vectors)),
+        ),
+        LastBlockHalved=("The block of the last weights has a half too many.", _last_block_halved),
+    ),
+    *faults(Part.ENERGY_HESSIAN, "loss_hessian", "energy_hessian")(
+        ColumnMajor=(
+            "Weights are flattened column by column, where the contract has them row by row.",
+            _column_major,
+        ),
+        NotSymmetric=(
+            "Products leak into the parameter after each: an index off by one in the scatter.",
+            lambda q: q.multiplied(
+                lambda product, vectors: product(vectors) + 0.01 * np.roll(vectors, 1, axis=-1)
+            ),
+        ),
+        DependsOnCompany=(
+            "A product depends on how many vectors are multiplied at once: a mean over the wrong "
+            "axis.",
+            lambda q: q.multiplied(
+                lambda product, vectors: product(vectors) * (1 + 0.01 / vectors.shape[-2])
+            ),
+        ),
+        ProductsTooShort=(
+            "Products lack the last parameter.",
+            lambda q: q.multiplied(lambda product, vectors: product(vectors)[..., :-1]),
+        ),
+    ),
+    *faults(Part.UNROLLED_HESSIAN, "unrolled_hessian")(
+        UnrolledOneStepTooFew=(
+            "The Hessian during inference is that of the step before.",
+            lambda q: q.ask(steps=max(q.steps - 1, 0)),
+        ),
+        UnrolledAtEquilibrium=(
+            "The Hessian during inference is that after it, however few steps were taken.",
+            lambda q: q.ask(steps=q.steps + 50),
+        ),
+        UnrolledOfAnotherStep=(
+            "The Hessian during inference is that of steps twice as long.",
+            lambda q: q.ask(step=2 * q.step),
+        ),
+    ),
 )

@@ -2,196 +2,282 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
-from pcbench.audit.faults._feedforward import feedforward
-from pcbench.audit.wrappers import FaultyModel
+from pcbench.audit.tables import Question, faults
+from pcbench.audit.traits import Trait
+from pcbench.audit.wrappers import Host
 from pcbench.contract import (
     Capability,
+    ErrorInference,
+    ExactInference,
+    GaussNewtonInference,
     GradientInference,
     Inference,
     InferenceSettings,
     IterativeInference,
+    OdeInference,
 )
 from pcbench.contract.parts import Part
 
-
-class FiveSteps(FaultyModel):
-    """Inference is five gradient steps whatever is asked for, and says that it is done."""
-
-    part = Part.INFERENCE
-
-    def infer(
-        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
-    ) -> Inference[Any]:
-        """Stop early."""
-        if Capability.GRADIENT_INFERENCE not in self.backend.capabilities:
-            return super().infer(x, y, settings, precision)
-        wanted = settings.residual if isinstance(settings, IterativeInference) else 0.0
-        few = GradientInference(step=0.1, max_steps=5, residual=1e-12)
-        reached = super().infer(x, y, few, precision)
-        return replace(
-            reached,
-            converged=True,
-            residual=self.changed(reached.residual, lambda host: 0 * host + wanted),
-        )
+# The shortest way first. At the feedforward activities nothing pulls but rounding: one step of any
+# engine stays there.
+_ENGINES: dict[Capability, InferenceSettings] = {
+    Capability.GRADIENT_INFERENCE: GradientInference(max_steps=1, step=1e-3),
+    Capability.ERROR_INFERENCE: ErrorInference(max_steps=1, step=1e-3),
+    Capability.GAUSS_NEWTON_INFERENCE: GaussNewtonInference(max_steps=1),
+    Capability.EXACT_INFERENCE: ExactInference(),
+}
 
 
-class NoInference(FaultyModel):
-    """Hidden activities stay those of the forward pass: backpropagation's, not an equilibrium's."""
+def feedforward(q: Question, x: Host) -> list[Host]:
+    """Return ``z_0 … z_L`` of the forward pass of a network that a question is about.
 
-    part = Part.INFERENCE
-
-    def infer(
-        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
-    ) -> Inference[Any]:
-        """Put them in place of those inferred."""
-        reached = super().infer(x, y, settings, precision)
-        if self.replicated or precision is not None:
-            return reached
-        activities = [*feedforward(self, x)[:-1], reached.activities[-1]]
-        return replace(reached, activities=activities, energies=self.inner.energies(activities))
+    It is the equilibrium where the target is the prediction: no error is left anywhere.
+    """
+    offered = q.model.backend.capabilities
+    engine = next(engine for needed, engine in _ENGINES.items() if needed in offered)
+    reached = q.also("infer", x=x, y=q.also("predict", x=x), settings=engine)
+    return list(reached.activities)
 
 
-class WrongSign(FaultyModel):
-    """The output error is prediction minus target: hidden activities move away from the target."""
-
-    part = Part.INFERENCE
-
-    def infer(
-        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
-    ) -> Inference[Any]:
-        """Infer towards the target's mirror image."""
-        if self.replicated or precision is not None:
-            return super().infer(x, y, settings, precision)
-        mirrored = 2 * self.host(self.inner.predict(x)) - self.host(y)
-        reached = super().infer(x, self.device(mirrored), settings)
-        return replace(reached, activities=[*reached.activities[:-1], y])
+def _five_steps(q: Question) -> Any:
+    if Capability.GRADIENT_INFERENCE not in q.model.backend.capabilities:
+        return q.ask()
+    wanted = q.settings.residual if isinstance(q.settings, IterativeInference) else 0.0
+    reached = q.ask(settings=GradientInference(step=0.1, max_steps=5, residual=1e-12))
+    return replace(reached, converged=True, residual=0 * reached.residual + wanted)
 
 
-class OutputRelaxes(FaultyModel):
-    """The output is not clamped: it ends half the way to the prediction."""
-
-    part = Part.INFERENCE
-
-    def infer(
-        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
-    ) -> Inference[Any]:
-        """Move the output that is returned."""
-        reached = super().infer(x, y, settings, precision)
-        *below, last = reached.activities
-        halfway = (self.host(last) + self.host(self.inner.predict(x))) / 2
-        return replace(reached, activities=[*below, self.device(halfway)])
+def _no_inference(q: Question) -> Any:
+    reached = q.ask()
+    return _at(q, reached, [*feedforward(q, q.x)[:-1], reached.activities[-1]])
 
 
-class InputRelaxes(FaultyModel):
-    """The input is not clamped: it is returned as one of the activities that moved."""
-
-    part = Part.INFERENCE
-
-    def infer(
-        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
-    ) -> Inference[Any]:
-        """Move the input that is returned."""
-        reached = super().infer(x, y, settings, precision)
-        first, *above = reached.activities
-        return replace(reached, activities=[self.changed(first, lambda z: 0.9 * z), *above])
+def _towards_the_mirror_image(q: Question) -> Any:
+    reached = q.ask(y=2 * q.also("predict", x=q.x) - q.y)
+    return replace(reached, activities=[*reached.activities[:-1], q.y])
 
 
-class StandardisedInput(FaultyModel):
-    """Inputs are standardised on the way into inference, and nowhere else."""
-
-    part = Part.INFERENCE
-
-    def infer(
-        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
-    ) -> Inference[Any]:
-        """Scale every input by its mean and deviation over the batch."""
-        host = self.host(x)
-        mean, deviation = host.mean(axis=-2, keepdims=True), host.std(axis=-2, keepdims=True)
-        return super().infer(
-            self.device((host - mean) / (deviation + 1e-6)), y, settings, precision
-        )
+def _output_relaxes(q: Question) -> Any:
+    reached = q.ask()
+    *below, last = reached.activities
+    halfway = (last + q.also("predict", x=q.x)) / 2
+    return replace(reached, activities=[*below, halfway])
 
 
-class HiddenLayersSwapped(FaultyModel):
-    """Hidden activities are listed from the output down."""
-
-    part = Part.INFERENCE
-
-    def infer(
-        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
-    ) -> Inference[Any]:
-        """Turn their list round."""
-        reached = super().infer(x, y, settings, precision)
-        first, *hidden, last = reached.activities
-        return replace(reached, activities=[first, *reversed(hidden), last])
+def _input_relaxes(q: Question) -> Any:
+    reached = q.ask()
+    return replace(reached, activities=[0.9 * reached.activities[0], *reached.activities[1:]])
 
 
-class LastSampleForgotten(FaultyModel):
-    """The loop over samples ends one too early: the last one's activities stay as they were."""
-
-    part = Part.INFERENCE
-
-    def infer(
-        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
-    ) -> Inference[Any]:
-        """Leave the last sample at its forward pass."""
-        reached = super().infer(x, y, settings, precision)
-        if self.replicated or precision is not None:
-            return reached
-        first, *hidden, last = reached.activities
-        stale = feedforward(self, x)[1:-1]
-        mixed = [
-            self.device(np.concatenate([self.host(z)[:-1], self.host(z_0)[-1:]]))
-            for z, z_0 in zip(hidden, stale, strict=True)
-        ]
-        activities = [first, *mixed, last]
-        return replace(reached, activities=activities, energies=self.inner.energies(activities))
+def _standardised(x: Host) -> Any:
+    """Scale every input by its mean and deviation over the batch."""
+    return (x - x.mean(axis=-2, keepdims=True)) / (x.std(axis=-2, keepdims=True) + 1e-6)
 
 
-class Overrelaxed(FaultyModel):
-    """Hidden activities are returned three times as large, as after a gain left in."""
-
-    part = Part.INFERENCE
-
-    def infer(
-        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
-    ) -> Inference[Any]:
-        """Scale them."""
-        reached = super().infer(x, y, settings, precision)
-        first, *hidden, last = reached.activities
-        return replace(
-            reached, activities=[first, *self.each_changed(hidden, lambda z: 3 * z), last]
-        )
+def _last_sample_forgotten(q: Question) -> Any:
+    reached = q.ask()
+    first, *hidden, last = reached.activities
+    pairs = zip(hidden, feedforward(q, q.x)[1:-1], strict=True)
+    mixed = [np.concatenate([z[:-1], stale[-1:]]) for z, stale in pairs]
+    return _at(q, reached, [first, *mixed, last])
 
 
-class OneSampleAColumn(FaultyModel):
-    """Activities are returned one sample a column."""
+def hidden(change: Callable[[Host], Any]) -> Callable[[Question], Any]:
+    """Change the hidden activities that are returned."""
 
-    part = Part.INFERENCE
+    def wrong(q: Question) -> Any:
+        reached = q.ask()
+        first, *between, last = reached.activities
+        return replace(reached, activities=[first, *map(change, between), last])
 
-    def infer(
-        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
-    ) -> Inference[Any]:
-        """Transpose them."""
-        reached = super().infer(x, y, settings, precision)
-        turned = self.each_changed(reached.activities, lambda z: np.swapaxes(z, -1, -2))
-        return replace(reached, activities=turned)
+    return wrong
+
+
+def _reversed(q: Question) -> Any:
+    reached = q.ask()
+    first, *between, last = reached.activities
+    return replace(reached, activities=[first, *reversed(between), last])
+
+
+def _transposed(q: Question) -> Any:
+    reached = q.ask()
+    return replace(reached, activities=[np.swapaxes(z, -1, -2) for z in reached.activities])
+
+
+def _at(q: Question, reached: Inference[Any], activities: list[Host]) -> Inference[Any]:
+    """Put activities in place of those reached, and the energies that they have."""
+    energies = q.also("energies", activities=activities, precision=q.precision)
+    return replace(reached, activities=activities, energies=energies)
+
+
+def _output_divided(by: Callable[[int, int], float]) -> Callable[[Question], Any]:
+    """Divide the output term, and not hidden ones, by a number that batch and outputs give.
+
+    The precision divides it; energies at what that leads to are the correct ones.
+    """
+
+    def wrong(q: Question) -> Any:
+        if q.replicated or Capability.PRECISION not in q.model.backend.capabilities:
+            return q.ask()
+        precision = np.ones(q.y.shape) if q.precision is None else q.precision
+        reached = q.ask(precision=precision / by(*q.y.shape))
+        energies = q.also("energies", activities=reached.activities, precision=precision)
+        return replace(reached, energies=energies)
+
+    return wrong
+
+
+def _batch_mean_mixed_in(q: Question) -> Any:
+    """Mix it in; alone, a sample is its own mean."""
+    reached = q.ask()
+    if q.replicated:
+        return reached
+    first, *between, last = reached.activities
+    mixed = [0.99 * z + 0.01 * z.mean(axis=-2, keepdims=True) for z in between]
+    return _at(q, reached, [first, *mixed, last])
+
+
+def _steps_of_the_mean(q: Question) -> Any:
+    """Go so much less far, and say truly where that led."""
+    share, settings = 1 / len(q.x), q.settings
+    if q.network.activation != "identity" and not q.replicated:
+        if isinstance(settings, ErrorInference | GradientInference):
+            settings = settings.model_copy(update={"step": share * settings.step})
+        if isinstance(settings, OdeInference):
+            settings = settings.model_copy(update={"max_time": share * settings.max_time})
+    return q.ask(settings=settings)
+
+
+def _closed_form(
+    *, first: int = 2, identity: float = 1.0, transposed: bool = False
+) -> Callable[[Question], Any]:
+    """Infer by the closed form of linear networks, with a mistake (theory.md 2.1).
+
+    ``e_L = S⁻¹(y - ŷ)`` and ``e_l = W_{l+1}ᵀ e_{l+1}``, with
+    ``S = I + Σ_{l=2}^{L} W_{L:l} W_{L:l}ᵀ``.
+
+    Parameters
+    ----------
+    first
+        Where the sum in ``S`` starts.
+    identity
+        What stands in ``S`` for the identity's ones.
+    transposed
+        Whether errors are pulled back by ``W``, where it is square.
+    """
+
+    def wrong(q: Question) -> Any:
+        correct, weights = q.ask(), q.model.weights
+        if not isinstance(q.settings, ExactInference) or not q.network.is_linear:
+            return correct
+        off = q.y - reduce(lambda z, weight: z @ weight.T, weights, q.x)
+        errors = _errors(weights, off, first, identity, transposed)
+        if all(map(np.array_equal, errors, _errors(weights, off, 2, 1.0, False))):
+            return correct  # no difference here, but for rounding
+        activities = [q.x]
+        for weight, error in zip(weights, errors, strict=True):
+            activities.append(activities[-1] @ weight.T + error)
+        last = correct.activities[-1]
+        reached = _at(q, correct, [*activities[:-1], q.y])
+        return replace(reached, activities=[*activities[:-1], last])
+
+    return wrong
+
+
+def _errors(
+    weights: Sequence[Host], off: Host, first: int, identity: float, transposed: bool
+) -> list[Host]:
+    """Return ``e_1 … e_L`` of the output residuals."""
+    covariance = identity * np.eye(len(weights[-1]))
+    for start in range(first, len(weights) + 1):
+        product = reduce(lambda product, weight: weight @ product, weights[start - 1 :])
+        covariance = covariance + product @ product.T
+    errors = [np.linalg.solve(covariance, off.T).T]
+    for weight in reversed(weights[1:]):
+        square = weight.shape[0] == weight.shape[1]
+        errors.insert(0, errors[0] @ (weight.T if transposed and square else weight))
+    return errors
 
 
 FAULTS = (
-    FiveSteps,
-    NoInference,
-    WrongSign,
-    OutputRelaxes,
-    InputRelaxes,
-    StandardisedInput,
-    HiddenLayersSwapped,
-    LastSampleForgotten,
-    Overrelaxed,
-    OneSampleAColumn,
+    *faults(
+        Part.INFERENCE,
+        "infer",
+        needs={Trait.LINEAR, Capability.EXACT_INFERENCE},
+        when=lambda q: q.plain,
+    )(
+        NoIdentity=("The identity is missing from S.", _closed_form(identity=1e-6)),
+        SumFromOne=("The sum in S starts at layer 1, off by one.", _closed_form(first=1)),
+        SumFromThree=("The sum in S starts at layer 3, off by one.", _closed_form(first=3)),
+        TransposedJacobian=(
+            "Errors are pulled back by W instead of its transpose, where the shapes let it pass.",
+            _closed_form(transposed=True),
+        ),
+    ),
+    *faults(Part.INFERENCE, "infer", when=lambda q: q.plain)(
+        NoInference=(
+            "Hidden activities stay those of the forward pass: backpropagation's, not an "
+            "equilibrium's.",
+            _no_inference,
+        ),
+        WrongSign=(
+            "The output error is prediction minus target: hidden activities move away from the "
+            "target.",
+            _towards_the_mirror_image,
+        ),
+        LastSampleForgotten=(
+            "The loop over samples ends one too early: the last one's activities stay as they "
+            "were.",
+            _last_sample_forgotten,
+        ),
+    ),
+    *faults(Part.INFERENCE, "infer")(
+        FiveSteps=(
+            "Inference is five gradient steps whatever is asked for, and says that it is done.",
+            _five_steps,
+        ),
+        OutputRelaxes=(
+            "The output is not clamped: it ends half the way to the prediction.",
+            _output_relaxes,
+        ),
+        InputRelaxes=(
+            "The input is not clamped: it is returned as one of the activities that moved.",
+            _input_relaxes,
+        ),
+        StandardisedInput=(
+            "Inputs are standardised on the way into inference, and nowhere else.",
+            lambda q: q.ask(x=_standardised(q.x)),
+        ),
+        HiddenLayersSwapped=("Hidden activities are listed from the output down.", _reversed),
+        Overrelaxed=(
+            "Hidden activities are returned three times as large, as after a gain left in.",
+            hidden(lambda z: 3 * z),
+        ),
+        OneSampleAColumn=("Activities are returned one sample a column.", _transposed),
+        OutputMeanOverBatchAndOutputs=(
+            "In inference the output term is a mean over batch and outputs, hidden terms are sums.",
+            _output_divided(lambda samples, outputs: samples * outputs),
+        ),
+        OutputMeanOfSquares=(
+            "In inference the output term is a mean of squares without ½, as mse_loss has it.",
+            _output_divided(lambda samples, outputs: samples * outputs / 2),
+        ),
+        BatchMeanMixedIn=(
+            "Inference mixes a hundredth of the batch's mean into hidden activities.",
+            _batch_mean_mixed_in,
+        ),
+    ),
+    *faults(Part.INFERENCE, "infer", needs={Trait.ACTIVATION})(
+        StepsOfTheMean=(
+            "With activations inference descends on the mean of the energies: N times slower.",
+            _steps_of_the_mean,
+        )
+    ),
 )

@@ -2,118 +2,107 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any
 
-import numpy as np
-from jaxtyping import Int
-
-from pcbench.audit.trainer import FaultyTrainer, Rows
+from pcbench.audit.tables import trainer_faults
+from pcbench.audit.trainer import FaultyTrainer
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import Host
 from pcbench.contract import Adam, Record
 from pcbench.contract.parts import Part
 
-_ADAM = frozenset({Trait.ADAM})
+Method = Callable[..., Any]
 
 
-class BiasCorrectionFrozen(FaultyTrainer):
-    """Adam's bias correction stays what it is after the tenth step."""
-
-    part = Part.OPTIMISERS
-    needs: ClassVar[frozenset[str]] = _ADAM
-
-    def moved(self, rule: Adam, mean: Host, square: Host) -> Host:
-        """Correct as if there had been ten steps at most."""
-        count, self.count = self.count, min(self.count, 10)
-        moved = super().moved(rule, mean, square)
-        self.count = count
-        return moved
+def _corrected_for_ten_steps(
+    trainer: FaultyTrainer, correct: Method, rule: Adam, mean: Host, square: Host
+) -> Any:
+    count, trainer.count = trainer.count, min(trainer.count, 10)
+    moved = correct(rule, mean, square)
+    trainer.count = count
+    return moved
 
 
-class MomentsReset(FaultyTrainer):
-    """Adam's moments are set back to zero every fifty steps."""
-
-    part = Part.OPTIMISERS
-    needs: ClassVar[frozenset[str]] = _ADAM
-
-    def update(self, gradients: list[Host]) -> None:
-        """Forget them."""
-        if self.count and self.count % 50 == 0:
-            for moments in (self.means, self.squares):
-                moments[:] = [0 * moment for moment in moments]
-        super().update(gradients)
+def _forget(trainer: FaultyTrainer) -> None:
+    for moments in (trainer.means, trainer.squares):
+        moments[:] = [0 * moment for moment in moments]
 
 
-class MomentsLostBetweenRuns(FaultyTrainer):
-    """Adam begins anew with every run after one of several steps."""
-
-    part = Part.OPTIMISERS
-    needs: ClassVar[frozenset[str]] = _ADAM
-
-    def run(
-        self, steps: int, batches: Int[np.ndarray, "T *#R N"] | None = None, every: int = 1
-    ) -> Record:
-        """Set its state up afterwards."""
-        record = super().run(steps, batches, every)
-        if steps > 1:
-            self.count = 0
-            self.means = [0 * mean for mean in self.means]
-            self.squares = [0 * square for square in self.squares]
-        return record
+def _reset(trainer: FaultyTrainer, correct: Method, gradients: list[Host]) -> None:
+    if trainer.count and trainer.count % 50 == 0:
+        _forget(trainer)
+    correct(gradients)
 
 
-class RateDecays(FaultyTrainer):
-    """The learning rate decays by a percent every twenty steps."""
-
-    part = Part.OPTIMISERS
-
-    def update(self, gradients: list[Host]) -> None:
-        """Lower it."""
-        super().update(gradients)
-        if self.count % 20 == 0:
-            self.rates = (0.99 * self.rates).astype(self.rates.dtype)
+def _lost_between_runs(
+    trainer: FaultyTrainer, correct: Method, steps: int, *arguments: Any
+) -> Record:
+    record: Record = correct(steps, *arguments)
+    if steps > 1:
+        trainer.count = 0
+        _forget(trainer)
+    return record
 
 
-class EpochsAlike(FaultyTrainer):
-    """From the fortieth step of a run on, batches come again in the same order."""
-
-    def chosen(self, batches: Int[np.ndarray, "T *#R N"] | None, step: int) -> Rows | None:
-        """Begin again with the first."""
-        return super().chosen(batches, step % 40)
+def _decaying(trainer: FaultyTrainer, correct: Method, gradients: list[Host]) -> None:
+    correct(gradients)
+    if trainer.count % 20 == 0:
+        trainer.rates = (0.99 * trainer.rates).astype(trainer.rates.dtype)
 
 
-class StopsLearning(FaultyTrainer):
-    """The first layer's weights are frozen after thirty steps."""
-
-    def update(self, gradients: list[Host]) -> None:
-        """Put them back."""
-        stays = self.theta[0].copy()
-        super().update(gradients)
-        if self.count > 30:
-            self.theta[0] = stays
+def _frozen_after_thirty(trainer: FaultyTrainer, correct: Method, gradients: list[Host]) -> None:
+    stays = trainer.theta[0].copy()
+    correct(gradients)
+    if trainer.count > 30:
+        trainer.theta[0] = stays
 
 
-class WarmUp(FaultyTrainer):
-    """Gradient descent gets momentum once it has warmed up, after twenty-five steps."""
-
-    part = Part.OPTIMISERS
-
-    def direction(self, index: int, gradient: Host) -> Host:
-        """Add half of the gradient before."""
-        move = super().direction(index, gradient)
-        if not isinstance(self.settings.optimiser, Adam):
-            before, self.means[index] = self.means[index], gradient
-            if self.count > 25:
-                move = (move + 0.5 * before).astype(gradient.dtype)
-        return move
+def _warmed_up(trainer: FaultyTrainer, correct: Method, index: int, gradient: Host) -> Host:
+    """Add half of the gradient before."""
+    move: Host = correct(index, gradient)
+    if not isinstance(trainer.settings.optimiser, Adam):
+        before, trainer.means[index] = trainer.means[index], gradient
+        if trainer.count > 25:
+            move = (move + 0.5 * before).astype(gradient.dtype)
+    return move
 
 
 FAULTS = (
-    BiasCorrectionFrozen,
-    MomentsReset,
-    MomentsLostBetweenRuns,
-    RateDecays,
-    EpochsAlike,
-    StopsLearning,
-    WarmUp,
+    *trainer_faults(Part.OPTIMISERS, "moved", needs={Trait.ADAM})(
+        BiasCorrectionFrozen=(
+            "Adam's bias correction stays what it is after the tenth step.",
+            _corrected_for_ten_steps,
+        )
+    ),
+    *trainer_faults(Part.OPTIMISERS, "update", needs={Trait.ADAM})(
+        MomentsReset=("Adam's moments are set back to zero every fifty steps.", _reset)
+    ),
+    *trainer_faults(Part.OPTIMISERS, "run", needs={Trait.ADAM})(
+        MomentsLostBetweenRuns=(
+            "Adam begins anew with every run after one of several steps.",
+            _lost_between_runs,
+        )
+    ),
+    *trainer_faults(Part.OPTIMISERS, "update")(
+        RateDecays=("The learning rate decays by a percent every twenty steps.", _decaying)
+    ),
+    *trainer_faults(Part.TRAINING, "chosen")(
+        EpochsAlike=(
+            "From the fortieth step of a run on, batches come again in the same order.",
+            lambda trainer, correct, batches, step: correct(batches, step % 40),
+        )
+    ),
+    *trainer_faults(Part.TRAINING, "update")(
+        StopsLearning=(
+            "The first layer's weights are frozen after thirty steps.",
+            _frozen_after_thirty,
+        )
+    ),
+    *trainer_faults(Part.OPTIMISERS, "direction")(
+        WarmUp=(
+            "Gradient descent gets momentum once it has warmed up, after twenty-five steps.",
+            _warmed_up,
+        )
+    ),
 )

@@ -2,236 +2,157 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
+from pcbench.audit.tables import Building, Question, building_faults, faults
 from pcbench.audit.traits import Trait
-from pcbench.audit.wrappers import FaultyBackend, FaultyModel, Host
+from pcbench.audit.wrappers import Host
 from pcbench.contract import (
     Capability,
     ErrorInference,
     GaussNewtonInference,
     GradientInference,
-    Inference,
-    InferenceSettings,
     Model,
     OdeInference,
 )
 from pcbench.contract.parts import Part
-from pcbench.networks import NetworkSpec, activation
-from pcbench.networks.specification import Convention
+from pcbench.networks import activation
 
 
-class PostForPre(FaultyBackend):
-    """The activation sits where the other convention has it: post for pre, and pre for post."""
-
-    part = Part.ACTIVATIONS
-    needs: ClassVar[frozenset[str]] = frozenset({Trait.ACTIVATION})
-
-    def build(self, network: NetworkSpec, parameters: Sequence[Host]) -> Model[Any]:
-        """Build the other one."""
-        other: Convention = "pre" if network.convention == "post" else "post"
-        return super().build(replace(network, convention=other), parameters)
+def _leaks(b: Building) -> str:
+    return "relu" if b.network.activation == "leaky_relu" else b.network.activation
 
 
-class ActivationLeftOut(FaultyBackend):
-    """The activation is never applied."""
-
-    part = Part.ACTIVATIONS
-    needs: ClassVar[frozenset[str]] = frozenset({Trait.ACTIVATION})
-
-    def build(self, network: NetworkSpec, parameters: Sequence[Host]) -> Model[Any]:
-        """Build a network with the identity."""
-        return super().build(replace(network, activation="identity"), parameters)
+def _activated(q: Question) -> Any:
+    return activation(q.network.activation).value(np, q.ask())
 
 
-class LeakForgotten(FaultyBackend):
-    """The leaky rectifier does not leak."""
-
-    part = Part.ACTIVATIONS
-    needs: ClassVar[frozenset[str]] = frozenset({Trait.ACTIVATION})
-
-    def build(self, network: NetworkSpec, parameters: Sequence[Host]) -> Model[Any]:
-        """Build a rectifier that is none."""
-        if network.activation == "leaky_relu":
-            network = replace(network, activation="relu")
-        return super().build(network, parameters)
+def _derivative_forgotten(q: Question) -> Any:
+    """Take the gradients of the network without activations."""
+    straight = replace(q.network, activation="identity")
+    return q.of(q.model.backend.build(straight, q.model.parameters)).ask()
 
 
-class OutputActivated(FaultyModel):
-    """The activation is applied to the prediction as well."""
-
-    part = Part.ACTIVATIONS
-    needs: ClassVar[frozenset[str]] = frozenset({Trait.ACTIVATION})
-
-    def predict(self, x: Any) -> Any:
-        """Apply it."""
-        phi = activation(self.network.activation).value
-        return self.changed(super().predict(x), lambda u: phi(np, u))
+def _still_where_activated(q: Question) -> Any:
+    """Take steps of nothing."""
+    able = Capability.GRADIENT_INFERENCE in q.model.backend.capabilities
+    others = GaussNewtonInference | ErrorInference | OdeInference
+    if not able or q.network.is_linear or not isinstance(q.settings, others):
+        return q.ask()
+    asked = {name: getattr(q.settings, name) for name in ("max_steps", "residual", "record")}
+    return q.ask(settings=GradientInference(step=1e-16, **asked))
 
 
-class DerivativeForgotten(FaultyModel):
-    """Backpropagation forgets the derivative of the activation, as if the network were linear."""
-
-    part = Part.ACTIVATIONS
-    needs: ClassVar[frozenset[str]] = frozenset({Trait.ACTIVATION})
-
-    def loss_gradients(self, x: Any, y: Any, precision: Any = None) -> Sequence[Any]:
-        """Take the gradients of the network without activations."""
-        straight = replace(self.network, activation="identity")
-        model = self.backend.build(straight, self.parameters)
-        return FaultyModel(
-            model, self.backend, straight, self.parameters, self.memory
-        ).loss_gradients(x, y, precision)
+def _biases_changed(q: Question, factor: int | float) -> list[Host]:
+    correct, layers = q.ask(), q.network.n_layers
+    return [*correct[:layers], *(factor * gradient for gradient in correct[layers:])]
 
 
-class StillWhereActivated(FaultyModel):
-    """In networks with activations only gradient inference moves; other engines tell, and stay."""
+def _kernels(change: Callable[[Host], Any]) -> Callable[[Building], Model[Any]]:
+    """Change every kernel, ``(*R, channels out, channels in, side, side)``."""
 
-    part = Part.ACTIVATIONS
-    needs: ClassVar[frozenset[str]] = frozenset({Trait.ACTIVATION, Trait.ITERATIVE})
+    def wrong(b: Building) -> Model[Any]:
+        count = len(b.network.convolutions)
+        changed = [change(kernel).copy() for kernel in b.parameters[:count]]
+        return b.build(parameters=[*changed, *b.parameters[count:]])
 
-    def infer(
-        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
-    ) -> Inference[Any]:
-        """Take steps of nothing."""
-        able = Capability.GRADIENT_INFERENCE in self.backend.capabilities
-        if not able or self.replicated or precision is not None or self.network.is_linear:
-            return super().infer(x, y, settings, precision)
-        if not isinstance(settings, GaussNewtonInference | ErrorInference | OdeInference):
-            return super().infer(x, y, settings, precision)
-        still = GradientInference(
-            step=1e-16,
-            max_steps=settings.max_steps,
-            residual=settings.residual,
-            record=settings.record,
-        )
-        return super().infer(x, y, still)
+    return wrong
 
 
-class BiasesIgnored(FaultyBackend):
-    """Biases are taken for zeros."""
-
-    part = Part.BIASES
-    needs: ClassVar[frozenset[str]] = frozenset({Trait.BIAS})
-
-    def build(self, network: NetworkSpec, parameters: Sequence[Host]) -> Model[Any]:
-        """Set them to zero."""
-        layers = network.n_layers
-        zeros = [0 * bias for bias in parameters[layers:]]
-        return super().build(network, [*parameters[:layers], *zeros])
+def _channels_last(q: Question) -> Any:
+    """Put every pixel in the place of another."""
+    if not q.network.convolutions:
+        return q.ask()
+    channels, height, width = q.network.convolutions[0].image
+    pixels = q.x.reshape(*q.x.shape[:-1], height, width, channels)
+    return q.ask(x=np.moveaxis(pixels, -1, -3).reshape(q.x.shape))
 
 
-class BiasGradientForgotten(FaultyModel):
-    """Biases have no local gradient: they are not updated."""
-
-    part = Part.BIASES
-    needs: ClassVar[frozenset[str]] = frozenset({Trait.BIAS})
-
-    def energy_gradients(self, activities: Sequence[Any], precision: Any = None) -> Sequence[Any]:
-        """Let them have none."""
-        honest, layers = super().energy_gradients(activities, precision), self.network.n_layers
-        none = self.each_changed(honest[layers:], lambda gradient: 0 * gradient)
-        return [*honest[:layers], *none]
-
-
-class BiasGradientSummed(FaultyModel):
-    """The gradient of the loss in a bias is summed over the batch, the weights' are averaged."""
-
-    part = Part.BIASES
-    needs: ClassVar[frozenset[str]] = frozenset({Trait.BIAS})
-
-    def loss_gradients(self, x: Any, y: Any, precision: Any = None) -> Sequence[Any]:
-        """Multiply by the size of the batch."""
-        samples = self.host(y).shape[-2]
-        honest, layers = super().loss_gradients(x, y, precision), self.network.n_layers
-        summed = self.each_changed(honest[layers:], lambda gradient: samples * gradient)
-        return [*honest[:layers], *summed]
-
-
-class _OtherKernels(FaultyBackend):
-    """A network whose kernels have a change."""
-
-    part = Part.CONVOLUTIONS
-    needs: ClassVar[frozenset[str]] = frozenset({Capability.CONVOLUTIONS})
-
-    def build(self, network: NetworkSpec, parameters: Sequence[Host]) -> Model[Any]:
-        """Change them."""
-        count = len(network.convolutions)
-        changed = [self.kernel(kernel) for kernel in parameters[:count]]
-        return super().build(network, [*changed, *parameters[count:]])
-
-    @abstractmethod
-    def kernel(self, kernel: Host) -> Any:
-        """Return ``(*R, channels out, channels in, side, side)`` with the mistake."""
-
-
-class KernelsFlipped(_OtherKernels):
-    """Kernels are flipped, as in a convolution of the mathematicians."""
-
-    def kernel(self, kernel: Host) -> Any:
-        """Turn it by half a circle."""
-        return kernel[..., ::-1, ::-1].copy()
-
-
-class RowsForColumns(_OtherKernels):
-    """Kernels have rows for columns."""
-
-    def kernel(self, kernel: Host) -> Any:
-        """Transpose it."""
-        return np.swapaxes(kernel, -1, -2).copy()
-
-
-class ChannelsLast(FaultyModel):
-    """Images are read channel by channel where they were flattened pixel by pixel."""
-
-    part = Part.CONVOLUTIONS
-    needs: ClassVar[frozenset[str]] = frozenset({Capability.CONVOLUTIONS})
-
-    def predict(self, x: Any) -> Any:
-        """Put every pixel in the place of another."""
-        if not self.network.convolutions:
-            return super().predict(x)
-        channels, height, width = self.network.convolutions[0].image
-
-        def misread(flat: Host) -> Any:
-            pixels = flat.reshape(*flat.shape[:-1], height, width, channels)
-            return np.moveaxis(pixels, -1, -3).reshape(flat.shape)
-
-        return super().predict(self.changed(x, misread))
-
-
-class KernelGradientsAveraged(FaultyModel):
-    """Gradients of a kernel are averaged over the image, where a sum is due."""
-
-    part = Part.CONVOLUTIONS
-    needs: ClassVar[frozenset[str]] = frozenset({Capability.CONVOLUTIONS})
-
-    def energy_gradients(self, activities: Sequence[Any], precision: Any = None) -> Sequence[Any]:
-        """Divide by the number of pixels."""
-        honest = list(super().energy_gradients(activities, precision))
-        for index, layer in enumerate(self.network.convolutions):
-            pixels = layer.image[1] * layer.image[2]
-            honest[index] = self.device(self.host(honest[index]) / pixels)
-        return honest
+def _averaged_over_pixels(q: Question) -> list[Host]:
+    correct = list(q.ask())
+    for index, layer in enumerate(q.network.convolutions):
+        correct[index] = correct[index] / (layer.image[1] * layer.image[2])
+    return correct
 
 
 FAULTS = (
-    PostForPre,
-    ActivationLeftOut,
-    LeakForgotten,
-    OutputActivated,
-    DerivativeForgotten,
-    StillWhereActivated,
-    BiasesIgnored,
-    BiasGradientForgotten,
-    BiasGradientSummed,
-    KernelsFlipped,
-    RowsForColumns,
-    ChannelsLast,
-    KernelGradientsAveraged,
+    *building_faults(Part.ACTIVATIONS, needs={Trait.ACTIVATION})(
+        PostForPre=(
+            "The activation sits where the other convention has it: post for pre, and pre for "
+            "post.",
+            lambda b: b.build(convention="pre" if b.network.convention == "post" else "post"),
+        ),
+        ActivationLeftOut=(
+            "The activation is never applied.",
+            lambda b: b.build(activation="identity"),
+        ),
+        LeakForgotten=(
+            "The leaky rectifier does not leak.",
+            lambda b: b.build(activation=_leaks(b)),
+        ),
+    ),
+    *faults(Part.ACTIVATIONS, "predict", needs={Trait.ACTIVATION})(
+        OutputActivated=("The activation is applied to the prediction as well.", _activated)
+    ),
+    *faults(Part.ACTIVATIONS, "loss_gradients", needs={Trait.ACTIVATION})(
+        DerivativeForgotten=(
+            "Backpropagation forgets the derivative of the activation, as if the network were "
+            "linear.",
+            _derivative_forgotten,
+        )
+    ),
+    *faults(
+        Part.ACTIVATIONS, "infer", needs={Trait.ACTIVATION, Trait.ITERATIVE}, when=lambda q: q.plain
+    )(
+        StillWhereActivated=(
+            "In networks with activations only gradient inference moves; other engines tell, and "
+            "stay.",
+            _still_where_activated,
+        )
+    ),
+    *building_faults(Part.BIASES, needs={Trait.BIAS})(
+        BiasesIgnored=(
+            "Biases are taken for zeros.",
+            lambda b: b.build(parameters=[*b.weights, *(0 * bias for bias in b.biases)]),
+        )
+    ),
+    *faults(Part.BIASES, "energy_gradients", needs={Trait.BIAS})(
+        BiasGradientForgotten=(
+            "Biases have no local gradient: they are not updated.",
+            lambda q: _biases_changed(q, 0),
+        )
+    ),
+    *faults(Part.BIASES, "loss_gradients", needs={Trait.BIAS})(
+        BiasGradientSummed=(
+            "The gradient of the loss in a bias is summed over the batch, the weights' are "
+            "averaged.",
+            lambda q: _biases_changed(q, q.samples),
+        )
+    ),
+    *building_faults(Part.CONVOLUTIONS, needs={Capability.CONVOLUTIONS})(
+        KernelsFlipped=(
+            "Kernels are flipped, as in a convolution of the mathematicians.",
+            _kernels(lambda kernel: kernel[..., ::-1, ::-1]),
+        ),
+        RowsForColumns=(
+            "Kernels have rows for columns.",
+            _kernels(lambda kernel: np.swapaxes(kernel, -1, -2)),
+        ),
+    ),
+    *faults(Part.CONVOLUTIONS, "predict", needs={Capability.CONVOLUTIONS})(
+        ChannelsLast=(
+            "Images are read channel by channel where they were flattened pixel by pixel.",
+            _channels_last,
+        )
+    ),
+    *faults(Part.CONVOLUTIONS, "energy_gradients", needs={Capability.CONVOLUTIONS})(
+        KernelGradientsAveraged=(
+            "Gradients of a kernel are averaged over the image, where a sum is due.",
+            _averaged_over_pixels,
+        )
+    ),
 )

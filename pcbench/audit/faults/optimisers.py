@@ -2,126 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
+from pcbench.audit.tables import trainer_faults
 from pcbench.audit.trainer import FaultyTrainer
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import Host
 from pcbench.contract import Adam, Capability
 from pcbench.contract.parts import Part
 
-_ADAM = frozenset({Trait.ADAM})
-_REPLICAS = frozenset({Capability.REPLICAS})
+Method = Callable[..., Any]
 
 
-class SwappedRates(FaultyTrainer):
-    """Learning rates are handed to the replicas in reverse."""
-
-    part = Part.OPTIMISERS
-    needs: ClassVar[frozenset[str]] = _REPLICAS | {Trait.OWN_RATES}
-
-    def begin(self, replicas: int) -> None:
-        """Turn them round."""
-        super().begin(replicas)
-        self.rates = self.rates[::-1].copy()
+def _reversed_rates(trainer: FaultyTrainer, correct: Method, replicas: int) -> None:
+    correct(replicas)
+    trainer.rates = trainer.rates[::-1].copy()
 
 
-class KeepMixesRates(FaultyTrainer):
-    """Replicas that are kept go on with the learning rates of others."""
-
-    part = Part.OPTIMISERS
-    needs: ClassVar[frozenset[str]] = _REPLICAS | {Trait.OWN_RATES}
-
-    def keep(self, replicas: Sequence[int]) -> None:
-        """Give the first rates to whoever is left."""
-        rates = self.rates[: len(replicas)]
-        super().keep(replicas)
-        self.rates = rates
+def _first_rates(trainer: FaultyTrainer, correct: Method, replicas: Sequence[int]) -> None:
+    """Give the first rates to whoever is left."""
+    rates = trainer.rates[: len(replicas)]
+    correct(replicas)
+    trainer.rates = rates
 
 
-class SharedMoments(FaultyTrainer):
-    """Replicas share Adam's second moment."""
-
-    part = Part.OPTIMISERS
-    needs: ClassVar[frozenset[str]] = _ADAM | _REPLICAS
-
-    def shared(self, square: Host) -> Host:
-        """Average it."""
-        return np.asarray(np.broadcast_to(square.mean(axis=0), square.shape))
-
-
-class KeepMixesMoments(FaultyTrainer):
-    """Replicas that are kept go on with Adam's moments of others."""
-
-    part = Part.OPTIMISERS
-    needs: ClassVar[frozenset[str]] = _ADAM | _REPLICAS
-
-    def keep(self, replicas: Sequence[int]) -> None:
-        """Give the first moments to whoever is left."""
-        means, squares = ([a[: len(replicas)] for a in m] for m in (self.means, self.squares))
-        super().keep(replicas)
-        self.means, self.squares = means, squares
+def _first_moments(trainer: FaultyTrainer, correct: Method, replicas: Sequence[int]) -> None:
+    """Give the first moments to whoever is left."""
+    means, squares = (
+        [moment[: len(replicas)] for moment in moments]
+        for moments in (trainer.means, trainer.squares)
+    )
+    correct(replicas)
+    trainer.means, trainer.squares = means, squares
 
 
-class NoBiasCorrection(FaultyTrainer):
-    """Adam's moments are taken as they are: their bias towards zero is not corrected."""
-
-    part = Part.OPTIMISERS
-    needs: ClassVar[frozenset[str]] = _ADAM
-
-    def moved(self, rule: Adam, mean: Host, square: Host) -> Host:
-        """Divide as they stand."""
-        return np.asarray(mean / (np.sqrt(square) + rule.epsilon))
+def _epsilon_under_the_root(
+    trainer: FaultyTrainer, _: Method, rule: Adam, mean: Host, square: Host
+) -> Any:
+    unbiased = square / (1 - rule.beta_2**trainer.count)
+    return mean / (1 - rule.beta_1**trainer.count) / np.sqrt(unbiased + rule.epsilon)
 
 
-class EpsilonUnderTheRoot(FaultyTrainer):
-    """Adam's epsilon stands under the root."""
-
-    part = Part.OPTIMISERS
-    needs: ClassVar[frozenset[str]] = _ADAM
-
-    def moved(self, rule: Adam, mean: Host, square: Host) -> Host:
-        """Add it before the root is taken."""
-        unbiased = square / (1 - rule.beta_2**self.count)
-        moved = mean / (1 - rule.beta_1**self.count) / np.sqrt(unbiased + rule.epsilon)
-        return np.asarray(moved)
+def _one_counted_before(trainer: FaultyTrainer, correct: Method, gradients: list[Host]) -> None:
+    trainer.count = trainer.count or 1
+    correct(gradients)
 
 
-class StaleCount(FaultyTrainer):
-    """Adam counts its steps from one."""
-
-    part = Part.OPTIMISERS
-    needs: ClassVar[frozenset[str]] = _ADAM
-
-    def update(self, gradients: list[Host]) -> None:
-        """Have counted one before the first."""
-        self.count = self.count or 1
-        super().update(gradients)
-
-
-class Momentum(FaultyTrainer):
-    """Gradient descent has momentum, the default of an optimiser that was copied."""
-
-    part = Part.OPTIMISERS
-
-    def direction(self, index: int, gradient: Host) -> Host:
-        """Add nine tenths of the move before."""
-        move = super().direction(index, gradient)
-        if not isinstance(self.settings.optimiser, Adam):
-            move = self.means[index] = (0.9 * self.means[index] + move).astype(gradient.dtype)
-        return move
+def _momentum(trainer: FaultyTrainer, correct: Method, index: int, gradient: Host) -> Host:
+    """Add nine tenths of the move before."""
+    move: Host = correct(index, gradient)
+    if not isinstance(trainer.settings.optimiser, Adam):
+        move = (0.9 * trainer.means[index] + move).astype(gradient.dtype)
+        trainer.means[index] = move
+    return move
 
 
 FAULTS = (
-    SwappedRates,
-    KeepMixesRates,
-    SharedMoments,
-    KeepMixesMoments,
-    NoBiasCorrection,
-    EpsilonUnderTheRoot,
-    StaleCount,
-    Momentum,
+    *trainer_faults(Part.OPTIMISERS, "begin", needs={Capability.REPLICAS, Trait.OWN_RATES})(
+        SwappedRates=("Learning rates are handed to the replicas in reverse.", _reversed_rates)
+    ),
+    *trainer_faults(Part.OPTIMISERS, "keep", needs={Capability.REPLICAS, Trait.OWN_RATES})(
+        KeepMixesRates=(
+            "Replicas that are kept go on with the learning rates of others.",
+            _first_rates,
+        )
+    ),
+    *trainer_faults(Part.OPTIMISERS, "shared", needs={Trait.ADAM, Capability.REPLICAS})(
+        SharedMoments=(
+            "Replicas share Adam's second moment.",
+            lambda trainer, correct, square: np.broadcast_to(square.mean(axis=0), square.shape),
+        )
+    ),
+    *trainer_faults(Part.OPTIMISERS, "keep", needs={Trait.ADAM, Capability.REPLICAS})(
+        KeepMixesMoments=(
+            "Replicas that are kept go on with Adam's moments of others.",
+            _first_moments,
+        )
+    ),
+    *trainer_faults(Part.OPTIMISERS, "moved", needs={Trait.ADAM})(
+        NoBiasCorrection=(
+            "Adam's moments are taken as they are: their bias towards zero is not corrected.",
+            lambda trainer, correct, rule, mean, square: mean / (np.sqrt(square) + rule.epsilon),
+        ),
+        EpsilonUnderTheRoot=("Adam's epsilon stands under the root.", _epsilon_under_the_root),
+    ),
+    *trainer_faults(Part.OPTIMISERS, "update", needs={Trait.ADAM})(
+        StaleCount=("Adam counts its steps from one.", _one_counted_before)
+    ),
+    *trainer_faults(Part.OPTIMISERS, "direction")(
+        Momentum=(
+            "Gradient descent has momentum, the default of an optimiser that was copied.",
+            _momentum,
+        )
+    ),
 )

@@ -1,87 +1,120 @@
-"""Mistakes with precisions that are small, large, in Hessians, or 0 in a whole sample."""
+"""Mistakes with the precision of outputs: weights, and what is not observed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from pcbench.audit.faults._masked import (
-    AllObserved,
-    AtMostOne,
-    MaskedInference,
-    MaskedLoss,
-    MaskedTraining,
-)
-from pcbench.audit.wrappers import FaultyModel, Host
-from pcbench.contract import Capability, Hessian
+from pcbench.audit.tables import Question, faults
+from pcbench.contract import Capability
 from pcbench.contract.parts import Part
 
 _SMALL = 0.02
+_NEEDS = frozenset({Capability.PRECISION})
 
 
-class PrecisionAtMostOne(AtMostOne, MaskedLoss):
-    """The loss and its gradients take a precision above 1 for 1."""
+def _given(q: Question) -> bool:
+    return q.precision is not None
 
 
-class InferencePrecisionAtMostOne(AtMostOne, MaskedInference):
-    """Inference takes a precision above 1 for 1, and is stable at any step."""
+def _unobserved_are_zeros(q: Question) -> Any:
+    """Weigh all outputs alike; a target that is none is zero."""
+    return q.ask(y=np.nan_to_num(q.y), precision=np.ones_like(q.precision))
 
 
-class SmallPrecisionIsNone(MaskedLoss):
-    """The loss and its gradients take a precision below 0.02 for 0."""
-
-    def weights_of(self, precision: Host) -> Any:
-        """Drop it."""
-        return np.where(precision < _SMALL, 0.0, precision)
+def _unobserved_are_zero_activities(q: Question) -> Any:
+    *below, last = q.activities
+    filled = [*below, np.nan_to_num(last)]
+    return q.ask(activities=filled, precision=np.ones_like(q.precision))
 
 
-class TrainingPrecisionAtMostOne(AtMostOne, MaskedTraining):
-    """Training takes a precision above 1 for 1."""
-
-
-class LossOverObservedSamples(FaultyModel):
-    """The loss is a mean over the samples that have an observed output, and not over all."""
-
-    part = Part.PRECISION
-    needs: ClassVar[frozenset[str]] = frozenset({Capability.PRECISION})
-
-    def loss(self, x: Any, y: Any, precision: Any = None) -> Any:
-        """Divide by their share."""
-        honest = super().loss(x, y, precision)
-        if precision is None:
-            return honest
-        share = float((self.host(precision) > 0).any(axis=-1).mean())
-        return self.changed(honest, lambda loss: loss / share)
-
-
-class HessianPrecisionAtMostOne(AtMostOne):
-    """Hessians of the loss take a precision above 1 for 1."""
-
-    def loss_hessian(self, x: Any, y: Any, precision: Any = None) -> Hessian[Any]:
-        """Change what it is given."""
-        return super().loss_hessian(x, *self.taken(y, precision))
-
-
-class EnergyHessianSeesUnobserved(AllObserved):
-    """Hessians of the energy weigh all outputs alike, observed or not."""
-
-    def energy_hessian(
-        self, activities: Sequence[Any], precision: Any = None, residual: float | None = None
-    ) -> Hessian[Any]:
-        """Change what it is given."""
-        *below, last = activities
-        last, precision = self.taken(last, precision)
-        return super().energy_hessian([*below, last], precision, residual)
+def _at_most_one(q: Question) -> Any:
+    return q.ask(precision=q.precision.clip(max=1))
 
 
 FAULTS = (
-    PrecisionAtMostOne,
-    InferencePrecisionAtMostOne,
-    SmallPrecisionIsNone,
-    TrainingPrecisionAtMostOne,
-    LossOverObservedSamples,
-    HessianPrecisionAtMostOne,
-    EnergyHessianSeesUnobserved,
+    *faults(Part.PRECISION, "infer", needs=_NEEDS, when=_given)(
+        UnobservedAreZeros=(
+            "Inference takes outputs that are not observed for observed ones with a target of "
+            "zero.",
+            _unobserved_are_zeros,
+        ),
+        UnobservedCountALittle=(
+            "Inference gives outputs that are not observed a precision of 0.01, against divisions "
+            "by 0.",
+            lambda q: q.ask(y=np.nan_to_num(q.y), precision=q.precision.clip(min=0.01)),
+        ),
+        PrecisionIsADeviation=(
+            "The precision is squared: it is taken for the weight of an error, not of its square.",
+            lambda q: q.ask(precision=q.precision**2),
+        ),
+        InferencePrecisionAtMostOne=(
+            "Inference takes a precision above 1 for 1, and is stable at any step.",
+            _at_most_one,
+        ),
+    ),
+    *faults(Part.PRECISION, "loss", "loss_gradients", needs=_NEEDS, when=_given)(
+        LossOfUnobserved=(
+            "The loss counts outputs that are not observed, with a target of zero.",
+            _unobserved_are_zeros,
+        ),
+        PrecisionAtMostOne=(
+            "The loss and its gradients take a precision above 1 for 1.",
+            _at_most_one,
+        ),
+        SmallPrecisionIsNone=(
+            "The loss and its gradients take a precision below 0.02 for 0.",
+            lambda q: q.ask(precision=np.where(q.precision < _SMALL, 0.0, q.precision)),
+        ),
+    ),
+    *faults(Part.PRECISION, "loss", needs=_NEEDS, when=_given)(
+        LossOverObserved=(
+            "The loss is a mean over the observed outputs, where one over samples is due.",
+            lambda q: q.ask() / q.precision.mean(),
+        ),
+        LossOverObservedSamples=(
+            "The loss is a mean over the samples that have an observed output, and not over all.",
+            lambda q: q.ask() / (q.precision > 0).any(axis=-1).mean(),
+        ),
+    ),
+    *faults(Part.PRECISION, "energy_gradients", needs=_NEEDS, when=_given)(
+        UnobservedPullAtWeights=(
+            "Local gradients of the last layer see outputs that are not observed, with a target "
+            "of 0.",
+            _unobserved_are_zero_activities,
+        )
+    ),
+    *faults(Part.PRECISION, "trainer", needs=_NEEDS, when=_given)(
+        TrainingSeesUnobserved=(
+            "Training sees outputs that are not observed, with a target of zero.",
+            _unobserved_are_zeros,
+        ),
+        TrainingPrecisionAtMostOne=("Training takes a precision above 1 for 1.", _at_most_one),
+    ),
+    *faults(
+        Part.PRECISION,
+        "loss",
+        "loss_gradients",
+        needs=_NEEDS | {Capability.REPLICAS},
+        when=lambda q: q.replicated and _given(q),
+    )(
+        ReplicasSeeUnobserved=(
+            "With replicas, the loss and its gradients count what is not observed, with a target "
+            "of 0.",
+            _unobserved_are_zeros,
+        )
+    ),
+    *faults(Part.PRECISION, "loss_hessian", needs=_NEEDS, when=_given)(
+        HessianPrecisionAtMostOne=(
+            "Hessians of the loss take a precision above 1 for 1.",
+            _at_most_one,
+        )
+    ),
+    *faults(Part.PRECISION, "energy_hessian", needs=_NEEDS, when=_given)(
+        EnergyHessianSeesUnobserved=(
+            "Hessians of the energy weigh all outputs alike, observed or not.",
+            _unobserved_are_zero_activities,
+        )
+    ),
 )

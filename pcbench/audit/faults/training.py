@@ -1,21 +1,26 @@
-"""Mistakes in a trainer: what it learns from, and what becomes of its replicas."""
+"""Mistakes in a trainer: by what rule and from what it learns, and what it records."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
 
+from pcbench.audit.tables import Question, faults, trainer_faults
 from pcbench.audit.trainer import FaultyTrainer, Rows, Slope
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import Host
-from pcbench.contract import Capability, Model
+from pcbench.contract import Capability, Model, Record
 from pcbench.contract.parts import Part
 
-_REPLICAS = frozenset({Capability.REPLICAS})
+Method = Callable[..., Any]
+
+
+def _other_settings(change: Callable[[Any], dict[str, Any]]) -> Callable[[Question], Any]:
+    """Train by other settings than were asked for."""
+    return lambda q: q.ask(settings=replace(q.settings, **change(q.settings)))
 
 
 class PreviousBatch(FaultyTrainer):
@@ -26,49 +31,12 @@ class PreviousBatch(FaultyTrainer):
 
     def slope(self, place: int, rows: Rows | None) -> Slope:
         """Keep the rows for the next step."""
-        honest = super().slope(place, rows)
+        correct = super().slope(place, rows)
         if place == 0:
             self._before, self._now = self._now, rows
         if self._before is None:
-            return honest
-        return replace(honest, gradients=super().slope(place, self._before).gradients)
-
-
-class FirstLayerFrozen(FaultyTrainer):
-    """The first layer's weights are not updated."""
-
-    _frozen: ClassVar[int] = 0
-
-    def update(self, gradients: list[Host]) -> None:
-        """Put them back."""
-        stays = self.theta[self._index].copy()
-        super().update(gradients)
-        self.theta[self._index] = stays
-
-    @property
-    def _index(self) -> int:
-        return self._frozen
-
-
-class LastLayerFrozen(FirstLayerFrozen):
-    """The last layer's weights are not updated."""
-
-    @property
-    def _index(self) -> int:
-        return self.network.n_layers - 1
-
-
-class BiasesFrozen(FaultyTrainer):
-    """Biases are not updated: they were not handed to the optimiser."""
-
-    part = Part.BIASES
-    needs: ClassVar[frozenset[str]] = frozenset({Trait.BIAS})
-
-    def update(self, gradients: list[Host]) -> None:
-        """Put them back."""
-        stay = [bias.copy() for bias in self.theta[self.network.n_layers :]]
-        super().update(gradients)
-        self.theta[self.network.n_layers :] = stay
+            return correct
+        return replace(correct, gradients=super().slope(place, self._before).gradients)
 
 
 class SumForMean(FaultyTrainer):
@@ -86,18 +54,10 @@ class SumForMean(FaultyTrainer):
         return [self._samples * gradient for gradient in super().scaled(gradients)]
 
 
-class OneBatchARun(FaultyTrainer):
-    """A run sees its first batch at every step."""
-
-    def chosen(self, batches: Int[np.ndarray, "T *#R N"] | None, step: int) -> Rows | None:
-        """Take the first one."""
-        return super().chosen(batches, 0)
-
-
 class LearnsFromStaleActivities(FaultyTrainer):
     """Weights learn from the activities of the step before."""
 
-    needs: ClassVar[frozenset[str]] = frozenset({Trait.PREDICTIVE_CODING})
+    needs = frozenset({Trait.PREDICTIVE_CODING})
 
     def begin(self, replicas: int) -> None:
         """Have none yet."""
@@ -109,30 +69,6 @@ class LearnsFromStaleActivities(FaultyTrainer):
         own = self.alive[place]
         stale, self._kept[own] = self._kept.get(own, reached), reached
         return stale
-
-
-class StartsElsewhere(FaultyTrainer):
-    """Training begins beside the model's parameters: they are initialised once more."""
-
-    def begin(self, replicas: int) -> None:
-        """Move the first weights."""
-        super().begin(replicas)
-        self.theta[0] = self.theta[0] * self.theta[0].dtype.type(1.001)
-
-
-class MovesItsModel(FaultyTrainer):
-    """Training writes into the model that it came from: nothing was copied."""
-
-    def update(self, gradients: list[Host]) -> None:
-        """Let the model follow."""
-        super().update(gradients)
-        if len(self.theta[0]) == len(self.alive) == self._replicas_at_first:
-            origin = self.origin
-            origin.inner = self.backend.build(origin.network, self.parameters())
-
-    @property
-    def _replicas_at_first(self) -> int:
-        return len(self.origin.parameters[0]) if self.origin.replicated else 1
 
 
 class LeavesItsModel(FaultyTrainer):
@@ -149,7 +85,7 @@ class LivesOnTheHost(FaultyTrainer):
 
     _given: Sequence[Host] = ()
 
-    def parameters(self) -> list[Float[np.ndarray, "*R ..."]]:
+    def parameters(self) -> list[Host]:
         """Remember what was given."""
         found = super().parameters()
         self._given = found
@@ -163,48 +99,218 @@ class LivesOnTheHost(FaultyTrainer):
                 there[:] = here
 
 
-class ParametersBecomeNan(FaultyTrainer):
-    """Parameters become NaN in the first step: a division by a norm of zero."""
+def _frozen(which: Callable[[int], slice]) -> Callable[..., None]:
+    """Put parameters back after an update: which of them, the number of layers says."""
 
-    def update(self, gradients: list[Host]) -> None:
-        """Lose them."""
-        super().update(gradients)
-        self.theta[0][:] = np.nan
+    def wrong(trainer: FaultyTrainer, correct: Method, gradients: list[Host]) -> None:
+        frozen = which(trainer.network.n_layers)
+        stay = [array.copy() for array in trainer.theta[frozen]]
+        correct(gradients)
+        trainer.theta[frozen] = stay
 
-
-class KeepsInOrder(FaultyTrainer):
-    """Replicas are kept in the order that they had, whatever was asked for."""
-
-    needs: ClassVar[frozenset[str]] = _REPLICAS
-
-    def keep(self, replicas: Sequence[int]) -> None:
-        """Sort them."""
-        super().keep(sorted(replicas))
+    return wrong
 
 
-class KeepsTheFirst(FaultyTrainer):
-    """As many replicas are kept as asked for, but the first ones."""
-
-    needs: ClassVar[frozenset[str]] = _REPLICAS
-
-    def keep(self, replicas: Sequence[int]) -> None:
-        """Count them."""
-        super().keep(range(len(replicas)))
+def _starts_elsewhere(trainer: FaultyTrainer, correct: Method, replicas: int) -> None:
+    correct(replicas)
+    trainer.theta[0] = trainer.theta[0] * trainer.theta[0].dtype.type(1.001)
 
 
-FAULTS = (
+def _moves_its_model(trainer: FaultyTrainer, correct: Method, gradients: list[Host]) -> None:
+    correct(gradients)
+    origin = trainer.origin
+    at_first = len(origin.parameters[0]) if origin.replicated else 1
+    if len(trainer.theta[0]) == len(trainer.alive) == at_first:
+        origin.inner = trainer.backend.build(origin.network, trainer.parameters())
+
+
+def _becomes_nan(trainer: FaultyTrainer, correct: Method, gradients: list[Host]) -> None:
+    correct(gradients)
+    trainer.theta[0][:] = np.nan
+
+
+def _after_the_update(name: str) -> Callable[..., Any]:
+    """Record a loss or an energy that is computed anew."""
+
+    def wrong(
+        trainer: FaultyTrainer, correct: Method, slopes: list[Slope], rows: Rows | None
+    ) -> Any:
+        after = [getattr(trainer.slope(place, rows), name) for place in range(len(slopes))]
+        return correct(
+            [replace(s, **{name: value}) for s, value in zip(slopes, after, strict=True)], rows
+        )
+
+    return wrong
+
+
+def _recorded(name: str, change: Callable[[Any], Any]) -> Callable[..., Any]:
+    """Change a number that is recorded of where each step began, an attribute of :class:`Slope`."""
+
+    def wrong(
+        trainer: FaultyTrainer, correct: Method, slopes: list[Slope], before: list[Host]
+    ) -> Any:
+        told = [replace(slope, **{name: change(getattr(slope, name))}) for slope in slopes]
+        return correct(told, before)
+
+    return wrong
+
+
+def _norms(change: Callable[..., Any]) -> Callable[..., Any]:
+    """Change the gradient norms that are recorded, a list for each replica."""
+
+    def wrong(
+        trainer: FaultyTrainer, correct: Method, slopes: list[Slope], before: list[Host]
+    ) -> Any:
+        norms, *others = correct(slopes, before)
+        return change(trainer, norms), *others
+
+    return wrong
+
+
+def _records_the_first(
+    trainer: FaultyTrainer, correct: Method, steps: int, *arguments: Any
+) -> Record:
+    record: Record = correct(steps, *arguments)
+    return replace(record, losses=np.repeat(record.losses[:1], steps, axis=0))
+
+
+RULES = (
+    *faults(Part.TRAINING, "trainer", needs={Trait.PREDICTIVE_CODING})(
+        PredictiveCodingIsBackpropagation=(
+            "What calls itself predictive coding is backpropagation: nothing is inferred.",
+            _other_settings(lambda asked: {"objective": "loss"}),
+        )
+    ),
+    *faults(Part.TRAINING, "trainer", needs={Trait.BACKPROPAGATION})(
+        BackpropagationInfers=(
+            "What calls itself backpropagation infers first.",
+            _other_settings(lambda asked: {"objective": "energy"}),
+        )
+    ),
+    *faults(Part.TRAINING, "trainer", needs={Trait.SCALED})(
+        ScaleForgotten=(
+            "Gradients are not scaled as asked for.",
+            _other_settings(lambda asked: {"scale": 1.0}),
+        )
+    ),
+    *faults(Part.OPTIMISERS, "trainer")(
+        LongerSteps=(
+            "Steps are a hundredth longer than asked for: a schedule that nobody ordered.",
+            _other_settings(lambda asked: {"learning_rate": 1.01 * asked.learning_rate}),
+        ),
+        Ascent=(
+            "The update is added, not subtracted: training climbs.",
+            _other_settings(lambda asked: {"scale": -asked.scale}),
+        ),
+    ),
+)
+LEARNING = (
     PreviousBatch,
-    FirstLayerFrozen,
-    LastLayerFrozen,
-    BiasesFrozen,
     SumForMean,
-    OneBatchARun,
     LearnsFromStaleActivities,
-    StartsElsewhere,
-    MovesItsModel,
     LeavesItsModel,
     LivesOnTheHost,
-    ParametersBecomeNan,
-    KeepsInOrder,
-    KeepsTheFirst,
+    *trainer_faults(Part.TRAINING, "update")(
+        FirstLayerFrozen=(
+            "The first layer's weights are not updated.",
+            _frozen(lambda layers: slice(1)),
+        ),
+        LastLayerFrozen=(
+            "The last layer's weights are not updated.",
+            _frozen(lambda layers: slice(layers - 1, layers)),
+        ),
+        MovesItsModel=(
+            "Training writes into the model that it came from: nothing was copied.",
+            _moves_its_model,
+        ),
+        ParametersBecomeNan=(
+            "Parameters become NaN in the first step: a division by a norm of zero.",
+            _becomes_nan,
+        ),
+    ),
+    *trainer_faults(Part.BIASES, "update", needs={Trait.BIAS})(
+        BiasesFrozen=(
+            "Biases are not updated: they were not handed to the optimiser.",
+            _frozen(lambda layers: slice(layers, None)),
+        )
+    ),
+    *trainer_faults(Part.TRAINING, "chosen")(
+        OneBatchARun=(
+            "A run sees its first batch at every step.",
+            lambda trainer, correct, batches, step: correct(batches, 0),
+        )
+    ),
+    *trainer_faults(Part.TRAINING, "begin")(
+        StartsElsewhere=(
+            "Training begins beside the model's parameters: they are initialised once more.",
+            _starts_elsewhere,
+        )
+    ),
+    *trainer_faults(Part.TRAINING, "keep", needs={Capability.REPLICAS})(
+        KeepsInOrder=(
+            "Replicas are kept in the order that they had, whatever was asked for.",
+            lambda trainer, correct, replicas: correct(sorted(replicas)),
+        ),
+        KeepsTheFirst=(
+            "As many replicas are kept as asked for, but the first ones.",
+            lambda trainer, correct, replicas: correct(range(len(replicas))),
+        ),
+    ),
 )
+RECORDS = (
+    *trainer_faults(Part.TRAINING, "values")(
+        LossAfter=(
+            "The loss that is recorded is that after the update.",
+            _after_the_update("loss"),
+        ),
+        EnergyAfter=(
+            "The energy that is recorded is that after the update.",
+            _after_the_update("energy"),
+        ),
+    ),
+    *trainer_faults(Part.TRAINING, "details", needs={Trait.SCALED})(
+        ScaledNorms=(
+            "The gradient norms that are recorded are those after scaling.",
+            _norms(lambda trainer, norms: trainer.settings.scale * np.array(norms)),
+        )
+    ),
+    *trainer_faults(Part.TRAINING, "details", needs={Capability.REPLICAS})(
+        NormsOfNeighbours=(
+            "Replicas are recorded with each other's gradient norms.",
+            _norms(lambda trainer, norms: norms[::-1]),
+        )
+    ),
+    *trainer_faults(Part.TRAINING, "details")(
+        NormsAfter=(
+            "The parameter norms that are recorded are those after the update.",
+            lambda trainer, correct, slopes, before: correct(slopes, trainer.theta),
+        )
+    ),
+    *trainer_faults(Part.TRAINING, "run")(
+        RecordsEveryStep=(
+            "Norms are recorded at every step, whatever was asked for.",
+            lambda trainer, correct, steps, batches=None, every=1: correct(steps, batches),
+        ),
+        RecordsTheFirst=(
+            "A run records the loss of its first step, over and over.",
+            _records_the_first,
+        ),
+    ),
+    *trainer_faults(Part.TRAINING, "details", needs={Trait.ITERATIVE})(
+        ResidualHalved=(
+            "The residual of inference that is recorded is half of what was left.",
+            _recorded("residual", lambda residual: 0.5 * residual),
+        ),
+        InferenceNotCounted=(
+            "Steps of inference are not counted.",
+            _recorded("steps", lambda steps: 0),
+        ),
+    ),
+    *trainer_faults(Part.TRAINING, "values", "details", needs={Capability.REPLICAS})(
+        ForgetsAReplica=(
+            "One replica is missing in what is recorded.",
+            lambda trainer, correct, slopes, context: correct(slopes[1:] or slopes, context),
+        )
+    ),
+)
+FAULTS = (*RULES, *LEARNING, *RECORDS)

@@ -7,14 +7,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from pcbench.audit.faults.replicas import MovesOnWithTheOthers, RecordsOfNeighbours
+from pcbench.audit import Part
+from pcbench.audit.tables import building_faults, faults
 from pcbench.backends.torch import TorchBackend
-from pcbench.backends.torch.hessians.unrolled import UnrolledHessian
-from pcbench.contract import Capability, GradientInference, Inference
-from tests.cases.faulty.catalogued import as_backend
-from tests.cases.faulty.engines import WithInference
+from pcbench.contract import Backend, Capability, GradientInference
+from tests.cases.faulty.catalogued import as_backends
 
-FAULTS: dict[str, tuple[type[TorchBackend], str, str, str]] = {}
+FAULTS: dict[str, tuple[type[Backend], str, str, str]] = {}
 """The backend, a question, its dtype, and the check that must fail."""
 
 
@@ -26,6 +25,297 @@ def fault(question, check, dtype="float64"):
         return backend
 
     return add
+
+
+def told(question, check, *mistaken, dtype="float64"):
+    """Put faults into the catalogue: rows of a table, or names of the audit's."""
+    for backend in as_backends(*mistaken).values():
+        fault(question, check, dtype)(backend)
+
+
+def infer(**rows):
+    """Mistakes in inference."""
+    return faults(Part.INFERENCE, "infer")(**rows)
+
+
+def changed(settings, **changes):
+    return settings.model_copy(update=changes)
+
+
+def by_gradient(wrong):
+    """Make a mistake in gradient inference alone."""
+    return lambda q: wrong(q) if isinstance(q.settings, GradientInference) else q.ask()
+
+
+# Values and gradients
+
+told(
+    "evaluation",
+    "malformed answers",
+    *faults(Part.ENERGY_GRADIENTS, "energy_gradients")(
+        TransposedGradients=("Gradients come transposed.", lambda q: [g.T for g in q.ask()]),
+    ),
+)
+told(
+    "evaluation",
+    "prediction",
+    *faults(Part.PREDICTION, "predict")(
+        ShiftedPrediction=("The prediction carries a constant.", lambda q: q.ask() + 1e-3),
+    ),
+)
+told(
+    "evaluation",
+    "prediction of one sample alone",
+    *faults(Part.PREDICTION, "predict")(
+        NormalisesTheBatch=(
+            "The prediction of a sample depends on the others of its batch.",
+            lambda q: (found := q.ask()) - 1e-3 * found.mean(0),
+        ),
+    ),
+)
+told("evaluation", "loss", "LossAveragedOverOutputs")
+told("evaluation", "energies at given activities", "EnergiesWithoutHalf")
+told(
+    "evaluation",
+    "gradients of the loss by differences",
+    *faults(Part.LOSS_GRADIENTS, "loss_gradients")(
+        TwiceTheLossGradient=(
+            "Gradients of the loss lack the factor of one half that the loss has.",
+            lambda q: [2 * gradient for gradient in q.ask()],
+        ),
+    ),
+)
+told("evaluation", "gradients of the energy by differences", "EnergyGradientsSummed")
+told(
+    "nonlinear",
+    "gradients of the energy",
+    *faults(Part.BIASES, "energy_gradients")(
+        StillBiases=(
+            "Biases get no gradient.",
+            lambda q: [g if g.ndim > 1 else 0 * g for g in q.ask()],
+        ),
+    ),
+)
+told(
+    "evaluation",
+    "gradients of the loss",
+    *faults(Part.DTYPE, "loss_gradients")(
+        HalfPrecision=(
+            "Gradients go through half precision.",
+            lambda q: [gradient.astype(np.float16) for gradient in q.ask()],
+        ),
+    ),
+    dtype="float32",
+)
+told(
+    "masked",
+    "loss",
+    *faults(Part.PRECISION, "loss")(
+        CountsTheObserved=(
+            "The loss is a mean over samples that are wholly observed.",
+            lambda q: q.ask() * q.samples / max(1, (q.precision > 0).all(-1).sum()),
+        ),
+    ),
+)
+told(
+    "masked",
+    "malformed answers",
+    *faults(Part.PRECISION, "loss")(
+        LooksAtTheUnobserved=(
+            "Targets that are not observed are multiplied by zero, and NaN stays NaN.",
+            lambda q: q.ask() + (0 * q.y).sum(),
+        ),
+    ),
+)
+
+
+# Inference
+
+
+def leaking(q):
+    reached = q.ask()
+    first, *hidden, last = reached.activities
+    leaked = [0.999 * z + 0.001 * z.mean(-2, keepdims=True) for z in hidden]
+    return replace(reached, activities=[first, *leaked, last])
+
+
+def climbing(q):
+    reached = q.ask()
+    if reached.path is None:
+        return reached
+    path = reached.path.copy()
+    path[1:-1] += 1.0
+    return replace(reached, path=path)
+
+
+told(
+    "inference",
+    "gradient: activities after 3 steps",
+    *infer(
+        ShortSteps=(
+            "Steps of gradient inference are a hundredth shorter than asked for.",
+            by_gradient(lambda q: q.ask(settings=changed(q.settings, step=0.99 * q.settings.step))),
+        ),
+    ),
+)
+told(
+    "inference",
+    "gradient: energy after a first step",
+    *infer(
+        StaysWhereItIs=(
+            "Gradient inference returns the feedforward activities.",
+            by_gradient(lambda q: q.ask(settings=changed(q.settings, step=1e-12, max_steps=1))),
+        ),
+    ),
+)
+told(
+    "inference",
+    "gradient: residual within the budget",
+    *infer(
+        GivesUp=(
+            "Gradient inference takes a tenth of its budget.",
+            by_gradient(
+                lambda q: q.ask(
+                    settings=changed(q.settings, max_steps=-(-q.settings.max_steps // 10))
+                )
+            ),
+        ),
+    ),
+)
+told("inference", "exact: energy at equilibrium", "EnergyBeforeInference")
+told(
+    "inference",
+    "gauss_newton: share of the output's error",
+    *infer(
+        OutputTermAveraged=(
+            "The output term alone is a mean over the batch and the outputs.",
+            lambda q: q.ask(precision=np.full_like(q.y, 1 / q.y.size)),
+        ),
+    ),
+)
+told(
+    "inference",
+    "gradient: a sample alone and among others",
+    *infer(
+        LeaksIntoOthers=(
+            "A thousandth of the batch's mean is in the activities of every sample.",
+            leaking,
+        ),
+    ),
+)
+told(
+    "inference",
+    "exact: finite energy",
+    *infer(
+        NoNumber=(
+            "Energies are not numbers.",
+            lambda q: replace(reached := q.ask(), energies=reached.energies * np.nan),
+        ),
+    ),
+)
+told(
+    "tanh",
+    "gauss_newton: rise of the energy in a step",
+    *infer(
+        ClimbsOnItsWay=("The energy rises on the way, and comes down in the end.", climbing),
+    ),
+)
+
+
+# Replicas
+
+
+def one_for_all(b):
+    if not b.replicated:
+        return b.build()
+    return b.build(parameters=[np.broadcast_to(p[:1], p.shape) for p in b.parameters])
+
+
+def any_replica(q):
+    reached = q.ask()
+    return replace(reached, converged=reached.converged ^ bool(reached.residual.ndim))
+
+
+def counted_for_all(q):
+    reached = q.ask()
+    return replace(reached, steps=reached.steps * reached.residual.size)
+
+
+told(
+    "replicas",
+    "prediction",
+    *building_faults(Part.REPLICAS)(OneForAll=("Every replica is the first one.", one_for_all)),
+)
+told(
+    "replicas",
+    "gradient: converged in every replica",
+    *infer(
+        AnyReplica=(
+            "Inference has converged as soon as one replica has.",
+            by_gradient(any_replica),
+        ),
+    ),
+)
+told(
+    "replicas",
+    "gradient: residual: count of the replica that took most",
+    *infer(CountsForAll=("Steps are counted once for every replica.", counted_for_all)),
+)
+told("masked-replicas", "gauss_newton: activities as alone", "MovesOnWithTheOthers")
+told("masked-replicas", "error: residual: record of every step", "RecordsOfNeighbours")
+
+
+# Hessians
+
+
+told(
+    "unrolled",
+    "symmetric Hessian through steps",
+    *faults(Part.UNROLLED_HESSIAN, "unrolled_hessian")(
+        NotSymmetric=(
+            "The Hessian through steps leaks into neighbours.",
+            lambda q: q.multiplied(
+                lambda product, vectors: product(vectors) + 0.1 * np.roll(vectors, 1, axis=-1)
+            ),
+        ),
+    ),
+)
+
+
+# Conduct
+
+NOISE = np.random.default_rng(0)
+
+
+def warm(q):
+    """Take fewer steps with every call."""
+    kept = vars(q.model)
+    kept["calls"] = kept.get("calls", 0) + 1
+    return replace(reached := q.ask(), steps=max(0, reached.steps - kept["calls"]))
+
+
+def clamped_in_place(q):
+    reached = q.ask()
+    q.given["y"].copy_(q.model.inner.predict(q.given["x"]))
+    return reached
+
+
+told(
+    "conduct",
+    "asked twice",
+    *faults(Part.PURITY, "loss")(
+        DrawsItsOwnNoise=(
+            "Answers carry a little noise, from a generator of its own.",
+            lambda q: q.ask() * (1 + 1e-14 * NOISE.random()),
+        ),
+    ),
+    *infer(WarmStart=("Inference begins where it ended the last time.", by_gradient(warm))),
+)
+told(
+    "conduct",
+    "inputs changed",
+    *infer(ClampsInPlace=("Inference writes its activities into the batch.", clamped_in_place)),
+)
 
 
 class WithAnswers(TorchBackend):
@@ -42,300 +332,6 @@ class WithAnswers(TorchBackend):
         honest = getattr(model, self.method)
         setattr(model, self.method, lambda *arguments: self.answer(honest, *arguments))
         return model
-
-
-# Values and gradients
-
-
-@fault("evaluation", "malformed answers")
-class TransposedGradients(WithAnswers):
-    """Gradients come transposed."""
-
-    method = "energy_gradients"
-
-    def answer(self, honest, *arguments):
-        return [gradient.mT for gradient in honest(*arguments)]
-
-
-@fault("evaluation", "prediction")
-class ShiftedPrediction(WithAnswers):
-    """The prediction carries a constant."""
-
-    method = "predict"
-
-    def answer(self, honest, x):
-        return honest(x) + 1e-3
-
-
-@fault("evaluation", "prediction of one sample alone")
-class NormalisesTheBatch(WithAnswers):
-    """The prediction of a sample depends on the others of its batch."""
-
-    method = "predict"
-
-    def answer(self, honest, x):
-        return honest(x) - 1e-3 * honest(x).mean(0)
-
-
-@fault("evaluation", "loss")
-class MeanOverOutputs(WithAnswers):
-    """The loss is averaged over outputs as well."""
-
-    method = "loss"
-
-    def answer(self, honest, x, y):
-        return honest(x, y) / y.shape[1]
-
-
-@fault("evaluation", "energies at given activities")
-class MissingHalf(WithAnswers):
-    """The energies lack the factor of one half."""
-
-    method = "energies"
-
-    def answer(self, honest, *arguments):
-        return 2 * honest(*arguments)
-
-
-@fault("evaluation", "gradients of the loss by differences")
-class TwiceTheLossGradient(WithAnswers):
-    """Gradients of the loss lack the factor of one half that the loss has."""
-
-    method = "loss_gradients"
-
-    def answer(self, honest, *arguments):
-        return [2 * gradient for gradient in honest(*arguments)]
-
-
-@fault("evaluation", "gradients of the energy by differences")
-class SummedGradients(WithAnswers):
-    """Gradients of the energy are summed over the batch."""
-
-    method = "energy_gradients"
-
-    def answer(self, honest, activities, *precision):
-        return [len(activities[0]) * g for g in honest(activities, *precision)]
-
-
-@fault("nonlinear", "gradients of the energy")
-class StillBiases(WithAnswers):
-    """Biases get no gradient."""
-
-    method = "energy_gradients"
-
-    def answer(self, honest, *arguments):
-        return [g if g.dim() > 1 else torch.zeros_like(g) for g in honest(*arguments)]
-
-
-@fault("evaluation", "gradients of the loss", "float32")
-class HalfPrecision(WithAnswers):
-    """Gradients go through half precision."""
-
-    method = "loss_gradients"
-
-    def answer(self, honest, *arguments):
-        return [gradient.half().float() for gradient in honest(*arguments)]
-
-
-@fault("masked", "loss")
-class CountsTheObserved(WithAnswers):
-    """The loss is a mean over samples that are wholly observed."""
-
-    method = "loss"
-
-    def answer(self, honest, x, y, precision):
-        whole = (precision > 0).all(-1).sum().clamp(min=1)
-        return honest(x, y, precision) * len(x) / whole
-
-
-@fault("masked", "malformed answers")
-class LooksAtTheUnobserved(WithAnswers):
-    """Targets that are not observed are multiplied by zero, and NaN stays NaN."""
-
-    method = "loss"
-
-    def answer(self, honest, x, y, precision):
-        return honest(x, y, precision) + (0 * y).sum()
-
-
-# Inference
-
-
-@fault("inference", "gradient: activities after 3 steps")
-class ShortSteps(WithInference):
-    """Steps of gradient inference are a hundredth shorter than asked for."""
-
-    def infer(self, model, honest, x, y, settings, precision=None):
-        if isinstance(settings, GradientInference):
-            settings = settings.model_copy(update={"step": 0.99 * settings.step})
-        return honest(x, y, settings, precision)
-
-
-@fault("inference", "gradient: energy after a first step")
-class StaysWhereItIs(WithInference):
-    """Gradient inference returns the feedforward activities."""
-
-    def infer(self, model, honest, x, y, settings, precision=None):
-        if settings.engine != "gradient":
-            return honest(x, y, settings, precision)
-        still = settings.model_copy(update={"step": 1e-12, "max_steps": 1})
-        return honest(x, y, still, precision)
-
-
-@fault("inference", "gradient: residual within the budget")
-class GivesUp(WithInference):
-    """Iterative engines take a tenth of their budget."""
-
-    def infer(self, model, honest, x, y, settings, precision=None):
-        if settings.engine != "gradient":
-            return honest(x, y, settings, precision)
-        fewer = settings.model_copy(update={"max_steps": -(-settings.max_steps // 10)})
-        return honest(x, y, fewer, precision)
-
-
-@fault("inference", "exact: energy at equilibrium")
-class ReportsTheLoss(WithInference):
-    """The energies are those before inference."""
-
-    def infer(self, model, honest, x, y, settings, precision=None):
-        reached = honest(x, y, settings, precision)
-        before = torch.zeros_like(reached.energies)
-        before[..., -1] = model.loss(x, y)
-        return replace(reached, energies=before)
-
-
-@fault("inference", "gauss_newton: share of the output's error")
-class OutputTermAveraged(WithInference):
-    """The output term alone is a mean over the batch and the outputs."""
-
-    def infer(self, model, honest, x, y, settings, precision=None):
-        return honest(x, y, settings, torch.full_like(y, 1 / y.numel()))
-
-
-@fault("inference", "gradient: a sample alone and among others")
-class LeaksIntoOthers(WithInference):
-    """A thousandth of the batch's mean is in the activities of every sample."""
-
-    def infer(self, model, honest, x, y, settings, precision=None):
-        reached = honest(x, y, settings, precision)
-        first, *hidden, last = reached.activities
-        leaked = [0.999 * z + 0.001 * z.mean(-2, keepdim=True) for z in hidden]
-        return replace(reached, activities=[first, *leaked, last])
-
-
-@fault("inference", "exact: finite energy")
-class NoNumber(WithInference):
-    """Energies are not numbers."""
-
-    def infer(self, model, honest, x, y, settings, precision=None):
-        reached = honest(x, y, settings, precision)
-        return replace(reached, energies=reached.energies * torch.nan)
-
-
-@fault("tanh", "gauss_newton: rise of the energy in a step")
-class ClimbsOnItsWay(WithInference):
-    """The energy rises on the way, and comes down in the end."""
-
-    def infer(self, model, honest, x, y, settings, precision=None):
-        reached = honest(x, y, settings, precision)
-        if reached.path is None:
-            return reached
-        path = reached.path.clone()
-        path[1:-1] += 1.0
-        return replace(reached, path=path)
-
-
-# Replicas
-
-
-@fault("replicas", "prediction")
-class OneForAll(TorchBackend):
-    """Every replica is the first one."""
-
-    def build(self, network, parameters):
-        if parameters[0].ndim > 2:
-            parameters = [np.broadcast_to(p[:1], p.shape) for p in parameters]
-        return super().build(network, parameters)
-
-
-@fault("replicas", "gradient: converged in every replica")
-class AnyReplica(WithInference):
-    """Inference has converged as soon as one replica has."""
-
-    def infer(self, model, honest, x, y, settings, precision=None):
-        reached = honest(x, y, settings, precision)
-        if settings.engine != "gradient" or not reached.residual.dim():
-            return reached
-        return replace(reached, converged=not reached.converged)
-
-
-@fault("replicas", "gradient: residual: count of the replica that took most")
-class CountsForAll(WithInference):
-    """Steps are counted once for every replica."""
-
-    def infer(self, model, honest, x, y, settings, precision=None):
-        reached = honest(x, y, settings, precision)
-        if not reached.residual.dim():
-            return reached
-        return replace(reached, steps=reached.steps * len(reached.residual))
-
-
-fault("masked-replicas", "gauss_newton: activities as alone")(as_backend(MovesOnWithTheOthers))
-fault("masked-replicas", "error: residual: record of every step")(as_backend(RecordsOfNeighbours))
-
-
-# Hessians
-
-
-class Off(UnrolledHessian):
-    def multiply(self, directions):
-        first, *others = super().multiply(directions)
-        return [first + 0.1 * directions[0].roll(1, dims=-1), *others]
-
-
-@fault("unrolled", "symmetric Hessian through steps")
-class NotSymmetric(TorchBackend):
-    """The Hessian through steps leaks into neighbours."""
-
-    def build(self, network, parameters):
-        model = super().build(network, parameters)
-        model.unrolled_hessian = lambda x, y, *steps: Off(model.layers, x, y, *steps)
-        return model
-
-
-# Conduct
-
-
-@fault("conduct", "asked twice")
-class DrawsItsOwnNoise(WithAnswers):
-    """Answers carry a little noise, from a generator of its own."""
-
-    method = "loss"
-
-    def answer(self, honest, *arguments):
-        return honest(*arguments) * (1 + 1e-14 * torch.rand((), dtype=torch.float64))
-
-
-@fault("conduct", "asked twice")
-class WarmStart(WithInference):
-    """Inference begins where it ended the last time."""
-
-    def infer(self, model, honest, x, y, settings, precision=None):
-        reached: Inference = honest(x, y, settings, precision)
-        if settings.engine != "gradient":
-            return reached
-        model.calls = getattr(model, "calls", 0) + 1
-        return replace(reached, steps=max(0, reached.steps - model.calls))
-
-
-@fault("conduct", "inputs changed")
-class ClampsInPlace(WithInference):
-    """Inference writes its activities into the batch."""
-
-    def infer(self, model, honest, x, y, settings, precision=None):
-        reached = honest(x, y, settings, precision)
-        y.copy_(model.predict(x))
-        return reached
 
 
 @fault("conduct", "host arrays still in use")
@@ -404,63 +400,42 @@ class SaysAnotherDevice(TorchBackend):
 # Robustness
 
 
-@fault("robustness", "predictions of another shape")
-class LeavesSamplesOut(WithAnswers):
-    """Samples with NaN in them are left out."""
-
-    method = "predict"
-
-    def answer(self, honest, x):
-        return honest(x[x.isfinite().all(dim=1)])
+def one_at_least(q):
+    return q.ask() if q.samples else q.ask(x=np.zeros((1, q.x.shape[1])))
 
 
-@fault("robustness", "no samples: prediction of another shape")
-class OneAtLeast(WithAnswers):
-    """A batch of no samples is answered as if it had one."""
-
-    method = "predict"
-
-    def answer(self, honest, x):
-        return honest(x if len(x) else x.new_zeros(1, x.shape[1]))
+def leaks_nan(q):
+    found = q.ask()
+    return found + found.mean(0) - found.mean(0)
 
 
-@fault("robustness", "no samples: numbers for a mean over none")
-class ZeroOfNothing(WithAnswers):
-    """The gradient on no samples is zero, as at a minimum."""
-
-    method = "loss_gradients"
-
-    def answer(self, honest, x, y):
-        return honest(x, y) if len(x) else [torch.zeros(1, dtype=x.dtype)]
-
-
-@fault("robustness", "predictions made of what is none")
-class Cleans(WithAnswers):
-    """What is not a number is taken as zero."""
-
-    method = "predict"
-
-    def answer(self, honest, x):
-        return honest(torch.nan_to_num(x))
-
-
-@fault("robustness", "predictions of other samples")
-class Leaks(WithAnswers):
-    """Predictions pass through a mean over the batch."""
-
-    method = "predict"
-
-    def answer(self, honest, x):
-        mean = honest(x).mean(0)
-        return honest(x) + mean - mean
-
-
-@fault("robustness", "numbers made of what is none")
-class SaysItIsDone(WithInference):
-    """Inference converges, whatever it is given."""
-
-    def infer(self, model, honest, x, y, settings, precision=None):
-        return replace(honest(x, y, settings, precision), converged=True)
+told("robustness", "predictions of another shape", "SamplesWithNanDropped")
+told(
+    "robustness",
+    "no samples: prediction of another shape",
+    *faults(Part.ROBUSTNESS, "predict")(
+        OneAtLeast=("A batch of no samples is answered as if it had one.", one_at_least),
+    ),
+)
+told(
+    "robustness",
+    "no samples: numbers for a mean over none",
+    *faults(Part.ROBUSTNESS, "loss_gradients")(
+        ZeroOfNothing=(
+            "The gradient on no samples is zero, as at a minimum.",
+            lambda q: q.ask() if q.samples else [np.zeros(1)],
+        ),
+    ),
+)
+told("robustness", "predictions made of what is none", "NanInputIsZero")
+told(
+    "robustness",
+    "predictions of other samples",
+    *faults(Part.ROBUSTNESS, "predict")(
+        Leaks=("Predictions pass through a mean over the batch.", leaks_nan),
+    ),
+)
+told("robustness", "numbers made of what is none", "AlwaysConverged")
 
 
 class Less(TorchBackend):

@@ -3,11 +3,10 @@
 import pytest
 import torch
 
-from pcbench.audit.faults.batch import StepsOfTheMean
 from pcbench.backends.torch import TorchBackend
 from pcbench.backends.torch.engines import gauss_newton
 from pcbench.cases.conformance.inference.batch import _guess
-from tests.cases.conformance.faulty import LeaksIntoOthers, OutputTermAveraged
+from tests.cases.conformance.faulty import FAULTS
 from tests.cases.conformance.questions import ask, failed
 from tests.cases.faulty.catalogued import as_backend
 from tests.cases.faulty.engines import WithInference
@@ -40,8 +39,8 @@ def test_every_engine_is_asked_for_a_sample_alone_and_for_the_share_of_the_outpu
     names = {check.name for check in result.checks}
     assert {f"{engine}: {SHARE}", f"{engine}: {ALONE}"} <= names
     assert result.status == "passed"
-    for backend, check in ((OutputTermAveraged, SHARE), (LeaksIntoOthers, ALONE)):
-        assert f"{engine}: {check}" in failed(asked(backend, engine=engine))
+    for name, check in (("OutputTermAveraged", SHARE), ("LeaksIntoOthers", ALONE)):
+        assert f"{engine}: {check}" in failed(asked(FAULTS[name][0], engine=engine))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +68,7 @@ def test_where_two_means_divide_alike_both_are_named():
 
 
 def test_the_share_is_asked_of_other_activations_too():
-    found = ask(OutputTermAveraged, "tanh")
+    found = ask(FAULTS["OutputTermAveraged"][0], "tanh")
     assert f"gauss_newton: {SHARE}" in failed(found)
 
 
@@ -104,10 +103,10 @@ def test_in_networks_that_are_not_linear_a_sample_takes_the_steps_that_it_takes_
 def test_who_descends_on_a_mean_of_energies_fails_for_that_alone():
     smooth = {"draw": SMOOTH["draw"] | FEW, "networks": 1}
     for engine in ("error", "ode"):
-        result = ask(as_backend(StepsOfTheMean), "inference", engine=engine, **smooth)
+        result = ask(as_backend("StepsOfTheMean"), "inference", engine=engine, **smooth)
         assert failed(result) == {f"{engine}: {ALONE}"}
     kinked = KINKED | {"draw": KINKED["draw"] | FEW}
-    result = ask(as_backend(StepsOfTheMean), "inference", engine="gradient", **kinked)
+    result = ask(as_backend("StepsOfTheMean"), "inference", engine="gradient", **kinked)
     assert failed(result) == {f"gradient: {ALONE}"}
 
 

@@ -10,8 +10,6 @@ import pytest
 
 from pcbench.audit import FaultyTrainer
 from pcbench.audit.catalogue import put
-from pcbench.audit.faults import long_runs, settings
-from pcbench.audit.faults.replicas import MovesOnWithTheOthers, RecordsOfNeighbours
 from pcbench.audit.wrappers import FaultyModel
 from pcbench.backends.numpy import NumpyBackend
 from pcbench.backends.torch import TorchBackend
@@ -19,7 +17,7 @@ from pcbench.contract import BackendUnavailableError, Capability
 from pcbench.theory.nonlinear.inference_steps import Rule, decided
 from pcbench.theory.nonlinear.layered import Layered
 from tests.cases.conformance.questions import ask, failed
-from tests.cases.faulty.catalogued import as_backend
+from tests.cases.faulty.catalogued import CATALOGUE, as_backend
 from tests.cases.faulty.engines import WithInference
 
 pytestmark = pytest.mark.usefixtures("without_shapes")
@@ -103,7 +101,7 @@ def test_without_an_iterative_engine_there_are_no_settings_to_ask_about():
     assert "no iterative engine" in result.message
 
 
-class Refuses(settings.ErrorStepHalved):
+class Refuses(CATALOGUE["ErrorStepHalved"]):
     """Refuses a halved step, as JPC and PCX do, and errs in what is asked of another engine."""
 
     def infer(self, x, y, settings, precision=None):
@@ -135,14 +133,14 @@ def test_without_a_setting_that_is_not_refused_there_is_nothing_to_judge():
     assert "Nothing is inferred on Sundays" in result.message
 
 
-@pytest.mark.parametrize("fault", settings.FAULTS, ids=lambda fault: fault.__name__)
+@pytest.mark.parametrize("fault", SETTINGS)
 def test_a_setting_that_is_misread_or_a_false_record_fails(fault):
-    question = OTHERWISE.get(fault.__name__, "settings")
-    assert SETTINGS[fault.__name__] in failed(ask(as_backend(fault), question))
+    question = OTHERWISE.get(fault, "settings")
+    assert SETTINGS[fault] in failed(ask(as_backend(fault), question))
 
 
 def test_every_setting_that_is_misread_at_kinks_alone_fails():
-    mistaken = as_backend(settings.HalfAsFarAtKinks)
+    mistaken = as_backend("HalfAsFarAtKinks")
     assert failed(ask(mistaken, "settings-tanh")) == set()
     assert {
         "gradient: halving: activities",
@@ -207,10 +205,10 @@ def test_every_engine_and_optimiser_completes_the_course():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", long_runs.FAULTS, ids=lambda fault: fault.__name__)
+@pytest.mark.parametrize("fault", COURSE)
 def test_a_trainer_that_changes_its_ways_fails_the_course_and_not_its_first_steps(fault):
-    backend = learning_with(fault)
-    assert COURSE[fault.__name__] in failed(ask(backend, "course"))
+    backend = learning_with(CATALOGUE[fault])
+    assert COURSE[fault] in failed(ask(backend, "course"))
     first = failed(ask(backend, "training", networks=1))
     assert first == set()
 
@@ -219,8 +217,8 @@ def test_a_trainer_that_changes_its_ways_fails_the_course_and_not_its_first_step
 @pytest.mark.parametrize(
     ("fault", "check"),
     [
-        (MovesOnWithTheOthers, "gradient: residual: activities"),
-        (RecordsOfNeighbours, "error: residual: record of every step"),
+        ("MovesOnWithTheOthers", "gradient: residual: activities"),
+        ("RecordsOfNeighbours", "error: residual: record of every step"),
     ],
 )
 def test_replicas_that_do_not_end_as_alone_fail(fault, check):

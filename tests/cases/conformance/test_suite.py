@@ -9,7 +9,7 @@ from pcbench.backends.torch import TorchBackend
 from pcbench.cases.conformance.case import Parameters
 from pcbench.contract import BackendUnavailableError
 from pcbench.suite.find import shipped_suites
-from tests.cases.conformance.faulty import FAULTS, Less, MeanOverOutputs
+from tests.cases.conformance.faulty import FAULTS, Less
 from tests.cases.conformance.questions import QUESTIONS, ask, failed, kind
 from tests.cases.faulty.engines import ENGINE_FAULTS
 from tests.cases.faulty.hessians import HESSIAN_FAULTS
@@ -20,12 +20,12 @@ pytestmark = pytest.mark.usefixtures("without_shapes")
 
 # Inference has many more faults than it takes to fail its checks: those that do, and no others.
 ENGINES = [
-    "WrongTranspose", "RaisesASample", "WrongNorm", "MeanResidual",
-    "RelaxesItsInput", "ForgetsTheOutput", "NeverSaysSo", "InventedPath",
-    "EndsAboveTheLoss", "CountsOn", "Transposed",
+    "WrongTranspose", "RaisesASample", "SquaredResidual", "MeanResidual",
+    "RelaxesItsInput", "ForgetsTheOutput", "NeverConverged", "InventedPath",
+    "EndsAboveTheLoss", "CountsOn", "OneSampleAColumn",
 ]  # fmt: skip
 HESSIANS = [
-    "NotSymmetric", "OneSign", "NoSecondDerivative", "ShiftedUnlessTwo", "OneStepLess",
+    "NotSymmetric", "OneSign", "NoSecondDerivative", "ShiftedUnlessTwo", "UnrolledOneStepTooFew",
     "SolvedToTenPercent",
 ]  # fmt: skip
 TRAINING = ["training", "training-by-steps", "masked-training"]
@@ -118,11 +118,12 @@ def test_every_check_is_failed_by_some_fault(question):
 
 
 def test_a_failure_names_the_smallest_network_and_how_to_ask_of_it_alone():
-    result = ask(MeanOverOutputs, "evaluation", networks=5, draw={"width": (2, 9), "depth": (1, 3)})
+    mistaken, drawn = FAULTS["LossAveragedOverOutputs"][0], {"width": (2, 9), "depth": (1, 3)}
+    result = ask(mistaken, "evaluation", networks=5, draw=drawn)
     [check] = [check for check in result.checks if check.name == "loss"]
     number = int(check.where.partition("network ")[2].partition(":")[0])
     assert "5 of 5 networks fail" in check.where
-    alone = ask(MeanOverOutputs, "evaluation", only=number, draw={"width": (2, 9), "depth": (1, 3)})
+    alone = ask(mistaken, "evaluation", only=number, draw=drawn)
     [again] = [one for one in alone.checks if one.name == "loss"]
     assert (again.observed, again.expected) == (check.observed, check.expected)
     assert number == 1  # the least of all

@@ -109,11 +109,9 @@ def test_predictive_coding_that_is_backpropagation_shows_in_every_law_of_it():
 
 def test_backpropagation_that_is_predictive_coding_shows_in_its_law():
     local = "BP: power of 1/σ at the smallest scales"
-    assert local in failed("BackpropagationIsPredictiveCoding", "H=2")
-    assert local in failed("BackpropagationIsPredictiveCoding", "tanh")
-    assert "BP: steps of the loss per e-fold of 1/σ" in failed(
-        "BackpropagationIsPredictiveCoding", "H=1"
-    )
+    assert local in failed("BackpropagationInfers", "H=2")
+    assert local in failed("BackpropagationInfers", "tanh")
+    assert "BP: steps of the loss per e-fold of 1/σ" in failed("BackpropagationInfers", "H=1")
 
 
 def test_a_step_of_twice_the_size_shows_in_every_slope():
@@ -129,11 +127,11 @@ def test_every_check_is_failed_by_some_fault():
     for problem, faults in {
         "H=1": LEARNER_FAULTS,
         "H=2": LEARNER_FAULTS,
-        "H=3": ["BackpropagationIsPredictiveCoding"],
+        "H=3": ["BackpropagationInfers"],
         "tanh": [
             "AscentByBackpropagation",
             "AscentByPredictiveCoding",
-            "BackpropagationIsPredictiveCoding",
+            "BackpropagationInfers",
         ],
     }.items():
         for fault in faults:

@@ -1,184 +1,121 @@
 """Backends with one deliberate mistake each, the kind that people make, around the correct one.
 
-Those of the audit's catalogue that a linear network can meet, and more: every class here is a
-PyTorch backend that is right but for its docstring.
+Those of the audit's catalogue that a linear network can meet, and more: rows of the same tables,
+put into the PyTorch backend.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
 
-import torch
+import numpy as np
 
-from pcbench.audit.faults import (
-    account,
-    closed_form,
-    energies,
-    gradients,
-    hessians,
-    inference,
-    outputs,
-)
-from pcbench.backends.torch import LinearModel, TorchBackend
-from pcbench.contract import Backend, GradientInference, Hessian
+from pcbench.audit import Part
+from pcbench.audit.tables import faults
+from pcbench.contract import Backend, GradientInference
 from tests.cases.faulty.catalogued import as_backends
 
-
-class FaultyBackend(TorchBackend):
-    """Correct but for the model that it builds."""
-
-    model: ClassVar[type[LinearModel]]
-
-    def build(self, network, weights):
-        return self.model(super().build(network, weights).weights)
+FEW_STEPS = GradientInference(step=0.1, max_steps=5, residual=1e-12)
 
 
-FAULTS: dict[str, type[Backend]] = as_backends(
-    closed_form.NoIdentity,
-    closed_form.SumFromOne,
-    closed_form.SumFromThree,
-    closed_form.TransposedJacobian,
-    inference.WrongSign,
-    inference.FiveSteps,
-    inference.HiddenLayersSwapped,
-    inference.OutputRelaxes,
-    inference.StandardisedInput,
-    energies.OutputEnergyOnly,
-    energies.EnergiesWithoutHalf,
-    gradients.EnergyGradientsSummed,
-    outputs.LossAveragedOverOutputs,
-    outputs.OffsetPrediction,
-    account.SilentResidual,
-    hessians.LossForEnergyHessian,
-    hessians.EnergyForLossHessian,
-)
+def last_block_halved(q):
+    last = q.model.weights[-1].size
 
-
-def fault(model: type[LinearModel]) -> type[LinearModel]:
-    """Put a backend that builds this model into the catalogue."""
-    attributes = {"model": model, "__doc__": model.__doc__}
-    FAULTS[model.__name__] = type(model.__name__, (FaultyBackend,), attributes)
-    return model
-
-
-@fault
-class GivesUp(LinearModel):
-    """Inference stops after 5 steps and says so."""
-
-    def infer(self, x, y, settings):
-        return super().infer(x, y, GradientInference(step=0.1, max_steps=5, residual=1e-12))
-
-
-class Distorted(Hessian):
-    """A Hessian with one mistake, made of a correct one."""
-
-    residual = 0.0
-
-    def __init__(self, correct, mistake):
-        self._correct, self._mistake = correct, mistake
-
-    def product(self, vectors):
-        return self._mistake(self._correct.product, vectors)
-
-
-class WithDistortedHessians(LinearModel):
-    """Both Hessians have the mistake ``distort``."""
-
-    def distort(self, product, vectors):
-        raise NotImplementedError
-
-    def loss_hessian(self, x, y, precision=None):
-        return Distorted(super().loss_hessian(x, y), self.distort)
-
-    def energy_hessian(self, activities, precision=None, residual=None):
-        return Distorted(super().energy_hessian(activities), self.distort)
-
-
-@fault
-class HalvedLastBlock(WithDistortedHessians):
-    """The last diagonal block of the Hessian is halved."""
-
-    def distort(self, product, vectors):
-        last = self.weights[-1].numel()
-        alone = torch.zeros_like(vectors)
+    def mistake(product, vectors):
+        alone = np.zeros_like(vectors)
         alone[:, -last:] = vectors[:, -last:]
-        found = product(vectors)
+        found = np.array(product(vectors))
         found[:, -last:] -= product(alone)[:, -last:] / 2
         return found
 
+    return q.multiplied(mistake)
 
-@fault
-class WrongBlock(WithDistortedHessians):
-    """The Hessian is symmetrised by copying a block where its transpose belongs."""
 
-    def distort(self, product, vectors):
-        hessian = product(torch.eye(vectors.shape[1], dtype=vectors.dtype))
-        last = self.weights[-1].numel()
-        block = hessian[:-last, -last:]
-        hessian[-last:, :-last] = block.reshape(last, -1)
+def block_copied(q):
+    last = q.model.weights[-1].size
+
+    def mistake(product, vectors):
+        hessian = np.array(product(np.eye(vectors.shape[1])))
+        hessian[-last:, :-last] = hessian[:-last, -last:].reshape(last, -1)
         return vectors @ hessian
 
-
-@fault
-class InferenceReportsLoss(LinearModel):
-    """The energy reported is the one before inference, twice over."""
-
-    def infer(self, x, y, settings):
-        reached = super().infer(x, y, settings)
-        share = 2 * self.loss(x, y) / len(self.weights)
-        return replace(reached, energies=share.expand(len(self.weights)))
+    return q.multiplied(mistake)
 
 
-@fault
-class BiasedGradients(LinearModel):
-    """Every weight gradient carries a small constant."""
+def positive_part(q):
+    def mistake(product, vectors):
+        values, basis = np.linalg.eigh(product(np.eye(vectors.shape[1])))
+        return vectors @ (basis * values.clip(min=0)) @ basis.T
 
-    def loss_gradients(self, x, y):
-        return [gradient + 1e-2 for gradient in super().loss_gradients(x, y)]
-
-    def energy_gradients(self, activities):
-        return [gradient + 1e-2 for gradient in super().energy_gradients(activities)]
+    return q.multiplied(mistake)
 
 
-@fault
-class ForgottenFactor(LinearModel):
-    """Gradients of the loss are not averaged, and so seven times too large."""
-
-    def loss_gradients(self, x, y):
-        return [7 * gradient for gradient in super().loss_gradients(x, y)]
+def loss_reported(q):
+    layers = q.network.n_layers
+    share = 2 * q.also("loss", x=q.x, y=q.y) / layers
+    return replace(q.ask(), energies=np.repeat(share, layers))
 
 
-@fault
-class NeverConverged(LinearModel):
-    """Inference says that it has not converged, and miscounts its steps."""
-
-    def infer(self, x, y, settings):
-        return replace(super().infer(x, y, settings), converged=False, steps=10**9)
-
-
-@fault
-class GaussNewton(WithDistortedHessians):
-    """The Hessians are Gauss-Newton matrices: no negative curvature."""
-
-    def distort(self, product, vectors):
-        whole = product(torch.eye(vectors.shape[1], dtype=vectors.dtype))
-        values, basis = torch.linalg.eigh(whole)
-        return vectors @ (basis * values.clamp(min=0)) @ basis.T
-
-
-@fault
-class NotANumber(LinearModel):
-    """One sample's error is not a number."""
-
-    def infer(self, x, y, settings):
-        reached = super().infer(x, y, settings)
-        return replace(reached, energies=reached.energies * float("nan"))
-
-
-@fault
-class WrongShape(LinearModel):
-    """Gradients come transposed."""
-
-    def energy_gradients(self, activities):
-        return [gradient.T for gradient in super().energy_gradients(activities)]
+FAULTS: dict[str, type[Backend]] = as_backends(
+    "NoIdentity",
+    "SumFromOne",
+    "SumFromThree",
+    "TransposedJacobian",
+    "WrongSign",
+    "FiveSteps",
+    "HiddenLayersSwapped",
+    "OutputRelaxes",
+    "StandardisedInput",
+    "OutputEnergyOnly",
+    "EnergiesWithoutHalf",
+    "EnergyGradientsSummed",
+    "LossAveragedOverOutputs",
+    "OffsetPrediction",
+    "SilentResidual",
+    "LossForEnergyHessian",
+    "EnergyForLossHessian",
+    *faults(Part.INFERENCE, "infer")(
+        GivesUp=(
+            "Inference stops after 5 steps and says so.",
+            lambda q: q.ask(settings=FEW_STEPS),
+        ),
+        InferenceReportsLoss=(
+            "The energy reported is the one before inference, twice over.",
+            loss_reported,
+        ),
+        NeverConverged=(
+            "Inference says that it has not converged, and miscounts its steps.",
+            lambda q: replace(q.ask(), converged=False, steps=10**9),
+        ),
+        NotANumber=(
+            "One sample's error is not a number.",
+            lambda q: replace(reached := q.ask(), energies=reached.energies * np.nan),
+        ),
+    ),
+    *faults(Part.ENERGY_HESSIAN, "loss_hessian", "energy_hessian")(
+        HalvedLastBlock=("The last diagonal block of the Hessian is halved.", last_block_halved),
+        WrongBlock=(
+            "The Hessian is symmetrised by copying a block where its transpose belongs.",
+            block_copied,
+        ),
+        GaussNewton=(
+            "The Hessians are Gauss-Newton matrices: no negative curvature.",
+            positive_part,
+        ),
+    ),
+    *faults(Part.LOSS_GRADIENTS, "loss_gradients", "energy_gradients")(
+        BiasedGradients=(
+            "Every weight gradient carries a small constant.",
+            lambda q: [gradient + 1e-2 for gradient in q.ask()],
+        ),
+    ),
+    *faults(Part.LOSS_GRADIENTS, "loss_gradients")(
+        ForgottenFactor=(
+            "Gradients of the loss are not averaged, and so seven times too large.",
+            lambda q: [7 * gradient for gradient in q.ask()],
+        ),
+    ),
+    *faults(Part.ENERGY_GRADIENTS, "energy_gradients")(
+        WrongShape=("Gradients come transposed.", lambda q: [g.T for g in q.ask()]),
+    ),
+)

@@ -2,11 +2,15 @@
 
 from pcbench.audit import FaultyBackend
 from pcbench.audit.catalogue import put
+from pcbench.audit.faults import FAULTS
 from pcbench.backends.torch import TorchBackend
+
+CATALOGUE = {fault.__name__: fault for fault in FAULTS}
 
 
 def as_backend(mistaken):
-    """Return a PyTorch backend with a mistake, made like any other."""
+    """Return a PyTorch backend with a mistake, one of the catalogue by its name, like any other."""
+    mistaken = CATALOGUE[mistaken] if isinstance(mistaken, str) else mistaken
 
     class Catalogued(FaultyBackend):
         def __init__(self, device="cpu", dtype="float64"):
@@ -24,4 +28,5 @@ def as_backend(mistaken):
 
 def as_backends(*mistaken):
     """Return such backends by name."""
-    return {each.__name__: as_backend(each) for each in mistaken}
+    made = map(as_backend, mistaken)
+    return {each.__name__: each for each in made}

@@ -12,9 +12,21 @@ from pcbench.backends.torch.engines.gauss_newton import LinearisedNetwork
 from pcbench.backends.torch.engines.relaxation import Progress, Relaxation
 from pcbench.backends.torch.layer import Layer, Linearisation
 from pcbench.backends.torch.maps import Matrix
-from pcbench.contract import ErrorInference, GaussNewtonInference, GradientInference
+from pcbench.contract import Backend, GaussNewtonInference
+from tests.cases.faulty.catalogued import as_backends
 
-ENGINE_FAULTS: dict[str, type[TorchBackend]] = {}
+ENGINE_FAULTS: dict[str, type[Backend]] = as_backends(
+    "SquaredResidual",
+    "MeanResidual",
+    "AlwaysConverged",
+    "NeverConverged",
+    "OneSampleAColumn",
+    "EnergyGradientsUphill",
+    "UnobservedAreZeros",
+    "UnobservedCountALittle",
+    "PostForPre",
+)
+"""Those of the audit's catalogue, and more."""
 
 
 def fault(backend: type[TorchBackend]) -> type[TorchBackend]:
@@ -122,26 +134,6 @@ class AcceptsIncreases(WithGaussNewton):
 
 
 @fault
-class WrongNorm(WithInference):
-    """Engines stop, and say that they converged, on the squared residual."""
-
-    def infer(self, model, honest, x, y, settings, precision=None):
-        if not isinstance(settings, GradientInference | ErrorInference | GaussNewtonInference):
-            return honest(x, y, settings, precision)
-        loose = settings.model_copy(update={"residual": settings.residual**0.5})
-        return honest(x, y, loose, precision)
-
-
-@fault
-class MeanResidual(WithInference):
-    """The residual reported is the mean over the samples, not the norm over all."""
-
-    def infer(self, model, honest, x, y, settings, precision=None):
-        reached = honest(x, y, settings, precision)
-        return replace(reached, residual=reached.residual / x.shape[-2] ** 0.5)
-
-
-@fault
 class RelaxesItsInput(WithInference):
     """The input is not clamped but replaced by another one, for which all else is right."""
 
@@ -157,22 +149,6 @@ class ForgetsTheOutput(WithInference):
         reached = honest(x, y, settings, precision)
         output = model.layers[-1](reached.activities[-2])
         return replace(reached, activities=[*reached.activities[:-1], output])
-
-
-@fault
-class SaysItConverged(WithInference):
-    """Every answer is said to have converged."""
-
-    def infer(self, model, honest, x, y, settings, precision=None):
-        return replace(honest(x, y, settings, precision), converged=True)
-
-
-@fault
-class NeverSaysSo(WithInference):
-    """No answer is said to have converged."""
-
-    def infer(self, model, honest, x, y, settings, precision=None):
-        return replace(honest(x, y, settings, precision), converged=False)
 
 
 @fault
@@ -217,62 +193,14 @@ class CountsOn(WithInference):
 
 
 @fault
-class Transposed(WithInference):
-    """Activities are returned one sample a column."""
-
-    def infer(self, model, honest, x, y, settings, precision=None):
-        reached = honest(x, y, settings, precision)
-        return replace(reached, activities=[z.mT for z in reached.activities])
-
-
-class WithGradients(TorchBackend):
-    """Correct but for ``energy_gradients``."""
-
-    @abstractmethod
-    def gradients(self, gradients):
-        """Return them with the mistake."""
+class NoBiasGradient(TorchBackend):
+    """The gradient of the last bias is forgotten."""
 
     def build(self, network, parameters):
         model = super().build(network, parameters)
         honest = model.energy_gradients
-        model.energy_gradients = lambda *arguments: self.gradients(honest(*arguments))
+        model.energy_gradients = lambda *arguments: honest(*arguments)[:-1]
         return model
-
-
-@fault
-class SignOfGradients(WithGradients):
-    """Local gradients point uphill."""
-
-    def gradients(self, gradients):
-        return [-gradient for gradient in gradients]
-
-
-@fault
-class NoBiasGradient(WithGradients):
-    """The gradient of the last bias is forgotten."""
-
-    def gradients(self, gradients):
-        return gradients[:-1]
-
-
-@fault
-class LeakyMask(WithInference):
-    """Outputs that are not observed count as if their target were zero."""
-
-    def infer(self, model, honest, x, y, settings, precision=None):
-        if precision is None:
-            return honest(x, y, settings)
-        return honest(x, torch.nan_to_num(y), settings, torch.ones_like(precision))
-
-
-@fault
-class FaintMask(WithInference):
-    """Outputs that are not observed count a little, with a precision of 1 %."""
-
-    def infer(self, model, honest, x, y, settings, precision=None):
-        if precision is None:
-            return honest(x, y, settings)
-        return honest(x, torch.nan_to_num(y), settings, precision.clamp(min=0.01))
 
 
 @fault
@@ -288,40 +216,8 @@ class Unbiased(Matrix):
         return z @ self.weight.mT
 
 
-@fault
-class OtherConvention(TorchBackend):
-    """The activation sits where the other convention has it."""
-
-    def build(self, network, parameters):
-        other = "pre" if network.convention == "post" else "post"
-        return super().build(replace(network, convention=other), parameters)
-
-
-SLOW_FAULTS: dict[str, type[TorchBackend]] = {}
+SLOW_FAULTS: dict[str, type[Backend]] = as_backends("HalfTheStep", "OneStepTooFew")
 """Faults that only the closed form of gradient inference's every step can tell."""
-
-
-class HalfStep(WithInference):
-    """Gradient inference takes half of the step that was asked for."""
-
-    def infer(self, model, honest, x, y, settings, precision=None):
-        if isinstance(settings, GradientInference):
-            settings = settings.model_copy(update={"step": settings.step / 2})
-        return honest(x, y, settings, precision)
-
-
-class OneStepLess(WithInference):
-    """Gradient inference takes one step less than it says."""
-
-    def infer(self, model, honest, x, y, settings, precision=None):
-        if not isinstance(settings, GradientInference) or settings.max_steps < 2:
-            return honest(x, y, settings, precision)
-        fewer = settings.model_copy(update={"max_steps": settings.max_steps - 1})
-        reached = honest(x, y, fewer, precision)
-        return replace(reached, steps=reached.steps + 1)
-
-
-SLOW_FAULTS |= {"HalfStep": HalfStep, "OneStepLess": OneStepLess}
 
 
 class Lengthened(Matrix):

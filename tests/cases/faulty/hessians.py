@@ -8,10 +8,15 @@ import torch
 
 from pcbench.backends.torch import TorchBackend
 from pcbench.backends.torch.hessians.implicit import ImplicitEnergyHessian
-from pcbench.backends.torch.hessians.unrolled import UnrolledHessian
-from pcbench.contract import Hessian
+from pcbench.contract import Backend, Hessian
+from tests.cases.faulty.catalogued import as_backends
 
-HESSIAN_FAULTS: dict[str, type[TorchBackend]] = {}
+HESSIAN_FAULTS: dict[str, type[Backend]] = as_backends(
+    "NotSymmetric",
+    "ProductsTooShort",
+    "UnrolledOneStepTooFew",
+)
+"""Those of the audit's catalogue, and more."""
 
 
 def fault(backend: type[TorchBackend]) -> type[TorchBackend]:
@@ -176,15 +181,6 @@ class TransposedBlock(WithProducts):
 
 
 @fault
-class NotSymmetric(WithProducts):
-    """Every product leaks into the parameter after it."""
-
-    def change(self, model, product, vectors):
-        found = product(vectors)
-        return found + 0.01 * vectors.roll(1, dims=-1)
-
-
-@fault
 class NoNumbers(WithProducts):
     """One entry of every product is not a number."""
 
@@ -201,14 +197,6 @@ class NoEnergyNumbers(WithEnergyHessian):
     class hessian(ImplicitEnergyHessian):  # noqa: N801 - an attribute of the class above
         def multiply(self, directions):
             return [torch.nan * part for part in super().multiply(directions)]
-
-
-@fault
-class ShortProducts(WithProducts):
-    """Products lack the last parameter."""
-
-    def change(self, model, product, vectors):
-        return product(vectors)[:, :-1]
 
 
 @fault
@@ -244,20 +232,6 @@ class NoNegativeCurvature(WithProducts):
     def change(self, model, product, vectors):
         values, basis = torch.linalg.eigh(product(torch.eye(vectors.shape[1], dtype=vectors.dtype)))
         return vectors @ (basis * values.clamp(min=0)) @ basis.T
-
-
-@fault
-class OneStepLess(TorchBackend):
-    """The Hessian during inference is that of the step before."""
-
-    def build(self, network, parameters):
-        model = super().build(network, parameters)
-
-        def unrolled_hessian(x, y, steps, step):
-            return UnrolledHessian(model.layers, x, y, max(steps - 1, 0), step)
-
-        model.unrolled_hessian = unrolled_hessian
-        return model
 
 
 class WithLastGradient(TorchBackend):

@@ -1,8 +1,9 @@
 """The audit's faulty trainers, and the check of a step that is there for the mistake of each."""
 
 from pcbench.audit.catalogue import put
-from pcbench.audit.faults import masks, optimisers, records, rules, training
+from pcbench.audit.faults import optimisers, training
 from pcbench.backends.torch import TorchBackend
+from tests.cases.faulty.catalogued import CATALOGUE
 
 AFTER, KEPT = "parameters after a step", "parameters of replicas kept"
 MALFORMED = "malformed answers of training"
@@ -29,14 +30,10 @@ OTHER_CHECKS = {
     "InferenceNotCounted": "steps of inference",
     "LearnsFromStaleActivities": "gradient norms",
 }
-CATALOGUE = (
-    *rules.FAULTS,
-    *training.FAULTS,
-    *optimisers.FAULTS,
-    *records.FAULTS,
-    masks.TrainingSeesUnobserved,
-)
-FAULTS = {fault.__name__: (fault, OTHER_CHECKS.get(fault.__name__, AFTER)) for fault in CATALOGUE}
+FAULTS = {
+    fault.__name__: (fault, OTHER_CHECKS.get(fault.__name__, AFTER))
+    for fault in (*training.FAULTS, *optimisers.FAULTS, CATALOGUE["TrainingSeesUnobserved"])
+}
 """The fault, and the check that must fail."""
 
 

@@ -1,0 +1,176 @@
+"""Mistakes that an answer leaves behind, or takes from others; something is made of nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from pcbench.audit.tables import Question, building_faults, faults
+from pcbench.audit.traits import Trait
+from pcbench.audit.wrappers import Host
+from pcbench.contract import Capability
+from pcbench.contract.parts import Part
+
+
+def _in_place(name: str, factor: float) -> Callable[[Question], Any]:
+    """Answer, and scale an argument where it lies: the caller's, if arrays can be changed."""
+
+    def wrong(q: Question) -> Any:
+        found = q.ask()
+        array = q.given[name]
+        if name == "activities":
+            array = array[0]
+        array *= factor
+        return found
+
+    return wrong
+
+
+def _begins_with_a_copy(q: Question) -> Any:
+    begun = q.ask(y=q.y)
+    targets = q.given["y"]
+    targets *= 0.5
+    return begun
+
+
+def _with_noise(q: Question) -> Any:
+    rng = np.random.default_rng(time.time_ns())
+    return q.ask(x=q.x * (1 + 1e-15 * rng.standard_normal(q.x.shape)))
+
+
+def _largest_batch_remembered(q: Question) -> list[Host]:
+    memory = q.model.memory
+    memory["largest"] = max(memory.get("largest", 1), q.samples)
+    return [q.samples / float(memory["largest"]) * gradient for gradient in q.ask()]
+
+
+def _accumulated(q: Question) -> list[Host]:
+    found, kept = q.ask(), vars(q.model)
+    before = kept.get("gradients_before") or [0 * gradient for gradient in found]
+    kept["gradients_before"] = [old + new for old, new in zip(before, found, strict=True)]
+    return list(kept["gradients_before"])
+
+
+def _dropout(q: Question) -> Any:
+    """Draw anew, from a generator that goes on from call to call."""
+    rng = q.model.memory.setdefault("rng", np.random.default_rng(0))
+    found = q.ask()
+    return found * (rng.random(found.shape) < 0.9) / 0.9
+
+
+def _samples_with_nan_dropped(q: Question) -> Any:
+    return q.ask(x=q.x[np.isfinite(q.x).all(axis=-1)])
+
+
+def _without_nan_targets(q: Question) -> Any:
+    return q.ask(precision=np.where(np.isnan(q.y), 0, q.precision))
+
+
+def _nan_has_converged(q: Question) -> Any:
+    reached = q.ask()
+    finite = np.isfinite(reached.residual).all()
+    return reached if finite else replace(reached, converged=True)
+
+
+FAULTS = (
+    *faults(Part.PURITY, "predict")(
+        InputScaledInPlace=(
+            "The forward pass works in place: the caller's input is not what it was.",
+            _in_place("x", 1.01),
+        ),
+        DropoutLeftOn=(
+            "Dropout was left on: every prediction lacks some of its outputs, each time others.",
+            _dropout,
+        ),
+    ),
+    *faults(Part.PURITY, "infer")(
+        InferenceInPlace=(
+            "Inference works in place: the caller's target is not what it was.",
+            _in_place("y", 1.01),
+        )
+    ),
+    *faults(Part.PURITY, "energy_gradients")(
+        ActivitiesInPlace=(
+            "Local gradients scale the activities that they are given.",
+            _in_place("activities", 1.01),
+        )
+    ),
+    *faults(
+        Part.PURITY,
+        "energy_gradients",
+        needs={Capability.PRECISION},
+        when=lambda q: q.precision is not None,
+    )(
+        PrecisionInPlace=(
+            "Local gradients scale the precision that they are given.",
+            _in_place("precision", 0.5),
+        )
+    ),
+    *faults(Part.PURITY, "trainer")(
+        DataInPlace=(
+            "A trainer standardises the caller's targets where they lie, once it has its own.",
+            _begins_with_a_copy,
+        ),
+        TrainingFromTheClock=(
+            "Training adds noise that is seeded by the clock, of the size of rounding.",
+            _with_noise,
+        ),
+    ),
+    *faults(Part.PURITY, "loss_gradients", "energy_gradients", needs={Trait.OTHER_BATCH})(
+        LargestBatchRemembered=(
+            "Gradients are divided by the size of the largest batch there was, not by this one's.",
+            _largest_batch_remembered,
+        )
+    ),
+    *faults(Part.PURITY, "loss_gradients", needs={Trait.ASKED_AGAIN})(
+        GradientsAccumulated=(
+            "Gradients of the loss are added to those of the call before: nobody set them to zero.",
+            _accumulated,
+        )
+    ),
+    *faults(Part.ROBUSTNESS, "predict")(
+        SamplesWithNanDropped=(
+            "Samples with NaN in their input are left out, and predictions have a row less.",
+            _samples_with_nan_dropped,
+        ),
+        NanInputIsZero=(
+            "NaN in an input is replaced by zero, as in the cleaning of data.",
+            lambda q: q.ask(x=np.nan_to_num(q.x)),
+        ),
+    ),
+    *building_faults(Part.ROBUSTNESS, needs={Trait.BIAS})(
+        NanBiasIsZero=(
+            "NaN in a bias is replaced by zero when the model is built.",
+            lambda b: b.build(parameters=[*b.weights, *map(np.nan_to_num, b.biases)]),
+        )
+    ),
+    *faults(
+        Part.ROBUSTNESS,
+        "loss",
+        "loss_gradients",
+        needs={Capability.PRECISION},
+        when=lambda q: q.precision is not None,
+    )(
+        NanTargetIsUnobserved=(
+            "A target that is NaN is taken for one that is not observed, whatever its precision "
+            "says.",
+            _without_nan_targets,
+        )
+    ),
+    *faults(Part.ROBUSTNESS, "loss", when=lambda q: not q.samples)(
+        NothingIsLost=(
+            "The loss of no samples is zero, against a division by zero.",
+            lambda q: np.zeros(q.model.parameters[0].shape[: int(q.replicated)]),
+        )
+    ),
+    *faults(Part.ROBUSTNESS, "infer")(
+        NanHasConverged=(
+            "Inference goes on while the residual is too large, and NaN is not too large.",
+            _nan_has_converged,
+        )
+    ),
+)

@@ -1,0 +1,301 @@
+"""Faults as rows of tables: a name, the mistake in a sentence, and the expression that makes it.
+
+A table binds once what its rows share: the part of the contract, the methods whose answers are
+wrong, and what has to be in use. :func:`faults` makes faulty models of its rows,
+:func:`building_faults` faulty backends, and :func:`trainer_faults` faulty trainers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from pcbench.audit.trainer import FaultyTrainer
+from pcbench.audit.wrappers import OPTIONAL, QUESTIONS, FaultyBackend, FaultyModel, Host
+from pcbench.contract import Hessian, Inference, Model, Trainer
+from pcbench.contract.parts import Part
+from pcbench.networks import NetworkSpec
+
+Vectors = Float[np.ndarray, "*R K P"]
+Product = Callable[[Vectors], Float[np.ndarray, "*R K _"]]
+
+
+class Question:
+    """A question on its way to the correct model, as a row sees it: on the host.
+
+    Its arguments are attributes, by their names in the contract (``x``, ``y``, ``activities``,
+    ``precision``, ``settings``, …).
+
+    Attributes
+    ----------
+    model
+        Who is asked.
+    method
+        Of the contract.
+    given
+        The arguments, on the device.
+    """
+
+    def __init__(self, model: FaultyModel, method: str, given: Mapping[str, Any]) -> None:
+        self.model, self.method, self.given = model, method, given
+        self.network, self.replicated = model.network, model.replicated
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an argument, on the host; an optional one that was not given is ``None``."""
+        if name not in QUESTIONS[self.method]:
+            raise AttributeError(f"{self.method} has no argument {name!r}")
+        value = self.given.get(name)
+        return _moved(value, self.model.host) if name in _ARRAYS else value
+
+    @property
+    def samples(self) -> int:
+        """The size of the batch."""
+        first = self.activities[0] if "activities" in self.given else self.x
+        return int(first.shape[-2])
+
+    @property
+    def plain(self) -> bool:
+        """Whether there are neither replicas nor a precision."""
+        return not self.replicated and self.given.get("precision") is None
+
+    def ask(self, **changed: Any) -> Any:
+        """Return the correct answer, on the host, to this question or to a changed one.
+
+        Parameters
+        ----------
+        changed
+            Arguments to put in place of those given, on the host.
+        """
+        return self._answer(self.method, {**self.given, **self._on_device(changed)})
+
+    def also(self, method: str, **arguments: Any) -> Any:
+        """Return the correct answer to another question.
+
+        Parameters
+        ----------
+        method
+            Of the contract.
+        arguments
+            All of its arguments, on the host.
+        """
+        return self._answer(method, self._on_device(arguments))
+
+    def of(self, inner: Model[Any]) -> Question:
+        """Return the same question to another model."""
+        m = self.model
+        other = FaultyModel(inner, m.backend, m.network, m.parameters, m.memory)
+        return Question(other, self.method, self.given)
+
+    def multiplied(self, mistake: Callable[[Product, Vectors], Any]) -> Hessian[Any]:
+        """Return the correct Hessian with its products made anew.
+
+        Parameters
+        ----------
+        mistake
+            Takes the correct product, as a function, and vectors, on the host.
+        """
+        return Multiplied(self.model, self.ask(), mistake)
+
+    def _on_device(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            name: _staged(value, self.model) if name in _ARRAYS else value
+            for name, value in arguments.items()
+        }
+
+    def _answer(self, method: str, given: dict[str, Any]) -> Any:
+        required = [given[name] for name in QUESTIONS[method] if name not in OPTIONAL]
+        optional = {name: given[name] for name in given if name in OPTIONAL}
+        return _moved(self.model.ask(method, *required, **optional), self.model.host)
+
+
+class Multiplied(Hessian[Any]):
+    """A correct Hessian whose products a mistake makes anew, on the host.
+
+    Parameters
+    ----------
+    model
+        Lends the way to the host and back.
+    correct
+        The correct Hessian.
+    mistake
+        Takes the correct product, as a function, and vectors.
+    """
+
+    def __init__(
+        self, model: FaultyModel, correct: Hessian[Any], mistake: Callable[[Product, Vectors], Any]
+    ) -> None:
+        self._model, self._correct, self._mistake = model, correct, mistake
+
+    @property
+    def residual(self) -> float:  # type: ignore[override]
+        """The correct one's."""
+        return self._correct.residual
+
+    def product(self, vectors: Any) -> Any:
+        """Multiply with the mistake."""
+        model = self._model
+
+        def correct(host: Vectors) -> Float[np.ndarray, "*R K _"]:
+            return model.host(self._correct.product(model.device(host)))
+
+        found = self._mistake(correct, model.host(vectors))
+        return model.device(np.asarray(found, np.float64))
+
+
+@dataclass(frozen=True, slots=True)
+class Building:
+    """A network that is to be built, as a row sees it."""
+
+    backend: FaultyBackend
+    network: NetworkSpec
+    parameters: list[Host]
+
+    @property
+    def replicated(self) -> bool:
+        """Whether parameters have the axis of replicas."""
+        return self.parameters[0].ndim > len(self.network.shapes[0])
+
+    @property
+    def weights(self) -> list[Host]:
+        """``W_1 … W_L``."""
+        return self.parameters[: self.network.n_layers]
+
+    @property
+    def biases(self) -> list[Host]:
+        """``b_1 … b_L``; none where the network has none."""
+        return self.parameters[self.network.n_layers :]
+
+    def build(self, *, parameters: Iterable[Host] | None = None, **changed: Any) -> Model[Any]:
+        """Build it with other parameters, or another network: ``changed`` names what differs."""
+        chosen = self.parameters if parameters is None else list(parameters)
+        return self.backend.model(replace(self.network, **changed), chosen)
+
+
+Answer = Callable[[Question], Any]
+Built = Callable[[Building], Model[Any]]
+
+
+def faults(
+    part: Part,
+    *methods: str,
+    needs: Iterable[str] = (),
+    when: Callable[[Question], bool] | None = None,
+) -> Callable[..., list[type[FaultyModel]]]:
+    """Begin a table of faulty models: call what is returned with its rows.
+
+    A row has the fault's name, its mistake in a sentence, and a function of the :class:`Question`
+    that returns the wrong answer, on the host.
+
+    Parameters
+    ----------
+    part
+        What of the contract the mistakes corrupt.
+    methods
+        Those that are answered wrongly.
+    needs
+        Capabilities and traits that must be in use for the mistakes to be made at all.
+    when
+        Whether a question is answered wrongly; every one if not given.
+    """
+
+    def overriding(method: str, wrong: Answer) -> Callable[..., Any]:
+        def answer(model: FaultyModel, *arguments: Any, **named: Any) -> Any:
+            given = dict(zip(QUESTIONS[method], arguments, strict=False)) | named
+            question = Question(model, method, given)
+            if when is None or when(question):
+                return _staged(wrong(question), model)
+            return getattr(FaultyModel, method)(model, *arguments, **named)
+
+        return answer
+
+    def made(**rows: tuple[str, Answer]) -> list[type[FaultyModel]]:
+        return _made(FaultyModel, part, methods, needs, overriding, rows)
+
+    return made
+
+
+def building_faults(
+    part: Part, needs: Iterable[str] = ()
+) -> Callable[..., list[type[FaultyBackend]]]:
+    """Begin a table of backends that build another model than they are asked for.
+
+    A row has a name, the mistake in a sentence, and a function of the :class:`Building` that
+    returns the wrong model. ``part`` and ``needs`` are those of :func:`faults`.
+    """
+
+    def overriding(_: str, wrong: Built) -> Callable[..., Any]:
+        return lambda backend, network, parameters: wrong(
+            Building(backend, network, list(parameters))
+        )
+
+    def made(**rows: tuple[str, Built]) -> list[type[FaultyBackend]]:
+        return _made(FaultyBackend, part, ["build"], needs, overriding, rows)
+
+    return made
+
+
+def trainer_faults(
+    part: Part, *methods: str, needs: Iterable[str] = ()
+) -> Callable[..., list[type[FaultyTrainer]]]:
+    """Begin a table of faulty trainers.
+
+    A row has a name, the mistake in a sentence, and what the ``methods`` of
+    :class:`FaultyTrainer` do instead: a function of the trainer, its correct method, and the
+    arguments. ``part`` and ``needs`` are those of :func:`faults`.
+    """
+
+    def overriding(method: str, wrong: Callable[..., Any]) -> Callable[..., Any]:
+        def done(trainer: FaultyTrainer, *arguments: Any) -> Any:
+            return wrong(trainer, partial(getattr(FaultyTrainer, method), trainer), *arguments)
+
+        return done
+
+    def made(**rows: tuple[str, Callable[..., Any]]) -> list[type[FaultyTrainer]]:
+        return _made(FaultyTrainer, part, methods, needs, overriding, rows)
+
+    return made
+
+
+def _made(
+    base: Any,
+    part: Part,
+    methods: Iterable[str],
+    needs: Iterable[str],
+    overriding: Callable[[str, Any], Callable[..., Any]],
+    rows: Mapping[str, tuple[str, Any]],
+) -> list[Any]:
+    """Make a class of every row."""
+    bound = {"part": part, "needs": frozenset(needs)}
+    return [
+        type(
+            name,
+            (base,),
+            {"__doc__": mistake, **bound, **{m: overriding(m, wrong) for m in methods}},
+        )
+        for name, (mistake, wrong) in rows.items()
+    ]
+
+
+_ARRAYS = frozenset({"x", "y", "precision", "activities"})
+_OF_INFERENCE = ("activities", "energies", "residual", "sample_residuals", "path")
+
+
+def _staged(value: Any, model: FaultyModel) -> Any:
+    return _moved(value, lambda array: model.device(np.asarray(array, np.float64)))
+
+
+def _moved(value: Any, move: Callable[[Any], Any]) -> Any:
+    """Move an answer or an argument, to the host or to the device; what is no array stays."""
+    if value is None or isinstance(value, Hessian | Trainer):
+        return value
+    if isinstance(value, Inference):
+        arrays = {name: _moved(getattr(value, name), move) for name in _OF_INFERENCE}
+        return replace(value, **arrays)
+    if isinstance(value, list | tuple):
+        return [_moved(each, move) for each in value]
+    return move(value)
