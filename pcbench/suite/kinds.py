@@ -21,7 +21,7 @@ def load_kind(name: str) -> type[Case[Any]]:
     kind = registry.CASES.load(name)
     if not (isinstance(kind, type) and issubclass(kind, Case)):
         raise registry.BrokenPluginError(
-            f"the case kind {name!r} is not a subclass of pcbench.cases.base.Case"
+            f"the case kind {name!r} is not a subclass of pcbench.case.Case"
         )
     parameters = getattr(kind, "Parameters", None)
     if not (isinstance(parameters, type) and issubclass(parameters, CaseParameters)):
