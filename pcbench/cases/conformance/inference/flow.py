@@ -39,7 +39,7 @@ _TIGHT = {"float64": 1e-8, "float32": 1e-5}
 _LOOSE = 1e-2
 _MANY_STEPS = 1_000
 # Of what a step may be off by, and of its rounding, what an accepted step of dopri5 leaves behind:
-# see force_kept; tests/cases/test_conformance_flow.py finds them from the method's coefficients.
+# see force_kept; tests/cases/conformance/test_flow.py finds them from the method's coefficients.
 CAUGHT, KEPT = 2.87, 2.55
 # Steps are added up, and a last one that reaches beyond the time is interpolated, with as much.
 _INTERPOLATED = 2.0
