@@ -18,7 +18,6 @@ from pydantic import BaseModel, ConfigDict
 from pcbench.checks import Check
 from pcbench.claims import Claim
 from pcbench.contract.backend import Backend
-from pcbench.contract.capability import Capability
 from pcbench.data.base import DatasetParameters, Samples
 
 
@@ -110,7 +109,7 @@ class Case(ABC, Generic[P]):
     def __init__(self, parameters: P) -> None:
         self.parameters = parameters
 
-    def needs(self) -> frozenset[Capability]:
+    def needs(self) -> frozenset[str]:
         """Return the optional capabilities without which the case is skipped, with the reason."""
         return frozenset()
 

@@ -10,6 +10,8 @@ from pcbench.contract.backend import (
 )
 from pcbench.contract.capability import Capability
 from pcbench.contract.inference import (
+    ENGINES,
+    Engine,
     ErrorInference,
     ExactInference,
     GaussNewtonInference,
@@ -17,6 +19,8 @@ from pcbench.contract.inference import (
     InferenceSettings,
     IterativeInference,
     OdeInference,
+    engine_settings,
+    engines,
 )
 from pcbench.contract.training import (
     Adam,
@@ -29,11 +33,13 @@ from pcbench.contract.training import (
 )
 
 __all__ = [
+    "ENGINES",
     "Adam",
     "Backend",
     "BackendUnavailableError",
     "Capability",
     "DType",
+    "Engine",
     "ErrorInference",
     "ExactInference",
     "GaussNewtonInference",
@@ -50,4 +56,6 @@ __all__ = [
     "Sgd",
     "Trainer",
     "TrainingSettings",
+    "engine_settings",
+    "engines",
 ]

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from pcbench.registry import OneOf, Registry
+from pcbench.named import OneOf
+from pcbench.registry import Registry
 
 Formula = Callable[[Any, Any], Any]
 """``formula(xp, a)``: a function of the array ``a``, in the functions of the namespace ``xp``."""

@@ -27,9 +27,11 @@ from pcbench.contract import (
     GradientInference,
     Hessian,
     InferenceSettings,
+    IterativeInference,
     OdeInference,
     Sgd,
     TrainingSettings,
+    engine_settings,
 )
 from pcbench.judges.account import CONTRACT, none_of
 from pcbench.judges.agreement import is_smooth
@@ -44,6 +46,13 @@ _SETTINGS: dict[str, InferenceSettings] = {
     "gauss_newton": GaussNewtonInference(max_steps=_BUDGET),
     "error": ErrorInference(step=0.01, max_steps=_BUDGET),
 }
+
+
+def _settings(engine: str) -> InferenceSettings:
+    found = engine_settings(engine)
+    if engine not in _SETTINGS and issubclass(found, IterativeInference):
+        return found.cautious(100.0, max_steps=_BUDGET)
+    return _SETTINGS[engine]
 
 
 def robustness(
@@ -112,7 +121,7 @@ def _nothing(backend: Backend[Any], problem: Problem) -> Iterator[Check]:
     }
     for engine in offered(backend, problem):
         means[engine] = lambda engine=engine: [  # type: ignore[misc]
-            subject.infer(_SETTINGS[engine]).energies
+            subject.infer(_settings(engine)).energies
         ]
     means |= _optional_means(subject, activities)
     for what, ask in means.items():
@@ -276,7 +285,7 @@ _TOLD_BY_INFERENCE = 3
 def _by_inference(subject: Subject, engine: str) -> set[str]:
     """Return what an engine says of a batch as if all were well."""
     try:
-        relaxed = subject.infer(_SETTINGS[engine])
+        relaxed = subject.infer(_settings(engine))
     except Exception:  # it refuses
         return set()
     told = set()

@@ -18,7 +18,7 @@ from pydantic import Field, PositiveInt
 from pcbench import checks
 from pcbench.case import Case, CaseParameters, Context, Finding
 from pcbench.checks import Check, Tolerance
-from pcbench.contract import Capability, GaussNewtonInference, InferenceSettings, Model
+from pcbench.contract import GaussNewtonInference, InferenceSettings, Model
 from pcbench.data import DataField
 from pcbench.judges.account import CONTRACT, array_names, counted
 from pcbench.judges.agreement import agreement, is_smooth, stiffness
@@ -68,7 +68,7 @@ class Equilibrium(Case[Parameters]):
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 
-    def needs(self) -> frozenset[Capability]:
+    def needs(self) -> frozenset[str]:
         """Return the capabilities behind the network; engines that are missing are left out."""
         asked = self.parameters
         return needs(asked.network, {}, masked=asked.observed < 1)

@@ -29,7 +29,7 @@ from pcbench.cases.matrix_completion.series import (
     of_saddles,
 )
 from pcbench.checks import Check, all_passed
-from pcbench.contract import Capability, ExactInference, TrainingSettings
+from pcbench.contract import ExactInference, TrainingSettings
 from pcbench.judges.claims import insist
 from pcbench.judges.relaxed import training_needs
 from pcbench.judges.training.curves import Budget
@@ -45,7 +45,7 @@ class MatrixCompletion(Case[Parameters]):
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 
-    def needs(self) -> frozenset[Capability]:
+    def needs(self) -> frozenset[str]:
         """Return what training replicas needs, and unobserved outputs."""
         asked = self.parameters
         return training_needs(asked.network, asked.engine, masked=asked.data.observed < 1)

@@ -22,7 +22,6 @@ from pcbench.case import Case, CaseParameters, Context, Finding
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import (
     Backend,
-    Capability,
     GaussNewtonInference,
     InferenceSettings,
     IterativeInference,
@@ -94,7 +93,7 @@ class OriginCurvature(Case[Parameters]):
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 
-    def needs(self) -> frozenset[Capability]:
+    def needs(self) -> frozenset[str]:
         """Return the capabilities behind the engine and the network."""
         return needs(self.parameters.network, {"": self.parameters.inference})
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from pcbench import checks
 from pcbench.case import CaseSkippedError, Omission
-from pcbench.cases.conformance.inference.engines import most_curved, reach
+from pcbench.cases.conformance.inference.engines import from_outside, most_curved, reach
 from pcbench.cases.conformance.inference.flow import flow
 from pcbench.cases.conformance.inference.records import record, rows_close
 from pcbench.cases.conformance.inference.reuse import reuse
@@ -28,6 +28,7 @@ from pcbench.contract import (
     GradientInference,
 )
 from pcbench.judges.account import as_reported, counted
+from pcbench.judges.agreement import is_smooth
 from pcbench.judges.problem import Problem
 from pcbench.judges.relaxed import NEVER, Relaxed
 from pcbench.judges.relaxed_judge import RelaxedJudge, judged
@@ -53,6 +54,8 @@ _SHORT, _LONG = 0.7, 5.0
 _SPENT = 0.25
 RULE = "from the feedforward activities, by the rule of the settings (backends/inference.py)"
 _MANY_STEPS = 8
+# What steps have reached is asked for with room for rounding.
+_REACHED = 0.99
 
 
 def settings_obeyed(backend: Backend[Any], problem: Problem) -> Iterator[Check | Omission]:
@@ -90,6 +93,35 @@ def settings_obeyed(backend: Backend[Any], problem: Problem) -> Iterator[Check |
                     yield from reuse(subject, judge, most_curved(problem, judge))
             case "ode":
                 yield from flow(subject, judge, most_curved(problem, judge))
+            case "exact":
+                pass
+            case _:
+                yield from _from_outside(subject, judge, engine)
+
+
+def _from_outside(subject: Subject, judge: RelaxedJudge, engine: str) -> Iterator[Check]:
+    """Ask for a few steps, and for a residual that as many have reached."""
+    problem = subject.problem
+    may_rise = 0.0 if is_smooth(problem.network) else np.inf
+    settings = from_outside(engine, problem, judge, residual=NEVER, max_steps=STEPS, record=True)
+    relaxed = subject.infer(settings)
+    made = list(judge.checks(engine, relaxed, settings, must_converge=False, may_rise=may_rise))
+    yield from made
+    if not checks.all_passed(made[:1]):
+        return
+    yield from record(judge, problem, engine, relaxed, settings, judge.u)
+    due = relaxed.steps if relaxed.converged else STEPS
+    yield checks.approx(f"{engine}: count", relaxed.steps, due, counted("steps"), source=RULE)
+    reached = float(relaxed.residual)
+    if not NEVER < reached < _REACHED:
+        return
+    asked = settings.model_copy(update={"residual": reached / _REACHED, "max_steps": 2 * STEPS})
+    again = subject.infer(asked)
+    made = list(judge.checks(engine, again, asked, must_converge=False, may_rise=may_rise))
+    yield from made
+    if checks.all_passed(made[:1]):
+        name = f"{engine}: steps to a residual that {STEPS} steps have reached"
+        yield checks.at_most(name, again.steps, relaxed.steps, counted("steps"), source=RULE)
 
 
 def rules(problem: Problem, u: float, *, in_errors: bool) -> dict[str, Rule]:
