@@ -1,52 +1,24 @@
-"""An engine of inference as a plug-in has it: settings, a backend that offers it, and mistakes."""
+"""The engine of CONTRIBUTING.md, in a backend that offers it, and mistakes in it."""
 
 from dataclasses import replace
-from typing import Literal
 
-from pydantic import Field, PositiveFloat
+from tests.helpers.recipes import recipe
 
-from pcbench.backends.numpy import NumpyBackend
-from pcbench.backends.numpy.engines.account import Account
-from pcbench.backends.numpy.model import NumpyModel
-from pcbench.contract import IterativeInference
-
-
-class MomentumInference(IterativeInference):
-    """Gradient descent with momentum on the energy in the hidden activities."""
-
-    engine: Literal["momentum"] = "momentum"
-    step: PositiveFloat = Field(0.02, description="In units of the inverse curvature.")
-    momentum: float = Field(0.9, ge=0, lt=1, description="What is kept of the step before.")
-
-    @classmethod
-    def cautious(cls, curvature, **settings):
-        """Take a step with which energy and the square of the last step come down together."""
-        own = cls(**settings)
-        return own.model_copy(update={"step": (1 - own.momentum) / curvature} | settings)
-
-
-def infer_by_momentum(clamped, settings):
-    """``v ← β v - η ∂(N𝓕)/∂z``, ``z ← z + v``."""
-    state = clamped.feedforward()
-    account, moving = Account(state, settings), [0.0] * len(state.hidden)
-    while not account.over:
-        moving = [
-            settings.momentum * v - settings.step * slope
-            for v, slope in zip(moving, state.slopes(), strict=True)
-        ]
-        state = state.moved(moving)
-        account.step(state, passes=2.0)
-    return account.close(state)
+RECIPE = recipe("Add an engine of inference")
+MomentumInference = RECIPE["MomentumInference"]
+infer_by_momentum = RECIPE["infer_by_momentum"]
 
 
 def offering(infer, name):
-    """Return the reference backend with no engine but this one, computed by this function."""
-    engines = {**NumpyModel.engines, MomentumInference: infer}
-    model = type("MomentumModel", (NumpyModel,), {"engines": engines})
-    able = {MomentumInference.capability, "nonlinear", "replicas", "training"}
-    return type(
-        name, (NumpyBackend,), {"name": name, "capabilities": frozenset(able), "model": model}
-    )
+    """Return the backend with this function for the engine, and with replicas and training."""
+    backend, model = RECIPE["MomentumBackend"], RECIPE["MomentumModel"]
+    engines = {**model.engines, MomentumInference: infer}
+    body = {
+        "name": name,
+        "capabilities": backend.capabilities | {"replicas", "training"},
+        "model": type("Mistaken", (model,), {"engines": engines}),
+    }
+    return type(name, (backend,), body)
 
 
 def uphill(clamped, settings):
