@@ -21,7 +21,6 @@ from pcbench import checks
 from pcbench.checks import Check
 from pcbench.claims import Claim
 from pcbench.contract.backend import Backend
-from pcbench.contract.capability import Capability
 from pcbench.data.base import DatasetParameters, Samples
 from pcbench.data.field import DataField
 from pcbench.networks.parameters import NetworkParameters
@@ -135,7 +134,7 @@ class Case(ABC, Generic[P]):
     def __init__(self, parameters: P) -> None:
         self.parameters = parameters
 
-    def needs(self) -> frozenset[Capability]:
+    def needs(self) -> frozenset[str]:
         """Return the optional capabilities without which the case is skipped, with the reason."""
         return frozenset()
 

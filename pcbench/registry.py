@@ -125,36 +125,6 @@ class Registry:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class OneOf:
-    """The annotation of a parameter that takes the name of a registry's entry, and nothing else.
-
-    Which names there are is looked up when a value is validated, and errors and the JSON Schema are
-    those of a ``Literal`` of them.
-    """
-
-    registry: Registry
-
-    def _checked(self, value: object) -> object:
-        from pydantic_core import PydanticKnownError
-
-        names = self.registry.names()
-        if value in names:
-            return value
-        *others, last = map(repr, names)
-        raise PydanticKnownError(
-            "literal_error", {"expected": " or ".join([", ".join(others), last])}
-        )
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        from pydantic_core import core_schema
-
-        return core_schema.no_info_plain_validator_function(self._checked)
-
-    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
-        return {"type": "string", "enum": self.registry.names()}
-
-
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return the part of a message that offers the nearest name.
 

@@ -17,7 +17,8 @@ from pcbench.audit.testimony import Occasion
 from pcbench.audit.trainer import FaultyTrainer
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import QUESTIONS, FaultyBackend, FaultyModel, Host
-from pcbench.contract import Backend, Capability, Model, TrainingSettings
+from pcbench.contract import Backend, Model, TrainingSettings
+from pcbench.contract.inference import capabilities
 from pcbench.contract.parts import Part
 from pcbench.networks import NetworkSpec
 from pcbench.registry import FAULTS, BrokenPluginError
@@ -77,7 +78,7 @@ class Fault:
         part = getattr(mistaken, "part", None)
         if not isinstance(part, Part):
             raise BrokenPluginError(f"the fault {name!r} has no 'part': name one of pcbench.Part")
-        known = {*Capability, *Trait}
+        known = {*capabilities(), *Trait}
         if not isinstance(mistaken.needs, frozenset | set) or not mistaken.needs <= known:
             raise BrokenPluginError(
                 f"the fault {name!r} has 'needs' that are no set of Capability and Trait: "

@@ -15,7 +15,6 @@ from jaxtyping import Float
 
 from pcbench.contract import (
     Backend,
-    Capability,
     Hessian,
     Inference,
     InferenceSettings,
@@ -197,7 +196,7 @@ class FaultyBackend(Backend[Any]):
         return self.inner.name
 
     @property
-    def capabilities(self) -> frozenset[Capability]:  # type: ignore[override]
+    def capabilities(self) -> frozenset[str]:  # type: ignore[override]
         """The correct backend's."""
         return self.inner.capabilities
 

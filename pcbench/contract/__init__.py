@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from pcbench.contract.backend import Backend, DType
     from pcbench.contract.capability import Capability
     from pcbench.contract.inference import (
+        ENGINES,
+        Engine,
         ErrorInference,
         ExactInference,
         GaussNewtonInference,
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
         InferenceSettings,
         IterativeInference,
         OdeInference,
+        engine_settings,
+        engines,
     )
     from pcbench.contract.model import BackendUnavailableError, Hessian, Inference, Model
     from pcbench.contract.training import (
@@ -27,11 +31,13 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "ENGINES",
     "Adam",
     "Backend",
     "BackendUnavailableError",
     "Capability",
     "DType",
+    "Engine",
     "ErrorInference",
     "ExactInference",
     "GaussNewtonInference",
@@ -48,6 +54,8 @@ __all__ = [
     "Sgd",
     "Trainer",
     "TrainingSettings",
+    "engine_settings",
+    "engines",
 ]
 
 _MODULES = ("backend", "capability", "inference", "model", "training")

@@ -45,7 +45,6 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.contract.capability import Capability
 from pcbench.contract.model import BackendUnavailableError, Model
 from pcbench.contract.training import Trainer, TrainingSettings
 from pcbench.networks import NetworkSpec
@@ -62,7 +61,7 @@ class Backend(ABC, Generic[Array]):
     """
 
     name: ClassVar[str]
-    capabilities: ClassVar[frozenset[Capability]] = frozenset()
+    capabilities: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, device: str = "cpu", dtype: DType = "float64") -> None:
         self.device = device

@@ -1,12 +1,16 @@
 """How inference is asked for: the engines by name, each with its settings.
 
+An engine is added by a subclass of :class:`IterativeInference` and its name in ``ENGINES``.
+
 All engines start from the feedforward activities. The *relative residual* is ``‖∂(N𝓕)/∂z‖`` over
 the hidden activities, divided by its value at that start (absolute where that is zero).
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -15,24 +19,41 @@ from pydantic import (
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
+    SerializeAsAny,
     model_validator,
 )
 
 from pcbench.contract.capability import Capability
+from pcbench.named import ModelOf
+from pcbench.registry import BrokenPluginError, Registry
 
 
 class Engine(BaseModel):
-    """What all engines have in common."""
+    """What all engines have in common.
+
+    Attributes
+    ----------
+    engine
+        The name, which a subclass declares as ``engine: Literal["name"] = "name"``.
+    capability
+        What a backend declares that has the engine: ``name_inference``.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    capability: ClassVar[Capability]
+    capability: ClassVar[str]
+
+    if TYPE_CHECKING:
+        engine: str
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        if "engine" in cls.model_fields:
+            cls.capability = f"{cls.model_fields['engine'].default}_inference"
 
 
 class ExactInference(Engine):
     """The equilibrium of a linear network in closed form, to the accuracy of the dtype."""
-
-    capability: ClassVar[Capability] = Capability.EXACT_INFERENCE
 
     engine: Literal["exact"] = "exact"
 
@@ -46,6 +67,20 @@ class IterativeInference(Engine):
     max_steps: PositiveInt = Field(10_000, description="Most steps.")
     record: bool = Field(False, description="Keep the energy of every layer at every step.")
 
+    @classmethod
+    def cautious(cls, curvature: float, **settings: Any) -> IterativeInference:
+        """Return settings with which inference ends at no higher energy than it began.
+
+        Parameters
+        ----------
+        curvature
+            No curvature of a sample's energy is larger, where that is no higher than at the start.
+        settings
+            Settings that are given.
+        """
+        step = {"step": 1 / curvature} if "step" in cls.model_fields else {}
+        return cls(**(step | settings))
+
 
 class GradientInference(IterativeInference):
     """Gradient descent on the energy in the hidden activities.
@@ -54,8 +89,6 @@ class GradientInference(IterativeInference):
     budget of steps is spent. ``preset: paper`` is what the paper's notebooks do: up to 50 steps of
     0.1, the step halved whenever the energy rises, until it is 0.025.
     """
-
-    capability: ClassVar[Capability] = Capability.GRADIENT_INFERENCE
 
     engine: Literal["gradient"] = "gradient"
     preset: Literal["paper"] | None = Field(None, description="A published schedule.")
@@ -97,8 +130,6 @@ class OdeInference(IterativeInference):
     grow in number with ``λ_max/λ_min``, as those of gradient descent do (theory.md 2.3).
     """
 
-    capability: ClassVar[Capability] = Capability.ODE_INFERENCE
-
     engine: Literal["ode"] = "ode"
     method: Literal["dopri5", "bosh3", "adaptive_heun"] = Field(
         "dopri5", description="A method of lower order needs more steps to a small residual."
@@ -122,8 +153,6 @@ class GaussNewtonInference(IterativeInference):
     taken for that sample, and damped.
     """
 
-    capability: ClassVar[Capability] = Capability.GAUSS_NEWTON_INFERENCE
-
     engine: Literal["gauss_newton"] = "gauss_newton"
     max_steps: PositiveInt = Field(50, description="Most steps.")
     reuse: PositiveInt = Field(
@@ -140,15 +169,58 @@ class ErrorInference(IterativeInference):
     arXiv:2505.20137): one step reaches all layers.
     """
 
-    capability: ClassVar[Capability] = Capability.ERROR_INFERENCE
-
     engine: Literal["error"] = "error"
     step: PositiveFloat = Field(
         0.05, description="In units of the inverse curvature; stable below 2/λ_max(I + KᵀK)."
     )
 
 
+ENGINES = Registry(
+    "pcbench.engines",
+    "engine",
+    {
+        "exact": ExactInference,
+        "gradient": GradientInference,
+        "ode": OdeInference,
+        "gauss_newton": GaussNewtonInference,
+        "error": ErrorInference,
+    },
+)
+"""Settings by the engine's name; from outside, by an entry point of its group or ``add``."""
+
+
+def engine_settings(name: str) -> type[Engine]:
+    """Return the settings of an engine.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none of that name.
+    BrokenPluginError
+        If it cannot be imported, or is no settings of that name.
+    """
+    found: type[Engine] = ENGINES.load_subclass(name, Engine)
+    field = found.model_fields.get("engine")
+    if field is None or field.default != name:
+        raise BrokenPluginError(
+            f"the engine {name!r} has no setting engine: Literal[{name!r}] = {name!r}"
+        )
+    return found
+
+
+def engines() -> Iterator[tuple[str, type[Engine]]]:
+    """Yield the settings of all engines by name, without those that are broken."""
+    for name in ENGINES.names():
+        with suppress(BrokenPluginError):
+            yield name, engine_settings(name)
+
+
+def capabilities() -> list[str]:
+    """Return all that a backend may declare: the contract's, and engines from outside."""
+    return list(dict.fromkeys([*Capability, *(settings.capability for _, settings in engines())]))
+
+
 InferenceSettings = Annotated[
-    ExactInference | GradientInference | OdeInference | GaussNewtonInference | ErrorInference,
-    Field(discriminator="engine"),
+    SerializeAsAny[Engine], ModelOf(ENGINES, engine_settings, key="engine")
 ]
+"""Accepts ``{engine: gradient, step: 0.1}``, or an engine's built settings."""

@@ -24,6 +24,12 @@ def dataset_class(name: str) -> type[Dataset[Any]]:
     return DATASETS.load_subclass(name, Dataset)
 
 
+def parameters_class(name: str) -> type[DatasetParameters]:
+    """Return the parameters that the dataset of that name takes."""
+    parameters: type[DatasetParameters] = dataset_class(name).Parameters
+    return parameters
+
+
 def load(parameters: DatasetParameters, rng: np.random.Generator, places: Places) -> Samples:
     """Return the samples that ``parameters`` ask for, chosen by ``rng``.
 

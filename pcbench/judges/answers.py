@@ -24,9 +24,9 @@ NEVER = 1e-300
 
 def needs(
     network: NetworkParameters, engines: dict[str, InferenceSettings], *, masked: bool = False
-) -> frozenset[Capability]:
+) -> frozenset[str]:
     """Return what a backend must offer for a network and engines, and unobserved outputs."""
-    needed = {settings.capability for settings in engines.values()}
+    needed: set[str] = {settings.capability for settings in engines.values()}
     if masked:
         needed.add(Capability.PRECISION)
     if network.convolutions:
@@ -38,7 +38,7 @@ def needs(
 
 def training_needs(
     network: NetworkParameters, inference: InferenceSettings, *, masked: bool = False
-) -> frozenset[Capability]:
+) -> frozenset[str]:
     """Return what it takes to train replicas of a network by PC with this inference, and by BP."""
     return needs(network, {"PC": inference}, masked=masked) | {
         Capability.TRAINING,

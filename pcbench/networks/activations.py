@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from pcbench.registry import OneOf, Registry
+from pcbench.named import OneOf
+from pcbench.registry import Registry
 
 Formula = Callable[[Any, Any], Any]
 """``formula(xp, a)``: a function of the array ``a``, in the functions of the namespace ``xp``."""
@@ -69,12 +70,12 @@ class Activation:
         return float(self.slope(np, np.zeros(1))[0])
 
 
-def _ones(_: Any, a: Any) -> Any:
-    return 0 * a + 1
+def _ones(xp: Any, a: Any) -> Any:
+    return xp.ones_like(a)
 
 
-def _zeros(_: Any, a: Any) -> Any:
-    return 0 * a
+def _zeros(xp: Any, a: Any) -> Any:
+    return xp.zeros_like(a)
 
 
 def _tanh_slope(xp: Any, a: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import JsonValue, TypeAdapter
 
 from pcbench.contract.backend import Backend, DType
-from pcbench.contract.capability import Capability
+from pcbench.contract.inference import capabilities
 from pcbench.contract.model import BackendUnavailableError
 from pcbench.errors import UsageError
 from pcbench.registry import BACKENDS, BrokenPluginError, did_you_mean
@@ -117,7 +117,7 @@ def make_backend(name: str, device: str, dtype: DType) -> Backend[Any]:
             f"the backend {name!r} cannot be made for {device!r} and {dtype}: "
             f"{type(error).__name__}: {error}"
         ) from error
-    known = [capability.value for capability in Capability]
+    known = capabilities()
     for declared in made.capabilities:
         if declared not in known:
             raise BrokenPluginError(

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from pcbench.contract.backend import Backend, DType
-from pcbench.contract.capability import Capability
 from pcbench.contract.model import BackendUnavailableError
 from pcbench.registry import BACKENDS, BrokenPluginError
 from pcbench.runner.backends import backend_class, describe, make_backend
@@ -41,7 +40,7 @@ class BackendSummary:
     libraries: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     dtypes: tuple[str, ...] = ()
-    capabilities: frozenset[Capability] = frozenset()
+    capabilities: frozenset[str] = frozenset()
 
 
 def survey_backends() -> Iterator[BackendSummary]:

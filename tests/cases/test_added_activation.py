@@ -8,6 +8,7 @@ from pcbench.runner import run_suites
 from pcbench.suite import load_suites
 from pcbench.theory.nonlinear.taylor import Formula
 from tests.helpers.plugged_in import plugged_in
+from tests.helpers.recipes import recipe
 
 pytestmark = pytest.mark.usefixtures("timed_twice", "without_shapes")
 
@@ -34,21 +35,9 @@ cases:
 """
 
 
-def value(xp, a):
-    return xp.where(a.real > 0, a, 0.0) + xp.log1p(xp.expm1(-xp.abs(a)) / 2)
-
-
-def slope(xp, a):
-    small = xp.exp(-xp.abs(a))
-    return xp.where(a.real > 0, 1.0, small) / (1 + small)
-
-
-def curvature(xp, a):
-    small = xp.exp(-xp.abs(a))
-    return small / (1 + small) ** 2
-
-
-SOFTPLUS = Activation("softplus", value, slope, curvature, max_slope=1.0, max_curvature=0.25)
+RECIPE = recipe("Add an activation")
+SOFTPLUS, value = RECIPE["SOFTPLUS"], RECIPE["value"]
+slope, curvature = RECIPE["slope"], RECIPE["curvature"]
 STEEP = Activation(
     "steep", value, lambda xp, a: 1.001 * slope(xp, a), curvature, max_slope=1.1, max_curvature=0.25
 )

@@ -43,9 +43,7 @@ class JaxBackend(Backend[jax.Array]):
     """
 
     name: ClassVar[str] = "jax"
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability) - {
-        Capability.ODE_INFERENCE
-    }
+    capabilities: ClassVar[frozenset[str]] = frozenset(Capability) - {Capability.ODE_INFERENCE}
 
     def __init__(self, device: str = "cpu", dtype: DType = "float64") -> None:
         super().__init__(device, dtype)

@@ -126,8 +126,10 @@ def check_engine(network: NetworkSpec, settings: InferenceSettings) -> None:
     BackendUnavailableError
         With the engine to take instead.
     """
-    if settings.engine == "ode":
-        raise BackendUnavailableError("the jax backend offers no engine: ode; use engine: gradient")
+    if settings.engine not in ("exact", "gradient", "gauss_newton", "error"):
+        raise BackendUnavailableError(
+            f"the jax backend offers no engine: {settings.engine}; use engine: gradient"
+        )
     if settings.engine == "exact" and not network.is_linear:
         raise BackendUnavailableError(
             "engine: exact solves linear networks without biases; use engine: gauss_newton here"

@@ -44,7 +44,7 @@ class JpcBackend(OnJax):
     """
 
     name: ClassVar[str] = "jpc"
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(
+    capabilities: ClassVar[frozenset[str]] = frozenset(
         {
             Capability.EXACT_INFERENCE,
             Capability.GRADIENT_INFERENCE,

@@ -40,7 +40,8 @@ class NumpyBackend(Backend[Array]):
     """
 
     name: ClassVar[str] = "numpy"
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability)
+    capabilities: ClassVar[frozenset[str]] = frozenset(Capability)
+    model: ClassVar[type[NumpyModel]] = NumpyModel
 
     def __init__(self, device: str = "cpu", dtype: DType = "float64") -> None:
         super().__init__(device, dtype)
@@ -58,9 +59,9 @@ class NumpyBackend(Backend[Array]):
         """Make a model; the parameters are copied."""
         copies = [self.to_device(parameter) for parameter in parameters]
         if copies[0].ndim == len(network.shapes[0]):
-            return NumpyModel(make_layers(network, copies))
+            return self.model(make_layers(network, copies))
         return Replicas(
-            [NumpyModel(make_layers(network, list(own))) for own in zip(*copies, strict=True)]
+            [self.model(make_layers(network, list(own))) for own in zip(*copies, strict=True)]
         )
 
     def trainer(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -19,6 +20,7 @@ from pcbench.backends.numpy.layers import Layer
 from pcbench.backends.numpy.network import along, in_order, parameters_of
 from pcbench.backends.numpy.state import Clamped
 from pcbench.contract.inference import (
+    Engine,
     ErrorInference,
     ExactInference,
     GaussNewtonInference,
@@ -26,10 +28,11 @@ from pcbench.contract.inference import (
     InferenceSettings,
     OdeInference,
 )
-from pcbench.contract.model import Hessian, Inference, Model
+from pcbench.contract.model import BackendUnavailableError, Hessian, Inference, Model
 
 Batch = Float[np.ndarray, "N _d"]
 Array = Float[np.ndarray, "..."]
+Infer = Callable[[Clamped, Any], Inference[Array]]
 
 
 class NumpyModel(Model[Array]):
@@ -41,7 +44,20 @@ class NumpyModel(Model[Array]):
     ----------
     layers
         ``f_1 … f_L``.
+
+    Attributes
+    ----------
+    engines
+        What infers in a clamped network, by the settings that ask for it.
     """
+
+    engines: ClassVar[Mapping[type[Engine], Infer]] = {
+        ExactInference: lambda clamped, _: infer_exactly(clamped),
+        GradientInference: infer_by_gradient,
+        GaussNewtonInference: infer_by_gauss_newton,
+        ErrorInference: infer_by_errors,
+        OdeInference: infer_by_ode,
+    }
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = list(layers)
@@ -81,18 +97,12 @@ class NumpyModel(Model[Array]):
             If exact inference is asked of a network with activations or pooling, or a method that
             SciPy does not have.
         """
-        clamped = self._clamp(x, y, precision)
-        match settings:
-            case ExactInference():
-                return infer_exactly(clamped)
-            case GradientInference():
-                return infer_by_gradient(clamped, settings)
-            case GaussNewtonInference():
-                return infer_by_gauss_newton(clamped, settings)
-            case ErrorInference():
-                return infer_by_errors(clamped, settings)
-            case OdeInference():
-                return infer_by_ode(clamped, settings)
+        infer = self.engines.get(type(settings))
+        if infer is None:
+            raise BackendUnavailableError(
+                f"the numpy backend offers no engine: {settings.engine}; use engine: gradient"
+            )
+        return infer(self._clamp(x, y, precision), settings)
 
     @np.errstate(all="ignore")
     def energies(self, activities: Sequence[Batch], precision: Batch | None = None) -> Array:
@@ -139,7 +149,7 @@ class NumpyModel(Model[Array]):
 
     def along(self, parameters: Sequence[Array]) -> NumpyModel:
         """Return the network at other parameters."""
-        return NumpyModel(along(self.layers, parameters))
+        return type(self)(along(self.layers, parameters))
 
     def _clamp(self, x: Batch, y: Batch, precision: Batch | None) -> Clamped:
         return Clamped.of(self.layers, x, y, precision)

@@ -42,7 +42,7 @@ class PcxBackend(OnJax):
     """
 
     name: ClassVar[str] = "pcx"
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(
+    capabilities: ClassVar[frozenset[str]] = frozenset(
         {Capability.GRADIENT_INFERENCE, Capability.NONLINEAR}
     )
     title: ClassVar[str] = "PCX"

@@ -46,7 +46,7 @@ class TorchBackend(Backend[torch.Tensor]):
     """
 
     name: ClassVar[str] = "torch"
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability)
+    capabilities: ClassVar[frozenset[str]] = frozenset(Capability)
 
     def __init__(self, device: str = "cpu", dtype: DType = "float64") -> None:
         super().__init__(device, dtype)

@@ -126,6 +126,8 @@ class LayeredModel(Model[Tensor]):
                     return infer_by_errors(relaxation, settings)
                 case OdeInference():
                     return infer_by_ode(relaxation, settings)
+                case _:
+                    raise BackendUnavailableError(f"PyTorch has no engine {settings.engine}")
 
     def _infer_exactly(self, x: Batch, y: Batch, precision: Batch | None) -> Inference[Tensor]:
         raise BackendUnavailableError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -22,15 +22,16 @@ from pcbench.cases.conformance.evaluation import evaluation
 from pcbench.cases.conformance.hessian import hessians
 from pcbench.cases.conformance.inference.engines import EDGE, demand_range, inference
 from pcbench.cases.conformance.inference.settings import settings_obeyed
-from pcbench.cases.conformance.offered import capability_of, offered
+from pcbench.cases.conformance.offered import offered
 from pcbench.cases.conformance.replicas import replicas
 from pcbench.cases.conformance.robustness import robustness
 from pcbench.cases.conformance.training import training
 from pcbench.cases.conformance.unrolled import unrolled
 from pcbench.cases.conformance.verdicts import Verdicts
 from pcbench.checks import Check, undecided
-from pcbench.contract import BackendUnavailableError, Capability
+from pcbench.contract import ENGINES, BackendUnavailableError, Capability, engine_settings
 from pcbench.judges.problem import Problem, rounded
+from pcbench.named import OneOf
 from pcbench.theory.rounding.range import UndecidableError
 
 Question = Literal[
@@ -45,7 +46,7 @@ Question = Literal[
     "conduct",
     "robustness",
 ]
-EngineName = Literal["exact", "gradient", "ode", "gauss_newton", "error"]
+EngineName = Annotated[str, OneOf(ENGINES)]
 
 _NEEDS: dict[Question, Capability] = {
     "replicas": Capability.REPLICAS,
@@ -128,14 +129,14 @@ class Conformance(Case[Parameters]):
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 
-    def needs(self) -> frozenset[Capability]:
+    def needs(self) -> frozenset[str]:
         """Return the capabilities that the question is about, and those behind the networks."""
         asked = self.parameters
-        needed = set(asked.draw.needs)
+        needed: set[str] = set(asked.draw.needs)
         if asked.question in _NEEDS:
             needed.add(_NEEDS[asked.question])
         if asked.engine is not None:
-            needed.add(capability_of(asked.engine))
+            needed.add(engine_settings(asked.engine).capability)
         return frozenset(needed)
 
     def run(self, context: Context) -> Iterator[Finding]:

@@ -91,8 +91,9 @@ class Draw(BaseModel):
         description="linear; smooth: also tanh, SiLU and biases; nonlinear: also rectifiers; "
         "convolutional: small convolutions before up to three fully connected layers.",
     )
-    activations: list[ActivationName] = Field(
-        default=[],
+    activations: list[ActivationName] | None = Field(
+        None,
+        min_length=1,
         description="Which take turns in layers that are not linear; those that come with pcbench, "
         "if none is given.",
     )
@@ -118,7 +119,7 @@ class Draw(BaseModel):
                 "linear networks have no activations; leave 'activations' out, or write layers: "
                 "smooth"
             )
-        kinked = [name for name in self.activations if not activation(name).smooth]
+        kinked = [name for name in self.activations or () if not activation(name).smooth]
         if kinked and self.layers == "smooth":
             raise ValueError(f"{kinked[0]} has kinks; write layers: nonlinear")
         return self

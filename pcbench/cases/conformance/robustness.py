@@ -27,9 +27,11 @@ from pcbench.contract import (
     GradientInference,
     Hessian,
     InferenceSettings,
+    IterativeInference,
     OdeInference,
     Sgd,
     TrainingSettings,
+    engine_settings,
 )
 from pcbench.judges.agreement import is_smooth
 from pcbench.judges.answers import Array, Subject
@@ -47,6 +49,13 @@ _SETTINGS: dict[str, InferenceSettings] = {
     "gauss_newton": GaussNewtonInference(max_steps=_BUDGET),
     "error": ErrorInference(step=0.01, max_steps=_BUDGET),
 }
+
+
+def _settings(engine: str) -> InferenceSettings:
+    found = engine_settings(engine)
+    if engine not in _SETTINGS and issubclass(found, IterativeInference):
+        return found.cautious(100.0, max_steps=_BUDGET)
+    return _SETTINGS[engine]
 
 
 def robustness(
@@ -134,7 +143,7 @@ def _means(subject: Subject, activities: list[Array]) -> Means:
 
 
 def _energies_by(subject: Subject, engine: str) -> list[Array]:
-    return [subject.infer(_SETTINGS[engine]).energies]
+    return [subject.infer(_settings(engine)).energies]
 
 
 def _optional_means(subject: Subject, activities: list[Array]) -> Means:
@@ -269,7 +278,7 @@ _TOLD_BY_INFERENCE = 3
 def _by_inference(subject: Subject, engine: str) -> set[str]:
     """Return what an engine says of a batch as if all were well."""
     try:
-        result = subject.infer(_SETTINGS[engine])
+        result = subject.infer(_settings(engine))
     except Exception:  # it refuses
         return set()
     told = set()

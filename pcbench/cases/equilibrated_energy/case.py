@@ -25,7 +25,7 @@ from pcbench import checks
 from pcbench.case import Case, CaseParameters, Columns, Context, Finding
 from pcbench.cases.equilibrated_energy.adam import Adam
 from pcbench.cases.equilibrated_energy.equilibrium import TheoremJudge, without_equilibrium
-from pcbench.contract import Capability, ExactInference, InferenceSettings
+from pcbench.contract import ExactInference, InferenceSettings
 from pcbench.data import DataField
 from pcbench.judges.answers import Subject
 from pcbench.judges.problem import LinearNetwork, Problem, rounded
@@ -72,7 +72,7 @@ class EquilibratedEnergy(Case[Parameters]):
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 
-    def needs(self) -> frozenset[Capability]:
+    def needs(self) -> frozenset[str]:
         """Return the capability behind the inference engine."""
         return frozenset({self.parameters.inference.capability})
 

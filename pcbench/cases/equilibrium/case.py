@@ -18,7 +18,7 @@ from pydantic import Field, PositiveInt
 from pcbench import checks
 from pcbench.case import Case, CaseParameters, Context, Finding
 from pcbench.checks import Check
-from pcbench.contract import Capability, GaussNewtonInference, InferenceSettings
+from pcbench.contract import GaussNewtonInference, InferenceSettings
 from pcbench.data import DataField
 from pcbench.judges.agreement import agreement, is_smooth, stiffness
 from pcbench.judges.answers import InferenceResult, Subject, engines_of, needs
@@ -68,7 +68,7 @@ class Equilibrium(Case[Parameters]):
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 
-    def needs(self) -> frozenset[Capability]:
+    def needs(self) -> frozenset[str]:
         """Return the capabilities behind the network; engines that are missing are left out."""
         asked = self.parameters
         return needs(asked.network, {}, masked=asked.observed < 1)

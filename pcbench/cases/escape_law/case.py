@@ -22,7 +22,7 @@ from pcbench.cases.escape_law.parameters import Parameters
 from pcbench.cases.escape_law.replay import runs
 from pcbench.cases.escape_law.runs import Left, leave
 from pcbench.checks import Check
-from pcbench.contract import Capability, Objective
+from pcbench.contract import Objective
 from pcbench.judges.answers import training_needs
 from pcbench.judges.problem import Problem
 from pcbench.judges.reported import counted
@@ -55,7 +55,7 @@ class EscapeLaw(Case[Parameters]):
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 
-    def needs(self) -> frozenset[Capability]:
+    def needs(self) -> frozenset[str]:
         """Return what training replicas with this inference needs."""
         return training_needs(self.parameters.network, self.parameters.inference)
 

@@ -113,7 +113,7 @@ class HessianSpectrum(Case[Parameters]):
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 
-    def needs(self) -> frozenset[Capability]:
+    def needs(self) -> frozenset[str]:
         """Return the capabilities behind the engine, the network and its Hessians."""
         return needs(self.parameters.network, {"": self._inference}) | {Capability.HESSIAN}
 

@@ -21,7 +21,6 @@ from pcbench.cases.inference_cost.descent import MAX_UNITS, descent_findings
 from pcbench.cases.inference_cost.early import early_findings
 from pcbench.checks import Check
 from pcbench.contract import (
-    Capability,
     ExactInference,
     GaussNewtonInference,
     GradientInference,
@@ -108,7 +107,7 @@ class InferenceCost(Case[Parameters]):
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 
-    def needs(self) -> frozenset[Capability]:
+    def needs(self) -> frozenset[str]:
         """Return the capabilities behind the network; engines that are missing are left out."""
         return needs(self.parameters.network, {})
 

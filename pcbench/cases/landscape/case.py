@@ -138,7 +138,7 @@ class Landscape(Case[Parameters]):
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 
-    def needs(self) -> frozenset[Capability]:
+    def needs(self) -> frozenset[str]:
         """Return the capabilities behind the engine and the network, and Hessian products."""
         asked = self.parameters
         engine = asked.engine("float64")  # the same in every dtype but for its residual

@@ -30,7 +30,7 @@ from pcbench.cases.matrix_completion.series import (
 )
 from pcbench.cases.matrix_completion.ways import Way
 from pcbench.checks import Check, all_passed
-from pcbench.contract import Capability, ExactInference
+from pcbench.contract import ExactInference
 from pcbench.judges.answers import training_needs
 from pcbench.judges.claims import insist
 
@@ -46,7 +46,7 @@ class MatrixCompletion(Case[Parameters]):
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 
-    def needs(self) -> frozenset[Capability]:
+    def needs(self) -> frozenset[str]:
         """Return what training replicas needs, and unobserved outputs."""
         asked = self.parameters
         return training_needs(asked.network, asked.engine, masked=asked.data.observed < 1)

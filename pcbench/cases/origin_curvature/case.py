@@ -24,7 +24,6 @@ from pcbench.cases.origin_curvature import one_sided
 from pcbench.checks import Check
 from pcbench.contract import (
     Backend,
-    Capability,
     GaussNewtonInference,
     InferenceSettings,
     IterativeInference,
@@ -97,7 +96,7 @@ class OriginCurvature(Case[Parameters]):
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 
-    def needs(self) -> frozenset[Capability]:
+    def needs(self) -> frozenset[str]:
         """Return the capabilities behind the engine and the network."""
         return needs(self.parameters.network, {"": self.parameters.inference})
 

@@ -23,7 +23,7 @@ from pcbench.cases.origin_escape.run import Outcome, Run, Start
 from pcbench.cases.origin_escape.series import comparison, series
 from pcbench.checks import Check
 from pcbench.claims import Claim
-from pcbench.contract import Capability, ExactInference, Sgd
+from pcbench.contract import ExactInference, Sgd
 from pcbench.judges.answers import training_needs
 from pcbench.judges.claims import Question, Ratios, answers, insist
 from pcbench.judges.training.curves import LEARNERS, Scaling
@@ -45,7 +45,7 @@ class OriginEscape(Case[Parameters]):
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 
-    def needs(self) -> frozenset[Capability]:
+    def needs(self) -> frozenset[str]:
         """Return training, replicas, and what engine and network take."""
         return training_needs(self.parameters.network, self.parameters.inference)
 

@@ -82,7 +82,7 @@ class OriginHessian(Case[Parameters]):
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 
-    def needs(self) -> frozenset[Capability]:
+    def needs(self) -> frozenset[str]:
         """Return what inference at a critical point and Hessians need."""
         network = self.parameters.network
         engine = saddle_inference(network.specification((1,), 1))

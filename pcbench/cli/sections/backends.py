@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from pcbench.contract.capability import Capability
+from pcbench.contract.inference import capabilities
 from pcbench.report.layout import Column, plain, print_line, print_table
 from pcbench.runner.survey import BackendSummary
 
@@ -42,7 +42,7 @@ def render_backends(found: Sequence[BackendSummary], console: Console) -> None:
                     for backend in available
                 ),
             ]
-            for capability in Capability
+            for capability in capabilities()
         ],
     )
     for backend in found:

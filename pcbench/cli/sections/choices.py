@@ -8,9 +8,11 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from pcbench.contract import Engine, engines
 from pcbench.data import dataset_class
 from pcbench.data.base import DatasetParameters
-from pcbench.registry import BACKENDS, CASES, DATASETS, BrokenPluginError, OneOf
+from pcbench.named import OneOf
+from pcbench.registry import BACKENDS, CASES, DATASETS, BrokenPluginError
 from pcbench.suite.grammar.fields import fields_by_key
 from pcbench.suite.kinds import load_kind
 
@@ -36,6 +38,8 @@ def models_in(annotation: Any) -> list[Model]:
     """Return the models that a field can hold: one, or the members of a union, or all datasets."""
     if annotation is DatasetParameters:
         return list(_datasets().values())
+    if annotation is Engine:
+        return [settings for _, settings in engines()]
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in get_args(annotation) for model in models_in(part)]

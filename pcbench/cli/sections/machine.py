@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from threadpoolctl import threadpool_info
 
 from pcbench._version import __version__
+from pcbench.contract import ENGINES, engine_settings
 from pcbench.data import DataDirectoryError, Places, dataset_class
+from pcbench.networks import ACTIVATIONS, activation
 from pcbench.registry import BACKENDS, CASES, DATASETS, FAULTS, BrokenPluginError
 from pcbench.runner.backends import backend_class
 from pcbench.runner.environment import PACKAGES, cores, package_version, processor
@@ -93,6 +95,8 @@ def _plugins() -> Iterator[str]:
         (DATASETS, dataset_class),
         (BACKENDS, backend_class),
         (FAULTS, FAULTS.load),
+        (ENGINES, engine_settings),
+        (ACTIVATIONS, activation),
     ):
         for name in registry.names():
             try:

@@ -29,7 +29,9 @@ from pcbench.contract import (
     GaussNewtonInference,
     GradientInference,
     InferenceSettings,
+    IterativeInference,
     OdeInference,
+    engine_settings,
 )
 from pcbench.judges.agreement import is_smooth
 from pcbench.judges.answers import InferenceResult, Subject
@@ -162,16 +164,17 @@ def verdicts(
 def _rise_at_kinks(settings: InferenceSettings, judge: InferenceJudge) -> float:
     """Return how far energy may rise where kinks are met.
 
-    No step in the errors is known to go down. Steps of a flow are off by what moves forces by the
-    residual asked for, and energy by that much along the first, and largest, of them.
+    No step in the errors is known to go down, nor one of an engine from outside. Steps of a flow
+    are off by what moves forces by the residual asked for, and energy by that much along the first,
+    and largest, of them.
     """
     match settings:
-        case ErrorInference():
-            return inf
+        case GradientInference() | GaussNewtonInference() | ExactInference():
+            return 0.0
         case OdeInference():
             return settings.residual * judge.start**2 / judge.samples
         case _:
-            return 0.0
+            return inf
 
 
 def _if_visible(check: Check, label: str, judge: InferenceJudge, result: InferenceResult) -> Check:
@@ -213,14 +216,25 @@ def ask_for(engine: str, judge: InferenceJudge) -> Asked:
             return _gradient(judge)
         case "ode":
             return _flow(judge)
-        case _:
+        case "error":
             return _in_errors(judge)
+        case _:
+            return Asked(from_outside(engine, judge), must_converge=False)
+
+
+def from_outside(engine: str, judge: InferenceJudge, **settings: Any) -> IterativeInference:
+    """Return the settings of an engine of which nothing is known but what it promises."""
+    found = engine_settings(engine)
+    if not issubclass(found, IterativeInference):
+        raise TypeError(f"the engine {engine!r} is no IterativeInference")
+    limits: dict[str, Any] = {"residual": _LEAST_RESIDUAL, "max_steps": STEPS}
+    return found.cautious(most_curved(judge), **(limits | settings))
 
 
 def of_all(each: Sequence[Asked]) -> Asked:
     """Ask for what every replica can give: the shortest step, and as many as the slowest needs."""
     first, all_settings = each[0].settings, [one.settings for one in each]
-    if not isinstance(first, GradientInference | ErrorInference | OdeInference):
+    if not isinstance(first, OdeInference) and not hasattr(first, "step"):
         return each[0]
 
     def of(name: str) -> list[float]:

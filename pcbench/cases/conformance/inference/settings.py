@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from pcbench import checks
 from pcbench.case import CaseSkippedError, Omission
-from pcbench.cases.conformance.inference.engines import most_curved, reach
+from pcbench.cases.conformance.inference.engines import from_outside, most_curved, reach
 from pcbench.cases.conformance.inference.flow import flow
 from pcbench.cases.conformance.inference.records import record, rows_close
 from pcbench.cases.conformance.inference.reuse import reuse
@@ -27,11 +28,12 @@ from pcbench.contract import (
     GaussNewtonInference,
     GradientInference,
 )
+from pcbench.judges.agreement import is_smooth
 from pcbench.judges.answers import NEVER, InferenceResult, Subject
 from pcbench.judges.basis import Basis
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.reported import as_reported, counts_match
+from pcbench.judges.reported import as_reported, counted, counts_match
 from pcbench.theory.nonlinear.curvature import largest_curvatures
 from pcbench.theory.nonlinear.inference_steps import InferenceSteps, Rule, StepsRounding
 
@@ -45,6 +47,8 @@ _SHORT, _LONG = 0.7, 5.0
 _SPENT = 0.25
 RULE = "from the feedforward activities, by the rule of the settings (backends/inference.py)"
 _MANY_STEPS = 8
+# What steps have reached is asked for with room for rounding.
+_REACHED = 0.99
 
 
 def settings_obeyed(backend: Backend[Any], problem: Problem) -> Iterator[Check | Omission]:
@@ -81,6 +85,34 @@ def settings_obeyed(backend: Backend[Any], problem: Problem) -> Iterator[Check |
                     yield from reuse(subject, judge, most_curved(judge))
             case "ode":
                 yield from flow(subject, judge, most_curved(judge))
+            case "exact":
+                pass
+            case _:
+                yield from _from_outside(subject, judge, engine)
+
+
+def _from_outside(subject: Subject, judge: InferenceJudge, engine: str) -> Iterator[Check]:
+    """Ask for a few steps, and for a residual that as many have reached."""
+    may_rise = 0.0 if is_smooth(judge.problem.network) else np.inf
+    settings = from_outside(engine, judge, residual=NEVER, max_steps=STEPS, record=True)
+    result = subject.infer(settings)
+    made = list(judge.checks(engine, result, settings, must_converge=False, may_rise=may_rise))
+    yield from made
+    if not checks.all_passed(made[:1]):
+        return
+    yield from record(judge, engine, result, settings)
+    due = result.steps if result.converged else STEPS
+    yield counts_match(f"{engine}: count", result.steps, due, "steps", source=RULE)
+    reached = float(result.residual)
+    if not NEVER < reached < _REACHED:
+        return
+    asked = settings.model_copy(update={"residual": reached / _REACHED, "max_steps": 2 * STEPS})
+    again = subject.infer(asked)
+    made = list(judge.checks(engine, again, asked, must_converge=False, may_rise=may_rise))
+    yield from made
+    if checks.all_passed(made[:1]):
+        name = f"{engine}: steps to a residual that {STEPS} steps have reached"
+        yield checks.at_most(name, again.steps, result.steps, counted("steps"), source=RULE)
 
 
 def rules(judge: InferenceJudge, *, in_errors: bool) -> dict[str, Rule]:
