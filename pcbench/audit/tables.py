@@ -250,8 +250,9 @@ def trainer_faults(
     """
 
     def overriding(method: str, wrong: Callable[..., Any]) -> Callable[..., Any]:
-        def done(trainer: FaultyTrainer, *arguments: Any) -> Any:
-            return wrong(trainer, partial(getattr(FaultyTrainer, method), trainer), *arguments)
+        def done(trainer: FaultyTrainer, *arguments: Any, **named: Any) -> Any:
+            correct = partial(getattr(FaultyTrainer, method), trainer)
+            return wrong(trainer, correct, *arguments, **named)
 
         return done
 

@@ -32,10 +32,18 @@ def counted(unit: str) -> Tolerance:
 
 
 def counts_match(
-    name: str, observed: float, expected: float, unit: str, source: str = CONTRACT, where: str = ""
+    name: str,
+    observed: float | int,
+    expected: float | int,
+    unit: str,
+    source: str = CONTRACT,
+    where: str = "",
 ) -> Check:
     """Check a count; the unit is what is counted, in the plural."""
-    return checks.approx(name, observed, expected, counted(unit), source=source, where=where)
+    tolerance = counted(unit)
+    return checks.approx(
+        name, float(observed), float(expected), tolerance, source=source, where=where
+    )
 
 
 def well_formed(

@@ -73,7 +73,8 @@ def test_a_wrong_slope_in_its_row_fails(tmp_path, backend):
     assert statuses(tmp_path, "steep", backend, "values") == {"values": "failed"}
 
 
-@pytest.mark.parametrize("backend", ["torch", "numpy", "jax"])
+# PyTorch's Hessians differentiate slopes, and ask no row for its curvature.
+@pytest.mark.parametrize("backend", ["numpy", "jax"])
 def test_a_wrong_curvature_in_its_row_fails(tmp_path, backend):
     assert statuses(tmp_path, "straight", backend, "hessian and not unrolled") == {
         "hessian": "failed"

@@ -274,7 +274,7 @@ FAULTS = (
             _batch_mean_mixed_in,
         ),
     ),
-    *faults(Part.INFERENCE, "infer", needs={Trait.ACTIVATION})(
+    *faults(Part.ACTIVATIONS, "infer", needs={Trait.ACTIVATION})(
         StepsOfTheMean=(
             "With activations inference descends on the mean of the energies: N times slower.",
             _steps_of_the_mean,

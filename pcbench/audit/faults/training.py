@@ -168,9 +168,9 @@ def _norms(change: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _records_the_first(
-    trainer: FaultyTrainer, correct: Method, steps: int, *arguments: Any
+    trainer: FaultyTrainer, correct: Method, steps: int, *arguments: Any, **named: Any
 ) -> Record:
-    record: Record = correct(steps, *arguments)
+    record: Record = correct(steps, *arguments, **named)
     return replace(record, losses=np.repeat(record.losses[:1], steps, axis=0))
 
 

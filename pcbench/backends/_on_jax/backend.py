@@ -48,7 +48,7 @@ class OnJax(Backend[Any]):
             raise BackendUnavailableError(
                 f"{self.title} cannot be imported ({error}); {self.remedy}"
             ) from error
-        self._device = _device(device)
+        self._device = _device(device, self.title)
 
     def _describe_limits(self, network: NetworkSpec) -> str | None:
         """Return why the library cannot have this network; unless said, nothing."""
@@ -106,7 +106,7 @@ class OnJax(Backend[Any]):
         try:
             import jax
 
-            gpus = len(jax.devices("cuda"))
+            gpus = len(jax.devices("gpu"))
         except (ImportError, RuntimeError):
             gpus = 0
         return ["cpu", *(f"cuda:{index}" for index in range(gpus))]
@@ -125,19 +125,24 @@ class OnJax(Backend[Any]):
         }
 
 
-def _device(name: str) -> Any:
+def _device(name: str, title: str) -> Any:
     """Return JAX's device of that name: a kind, and a number where there are several."""
     import jax
 
     kind, _, index = name.partition(":")
+    if kind not in ("cpu", "gpu", "cuda", "rocm", "tpu") or (index and not index.isdecimal()):
+        raise BackendUnavailableError(
+            f"no device {name!r}: {title} runs on cpu, gpu, cuda and, of several, cuda:1"
+        )
     try:
-        devices = jax.devices(kind) if kind else []
+        devices = jax.devices(kind)
     except RuntimeError as error:
         raise BackendUnavailableError(
-            f"JAX has no device {name!r} here; use --device cpu, or install JAX for your GPU"
+            f"no device {name!r}: JAX finds no {'TPU' if kind == 'tpu' else 'GPU'} here; use "
+            "--device cpu, or install 'jax[cuda12]' on a machine that has one"
         ) from error
-    if not (index or "0").isdecimal() or int(index or 0) >= len(devices):
+    if int(index or 0) >= len(devices):
         raise BackendUnavailableError(
-            f"no device {name!r}: JAX has {len(devices)} of that kind here; use --device cpu"
+            f"no device {name!r}: JAX finds {len(devices)} of that kind; count from 0"
         )
     return devices[int(index or 0)]

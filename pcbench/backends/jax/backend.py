@@ -7,22 +7,21 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import jax
-import jaxlib
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.backends._on_jax import make_room
+from pcbench.backends._on_jax import OnJax, make_room
 from pcbench.backends.jax.model import JaxModel, check_engine
 from pcbench.backends.jax.objectives import Batch
-from pcbench.backends.jax.runtime import Runtime, devices
+from pcbench.backends.jax.runtime import Runtime
 from pcbench.backends.jax.training.trainer import JaxTrainer
-from pcbench.contract.backend import Backend, DType
+from pcbench.contract.backend import DType
 from pcbench.contract.capability import Capability
 from pcbench.contract.training import TrainingSettings
 from pcbench.networks import NetworkSpec
 
 
-class JaxBackend(Backend[jax.Array]):
+class JaxBackend(OnJax):
     """JAX on one device.
 
     Every function is compiled once for a network, a shape and a dtype, at its first call. Matrix
@@ -44,10 +43,14 @@ class JaxBackend(Backend[jax.Array]):
 
     name: ClassVar[str] = "jax"
     capabilities: ClassVar[frozenset[str]] = frozenset(Capability) - {Capability.ODE_INFERENCE}
+    title: ClassVar[str] = "the jax backend"
+    module: ClassVar[str] = "jax"
+    remedy: ClassVar[str] = "install pcbench with its extra 'jax'"
+    packages: ClassVar[tuple[str, ...]] = ("jax", "jaxlib")
 
     def __init__(self, device: str = "cpu", dtype: DType = "float64") -> None:
         super().__init__(device, dtype)
-        self._runtime = Runtime(device, dtype)
+        self._runtime = Runtime(self._device, dtype)
 
     def build(
         self, network: NetworkSpec, parameters: Sequence[Float[np.ndarray, "..."]]
@@ -84,17 +87,6 @@ class JaxBackend(Backend[jax.Array]):
         """Bring an array back as float64: a copy, which may be written to."""
         return np.array(array, np.float64)
 
-    @classmethod
-    def devices(cls) -> list[str]:
-        """Name the CPU, and every GPU that JAX finds."""
-        return devices()
-
-    def ran_out_of_memory(self, error: Exception) -> bool:
-        """Tell whether an allocation failed; XLA tells by the error's text alone."""
-        return isinstance(error, MemoryError) or (
-            isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
-        )
-
     def synchronize(self) -> None:
         """Wait for the device."""
         self._runtime.wait()
@@ -107,10 +99,7 @@ class JaxBackend(Backend[jax.Array]):
         """Library versions, device, threads and matrix precision, for the report."""
         device = self._runtime.device
         return {
-            "jax": jax.__version__,
-            "jaxlib": jaxlib.__version__,
-            "device": str(device),
-            "device_name": device.device_kind,
+            **super().describe(),
             "platform_version": device.client.platform_version,
             "x64": self.dtype == "float64",
             "matmul_precision": self._runtime.matrix_precision,

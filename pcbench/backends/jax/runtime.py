@@ -19,7 +19,6 @@ from jaxtyping import Float
 
 from pcbench.backends._on_jax.x64 import x64
 from pcbench.contract.backend import DType
-from pcbench.contract.model import BackendUnavailableError
 
 Answer = TypeVar("Answer")
 
@@ -33,7 +32,7 @@ class Runtime:
     Parameters
     ----------
     device
-        ``cpu``, ``gpu``, ``cuda``, or one of several, ``cuda:1``.
+        One of JAX's.
     dtype
         ``float32`` or ``float64``.
 
@@ -41,15 +40,10 @@ class Runtime:
     ----------
     matrix_precision
         Full, unless JAX's own variable ``JAX_DEFAULT_MATMUL_PRECISION`` asks for another.
-
-    Raises
-    ------
-    BackendUnavailableError
-        If there is no such device.
     """
 
-    def __init__(self, device: str, dtype: DType) -> None:
-        self.device, self.dtype = _device(device), dtype
+    def __init__(self, device: Any, dtype: DType) -> None:
+        self.device, self.dtype = device, dtype
         self.matrix_precision: str = jax.config.jax_default_matmul_precision or FULL_PRECISION
         self._unfinished: Any = None
         self._peak = 0
@@ -95,32 +89,3 @@ class Runtime:
     def _settled(self) -> Iterator[None]:
         with x64(self.dtype == "float64"), jax.default_matmul_precision(self.matrix_precision):
             yield
-
-
-def devices() -> list[str]:
-    """Name the CPU, and every GPU that JAX finds."""
-    try:
-        gpus = jax.devices("gpu")
-    except RuntimeError:  # so it says that there is none
-        gpus = []
-    return ["cpu", *(f"cuda:{index}" for index in range(len(gpus)))]
-
-
-def _device(name: str) -> Any:
-    platform, _, number = name.partition(":")
-    if platform not in ("cpu", "gpu", "cuda") or (number and not number.isdecimal()):
-        raise BackendUnavailableError(
-            f"the jax backend runs on cpu, gpu, cuda and, of several, cuda:1, not on {name!r}"
-        )
-    try:
-        devices = jax.devices(platform)
-    except RuntimeError as error:
-        raise BackendUnavailableError(
-            f"no device {name!r}: JAX finds no GPU here; use --device cpu, or install "
-            "'jax[cuda12]' on a machine that has one"
-        ) from error
-    if int(number or 0) >= len(devices):
-        raise BackendUnavailableError(
-            f"no device {name!r}: JAX finds {len(devices)} of that kind; count from 0"
-        )
-    return devices[int(number or 0)]

@@ -14,7 +14,6 @@ from pcbench.backends.numpy.engines.gauss_newton import infer_by_gauss_newton
 from pcbench.backends.numpy.engines.gradient import infer_by_gradient
 from pcbench.backends.numpy.engines.ode import infer_by_ode
 from pcbench.backends.numpy.hessians.energy import EnergyHessian
-from pcbench.backends.numpy.hessians.loss import LossHessian
 from pcbench.backends.numpy.hessians.unrolled import UnrolledHessian
 from pcbench.backends.numpy.layers import Layer
 from pcbench.backends.numpy.network import along, in_order, parameters_of
@@ -121,8 +120,8 @@ class NumpyModel(Model[Array]):
 
     @np.errstate(all="ignore")
     def loss_hessian(self, x: Batch, y: Batch, precision: Batch | None = None) -> Hessian[Array]:
-        """``∇²𝓛``."""
-        return LossHessian(self._clamp(x, y, precision))
+        """``∇²𝓛``: the loss is the energy that is reached in no steps."""
+        return UnrolledHessian(self._clamp(x, y, precision), steps=0, step=0.0)
 
     @np.errstate(all="ignore")
     def energy_hessian(

@@ -36,7 +36,7 @@ def refusal(device):
 @pytest.mark.parametrize("name", ["", "mps", "cpu:x", "cuda:-2", "the big one"])
 def test_what_is_no_device_is_refused_with_those_that_are(name):
     assert refusal(name) == (
-        f"the jax backend runs on cpu, gpu, cuda and, of several, cuda:1, not on {name!r}"
+        f"no device {name!r}: the jax backend runs on cpu, gpu, cuda and, of several, cuda:1"
     )
 
 

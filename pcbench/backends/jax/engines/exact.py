@@ -47,11 +47,12 @@ def relative(
     squares: Float[Array, "*R N"], start: Float[Array, "*R N"]
 ) -> tuple[Float[Array, "*R N"], Float[Array, "*R"]]:
     """Residuals of samples and of the batch, relative to the start; absolute where it was 0."""
-
-    def ratio(squares: Array, start: Array) -> Array:
-        return jnp.sqrt(jnp.where(start > 0, squares / jnp.where(start > 0, start, 1), squares))
-
     return ratio(squares, start), ratio(squares.sum(-1), start.sum(-1))
+
+
+def ratio(squares: Array, start: Array) -> Array:
+    """Norms relative to those at the start, from their squares; absolute where these are 0."""
+    return jnp.sqrt(jnp.where(start > 0, squares / jnp.where(start > 0, start, 1), squares))
 
 
 def _equilibrium(

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
+from pcbench.backends.jax.engines.exact import ratio
 from pcbench.backends.jax.engines.gauss_newton import jacobian_of_outputs
 from pcbench.backends.jax.engines.output import output_force
 from pcbench.backends.jax.hessians.products import JaxHessian
@@ -129,7 +130,7 @@ def _along(
     moves = _solve(curve, precondition, right, numbers[0])
     # What the recursion believes is left is less than what is.
     product, left = moved(direction, moves)
-    return product, _relative(_dot(left, left), _dot(right, right)).max()
+    return product, ratio(_dot(left, left), _dot(right, right)).max()
 
 
 def _gauss_newton_inverse(
@@ -171,7 +172,7 @@ def _solve(
     start = _dot(right, right)
 
     def unfinished(residual: Hidden) -> Array:
-        return _relative(_dot(residual, residual), start) > wanted
+        return ratio(_dot(residual, residual), start) > wanted
 
     def going(state: tuple[Any, ...]) -> Array:
         step, _, residual, _, _ = state
@@ -181,9 +182,9 @@ def _solve(
         step, solution, residual, direction, before = state
         steepest = precondition(residual)
         rho = _dot(residual, steepest)
-        direction = _plus(steepest, _ratio(rho, before), direction)
+        direction = _plus(steepest, _quotient(rho, before), direction)
         image = curve(direction)
-        length = _ratio(rho, _dot(direction, image))
+        length = _quotient(rho, _dot(direction, image))
         length = jnp.where(unfinished(residual), length, 0)  # the others have arrived
         solution = _plus(solution, length, direction)
         return step + 1, solution, _plus(residual, -length, image), direction, rho
@@ -194,18 +195,13 @@ def _solve(
     return solution
 
 
-def _relative(squares: Float[Array, "N"], start: Float[Array, "N"]) -> Float[Array, "N"]:
-    """Norms of what is left, relative to where it began; absolute where that was 0."""
-    return jnp.sqrt(jnp.where(start > 0, squares / jnp.where(start > 0, start, 1), squares))
-
-
 def _dot(a: Hidden, b: Hidden) -> Float[Array, "N"]:
     """Inner products over all hidden layers, of every sample."""
     total: Array = sum((one * other).sum(-1) for one, other in zip(a, b, strict=True))
     return total
 
 
-def _ratio(above: Float[Array, "N"], below: Float[Array, "N"]) -> Float[Array, "N"]:
+def _quotient(above: Float[Array, "N"], below: Float[Array, "N"]) -> Float[Array, "N"]:
     """Return 0 where nothing is left to turn, or to go."""
     return jnp.where(below == 0, 0, above / jnp.where(below == 0, 1, below))
 

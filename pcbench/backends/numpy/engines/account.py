@@ -52,16 +52,12 @@ class Account:
 
     def close(self, state: State) -> Inference[Batch]:
         """Return where inference ended."""
-        energies = state.energies()
-        arrived = self.residual <= self._settings.residual and np.isfinite(energies).all()
-        return Inference(
-            activities=state.ending(),
-            energies=energies,
+        return ended(
+            state,
+            self._starts,
+            self._settings.residual,
             steps=self.steps,
-            residual=np.asarray(self.residual),
-            converged=bool(arrived),
             passes=self.passes,
-            sample_residuals=relative(self._norms, self._starts),
             path=np.stack(self._path) if self._settings.record else None,
         )
 
@@ -70,6 +66,45 @@ class Account:
         self.residual = whole(self._norms, self._starts)
         if self._settings.record:
             self._path.append(state.energies())
+
+
+def ended(
+    state: State,
+    starts: Float[np.ndarray, " N"],
+    asked: float,
+    *,
+    steps: int = 0,
+    passes: float | None = None,
+    path: Float[np.ndarray, "steps L"] | None = None,
+    by_sample: bool = False,
+) -> Inference[Batch]:
+    """Say of a state how far inference has come.
+
+    Parameters
+    ----------
+    state, steps, passes, path
+        Where it ended, and how it came there.
+    starts
+        ``‖∂(N𝓕)/∂z‖`` of each sample at the feedforward activities.
+    asked
+        The residual to reach; infinity for any that is a number.
+    by_sample
+        Whether every sample has to reach it, or all together.
+    """
+    norms, energies = slope_norms(state), state.energies()
+    residuals, residual = relative(norms, starts), whole(norms, starts)
+    reached = residuals if by_sample else np.asarray(residual)
+    arrived = (reached <= asked).all() and np.isfinite(residual) and np.isfinite(energies).all()
+    return Inference(
+        activities=state.ending(),
+        energies=energies,
+        steps=steps,
+        residual=np.asarray(residual),
+        converged=bool(arrived),
+        passes=passes,
+        sample_residuals=residuals,
+        path=path,
+    )
 
 
 def slope_norms(state: State) -> Float[np.ndarray, " N"]:

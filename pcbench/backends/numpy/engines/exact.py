@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pcbench.backends.numpy.curvature import each_sample, gauss_newton_curvature
-from pcbench.backends.numpy.engines.account import relative, slope_norms, whole
+from pcbench.backends.numpy.engines.account import ended, slope_norms
 from pcbench.backends.numpy.layers import Layer
 from pcbench.backends.numpy.maps import Batch
 from pcbench.backends.numpy.state import Clamped, by_layer, side_by_side
@@ -37,16 +37,7 @@ def infer_exactly(clamped: Clamped) -> Inference[Batch]:
         for _ in ("the solution", "its refinement"):
             slopes = side_by_side(state.slopes(), like=clamped.x)
             state = state.moved(by_layer(-solve(slopes), state.hidden))
-    norms, energies = slope_norms(state), state.energies()
-    residual = whole(norms, starts)
-    return Inference(
-        activities=state.ending(),
-        energies=energies,
-        steps=0,
-        residual=np.asarray(residual),
-        converged=bool(np.isfinite(residual) and np.isfinite(energies).all()),
-        sample_residuals=relative(norms, starts),
-    )
+    return ended(state, starts, np.inf)
 
 
 def refuse_bent_layers(layers: Sequence[Layer]) -> None:

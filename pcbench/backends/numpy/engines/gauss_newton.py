@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench.backends.numpy.curvature import BlockTridiagonal, gauss_newton_curvature
-from pcbench.backends.numpy.engines.account import relative, slope_norms, whole
+from pcbench.backends.numpy.engines.account import ended, relative, slope_norms
 from pcbench.backends.numpy.maps import Batch
 from pcbench.backends.numpy.state import Clamped, State, by_layer, side_by_side
 from pcbench.contract.inference import GaussNewtonInference
@@ -42,18 +42,15 @@ def infer_by_gauss_newton(clamped: Clamped, settings: GaussNewtonInference) -> I
     state = clamped.at(
         [np.concatenate(layer)[len(clamped.x) :] for layer in zip(*ends, strict=True)]
     )
-    norms, energies = slope_norms(state), state.energies()
-    starts = slope_norms(start)
-    residuals, steps = relative(norms, starts), max((d.steps for d in descents), default=0)
-    arrived = (residuals <= settings.residual).all() and np.isfinite(energies).all()
-    return Inference(
-        activities=state.ending(),
-        energies=energies,
+    steps = max((descent.steps for descent in descents), default=0)
+    path = _path(descents, steps) if descents else state.energies()[None]
+    return ended(
+        state,
+        slope_norms(start),
+        settings.residual,
         steps=steps,
-        residual=np.asarray(whole(norms, starts)),
-        converged=bool(arrived),
-        sample_residuals=residuals,
-        path=(_path(descents, steps) if descents else energies[None]) if settings.record else None,
+        path=path if settings.record else None,
+        by_sample=True,
     )
 
 

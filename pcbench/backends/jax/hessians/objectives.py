@@ -1,4 +1,4 @@
-"""The Hessian during inference: through the steps that were taken."""
+"""Hessians of functions of the parameters: their gradients, differentiated along a direction."""
 
 from __future__ import annotations
 
@@ -11,9 +11,18 @@ from jax import Array, lax
 
 from pcbench.backends.jax.hessians.products import JaxHessian
 from pcbench.backends.jax.network import Number, Parameters, layer
-from pcbench.backends.jax.objectives import Batch, energy
+from pcbench.backends.jax.objectives import Batch, energy, loss_and_gradients
 from pcbench.backends.jax.runtime import Runtime
 from pcbench.networks import NetworkSpec
+
+
+class LossHessian(JaxHessian):
+    """``∇²𝓛``."""
+
+    def __init__(
+        self, network: NetworkSpec, parameters: Parameters, batch: Batch, runtime: Runtime
+    ) -> None:
+        super().__init__(_loss_along, network, parameters, batch, runtime)
 
 
 class UnrolledHessian(JaxHessian):
@@ -29,12 +38,27 @@ class UnrolledHessian(JaxHessian):
         runtime: Runtime,
     ) -> None:
         super().__init__(
-            _Unrolled(steps), network, parameters, batch, runtime, numbers=(float(step),)
+            _UnrolledAlong(steps), network, parameters, batch, runtime, numbers=(float(step),)
         )
 
 
+def _loss_along(
+    network: NetworkSpec,
+    parameters: Parameters,
+    batch: Batch,
+    prepared: Any,
+    numbers: tuple[Number, ...],
+    direction: Parameters,
+) -> tuple[Parameters, Array]:
+    def gradients(parameters: Parameters) -> Parameters:
+        return loss_and_gradients(network, parameters, batch)[1]
+
+    _, moved = jax.jvp(gradients, (parameters,), (direction,))
+    return moved, jnp.zeros((), batch.x.dtype)
+
+
 @dataclass(frozen=True)
-class _Unrolled:
+class _UnrolledAlong:
     """The product, after so many steps: a scan, which can be differentiated both ways."""
 
     steps: int
