@@ -13,11 +13,12 @@ import pcbench.case
 from tests.helpers.command_line import python
 
 ROOT = Path(__file__).parents[1]
-PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+WHOLE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+PAGE = WHOLE[WHOLE.index("## Write a case") : WHOLE.index("## Add a dataset")]
 
 
 def block(language):
-    """Return the page's only block of code in that language."""
+    """Return the only block of code in that language in what the page says of a case."""
     [code] = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     return code
 

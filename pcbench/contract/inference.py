@@ -217,7 +217,8 @@ def engines() -> Iterator[tuple[str, type[Engine]]]:
 
 def capabilities() -> list[str]:
     """Return all that a backend may declare: the contract's, and engines from outside."""
-    return list(dict.fromkeys([*Capability, *(settings.capability for _, settings in engines())]))
+    declared = [*Capability, *(settings.capability for _, settings in engines())]
+    return list(dict.fromkeys(map(str, declared)))
 
 
 InferenceSettings = Annotated[

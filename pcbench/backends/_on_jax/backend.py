@@ -113,7 +113,8 @@ class OnJax(Backend[Any]):
 
     def ran_out_of_memory(self, error: Exception) -> bool:
         """Tell whether an error means that the device has no room left, as XLA puts it."""
-        return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+        told = isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+        return told or isinstance(error, MemoryError)
 
     def describe(self) -> dict[str, Any]:
         """Library versions, device and matrix precision, for the report."""
