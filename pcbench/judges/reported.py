@@ -20,7 +20,7 @@ from pcbench.judges.answers import InferenceResult
 
 DEFINITION = "definitions of energy and loss (theory.md 1)"
 STATIONARITY = "stationarity in the activities (theory.md 2.2)"
-CONTRACT = "the contract of a backend (pcbench/backends/base.py)"
+CONTRACT = "the contract of a backend (pcbench/contract/backend.py)"
 STARTS_AT_THE_LOSS = "inference begins at the feedforward activities, where the energy is the loss"
 UNFINISHED = "inference that stops early is not at equilibrium (theory.md 2.3)"
 _YES_OR_NO = Tolerance(0.5, "it is so or it is not")

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from pcbench.networks import ACTIVATIONS, Activation, activation
+from pcbench.backends.numpy import NumpyBackend
+from pcbench.backends.torch import TorchBackend
+from pcbench.networks import ACTIVATIONS, Activation, NetworkSpec, activation
 from pcbench.runner import run_suites
 from pcbench.suite import load_suites
 from pcbench.theory.nonlinear.taylor import Formula
@@ -73,12 +75,30 @@ def test_a_wrong_slope_in_its_row_fails(tmp_path, backend):
     assert statuses(tmp_path, "steep", backend, "values") == {"values": "failed"}
 
 
-# PyTorch's Hessians differentiate slopes, and ask no row for its curvature.
-@pytest.mark.parametrize("backend", ["numpy", "jax"])
+@pytest.mark.parametrize("backend", ["torch", "numpy", "jax"])
 def test_a_wrong_curvature_in_its_row_fails(tmp_path, backend):
     assert statuses(tmp_path, "straight", backend, "hessian and not unrolled") == {
         "hessian": "failed"
     }
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_torch_differentiates_as_the_row_says_where_its_formula_has_a_kink(dtype):
+    """At a saddle of zeros every unit is at 0, where ``|a|`` in a formula has no derivative."""
+    rng = np.random.default_rng(0)
+    network = NetworkSpec((2, 3, 2), activation="softplus", convention="pre")
+    weights = [np.zeros((3, 2)), rng.standard_normal((2, 3))]
+    x, y = rng.standard_normal((2, 4, 2))
+    vectors = rng.standard_normal((3, network.n_parameters))
+    products = []
+    with plugged_in({"softplus": SOFTPLUS}, ACTIVATIONS):
+        for backend in (TorchBackend("cpu", dtype), NumpyBackend("cpu", "float64")):
+            batch = [backend.to_device(array) for array in (x, y)]
+            hessian = backend.build(network, weights).loss_hessian(*batch)
+            products.append(backend.to_host(hessian.product(backend.to_device(vectors))))
+    ours, reference = products
+    assert np.abs(reference[:, :6]).max() > 0.1
+    np.testing.assert_allclose(ours, reference, rtol=0, atol=20 * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("name", [*ACTIVATIONS.names(), "softplus"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -22,7 +24,30 @@ def activation(name: str) -> Phi | None:
     if name in _BY_NAME:
         return _BY_NAME[name]
     row = table_row(name)
-    return lambda a: (row.value(torch, a), row.slope(torch, a))
+    slope = _with_derivative(partial(row.slope, torch), partial(row.curvature, torch))
+    value = _with_derivative(partial(row.value, torch), slope)
+    return lambda a: (value(a), slope(a))
+
+
+Entrywise = Callable[[Tensor], Tensor]
+
+
+def _with_derivative(function: Entrywise, derivative: Entrywise) -> Entrywise:
+    """Return a function that is differentiated as told: ``|a|`` in a formula has a kink at 0."""
+
+    class Told(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, a: Tensor) -> Tensor:
+            ctx.save_for_backward(a)
+            return function(a)
+
+        @staticmethod
+        def backward(ctx: Any, along: Tensor) -> Tensor:
+            [a] = ctx.saved_tensors
+            return along * derivative(a)
+
+    told = cast(Entrywise, Told.apply)
+    return lambda a: told(a)
 
 
 def _tanh(a: Tensor) -> tuple[Tensor, Tensor]:

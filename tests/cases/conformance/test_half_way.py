@@ -1,6 +1,6 @@
 """Who stops half way fails, whatever it says of that; only what rounding hides is undecided.
 
-Evaluation are put where they are wanted, with an account that is true, by the theory's definitions.
+Answers are put where they are wanted, with an account that is true, by the theory's definitions.
 """
 
 from dataclasses import replace

@@ -27,7 +27,7 @@ from pcbench.judges.reported import counts_match
 from pcbench.theory.nonlinear.inference_steps import Rule
 from pcbench.theory.rounding.bounds import CONFIDENCE
 
-ALONE = "each replica stays where it would have ended alone (base.py)"
+ALONE = "each replica stays where it would have ended alone (contract/model.py)"
 # Parts of the inverse of the largest curvature: one that goes down, one beyond 2.
 _SHORT, _LONG = 0.7, 5.0
 # The first replica to arrive does so after some steps, and others have more to take.

@@ -30,7 +30,7 @@ from pcbench.theory.nonlinear.inference_steps import flowed, room_to_kinks
 from pcbench.theory.nonlinear.layered import Layered
 from pcbench.theory.rounding.bounds import CONFIDENCE
 
-FLOW = "dz/dt = -∂(N𝓕)/∂z from the feedforward activities (backends/inference.py)"
+FLOW = "dz/dt = -∂(N𝓕)/∂z from the feedforward activities (contract/inference.py)"
 ORDER = "a step of order p is as long as the (p + 1)-th root of its tolerance (Hairer et al. II.4)"
 # Time, in units of the inverse of the largest curvature: no method's stability is at stake.
 _TIME = 3.0

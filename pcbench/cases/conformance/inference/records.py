@@ -66,7 +66,7 @@ def passes(label: str, result: InferenceResult, settings: InferenceSettings) -> 
         result.passes,
         2.0 * (1 + stages * result.steps),
         counted("passes"),
-        source="a step takes a pass forward and one back (base.py)",
+        source="a step takes a pass forward and one back (contract/model.py)",
     )
 
 

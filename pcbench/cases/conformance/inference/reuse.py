@@ -23,7 +23,7 @@ from pcbench.judges.inference import InferenceJudge
 from pcbench.theory.nonlinear.layered import feedforward, layered_errors
 from pcbench.theory.rounding.bounds import unit_roundoff
 
-REUSE = "steps that each linearisation serves (backends/inference.py)"
+REUSE = "steps that each linearisation serves (contract/inference.py)"
 _MOST = 2
 # By how much more than rounding the next step must be another, for the question to be asked.
 _CLEAR = 1e3

@@ -45,7 +45,7 @@ STEPS = 6
 _SHORT, _LONG = 0.7, 5.0
 # A step after which the schedule gives up: it is halved twice first.
 _SPENT = 0.25
-RULE = "from the feedforward activities, by the rule of the settings (backends/inference.py)"
+RULE = "from the feedforward activities, by the rule of the settings (contract/inference.py)"
 _MANY_STEPS = 8
 # What steps have reached is asked for with room for rounding.
 _REACHED = 0.99

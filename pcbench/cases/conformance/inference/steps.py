@@ -22,7 +22,10 @@ from pcbench.theory.rounding.layered import layered_rounding
 STEPS = 3
 """Sweeps show in the second step, where there are two hidden layers."""
 
-RULE = "z ← z - step · ∂(N𝓕)/∂z of all layers at once, from the feedforward activities (base.py)"
+RULE = (
+    "z ← z - step · ∂(N𝓕)/∂z of all layers at once, from the feedforward activities "
+    "(contract/model.py)"
+)
 
 
 def decided(judge: InferenceJudge, rule: Rule) -> Rule:
