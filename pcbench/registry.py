@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pcbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 T = TypeVar("T")
 
@@ -102,9 +102,7 @@ class Registry:
         BrokenPluginError
             If it cannot be imported, or is something else.
         """
-        found = self.load(name)
-        if not isinstance(found, kind):
-            raise BrokenPluginError(f"the {self.noun} {name!r} is {found!r}, no {kind.__name__}")
+        found: T = self._checked(name, lambda it: isinstance(it, kind), f"no {kind.__name__}")
         return found
 
     def load_subclass(self, name: str, kind: type[Any]) -> type[Any]:
@@ -117,11 +115,17 @@ class Registry:
         BrokenPluginError
             If it cannot be imported, or is something else.
         """
+
+        def holds(it: Any) -> bool:
+            return isinstance(it, type) and issubclass(it, kind)
+
+        found: type[Any] = self._checked(name, holds, f"not a subclass of {kind.__name__}")
+        return found
+
+    def _checked(self, name: str, holds: Callable[[Any], bool], otherwise: str) -> Any:
         found = self.load(name)
-        if not (isinstance(found, type) and issubclass(found, kind)):
-            raise BrokenPluginError(
-                f"the {self.noun} {name!r} is {found!r}, not a subclass of {kind.__name__}"
-            )
+        if not holds(found):
+            raise BrokenPluginError(f"the {self.noun} {name!r} is {found!r}, {otherwise}")
         return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import zip_longest
 from math import inf
 
@@ -62,23 +63,39 @@ class InferenceJudge:
         The problem, and its network as the theory sees it.
     samples
         ``N``.
-    forward
-        ``z_0 … z_L`` where every engine starts, the output clamped.
-    loss
-        ``𝓛`` there.
-    start
-        ``‖∂(N𝓕)/∂z‖`` there, or 1 where that is zero.
     """
 
     def __init__(self, problem: Problem, dtype: DType) -> None:
         self.network, self._x, self._y = problem.layered, problem.x, problem.y
         self.problem, self._precision = problem, problem.precision
-        self.forward = [*feedforward(self.network, self._x)[:-1], self._y]
-        self.loss = layered_loss(self.network, self._x, self._y, self._precision)
-        self.starts = self.sample_residuals(self.forward)
         self.samples = len(self._x)
-        self.start = float(np.linalg.norm(self.starts)) or 1.0
         self._rounding = Rounding(problem, dtype)
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """Shapes of ``z_0 … z_L``."""
+        return [(self.samples, width) for width in self.problem.network.widths]
+
+    # Worked out when first asked for: cases that have closed forms need none of these.
+    @cached_property
+    def forward(self) -> list[Float[np.ndarray, "N _d"]]:
+        """``z_0 … z_L`` where every engine starts, the output clamped."""
+        return [*feedforward(self.network, self._x)[:-1], self._y]
+
+    @cached_property
+    def loss(self) -> float:
+        """``𝓛``, the energy where every engine starts."""
+        return layered_loss(self.network, self._x, self._y, self._precision)
+
+    @cached_property
+    def starts(self) -> Float[np.ndarray, " N"]:
+        """``‖∂(N𝓕)/∂z‖`` of every sample where every engine starts."""
+        return self.sample_residuals(self.forward)
+
+    @cached_property
+    def start(self) -> float:
+        """``‖∂(N𝓕)/∂z‖`` of all samples there, or 1 where that is zero."""
+        return float(np.linalg.norm(self.starts)) or 1.0
 
     def sample_residuals(self, activities: Activities) -> Float[np.ndarray, " N"]:
         """``‖∂(N𝓕)/∂z‖`` of every sample, by definition."""
@@ -324,7 +341,7 @@ class InferenceJudge:
         """Check that every array has the shape that is due, and that inference did not diverge."""
         depth = self.network.depth
         due: list[tuple[Float[np.ndarray, "..."] | None, tuple[int, ...] | None]] = [
-            *zip_longest(result.activities, [activity.shape for activity in self.forward]),
+            *zip_longest(result.activities, self.shapes),
             (result.energies, (depth,)),
             (result.residual, ()),
         ]

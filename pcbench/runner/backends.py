@@ -87,10 +87,7 @@ def backend_class(name: str) -> type[Backend[Any]]:
     BrokenPluginError
         If it cannot be imported, or is not a :class:`Backend`.
     """
-    found = BACKENDS.load(name)
-    if not (isinstance(found, type) and issubclass(found, Backend)):
-        raise BrokenPluginError(f"the backend {name!r} is {found!r}, not a subclass of Backend")
-    return found
+    return BACKENDS.load_subclass(name, Backend)
 
 
 def _key(case: PlannedCase) -> _Key:

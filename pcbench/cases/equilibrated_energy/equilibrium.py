@@ -83,8 +83,7 @@ class TheoremJudge:
 
         Activities of other shapes would not be judged but break whatever is asked of them.
         """
-        due = [activity.shape for activity in self._judge.forward]
-        if [activity.shape for activity in result.activities] != due:
+        if [activity.shape for activity in result.activities] != self._judge.shapes:
             return None
         return subject.evaluate(self._judge.clamped(result))
 

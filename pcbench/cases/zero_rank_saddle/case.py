@@ -66,7 +66,7 @@ class ZeroRankSaddle(Case[Parameters]):
     )
     Parameters: ClassVar[type[CaseParameters]] = Parameters
 
-    def needs(self) -> frozenset[Capability]:
+    def needs(self) -> frozenset[str]:
         """Return what inference at a critical point and Hessians need."""
         through = {Capability.UNROLLED_HESSIAN} if self.parameters.during else set()
         return frozenset({Capability.EXACT_INFERENCE, Capability.HESSIAN}) | through

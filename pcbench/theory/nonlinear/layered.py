@@ -325,6 +325,8 @@ def _descend(
 def pull_back_to_potential(network: Layered, l: int, z: Batch, e: Batch) -> Batch:
     """``(∂f_l/∂a)ᵀ e``, where ``a`` is the potential ``A_l u + b_l``."""
     _, after = network.activations(l)
+    if after == "identity" and not network.is_convolution(l):
+        return e  # the slope is 1 wherever the potential is
     a = potential(network, l, z)
     force: Batch = activation_slope(after, a) * unpool(network, l, activate(after, a), e)
     return force
