@@ -34,7 +34,7 @@ class Question:
     Attributes
     ----------
     model
-        Who is asked.
+        The model that is asked.
     method
         Of the contract.
     given

@@ -35,9 +35,9 @@ class Witness(FaultyBackend):
     Parameters
     ----------
     judged
-        Who answers.
+        The backend whose answers count.
     correct
-        Who knows better; ``None`` where nothing is to be compared.
+        The correct backend; ``None`` where nothing is to be compared.
     deadline
         When no further question is taken, in seconds of :func:`time.monotonic`.
     """

@@ -1,4 +1,4 @@
-"""The contract of a backend: all that cases and the audit ever see of whoever computes."""
+"""The contract of a backend: all that cases and the audit ever see of one."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

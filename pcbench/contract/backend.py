@@ -1,4 +1,4 @@
-"""The contract between pcbench and whoever computes.
+"""The contract between pcbench and a backend.
 
 A backend is what is judged. It builds a *model* from a :class:`NetworkSpec` and NumPy weights, and
 answers questions about it: prediction, loss, energy, equilibrium activities, gradients. It never

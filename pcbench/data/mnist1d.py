@@ -147,7 +147,7 @@ def _is_sound(arrays: Arrays) -> bool:
 
 
 def _keep(arrays: Arrays, file: Path) -> None:
-    """Write the cache in one step: whoever reads it meanwhile sees all or nothing."""
+    """Write the cache in one step: a reader meanwhile sees all of it or nothing."""
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_suffix(f".{uuid4().hex}")
     try:

@@ -191,7 +191,7 @@ class Subject:
     Parameters
     ----------
     backend
-        Who is asked.
+        The backend that is asked.
     problem
         The network and the batch.
     parameters

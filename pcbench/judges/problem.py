@@ -116,7 +116,7 @@ class Problem:
     def masked(self, observed: float, rng: np.random.Generator) -> Problem:
         """Return the problem with each output observed with a probability, and at least one.
 
-        The targets of the others are not numbers: whoever looks at them shows it.
+        The targets of the others are not numbers: a backend that uses them shows it.
         """
         seen = rng.random(self.y.shape) < observed
         seen[np.arange(len(seen)), rng.integers(0, seen.shape[1], len(seen))] = True

@@ -1,6 +1,6 @@
 """The report of a run: its model, and how it is written and read.
 
-:mod:`pcbench.report.console` prints it, and is imported by whoever prints.
+:mod:`pcbench.report.console` prints it, and is imported where something is printed.
 """
 
 from pcbench.report.files import UnwritableOutputError, check_writable, write_text

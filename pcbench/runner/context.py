@@ -42,7 +42,7 @@ class RunContext(Context):
         return data.load(parameters, self.rng(stream), self._places)
 
     def measure(self, name: str, work: Callable[[], object]) -> Measurement:
-        """Time ``work`` on the case's backend; do it once where nobody asks for the time."""
+        """Time ``work`` on the case's backend; do it once where no time is asked for."""
         if not self._timed:
             work()
             return Measurement(name, [0.0])

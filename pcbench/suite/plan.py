@@ -136,7 +136,7 @@ def _kinds_of(entry: CaseEntry, problems: Problems) -> tuple[list[Kind], bool]:
     names = registry.CASES.names()
     kinds: list[Kind] = []
     for name in get_close_matches(entry.kind, names, n=len(names)) or names:
-        with suppress(BrokenPluginError):  # its breakage is told to whoever names it
+        with suppress(BrokenPluginError):  # it is told where the plug-in is named
             kinds.append(load_kind(name))
     return kinds, False
 

@@ -1,7 +1,7 @@
 """The theory: what must be true of predictive coding networks, of linear ones in closed form.
 
 Plain NumPy in float64. Nothing here imports anything else of pcbench, and no backend imports
-anything here: whoever doubts a result reads one of these files with the paper beside it. Sections
+anything here: to doubt a result is to read one of these files with the paper beside it. Sections
 (``§2.4``) are those of ``docs/theory.md``; "the paper" is Innocenti, Achour, Singh & Buckley,
 NeurIPS 2024, arXiv:2408.11979.
 

@@ -23,14 +23,14 @@ def _reversed_rates(trainer: FaultyTrainer, correct: Method, replicas: int) -> N
 
 
 def _first_rates(trainer: FaultyTrainer, correct: Method, replicas: Sequence[int]) -> None:
-    """Give the first rates to whoever is left."""
+    """Give the first rates to the replicas that are left."""
     rates = trainer.rates[: len(replicas)]
     correct(replicas)
     trainer.rates = rates
 
 
 def _first_moments(trainer: FaultyTrainer, correct: Method, replicas: Sequence[int]) -> None:
-    """Give the first moments to whoever is left."""
+    """Give the first moments to the replicas that are left."""
     means, squares = (
         [moment[: len(replicas)] for moment in moments]
         for moments in (trainer.means, trainer.squares)

@@ -195,7 +195,7 @@ RULES = (
     ),
     *faults(Part.OPTIMISERS, "trainer")(
         LongerSteps=(
-            "Steps are a hundredth longer than asked for: a schedule that nobody ordered.",
+            "Steps are a hundredth longer than asked for: by a schedule that was not asked for.",
             _other_settings(lambda asked: {"learning_rate": 1.01 * asked.learning_rate}),
         ),
         Ascent=(

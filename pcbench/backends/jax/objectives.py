@@ -20,7 +20,7 @@ from pcbench.networks import NetworkSpec
 class Batch(NamedTuple):
     """Inputs, targets, and how much each output counts.
 
-    Where the precision is 0, what stands in ``y`` is looked at by nobody.
+    Where the precision is 0, what stands in ``y`` is not used.
     """
 
     x: Rows

@@ -29,7 +29,7 @@ def replicas(
     Parameters
     ----------
     backend
-        Who is asked.
+        The backend that is asked.
     problems
         The same network and batch at different points.
     rng

@@ -71,7 +71,7 @@ def _datasets() -> dict[str, Model]:
     for name in DATASETS.names():
         try:
             found[name] = dataset_class(name).Parameters
-        except BrokenPluginError:  # its breakage is told to whoever names it
+        except BrokenPluginError:  # it is told where the plug-in is named
             continue
     return found
 

@@ -110,7 +110,7 @@ def alone_for_a_few_steps(
     Parameters
     ----------
     subject, label
-        Who is asked, and the engine's name.
+        The backend with its problem, and the engine's name.
     settings
         What it was asked for before.
     curvature

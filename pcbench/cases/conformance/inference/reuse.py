@@ -37,7 +37,7 @@ def reuse(subject: Subject, judge: InferenceJudge, curvature: float) -> Iterator
     Parameters
     ----------
     subject, judge
-        Who is asked, and the judge of that problem.
+        The backend with its problem, and the judge of that problem.
     curvature
         No sample's energy is more curved, where it is no larger than where inference begins.
     """

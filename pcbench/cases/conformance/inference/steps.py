@@ -58,7 +58,7 @@ def steps_taken(subject: Subject, judge: InferenceJudge, step: float) -> Check:
     Parameters
     ----------
     subject, judge
-        Who is asked, and the judge of that problem.
+        The backend with its problem, and the judge of that problem.
     step
         One that no curvature on the way is too large for: what rounding has moved activities by
         grows by no more than a factor of two then, ``‖I - step H‖ ≤ 2``.
