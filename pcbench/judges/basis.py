@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import wraps
+from math import inf, isnan
 from typing import TYPE_CHECKING, Any, ParamSpec, SupportsFloat
 
 from pcbench import checks
@@ -113,8 +114,9 @@ class Basis:
         return check.at(self.where) if self.where else check
 
     def tolerance(self, off: Number) -> Tolerance:
-        """Return a tolerance with the derivation."""
-        return Tolerance(float(off), self.derivation)
+        """Return a tolerance with the derivation; a bound that is no number bounds nothing."""
+        off = float(off)
+        return Tolerance(inf if isnan(off) else off, self.derivation)
 
     def _compare(
         self,

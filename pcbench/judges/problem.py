@@ -163,8 +163,8 @@ class Problem:
             squares = np.square([float(np.sum(array**2)) for array in self.parameters])
         if not np.isfinite(squares).all():
             raise UndecidableError(
-                "fourth powers of parameters, which norms of Hessians are made of, leave the "
-                "judge's float64"
+                "fourth powers of the weights, which norms of Hessians are made of, overflow "
+                "float64"
             )
         largest = float(np.finfo(dtype).max)
         range.demand_range(self.layered, self.x, self.y, largest, self.precision)

@@ -17,6 +17,8 @@ from pcbench.judges.training.step_expected import loss_off
 from pcbench.judges.training.step_judge import StepJudge
 from pcbench.theory.nonlinear.layered import layered_loss
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
+from pcbench.theory.rounding.range import UndecidableError
+from pcbench.theory.rounding.underflow import SMALLEST
 
 
 @folded
@@ -38,11 +40,17 @@ def later_step(
     at = f"{learner}, step {later.step + 1}"
     yield from StepJudge(start.context, start.problem, settings, later.before, rows, at).findings(1)
     recorded = Basis(DEFINITION, "rounding (theory.md 4)")
+    inside = []
     for place, seed in enumerate(later.alive):
         problem = start.problem.at([array[place] for array in later.before])
         if rows is not None:
             seen = rows[0, place]
             problem = replace(problem, x=problem.x[seen], y=problem.y[seen])
+        try:
+            problem.demand_range(start.context.backend.dtype)
+        except UndecidableError:  # the step, which has been judged, says so
+            continue
+        inside.append(place)
         yield recorded.approx(
             f"loss that the run recorded ({at})",
             outcome.course.losses[later.step, seed],
@@ -50,8 +58,8 @@ def later_step(
             loss_off(problem, start.context.backend.dtype),
             f"seed {seed + 1}",
         )
-    if isinstance(settings.optimiser, Sgd):
-        yield from _same_step(start, settings, later, rows, at)
+    if inside and isinstance(settings.optimiser, Sgd):
+        yield from _same_step(start, settings, later, rows, at, inside)
 
 
 def _same_step(
@@ -60,8 +68,9 @@ def _same_step(
     later: Later,
     rows: Int[np.ndarray, "1 alive N"] | None,
     at: str,
+    inside: list[int],
 ) -> Iterator[Check]:
-    """Check that the run took the step that a fresh trainer takes."""
+    """Check that the run took the step that a fresh trainer takes, of replicas inside the range."""
     backend = start.context.backend
     model = backend.build(start.problem.network, later.before)
     fresh = backend.trainer(model, *start.staged, settings)
@@ -74,9 +83,9 @@ def _same_step(
         "rounding of the parameters by either trainer (theory.md 4.5)",
     )
     for name, ran, due in zip(names, later.after, reached, strict=True):
-        for place, seed in enumerate(later.alive):
-            off = 2 * CONFIDENCE * u * np.linalg.norm(due[place]) + 2.0**-126
-            where = f"seed {seed + 1}, {name}"
+        for place in inside:
+            off = 2 * CONFIDENCE * u * np.linalg.norm(due[place]) + SMALLEST
+            where = f"seed {later.alive[place] + 1}, {name}"
             yield rule.distance(
                 f"parameters after a step of the run ({at})", ran[place], due[place], off, where
             )
