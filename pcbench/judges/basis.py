@@ -103,20 +103,20 @@ class Basis:
         name: str,
         seen: ArrayLike,
         due: ArrayLike,
-        off: ArrayLike,
+        off: Iterable[Number],
         labels: Sequence[str] = (),
     ) -> Check:
         """Check ``|seen - due| ≤ off``, every entry by its own; labels name the entries."""
         name, source = self._named(name), self.source
+        bounds = [_bound(one) for one in off]
         check = checks.each_close(
-            name, seen, due, off, self.derivation, source=source, labels=labels
+            name, seen, due, bounds, self.derivation, source=source, labels=labels
         )
         return check.at(self.where) if self.where else check
 
     def tolerance(self, off: Number) -> Tolerance:
-        """Return a tolerance with the derivation; a bound that is no number bounds nothing."""
-        off = float(off)
-        return Tolerance(inf if isnan(off) else off, self.derivation)
+        """Return a tolerance with the derivation."""
+        return Tolerance(_bound(off), self.derivation)
 
     def _compare(
         self,
@@ -136,6 +136,11 @@ class Basis:
 
     def _named(self, name: str) -> str:
         return f"{self.label}: {name}" if self.label else name
+
+
+def _bound(off: Number) -> float:
+    """Return a bound as a number: one that has overflowed to NaN bounds nothing."""
+    return inf if isnan(float(off)) else float(off)
 
 
 def folded(make: Callable[P, Iterable[Check]]) -> Callable[P, Iterator[Check]]:
