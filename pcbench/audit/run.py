@@ -20,8 +20,7 @@ from pcbench.errors import UsageError
 from pcbench.runner import Observer
 from pcbench.runner.backends import Backends
 from pcbench.runner.environment import describe_environment
-from pcbench.runner.interrupts import insistent_interrupts
-from pcbench.runner.run import one_thread_for_the_judge, run_case
+from pcbench.runner.run import insistent_interrupts, one_thread_for_the_judge, run_case
 from pcbench.suite import PlannedCase, Suite
 
 

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from pcbench.report.describe import data_name, network_shape
 from pcbench.report.layout import Column, make_console, plain, print_line, print_prose, print_table
 from pcbench.report.model import AS_WRITTEN
-from pcbench.report.numbers import (
+from pcbench.report.wording import (
     ABSENT,
+    data_name,
     format_bytes,
     format_duration,
     format_expected,
     format_margin,
     format_number,
+    network_shape,
 )
 
 if TYPE_CHECKING:

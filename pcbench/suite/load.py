@@ -1,18 +1,18 @@
-"""Load suites with their cases ready to run, or only outline them."""
+"""Find suites; load them with their cases ready to run, or only outline them."""
 
 from __future__ import annotations
 
+import os
+import pathlib
 import shlex
 from typing import TYPE_CHECKING
 
 from pcbench.registry import did_you_mean
 from pcbench.suite.expand import variants
-from pcbench.suite.find import find_suite
 from pcbench.suite.grammar.layout import check_size, read_layout
 from pcbench.suite.grammar.schema import QUICK
 from pcbench.suite.model import Outline, OutlinedCase, Suite
-from pcbench.suite.overrides import Override, parse_overrides
-from pcbench.suite.select import parse_selection
+from pcbench.suite.options import Override, parse_overrides, parse_selection
 from pcbench.suite.yaml.node import dotted
 from pcbench.suite.yaml.problems import Position, Problems, SuiteError
 
@@ -22,6 +22,50 @@ if TYPE_CHECKING:
 
     from pcbench.suite.grammar.layout import Layout
     from pcbench.suite.plan import Plan
+
+
+SUFFIXES = (".yaml", ".yml")
+
+_PACKAGE = pathlib.Path(__file__).parents[1]
+# A wheel holds the suites inside the package; an editable install leaves them beside it.
+_DIRECTORIES = (_PACKAGE / "_suites", _PACKAGE.parent / "suites")
+
+
+def shipped_suites() -> dict[str, pathlib.Path]:
+    """Return the suites that come with pcbench, by name, sorted."""
+    for directory in _DIRECTORIES:
+        if directory.is_dir():
+            files = (path for path in directory.iterdir() if path.suffix in SUFFIXES)
+            return {path.stem: path for path in sorted(files)}
+    return {}
+
+
+def find_suite(suite: str | pathlib.Path) -> pathlib.Path:
+    """Return the file of a suite.
+
+    Parameters
+    ----------
+    suite
+        A path (anything with a separator or a suffix of YAML), or the name of a shipped suite.
+
+    Raises
+    ------
+    SuiteError
+        If it is a name, and no suite with that name is shipped.
+    """
+    text = str(suite)
+    separators = [separator for separator in (os.sep, os.altsep) if separator]
+    if isinstance(suite, pathlib.Path) or any(each in text for each in separators):
+        return pathlib.Path(suite)
+    if text.endswith(SUFFIXES):
+        return pathlib.Path(text)
+    shipped = shipped_suites()
+    if text not in shipped:
+        message = f"no suite of this name comes with pcbench{did_you_mean(text, shipped)}"
+        if os.path.isfile(text):
+            message = f"this is no suite that comes with pcbench; for the file write ./{text}"
+        raise SuiteError.at(Position(text), message)
+    return shipped[text]
 
 
 def load_suite(
@@ -53,7 +97,7 @@ def load_suites(
     overrides
         ``PATH=VALUE``, applied to every selected case that has the parameter.
     select
-        An expression as in :mod:`pcbench.suite.select`, over the identifiers that :func:`outline`
+        An expression as in :mod:`pcbench.suite.options`, over the identifiers that :func:`outline`
         gives at this size, so before any override. A suite of which it selects nothing is
         returned without cases, as long as it selects something of another.
 

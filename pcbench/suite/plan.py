@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, Any
 from pcbench import registry
 from pcbench.registry import BrokenPluginError, UnknownNameError, did_you_mean
 from pcbench.suite.expand import IDENTITY, Variant, put_all, variants
-from pcbench.suite.grammar.fields import fields_by_key, known_paths
-from pcbench.suite.grammar.parameters import Fault, check
+from pcbench.suite.grammar.parameters import Fault, check, fields_by_key, known_paths
 from pcbench.suite.grammar.schema import QUICK
-from pcbench.suite.grammar.settings import RUN_SETTINGS, RunSettings
-from pcbench.suite.kinds import load_kind
+from pcbench.suite.grammar.settings import RUN_SETTINGS, RunSettings, load_kind
 from pcbench.suite.model import PlannedCase
 from pcbench.suite.yaml.node import NoKeysError
 from pcbench.suite.yaml.problems import Problems
@@ -29,8 +27,7 @@ if TYPE_CHECKING:
     from pcbench.case import Case, CaseParameters
     from pcbench.suite.expand import Axis
     from pcbench.suite.grammar.layout import CaseEntry, Layout
-    from pcbench.suite.overrides import Override
-    from pcbench.suite.select import Matcher
+    from pcbench.suite.options import Matcher, Override
     from pcbench.suite.yaml.node import Node, Path
     from pcbench.suite.yaml.problems import Problem
 

@@ -185,7 +185,7 @@ def _run_settings() -> Schema:
 
 def _parameters(kind: str) -> Schema:
     """Return the schema of a case of one kind, with its definitions under names of its own."""
-    from pcbench.suite.kinds import load_kind  # pydantic
+    from pcbench.suite.grammar.settings import load_kind  # pydantic
 
     try:
         case = load_kind(kind)

@@ -1,21 +1,24 @@
-"""What ``pcbench doctor`` prints, section by section."""
+"""What ``pcbench doctor`` and ``pcbench backends`` print."""
 
 from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from rich.console import Console
 from threadpoolctl import threadpool_info
 
 from pcbench._version import __version__
 from pcbench.contract import ENGINES, engine_settings
+from pcbench.contract.inference import capabilities
 from pcbench.data import DataDirectoryError, Places, dataset_class
 from pcbench.networks import ACTIVATIONS, activation
 from pcbench.registry import BACKENDS, CASES, DATASETS, FAULTS, BrokenPluginError
-from pcbench.runner.backends import backend_class
+from pcbench.report.layout import Column, plain, print_line, print_table
+from pcbench.runner.backends import BackendSummary, backend_class
 from pcbench.runner.environment import PACKAGES, cores, package_version, processor
-from pcbench.suite.kinds import load_kind
+from pcbench.suite.grammar.settings import load_kind
 
 
 def examine() -> Iterator[str]:
@@ -104,3 +107,44 @@ def _plugins() -> Iterator[str]:
             except BrokenPluginError as error:
                 yield f"  {error}"
         yield f"  {registry.noun}s: {', '.join(registry.names())}"
+
+
+_NONE = "–"
+
+
+def render_backends(found: Sequence[BackendSummary], console: Console) -> None:
+    """Print a row a backend, a table of capabilities, and why others cannot be had."""
+    available = [backend for backend in found if not backend.unavailable]
+    print_table(
+        console,
+        [Column(title) for title in ("backend", "package", "libraries", "devices", "dtypes")],
+        [
+            [
+                plain(backend.name, "bold"),
+                plain(backend.package or "this process"),
+                plain(", ".join(backend.libraries) or _NONE),
+                plain(", ".join(backend.devices)),
+                plain(", ".join(backend.dtypes)),
+            ]
+            for backend in available
+        ],
+    )
+    print_line(console)
+    print_table(
+        console,
+        [Column("capability"), *(Column(backend.name) for backend in available)],
+        [
+            [
+                plain(capability),
+                *(
+                    plain("yes", "green") if capability in backend.capabilities else plain(_NONE)
+                    for backend in available
+                ),
+            ]
+            for capability in capabilities()
+        ],
+    )
+    for backend in found:
+        if backend.unavailable:
+            print_line(console)
+            print_line(console, plain(f"{backend.name} is not available: {backend.unavailable}"))

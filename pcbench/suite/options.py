@@ -1,4 +1,4 @@
-"""``-k EXPR``: select cases by parts of their names, with ``and``, ``or``, ``not``, parentheses.
+"""What the command line says of cases: ``--set PATH=VALUE``, and ``-k EXPR`` to select some.
 
     expression = conjunction {"or" conjunction}
     conjunction = negation {"and" negation}
@@ -12,12 +12,98 @@ the suite ``origin_escape``. This is the language of pytest's option of the same
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from pcbench.suite.expand import IDENTITY, Axis
+from pcbench.suite.yaml.document import parse
+from pcbench.suite.yaml.node import Node, Path, dotted, split
 from pcbench.suite.yaml.problems import Position, SuiteError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Self
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A parameter's new value; its position is the option itself."""
+
+    path: Path
+    value: Node
+
+    def replaces(self, axis: Axis) -> bool:
+        """Whether the axis varies what is set here: the parameter, or a part of it."""
+        return axis.path[: len(self.path)] == self.path
+
+
+class Setting(str):
+    """``PATH=VALUE`` that was written in other words, which are what messages quote.
+
+    Parameters
+    ----------
+    path, value
+        The parameter, and a value that JSON has.
+    written
+        What the user wrote, such as ``--seed 3``.
+    """
+
+    __slots__ = ("written",)
+    written: str
+
+    def __new__(cls, path: str, value: object, written: str) -> Self:
+        """Make the text of it."""
+        # JSON is YAML, where a name with a colon in it stays a name; but not its surrogate pairs.
+        setting = super().__new__(cls, f"{path}={json.dumps(value, ensure_ascii=False)}")
+        setting.written = written
+        return setting
+
+
+def parse_override(text: str) -> Override:
+    """Read ``PATH=VALUE``; the value is YAML, as in a suite.
+
+    Raises
+    ------
+    SuiteError
+        If there is no ``=``, the path or the value is not valid, or the path cannot be set.
+    """
+    at = Position(text.written if isinstance(text, Setting) else f"--set {shlex.quote(text)}")
+    key, equals, value = text.partition("=")
+    path = split(key.strip())
+    if not equals or not all(path):
+        raise SuiteError.at(at, "write it as PATH=VALUE, such as network.width=300")
+    if path[0] in IDENTITY:
+        raise SuiteError.at(at, f"{path[0]!r} cannot be set; it says which case it is, not how")
+    document = parse(value, lambda _line, _column: at)
+    if document.root is None:
+        raise SuiteError.at(at, f"there is no value; write {dotted(path)}=null for none")
+    if document.problems:
+        raise SuiteError(document.problems)
+    return Override(path, document.root)
+
+
+def parse_overrides(texts: Iterable[str]) -> list[Override]:
+    """Read all of them, in order; of two with the same path the later holds.
+
+    Raises
+    ------
+    SuiteError
+        With what is wrong with any of them.
+    """
+    overrides, problems = [], []
+    for text in texts:
+        try:
+            overrides.append(parse_override(text))
+        except SuiteError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise SuiteError(problems)
+    return overrides
+
 
 Matcher = Callable[[Collection[str], Collection[str]], bool]
 """Takes the words that a name may be part of, and the words that it may equal."""
