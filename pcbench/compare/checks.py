@@ -101,6 +101,10 @@ SAME_TOLERANCE = 1e-5
 which round differently from machine to machine, and six significant digits are shown."""
 
 
+RENAMED = {"finite energy": "malformed answers"}
+"""What checks were called in reports that have the same schema; behind the name of an engine."""
+
+
 def compare_checks(base: CaseResult, new: CaseResult, *, same_inputs: bool) -> Iterator[Change]:
     """Yield what changed among the checks of a case, in their order.
 
@@ -108,8 +112,8 @@ def compare_checks(base: CaseResult, new: CaseResult, *, same_inputs: bool) -> I
     missing for this reason are not listed: the verdict of the case says so.
     """
     moved = (base.backend, base.device) != (new.backend, new.device)
-    for name, old, now in pair(base.checks, new.checks, lambda check: check.name):
-        change = partial(Change, case=new.id, check=name)
+    for name, old, now in pair(base.checks, new.checks, _present_name):
+        change = partial(Change, case=new.id, check=now.name if now else name)
         if old and now:
             if old.status != now.status:
                 yield change(
@@ -140,6 +144,11 @@ def compare_checks(base: CaseResult, new: CaseResult, *, same_inputs: bool) -> I
 def both_complete(base: CaseResult, new: CaseResult) -> bool:
     """Whether a case came to its end in both reports, so that it made all its checks and claims."""
     return {base.status, new.status} <= {"passed", "failed", "undecided"}
+
+
+def _present_name(check: Check) -> str:
+    subject, colon, name = check.name.rpartition(": ")
+    return f"{subject}{colon}{RENAMED.get(name, name)}"
 
 
 def _because(check: Check) -> str:
