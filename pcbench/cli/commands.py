@@ -120,7 +120,7 @@ def run(
     from pcbench.api import run as run_suites
     from pcbench.cli.live import watch_run
     from pcbench.report.console import make_console, render_report
-    from pcbench.runner.findings import storable
+    from pcbench.runner.context import storable
 
     with watch_run(quiet=quiet, suites=len(suites)) as observer:
         report = run_suites(

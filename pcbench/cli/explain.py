@@ -118,14 +118,7 @@ def explain_choice(name: str) -> str:
 def explain_case(
     case_id: str, suites: Sequence[str] | None, size: str, settings: Sequence[str]
 ) -> str:
-    """Say what a concrete case asks, with its parameters resolved.
-
-    Raises
-    ------
-    UsageError
-        If no suite has a case of that identifier, or of that identifier before its matrix is
-        expanded, where the message offers the nearest; or if no case has the size.
-    """
+    """Say what a concrete case asks, with its parameters resolved."""
     known: dict[str, tuple[str, PlannedCase]] = {}
     for suite in load_suites(suites or shipped_suites(), size=size, overrides=settings):
         for case in suite.cases:

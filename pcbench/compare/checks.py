@@ -69,22 +69,16 @@ def changed_inputs(base: CaseResult, new: CaseResult) -> dict[str, tuple[JsonVal
     their answers to the same question are what is compared. A missing parameter counts as null, so
     that a new optional one changes nothing.
     """
-    old, now = dict(_leaves(_inputs(base))), dict(_leaves(_inputs(new)))
+    names = ("kind", "seed", "dtype", "parameters")
+    old, now = (
+        dict(_leaves({name: getattr(case, name) for name in names})) for case in (base, new)
+    )
     both = {path: (old.get(path), now.get(path)) for path in {**old, **now}}
     # As JSON, in which true is not 1 and a NaN equals itself.
     return {
         path: (was, is_now)
         for path, (was, is_now) in both.items()
         if json.dumps(was) != json.dumps(is_now)
-    }
-
-
-def _inputs(case: CaseResult) -> JsonValue:
-    return {
-        "kind": case.kind,
-        "seed": case.seed,
-        "dtype": case.dtype,
-        "parameters": case.parameters,
     }
 
 
@@ -100,9 +94,8 @@ SAME_TOLERANCE = 1e-5
 """Relative difference up to which two tolerances are the same: they are made of condition numbers,
 which round differently from machine to machine, and six significant digits are shown."""
 
-
 RENAMED = {"finite energy": "malformed answers"}
-"""What checks were called in reports that have the same schema; behind the name of an engine."""
+"""Former names of checks in reports of schema 1; what is before a colon has stayed."""
 
 
 def compare_checks(base: CaseResult, new: CaseResult, *, same_inputs: bool) -> Iterator[Change]:
@@ -112,7 +105,7 @@ def compare_checks(base: CaseResult, new: CaseResult, *, same_inputs: bool) -> I
     missing for this reason are not listed: the verdict of the case says so.
     """
     moved = (base.backend, base.device) != (new.backend, new.device)
-    for name, old, now in pair(base.checks, new.checks, _present_name):
+    for name, old, now in pair(base.checks, new.checks, present_name):
         change = partial(Change, case=new.id, check=now.name if now else name)
         if old and now:
             if old.status != now.status:
@@ -146,7 +139,8 @@ def both_complete(base: CaseResult, new: CaseResult) -> bool:
     return {base.status, new.status} <= {"passed", "failed", "undecided"}
 
 
-def _present_name(check: Check) -> str:
+def present_name(check: Check) -> str:
+    """Return what a check is called now."""
     subject, colon, name = check.name.rpartition(": ")
     return f"{subject}{colon}{RENAMED.get(name, name)}"
 

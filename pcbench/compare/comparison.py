@@ -6,7 +6,14 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from pcbench.compare.checks import changed_inputs, compare_checks, compare_claims, pair, pair_cases
+from pcbench.compare.checks import (
+    changed_inputs,
+    compare_checks,
+    compare_claims,
+    pair,
+    pair_cases,
+    present_name,
+)
 from pcbench.compare.model import Change, Comparison, Effect, PairedTiming, Side
 from pcbench.report.wording import ABSENT
 
@@ -124,7 +131,7 @@ def _suite(old: CaseResult | None, now: CaseResult | None) -> str:
 
 
 def _decided(case: CaseResult) -> set[str]:
-    return {check.name for check in case.checks if check.status != "undecided"}
+    return {present_name(check) for check in case.checks if check.status != "undecided"}
 
 
 def _timings(case: str, old: CaseResult | None, now: CaseResult | None) -> Iterator[PairedTiming]:

@@ -32,28 +32,15 @@ class DataDirectoryError(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Data directories, in the order in which they are searched.
+    """Data directories, in the order in which they are searched."""
 
-    Parameters
-    ----------
-    folders
-        Data directories; each holds one folder a dataset, such as ``mnist/``.
-    cache
-        Where generated data are kept; created when first written to.
-    """
-
+    # Data directories; each holds one folder a dataset, such as ``mnist/``.
     folders: tuple[Path, ...]
-    cache: Path
+    cache: Path  # where generated data are kept; created when first written to
 
     @classmethod
     def default(cls, environment: Mapping[str, str] = os.environ) -> Places:
-        """Return ``$PCBENCH_DATA``, the user's cache directory and the system's folders of data.
-
-        Raises
-        ------
-        DataDirectoryError
-            If ``PCBENCH_DATA`` is set, not empty, and not a directory that can be searched.
-        """
+        """Return ``$PCBENCH_DATA``, the user's cache directory and the system's folders of data."""
         cache = platformdirs.user_cache_path("pcbench")
         named = environment.get(VARIABLE)
         if not named:
@@ -165,15 +152,7 @@ class DatasetTooSmallError(DatasetError):
 
 
 def dataset_class(name: str) -> type[Dataset[Any]]:
-    """Return the dataset of that name.
-
-    Raises
-    ------
-    UnknownNameError
-        If there is none.
-    BrokenPluginError
-        If it cannot be imported, or is not a :class:`Dataset`.
-    """
+    """Return the dataset of that name."""
     return DATASETS.load_subclass(name, Dataset)
 
 
@@ -184,13 +163,7 @@ def parameters_class(name: str) -> type[DatasetParameters]:
 
 
 def load(parameters: DatasetParameters, rng: np.random.Generator, places: Places) -> Samples:
-    """Return the samples that ``parameters`` ask for, chosen by ``rng``.
-
-    Raises
-    ------
-    DatasetError
-        If the dataset is missing, corrupt or too small.
-    """
+    """Return the samples that ``parameters`` ask for, chosen by ``rng``."""
     return dataset_class(parameters.name)(parameters, places).load(rng)
 
 

@@ -46,13 +46,7 @@ MOST_BYTES = MOST_IMAGES * RECORD
 
 @lru_cache(maxsize=2)  # both splits of the original: 184 MB
 def read_files(files: tuple[FileVersion, ...]) -> UInt8[np.ndarray, "N 3073"]:
-    """Read the records of all files, one file after the other.
-
-    Raises
-    ------
-    DatasetCorruptError
-        If a file is not a whole number of records with labels 0 to 9.
-    """
+    """Read the records of all files, one file after the other."""
     folder = files[0].path.parent
     if sum(file.size for file in files) > MOST_BYTES:
         raise DatasetCorruptError(f"{folder} holds more than {MOST_IMAGES} records of CIFAR-10")
@@ -65,14 +59,7 @@ def read_files(files: tuple[FileVersion, ...]) -> UInt8[np.ndarray, "N 3073"]:
 
 @lru_cache(maxsize=2)
 def read_archive(archive: FileVersion, split: Split) -> UInt8[np.ndarray, "N 3073"]:
-    """Read the records of one split from the archive, in memory, in the order of the files' names.
-
-    Raises
-    ------
-    DatasetCorruptError
-        If the archive is broken or lacks the split, or a file in it is not as :func:`read_files`
-        wants it. A link is not followed: it is not a file of records.
-    """
+    """Read the records of one split from the archive, in the order of its files' names."""
     members = _members(archive.path, FILES[split])
     if not members:
         raise DatasetCorruptError(f"{archive.path} has no member {FILES[split]}")
@@ -170,13 +157,7 @@ class Cifar10(Dataset[Cifar10Parameters]):
         return {split: _find(places, split) for split in FILES}
 
     def load(self, rng: np.random.Generator) -> Samples:
-        """Return chosen images, ``(N, 3072)`` or ``(N, 3, 32, 32)``, and their classes ``(N, 10)``.
-
-        Raises
-        ------
-        DatasetMissingError, DatasetCorruptError, DatasetTooSmallError
-            As :meth:`pcbench.data.Dataset.load` says.
-        """
+        """Return chosen images, ``(N, 3072)`` or ``(N, 3, 32, 32)``, and their classes."""
         split = self.parameters.split
         found = _find(self.places, split)
         if found is None:

@@ -29,47 +29,25 @@ from pcbench.data.base import (
 
 @dataclass(frozen=True, slots=True)
 class FileVersion:
-    """A file as it stands now: the key under which its content may be remembered.
-
-    Parameters
-    ----------
-    path
-        The file.
-    modified_ns
-        When it was last modified, in nanoseconds since the epoch.
-    size
-        Its length in bytes, as stored.
-    """
+    """A file as it stands now: the key under which its content may be remembered."""
 
     path: Path
-    modified_ns: int
-    size: int
+    modified_ns: int  # last modified, since the epoch
+    size: int  # in bytes, as stored
 
     @classmethod
     def of(cls, path: Path) -> FileVersion:
-        """Look at the file without opening it.
-
-        Raises
-        ------
-        DatasetCorruptError
-            If it is not a regular file; opening a pipe, say, would wait for ever.
-        """
+        """Look at the file without opening it."""
         with _explained(path):
             status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe, say, would wait for ever
             raise DatasetCorruptError(f"{path} is not a regular file, and one is due there")
         return cls(path, status.st_mtime_ns, status.st_size)
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[io.BufferedIOBase]:
-    """Open a file for reading, decompressed if its name ends in ``.gz``.
-
-    Raises
-    ------
-    DatasetCorruptError
-        If it cannot be opened, or breaks while it is read within the ``with`` block.
-    """
+    """Open a file for reading, decompressed if its name ends in ``.gz``."""
     with _explained(path):
         if path.suffix == ".gz":
             with gzip.open(path) as stream:
@@ -100,15 +78,10 @@ MOST_IMAGES = 100_000
 
 
 class LabelledParameters(DatasetParameters):
-    """Parameters of a dataset of ten classes, with a training and a test split.
+    """Parameters of a dataset of ten classes, with a training and a test split."""
 
-    Attributes
-    ----------
-    published
-        How many samples each split has as published, where that is known without its files; those
-        on a machine may be a part of it.
-    """
-
+    # How many samples each split has as published, where that is known without its files; those
+    # on a machine may be a part of it.
     published: ClassVar[Mapping[Split, int]] = {}
 
     split: Split = Field("train", description="Which split to draw from.")
@@ -128,13 +101,7 @@ class LabelledParameters(DatasetParameters):
 def choose(
     available: int, parameters: LabelledParameters, rng: np.random.Generator
 ) -> Int[np.ndarray, " N"]:
-    """Choose ``N = parameters.samples`` of the ``available`` samples, without replacement.
-
-    Raises
-    ------
-    DatasetTooSmallError
-        If there are fewer.
-    """
+    """Choose ``N = parameters.samples`` of the ``available`` samples, without replacement."""
     if parameters.samples > available:
         raise DatasetTooSmallError(
             f"{parameters.name}'s {parameters.split} split holds {available} samples here, and "
@@ -167,12 +134,6 @@ def as_samples(
 
 
 def require_classes(labels: UInt8[np.ndarray, " N"], source: str) -> None:
-    """Refuse labels outside ``0, …, 9``, naming the file they come from.
-
-    Raises
-    ------
-    DatasetCorruptError
-        If there is such a label.
-    """
+    """Refuse labels outside ``0, …, 9``, naming the file they come from."""
     if labels.max() >= N_CLASSES:
         raise DatasetCorruptError(f"{source} holds the label {labels.max()}, outside 0 to 9")

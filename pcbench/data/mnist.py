@@ -45,13 +45,7 @@ CONTENT = {1: "labels", 3: "images"}
 def read_pair(
     images: FileVersion, labels: FileVersion
 ) -> tuple[UInt8[np.ndarray, "N 1 28 28"], UInt8[np.ndarray, " N"]]:
-    """Read a split's images and labels.
-
-    Raises
-    ------
-    DatasetCorruptError
-        If either file is not what it should be, or one holds more than the other.
-    """
+    """Read a split's images and labels."""
     pixels = _read(images, (SIDE, SIDE))
     classes = _read(labels, ())
     require_classes(classes, str(labels.path))
@@ -125,13 +119,7 @@ class IdxDataset(Dataset[LabelledParameters]):
         return {split: pair and pair[0] for split, pair in found.items()}
 
     def load(self, rng: np.random.Generator) -> Samples:
-        """Return chosen images, ``(N, 784)`` or ``(N, 1, 28, 28)``, and their classes ``(N, 10)``.
-
-        Raises
-        ------
-        DatasetMissingError, DatasetCorruptError, DatasetTooSmallError
-            As :meth:`pcbench.data.Dataset.load` says.
-        """
+        """Return chosen images, ``(N, 784)`` or ``(N, 1, 28, 28)``, and their classes."""
         split, shape = self.parameters.split, self.parameters.shape
         found = self._find(self.places, split)
         if found is None:

@@ -70,16 +70,8 @@ def render_report(
 ) -> None:
     """Print a report: failures with their reasons, the tables, skips, timings, and the count.
 
-    Parameters
-    ----------
-    report
-        What to print; nothing else is looked at.
-    console
-        Where to print it; :func:`make_console` makes one.
-    verbose
-        One row for every check, where otherwise a case that passed shows its tightest one.
-    quiet
-        Only the failures and the count.
+    ``verbose`` makes a row for every check, where otherwise a case that passed shows its tightest
+    one; ``quiet`` leaves only the failures and the count.
     """
     report = report.model_copy(update={"cases": _told_apart(report.cases)})
     broken = [
@@ -116,11 +108,7 @@ def _with(report: Report, status: str) -> list[CaseResult]:
 
 def _varying(report: Report) -> list[str]:
     """Return the settings that differ from case to case: they get columns, others the heading."""
-    return [
-        setting
-        for setting in _SETTINGS
-        if len({getattr(case, setting) for case in report.cases}) > 1
-    ]
+    return [name for name in _SETTINGS if len({getattr(case, name) for case in report.cases}) > 1]
 
 
 def _print_heading(report: Report, console: Console) -> None:
@@ -239,12 +227,7 @@ def _case_row(
 
 def _check_row(check: Check, own: int) -> list[Text]:
     """Make the row of a check, empty where its case has names, data, network and settings."""
-    return [
-        *[Text()] * (3 + own),
-        *_verdict(check),
-        _status(check.status),
-        Text(),
-    ]
+    return [*[Text()] * (3 + own), *_verdict(check), _status(check.status), Text()]
 
 
 def _verdict(check: Check) -> list[Text]:

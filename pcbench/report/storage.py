@@ -40,13 +40,7 @@ class UnwritableOutputError(UsageError):
 
 
 def check_writable(path: Path) -> None:
-    """Find out now whether :func:`write_text` can write the file; leave everything as it is.
-
-    Raises
-    ------
-    UnwritableOutputError
-        If it cannot.
-    """
+    """Find out now whether :func:`write_text` can write the file; leave everything as it is."""
     with _explained(path):
         target = _target(path)
         if target is not None:
@@ -58,11 +52,6 @@ def write_text(text: str, path: Path) -> None:
     """Write a UTF-8 text file in one step: readers see the old file or the new one.
 
     A device or a pipe, such as ``/dev/stdout``, has no old or new: it is written straight through.
-
-    Raises
-    ------
-    UnwritableOutputError
-        If it cannot be written; a file that was there is untouched.
     """
     with _explained(path):
         target = _target(path)

@@ -14,7 +14,7 @@ from pcbench.contract.inference import capabilities
 from pcbench.contract.model import BackendUnavailableError
 from pcbench.errors import UsageError
 from pcbench.registry import BACKENDS, BrokenPluginError, did_you_mean
-from pcbench.runner.findings import storable
+from pcbench.runner.context import storable
 from pcbench.suite import PlannedCase
 
 _DESCRIPTION = TypeAdapter(dict[str, JsonValue])
@@ -27,20 +27,7 @@ class Backends:
 
     If a backend lacks a dtype that the suite asks for, but has another that it asks for, only the
     cases of that dtype are skipped. If it is not available at all, or not in the dtype that an
-    override gave, the run ends here.
-
-    Parameters
-    ----------
-    plan
-        All cases of the run.
-
-    Raises
-    ------
-    BackendUnavailableError
-        If a backend is not available in any dtype that the plan has for it, or not in the one that
-        an override gave.
-    BrokenPluginError
-        If its plug-in cannot be imported, or is no backend.
+    override gave, the run ends here. ``plan`` has all cases of the run.
     """
 
     def __init__(self, plan: Sequence[PlannedCase]) -> None:
@@ -58,13 +45,7 @@ class Backends:
                 raise found
 
     def of(self, case: PlannedCase) -> Backend[Any]:
-        """Return the backend of a case.
-
-        Raises
-        ------
-        BackendUnavailableError
-            If it is not available in that dtype.
-        """
+        """Return the backend of a case."""
         found = self._found[_key(case)]
         if isinstance(found, BackendUnavailableError):
             raise BackendUnavailableError(str(found))
@@ -80,15 +61,7 @@ class Backends:
 
 
 def backend_class(name: str) -> type[Backend[Any]]:
-    """Import the backend of that name.
-
-    Raises
-    ------
-    UnknownNameError
-        If there is none.
-    BrokenPluginError
-        If it cannot be imported, or is not a :class:`Backend`.
-    """
+    """Import the backend of that name."""
     return BACKENDS.load_subclass(name, Backend)
 
 
@@ -97,15 +70,7 @@ def _key(case: PlannedCase) -> _Key:
 
 
 def make_backend(name: str, device: str, dtype: DType) -> Backend[Any]:
-    """Make the backend of that name.
-
-    Raises
-    ------
-    BackendUnavailableError
-        If it is not available on that device and in that dtype.
-    UnknownNameError, BrokenPluginError
-        If there is none of that name, it is not a backend, or it declares an unknown capability.
-    """
+    """Make the backend of that name."""
     backend = backend_class(name)
     try:
         made = backend(device, dtype)
@@ -139,27 +104,12 @@ _VERSION = re.compile(r"\d+(\.\d+)+\S*")
 
 @dataclass(frozen=True, slots=True)
 class BackendSummary:
-    """What is known of one backend.
-
-    Attributes
-    ----------
-    name, package
-        Its name, and the package that provides it, with its version; empty for one that was added
-        in this process.
-    unavailable
-        Why it is not available here, and the remedy; empty if it is.
-    libraries
-        Names and versions of the libraries that it computes with.
-    devices, dtypes
-        Where and in which precision it can compute.
-    capabilities
-        What it offers beyond the required part of the contract.
-    """
+    """What is known of one backend."""
 
     name: str
-    package: str
-    unavailable: str = ""
-    libraries: tuple[str, ...] = ()
+    package: str  # with its version; empty for a backend that was added in this process
+    unavailable: str = ""  # why it is not available here, and the remedy; empty if it is
+    libraries: tuple[str, ...] = ()  # that it computes with, with their versions
     devices: tuple[str, ...] = ()
     dtypes: tuple[str, ...] = ()
     capabilities: frozenset[str] = frozenset()
@@ -176,18 +126,13 @@ def survey_backends() -> Iterator[BackendSummary]:
             found = backend_class(name)
             made = dict(_in_every_dtype(name, found))
             [described, *_] = [describe(backend) for backend in made.values()]
-            yield BackendSummary(
-                name,
-                package,
-                libraries=tuple(
-                    f"{library} {version}"
-                    for library, version in described.items()
-                    if isinstance(version, str) and _VERSION.fullmatch(version)
-                ),
-                devices=tuple(found.devices()),
-                dtypes=tuple(made),
-                capabilities=frozenset(found.capabilities),
+            libraries = tuple(
+                f"{library} {version}"
+                for library, version in described.items()
+                if isinstance(version, str) and _VERSION.fullmatch(version)
             )
+            devices, offered = tuple(found.devices()), frozenset(found.capabilities)
+            yield BackendSummary(name, package, "", libraries, devices, tuple(made), offered)
         except (BackendUnavailableError, BrokenPluginError) as error:
             yield BackendSummary(name, package, unavailable=str(error))
         except (Exception, SystemExit) as error:
@@ -196,13 +141,7 @@ def survey_backends() -> Iterator[BackendSummary]:
 
 
 def _in_every_dtype(name: str, found: type[Backend[Any]]) -> Iterator[tuple[DType, Backend[Any]]]:
-    """Make the backend on its first device, in every dtype that it has there.
-
-    Raises
-    ------
-    BackendUnavailableError
-        If it has none.
-    """
+    """Make the backend on its first device, in every dtype that it has there."""
     if not found.devices():
         raise BackendUnavailableError("it finds no device here that it could compute on")
     device, refusals = found.devices()[0], []

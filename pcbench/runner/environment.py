@@ -21,12 +21,8 @@ def describe_environment(
 ) -> Environment:
     """Describe this machine and what computes on it.
 
-    Parameters
-    ----------
-    backends
-        What each backend says of itself, by a name that tells it from the others.
-    load
-        What :func:`machine_load` said before the run, which is a load itself.
+    ``backends`` are what each backend says of itself, by a name that tells it from the others, and
+    ``load`` is what :func:`machine_load` said before the run, which is a load itself.
     """
     return Environment(
         pcbench=__version__,

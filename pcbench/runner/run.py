@@ -24,9 +24,8 @@ from pcbench.data import DatasetError, DatasetMissingError, Places
 from pcbench.networks import ImpossibleNetworkError
 from pcbench.report import CaseResult, CaseStatus, Report
 from pcbench.runner.backends import Backends
-from pcbench.runner.context import Observer, RunContext
+from pcbench.runner.context import Findings, Observer, RunContext, storable
 from pcbench.runner.environment import describe_environment, machine_load
-from pcbench.runner.findings import Findings, storable
 from pcbench.suite import PlannedCase, Suite
 from pcbench.theory.rounding.range import UndecidableError
 
@@ -40,16 +39,6 @@ def run_suites(
 
     A case that errors is reported as errored and the rest runs on. Ctrl-C ends the run; the report
     then holds the cases that were finished and says that it was interrupted.
-
-    Raises
-    ------
-    BackendUnavailableError
-        If a backend is not available here, before any case has run. Cases are skipped instead if
-        the backend only lacks the dtype that the suite asks for.
-    BrokenPluginError
-        If its plug-in cannot be imported, or is not a backend, before any case has run.
-    DataDirectoryError
-        If ``PCBENCH_DATA`` is not a directory, before any case has run.
     """
     places = places or Places.default()
     observer = observer or Observer()
@@ -101,9 +90,8 @@ def one_thread_for_the_judge() -> AbstractContextManager[object]:
     with both at full width takes nearly twice as long. One thread also makes the theory's numbers
     independent of the number of cores.
     """
-    limited: AbstractContextManager[object] = (
-        ThreadpoolController().select(internal_api="openblas").limit(limits=1)
-    )
+    limited: AbstractContextManager[object]
+    limited = ThreadpoolController().select(internal_api="openblas").limit(limits=1)
     return limited
 
 
@@ -141,10 +129,7 @@ def run_case(
         status, message = "skipped", str(skip)
     except UndecidableError as error:
         found.take(iter([checks.undecided("numbers within range", f"{error}.", source=EDGE)]))
-    except (
-        DatasetError,
-        ImpossibleNetworkError,
-    ) as error:  # a bad file
+    except (DatasetError, ImpossibleNetworkError) as error:  # a bad file
         status, message = "errored", str(error)
     except (Exception, SystemExit) as error:  # it may be anybody's code; the run goes on
         status, message = "errored", _reason(error, case, backend)
@@ -169,11 +154,7 @@ def run_case(
         status=status or "passed",
         message=storable(message),
         traceback=storable(broke),
-        checks=found.checks,
-        claims=found.claims,
-        timings=found.timings,
-        series=found.series,
-        omitted=found.omitted,
+        **vars(found),
         duration_s=perf_counter() - started,
     )
 

@@ -17,10 +17,8 @@ from pcbench.suite.yaml.node import dotted
 from pcbench.suite.yaml.problems import Position, Problems, SuiteError
 
 if TYPE_CHECKING:
-    import pathlib
     from collections.abc import Iterable, Sequence
 
-    from pcbench.suite.grammar.layout import Layout
     from pcbench.suite.plan import Plan
 
 
@@ -41,24 +39,14 @@ def shipped_suites() -> dict[str, pathlib.Path]:
 
 
 def find_suite(suite: str | pathlib.Path) -> pathlib.Path:
-    """Return the file of a suite.
+    """Return the file of a suite, from its path or from the name of a shipped one.
 
-    Parameters
-    ----------
-    suite
-        A path (anything with a separator or a suffix of YAML), or the name of a shipped suite.
-
-    Raises
-    ------
-    SuiteError
-        If it is a name, and no suite with that name is shipped.
+    Whatever is a ``Path``, or has a separator or a suffix of YAML, is a path.
     """
     text = str(suite)
-    separators = [separator for separator in (os.sep, os.altsep) if separator]
-    if isinstance(suite, pathlib.Path) or any(each in text for each in separators):
+    written = any(each in text for each in (os.sep, os.altsep) if each) or text.endswith(SUFFIXES)
+    if isinstance(suite, pathlib.Path) or written:
         return pathlib.Path(suite)
-    if text.endswith(SUFFIXES):
-        return pathlib.Path(text)
     shipped = shipped_suites()
     if text not in shipped:
         message = f"no suite of this name comes with pcbench{did_you_mean(text, shipped)}"
@@ -159,34 +147,19 @@ def outline(suite: str | pathlib.Path, *, size: str = QUICK) -> Outline:
 
 
 def outlines(suites: Iterable[str | pathlib.Path], *, size: str = QUICK) -> list[Outline]:
-    """Read and expand suites without importing pydantic or any case kind.
-
-    Parameters
-    ----------
-    suites
-        Paths, or names of shipped suites.
-    size
-        The size of the cases; those that do not have it are as written.
-
-    Raises
-    ------
-    SuiteError
-        With everything that is wrong, as far as it can be seen so; or if no case has the size.
-    """
-    found = [_outline(read_layout(find_suite(suite)), size) for suite in suites]
+    """Read and expand suites, as :func:`load_suites`, but import neither pydantic nor any kind."""
+    found = []
+    for layout in (read_layout(find_suite(suite)) for suite in suites):
+        if layout.problems:
+            raise SuiteError(layout.problems)
+        cases = tuple(
+            OutlinedCase(variant.id, entry.kind, entry.figure)
+            for entry in layout.cases
+            for variant in variants(entry.id, entry.at(size)[1].axes)
+        )
+        found.append(Outline(layout.name, layout.description, cases, layout.path, layout.sizes))
     check_size(size, (each for suite in found for each in suite.sizes))
     return found
-
-
-def _outline(layout: Layout, size: str) -> Outline:
-    if layout.problems:
-        raise SuiteError(layout.problems)
-    cases = tuple(
-        OutlinedCase(variant.id, entry.kind, entry.figure)
-        for entry in layout.cases
-        for variant in variants(entry.id, entry.at(size)[1].axes)
-    )
-    return Outline(layout.name, layout.description, cases, layout.path, layout.sizes)
 
 
 def _same_names(suites: Sequence[Suite]) -> Problems:

@@ -17,6 +17,7 @@ import re
 import shlex
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pcbench.suite.expand import IDENTITY, Axis
@@ -42,15 +43,7 @@ class Override:
 
 
 class Setting(str):
-    """``PATH=VALUE`` that was written in other words, which are what messages quote.
-
-    Parameters
-    ----------
-    path, value
-        The parameter, and a value that JSON has.
-    written
-        What the user wrote, such as ``--seed 3``.
-    """
+    """``PATH=VALUE`` that was ``written`` in other words, such as ``--seed 3``."""
 
     __slots__ = ("written",)
     written: str
@@ -64,13 +57,7 @@ class Setting(str):
 
 
 def parse_override(text: str) -> Override:
-    """Read ``PATH=VALUE``; the value is YAML, as in a suite.
-
-    Raises
-    ------
-    SuiteError
-        If there is no ``=``, the path or the value is not valid, or the path cannot be set.
-    """
+    """Read ``PATH=VALUE``; the value is YAML, as in a suite."""
     at = Position(text.written if isinstance(text, Setting) else f"--set {shlex.quote(text)}")
     key, equals, value = text.partition("=")
     path = split(key.strip())
@@ -87,13 +74,7 @@ def parse_override(text: str) -> Override:
 
 
 def parse_overrides(texts: Iterable[str]) -> list[Override]:
-    """Read all of them, in order; of two with the same path the later holds.
-
-    Raises
-    ------
-    SuiteError
-        With what is wrong with any of them.
-    """
+    """Read all of them, in order; of two with the same path the later holds."""
     overrides, problems = [], []
     for text in texts:
         try:
@@ -115,20 +96,7 @@ _OPERATORS = ("and", "or", "not", "(", ")")
 
 
 def parse_selection(expression: str, *, option: str = "-k") -> Matcher:
-    """Turn an expression into a test of cases. A blank one selects every case.
-
-    Parameters
-    ----------
-    expression
-        What is written.
-    option
-        After which option, for messages.
-
-    Raises
-    ------
-    SuiteError
-        If the expression is malformed.
-    """
+    """Turn an expression, given by an option, into a test of cases; a blank one selects all."""
     tokens = _TOKEN.findall(expression)
     if not tokens:
         return lambda _parts, _whole: True
@@ -164,23 +132,28 @@ class _Parser:
         return SuiteError.at(Position(f"{self.option} {shlex.quote(self.source)}"), message)
 
     def expression(self) -> Matcher:
-        choices = [self.conjunction()]
-        while self.accept("or"):
-            choices.append(self.conjunction())
-        return lambda parts, whole: any(each(parts, whole) for each in choices)
+        return self.joined("or", self.conjunction, any)
 
     def conjunction(self) -> Matcher:
-        needed = [self.negation()]
-        while self.accept("and"):
-            needed.append(self.negation())
-        return lambda parts, whole: all(each(parts, whole) for each in needed)
+        return self.joined("and", self.negation, all)
+
+    def joined(
+        self,
+        operator: str,
+        operand: Callable[[], Matcher],
+        combine: Callable[[Iterable[bool]], bool],
+    ) -> Matcher:
+        operands = [operand()]
+        while self.accept(operator):
+            operands.append(operand())
+        return lambda parts, whole: combine(each(parts, whole) for each in operands)
 
     def negation(self) -> Matcher:
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise self.error(f"more than {MAX_DEPTH} parentheses and 'not' within each other")
         if self.accept("not"):
-            matcher = _negated(self.negation())
+            matcher: Matcher = partial(_fails, self.negation())
         elif self.accept("("):
             matcher = self.expression()
             if not self.accept(")"):
@@ -203,5 +176,5 @@ class _Parser:
         )
 
 
-def _negated(inner: Matcher) -> Matcher:
-    return lambda parts, whole: not inner(parts, whole)
+def _fails(matcher: Matcher, parts: Collection[str], whole: Collection[str]) -> bool:
+    return not matcher(parts, whole)

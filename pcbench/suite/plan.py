@@ -37,28 +37,17 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Plan:
-    """The concrete cases of a suite, and what overrides and messages need to know of them.
+    """The concrete cases of a suite, and what overrides and messages need to know of them."""
 
-    Parameters
-    ----------
-    cases
-        The valid ones.
-    applied
-        The paths of the overrides that at least one case took.
-    paths
-        All paths that an override could have had.
-    whole
-        Whether there are cases and every kind could be loaded, so that ``applied`` and ``paths``
-        are complete.
-    total
-        How many cases there are at the size, selected or not, before any override.
-    """
-
-    cases: list[PlannedCase] = field(default_factory=list)
+    cases: list[PlannedCase] = field(default_factory=list)  # the valid ones
+    # The paths of the overrides that at least one case took.
     applied: set[Path] = field(default_factory=set)
+    # All paths that an override could have had.
     paths: set[Path] = field(default_factory=lambda: {(key,) for key in RUN_SETTINGS})
+    # Whether there are cases and every kind could be loaded, so that ``applied`` and ``paths``
+    # are complete.
     whole: bool = True
-    total: int = 0
+    total: int = 0  # how many cases there are at the size, selected or not, before any override
 
 
 def make_plan(layout: Layout, size: str, overrides: Sequence[Override], matches: Matcher) -> Plan:

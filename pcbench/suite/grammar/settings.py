@@ -21,15 +21,7 @@ from pcbench.contract.backend import DType
 
 
 def load_kind(name: str) -> type[Case[Any]]:
-    """Import the case kind of that name.
-
-    Raises
-    ------
-    UnknownNameError
-        If there is none.
-    BrokenPluginError
-        If it cannot be imported, or is not a case kind.
-    """
+    """Import the case kind of that name."""
     kind = registry.CASES.load(name)
     if not (isinstance(kind, type) and issubclass(kind, Case)):
         raise registry.BrokenPluginError(

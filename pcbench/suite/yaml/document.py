@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from yaml import YAMLError
-    from yaml.error import Mark
 
     from pcbench.suite.yaml.problems import Position
 
@@ -38,29 +37,15 @@ _NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U0001
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a text holds.
+    """What a text holds."""
 
-    Parameters
-    ----------
-    root
-        The outermost value, or ``None`` if there is nothing but comments.
-    problems
-        What does not keep the rest from being read: doubled keys, keys that are not strings.
-    """
-
-    root: Node | None
+    root: Node | None  # the outermost value, or ``None`` if there is nothing but comments
+    # What does not keep the rest from being read: doubled keys, keys that are not strings.
     problems: Problems
 
 
 def read_document(path: pathlib.Path) -> Document:
-    """Read a suite file.
-
-    Raises
-    ------
-    SuiteError
-        If the file cannot be read, is empty, is not UTF-8 text or not YAML, or is beyond the limits
-        of this module.
-    """
+    """Read a suite file."""
     whole = Position(str(path))
     text = _decode(_read(path, whole), whole)
     lines = text.splitlines() or [""]
@@ -77,26 +62,12 @@ def read_document(path: pathlib.Path) -> Document:
 
 
 def parse(text: str, place: Callable[[int, int], Position]) -> Document:
-    """Parse YAML text.
-
-    Parameters
-    ----------
-    text
-        One YAML document.
-    place
-        Turns a line and a column, both from 0, into a position.
-
-    Raises
-    ------
-    SuiteError
-        If the text is not YAML, not plain data, or beyond the limits of this module.
-    """
+    """Parse a YAML document; ``place`` turns a line and a column, from 0, into a position."""
     unprintable = _NOT_PRINTABLE.search(text)
     if unprintable:
-        raise SuiteError.at(
-            place(*_line_and_column(text[: unprintable.start()])),
-            f"the character {unprintable[0]!r} cannot stand in YAML; is this a binary file?",
-        )
+        at = place(*_line_and_column(text[: unprintable.start()]))
+        message = f"the character {unprintable[0]!r} cannot stand in YAML; is this a binary file?"
+        raise SuiteError.at(at, message)
     try:
         _check_events(text, place)
         top = Yaml12Loader(text).get_single_node()
@@ -124,9 +95,8 @@ def _read(path: pathlib.Path, whole: Position) -> bytes:
     except ValueError as error:  # a null character in the path
         raise SuiteError.at(whole, f"the path is not valid: {error}") from None
     if len(content) > MAX_BYTES:
-        raise SuiteError.at(
-            whole, f"the file is larger than {MAX_BYTES:,} bytes; split it into several suites"
-        )
+        message = f"the file is larger than {MAX_BYTES:,} bytes; split it into several suites"
+        raise SuiteError.at(whole, message)
     return content
 
 
@@ -187,20 +157,13 @@ def _too_many(at: Position) -> SuiteError:
 
 @dataclass(slots=True)
 class _Builder:
-    """Constructs plain data from PyYAML's nodes.
+    """Constructs plain data from PyYAML's nodes."""
 
-    Parameters
-    ----------
-    place
-        Turns a line and a column, both from 0, into a position.
-    problems
-        What was passed over: the first of two equal keys is kept, other keys are left out.
-    refused
-        What leaves a hole in the data, so that there is no point in looking further.
-    """
-
+    # Turns a line and a column, both from 0, into a position.
     place: Callable[[int, int], Position]
+    # What was passed over: the first of two equal keys is kept, other keys are left out.
     problems: Problems = field(default_factory=Problems)
+    # What leaves a hole in the data, so that there is no point in looking further.
     refused: Problems = field(default_factory=Problems)
     _values: int = 0
     _around: list[yaml.Node] = field(default_factory=list)  # the collections being built
@@ -294,37 +257,19 @@ _SENTENCES = (
 
 
 def malformed(error: YAMLError, text: str, place: Callable[[int, int], Position]) -> Problem:
-    """Translate an error of PyYAML's scanner, parser or composer.
-
-    Parameters
-    ----------
-    error
-        What PyYAML raised.
-    text
-        What it was reading.
-    place
-        Turns PyYAML's line and column, from 0, into a position.
-    """
+    """Translate an error of PyYAML's scanner, parser or composer, which was reading the text."""
     if not isinstance(error, MarkedYAMLError) or error.problem_mark is None:
         return Problem(place(0, 0), f"this is not valid YAML ({error})")
     mark, problem = error.problem_mark, error.problem or "no reason given"
     start = error.context_mark or mark
     at = place(mark.line, mark.column)
     if "cannot start any token" in problem:
-        return Problem(at, _bad_start(_character(text, mark)))
+        line = (text.splitlines()[mark.line :] or [""])[0]
+        character = line[mark.column : mark.column + 1]
+        if character == "\t":
+            return Problem(at, "a tab cannot indent YAML; use spaces")
+        return Problem(at, f"a value cannot start with {character!r}; put it in quotes")
     for part, sentence in _SENTENCES:
         if part in problem:
             return Problem(at, sentence.format(start=f"{start.line + 1}:{start.column + 1}"))
     return Problem(at, f"this is not valid YAML ({problem})")
-
-
-def _bad_start(character: str) -> str:
-    if character == "\t":
-        return "a tab cannot indent YAML; use spaces"
-    return f"a value cannot start with {character!r}; put it in quotes"
-
-
-def _character(text: str, mark: Mark) -> str:
-    lines = text.splitlines()
-    line = lines[mark.line] if mark.line < len(lines) else ""
-    return line[mark.column : mark.column + 1]

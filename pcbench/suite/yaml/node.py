@@ -70,13 +70,7 @@ def refusal(tag: str) -> str:
 
 
 def read_scalar(tag: str, text: str) -> Scalar:
-    """Turn the text of a scalar into a value.
-
-    Raises
-    ------
-    ValueError
-        If the tag is not one of plain data, or the text does not suit it.
-    """
+    """Turn the text of a scalar into a value."""
     name = tag.removeprefix(_PREFIX)
     if name == "str":
         return text
@@ -106,9 +100,8 @@ def write_scalar(value: Scalar) -> str:
         return ".nan" if math.isnan(value) else f"{'-' if value < 0 else ''}.inf"
     if not isinstance(value, str):
         return repr(value)
-    reads_back = not any(pattern.match(value) for pattern, _ in _PATTERNS.values())
-    plain = reads_back and _PLAIN_STRING.fullmatch(value)
-    if plain:
+    other = any(pattern.match(value) for pattern, _ in _PATTERNS.values())
+    if _PLAIN_STRING.fullmatch(value) and not other:
         return value
     quoted = json.dumps(value, ensure_ascii=False)
     return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted)
@@ -123,21 +116,12 @@ class NoKeysError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value of a suite. Nodes are shared between cases and never changed.
+    """A value of a suite. Nodes are shared between cases and never changed."""
 
-    Parameters
-    ----------
-    value
-        A scalar, a list of nodes, or a mapping from keys to nodes.
-    at
-        Where the value stands.
-    key_at
-        Where its key stands, for the value of a mapping.
-    """
-
+    # A scalar, a list of nodes, or a mapping from keys to nodes.
     value: Scalar | list[Node] | dict[str, Node]
     at: Position
-    key_at: Position | None = None
+    key_at: Position | None = None  # where its key stands, for the value of a mapping
 
     @property
     def name_at(self) -> Position:
@@ -183,13 +167,7 @@ class Node:
         return replace(self, value=merged)
 
     def put(self, path: Path, value: Node) -> Node:
-        """Return a copy with the value at a path replaced, or added.
-
-        Raises
-        ------
-        NoKeysError
-            If the path leads through something that is neither a mapping nor a string.
-        """
+        """Return a copy with the value at a path replaced, or added."""
         if not path:
             return value
         mapping = self.as_mapping()
@@ -236,11 +214,8 @@ def shown(value: object) -> str:
         return "a mapping"
     if isinstance(value, list | tuple):
         return "a list"
-    text = repr(value) if isinstance(value, str) else _scalar_or_type(value)
-    return clip(text)
-
-
-def _scalar_or_type(value: object) -> str:
+    if isinstance(value, str):
+        return clip(repr(value))
     if value is None or isinstance(value, bool | int | float):
-        return write_scalar(value)
-    return f"a value of type {type(value).__name__}"
+        return clip(write_scalar(value))
+    return clip(f"a value of type {type(value).__name__}")
