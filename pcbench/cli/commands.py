@@ -360,8 +360,8 @@ def schema(
 def backends() -> None:
     """List the backends: versions, devices, capabilities, or why one cannot be used."""
     from pcbench.cli.machine import render_backends
-    from pcbench.report.layout import make_console
-    from pcbench.runner.backends import survey_backends
+    from pcbench.report.text import make_console
+    from pcbench.runner.environment import survey_backends
 
     render_backends(list(survey_backends()), make_console(sys.stdout))
 

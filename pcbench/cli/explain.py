@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any, Literal, get_args, get_origin
 
@@ -12,11 +13,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
-from pcbench.contract import Engine, engines
 from pcbench.data import dataset_class
-from pcbench.data.base import DatasetParameters
 from pcbench.errors import UsageError
-from pcbench.named import OneOf
+from pcbench.named import ModelOf, OneOf
 from pcbench.registry import BACKENDS, CASES, DATASETS, BrokenPluginError, did_you_mean
 from pcbench.suite import QUICK, PlannedCase, load_suites, shipped_suites
 from pcbench.suite.grammar.parameters import fields_by_key
@@ -35,21 +34,20 @@ def parameter_choices() -> Iterator[tuple[str, str, Model | None]]:
         yield backend, f"{backend}: a backend; 'pcbench backends' tells what it offers", None
     seen: set[Model] = set()
     for kind in CASES.names():
-        try:
+        with suppress(BrokenPluginError):
             yield from _choices_in(load_kind(kind).Parameters, seen)
-        except BrokenPluginError:
-            continue
 
 
-def models_in(annotation: Any) -> list[Model]:
-    """Return the models that a field can hold: one, or the members of a union, or all datasets."""
-    if annotation is DatasetParameters:
-        return list(_datasets().values())
-    if annotation is Engine:
-        return [settings for _, settings in engines()]
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for part in get_args(annotation) for model in models_in(part)]
+def models_in(*parts: Any) -> list[Model]:
+    """Return the models that an annotation and its metadata allow."""
+    for part in parts:
+        if isinstance(part, ModelOf):
+            return list(part.models())
+    found: list[Model] = []
+    for part in parts:
+        model = isinstance(part, type) and issubclass(part, BaseModel)
+        found.extend([part] if model else models_in(*get_args(part)))
+    return found
 
 
 def values_of(field: FieldInfo) -> list[str]:
@@ -67,20 +65,11 @@ def _values_in(annotation: Any) -> list[str]:
 
 def summary(model: Model) -> str:
     """Say in a line what a model is for."""
-    for name, parameters in _datasets().items():
-        if model is parameters:
-            return str(dataset_class(name).description)
-    return (model.__doc__ or model.__name__).partition("\n")[0]
-
-
-def _datasets() -> dict[str, Model]:
-    found: dict[str, Model] = {}
     for name in DATASETS.names():
-        try:
-            found[name] = dataset_class(name).Parameters
-        except BrokenPluginError:  # it is told where the plug-in is named
-            continue
-    return found
+        with suppress(BrokenPluginError):  # it is told where the plug-in is named
+            if dataset_class(name).Parameters is model:
+                return str(dataset_class(name).description)
+    return (model.__doc__ or model.__name__).partition("\n")[0]
 
 
 def _choices_in(model: Model, seen: set[Model]) -> Iterator[tuple[str, str, Model | None]]:
@@ -96,7 +85,7 @@ def _choices_in(model: Model, seen: set[Model]) -> Iterator[tuple[str, str, Mode
                 others = ", ".join(each for each in values if each != value)
                 text = f"{value}: a choice of {key!r}, beside {others}\n{field.description}"
                 yield value, text, None
-        for inner in models_in(field.annotation):
+        for inner in models_in(field.annotation, *field.metadata):
             yield from _choices_in(inner, seen)
 
 
@@ -175,7 +164,7 @@ def _fields(
         yield f"{indent}... as above"
         return
     for name, field in fields_by_key(model).items():
-        inner = list(models_in(field.annotation))
+        inner = list(models_in(field.annotation, *field.metadata))
         values = values_of(field)
         fixed = len(values) == 1 and get_origin(field.annotation) is Literal
         if fixed:

@@ -15,9 +15,15 @@ from pcbench.contract.inference import capabilities
 from pcbench.data import DataDirectoryError, Places, dataset_class
 from pcbench.networks import ACTIVATIONS, activation
 from pcbench.registry import BACKENDS, CASES, DATASETS, FAULTS, BrokenPluginError
-from pcbench.report.layout import Column, plain, print_line, print_table
-from pcbench.runner.backends import BackendSummary, backend_class
-from pcbench.runner.environment import PACKAGES, cores, package_version, processor
+from pcbench.report.text import ABSENT, Column, plain, print_line, print_table
+from pcbench.runner.environment import (
+    PACKAGES,
+    BackendSummary,
+    backend_class,
+    cores,
+    package_version,
+    processor,
+)
 from pcbench.suite.grammar.settings import load_kind
 
 
@@ -48,11 +54,8 @@ def _devices() -> Iterator[str]:
         return
     yield f"  cpu   {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
     if not torch.cuda.is_available():
-        built = (
-            f"torch is built for CUDA {torch.version.cuda}"
-            if torch.version.cuda
-            else ("this build of torch is for CPU only")
-        )
+        cuda = torch.version.cuda
+        built = f"torch is built for CUDA {cuda}" if cuda else "this build of torch is for CPU only"
         yield f"  cuda  none ({built})"
     for index in range(torch.cuda.device_count()):
         memory = torch.cuda.get_device_properties(index).total_memory / 2**30
@@ -109,9 +112,6 @@ def _plugins() -> Iterator[str]:
         yield f"  {registry.noun}s: {', '.join(registry.names())}"
 
 
-_NONE = "–"
-
-
 def render_backends(found: Sequence[BackendSummary], console: Console) -> None:
     """Print a row a backend, a table of capabilities, and why others cannot be had."""
     available = [backend for backend in found if not backend.unavailable]
@@ -122,7 +122,7 @@ def render_backends(found: Sequence[BackendSummary], console: Console) -> None:
             [
                 plain(backend.name, "bold"),
                 plain(backend.package or "this process"),
-                plain(", ".join(backend.libraries) or _NONE),
+                plain(", ".join(backend.libraries) or ABSENT),
                 plain(", ".join(backend.devices)),
                 plain(", ".join(backend.dtypes)),
             ]
@@ -137,7 +137,7 @@ def render_backends(found: Sequence[BackendSummary], console: Console) -> None:
             [
                 plain(capability),
                 *(
-                    plain("yes", "green") if capability in backend.capabilities else plain(_NONE)
+                    plain("yes", "green") if capability in backend.capabilities else plain(ABSENT)
                     for backend in available
                 ),
             ]

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from pcbench.compare.model import Change, Effect
-from pcbench.report.wording import format_apart, format_expected
+from pcbench.report.text import format_apart, format_expected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -15,7 +15,7 @@ from pcbench.compare.checks import (
     present_name,
 )
 from pcbench.compare.model import Change, Comparison, Effect, PairedTiming, Side
-from pcbench.report.wording import ABSENT
+from pcbench.report.text import ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,11 +6,12 @@ import gzip
 import io
 import stat
 import zlib
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -18,9 +19,12 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from pcbench.data.base import (
+    Dataset,
     DatasetCorruptError,
+    DatasetMissingError,
     DatasetParameters,
     DatasetTooSmallError,
+    Places,
     Samples,
     Shape,
     Split,
@@ -70,6 +74,8 @@ def _explained(path: Path) -> Iterator[None]:
         raise DatasetCorruptError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
+F = TypeVar("F")
+Pixels = UInt8[np.ndarray, "N *size"]
 N_CLASSES = 10
 
 # The largest split of any dataset here has 60,000 images. A file that promises more than this is
@@ -111,21 +117,6 @@ def choose(
     return chosen
 
 
-def standardise(
-    pixels: UInt8[np.ndarray, "N channels height width"],
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-) -> Float[np.ndarray, "N channels height width"]:
-    """Return ``(pixels / 255 - mean) / std`` in float64.
-
-    ``mean`` and ``std`` have one number a channel, in units of the pixel range ``[0, 1]``.
-    """
-    shift, scale = np.array([mean, std])[..., None, None]
-    standardised: Float[np.ndarray, "N channels height width"]
-    standardised = (pixels.astype(np.float64) / 255 - shift) / scale
-    return standardised
-
-
 def as_samples(
     x: Float[np.ndarray, "N channels *size"], labels: UInt8[np.ndarray, " N"], shape: Shape
 ) -> Samples:
@@ -137,3 +128,40 @@ def require_classes(labels: UInt8[np.ndarray, " N"], source: str) -> None:
     """Refuse labels outside ``0, …, 9``, naming the file they come from."""
     if labels.max() >= N_CLASSES:
         raise DatasetCorruptError(f"{source} holds the label {labels.max()}, outside 0 to 9")
+
+
+class ImageDataset(Dataset[LabelledParameters], Generic[F]):
+    """Images of ten classes, in files of which ``F`` is what a split is read from.
+
+    Pixels become ``(pixel / 255 - mean) / std``; targets are one-hot ``(N, 10)``.
+    """
+
+    size: ClassVar[tuple[int, int, int]]  # channels × height × width
+    mean: ClassVar[tuple[float, ...]]  # of each channel, in units of the pixel range [0, 1]
+    std: ClassVar[tuple[float, ...]]
+
+    @classmethod
+    @abstractmethod
+    def _find(cls, places: Places, split: Split) -> F | None: ...
+
+    @abstractmethod
+    def _wanted(self, split: Split) -> str:
+        """Say what should be put where, to follow "put"."""
+
+    @abstractmethod
+    def _read(self, found: F, split: Split) -> tuple[Pixels, UInt8[np.ndarray, " N"]]: ...
+
+    def load(self, rng: np.random.Generator) -> Samples:
+        """Return chosen images, flat or ``(N, channels, height, width)``, and their classes."""
+        split = self.parameters.split
+        found = self._find(self.places, split)
+        if found is None:
+            raise DatasetMissingError(
+                f"the {split} split of {self.name} is not on this machine: put "
+                f"{self._wanted(split)}"
+            )
+        pixels, labels = self._read(found, split)
+        chosen = choose(len(pixels), self.parameters, rng)
+        shift, scale = np.array([self.mean, self.std])[..., None, None]
+        x = pixels[chosen].reshape(-1, *self.size).astype(np.float64)
+        return as_samples((x / 255 - shift) / scale, labels[chosen], self.parameters.shape)

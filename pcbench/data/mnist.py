@@ -19,22 +19,18 @@ from jaxtyping import UInt8
 
 from pcbench.data.base import (
     VARIABLE,
-    Dataset,
     DatasetCorruptError,
-    DatasetMissingError,
     Places,
-    Samples,
     Split,
 )
 from pcbench.data.labelled import (
     MOST_IMAGES,
     FileVersion,
+    ImageDataset,
     LabelledParameters,
-    as_samples,
-    choose,
+    Pixels,
     opened,
     require_classes,
-    standardise,
 )
 
 SIDE = 28
@@ -44,7 +40,7 @@ CONTENT = {1: "labels", 3: "images"}
 
 def read_pair(
     images: FileVersion, labels: FileVersion
-) -> tuple[UInt8[np.ndarray, "N 1 28 28"], UInt8[np.ndarray, " N"]]:
+) -> tuple[UInt8[np.ndarray, "N 28 28"], UInt8[np.ndarray, " N"]]:
     """Read a split's images and labels."""
     pixels = _read(images, (SIDE, SIDE))
     classes = _read(labels, ())
@@ -53,7 +49,7 @@ def read_pair(
         raise DatasetCorruptError(
             f"{images.path} holds {len(pixels)} images, but {labels.path} {len(classes)} labels"
         )
-    return pixels[:, None], classes
+    return pixels, classes
 
 
 @lru_cache(maxsize=8)  # both files of both splits of two datasets: 110 MB
@@ -99,18 +95,15 @@ def _misfit(magic: bytes, n_axes: int) -> str:
 
 PREFIX: dict[Split, str] = {"train": "train", "test": "t10k"}
 PUBLISHED: dict[Split, int] = {"train": 60_000, "test": 10_000}  # of either
+Pair = tuple[Path, Path]
 IMAGES, LABELS = "images{}idx3-ubyte", "labels{}idx1-ubyte"
 
 
-class IdxDataset(Dataset[LabelledParameters]):
-    """What the two share: four IDX files, gzipped or plain, in a folder of the dataset's own.
+class IdxDataset(ImageDataset[Pair]):
+    """What the two share: four IDX files, gzipped or plain, in a folder of the dataset's own."""
 
-    Pixels become ``(pixel / 255 - mean) / std``; targets are one-hot ``(N, 10)``.
-    """
-
+    size = (1, SIDE, SIDE)
     folders: ClassVar[tuple[str, ...]]
-    mean: ClassVar[tuple[float]]
-    std: ClassVar[tuple[float]]
 
     @classmethod
     def locate(cls, places: Places) -> dict[Split, Path | None]:
@@ -118,26 +111,20 @@ class IdxDataset(Dataset[LabelledParameters]):
         found = {split: cls._find(places, split) for split in PREFIX}
         return {split: pair and pair[0] for split, pair in found.items()}
 
-    def load(self, rng: np.random.Generator) -> Samples:
-        """Return chosen images, ``(N, 784)`` or ``(N, 1, 28, 28)``, and their classes."""
-        split, shape = self.parameters.split, self.parameters.shape
-        found = self._find(self.places, split)
-        if found is None:
-            prefix = PREFIX[split]
-            raise DatasetMissingError(
-                f"the {split} split of {self.name} is not on this machine: put "
-                f"{prefix}-{IMAGES.format('-')}[.gz] and {prefix}-{LABELS.format('-')}[.gz] in "
-                f"{' or '.join(self.folders)} under {self.places}, or set {VARIABLE} to a "
-                f"directory that holds {self.folders[0]}"
-            )
-        images, labels = read_pair(FileVersion.of(found[0]), FileVersion.of(found[1]))
-        chosen = choose(len(images), self.parameters, rng)
-        x = standardise(images[chosen], self.mean, self.std)
-        return as_samples(x, labels[chosen], shape)
+    def _wanted(self, split: Split) -> str:
+        prefix = PREFIX[split]
+        return (
+            f"{prefix}-{IMAGES.format('-')}[.gz] and {prefix}-{LABELS.format('-')}[.gz] in "
+            f"{' or '.join(self.folders)} under {self.places}, or set {VARIABLE} to a "
+            f"directory that holds {self.folders[0]}"
+        )
+
+    def _read(self, found: Pair, split: Split) -> tuple[Pixels, UInt8[np.ndarray, " N"]]:
+        return read_pair(FileVersion.of(found[0]), FileVersion.of(found[1]))
 
     @classmethod
-    def _find(cls, places: Places, split: Split) -> tuple[Path, Path] | None:
-        def find(place: Path) -> tuple[Path, Path] | None:
+    def _find(cls, places: Places, split: Split) -> Pair | None:
+        def find(place: Path) -> Pair | None:
             for folder in cls.folders:
                 images = _spelled(place / folder, f"{PREFIX[split]}-{IMAGES}")
                 labels = _spelled(place / folder, f"{PREFIX[split]}-{LABELS}")

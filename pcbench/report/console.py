@@ -7,17 +7,22 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from pcbench.report.layout import Column, make_console, plain, print_line, print_prose, print_table
 from pcbench.report.model import AS_WRITTEN
-from pcbench.report.wording import (
+from pcbench.report.text import (
     ABSENT,
+    Column,
     data_name,
     format_bytes,
     format_duration,
     format_expected,
     format_margin,
     format_number,
+    make_console,
     network_shape,
+    plain,
+    print_line,
+    print_prose,
+    print_table,
 )
 
 if TYPE_CHECKING:

@@ -23,9 +23,8 @@ from pcbench.contract.model import BackendUnavailableError
 from pcbench.data import DatasetError, DatasetMissingError, Places
 from pcbench.networks import ImpossibleNetworkError
 from pcbench.report import CaseResult, CaseStatus, Report
-from pcbench.runner.backends import Backends
 from pcbench.runner.context import Findings, Observer, RunContext, storable
-from pcbench.runner.environment import describe_environment, machine_load
+from pcbench.runner.environment import Backends, describe_environment, machine_load
 from pcbench.suite import PlannedCase, Suite
 from pcbench.theory.rounding.range import UndecidableError
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pcbench.report.wording import (
+from pcbench.report.text import (
     data_name,
     format_apart,
     format_bytes,

@@ -124,7 +124,8 @@ def _covers(node: Node | None, problems: Problems) -> tuple[Part, ...] | None:
     found: list[Part] = []
     for entry in read(node, "'covers'", SUITE["covers"], list, problems):
         if not isinstance(entry.value, str) or entry.value not in list(Part):
-            hint = did_you_mean(entry.value, Part) if isinstance(entry.value, str) else ""
+            parts = [part.value for part in Part]
+            hint = did_you_mean(entry.value, parts) if isinstance(entry.value, str) else ""
             message = f"'covers' must name parts of the contract; {entry.shown()} is none{hint}"
             problems.note(entry.at, message)
         elif (part := Part(entry.value)) in found:

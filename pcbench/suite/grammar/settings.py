@@ -22,11 +22,7 @@ from pcbench.contract.backend import DType
 
 def load_kind(name: str) -> type[Case[Any]]:
     """Import the case kind of that name."""
-    kind = registry.CASES.load(name)
-    if not (isinstance(kind, type) and issubclass(kind, Case)):
-        raise registry.BrokenPluginError(
-            f"the case kind {name!r} is not a subclass of pcbench.case.Case"
-        )
+    kind = registry.CASES.load_subclass(name, Case)
     parameters = getattr(kind, "Parameters", None)
     if not (isinstance(parameters, type) and issubclass(parameters, CaseParameters)):
         raise registry.BrokenPluginError(
