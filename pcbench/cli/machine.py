@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.console import Console
+from rich.text import Text
 from threadpoolctl import threadpool_info
 
 from pcbench._version import __version__
@@ -15,7 +16,7 @@ from pcbench.contract.inference import capabilities
 from pcbench.data import DataDirectoryError, Places, dataset_class
 from pcbench.networks import ACTIVATIONS, activation
 from pcbench.registry import BACKENDS, CASES, DATASETS, FAULTS, BrokenPluginError
-from pcbench.report.text import ABSENT, Column, plain, print_line, print_table
+from pcbench.report.text import ABSENT, Column, plain, print_items, print_line, print_table
 from pcbench.runner.environment import (
     PACKAGES,
     BackendSummary,
@@ -115,35 +116,21 @@ def _plugins() -> Iterator[str]:
 def render_backends(found: Sequence[BackendSummary], console: Console) -> None:
     """Print a row a backend, a table of capabilities, and why others cannot be had."""
     available = [backend for backend in found if not backend.unavailable]
-    print_table(
-        console,
-        [Column(title) for title in ("backend", "package", "libraries", "devices", "dtypes")],
-        [
-            [
-                plain(backend.name, "bold"),
-                plain(backend.package or "this process"),
-                plain(", ".join(backend.libraries) or ABSENT),
-                plain(", ".join(backend.devices)),
-                plain(", ".join(backend.dtypes)),
-            ]
-            for backend in available
-        ],
-    )
+    facts: list[tuple[Column, Callable[[BackendSummary], str | Text]]] = [
+        (Column("backend"), lambda backend: plain(backend.name, "bold")),
+        (Column("package"), lambda backend: backend.package or "this process"),
+        (Column("libraries"), lambda backend: ", ".join(backend.libraries) or ABSENT),
+        (Column("devices"), lambda backend: ", ".join(backend.devices)),
+        (Column("dtypes"), lambda backend: ", ".join(backend.dtypes)),
+    ]
+    print_items(console, facts, [(backend,) for backend in available])
     print_line(console)
-    print_table(
-        console,
-        [Column("capability"), *(Column(backend.name) for backend in available)],
-        [
-            [
-                plain(capability),
-                *(
-                    plain("yes", "green") if capability in backend.capabilities else plain(ABSENT)
-                    for backend in available
-                ),
-            ]
-            for capability in capabilities()
-        ],
-    )
+    yes, no = plain("yes", "green"), plain(ABSENT)
+    rows = [
+        [plain(each), *(yes if each in backend.capabilities else no for backend in available)]
+        for each in capabilities()
+    ]
+    print_table(console, [Column("capability"), *(Column(each.name) for each in available)], rows)
     for backend in found:
         if backend.unavailable:
             print_line(console)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -17,21 +18,23 @@ from pcbench.report.text import (
     format_expected,
     format_margin,
     format_number,
+    format_share,
     make_console,
     network_shape,
     plain,
+    print_items,
     print_line,
     print_prose,
     print_table,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.console import Console
 
     from pcbench.checks import Check
-    from pcbench.claims import Verdict
+    from pcbench.claims import Claim, Verdict
     from pcbench.report.model import CaseResult, Report, Timing
 
 __all__ = ["make_console", "render_report"]
@@ -248,30 +251,20 @@ def _print_claims(report: Report, console: Console) -> None:
     claimed = [(case, claim) for case in report.cases for claim in case.claims]
     if not claimed:
         return
-    columns = [
-        Column("case"),
-        Column("claim", labelled=False),
-        Column("setting", labelled=False),
-        Column("ratio", right=True),
-        Column("confidence", right=True),
-        Column("pairs", right=True),
-        Column("required"),
-        Column("verdict", labelled=False),
+    columns: list[tuple[Column, Callable[[CaseResult, Claim], str | Text]]] = [
+        (Column("case"), lambda case, _: case.id),
+        (Column("claim", labelled=False), lambda _, claim: claim.name),
+        (Column("setting", labelled=False), lambda _, claim: claim.setting),
+        (Column("ratio", right=True), lambda _, claim: claim.ratio),
+        (Column("confidence", right=True), lambda _, claim: format_share(claim.confidence)),
+        (Column("pairs", right=True), lambda _, claim: str(claim.pairs)),
+        (Column("required"), lambda _, claim: "yes" if claim.required else "no"),
+        (
+            Column("verdict", labelled=False),
+            lambda _, claim: plain(claim.verdict, _VERDICTS[claim.verdict]),
+        ),
     ]
-    rows = [
-        [
-            plain(case.id),
-            plain(claim.name),
-            plain(claim.setting),
-            plain(claim.ratio),
-            plain(ABSENT if claim.confidence is None else f"{claim.confidence:.1%}"),
-            plain(str(claim.pairs)),
-            plain("yes" if claim.required else "no"),
-            plain(claim.verdict, _VERDICTS[claim.verdict]),
-        ]
-        for case, claim in claimed
-    ]
-    print_table(console, columns, rows)
+    print_items(console, columns, claimed)
     print_prose(console, _LEGEND_CLAIMS, style=_ASIDE)
     console.print()
 
@@ -306,35 +299,23 @@ def _print_timings(report: Report, console: Console) -> None:
     timed = [(case, timing) for case in report.cases for timing in case.timings]
     if not timed:
         return
-    columns = [
-        Column("case"),
-        Column("timing", labelled=False),
-        Column("median", right=True),
-        Column("IQR", right=True),
-        Column("repeats", right=True),
-    ]
-    rows = [
-        [
-            plain(case.id),
-            plain(timing.name),
-            plain(format_duration(timing.median_s)),
-            plain(f"{format_duration(timing.iqr_s)}{_mark(timing)}"),
-            plain(str(len(timing.samples_s))),
-        ]
-        for case, timing in timed
+    columns: list[tuple[Column, Callable[[CaseResult, Timing], str]]] = [
+        (Column("case"), lambda case, _: case.id),
+        (Column("timing", labelled=False), lambda _, timing: timing.name),
+        (Column("median", right=True), lambda _, timing: format_duration(timing.median_s)),
+        (Column("IQR", right=True), lambda _, one: f"{format_duration(one.iqr_s)}{_mark(one)}"),
+        (Column("repeats", right=True), lambda _, timing: str(len(timing.samples_s))),
     ]
     details = dict.fromkeys(name for _, timing in timed for name in timing.details)
-    # What no case has is not worth a column.
-    for name, values in (
-        ("BP steps", [_in_bp_steps(case, timing) for case, timing in timed]),
-        *((name, [_detail(timing, name) for _, timing in timed]) for name in details),
-        ("peak memory", [format_bytes(timing.peak_memory_bytes) for _, timing in timed]),
-    ):
-        if set(values) != {ABSENT}:
-            columns.append(Column(name, right=True))
-            for row, value in zip(rows, values, strict=True):
-                row.append(plain(value))
-    print_table(console, columns, rows)
+    optional: list[tuple[str, Callable[[CaseResult, Timing], str]]] = [
+        ("BP steps", _in_bp_steps),
+        *((name, partial(_detail, name)) for name in details),
+        ("peak memory", lambda _, timing: format_bytes(timing.peak_memory_bytes)),
+    ]
+    for name, cell in optional:
+        if {cell(*each) for each in timed} != {ABSENT}:  # what no case has is not worth a column
+            columns.append((Column(name, right=True), cell))
+    print_items(console, columns, timed)
     if any(timing.unsteady for _, timing in timed):
         print_prose(console, _LEGEND_UNSTEADY, style=_ASIDE)
     console.print()
@@ -352,7 +333,7 @@ def _in_bp_steps(case: CaseResult, timing: Timing) -> str:
     return f"{timing.median_s / bp.median_s:.3g}{_mark(timing, bp)}"
 
 
-def _detail(timing: Timing, name: str) -> str:
+def _detail(name: str, _: CaseResult, timing: Timing) -> str:
     value = timing.details.get(name)
     if value is None:
         return ABSENT

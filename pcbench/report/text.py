@@ -10,7 +10,7 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.text import Text
@@ -18,7 +18,7 @@ from rich.text import Text
 from pcbench.failures import apart
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pydantic import JsonValue
 
@@ -45,6 +45,11 @@ def format_expected(relation: str, expected: float | tuple[float, float] | None)
 def format_margin(margin: float | None) -> str:
     """Format a margin with its sign, since the sign is the verdict: ``+0.9831``, ``-12.5``."""
     return ABSENT if margin is None else f"{margin:+.4g}"
+
+
+def format_share(share: float | None) -> str:
+    """Format a share of one in percent: ``96.9%``."""
+    return ABSENT if share is None else f"{share:.1%}"
 
 
 def format_duration(seconds: float) -> str:
@@ -162,6 +167,17 @@ def print_prose(
     for paragraph in sentence.splitlines():
         for line in textwrap.wrap(paragraph, width, break_long_words=False, break_on_hyphens=False):
             print_line(console, plain(line.replace(_GLUE, " "), style), indent=indent)
+
+
+def print_items(
+    console: Console,
+    columns: Sequence[tuple[Column, Callable[..., str | Text]]],
+    items: Sequence[tuple[Any, ...]],
+) -> None:
+    """Print a table with a row for each item: each column makes its cell of the item's parts."""
+    rows = [[make(*item) for _, make in columns] for item in items]
+    cells = [[plain(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
+    print_table(console, [column for column, _ in columns], cells)
 
 
 def print_table(
