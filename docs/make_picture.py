@@ -19,7 +19,7 @@ from rich.text import Text
 import pcbench
 from pcbench.backends.torch import TorchBackend
 from pcbench.registry import BACKENDS
-from pcbench.report.describe import network_shape
+from pcbench.report.text import network_shape
 from pcbench.report.model import CaseResult
 
 PICTURE = Path(__file__).with_name("theory.svg")

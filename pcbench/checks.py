@@ -197,16 +197,8 @@ def each_close(
 ) -> Check:
     """Check ``|observed - expected| ≤ tolerance``, every entry by its own; report the worst one.
 
-    Parameters
-    ----------
-    name, source
-        As everywhere.
-    observed, expected, tolerances
-        Arrays of one axis; an observed one of another shape fails. Tolerances are positive.
-    derivation
-        Where the tolerances come from.
-    labels
-        What each entry is, such as a layer or a seed; without them an entry has its index.
+    All are arrays of one axis; an observed one of another shape fails. ``labels`` say what each
+    entry is, such as a layer or a seed; without them it has its index.
     """
     import numpy as np
 

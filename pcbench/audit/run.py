@@ -18,10 +18,8 @@ from pcbench.contract.parts import Part
 from pcbench.data import Places
 from pcbench.errors import UsageError
 from pcbench.runner import Observer
-from pcbench.runner.backends import Backends
-from pcbench.runner.environment import describe_environment
-from pcbench.runner.interrupts import insistent_interrupts
-from pcbench.runner.run import one_thread_for_the_judge, run_case
+from pcbench.runner.environment import Backends, describe_environment
+from pcbench.runner.run import insistent_interrupts, one_thread_for_the_judge, run_case
 from pcbench.suite import PlannedCase, Suite
 
 

@@ -1,23 +1,92 @@
-"""What ``pcbench show`` prints."""
+"""What ``pcbench show`` prints: cases, kinds, and the choices of a parameter."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache
-from typing import Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
-from pcbench.cli.sections.choices import models_in, parameter_choices, summary, values_of
+from pcbench.data import dataset_class
 from pcbench.errors import UsageError
-from pcbench.registry import CASES, did_you_mean
+from pcbench.named import ModelOf, OneOf
+from pcbench.registry import BACKENDS, CASES, DATASETS, BrokenPluginError, did_you_mean
 from pcbench.suite import QUICK, PlannedCase, load_suites, shipped_suites
-from pcbench.suite.grammar.fields import fields_by_key
-from pcbench.suite.kinds import load_kind
-from pcbench.suite.yaml.yaml12 import write_scalar
+from pcbench.suite.grammar.parameters import fields_by_key
+from pcbench.suite.grammar.settings import load_kind
+from pcbench.suite.yaml.node import write_scalar
+
+Model = type[BaseModel]
+
+
+def parameter_choices() -> Iterator[tuple[str, str, Model | None]]:
+    """Yield every choice: its name, what it is, and its parameters where it has any.
+
+    Case kinds that cannot be imported are passed over; 'pcbench doctor' names them.
+    """
+    for backend in BACKENDS.names():
+        yield backend, f"{backend}: a backend; 'pcbench backends' tells what it offers", None
+    seen: set[Model] = set()
+    for kind in CASES.names():
+        with suppress(BrokenPluginError):
+            yield from _choices_in(load_kind(kind).Parameters, seen)
+
+
+def models_in(*parts: Any) -> list[Model]:
+    """Return the models that an annotation and its metadata allow."""
+    for part in parts:
+        if isinstance(part, ModelOf):
+            return list(part.models())
+    found: list[Model] = []
+    for part in parts:
+        model = isinstance(part, type) and issubclass(part, BaseModel)
+        found.extend([part] if model else models_in(*get_args(part)))
+    return found
+
+
+def values_of(field: FieldInfo) -> list[str]:
+    """Return the words among which a field chooses; empty if it does not."""
+    return [value for part in (field.annotation, *field.metadata) for value in _values_in(part)]
+
+
+def _values_in(annotation: Any) -> list[str]:
+    if isinstance(annotation, OneOf):
+        return annotation.registry.names()
+    if get_origin(annotation) is Literal:
+        return [str(value) for value in get_args(annotation) if isinstance(value, str)]
+    return [value for part in get_args(annotation) for value in _values_in(part)]
+
+
+def summary(model: Model) -> str:
+    """Say in a line what a model is for."""
+    for name in DATASETS.names():
+        with suppress(BrokenPluginError):  # it is told where the plug-in is named
+            if dataset_class(name).Parameters is model:
+                return str(dataset_class(name).description)
+    return (model.__doc__ or model.__name__).partition("\n")[0]
+
+
+def _choices_in(model: Model, seen: set[Model]) -> Iterator[tuple[str, str, Model | None]]:
+    if model in seen:
+        return
+    seen.add(model)
+    for key, field in fields_by_key(model).items():
+        values = values_of(field)
+        if len(values) == 1 and get_origin(field.annotation) is Literal:
+            yield values[0], f"{values[0]}: {summary(model)}", model
+        elif len(values) > 1 and field.description:
+            for value in values:
+                others = ", ".join(each for each in values if each != value)
+                text = f"{value}: a choice of {key!r}, beside {others}\n{field.description}"
+                yield value, text, None
+        for inner in models_in(field.annotation, *field.metadata):
+            yield from _choices_in(inner, seen)
 
 
 def explain_kind(kind: str) -> str:
@@ -38,14 +107,7 @@ def explain_choice(name: str) -> str:
 def explain_case(
     case_id: str, suites: Sequence[str] | None, size: str, settings: Sequence[str]
 ) -> str:
-    """Say what a concrete case asks, with its parameters resolved.
-
-    Raises
-    ------
-    UsageError
-        If no suite has a case of that identifier, or of that identifier before its matrix is
-        expanded, where the message offers the nearest; or if no case has the size.
-    """
+    """Say what a concrete case asks, with its parameters resolved."""
     known: dict[str, tuple[str, PlannedCase]] = {}
     for suite in load_suites(suites or shipped_suites(), size=size, overrides=settings):
         for case in suite.cases:
@@ -102,7 +164,7 @@ def _fields(
         yield f"{indent}... as above"
         return
     for name, field in fields_by_key(model).items():
-        inner = list(models_in(field.annotation))
+        inner = list(models_in(field.annotation, *field.metadata))
         values = values_of(field)
         fixed = len(values) == 1 and get_origin(field.annotation) is Literal
         if fixed:

@@ -1,21 +1,31 @@
-"""What ``pcbench doctor`` prints, section by section."""
+"""What ``pcbench doctor`` and ``pcbench backends`` print."""
 
 from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
+from rich.console import Console
+from rich.text import Text
 from threadpoolctl import threadpool_info
 
 from pcbench._version import __version__
 from pcbench.contract import ENGINES, engine_settings
+from pcbench.contract.inference import capabilities
 from pcbench.data import DataDirectoryError, Places, dataset_class
 from pcbench.networks import ACTIVATIONS, activation
 from pcbench.registry import BACKENDS, CASES, DATASETS, FAULTS, BrokenPluginError
-from pcbench.runner.backends import backend_class
-from pcbench.runner.environment import PACKAGES, cores, package_version, processor
-from pcbench.suite.kinds import load_kind
+from pcbench.report.text import ABSENT, Column, plain, print_items, print_line, print_table
+from pcbench.runner.environment import (
+    PACKAGES,
+    BackendSummary,
+    backend_class,
+    cores,
+    package_version,
+    processor,
+)
+from pcbench.suite.grammar.settings import load_kind
 
 
 def examine() -> Iterator[str]:
@@ -45,11 +55,8 @@ def _devices() -> Iterator[str]:
         return
     yield f"  cpu   {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
     if not torch.cuda.is_available():
-        built = (
-            f"torch is built for CUDA {torch.version.cuda}"
-            if torch.version.cuda
-            else ("this build of torch is for CPU only")
-        )
+        cuda = torch.version.cuda
+        built = f"torch is built for CUDA {cuda}" if cuda else "this build of torch is for CPU only"
         yield f"  cuda  none ({built})"
     for index in range(torch.cuda.device_count()):
         memory = torch.cuda.get_device_properties(index).total_memory / 2**30
@@ -104,3 +111,27 @@ def _plugins() -> Iterator[str]:
             except BrokenPluginError as error:
                 yield f"  {error}"
         yield f"  {registry.noun}s: {', '.join(registry.names())}"
+
+
+def render_backends(found: Sequence[BackendSummary], console: Console) -> None:
+    """Print a row a backend, a table of capabilities, and why others cannot be had."""
+    available = [backend for backend in found if not backend.unavailable]
+    facts: list[tuple[Column, Callable[[BackendSummary], str | Text]]] = [
+        (Column("backend"), lambda backend: plain(backend.name, "bold")),
+        (Column("package"), lambda backend: backend.package or "this process"),
+        (Column("libraries"), lambda backend: ", ".join(backend.libraries) or ABSENT),
+        (Column("devices"), lambda backend: ", ".join(backend.devices)),
+        (Column("dtypes"), lambda backend: ", ".join(backend.dtypes)),
+    ]
+    print_items(console, facts, [(backend,) for backend in available])
+    print_line(console)
+    yes, no = plain("yes", "green"), plain(ABSENT)
+    rows = [
+        [plain(each), *(yes if each in backend.capabilities else no for backend in available)]
+        for each in capabilities()
+    ]
+    print_table(console, [Column("capability"), *(Column(each.name) for each in available)], rows)
+    for backend in found:
+        if backend.unavailable:
+            print_line(console)
+            print_line(console, plain(f"{backend.name} is not available: {backend.unavailable}"))

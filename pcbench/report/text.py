@@ -1,8 +1,8 @@
-"""Tables and prose that never break a name or a number.
+"""Numbers, data, networks, prose and tables as people read them, the same in every rendering.
 
-A table is as wide as its content. If the terminal is narrower, the cells that name a row move to a
-line above the others; if that is not enough, the others are packed into as many lines as they need.
-In a pipe or a file lines stay long.
+No name or number is broken. A table is as wide as its content. If the terminal is narrower, the
+cells that name a row move to a line above the others; if that is not enough, the others are packed
+into as many lines as they need. In a pipe or a file lines stay long.
 """
 
 from __future__ import annotations
@@ -10,13 +10,109 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.text import Text
 
+from pcbench.failures import apart
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pydantic import JsonValue
+
+
+ABSENT = "–"
+"""Shown where there is no value."""
+
+
+def format_number(value: float | None) -> str:
+    """Format with six significant digits: ``0.123457``, ``1.2e-13``."""
+    return ABSENT if value is None else f"{value:.6g}"
+
+
+def format_expected(relation: str, expected: float | tuple[float, float] | None) -> str:
+    """Format what is demanded: ``≈ 0.25``, ``≤ 1``, ``∈ [0, 1]``."""
+    if expected is None:
+        return ABSENT
+    if isinstance(expected, tuple):
+        low, high = expected
+        return f"{relation} [{format_number(low)}, {format_number(high)}]"
+    return f"{relation} {format_number(expected)}"
+
+
+def format_margin(margin: float | None) -> str:
+    """Format a margin with its sign, since the sign is the verdict: ``+0.9831``, ``-12.5``."""
+    return ABSENT if margin is None else f"{margin:+.4g}"
+
+
+def format_share(share: float | None) -> str:
+    """Format a share of one in percent: ``96.9%``."""
+    return ABSENT if share is None else f"{share:.1%}"
+
+
+def format_duration(seconds: float) -> str:
+    """Format a duration with four significant digits in the unit that suits: ``12.3 ms``."""
+    if seconds == 0:
+        return "0 s"
+    for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
+        if seconds * factor >= 1:
+            return f"{seconds * factor:.4g} {unit}"
+    return f"{seconds * 1e9:.4g} ns"
+
+
+def format_bytes(count: int | None) -> str:
+    """Format an amount of memory: ``512 B``, ``1.5 GiB``."""
+    if count is None:
+        return ABSENT
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if amount < 1024:
+            return f"{amount:.4g} {unit}"
+        amount /= 1024
+    return f"{amount:.4g} GiB"
+
+
+def format_apart(first: float | None, second: float | None) -> tuple[str, str]:
+    """Format two different numbers with as many digits as it takes to tell them apart."""
+    if first is None or second is None:
+        return format_number(first), format_number(second)
+    return apart(first, second)
+
+
+def data_name(parameters: Mapping[str, JsonValue]) -> str:
+    """Return the name of the dataset: ``mnist1d``."""
+    data = parameters.get("data")
+    name = data.get("name") if isinstance(data, dict) else data
+    return name if isinstance(name, str) else ABSENT
+
+
+def network_shape(parameters: Mapping[str, JsonValue]) -> str:
+    """Return the hidden layers and the activation: ``5×300``, ``conv 64-128, 300-100 tanh``.
+
+    The identity goes unsaid: a network is linear unless something is written beside its widths.
+    """
+    network = parameters.get("network")
+    if not isinstance(network, dict):
+        return ABSENT
+    widths = network.get("widths")
+    if isinstance(widths, list):
+        shape = "-".join(map(str, widths)) or "no hidden layer"
+    elif network.get("hidden_layers") is not None and network.get("width") is not None:
+        shape = f"{network['hidden_layers']}×{network['width']}"
+    else:
+        return ABSENT
+    if channels := _channels(network.get("convolutions")):
+        shape = f"conv {channels}, {shape}"
+    activation = network.get("activation")
+    return shape if activation in (None, "identity") else f"{shape} {activation}"
+
+
+def _channels(convolutions: JsonValue) -> str:
+    layers = convolutions if isinstance(convolutions, list) else []
+    return "-".join(str(layer.get("channels")) for layer in layers if isinstance(layer, dict))
+
 
 _UNLIMITED = 10**6
 """A width in cells that no table reaches."""
@@ -71,6 +167,17 @@ def print_prose(
     for paragraph in sentence.splitlines():
         for line in textwrap.wrap(paragraph, width, break_long_words=False, break_on_hyphens=False):
             print_line(console, plain(line.replace(_GLUE, " "), style), indent=indent)
+
+
+def print_items(
+    console: Console,
+    columns: Sequence[tuple[Column, Callable[..., str | Text]]],
+    items: Sequence[tuple[Any, ...]],
+) -> None:
+    """Print a table with a row for each item: each column makes its cell of the item's parts."""
+    rows = [[make(*item) for _, make in columns] for item in items]
+    cells = [[plain(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
+    print_table(console, [column for column, _ in columns], cells)
 
 
 def print_table(
