@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from pcbench.backends.numpy import NumpyBackend
-from pcbench.backends.numpy.curvature import full_curvature
-from pcbench.backends.numpy.state import Clamped
+from pcbench.backends.numpy.state import Clamped, full_curvature
 from pcbench.contract import (
     Adam,
     Capability,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.linalg import expm
 
-from pcbench.backends.torch.engines.gauss_newton import LinearisedNetwork
-from pcbench.backends.torch.engines.relaxation import Relaxation
+from pcbench.backends.torch.gauss_newton import LinearisedNetwork
+from pcbench.backends.torch.relaxation import Relaxation
 from pcbench.contract import (
     BackendUnavailableError,
     ErrorInference,
