@@ -21,7 +21,7 @@ from pcbench.judges.rounding import of_parameters
 from pcbench.judges.training.step_expected import backpropagated
 from pcbench.spectra import HessianOperator
 from pcbench.theory.nonlinear.layered import Layered, energy_gradients
-from pcbench.theory.nonlinear.relaxation import NoEquilibriumError, relaxed_activities
+from pcbench.theory.nonlinear.second_order import NoEquilibriumError, relaxed_activities
 from pcbench.theory.rounding.bounds import unit_roundoff
 from pcbench.theory.rounding.layered import layered_rounding
 
