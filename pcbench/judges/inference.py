@@ -40,8 +40,8 @@ from pcbench.theory.nonlinear.layered import (
     layered_loss,
     weighted_errors,
 )
-from pcbench.theory.rounding.feedforward import FeedforwardRounding
 from pcbench.theory.rounding.layered import LayeredRounding
+from pcbench.theory.rounding.passes import FeedforwardRounding
 from pcbench.theory.rounding.perturbation import EquilibriumRounding
 
 DAMPED = "a damped step is only taken where it lowers the energy (theory.md 3.3)"

@@ -12,8 +12,8 @@ from pcbench.contract import DType
 from pcbench.judges.problem import Problem
 from pcbench.theory.nonlinear.layered import feedforward
 from pcbench.theory.rounding.bounds import unit_roundoff
-from pcbench.theory.rounding.feedforward import FeedforwardRounding, feedforward_rounding
 from pcbench.theory.rounding.layered import LayeredRounding, layered_rounding
+from pcbench.theory.rounding.passes import FeedforwardRounding, feedforward_rounding
 from pcbench.theory.rounding.perturbation import EquilibriumRounding, equilibrium_rounding
 
 Activities = list[Float[np.ndarray, "N _d"]]

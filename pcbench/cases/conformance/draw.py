@@ -22,8 +22,7 @@ from pcbench.contract import Backend, Capability, DType, engines
 from pcbench.judges.problem import Problem, Weights, rounded
 from pcbench.networks import NetworkSpec
 from pcbench.networks.activations import ROWS, ActivationName, activation
-from pcbench.networks.layers import Convolution
-from pcbench.networks.specification import Convention
+from pcbench.networks.specification import Convention, Convolution
 
 Layers = Literal["linear", "smooth", "nonlinear", "convolutional"]
 

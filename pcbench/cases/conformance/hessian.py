@@ -32,7 +32,7 @@ from pcbench.theory.nonlinear.layered import (
     feedforward,
     layered_energies,
 )
-from pcbench.theory.nonlinear.relaxation import NoEquilibriumError, relaxed_activities
+from pcbench.theory.nonlinear.second_order import NoEquilibriumError, relaxed_activities
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
 from pcbench.theory.rounding.layered import layered_rounding
 from pcbench.theory.rounding.stochastic import with_rounding

@@ -15,7 +15,7 @@ from jaxtyping import Float, Shaped
 
 from pcbench.case import Artifact, Columns
 from pcbench.cases.critical_points.point import CriticalPoint, Weights
-from pcbench.theory.linear.expansion import energy_series
+from pcbench.theory.linear.critical import energy_series
 
 Long = list[Shaped[np.ndarray, "_out _inp"]]
 

@@ -9,7 +9,7 @@ from pcbench.cases.escape_law.fits import Bounds, power_of_shifted_logarithm
 from pcbench.cases.escape_law.parameters import Parameters
 from pcbench.contract import Objective
 from pcbench.judges.problem import Problem
-from pcbench.theory.dynamics.learning import Moments, steps_to_fall
+from pcbench.theory.dynamics.escape import Moments, steps_to_fall
 
 _FACTORS = (0.5, 1.0, 2.0)
 """Rows vary in length, from row to row and layer to layer."""

@@ -10,8 +10,8 @@ import numpy as np
 
 from pcbench.cases.matrix_completion.saddles import RANK_SHARE
 from pcbench.judges.problem import Problem
-from pcbench.theory.linear.low_rank import least_losses
-from pcbench.theory.linear.products import chain
+from pcbench.theory.arrays import chain
+from pcbench.theory.linear.critical import least_losses
 from pcbench.theory.nonlinear.layered import feedforward
 
 

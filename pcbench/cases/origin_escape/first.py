@@ -19,7 +19,7 @@ from pcbench.judges.basis import Basis, folded
 from pcbench.judges.reported import layers
 from pcbench.judges.training.curves import LEARNERS, Scaling
 from pcbench.judges.training.step_expected import known_norm_off
-from pcbench.theory.dynamics import first_steps as first_steps_
+from pcbench.theory.dynamics.growth import first_steps as predicted_steps
 from pcbench.theory.dynamics.growth import growth, least_slope, top_direction, vanishing_slopes
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
 
@@ -86,7 +86,7 @@ def _norms(
     steps: Steps, seed: int, learner: str, objective: Objective, u: float
 ) -> Iterator[Check]:
     weights = [weight[seed] for weight in steps.before]
-    predicted = first_steps_.first_steps(weights, steps.batches[seed], steps.rate, objective, u)
+    predicted = predicted_steps(weights, steps.batches[seed], steps.rate, objective, u)
     off = [
         [
             known_norm_off(norm, weight.size, off, u)

@@ -23,12 +23,12 @@ from pcbench.contract import (
     GradientInference,
     OdeInference,
 )
-from pcbench.theory.linear.activities import (
+from pcbench.theory.linear.equilibrium import (
     activity_hessian,
+    equilibrated_energy,
     equilibrium_activities,
     equilibrium_errors,
 )
-from pcbench.theory.linear.equilibrium import equilibrated_energy
 from pcbench.theory.nonlinear import curvature, layered
 from tests.backends.torch import answers
 from tests.backends.torch.layered import (

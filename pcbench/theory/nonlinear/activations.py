@@ -1,4 +1,4 @@
-r"""Activations that come as a formula for ``φ``, and their derivatives by Taylor arithmetic.
+r"""Activations and their derivatives: by a formula each, or from ``φ`` alone by Taylor arithmetic.
 
 Of an activation that is added to pcbench from outside the theory has no formula of its own. It
 takes ``φ``, which defines what is asked of a backend, and nothing else: neither ``φ'`` nor ``φ''``,
@@ -20,8 +20,18 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.special import expit
 
 Entries = Float[np.ndarray, "..."]
+Batch = Float[np.ndarray, "_N _d"]
+
+ACTIVATIONS = ("identity", "tanh", "relu", "leaky_relu", "silu")
+KINKED = ("relu", "leaky_relu")
+LEAK = 0.01
+"""Slope of ``leaky_relu`` for negative inputs, and at 0."""
+
+STEEPEST = 1.1
+"""No activation among these is steeper; SiLU is as steep as 1.0998."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +49,64 @@ class Formula:
     formula: Callable[[Any, Any], Any]
     steepest: float
 
-    def value(self, z: Entries) -> Entries:
-        """``φ(z)``."""
-        return self.expanded(z).value
-
-    def slope(self, z: Entries) -> Entries:
-        """``φ'(z)``."""
-        return self.expanded(z).slope
-
-    def curvature(self, z: Entries) -> Entries:
-        """``φ''(z)``."""
-        return self.expanded(z).curvature
-
-    def expanded(self, z: Entries) -> Taylor:
+    def at(self, z: Entries) -> Taylor:
         """``φ``, ``φ'`` and ``φ''`` at each entry."""
         with np.errstate(all="ignore"):
             return _lifted(self.formula(Functions, Taylor(z, np.ones_like(z), np.zeros_like(z))), z)
+
+
+Activation = str | Formula
+"""One of ``ACTIVATIONS``, whose formulas are here, or a formula from outside."""
+
+
+def activate(name: Activation, z: Batch) -> Batch:
+    """``φ(z)``."""
+    match name:
+        case Formula():
+            return name.at(z).value
+        case "tanh":
+            value: Batch = np.tanh(z)
+        case "relu":
+            value = np.maximum(z, 0)
+        case "leaky_relu":
+            value = np.where(z > 0, z, LEAK * z)
+        case "silu":
+            value = z * expit(z)
+        case _:
+            value = z
+    return value
+
+
+def activation_slope(name: Activation, z: Batch) -> Batch:
+    """``φ'(z)``; at a kink, the slope to its left."""
+    match name:
+        case Formula():
+            return name.at(z).slope
+        case "tanh":
+            slope: Batch = 1 - np.tanh(z) ** 2
+        case "relu":
+            slope = np.where(z > 0, 1.0, 0.0)
+        case "leaky_relu":
+            slope = np.where(z > 0, 1.0, LEAK)
+        case "silu":
+            slope = expit(z) * (1 + z * expit(-z))
+        case _:
+            slope = np.ones_like(z)
+    return slope
+
+
+def activation_curvature(name: Activation, z: Batch) -> Batch:
+    """``φ''(z)``; 0 of what is straight or kinked."""
+    match name:
+        case Formula():
+            return name.at(z).curvature
+        case "tanh":
+            curvature: Batch = -2 * np.tanh(z) * (1 - np.tanh(z) ** 2)
+        case "silu":
+            curvature = expit(z) * expit(-z) * (2 + z * (expit(-z) - expit(z)))
+        case _:
+            curvature = np.zeros_like(z)
+    return curvature
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +155,7 @@ class Taylor:
         a = self.value
         slope = n * a ** (n - 1) if n else 0 * a
         curvature = n * (n - 1) * a ** (n - 2) if n not in (0, 1) else 0 * a
-        return self.through(a**n, slope, curvature)
+        return self._through(a**n, slope, curvature)
 
     __radd__ = __add__
     __rmul__ = __mul__
@@ -120,13 +172,18 @@ class Taylor:
     def __ge__(self, other: Any) -> Bool[np.ndarray, "..."]:
         return self.value >= _lifted(other, self.value).value
 
-    def through(self, value: Entries, slope: Entries, curvature: Entries) -> Taylor:
+    def _through(self, value: Entries, slope: Entries, curvature: Entries) -> Taylor:
         """``g`` of this, from ``g``, ``g'`` and ``g''`` at its value."""
         return Taylor(value, slope * self.slope, curvature * self.slope**2 + slope * self.curvature)
 
     def _reciprocal(self) -> Taylor:
         inverse = 1 / self.value
-        return self.through(inverse, -(inverse**2), 2 * inverse**3)
+        return self._through(inverse, -(inverse**2), 2 * inverse**3)
+
+
+def _function(derivatives: Callable[[Entries], tuple[Entries, Entries, Entries]]) -> Any:
+    """Return a function of a :class:`Taylor` argument, from ``g``, ``g'`` and ``g''``."""
+    return staticmethod(lambda a: a._through(*derivatives(a.value)))
 
 
 class Functions:
@@ -135,59 +192,19 @@ class Functions:
     Where a formula is written in two pieces, their border belongs to the left one.
     """
 
-    @staticmethod
-    def exp(a: Taylor) -> Taylor:
-        """``eᵃ``."""
-        value = np.exp(a.value)
-        return a.through(value, value, value)
-
-    @staticmethod
-    def expm1(a: Taylor) -> Taylor:
-        """``eᵃ - 1``."""
-        slope = np.exp(a.value)
-        return a.through(np.expm1(a.value), slope, slope)
-
-    @staticmethod
-    def log(a: Taylor) -> Taylor:
-        """``log a``."""
-        return a.through(np.log(a.value), 1 / a.value, -1 / a.value**2)
-
-    @staticmethod
-    def log1p(a: Taylor) -> Taylor:
-        """``log(1 + a)``."""
-        slope = 1 / (1 + a.value)
-        return a.through(np.log1p(a.value), slope, -(slope**2))
-
-    @staticmethod
-    def tanh(a: Taylor) -> Taylor:
-        """``tanh a``."""
-        value = np.tanh(a.value)
-        slope = 1 / np.cosh(a.value) ** 2
-        return a.through(value, slope, -2 * value * slope)
-
-    @staticmethod
-    def sin(a: Taylor) -> Taylor:
-        """``sin a``."""
-        value = np.sin(a.value)
-        return a.through(value, np.cos(a.value), -value)
-
-    @staticmethod
-    def cos(a: Taylor) -> Taylor:
-        """``cos a``."""
-        value = np.cos(a.value)
-        return a.through(value, -np.sin(a.value), -value)
-
-    @staticmethod
-    def sqrt(a: Taylor) -> Taylor:
-        """``√a``."""
-        value = np.sqrt(a.value)
-        return a.through(value, 0.5 / value, -0.25 / value**3)
-
-    @staticmethod
-    def abs(a: Taylor) -> Taylor:
-        """``|a|``."""
-        sign = np.where(a.value > 0, 1.0, -1.0)
-        return a.through(np.abs(a.value), sign, 0 * sign)
+    exp = _function(lambda a: (np.exp(a), np.exp(a), np.exp(a)))
+    expm1 = _function(lambda a: (np.expm1(a), np.exp(a), np.exp(a)))
+    log = _function(lambda a: (np.log(a), 1 / a, -1 / a**2))
+    log1p = _function(lambda a: (np.log1p(a), 1 / (1 + a), -((1 / (1 + a)) ** 2)))
+    tanh = _function(
+        lambda a: (np.tanh(a), 1 / np.cosh(a) ** 2, -2 * np.tanh(a) * (1 / np.cosh(a) ** 2))
+    )
+    sin = _function(lambda a: (np.sin(a), np.cos(a), -np.sin(a)))
+    cos = _function(lambda a: (np.cos(a), -np.sin(a), -np.cos(a)))
+    sqrt = _function(lambda a: (np.sqrt(a), 0.5 / np.sqrt(a), -0.25 / np.sqrt(a) ** 3))
+    abs = _function(
+        lambda a: (np.abs(a), np.where(a > 0, 1.0, -1.0), 0 * np.where(a > 0, 1.0, -1.0))
+    )
 
     @staticmethod
     def where(condition: Bool[np.ndarray, "..."], a: Any, b: Any) -> Taylor:
