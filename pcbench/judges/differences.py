@@ -12,8 +12,14 @@ They leave out a term in ``h⁴``. What values are off by, they magnify by up to
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+
+from pcbench.contract import Objective
+from pcbench.judges.points import Point, PointJudge, Points, joined
 
 _FIRST = {1: 8 / 12, 2: -1 / 12}
 _SECOND = {1: 16 / 12, 2: -1 / 12}
@@ -32,3 +38,108 @@ def second_derivative(values: Mapping[int, Any], h: float = 1.0, every: int = 1)
         weight * (values[k * every] + values[-k * every]) for k, weight in _SECOND.items()
     )
     return total / (every * h) ** 2
+
+
+REACH = (-4, -2, -1, 1, 2, 4)
+"""Multiples of the step at which a line is evaluated, beside its centre."""
+
+
+def step_of(u: float) -> float:
+    """``h``, for a unit roundoff ``u``."""
+    return float(u ** (1 / 6))
+
+
+def line(centre: Point, direction: Point, h: float) -> Points:
+    """The points of a line beside its centre, one a row."""
+    return centre + h * np.outer(REACH, direction)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A derivative from values, and how far it may be from the truth."""
+
+    value: float
+    off: float
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line through the point, judged at every point of it.
+
+    Parameters
+    ----------
+    h
+        The step.
+    direction
+        Of the line, a unit vector.
+    centre
+        The judge at ``k = 0``.
+    judges
+        At the other multiples.
+    """
+
+    h: float
+    direction: Point
+    centre: PointJudge
+    judges: dict[int, PointJudge]
+
+    def slope(self, objective: Objective, gradient: Point, product: Point) -> Difference:
+        """``d/dt``, as ``gradient`` at the centre should have it.
+
+        Parameters
+        ----------
+        objective
+            Whose values.
+        gradient, product
+            Of the objective at the centre, and its Hessian times the direction: they carry points
+            that rounding put off the line back to it.
+        """
+        values, off = self._values(objective, gradient, product)
+        return self._settled(values, off, first_derivative)
+
+    def curvature(self, objective: Objective, gradient: Point, product: Point) -> Difference:
+        """``d²/dt²``, as the Hessian at the centre should have it."""
+        values, off = self._values(objective, gradient, product)
+        return self._settled(values, off, second_derivative)
+
+    @property
+    def drift(self) -> tuple[float, float]:
+        """``‖dz/dt‖`` and ``‖d²z/dt²‖`` of all hidden activities at equilibrium.
+
+        A force ``ρ`` that inference left at the centre puts its gradient and its Hessian off by
+        ``⟨ρ, dz/dt⟩/N`` and ``⟨ρ, d²z/dt²⟩/N`` along the line, to first order: differentiate
+        ``𝓕_z(θ, z*) = 0`` once and twice, and expand ``𝓕_θ v`` and ``vᵀ ∇²𝓕* v`` in ``δz``.
+        """
+        activities = {k: judge.answer.result.hidden for k, judge in self._all.items()}
+        first = float(np.linalg.norm(first_derivative(activities, self.h, 1)))
+        return first, float(np.linalg.norm(second_derivative(activities, self.h, 1)))
+
+    @property
+    def _all(self) -> dict[int, PointJudge]:
+        return {0: self.centre, **self.judges}
+
+    def _values(
+        self, objective: Objective, gradient: Point, product: Point
+    ) -> tuple[dict[int, float], dict[int, float]]:
+        origin = joined(self.centre.answer.problem.parameters)
+        values, off = {}, {}
+        for k, judge in self._all.items():
+            t = k * self.h
+            aside = joined(judge.answer.problem.parameters) - origin - t * self.direction
+            carried = float(gradient @ aside) + t * float(product @ aside)
+            values[k] = judge.answer.value(objective) - carried
+            off[k] = judge.uncertainty(objective, self.centre.least_curvature)
+        return values, off
+
+    def _settled(
+        self,
+        values: dict[int, float],
+        off: dict[int, float],
+        derivative: Callable[[Mapping[int, Any], float, int], Any],
+    ) -> Difference:
+        once, twice = derivative(values, self.h, 1), derivative(values, self.h, 2)
+        weights = {
+            k: abs(derivative({j: float(j == k) for j in values}, self.h, 1)) for k in values
+        }
+        carried = sum(weight * off[k] for k, weight in weights.items())
+        return Difference(once, abs(once - twice) + carried)

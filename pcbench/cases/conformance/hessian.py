@@ -13,7 +13,7 @@ from pcbench.checks import Check
 from pcbench.contract import Backend, Hessian, Objective
 from pcbench.judges.answers import Array, Subject
 from pcbench.judges.basis import Basis
-from pcbench.judges.hessian.products import ProductJudge
+from pcbench.judges.hessian import ProductJudge
 from pcbench.judges.points import joined
 from pcbench.judges.problem import rounded
 from pcbench.judges.reported import differing

@@ -12,8 +12,15 @@ from pcbench.cases.escape_law.fits import Crossings
 from pcbench.cases.escape_law.parameters import Parameters
 from pcbench.contract import Objective
 from pcbench.judges.problem import Problem, rounded
-from pcbench.judges.seeds import Replicas, draw_seeds
-from pcbench.judges.training.curves import LEARNERS, Budget, Course, learning_rule, looks
+from pcbench.judges.training.curves import (
+    LEARNERS,
+    Budget,
+    Course,
+    Replicas,
+    draw_seeds,
+    learning_rule,
+    looks,
+)
 from pcbench.networks import NearOrigin
 from pcbench.statistics import escape_times
 from pcbench.theory.dynamics.escape import escape_exponent

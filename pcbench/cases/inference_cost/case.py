@@ -13,12 +13,12 @@ from functools import partial
 from typing import Annotated, ClassVar
 
 import numpy as np
+from jaxtyping import Float
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from pcbench import checks
 from pcbench.case import Case, CaseParameters, Columns, Context, Finding
 from pcbench.cases.inference_cost.descent import MAX_UNITS, descent_findings
-from pcbench.cases.inference_cost.early import early_findings
 from pcbench.checks import Check
 from pcbench.contract import (
     ExactInference,
@@ -29,7 +29,7 @@ from pcbench.contract import (
 )
 from pcbench.data import DataField
 from pcbench.judges.agreement import agreement, is_smooth
-from pcbench.judges.answers import InferenceResult, Subject, engines_of, needs
+from pcbench.judges.answers import NEVER, InferenceResult, Subject, engines_of, needs
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
 from pcbench.networks import NetworkParameters
@@ -263,3 +263,59 @@ def _short(result: InferenceResult, asked: float) -> dict[int, float]:
     if residuals is None:
         return {}
     return {int(n): float(residuals[n]) for n in np.flatnonzero(~(residuals <= asked))}
+
+
+def early_findings(
+    subject: Subject,
+    judge: InferenceJudge,
+    label: str,
+    engine: GradientInference,
+    stops: list[int],
+    settled: InferenceResult,
+) -> Iterator[Finding]:
+    """Stop gradient inference after each number of steps, and compare with the equilibrium.
+
+    Parameters
+    ----------
+    subject, judge
+        The problem at hand.
+    label, engine
+        The engine, whose step is taken.
+    stops
+        After how many steps to stop.
+    settled
+        The answer nearest to equilibrium that any engine gave.
+    """
+    exact = _gradient(judge, settled)
+    worst = checks.Worst()
+    bias: dict[str, list[float]] = {
+        "steps": [],
+        "energy above the equilibrium's, relative": [],
+        "angle of the weight gradient in degrees": [],
+        "norm of the weight gradient, relative": [],
+    }
+    for stop in stops:
+        settings = engine.model_copy(update={"max_steps": stop, "residual": NEVER, "halve": False})
+        result = subject.infer(settings)
+        made = list(judge.checks(f"{label} stopped", result, settings, must_converge=False))
+        worst.add(*(check.at(f"{stop} steps") for check in made))
+        if not checks.all_passed(made):
+            continue
+        gradient = _gradient(judge, result)
+        sizes = float(np.linalg.norm(gradient)), float(np.linalg.norm(exact))
+        cosine = float(gradient @ exact) / (sizes[0] * sizes[1] or 1.0)
+        row = (
+            stop,
+            result.energy / settled.energy - 1 if settled.energy else 0.0,
+            np.degrees(np.arccos(np.clip(cosine, -1, 1))),
+            sizes[0] / sizes[1] if sizes[1] else 1.0,
+        )
+        for column, value in zip(bias.values(), row, strict=True):
+            column.append(float(value))
+    yield from worst
+    yield Columns(f"bias of {label} stopped early", bias)
+
+
+def _gradient(judge: InferenceJudge, result: InferenceResult) -> Float[np.ndarray, " P"]:
+    """``∂𝓕/∂θ`` at the activities reached, all parameters in one vector."""
+    return np.concatenate([gradient.ravel() for gradient in judge.gradients(result)])

@@ -11,16 +11,13 @@ from collections.abc import Iterator
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
+from jaxtyping import Float
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from pcbench import checks
 from pcbench.case import Case, CaseParameters, CaseSkippedError, Columns, Context, Finding
-from pcbench.cases.landscape import paths as _paths
-from pcbench.cases.landscape import slice_directions as _slice_directions
-from pcbench.cases.landscape.paths import Paths, Walk
-from pcbench.cases.landscape.slice_directions import random_directions
-from pcbench.cases.landscape.slices import coordinates, slices
-from pcbench.cases.landscape.tangent import Tangent
+from pcbench.cases.landscape.paths import MOST_PLOTTED, Paths, Walk
+from pcbench.cases.landscape.tangent import MOST_EXTREME, Tangent, random_directions
 from pcbench.checks import Check
 from pcbench.contract import (
     Capability,
@@ -32,8 +29,7 @@ from pcbench.contract import (
 )
 from pcbench.data import DataField
 from pcbench.judges.answers import needs
-from pcbench.judges.point_judge import judged, verdicts_of
-from pcbench.judges.points import ask, joined
+from pcbench.judges.points import Points, are_well_formed, ask, joined, judged, verdicts_of
 from pcbench.judges.problem import Problem
 from pcbench.judges.training.curves import LEARNERS
 from pcbench.networks import NetworkParameters, Origin, activation
@@ -205,13 +201,59 @@ def _refuse_sizes(asked: Parameters, size: int) -> None:
     """
     if size < 2:
         raise CaseSkippedError("a slice has two directions, and this network one parameter alone")
-    if asked.directions == "extreme" and size > _slice_directions.MAX_PARAMETERS:
+    if asked.directions == "extreme" and size > MOST_EXTREME:
         raise CaseSkippedError(
             f"eigenvectors of the Hessian of {size:,} parameters take too long; this kind finds "
-            f"them for up to {_slice_directions.MAX_PARAMETERS:,}; write directions: random"
+            f"them for up to {MOST_EXTREME:,}; write directions: random"
         )
-    if asked.paths is not None and size > _paths.MAX_PARAMETERS:
+    if asked.paths is not None and size > MOST_PLOTTED:
         raise CaseSkippedError(
             f"a path of {size:,} parameters cannot be plotted; this kind takes paths of up to "
-            f"{_paths.MAX_PARAMETERS}; leave paths out"
+            f"{MOST_PLOTTED}; leave paths out"
+        )
+
+
+Grid = Float[np.ndarray, "points 2"]
+
+
+def coordinates(extent: float, points: int) -> Grid:
+    """``(u, v)`` of all points of a square grid, one a row; ``v`` runs fastest."""
+    ticks = np.linspace(-extent, extent, points)
+    return np.stack(np.meshgrid(ticks, ticks, indexing="ij"), axis=-1).reshape(-1, 2)
+
+
+def slices(
+    context: Context,
+    problem: Problem,
+    directions: Points,
+    grid: Grid,
+    settings: InferenceSettings,
+) -> Iterator[Check | Columns]:
+    """Judge every point of the grid, and give what there is to plot.
+
+    The gradient field is what a learner follows: gradients, projected on the two directions ``u``
+    and ``v``, one a row. ``grid`` has the points as ``coordinates`` gives them; ``settings`` say
+    how energies are found.
+    """
+    rows = np.split(joined(problem.parameters) + grid @ directions, int(np.sqrt(len(grid))))
+    columns: dict[str, list[float]] = {"u": [], "v": [], "loss": [], "energy": []}
+    columns |= {f"slope of the {o} along {w}": [] for o in get_args(Objective) for w in "uv"}
+    place = iter(grid.tolist())
+    for row in context.progress("slice", rows, len(rows)):
+        judges = judged(context, problem, row, settings)
+        yield from (check.at("on the slice") for check in verdicts_of(judges))
+        if not are_well_formed(judges):
+            return
+        for judge in judges:
+            answer = judge.answer
+            fields = [directions @ answer.gradient(o) for o in get_args(Objective)]
+            values = [answer.value("loss"), answer.value("energy"), *np.concatenate(fields)]
+            for column, value in zip(columns.values(), [*next(place), *values], strict=True):
+                column.append(float(value))
+    yield Columns("plane along u and v", columns)
+    for axis, name in enumerate("uv"):
+        middle = np.flatnonzero(grid[:, 1 - axis] == 0)
+        yield Columns(
+            f"line along {name}",
+            {key: [columns[key][i] for i in middle] for key in (name, "loss", "energy")},
         )

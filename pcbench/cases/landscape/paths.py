@@ -13,14 +13,13 @@ from pcbench.case import CaseParameters, Columns, Context
 from pcbench.checks import Check
 from pcbench.contract import InferenceSettings, Objective
 from pcbench.judges.basis import Basis
-from pcbench.judges.point_judge import judged, verdicts_of
-from pcbench.judges.points import Answer, Points, joined
+from pcbench.judges.points import Answer, Points, joined, judged, verdicts_of
 from pcbench.judges.problem import Problem, rounded
 from pcbench.judges.training.curves import LEARNERS
 from pcbench.theory.rounding.bounds import unit_roundoff
 from pcbench.theory.rounding.underflow import SMALLEST
 
-MAX_PARAMETERS = 16
+MOST_PLOTTED = 16
 """Each is a column of a path."""
 
 DESCENT = Basis(

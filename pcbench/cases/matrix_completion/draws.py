@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from pcbench.case import Context
-from pcbench.cases.matrix_completion.parameters import Parameters
-from pcbench.cases.matrix_completion.ways import Way
+from pcbench.cases.matrix_completion.parameters import Parameters, Way
 from pcbench.contract import Trainer, TrainingSettings
 from pcbench.judges.problem import Problem
 from pcbench.judges.training.curves import Budget, Course, learning_rule, looks

@@ -12,12 +12,14 @@ from pcbench.case import CaseSkippedError, Context
 from pcbench.cases.origin_escape.parameters import Parameters
 from pcbench.contract import Trainer, TrainingSettings
 from pcbench.judges.problem import Problem, rounded
-from pcbench.judges.seeds import Batches, Replicas, draw_seeds
 from pcbench.judges.training.curves import (
+    Batches,
     Budget,
     Course,
     Escapes,
+    Replicas,
     Scaling,
+    draw_seeds,
     learning_rule,
     looks,
 )

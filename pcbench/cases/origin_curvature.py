@@ -1,15 +1,26 @@
-"""The origin of a non-linear network, by differences of gradients (theory.md 3.2).
+r"""The origin of a non-linear network, by differences of gradients (theory.md 3.2).
 
 With ``φ(0) = 0`` and more than one hidden layer, the equilibrated energy has at the origin the
 Hessian of a linear network, ``-Σ_yy ⊗ I`` in the block of ``W_L``, times ``φ'(0)²`` in the pre
 convention, and zero elsewhere: a strict saddle. Of the equilibrated energy only gradients are
-asked, a small step to both sides of the origin, so that no backend needs second derivatives; of
-relu in the pre convention, whose origin is a kink, a step to one side.
+asked, a small step to both sides of the origin, so that no backend needs second derivatives.
+
+Of relu in the pre convention, ``f_L(z) = W_L φ(z)`` has a kink there, and the energy no Hessian.
+On the way out along ``V`` it still has a curvature: a last hidden unit that the forward pass leaves
+awake, ``z > 0``, is drawn to ``b = V_Lᵀ y`` where that is positive, and the gradient of ``W_L``
+grows by
+
+.. math:: -\frac{1}{N} \sum_n y_n \, (1[z_n > 0] * b_n)^T .
+
+Units that are asleep stay where they are: the slope is 0 there. A unit drawn down comes to rest on
+its kink, where no force vanishes; directions here are such that none is, which takes targets of one
+sign. With two hidden layers, who is awake is decided by the first alone, which inference moves by
+less than it is away from zero.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Annotated, Any, ClassVar
@@ -19,8 +30,7 @@ from jaxtyping import Float
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from pcbench import checks
-from pcbench.case import Case, CaseParameters, Context, Finding
-from pcbench.cases.origin_curvature import one_sided
+from pcbench.case import Case, CaseParameters, CaseSkippedError, Context, Finding
 from pcbench.checks import Check
 from pcbench.contract import (
     Backend,
@@ -32,13 +42,13 @@ from pcbench.data import DataField
 from pcbench.judges.agreement import is_smooth
 from pcbench.judges.answers import Subject, needs
 from pcbench.judges.basis import Basis
-from pcbench.judges.hessian.critical import refuse_sigmoid
 from pcbench.judges.inference import InferenceJudge
-from pcbench.judges.problem import Problem, rounded
+from pcbench.judges.problem import Problem, Weights, rounded
 from pcbench.judges.reported import UNFINISHED, layers
+from pcbench.judges.saddle import refuse_sigmoid
 from pcbench.networks import InitialisationField, NetworkParameters, Origin
 from pcbench.networks.activations import ActivationName
-from pcbench.theory.nonlinear.layered import activation_slope
+from pcbench.theory.nonlinear.layered import activation_slope, feedforward
 from pcbench.theory.rounding.bounds import unit_roundoff
 
 SOURCE = "the origin of a non-linear network (theory.md 3.2)"
@@ -137,11 +147,11 @@ class OriginCurvature(Case[Parameters]):
         """Compare how gradients grow on the way out, along random directions."""
         worst = checks.Worst()
         for index in range(1, self.parameters.directions + 1):
-            along = _unit(one_sided.direction(problem, rng))
+            along = _unit(one_sided_direction(problem, rng))
             moved = _curvature_along(
                 context.backend, problem, along, self.parameters.inference, sides=(1,)
             )
-            expected = one_sided.growth(problem, along)
+            expected = one_sided_growth(problem, along)
             worst.add(*moved.checks("one-sided curvature times a direction", expected, index))
             if not moved.well_formed.passed:
                 break
@@ -261,3 +271,34 @@ def _difference(
         for slope, gradient in zip(slopes, subject.energy_gradients(activities), strict=True):
             slope += sign * gradient / step
     return slopes, off / step, well_formed
+
+
+def one_sided_direction(problem: Problem, rng: np.random.Generator) -> Weights:
+    """Draw a direction along which no unit is drawn down, not of unit length.
+
+    Raises
+    ------
+    CaseSkippedError
+        If targets have both signs.
+    """
+    if (problem.y >= 0).all():
+        sign = 1.0
+    elif (problem.y <= 0).all():
+        sign = -1.0
+    else:
+        raise CaseSkippedError(
+            "some targets are positive and some negative, and rectifiers in the pre convention "
+            "then rest on kinks; use data with targets of one sign, such as one-hot labels"
+        )
+    drawn = [rng.standard_normal(weight.shape) for weight in problem.weights]
+    drawn[-1] = sign * np.abs(drawn[-1])
+    return drawn
+
+
+def one_sided_growth(problem: Problem, along: Sequence[Float[np.ndarray, "_out _inp"]]) -> Weights:
+    """How all weight gradients grow from zero along a direction, a layer each."""
+    there = problem.at(list(along))
+    last_hidden = feedforward(there.layered, problem.x)[-2]
+    drawn = np.maximum(problem.y @ along[-1], 0.0)
+    by_last = -problem.y.T @ (np.where(last_hidden > 0, 1.0, 0.0) * drawn) / len(problem.x)
+    return [*(np.zeros_like(layer) for layer in along[:-1]), by_last]

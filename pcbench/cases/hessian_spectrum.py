@@ -28,8 +28,7 @@ from pcbench.contract import (
 from pcbench.data import DataField
 from pcbench.judges.answers import Subject, needs
 from pcbench.judges.basis import Basis
-from pcbench.judges.hessian.extremes import extremes_series, numbers_missing
-from pcbench.judges.hessian.products import ProductJudge
+from pcbench.judges.hessian import ProductJudge, extremes_series, numbers_missing
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
 from pcbench.networks import NetworkParameters, activation

@@ -1,4 +1,4 @@
-"""Hessian products of a backend, in any network, against the theory's at the same activities."""
+"""Checks of a Hessian: its products in any network, its extreme eigenvalues, and its spectrum."""
 
 from __future__ import annotations
 
@@ -7,21 +7,102 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import scipy.sparse
 from jaxtyping import Float
+from scipy.sparse.csgraph import connected_components
 
 from pcbench import checks
+from pcbench.case import Columns
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import DType, Objective
 from pcbench.judges.basis import folded
-from pcbench.judges.hessian.extremes import ghosts
 from pcbench.judges.points import joined, split
 from pcbench.judges.problem import Problem
+from pcbench.judges.reported import CONTRACT, none_of
 from pcbench.spectra import Extremes, HessianOperator
 from pcbench.theory.nonlinear.layered import Layered, feedforward, weigh, weighted_errors
 from pcbench.theory.nonlinear.second_order import energy_hessian_product, loss_hessian_product
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
 from pcbench.theory.rounding.hessian import InnerSystem, inner_system, product_floor
 from pcbench.theory.rounding.stochastic import with_rounding
+
+
+def block_eigenvalues(matrix: Float[np.ndarray, "P P"]) -> Float[np.ndarray, " P"]:
+    """All eigenvalues of a symmetric matrix, ascending, block by block of its sparsity.
+
+    Exact, like a dense eigensolver, but cubic only in the largest set of parameters that entries
+    other than zero connect: at the origin that is one hidden unit's, not the network's.
+    """
+    graph = scipy.sparse.csr_array(matrix != 0)
+    _, labels = connected_components(graph, directed=False)
+    order = np.argsort(labels, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
+    singles = np.array([block[0] for block in members if len(block) == 1], dtype=np.intp)
+    spectra = [matrix[singles, singles]]
+    spectra += [_eigenvalues(matrix[np.ix_(block, block)]) for block in members if len(block) > 1]
+    return np.sort(np.concatenate(spectra))
+
+
+def _eigenvalues(matrix: Float[np.ndarray, "n n"]) -> Float[np.ndarray, " n"]:
+    """All eigenvalues of a symmetric matrix, in any order.
+
+    Where a few parameters connect all others, which have no entry among themselves (the last
+    layer's do, at a zero-rank saddle), a QR factorisation of the others' rows turns them, by a
+    rotation and so exactly, into as many as there are of the few, and zeros.
+    """
+    degrees = np.count_nonzero(matrix, axis=1)
+    order = np.argsort(-degrees, kind="stable")
+    few = int(np.searchsorted(-degrees[order], -np.sqrt(len(matrix))))
+    hubs, others = order[:few], order[few:]
+    if few > len(others) or matrix[np.ix_(others, others)].any():
+        return np.linalg.eigvalsh(matrix)
+    coupling = np.asarray(np.linalg.qr(matrix[np.ix_(others, hubs)], mode="r"))
+    small = np.block([[matrix[np.ix_(hubs, hubs)], coupling.T], [coupling, np.zeros((few, few))]])
+    return np.concatenate([np.linalg.eigvalsh(small), np.zeros(len(others) - few)])
+
+
+def numbers_missing(objective: Objective, missing: int, size: int) -> Check:
+    """Check that no entry of a product is missing or not finite, of so many."""
+    name = f"Hessian products of the {objective}: missing numbers"
+    return none_of(name, missing, size, "numbers", source=CONTRACT)
+
+
+def ghosts(name: str, found: Extremes) -> Check:
+    """Check that the eigenvectors at each end are different ones.
+
+    An eigenvector that a converged one comes back as, a ghost, is parallel to it; those of
+    different eigenvalues are orthogonal, to ``(r_i + r_j)/|θ_i - θ_j|`` where residuals are ``r``.
+    Between the two lies 1/2.
+    """
+    worst = 0.0
+    for end in (found.lowest, found.highest):
+        vectors = np.stack([pair.vector for pair in end])
+        overlaps = np.abs(vectors @ vectors.T) - np.eye(len(vectors))
+        worst = max(worst, float(np.max(overlaps)))
+    return checks.at_most(
+        name,
+        worst,
+        0.0,
+        Tolerance(0.5, "parallel vectors have 1, orthogonal ones 0"),
+        source="eigenvectors of a symmetric operator are orthogonal",
+    )
+
+
+def extremes_series(objective: Objective, found: Extremes) -> Columns:
+    """Eigenvalues from the outside in, with error bars, and what may have been missed."""
+    rows = len(found.lowest)
+    return Columns(
+        f"extreme eigenvalues of the {objective}",
+        {
+            "least": [pair.value for pair in found.lowest],
+            "residual of the least": [pair.residual for pair in found.lowest],
+            "largest": [pair.value for pair in found.highest],
+            "residual of the largest": [pair.residual for pair in found.highest],
+            "missed at most": [found.missed] * rows,
+            "products": [float(found.steps)] * rows,
+        },
+    )
+
 
 SOURCES: dict[Objective, str] = {
     "loss": "the Hessian of the loss: backpropagation, differentiated",
