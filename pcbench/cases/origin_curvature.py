@@ -162,16 +162,10 @@ class OriginCurvature(Case[Parameters]):
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """``∇²𝓕*(0) V`` from gradients to both sides of the origin.
+    """``∇²𝓕*(0) V``, one array a layer, from gradients to both sides of the origin.
 
-    Attributes
-    ----------
-    product
-        One array a layer.
-    off
-        How far differences of a step may leave it from the truth.
-    well_formed
-        Whether inference answered at all, at every point that was asked for.
+    ``off`` is how far differences of a step may leave it from the truth; ``well_formed`` says
+    whether inference answered at all, at every point that was asked for.
     """
 
     product: list[Float[np.ndarray, "_out _inp"]]
@@ -276,10 +270,7 @@ def _difference(
 def one_sided_direction(problem: Problem, rng: np.random.Generator) -> Weights:
     """Draw a direction along which no unit is drawn down, not of unit length.
 
-    Raises
-    ------
-    CaseSkippedError
-        If targets have both signs.
+    That takes targets of one sign; with others the case is skipped.
     """
     if (problem.y >= 0).all():
         sign = 1.0

@@ -49,12 +49,9 @@ def training_needs(
 def engines_of(
     backend: Backend[Any], engines: dict[str, InferenceSettings]
 ) -> tuple[dict[str, InferenceSettings], list[Omission]]:
-    """Return the engines that a backend offers, by name, and of each other one that it is left out.
+    """Return the engines that a backend offers, by name, and an omission for each of the others.
 
-    Raises
-    ------
-    CaseSkippedError
-        If it offers none of them.
+    Where it offers none of them, the case is skipped.
     """
     offered = {
         label: settings
@@ -183,19 +180,10 @@ def of_replica(array: Any, index: int, count: int) -> Any:
 
 
 class Subject:
-    """Puts questions about one problem to a backend.
+    """Puts questions about one problem to a backend, at its parameters or at others.
 
     A precision is only mentioned where there is one: backends without that capability need not know
     the word.
-
-    Parameters
-    ----------
-    backend
-        The backend that is asked.
-    problem
-        The network and the batch.
-    parameters
-        Weights and biases instead of the problem's, such as those of replicas.
     """
 
     def __init__(

@@ -22,16 +22,9 @@ P = ParamSpec("P")
 class Basis:
     """Makes the checks of :mod:`pcbench.checks` with tolerances that are bare numbers.
 
-    Attributes
-    ----------
-    source
-        The theorem or section that demands them.
-    derivation
-        Where their tolerances come from.
-    where
-        What they are made at, such as a step or a layer; each check may add to it.
-    label
-        Goes before all their names, with a colon, unless it is empty: an engine's name.
+    ``source`` is the theorem or section that demands them, ``derivation`` says where their
+    tolerances come from, and ``where`` what they are made at, such as a step or a layer; each check
+    may add to it. ``label``, an engine's name, goes before all their names.
     """
 
     source: str

@@ -64,19 +64,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line through the point, judged at every point of it.
-
-    Parameters
-    ----------
-    h
-        The step.
-    direction
-        Of the line, a unit vector.
-    centre
-        The judge at ``k = 0``.
-    judges
-        At the other multiples.
-    """
+    """A line through the point, along a unit vector, judged at multiples of ``h``."""
 
     h: float
     direction: Point
@@ -84,15 +72,10 @@ class Line:
     judges: dict[int, PointJudge]
 
     def slope(self, objective: Objective, gradient: Point, product: Point) -> Difference:
-        """``d/dt``, as ``gradient`` at the centre should have it.
+        """``d/dt`` of an objective's values, as ``gradient`` at the centre should have it.
 
-        Parameters
-        ----------
-        objective
-            Whose values.
-        gradient, product
-            Of the objective at the centre, and its Hessian times the direction: they carry points
-            that rounding put off the line back to it.
+        ``gradient`` and ``product``, the Hessian times the direction, carry points that rounding
+        put off the line back to it.
         """
         values, off = self._values(objective, gradient, product)
         return self._settled(values, off, first_derivative)

@@ -126,16 +126,8 @@ class JudgedProduct:
 class ProductJudge:
     """Multiplies by the theory's Hessian of one objective, and says how far others may be off.
 
-    Parameters
-    ----------
-    problem
-        The point in weight space, and the batch.
-    objective
-        Of which the Hessian is.
-    activities
-        ``z_0 … z_L`` at equilibrium, as the backend found them; the loss looks at the ends alone.
-    dtype
-        The backend's.
+    ``activities`` are ``z_0 … z_L`` at equilibrium, as the backend found them; the loss looks at
+    the ends alone.
 
     Raises
     ------

@@ -50,16 +50,8 @@ BLOCK = 2**20
 class Answer:
     """What a backend says of one point, brought to the host.
 
-    Attributes
-    ----------
-    problem
-        The network at that point, and the batch.
-    loss
-        ``𝓛``, shape ``()`` where the answer is well-formed.
-    result
-        Where inference ended.
-    gradients
-        ``∂𝓛/∂θ``, and ``∂𝓕/∂θ`` where inference ended with the output clamped.
+    ``problem`` is the network at that point and the batch; ``gradients`` are ``∂𝓛/∂θ``, and
+    ``∂𝓕/∂θ`` where inference ended with the output clamped.
     """
 
     problem: Problem
@@ -96,12 +88,7 @@ def ask(
 ) -> Iterator[Answer]:
     """Put points to a backend: as replicas where it takes them, else one by one.
 
-    Parameters
-    ----------
-    problem
-        The network and the batch; where in parameter space it stands does not matter.
-    points
-        One a row; they are rounded to the backend's dtype.
+    Points, one a row, are rounded to the backend's dtype; where the problem stands does not matter.
     """
     if Capability.REPLICAS not in backend.capabilities:
         for point in points:
@@ -152,18 +139,9 @@ LOCAL = "-(1/N) Σ_n (∂f_l/∂θ_l)ᵀ e_l at the activities reached (theory.m
 class Expected:
     """What the theory has for a point, and how far rounding may carry an answer from it.
 
-    Attributes
-    ----------
-    loss, energy
-        ``𝓛``, and what ``𝓕*`` lies between, as far as inference was asked to go.
-    gradients
-        Of the objectives whose gradient the theory has.
-    off
-        Bounds on the rounding of the two values.
-    gradients_off
-        Bounds on the rounding of the two gradients, Euclidean norm.
-    source
-        What says so of the energy, and of its gradient.
+    ``energy`` is what ``𝓕*`` lies between, as far as inference was asked to go; ``gradients`` are
+    of those objectives whose gradient the theory has; ``source`` says so of the energy and its
+    gradient. Bounds on gradients are on their Euclidean norms.
     """
 
     loss: float
@@ -175,22 +153,7 @@ class Expected:
 
 
 class PointJudge:
-    """Holds an answer at a point against Theorem 1, or, of other networks, the definitions.
-
-    Parameters
-    ----------
-    answer
-        What the backend says.
-    settings
-        What inference was asked.
-    dtype
-        The backend's.
-
-    Attributes
-    ----------
-    network
-        The network as the theory sees it.
-    """
+    """Holds an answer at a point against Theorem 1, or, of other networks, the definitions."""
 
     def __init__(self, answer: Answer, settings: InferenceSettings, dtype: DType) -> None:
         self.answer, self._settings = answer, settings
@@ -251,10 +214,7 @@ class PointJudge:
     def least_curvature(self) -> float:
         """Least curvature of the energy in a sample's activities, where inference ended.
 
-        Raises
-        ------
-        CaseSkippedError
-            If it is no minimum: no tolerance rests on that.
+        Where that is no minimum the case is skipped: no tolerance rests on it.
         """
         curvatures = self._judge.least_curvatures(self._result)
         if curvatures.min() <= 0:

@@ -125,20 +125,10 @@ class DuringParameters(CaseParameters):
 class Theorem:
     """What a theorem says about the Hessians at a critical point.
 
-    Attributes
-    ----------
-    source
-        Which theorem.
-    hessian
-        The whole matrix of an objective, ``(P, P)``.
-    spectrum
-        All of its eigenvalues, ascending, found on another way than from ``hessian``.
-    ends
-        The least and the largest of them.
-    bound
-        What the least eigenvalue of the energy does not exceed.
-    during
-        The energy's Hessian after some steps of gradient inference.
+    ``hessian`` is the whole matrix of an objective and ``spectrum`` all of its eigenvalues,
+    ascending, found on another way; ``ends`` are the least and the largest of them. The least
+    eigenvalue of the energy does not exceed ``bound``. ``during`` is the energy's Hessian after
+    some steps of gradient inference.
     """
 
     source: str
@@ -154,10 +144,7 @@ def saddle_findings(
 ) -> Iterator[Finding]:
     """Check that a point is critical, then the Hessian of each objective there.
 
-    Raises
-    ------
-    CaseSkippedError
-        If the dtype cannot tell whether the saddle is strict.
+    Where the dtype cannot tell whether the saddle is strict, the case is skipped.
     """
     size = problem.network.n_parameters
     whole = size <= MAX_PARAMETERS

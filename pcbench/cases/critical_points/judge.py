@@ -221,17 +221,10 @@ def refined(point: CriticalPoint) -> Weights:
 
 @dataclass(frozen=True)
 class Examination:
-    """What the energy does along directions in the kernel of the Hessian.
+    """What the energy does along unit vectors in the kernel of the Hessian.
 
-    Attributes
-    ----------
-    directions
-        Unit vectors over all parameters, ``(K, P)``.
-    coefficients
-        Of ``t² … t⁴`` in ``𝓕*(θ + t v)``, ``(K, 3)``.
-    falls
-        Largest fall ``𝓕*(θ) - 𝓕*(θ ± t v)`` over some steps ``t``, ``(K,)``; not positive where
-        there is none.
+    ``coefficients`` are those of ``t² … t⁴`` in ``𝓕*(θ + t v)``, and ``falls`` the largest fall
+    ``𝓕*(θ) - 𝓕*(θ ± t v)`` over some steps ``t``; not positive where there is none.
     """
 
     directions: Float[np.ndarray, "K P"]

@@ -6,7 +6,7 @@ and activities at the end of inference are held against the closed forms of ``th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -23,7 +23,6 @@ from pydantic import (
 
 from pcbench import checks
 from pcbench.case import Case, CaseParameters, Columns, Context, Finding
-from pcbench.cases.equilibrated_energy.adam import Adam
 from pcbench.cases.equilibrated_energy.equilibrium import TheoremJudge, without_equilibrium
 from pcbench.contract import ExactInference, InferenceSettings
 from pcbench.data import DataField
@@ -32,6 +31,9 @@ from pcbench.judges.problem import LinearNetwork, Problem, rounded
 from pcbench.theory.rounding.range import UndecidableError
 
 EDGE = "what the dtype can hold (theory.md 4)"
+_BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
+
+Array = Float[np.ndarray, "_out _inp"]
 
 
 class Training(BaseModel):
@@ -139,3 +141,31 @@ def _batches(
         for start in range(0, len(x) - size + 1, size):
             rows = order[start : start + size]
             yield x[rows], y[rows]
+
+
+class Adam:
+    """Kingma & Ba 2015 (arXiv:1412.6980), algorithm 1, with its default decay rates.
+
+    On the host and in float64, so that no backend needs an optimiser to be judged, and all walk the
+    same path where their gradients agree.
+    """
+
+    def __init__(self, learning_rate: float) -> None:
+        self._rate, self._steps = learning_rate, 0
+        self._moments: list[tuple[Array, Array]] = []
+
+    def update(self, weights: Sequence[Array], gradients: Sequence[Array]) -> list[Array]:
+        """Return the weights after one step."""
+        if not self._steps:
+            self._moments = [(np.zeros_like(weight), np.zeros_like(weight)) for weight in weights]
+        self._steps += 1
+        rate = self._rate / (1 - _BETA_1**self._steps)
+        scale = 1 / np.sqrt(1 - _BETA_2**self._steps)
+        updated = []
+        for weight, gradient, (mean, square) in zip(weights, gradients, self._moments, strict=True):
+            mean *= _BETA_1
+            mean += (1 - _BETA_1) * gradient
+            square *= _BETA_2
+            square += (1 - _BETA_2) * gradient**2
+            updated.append(weight - rate * mean / (scale * np.sqrt(square) + _EPSILON))
+        return updated

@@ -48,19 +48,8 @@ LOCAL = "-(1/N) e_lᵀ z_{l-1} at the activities reached (theory.md 2.2)"
 class TheoremJudge:
     """What the theory demands of an answer about one batch, and how closely.
 
-    Parameters
-    ----------
-    problem
-        The batch and the network, in numbers that fit the dtype.
-    settings
-        How the backend was asked to infer: gradient inference may stop at its residual.
-    dtype
-        The backend's.
-
-    Attributes
-    ----------
-    theorem_1
-        ``𝓕*``.
+    ``settings`` say how the backend was asked to infer: gradient inference may stop at its
+    residual.
     """
 
     def __init__(self, problem: Problem, settings: InferenceSettings, dtype: DType) -> None:

@@ -199,14 +199,9 @@ def _to(settings: InferenceSettings) -> str:
 class Prices:
     """Collects, for each engine, what every residual cost.
 
-    Attributes
-    ----------
-    arrived
-        The answer of each engine to the smallest residual that it reached.
-    nearest
-        The answer with the smallest residual of all.
-    spent
-        Engines that spent their budget before they had reached a residual.
+    ``arrived`` has the answer of each engine to the smallest residual that it reached, ``nearest``
+    is the one with the smallest of all, and ``spent`` are engines whose budget ended before a
+    residual.
     """
 
     def __init__(self) -> None:
@@ -275,16 +270,7 @@ def early_findings(
 ) -> Iterator[Finding]:
     """Stop gradient inference after each number of steps, and compare with the equilibrium.
 
-    Parameters
-    ----------
-    subject, judge
-        The problem at hand.
-    label, engine
-        The engine, whose step is taken.
-    stops
-        After how many steps to stop.
-    settled
-        The answer nearest to equilibrium that any engine gave.
+    ``settled`` is the answer nearest to equilibrium that any engine gave.
     """
     exact = _gradient(judge, settled)
     worst = checks.Worst()

@@ -37,12 +37,8 @@ def descent_findings(
 
     The sizes are the engine's own, the best one, ``2/(λ_min + λ_max)``, and one beyond ``2/λ_max``,
     where inference must diverge, and at the predicted rate; there, numbers of steps that would let
-    it grow by more than ``MOST_GROWTH`` are left out.
-
-    Raises
-    ------
-    CaseSkippedError
-        If the network has too many hidden units to diagonalise ``H_z``, or none.
+    it grow by more than ``MOST_GROWTH`` are left out. With too many hidden units to diagonalise
+    ``H_z``, or none, the case is skipped.
     """
     problem = subject.problem
     units = sum(problem.network.widths[1:-1])

@@ -192,13 +192,7 @@ class Landscape(Case[Parameters]):
 
 
 def _refuse_sizes(asked: Parameters, size: int) -> None:
-    """Refuse what cannot be sliced.
-
-    Raises
-    ------
-    CaseSkippedError
-        With the reason and the remedy.
-    """
+    """Skip the case if it cannot be sliced."""
     if size < 2:
         raise CaseSkippedError("a slice has two directions, and this network one parameter alone")
     if asked.directions == "extreme" and size > MOST_EXTREME:

@@ -101,18 +101,9 @@ def random_directions(parameters: int, rng: np.random.Generator, dtype: DType) -
 
 @dataclass(frozen=True, slots=True)
 class ExtremeDirections:
-    """Eigenvectors of the least and the largest eigenvalue of a symmetric matrix.
+    """Eigenvectors, a row each, of the least and the largest eigenvalue of an objective's Hessian.
 
-    Attributes
-    ----------
-    objective
-        Whose Hessian it is.
-    vectors
-        One a row, numbers that fit the dtype.
-    eigenvalues
-        The two.
-    norm
-        ``‖∇²‖₂``, the larger of their magnitudes.
+    Their numbers fit the dtype; ``norm`` is ``‖∇²‖₂``, the larger of the two magnitudes.
     """
 
     objective: Objective

@@ -21,16 +21,8 @@ class Draws:
     """Matrices, one below the other, and where a network for each of them begins.
 
     Replicas share their data; one that completes a matrix of its own sees the rows of that matrix
-    alone, as a batch that is the same at every step.
-
-    Attributes
-    ----------
-    problems
-        One a draw: its matrix, which of its entries are observed, and its initial weights.
-    context
-        Lends the backend.
-    asked
-        What the suite asks for.
+    alone, as a batch that is the same at every step. Each problem is a draw: its matrix, which of
+    its entries are observed, and its initial weights.
     """
 
     problems: Sequence[Problem]

@@ -37,7 +37,7 @@ from pcbench.judges.training.step_expected import expect, gradient_norms, loss_o
 from pcbench.theory.nonlinear.layered import feedforward
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
 
-ROUNDING = "rounding of evaluation (theory.md 4)"
+EVALUATION = "rounding of evaluation (theory.md 4)"
 
 
 @folded
@@ -48,8 +48,8 @@ def path_checks(saddles: Sequence[Saddle], rate: float, dtype: DType) -> Iterato
     """
     settings = TrainingSettings(objective="loss", optimiser=Sgd(), learning_rate=rate)
     u = unit_roundoff(dtype)
-    definition = Basis("definition of the loss (theory.md 1)", ROUNDING)
-    backpropagation = Basis("backpropagation (theory.md 2.2)", ROUNDING)
+    definition = Basis("definition of the loss (theory.md 1)", EVALUATION)
+    backpropagation = Basis("backpropagation (theory.md 2.2)", EVALUATION)
     for saddle in saddles:
         count, due = len(saddle.problem.weights), expect(saddle.problem, settings, dtype, None)
         seen = saddle.seen or Seen(np.nan, np.full(count, np.nan))

@@ -20,16 +20,10 @@ Masking = Literal["matched", "published"]
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A way to train from a saddle.
+    """A way to train from a saddle, by ``BP`` or ``PC``.
 
-    Attributes
-    ----------
-    learner
-        ``BP`` or ``PC``.
-    scaling
-        How gradients are scaled.
-    masking
-        Whether targets that are not observed count. Backpropagation never sees them.
+    In published scaling PC's steps are longer, and in published masking targets that are not
+    observed count; backpropagation never sees them.
     """
 
     learner: str

@@ -48,15 +48,7 @@ def numerical_rank(
 
 @dataclass(slots=True)
 class Valleys:
-    """Walks along a path, and knows the valley that it is in.
-
-    Attributes
-    ----------
-    peak
-        The highest since the last valley was left.
-    floor
-        The lowest after that.
-    """
+    """Knows the highest point of a path since it left a valley, and the lowest after that."""
 
     peak: float = -np.inf
     floor: float = np.inf
@@ -67,16 +59,10 @@ class Valleys:
         return self.floor * PEAK <= self.peak
 
     def walk(self, height: float) -> tuple[bool, bool]:
-        """Go on to a height.
+        """Go on to a height; say whether this leaves a valley, and whether none was lower since.
 
-        Returns
-        -------
-        left
-            Whether a valley was left by this: its floor is ``PEAK`` times lower than the peak
-            before it, and than here.
-        lowest
-            Whether here is the lowest since the last peak, where the next valley may have its
-            floor.
+        A valley is left where its floor is ``PEAK`` times lower than the peak before it, and than
+        here; where the path is lowest since the last peak, the next valley may have its floor.
         """
         left = self.deep and self.floor * PEAK <= height
         if left or height > self.peak:
@@ -89,14 +75,7 @@ class Valleys:
 
 @dataclass(slots=True)
 class Path:
-    """One draw's way down, as it was looked at.
-
-    Attributes
-    ----------
-    steps, losses, gradient_norms, ranks
-        Of each of ``K`` looks: after how many steps, ``𝓛``, ``‖∇𝓛‖`` over all parameters, and of
-        how many ranks the predictions were.
-    """
+    """One draw's way down, as it was looked at, from time to time."""
 
     steps: list[int] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
@@ -110,12 +89,8 @@ class Path:
     ) -> tuple[int | None, bool]:
         """Take one more look in.
 
-        Returns
-        -------
-        left
-            The look at the floor of a valley that the path has just left.
-        lowest
-            Whether this look may become such a floor.
+        Returns the look at the floor of a valley that the path has just left, if it has, and
+        whether this one may become such a floor.
         """
         left, lowest = self._valleys.walk(gradient_norm)
         floor = self._floor

@@ -20,6 +20,7 @@ from pcbench.theory.dynamics import first_steps as first_steps_
 from pcbench.theory.dynamics.growth import growth, least_slope, top_direction, vanishing_slopes
 from pcbench.theory.nonlinear.layered import layered_loss
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
+from pcbench.theory.rounding.underflow import SMALLEST
 
 REPLAY = "gradient descent on the closed forms from the initial weights (theory.md 2.1, 2.7)"
 GROWTH = Basis(
@@ -204,7 +205,7 @@ def _same_step(
     )
     for name, ran, due in zip(names, later.after, reached, strict=True):
         for place, seed in enumerate(later.alive):
-            off = 2 * CONFIDENCE * u * np.linalg.norm(due[place]) + 2.0**-126
+            off = 2 * CONFIDENCE * u * np.linalg.norm(due[place]) + SMALLEST
             where = f"seed {seed + 1}, {name}"
             yield rule.distance(
                 f"parameters after a step of the run ({at})", ran[place], due[place], off, where

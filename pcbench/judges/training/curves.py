@@ -54,20 +54,10 @@ def learning_rule(
     inference: InferenceSettings,
     optimiser: Optimiser | None = None,
 ) -> TrainingSettings:
-    """Return the rule by which a learner learns.
+    """Return the rule by which a learner, ``BP`` or ``PC``, learns.
 
-    Parameters
-    ----------
-    learner
-        ``BP`` or ``PC``.
-    scaling, rate
-        How gradients are scaled, and ``η``.
-    samples
-        Samples of a step, and outputs of each.
-    inference
-        How predictive coding infers.
-    optimiser
-        Gradient descent if not given.
+    ``rate`` is ``η``, and ``samples`` are those of a step, and outputs of each. The optimiser is
+    gradient descent if not given.
     """
     objective = LEARNERS[learner]
     scaled = scale(scaling, objective, *samples)
@@ -78,14 +68,8 @@ def learning_rule(
 class Course:
     """What became of ``R`` replicas, step by step; NaN from where a replica had ended.
 
-    The arrays are those of a :class:`~pcbench.contract.Record` of the whole training.
-
-    Attributes
-    ----------
-    steps
-        How many steps each replica took.
-    fates
-        How each ended; ``None`` while it goes on.
+    The arrays are those of a :class:`~pcbench.contract.Record` of the whole training. ``steps``
+    says how many each replica took, and ``fates`` how each ended, ``None`` while it goes on.
     """
 
     losses: Float[np.ndarray, "T R"]
@@ -157,16 +141,10 @@ class Course:
 class Budget:
     """How long to train, and how often to look.
 
-    Attributes
-    ----------
-    steps
-        After so many every replica ends.
-    look
-        Steps between two looks at the stopping rule; nothing comes to the host in between.
-    every
-        Steps between two records of norms, within a look: none is further apart than looks are.
-    single
-        Whether the second look is one step long, so that a step of a long run can be judged.
+    After so many ``steps`` every replica ends; after every ``look`` the stopping rule is looked at,
+    and nothing comes to the host in between. Norms are recorded ``every`` so many steps within a
+    look. With ``single`` the second look is one step long, so that a step of a long run can be
+    judged.
     """
 
     steps: int
@@ -200,24 +178,19 @@ def looks(
 ) -> Iterator[Int[np.ndarray, " alive"]]:
     """Train the replicas that run until each has ended, and pause at every look.
 
+    Yields which replicas the trainer has, in its order.
+
     Parameters
     ----------
     trainer
         Of the course's running replicas, in their order.
     course
         What is known so far; it is added to, and says at any time how far training is.
-    budget
-        How long.
     batches
         Returns the batches from one step up to another, of all replicas ``(T, R, N)`` whether they
         run or not, or the same for all; ``None`` for all data at every step.
     stop
         Looks at the course after the pause, and says who is to end.
-
-    Yields
-    ------
-    Int[np.ndarray, "alive"]
-        Which replicas the trainer has, in its order.
     """
     while len(alive := course.running):
         begun = len(course.losses)
@@ -240,15 +213,7 @@ def looks(
 
 @dataclass(frozen=True, slots=True)
 class Escapes:
-    """What became of a learner's replicas that began near saddles.
-
-    Attributes
-    ----------
-    course
-        Their training.
-    times
-        When each left.
-    """
+    """The training of a learner's replicas that began near saddles, and when each left."""
 
     course: Course
     times: Times
@@ -276,14 +241,10 @@ def draw_seeds(
     rngs: tuple[np.random.Generator, np.random.Generator],
     dtype: DType,
 ) -> Replicas:
-    """Draw initial weights, then biases, of every seed.
+    """Draw initial weights, then biases, of every seed, rounded to the dtype.
 
-    Parameters
-    ----------
-    rngs
-        One for weights, one for biases. The first seeds are the same however many there are.
-    dtype
-        Parameters are rounded to it.
+    Of ``rngs`` one is for weights, one for biases. The first seeds are the same however many there
+    are.
     """
     draws = [
         [*initialisation.draw(network, rngs[0]), *initialisation.draw_biases(network, rngs[1])]
@@ -296,16 +257,7 @@ def draw_seeds(
 class Batches:
     """Every seed's samples, shuffled anew in every epoch; what is left over sits out.
 
-    Attributes
-    ----------
-    samples
-        How many there are.
-    size
-        Of a batch.
-    seeds
-        ``R``.
-    shuffler
-        Returns the random stream of an epoch, so that no epoch depends on another.
+    ``shuffler`` returns the random stream of an epoch, so that no epoch depends on another.
     """
 
     samples: int
