@@ -142,8 +142,7 @@ class HessianSpectrum(Case[Parameters]):
         vector = backend.to_device(np.ones((1, size)) / np.sqrt(size))
         for objective, hessian in hessians.items():
             yield context.measure(
-                f"Hessian-vector product of the {objective}",
-                partial(hessian.product, vector),
+                f"Hessian-vector product of the {objective}", partial(hessian.product, vector)
             )
 
     def _spectrum(

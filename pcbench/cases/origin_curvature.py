@@ -32,12 +32,7 @@ from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 from pcbench import checks
 from pcbench.case import Case, CaseParameters, CaseSkippedError, Context, Finding
 from pcbench.checks import Check
-from pcbench.contract import (
-    Backend,
-    GaussNewtonInference,
-    InferenceSettings,
-    IterativeInference,
-)
+from pcbench.contract import Backend, GaussNewtonInference, InferenceSettings, IterativeInference
 from pcbench.data import DataField
 from pcbench.judges.agreement import is_smooth
 from pcbench.judges.answers import Subject, needs

@@ -91,12 +91,7 @@ class Basis:
         return self._compare(checks.all_close, name, seen, due, off, where, axes=axes)
 
     def each_close(
-        self,
-        name: str,
-        seen: ArrayLike,
-        due: ArrayLike,
-        off: ArrayLike,
-        labels: Sequence[str] = (),
+        self, name: str, seen: ArrayLike, due: ArrayLike, off: ArrayLike, labels: Sequence[str] = ()
     ) -> Check:
         """Check ``|seen - due| ≤ off``, every entry by its own; labels name the entries."""
         name, source = self._named(name), self.source

@@ -29,12 +29,7 @@ from pcbench.contract import (
     Objective,
 )
 from pcbench.judges.basis import Basis, folded
-from pcbench.judges.hessian import (
-    block_eigenvalues,
-    extremes_series,
-    ghosts,
-    numbers_missing,
-)
+from pcbench.judges.hessian import block_eigenvalues, extremes_series, ghosts, numbers_missing
 from pcbench.judges.problem import Problem
 from pcbench.networks import NetworkSpec
 from pcbench.spectra import HessianOperator, NotNumbersError, dense, extreme_eigenpairs
@@ -198,8 +193,7 @@ class _SaddleJudge:
         )
         self._rounded = Basis(theorem.source, f"rounding at u = {u:.2g} (theory.md 4)")
         self._pair = Basis(
-            theorem.source,
-            f"residual of the eigenpair, and rounding at u = {u:.2g} (theory.md 4)",
+            theorem.source, f"residual of the eigenpair, and rounding at u = {u:.2g} (theory.md 4)"
         )
         self._weyl = Basis(theorem.source, f"Weyl's inequality and {self._network.derivation}")
         self._hessians = _hessians(context.backend, problem)

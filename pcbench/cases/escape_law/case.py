@@ -130,11 +130,7 @@ class EscapeLaw(Case[Parameters]):
         power = escape_exponent(problem.network.n_layers)
         ratio = self.parameters.scales.ratio
         yield against_law(
-            "BP: power of 1/σ",
-            fits.power(left.loss, ratio),
-            float(power),
-            HALF_WAY,
-            source=SOURCE,
+            "BP: power of 1/σ", fits.power(left.loss, ratio), float(power), HALF_WAY, source=SOURCE
         )
         yield self._on_its_side(problem, left, "above")
 

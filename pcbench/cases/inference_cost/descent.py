@@ -27,11 +27,7 @@ MOST_GROWTH = 1e12
 
 
 def descent_findings(
-    subject: Subject,
-    judge: InferenceJudge,
-    label: str,
-    engine: GradientInference,
-    steps: list[int],
+    subject: Subject, judge: InferenceJudge, label: str, engine: GradientInference, steps: list[int]
 ) -> Iterator[Finding]:
     """Check energy and residual after every number of steps, for three sizes of a step.
 

@@ -217,11 +217,7 @@ def coordinates(extent: float, points: int) -> Grid:
 
 
 def slices(
-    context: Context,
-    problem: Problem,
-    directions: Points,
-    grid: Grid,
-    settings: InferenceSettings,
+    context: Context, problem: Problem, directions: Points, grid: Grid, settings: InferenceSettings
 ) -> Iterator[Check | Columns]:
     """Judge every point of the grid, and give what there is to plot.
 

@@ -135,12 +135,7 @@ class StepTaken:
         return counts_match("steps of inference", seen, expected, "steps", where=where)
 
     def checks(
-        self,
-        place: int,
-        expected: Expected,
-        optimisers: Sequence[Optimiser],
-        u: float,
-        terms: int,
+        self, place: int, expected: Expected, optimisers: Sequence[Optimiser], u: float, terms: int
     ) -> Iterator[Check]:
         """Judge the step of the replica at a place.
 
