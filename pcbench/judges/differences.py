@@ -6,13 +6,17 @@ With ``f_k`` at ``θ + k h v``,
     f' ≈ \frac{8 (f_1 - f_{-1}) - (f_2 - f_{-2})}{12 h}, \qquad
     f'' ≈ \frac{16 (f_1 + f_{-1}) - (f_2 + f_{-2}) - 30 f_0}{12 h^2} .
 
-They leave out a term in ``h⁴``. What values are off by, they magnify by up to ``3/2h`` and
-``16/3h²``.
+They leave out a term in ``h⁴``, of which the same differences with ``2h`` have sixteen times as
+much: how far the two are apart bounds it fifteen times over. What values are off by, they magnify
+by up to ``3/2h`` and ``16/3h²``.
+
+On a landscape the step is ``h = u^{1/6}``, of a unit vector among weights of order one: it balances
+for the curvature what is left out against what values are off by.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,35 +59,38 @@ def line(centre: Point, direction: Point, h: float) -> Points:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """A derivative from values, and how far it may be from the truth."""
-
-    value: float
-    off: float
-
-
-@dataclass(frozen=True, slots=True)
 class Line:
-    """A line through the point, along a unit vector, judged at multiples of ``h``."""
+    """A line along a unit vector, judged at multiples of ``h``, the centre first.
+
+    Derivatives come from values, with a bound on how far they may be from the truth.
+    """
 
     h: float
     direction: Point
-    centre: PointJudge
     judges: dict[int, PointJudge]
 
-    def slope(self, objective: Objective, gradient: Point, product: Point) -> Difference:
-        """``d/dt`` of an objective's values, as ``gradient`` at the centre should have it.
+    def derivatives(
+        self, objective: Objective, gradient: Point, product: Point
+    ) -> Iterator[tuple[float, float]]:
+        """``d/dt`` and ``d²/dt²`` of an objective's values, as the derivatives should have them.
 
-        ``gradient`` and ``product``, the Hessian times the direction, carry points that rounding
-        put off the line back to it.
+        ``gradient`` and ``product``, the Hessian times the direction, are those at the centre: they
+        carry points that rounding put off the line back to it.
         """
-        values, off = self._values(objective, gradient, product)
-        return self._settled(values, off, first_derivative)
-
-    def curvature(self, objective: Objective, gradient: Point, product: Point) -> Difference:
-        """``d²/dt²``, as the Hessian at the centre should have it."""
-        values, off = self._values(objective, gradient, product)
-        return self._settled(values, off, second_derivative)
+        centre, values, off = self.judges[0], {}, {}
+        for k, judge in self.judges.items():
+            t = k * self.h
+            there, here = (joined(each.answer.problem.parameters) for each in (judge, centre))
+            aside = there - here - t * self.direction
+            carried = float(gradient @ aside) + t * float(product @ aside)
+            values[k] = judge.answer.value(objective) - carried
+            off[k] = judge.uncertainty(objective, centre.least_curvature)
+        for derivative in (first_derivative, second_derivative):
+            once, twice = derivative(values, self.h, 1), derivative(values, self.h, 2)
+            weights = {
+                k: abs(derivative({j: float(j == k) for j in values}, self.h, 1)) for k in values
+            }
+            yield once, abs(once - twice) + sum(weight * off[k] for k, weight in weights.items())
 
     @property
     def drift(self) -> tuple[float, float]:
@@ -93,36 +100,6 @@ class Line:
         ``⟨ρ, dz/dt⟩/N`` and ``⟨ρ, d²z/dt²⟩/N`` along the line, to first order: differentiate
         ``𝓕_z(θ, z*) = 0`` once and twice, and expand ``𝓕_θ v`` and ``vᵀ ∇²𝓕* v`` in ``δz``.
         """
-        activities = {k: judge.answer.result.hidden for k, judge in self._all.items()}
+        activities = {k: judge.answer.result.hidden for k, judge in self.judges.items()}
         first = float(np.linalg.norm(first_derivative(activities, self.h, 1)))
         return first, float(np.linalg.norm(second_derivative(activities, self.h, 1)))
-
-    @property
-    def _all(self) -> dict[int, PointJudge]:
-        return {0: self.centre, **self.judges}
-
-    def _values(
-        self, objective: Objective, gradient: Point, product: Point
-    ) -> tuple[dict[int, float], dict[int, float]]:
-        origin = joined(self.centre.answer.problem.parameters)
-        values, off = {}, {}
-        for k, judge in self._all.items():
-            t = k * self.h
-            aside = joined(judge.answer.problem.parameters) - origin - t * self.direction
-            carried = float(gradient @ aside) + t * float(product @ aside)
-            values[k] = judge.answer.value(objective) - carried
-            off[k] = judge.uncertainty(objective, self.centre.least_curvature)
-        return values, off
-
-    def _settled(
-        self,
-        values: dict[int, float],
-        off: dict[int, float],
-        derivative: Callable[[Mapping[int, Any], float, int], Any],
-    ) -> Difference:
-        once, twice = derivative(values, self.h, 1), derivative(values, self.h, 2)
-        weights = {
-            k: abs(derivative({j: float(j == k) for j in values}, self.h, 1)) for k in values
-        }
-        carried = sum(weight * off[k] for k, weight in weights.items())
-        return Difference(once, abs(once - twice) + carried)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -134,17 +134,6 @@ def _closer(judged: Judged, point: CriticalPoint) -> CriticalPoint:
     return replace(point, drift=float(np.linalg.norm(hessian - point.hessian, 2)))
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Sort:
-    """Points that have these in common."""
-
-    rank: int
-    hidden_rank: int
-    verdict: Verdict
-    lemma: str
-    energy: float
-
-
 def tables(points: Sequence[CriticalPoint]) -> Iterator[Columns]:
     """Return every point as a row, and how many there were of each sort."""
     if not points:
@@ -166,28 +155,22 @@ def tables(points: Sequence[CriticalPoint]) -> Iterator[Columns]:
         for point in points
     ]
     yield Columns("critical points", {k: [float(row[k]) for row in rows] for k in rows[0]})
-    sorts = Counter(
-        Sort(
-            *point.ranks,
-            point.verdict,
-            point.certificate.lemma if point.certificate else "",
-            float(f"{max(point.energy, 1e-12):.6g}"),
+    sorts: defaultdict[tuple[Verdict, str], Counter[tuple[int, int, float]]] = defaultdict(Counter)
+    for point in points:
+        lemma = point.certificate.lemma if point.certificate else ""
+        energy = float(f"{max(point.energy, 1e-12):.6g}")
+        sorts[point.verdict, lemma][*point.ranks, energy] += 1
+    for verdict, by in sorted(sorts, key=lambda sort: ([*Verdict].index(sort[0]), sort[1])):
+        counts = sorted(sorts[verdict, by].items())
+        yield Columns(
+            f"found: {verdict}" + (f" by Lemma {by}" if by else ""),
+            {
+                "rank of W_L:1": [float(rank) for (rank, _, _), _ in counts],
+                "rank of W_L-1:1": [float(hidden_rank) for (_, hidden_rank, _), _ in counts],
+                "energy": [energy for (_, _, energy), _ in counts],
+                "points": [float(count) for _, count in counts],
+            },
         )
-        for point in points
-    )
-    for verdict in Verdict:
-        these = sorted(sort for sort in sorts if sort.verdict is verdict)
-        for lemma in sorted({sort.lemma for sort in these}):
-            of_lemma = [sort for sort in these if sort.lemma == lemma]
-            yield Columns(
-                f"found: {verdict}" + (f" by Lemma {lemma}" if lemma else ""),
-                {
-                    "rank of W_L:1": [float(sort.rank) for sort in of_lemma],
-                    "rank of W_L-1:1": [float(sort.hidden_rank) for sort in of_lemma],
-                    "energy": [sort.energy for sort in of_lemma],
-                    "points": [float(sorts[sort]) for sort in of_lemma],
-                },
-            )
 
 
 Long = list[Shaped[np.ndarray, "_out _inp"]]
@@ -209,7 +192,7 @@ def refined(point: CriticalPoint) -> Weights:
     values, vectors = point.eigenpairs
     firm = np.abs(values) > point.curvature_tolerance.value
     inverse = vectors[:, firm] / values[firm] @ vectors[:, firm].T
-    weights, size = _long(point.weights), len(values)
+    weights, size = [w.astype(np.longdouble) for w in point.weights], len(values)
     for _ in range(_REFINEMENTS):
         gradient = np.array(
             [_series(point, weights, unit, 1)[1] for unit in np.eye(size)], np.longdouble
@@ -245,13 +228,17 @@ class Examination:
 
 
 def examine(point: CriticalPoint, rng: np.random.Generator) -> Examination:
-    """Expand the energy along the kernel, and along random combinations of its directions."""
+    """Expand the energy along the kernel, and along random combinations of its directions.
+
+    By Theorem 1's power series in ``numpy.longdouble``, which on x86 has 11 bits more than float64;
+    elsewhere it may be float64 itself, and nothing is lost but those.
+    """
     values, vectors = point.eigenpairs
     kernel = vectors[:, np.abs(values) <= point.curvature_tolerance.value].T
     mixed = rng.standard_normal((_COMBINATIONS if len(kernel) > 1 else 0, len(kernel))) @ kernel
     directions = np.concatenate([kernel, mixed])
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    weights = _long(point.weights)
+    weights = [weight.astype(np.longdouble) for weight in point.weights]
     here = _series(point, weights, np.zeros(len(values)), 0)[0]
     # Differences of energies this small are rounding.
     floor = 64 * np.finfo(np.longdouble).eps * abs(here)
@@ -259,7 +246,7 @@ def examine(point: CriticalPoint, rng: np.random.Generator) -> Examination:
     for direction in directions:
         coefficients.append(_series(point, weights, direction, _ORDER)[2:])
         lowest = min(
-            _series(point, _moved(weights, signed * direction), direction, 0)[0]
+            _series(point, weights, direction, 0, signed)[0]
             for step in _STEPS
             for signed in (step, -step)
         )
@@ -306,21 +293,21 @@ def series_of(label: str, point: CriticalPoint, examination: Examination) -> lis
 
 
 def _series(
-    point: CriticalPoint, weights: Long, direction: Shaped[np.ndarray, " P"], order: int
+    point: CriticalPoint,
+    weights: Long,
+    direction: Shaped[np.ndarray, " P"],
+    order: int,
+    moved: float = 0.0,
 ) -> Shaped[np.ndarray, " order_plus_1"]:
+    """Expand ``𝓕*(θ + t v)`` about ``t = moved``."""
     x, y = (part.astype(np.longdouble) for part in (point.batch.x, point.batch.y))
+    if moved:
+        beyond = _split(weights, moved * direction)
+        weights = [weight + part for weight, part in zip(weights, beyond, strict=True)]
     return energy_series(weights, _split(weights, direction), x, y, order)
-
-
-def _moved(weights: Long, direction: Shaped[np.ndarray, " P"]) -> Long:
-    return [w + part for w, part in zip(weights, _split(weights, direction), strict=True)]
 
 
 def _split(weights: Long, vector: Shaped[np.ndarray, " P"]) -> Long:
     ends = np.cumsum([weight.size for weight in weights])[:-1]
     parts = np.split(vector.astype(np.longdouble), ends)
     return [part.reshape(weight.shape) for part, weight in zip(parts, weights, strict=True)]
-
-
-def _long(weights: Weights) -> Long:
-    return [weight.astype(np.longdouble) for weight in weights]

@@ -19,7 +19,6 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from pcbench import checks
 from pcbench.case import Case, CaseParameters, Columns, Context, Finding
 from pcbench.cases.inference_cost.descent import MAX_UNITS, descent_findings
-from pcbench.checks import Check
 from pcbench.contract import (
     ExactInference,
     GaussNewtonInference,
@@ -145,7 +144,10 @@ class InferenceCost(Case[Parameters]):
                 if label in prices.spent:
                     continue  # it would miss a smaller residual in the same way
                 result = subject.infer(settings)
-                made = list(self._judge(judge, label, result, settings))
+                must_converge = not asked.unfinished
+                made = list(judge.checks(label, result, settings, must_converge=must_converge))
+                if checks.all_passed(made[:1]) and isinstance(settings, GaussNewtonInference):
+                    made += judge.never_rises(label, result)
                 worst.add(*made)
                 if not checks.all_passed(made):
                     continue
@@ -166,20 +168,6 @@ class InferenceCost(Case[Parameters]):
                 yield from early_findings(
                     subject, judge, label, engine, asked.early, prices.nearest
                 )
-
-    def _judge(
-        self,
-        judge: InferenceJudge,
-        label: str,
-        result: InferenceResult,
-        settings: InferenceSettings,
-    ) -> Iterator[Check]:
-        made = list(
-            judge.checks(label, result, settings, must_converge=not self.parameters.unfinished)
-        )
-        yield from made
-        if checks.all_passed(made[:1]) and isinstance(settings, GaussNewtonInference):
-            yield from judge.never_rises(label, result)
 
 
 def to_residuals(engine: InferenceSettings, residuals: list[float]) -> Iterator[InferenceSettings]:

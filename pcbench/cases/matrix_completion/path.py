@@ -108,7 +108,11 @@ class Path:
 
 
 def is_saddle(problem: Problem, rank: int) -> bool:
-    """Whether a point whose predictions show so many ranks is taken for a saddle of that rank."""
+    """Whether a point whose predictions show so many ranks is taken for a saddle of that rank.
+
+    In linear networks there is more to ask. The criteria choose what is compared, and are no
+    checks: a candidate that misses one is dropped, and counted.
+    """
     if not problem.network.is_linear or rank == 0:
         return True
     return _maps_no_further(problem, rank) and _is_near_the_best(problem, rank)

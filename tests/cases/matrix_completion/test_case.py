@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from pcbench.case import Context
-from pcbench.cases.equilibrated_energy.case import EquilibratedEnergy
+from pcbench.cases.equilibrated_energy import EquilibratedEnergy
 from pcbench.cases.matrix_completion.case import MatrixCompletion, Parameters
 from pcbench.cases.matrix_completion.draws import Draws
 from pcbench.cases.matrix_completion.escape import Claims, SaddleEscapes
