@@ -245,7 +245,7 @@ class Tangent:
                 force = self._centre.force / len(self._problem.x)
                 slope_left, curvature_left = (force * drift for drift in way.drift)
             (slope, slope_off), (curvature, off) = way.derivatives(objective, gradient, product)
-            off += curvature_left + of_hessian
+            off = off + curvature_left + of_hessian
             curvatures.append((curvature, off))
             if name not in "uv":
                 continue
