@@ -280,7 +280,7 @@ class EquilibratedEnergy(Case[Parameters]):
         optimiser = Adam(training.learning_rate)
         weights = problem.weights
         worst = checks.Worst()
-        path: dict[str, list[float]] = {"step": [], "loss": [], "energy": [], "theorem 1": []}
+        path: list[tuple[float, ...]] = []
         for step in context.progress("training", range(training.steps + 1), training.steps + 1):
             batch = Problem(problem.network, weights, *next(batches))
             subject = Subject(backend, batch)
@@ -308,14 +308,12 @@ class EquilibratedEnergy(Case[Parameters]):
             worst.add(*(check.at(f"step {step}") for check in verdicts))
             if not answers:
                 break
-            row = (float(step), float(answers.loss.sum()), result.energy, judge.theorem_1)
-            for column, value in zip(path.values(), row, strict=True):
-                column.append(value)
+            path.append((step, answers.loss.sum(), result.energy, judge.theorem_1))
             if not checks.all_passed(verdicts):
                 break  # where wrong gradients lead proves nothing more
             weights = rounded(optimiser.update(weights, answers.energy_gradients), backend.dtype)
         yield from worst
-        yield Columns("training", path)
+        yield Columns.of_rows("training", ("step", "loss", "energy", "theorem 1"), path)
 
         model, (x, y) = subject.model, subject.batch
         yield context.measure("inference", lambda: model.infer(x, y, inference))

@@ -20,13 +20,12 @@ less than it is away from zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from jaxtyping import Float
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from pcbench import checks
@@ -163,16 +162,14 @@ class Moved:
     whether inference answered at all, at every point that was asked for.
     """
 
-    product: list[Float[np.ndarray, "_out _inp"]]
+    product: Weights
     off: float
     well_formed: Check
     expect: ClassVar[Basis] = Basis(
         SOURCE, "twice how far differences of two steps are apart, and rounding over the step"
     )
 
-    def checks(
-        self, name: str, expected: list[Float[np.ndarray, "_out _inp"]], direction: int
-    ) -> Iterator[Check]:
+    def checks(self, name: str, expected: Weights, direction: int) -> Iterator[Check]:
         """Compare the product along a direction with what it should be, layer by layer."""
         yield self.well_formed
         if self.well_formed.passed:
@@ -180,7 +177,7 @@ class Moved:
             offs = repeat(self.off)
             yield from self.expect.distances(name, self.product, expected, offs, names)
 
-    def curvature(self, along: list[Float[np.ndarray, "_out _inp"]]) -> float:
+    def curvature(self, along: Weights) -> float:
         """``vᵀ ∇²𝓕*(0) v``, for the direction of the product."""
         return sum(float(np.sum(d * s)) for d, s in zip(along, self.product, strict=True))
 
@@ -188,20 +185,50 @@ class Moved:
 def _curvature_along(
     backend: Backend[Any],
     problem: Problem,
-    direction: list[Float[np.ndarray, "_out _inp"]],
+    direction: Weights,
     settings: InferenceSettings,
     sides: tuple[int, ...] = (1, -1),
 ) -> Moved:
-    """Take the difference for a step ``h``, and for ``2h`` to see what that leaves out.
+    """``(∇𝓕*(hV) - ∇𝓕*(-hV)) / 2h``, and how far it may be off.
 
-    Rectifiers leave a term of first order in ``h``, smooth activations of second.
+    Of one side, ``∇𝓕*(hV) / h``: the gradient at the origin is zero. Rounding and the residual may
+    have moved it; and the same for ``2h`` shows what it leaves out, of first order in ``h`` with
+    rectifiers, of second with smooth activations. Where inference gives no sensible answer, the
+    check has failed, and that is all.
     """
-    h = unit_roundoff(backend.dtype) ** (1 / 3)
-    once, off, well_formed = _difference(backend, problem, direction, h, settings, sides)
-    twice, _, further = _difference(backend, problem, direction, 2 * h, settings, sides)
-    squares = sum(float(np.sum((a - b) ** 2)) for a, b in zip(once, twice, strict=True))
-    off += 2 * float(np.sqrt(squares))
-    return Moved(once, off, well_formed if not well_formed.passed else further)
+    h, products, offs = unit_roundoff(backend.dtype) ** (1 / 3), list[Weights](), list[float]()
+    for width in (h, 2 * h):
+        slopes, off, step = [np.zeros_like(d) for d in direction], 0.0, len(sides) * width
+        for sign in sides:
+            there = problem.at(rounded([sign * width * d for d in direction], backend.dtype))
+            judge, subject = InferenceJudge(there, backend.dtype), Subject(backend, there)
+            result = subject.infer(settings)
+            well_formed = judge.form("inference", result)
+            if not well_formed.passed:
+                return Moved(slopes, 1.0, well_formed)
+            activities, rounding = judge.clamped(result), judge.rounding(result)
+            residual = judge.force(result)
+            # On the kinks of rectifiers no force vanishes: what is left there widens the tolerance.
+            if isinstance(settings, IterativeInference) and is_smooth(there.network):
+                begun = settings.residual * judge.forward_rounding.residual
+                derivation = "rounding at these activities (theory.md 4)"
+                well_formed = Basis(UNFINISHED, derivation, label="inference").at_most(
+                    "residual within the budget",
+                    residual,
+                    settings.residual * judge.start,
+                    rounding.residual + begun,
+                )
+                if not well_formed.passed:
+                    return Moved(slopes, 1.0, well_formed)
+            left = residual + rounding.residual
+            size = max(float(np.linalg.norm(z)) for z in activities)
+            off += sum(rounding.gradients) + 2 * len(slopes) * left * size / judge.samples
+            for slope, gradient in zip(slopes, subject.energy_gradients(activities), strict=True):
+                slope += sign * gradient / step
+        products.append(slopes)
+        offs.append(off / step)
+    squares = sum(float(np.sum((a - b) ** 2)) for a, b in zip(*products, strict=True))
+    return Moved(products[0], offs[0] + 2 * float(np.sqrt(squares)), well_formed)
 
 
 def _slope(network: OriginNetwork, problem: Problem) -> float:
@@ -211,55 +238,9 @@ def _slope(network: OriginNetwork, problem: Problem) -> float:
     return float(activation_slope(problem.layered.activation, np.zeros((1, 1)))[0, 0])
 
 
-def _unit(direction: list[Float[np.ndarray, "_out _inp"]]) -> list[Float[np.ndarray, "_out _inp"]]:
+def _unit(direction: Weights) -> Weights:
     length = np.sqrt(sum(float(np.sum(d**2)) for d in direction))
     return [d / length for d in direction]
-
-
-def _difference(
-    backend: Backend[Any],
-    problem: Problem,
-    direction: list[Float[np.ndarray, "_out _inp"]],
-    h: float,
-    settings: InferenceSettings,
-    sides: tuple[int, ...],
-) -> tuple[list[Float[np.ndarray, "_out _inp"]], float, Check]:
-    """``(∇𝓕*(hV) - ∇𝓕*(-hV)) / 2h``, and how far rounding and the residual may have moved it.
-
-    Of one side, ``∇𝓕*(hV) / h``: the gradient at the origin is zero.
-
-    Where inference gives no sensible answer, the check returned has failed, and that is all.
-    """
-    slopes, off = [np.zeros_like(d) for d in direction], 0.0
-    step = len(sides) * h
-    for sign in sides:
-        weights = rounded([sign * h * d for d in direction], backend.dtype)
-        there = Problem(problem.network, weights, problem.x, problem.y)
-        judge, subject = InferenceJudge(there, backend.dtype), Subject(backend, there)
-        result = subject.infer(settings)
-        well_formed = judge.form("inference", result)
-        if not well_formed.passed:
-            return slopes, 1.0, well_formed
-        activities, rounding = judge.clamped(result), judge.rounding(result)
-        residual = judge.force(result)
-        # On the kinks of rectifiers no force vanishes: what is left there widens the tolerance.
-        if isinstance(settings, IterativeInference) and is_smooth(there.network):
-            begun = settings.residual * judge.forward_rounding.residual
-            derivation = "rounding at these activities (theory.md 4)"
-            well_formed = Basis(UNFINISHED, derivation, label="inference").at_most(
-                "residual within the budget",
-                residual,
-                settings.residual * judge.start,
-                rounding.residual + begun,
-            )
-            if not well_formed.passed:
-                return slopes, 1.0, well_formed
-        left = residual + rounding.residual
-        size = max(float(np.linalg.norm(z)) for z in activities)
-        off += sum(rounding.gradients) + 2 * len(weights) * left * size / judge.samples
-        for slope, gradient in zip(slopes, subject.energy_gradients(activities), strict=True):
-            slope += sign * gradient / step
-    return slopes, off / step, well_formed
 
 
 def one_sided_direction(problem: Problem, rng: np.random.Generator) -> Weights:
@@ -281,9 +262,9 @@ def one_sided_direction(problem: Problem, rng: np.random.Generator) -> Weights:
     return drawn
 
 
-def one_sided_growth(problem: Problem, along: Sequence[Float[np.ndarray, "_out _inp"]]) -> Weights:
+def one_sided_growth(problem: Problem, along: Weights) -> Weights:
     """How all weight gradients grow from zero along a direction, a layer each."""
-    there = problem.at(list(along))
+    there = problem.at(along)
     last_hidden = feedforward(there.layered, problem.x)[-2]
     drawn = np.maximum(problem.y @ along[-1], 0.0)
     by_last = -problem.y.T @ (np.where(last_hidden > 0, 1.0, 0.0) * drawn) / len(problem.x)

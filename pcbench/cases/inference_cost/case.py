@@ -13,7 +13,6 @@ from functools import partial
 from typing import Annotated, ClassVar
 
 import numpy as np
-from jaxtyping import Float
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from pcbench import checks
@@ -30,6 +29,7 @@ from pcbench.data import DataField
 from pcbench.judges.agreement import agreement, is_smooth
 from pcbench.judges.answers import NEVER, InferenceResult, Subject, engines_of, needs
 from pcbench.judges.inference import InferenceJudge
+from pcbench.judges.points import joined
 from pcbench.judges.problem import Problem
 from pcbench.networks import NetworkParameters
 
@@ -260,14 +260,9 @@ def early_findings(
 
     ``settled`` is the answer nearest to equilibrium that any engine gave.
     """
-    exact = _gradient(judge, settled)
+    exact = joined(judge.gradients(settled))
     worst = checks.Worst()
-    bias: dict[str, list[float]] = {
-        "steps": [],
-        "energy above the equilibrium's, relative": [],
-        "angle of the weight gradient in degrees": [],
-        "norm of the weight gradient, relative": [],
-    }
+    bias: list[tuple[float, ...]] = []
     for stop in stops:
         settings = engine.model_copy(update={"max_steps": stop, "residual": NEVER, "halve": False})
         result = subject.infer(settings)
@@ -275,7 +270,7 @@ def early_findings(
         worst.add(*(check.at(f"{stop} steps") for check in made))
         if not checks.all_passed(made):
             continue
-        gradient = _gradient(judge, result)
+        gradient = joined(judge.gradients(result))
         sizes = float(np.linalg.norm(gradient)), float(np.linalg.norm(exact))
         cosine = float(gradient @ exact) / (sizes[0] * sizes[1] or 1.0)
         row = (
@@ -284,12 +279,12 @@ def early_findings(
             np.degrees(np.arccos(np.clip(cosine, -1, 1))),
             sizes[0] / sizes[1] if sizes[1] else 1.0,
         )
-        for column, value in zip(bias.values(), row, strict=True):
-            column.append(float(value))
+        bias.append(row)
     yield from worst
-    yield Columns(f"bias of {label} stopped early", bias)
-
-
-def _gradient(judge: InferenceJudge, result: InferenceResult) -> Float[np.ndarray, " P"]:
-    """``∂𝓕/∂θ`` at the activities reached, all parameters in one vector."""
-    return np.concatenate([gradient.ravel() for gradient in judge.gradients(result)])
+    names = (
+        "steps",
+        "energy above the equilibrium's, relative",
+        "angle of the weight gradient in degrees",
+        "norm of the weight gradient, relative",
+    )
+    yield Columns.of_rows(f"bias of {label} stopped early", names, bias)

@@ -44,9 +44,7 @@ def descent_findings(
             "'steps' out, or choose another network"
         )
     descent = Descent.of(problem.weights, problem.x, problem.y)
-    table: dict[str, list[float]] = {
-        name: [] for name in ("step", "rate", "measured rate", "after", "energy")
-    }
+    table: list[tuple[float, ...]] = []
     worst = checks.Worst()
     for step in (engine.step, descent.best_step, BEYOND * descent.largest_step):
         before: _Residual | None = None
@@ -66,11 +64,10 @@ def descent_findings(
                 measured = after.rate_since(before)
                 worst.add(_rate_check(label, before, after).at(f"steps of {step:.3g}"))
             before = after
-            row = (step, descent.rate(step), measured, count, result.energy)
-            for column, value in zip(table.values(), row, strict=True):
-                column.append(float(value))
+            table.append((step, descent.rate(step), measured, count, result.energy))
     yield from worst
-    yield Columns(f"contraction of {label}", table)
+    names = ("step", "rate", "measured rate", "after", "energy")
+    yield Columns.of_rows(f"contraction of {label}", names, table)
     yield Columns(
         "activity landscape",
         {

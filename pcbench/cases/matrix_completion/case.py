@@ -182,7 +182,7 @@ def of_ratios(claims: Claims) -> Columns:
     In published masking PC's loss is over all targets, BP's over the observed ones.
     """
     names = ("rank", "published scaling", "published masking", "draws", "low", "median", "high")
-    table: dict[str, list[float]] = {name: [] for name in names}
+    table: list[tuple[float, ...]] = []
     for rank in sorted({saddle.rank for saddle in claims.saddles}):
         for way in claims.escapes:
             if way.learner == "PC":
@@ -191,9 +191,8 @@ def of_ratios(claims: Claims) -> Columns:
                 published = [float(how == "published") for how in (way.scaling, way.masking)]
                 count = len(ratios)
                 row = (rank, *published, count, ratio.low, ratio.estimate, ratio.high)
-                for column, value in zip(table.values(), row, strict=True):
-                    column.append(float(value))
-    return Columns("steps of PC over those of BP", table)
+                table.append(row)
+    return Columns.of_rows("steps of PC over those of BP", names, table)
 
 
 def of_finish(finish: Finish) -> Iterator[Columns]:
