@@ -35,7 +35,7 @@ from pcbench.contract import Backend, GaussNewtonInference, InferenceSettings, I
 from pcbench.data import DataField
 from pcbench.judges.agreement import is_smooth
 from pcbench.judges.answers import Subject, needs
-from pcbench.judges.basis import Basis
+from pcbench.judges.basis import Basis, folded
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem, Weights, rounded
 from pcbench.judges.reported import UNFINISHED, layers
@@ -135,23 +135,22 @@ class OriginCurvature(Case[Parameters]):
         yield expect.approx(name, curvature, float(eigenvalues[0]), moved.off)
         yield expect.below("strict saddle of the energy", curvature, 0.0, moved.off)
 
+    @folded
     def _one_side(
         self, context: Context, problem: Problem, rng: np.random.Generator
-    ) -> Iterator[Finding]:
+    ) -> Iterator[Check]:
         """Compare how gradients grow on the way out, along random directions."""
-        worst = checks.Worst()
         for index in range(1, self.parameters.directions + 1):
             along = _unit(one_sided_direction(problem, rng))
             moved = _curvature_along(
                 context.backend, problem, along, self.parameters.inference, sides=(1,)
             )
             expected = one_sided_growth(problem, along)
-            worst.add(*moved.checks("one-sided curvature times a direction", expected, index))
+            yield from moved.checks("one-sided curvature times a direction", expected, index)
             if not moved.well_formed.passed:
-                break
+                return
             name, where = "one-sidedly strict saddle of the energy", f"direction {index}"
-            worst.add(moved.expect.below(name, moved.curvature(along), 0.0, moved.off, where))
-        yield from worst
+            yield moved.expect.below(name, moved.curvature(along), 0.0, moved.off, where)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from pcbench.contract import (
     InferenceSettings,
     Objective,
 )
+from pcbench.judges.answers import Subject
 from pcbench.judges.basis import Basis, folded
 from pcbench.judges.hessian import block_eigenvalues, extremes_series, ghosts, numbers_missing
 from pcbench.judges.problem import Problem
@@ -72,9 +73,9 @@ def critical_point_checks(
     also come from a direct solution for all of them, which leaves something where the two passes
     keep factors of zero.
     """
-    model = backend.build(problem.network, problem.weights)
-    x, y = backend.to_device(problem.x), backend.to_device(problem.y)
-    reached = model.infer(x, y, saddle_inference(problem.network))
+    subject = Subject(backend, problem)
+    model, (x, y) = subject.model, subject.batch
+    reached = subject.relax(saddle_inference(problem.network))
     gradients = {
         "loss": model.loss_gradients(x, y),
         "energy": model.energy_gradients([*reached.activities[:-1], y]),
@@ -171,12 +172,12 @@ def saddle_findings(
 
 def _hessians(backend: Backend[Any], problem: Problem) -> dict[Objective, Hessian[Any]]:
     """Make the Hessians of loss and of energy at the equilibrium of a network at a saddle."""
-    model = backend.build(problem.network, problem.weights)
-    x, y = backend.to_device(problem.x), backend.to_device(problem.y)
-    reached = model.infer(x, y, saddle_inference(problem.network))
+    subject = Subject(backend, problem)
+    model, (x, y) = subject.model, subject.batch
+    activities = subject.relax(saddle_inference(problem.network)).activities
     return {
         "loss": model.loss_hessian(x, y),
-        "energy": model.energy_hessian([*reached.activities[:-1], y]),
+        "energy": model.energy_hessian([*activities[:-1], y]),
     }
 
 
@@ -264,8 +265,8 @@ class _SaddleJudge:
 
     def _timed_ends(self) -> Iterator[Finding]:
         context, problem, backend = self._context, self._problem, self._context.backend
-        model = backend.build(problem.network, problem.parameters)
-        x, y = backend.to_device(problem.x), backend.to_device(problem.y)
+        subject = Subject(backend, problem)
+        model, (x, y) = subject.model, subject.batch
         yield context.measure("loss gradients", lambda: model.loss_gradients(x, y))
 
         def extremes() -> object:
@@ -278,12 +279,12 @@ class _SaddleJudge:
     def during_inference(self, looks: Sequence[tuple[Steps, csr_array]]) -> Iterator[Finding]:
         """Compare entries of the energy's Hessian through the steps of inference so far."""
         backend, network, worst = self._context.backend, self._problem.network, checks.Worst()
-        x, y = backend.to_device(self._problem.x), backend.to_device(self._problem.y)
-        model = backend.build(network, self._problem.weights)
+        subject = Subject(backend, self._problem)
+        model, (x, y) = subject.model, subject.batch
         basis = Basis(
             self._theorem.source, f"{self._network.derivation}, in every step, forth and back"
         )
-        least: dict[str, list[float]] = {"steps": [], "least eigenvalue": []}
+        least: list[tuple[float, float]] = []
         for steps, expected in self._context.progress("during inference", looks, len(looks)):
             hessian = model.unrolled_hessian(x, y, steps.number, steps.step)
             observed = dense(HessianOperator(backend, hessian, network.n_parameters))
@@ -301,11 +302,11 @@ class _SaddleJudge:
                 )
             )
             if np.isfinite(observed).all():
-                least["steps"].append(float(steps.number))
-                least["least eigenvalue"].append(float(block_eigenvalues(observed)[0]))
+                least.append((steps.number, block_eigenvalues(observed)[0]))
         yield from worst
-        if least["steps"]:
-            yield Columns("least curvature during inference", least)
+        if least:
+            names = ("steps", "least eigenvalue")
+            yield Columns.of_rows("least curvature during inference", names, least)
 
     def rows(self, objective: Objective, rows: Int[np.ndarray, " K"]) -> Float[np.ndarray, "..."]:
         """Ask the backend for rows of a Hessian."""

@@ -15,8 +15,12 @@ import numpy as np
 
 from pcbench.case import Case, CaseParameters, Columns, Context, Finding
 from pcbench.cases.matrix_completion.draws import Draws
-from pcbench.cases.matrix_completion.escape import Claims, Finish, SaddleEscapes, escape, finish
-from pcbench.cases.matrix_completion.judge import (
+from pcbench.cases.matrix_completion.escape import (
+    Claims,
+    Finish,
+    SaddleEscapes,
+    escape,
+    finish,
     first_steps,
     path_checks,
     stationary_checks,

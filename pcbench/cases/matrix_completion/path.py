@@ -260,11 +260,8 @@ class _Watch:
     def _see(self, draw: int, step: int, seen: Seen, weights: Weights) -> None:
         path, problem = self.paths[draw], self._draws.problems[draw].at(weights)
         predictions = feedforward(problem.layered, problem.x)[-1]
-        norm, rank = (
-            float(np.linalg.norm(seen.gradient_norms)),
-            numerical_rank(predictions, problem.y),
-        )
-        left, lowest = path.add(step, seen.loss, norm, rank)
+        norm, rank = np.linalg.norm(seen.gradient_norms), numerical_rank(predictions, problem.y)
+        left, lowest = path.add(step, seen.loss, float(norm), rank)
         if left is not None:
             self._keep(draw, left)
         if lowest:

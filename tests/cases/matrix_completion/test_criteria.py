@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcbench.cases.matrix_completion.judge import (
+from pcbench.cases.matrix_completion.escape import (
     beyond_stationary,
     path_checks,
     stationary_checks,
