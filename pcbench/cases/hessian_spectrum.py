@@ -206,7 +206,7 @@ def _against_whole(
     # To first order an eigenvalue moves by what its own vector's product does; that of the two ends
     # stands for those between.
     rounding = max(judge.product(pair.vector).rounding for pair in (found.least, found.largest))
-    rounding = judge.tolerance(rounding, operator.hessian.residual).value
+    rounding = judge.allowed(rounding, operator.hessian.residual)
     basis = Basis(RESIDUALS, f"its residual, and {judge.derivation}")
     for end, pair, exact in zip(
         ("least", "largest"), (found.least, found.largest), eigenvalues[[0, -1]], strict=True

@@ -49,10 +49,7 @@ def training_needs(
 def engines_of(
     backend: Backend[Any], engines: dict[str, InferenceSettings]
 ) -> tuple[dict[str, InferenceSettings], list[Omission]]:
-    """Return the engines that a backend offers, by name, and an omission for each of the others.
-
-    Where it offers none of them, the case is skipped.
-    """
+    """Return the engines that a backend offers, and an omission for each other; skip if none."""
     offered = {
         label: settings
         for label, settings in engines.items()

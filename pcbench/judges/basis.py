@@ -7,7 +7,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, SupportsFloat
 
 from pcbench import checks
-from pcbench.checks import Check, Tolerance
+from pcbench.checks import Check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -86,9 +86,10 @@ class Basis:
         off: Number,
         axes: Sequence[str] = (),
         where: str = "",
+        entry: Callable[..., str] | None = None,
     ) -> Check:
-        """Check ``|seen - due| ≤ off`` of every entry; axes say what is counted along each."""
-        return self._compare(checks.all_close, name, seen, due, off, where, axes=axes)
+        """Check ``|seen - due| ≤ off`` of every entry, which ``axes`` or ``entry`` name."""
+        return self._compare(checks.all_close, name, seen, due, off, where, axes=axes, entry=entry)
 
     def each_close(
         self, name: str, seen: ArrayLike, due: ArrayLike, off: ArrayLike, labels: Sequence[str] = ()
@@ -99,10 +100,6 @@ class Basis:
             name, seen, due, off, self.derivation, source=source, labels=labels
         )
         return check.at(self.where) if self.where else check
-
-    def tolerance(self, off: Number) -> Tolerance:
-        """Return a tolerance with the derivation."""
-        return Tolerance(float(off), self.derivation)
 
     def _compare(
         self,
@@ -115,7 +112,7 @@ class Basis:
         **more: Any,
     ) -> Check:
         where = ", ".join(place for place in (self.where, where) if place)
-        tolerance, source = self.tolerance(off), self.source
+        tolerance, source = checks.Tolerance(float(off), self.derivation), self.source
         return comparison(
             self._named(name), seen, due, tolerance, source=source, where=where, **more
         )

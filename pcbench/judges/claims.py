@@ -138,19 +138,12 @@ class Ratios:
 def answers(
     asked: Mapping[Question, Ratios], advantage: str, groundless: str = ""
 ) -> Iterator[Claim | Check]:
-    """Put one claim to several settings, the fair one and the published.
+    """Put one claim to several settings, the fair one and the published, each with what was seen.
 
     Yields a claim a setting, and of required ones a check, unless they are unresolved or not
-    judged.
-
-    Parameters
-    ----------
-    asked
-        The settings, and what was seen in each.
-    advantage
-        What PC has for it in published settings, where a claim may hold in them alone.
-    groundless
-        Why no verdict would be about the claim, a sentence, if so: then none is given.
+    judged. ``advantage`` is what PC has for it in published settings, where a claim may hold in
+    them alone. ``groundless`` is a sentence, why no verdict would be about the claim, if so: then
+    none is given.
     """
     if groundless:
         for question, ratios in asked.items():

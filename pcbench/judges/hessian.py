@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import scipy.sparse
 from jaxtyping import Float
 from scipy.sparse.csgraph import connected_components
 
-from pcbench import checks
 from pcbench.case import Columns
-from pcbench.checks import Check, Tolerance
+from pcbench.checks import Check
 from pcbench.contract import DType, Objective
-from pcbench.judges.basis import folded
+from pcbench.judges.basis import Basis, folded
 from pcbench.judges.points import joined, split
 from pcbench.judges.problem import Problem
 from pcbench.judges.reported import CONTRACT, none_of
@@ -79,13 +77,10 @@ def ghosts(name: str, found: Extremes) -> Check:
         vectors = np.stack([pair.vector for pair in end])
         overlaps = np.abs(vectors @ vectors.T) - np.eye(len(vectors))
         worst = max(worst, float(np.max(overlaps)))
-    return checks.at_most(
-        name,
-        worst,
-        0.0,
-        Tolerance(0.5, "parallel vectors have 1, orthogonal ones 0"),
-        source="eigenvectors of a symmetric operator are orthogonal",
-    )
+    return Basis(
+        "eigenvectors of a symmetric operator are orthogonal",
+        "parallel vectors have 1, orthogonal ones 0",
+    ).at_most(name, worst, 0.0, 0.5)
 
 
 def extremes_series(objective: Objective, found: Extremes) -> Columns:
@@ -127,12 +122,8 @@ class ProductJudge:
     """Multiplies by the theory's Hessian of one objective, and says how far others may be off.
 
     ``activities`` are ``z_0 … z_L`` at equilibrium, as the backend found them; the loss looks at
-    the ends alone.
-
-    Raises
-    ------
-    ValueError
-        If the activities are no minimum of the energy, or the dtype cannot tell a solution there.
+    the ends alone. Raises ValueError if they are no minimum of the energy, or the dtype cannot tell
+    a solution there.
     """
 
     def __init__(
@@ -142,10 +133,11 @@ class ProductJudge:
         activities: Sequence[Float[np.ndarray, "N _d"]],
         dtype: DType,
     ) -> None:
-        self.objective, self.source = objective, SOURCES[objective]
+        self.objective = objective
         self._problem, self._network, self._activities = problem, problem.layered, list(activities)
         self._u = unit_roundoff(dtype)
         self.derivation = f"rounding at u = {self._u:.2g} in this network (theory.md 4)"
+        self._basis = Basis(SOURCES[objective], self.derivation)
         self._counts = problem.precision
         forces = weighted_errors(self._network, activities, self._counts)
         if objective == "loss":
@@ -187,53 +179,40 @@ class ProductJudge:
             found = energy_hessian_product(network, activities, direction, self._counts)
         return joined(found.product), found.residual
 
-    def tolerance(self, rounding: float, residual: float) -> Tolerance:
+    def allowed(self, rounding: float, residual: float) -> float:
         """Return what rounding and the residual of the backend's inner systems may make.
 
         No more of the latter than :meth:`solved` lets pass: no backend sets its own tolerance.
         """
         left = residual if residual <= self._system.rounding else self._system.rounding
-        return Tolerance(rounding + self._system.weight * left, self.derivation)
+        return rounding + self._system.weight * left
 
+    @folded
     def findings(
         self, operator: HessianOperator, vectors: Float[np.ndarray, "K P"]
     ) -> Iterator[Check]:
         """Compare products with unit vectors, and two by two for symmetry."""
         seen = np.asarray(operator.matmat(vectors.T), np.float64).T
         residual = operator.hessian.residual
-        compare = partial(
-            checks.distance, f"Hessian products of the {self.objective}", source=self.source
-        )
+        name = f"Hessian products of the {self.objective}"
         if seen.shape != vectors.shape or not np.isfinite([residual, *seen.ravel()]).all():
-            yield compare(seen, np.zeros_like(vectors), self.tolerance(1.0, 0.0))
+            yield self._basis.distance(name, seen, np.zeros_like(vectors), self.allowed(1.0, 0.0))
             return
         wanted = [self.product(vector) for vector in vectors]
-        worst = checks.Worst()
         for index, (image, due) in enumerate(zip(seen, wanted, strict=True), start=1):
-            allowed, where = self.tolerance(due.rounding, residual), f"direction {index}"
-            worst.add(compare(image, due.image, allowed, where=where))
-        yield from worst
+            off, where = self.allowed(due.rounding, residual), f"direction {index}"
+            yield self._basis.distance(name, image, due.image, off, where)
         form = vectors @ seen.T
-        largest = max(due.rounding for due in wanted)
-        yield checks.all_close(
-            f"symmetric Hessian of the {self.objective}",
-            form,
-            form.T,
-            self.tolerance(2 * largest, 2 * residual),
-            source="a Hessian is symmetric",
-            axes=["direction", "direction"],
-        )
+        off = self.allowed(2 * max(due.rounding for due in wanted), 2 * residual)
+        name, axes = f"symmetric Hessian of the {self.objective}", ["direction", "direction"]
+        symmetric = Basis("a Hessian is symmetric", self.derivation)
+        yield symmetric.all_close(name, form, form.T, off, axes)
 
     def solved(self, operator: HessianOperator) -> Iterator[Check]:
         """Check how well the inner systems were solved, in all products so far."""
         if self.objective == "energy":
-            yield checks.at_most(
-                "inner systems solved",
-                operator.hessian.residual,
-                0.0,
-                Tolerance(self._system.rounding, self.derivation),
-                source=self.source,
-            )
+            left, most = operator.hessian.residual, self._system.rounding
+            yield self._basis.at_most("inner systems solved", left, 0.0, most)
 
     @folded
     def eigenpairs(self, operator: HessianOperator, found: Extremes) -> Iterator[Check]:
@@ -241,12 +220,7 @@ class ProductJudge:
         name, residual = f"extreme eigenpairs of the {self.objective}", operator.hessian.residual
         for index, pair in enumerate([*found.lowest, *found.highest], start=1):
             due = self.product(pair.vector)
-            yield checks.at_most(
-                name,
-                float(np.linalg.norm(due.image - pair.value * pair.vector)),
-                pair.residual,
-                self.tolerance(due.rounding, residual),
-                source=self.source,
-                where=f"pair {index}",
-            )
+            left, where = np.linalg.norm(due.image - pair.value * pair.vector), f"pair {index}"
+            off = self.allowed(due.rounding, residual)
+            yield self._basis.at_most(name, left, pair.residual, off, where)
         yield ghosts(f"different eigenvectors of the {self.objective}", found)

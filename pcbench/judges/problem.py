@@ -60,14 +60,9 @@ class Problem:
     ) -> Problem:
         """Load the samples and draw the weights.
 
-        Parameters
-        ----------
-        partly_observed
-            Whether the case can do with targets of which some are not observed. They get precision
-            0, and stay what they are.
-        draw
-            Number of the draw, in cases that pose the same problem several times, each with streams
-            of its own.
+        With ``partly_observed`` the case can do with targets of which some are not observed: they
+        get precision 0, and stay what they are. ``draw`` numbers problems that are posed several
+        times, each with streams of its own.
 
         Raises
         ------

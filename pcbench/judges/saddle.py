@@ -211,14 +211,8 @@ class _SaddleJudge:
             return
         eigenvalues, expected = block_eigenvalues(observed), self._theorem.spectrum(objective)
         off = self._rounding.eigenvalue
-        yield checks.all_close(
-            f"Hessian spectrum of the {objective}",
-            eigenvalues,
-            expected,
-            self._weyl.tolerance(off),
-            source=self._weyl.source,
-            axes=["eigenvalue"],
-        )
+        name = f"Hessian spectrum of the {objective}"
+        yield self._weyl.all_close(name, eigenvalues, expected, off, ["eigenvalue"])
         least = float(eigenvalues[0])
         yield from self._strictness(objective, least, float(expected[0]))
         if objective == "energy":
@@ -291,12 +285,11 @@ class _SaddleJudge:
             # Steps that contract add their rounding, no more.
             allowed = self._rounding.entry * (1 + 2 * steps.number)
             worst.add(
-                checks.all_close(
+                basis.all_close(
                     "Hessian entries during inference",
                     observed,
                     expected.toarray(),
-                    basis.tolerance(allowed),
-                    source=basis.source,
+                    allowed,
                     where=f"after {steps.number} steps",
                     entry=partial(entry_name, network.shapes, 0),
                 )
@@ -326,12 +319,11 @@ class _SaddleJudge:
             rows = np.arange(start, min(start + ROWS, size))
             block = self.rows(objective, rows)
             worst.add(
-                checks.all_close(
+                self._network.all_close(
                     f"Hessian entries of the {objective}",
                     block,
                     expected[rows].toarray(),
-                    self._network.tolerance(self._rounding.entry),
-                    source=self._network.source,
+                    self._rounding.entry,
                     entry=partial(entry_name, self._problem.network.shapes, start),
                 )
             )

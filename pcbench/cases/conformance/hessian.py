@@ -136,7 +136,7 @@ def _against_differences(
     step = joined(along.step)
     length = float(np.linalg.norm(step))
     due, left_out = first(gradients)
-    own = judge.tolerance(judge.product(step / length).rounding, operator.hessian.residual).value
+    own = judge.allowed(judge.product(step / length).rounding, operator.hessian.residual)
     return Basis(DIFFERENCES, BY_DIFFERENCES).distance(
         f"Hessian of the {objective} by differences",
         length * operator.matvec(step / length),

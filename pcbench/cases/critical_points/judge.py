@@ -43,14 +43,13 @@ def checks_anywhere(judged: Judged, points: Points, rng: np.random.Generator) ->
     ):
         weights = judged.weights(point)
         rounding = equilibrium_rounding(weights, judged.x, judged.y, u)
-        yield checks.each_close(
+        scaling = Basis(LEMMA_A, f"rounding of the gradients at u = {u:.2g} (theory.md 4)")
+        yield scaling.each_close(
             "Lemma A: slope along a scaling of two layers",
             critical.scaling_slopes(weights, judged.weights(gradient)),
             -critical.output_forces(weights, judged.x, judged.y),
             critical.scaling_bounds(weights, rounding.gradients),
-            f"rounding of the gradients at u = {u:.2g} (theory.md 4)",
-            source=LEMMA_A,
-            labels=[f"layers {l} and {l + 1}" for l in range(1, len(weights))],
+            [f"layers {l} and {l + 1}" for l in range(1, len(weights))],
         ).at(f"start {start}")
         v = rng.standard_normal(len(point))
         v /= np.linalg.norm(v)

@@ -195,18 +195,8 @@ def against_law(
 ) -> Check | Unresolved:
     """Compare the median over seeds with a law.
 
-    Parameters
-    ----------
-    name, source
-        As everywhere.
-    bounds
-        What each seed says.
-    expected
-        What the law says.
-    resolution
-        By how much the number may be uncertain: beyond, agreement would mean nothing.
-    missing
-        By how much what the law says is itself uncertain at these scales.
+    The number may be uncertain by ``resolution``: beyond, agreement would mean nothing. What the
+    law says is itself uncertain, at these scales, by ``missing``.
     """
     interval = _median(bounds)
     about = _about(interval, bounds)

@@ -178,14 +178,11 @@ def looks(
 ) -> Iterator[Int[np.ndarray, " alive"]]:
     """Train the replicas that run until each has ended, and pause at every look.
 
-    Yields which replicas the trainer has, in its order.
+    Yields which replicas the trainer has, in its order: those of the course that run. The course is
+    added to, and says at any time how far training is.
 
     Parameters
     ----------
-    trainer
-        Of the course's running replicas, in their order.
-    course
-        What is known so far; it is added to, and says at any time how far training is.
     batches
         Returns the batches from one step up to another, of all replicas ``(T, R, N)`` whether they
         run or not, or the same for all; ``None`` for all data at every step.

@@ -43,15 +43,9 @@ class StepJudge:
     To look at a later step, give the parameters that training had come to, and that step's batch:
     a trainer begins there like anywhere else. Only a history of Adam is then not looked at.
 
-    Parameters
-    ----------
-    parameters
-        Where it begins, weights and then biases, each with an axis of ``R`` replicas first.
-    batches
-        Rows of the samples that each of the first steps sees, ``(K, N)`` or ``(K, R, N)``; ``None``
-        for all of them at every step.
-    learner
-        What to call it in the names of checks.
+    ``parameters`` have an axis of ``R`` replicas first; ``batches`` are rows of the samples that
+    each of the first steps sees, ``(K, N)`` or ``(K, R, N)``, or ``None`` for all of them at every
+    step; ``learner`` goes into the names of checks.
     """
 
     def __init__(
