@@ -154,7 +154,10 @@ class InferenceCost(Case[Parameters]):
                 details = prices.add(label, settings, result)
                 # What was recorded for the judge is not part of the price.
                 timed = settings.model_copy(update={"record": False})
-                timing = context.measure(f"{label}{_to(settings)}", partial(subject.relax, timed))
+                name = label
+                if isinstance(settings, IterativeInference):
+                    name += f" to {settings.residual:.0e}"
+                timing = context.measure(name, partial(subject.relax, timed))
                 yield replace(timing, details=details)
             if is_smooth(problem.network) and len(prices.arrived) > 1:
                 yield from agreement(problem, prices.arrived, samples=asked.compared)
@@ -178,10 +181,6 @@ def to_residuals(engine: InferenceSettings, residuals: list[float]) -> Iterator[
     for residual in sorted(residuals, reverse=True):
         record = isinstance(engine, GaussNewtonInference)
         yield engine.model_copy(update={"residual": residual, "record": record})
-
-
-def _to(settings: InferenceSettings) -> str:
-    return f" to {settings.residual:.0e}" if isinstance(settings, IterativeInference) else ""
 
 
 class Prices:
@@ -210,12 +209,17 @@ class Prices:
             self.spent.add(label)
         if self.nearest is None or result.residual < self.nearest.residual:
             self.nearest = result
-        short = _short(result, asked) if asked else {}
+        residuals, short = result.sample_residuals, np.empty(0, int)
+        if asked and residuals is not None:
+            short = np.flatnonzero(~(residuals <= asked))
         self._short.pop(label, None)
-        if short:
+        if residuals is not None and len(short):
             self._short[label] = Columns(
                 f"samples of {label} above the residual",
-                {"sample": list(map(float, short)), "residual reached": list(short.values())},
+                {
+                    "sample": short.astype(float).tolist(),
+                    "residual reached": residuals[short].astype(float).tolist(),
+                },
             )
         cost = {
             "steps": float(result.steps),
@@ -238,14 +242,6 @@ class Prices:
         for label, columns in self._columns.items():
             yield Columns(f"price of {label}", columns)
         yield from self._short.values()
-
-
-def _short(result: InferenceResult, asked: float) -> dict[int, float]:
-    """Return the samples that are above the residual asked for, with theirs, by number."""
-    residuals = result.sample_residuals
-    if residuals is None:
-        return {}
-    return {int(n): float(residuals[n]) for n in np.flatnonzero(~(residuals <= asked))}
 
 
 def early_findings(

@@ -32,6 +32,7 @@ from pcbench.checks import Check, all_passed
 from pcbench.contract import ExactInference
 from pcbench.judges.answers import training_needs
 from pcbench.judges.claims import insist
+from pcbench.statistics import paired_ratio
 
 
 class MatrixCompletion(Case[Parameters]):
@@ -138,16 +139,12 @@ def of_draws(descent: Descent) -> Columns:
 
 def of_saddles(saddles: Sequence[Saddle]) -> Columns:
     """Where they were found."""
-    return Columns(
-        "saddles",
-        {
-            "draw": [saddle.draw + 1.0 for saddle in saddles],
-            "rank": [float(saddle.rank) for saddle in saddles],
-            "step": [float(saddle.step) for saddle in saddles],
-            "loss": [saddle.loss("matched") for saddle in saddles],
-            "loss on all targets": [saddle.loss("published") for saddle in saddles],
-        },
-    )
+    names = ("draw", "rank", "step", "loss", "loss on all targets")
+    rows = [
+        (each.draw + 1, each.rank, each.step, each.loss("matched"), each.loss("published"))
+        for each in saddles
+    ]
+    return Columns.of_rows("saddles", names, rows)
 
 
 def of_escapes(way: Way, escapes: SaddleEscapes) -> Iterator[Columns]:
@@ -201,19 +198,14 @@ def of_ratios(claims: Claims) -> Columns:
 
 def of_finish(finish: Finish) -> Iterator[Columns]:
     """Steps from near the origin to the goal: what is won at saddles may be lost at the end."""
-    ratio, name = finish.ratio, f"{finish.way}: steps to the loss at which paths stop"
+    name = f"{finish.way}: steps to the loss at which paths stop"
     table: dict[str, list[float]] = {"draw": [draw + 1.0 for draw in finish.draws]}
     for learner, times in (("BP", finish.theirs), ("PC", finish.ours)):
         table[f"{learner} steps"] = times.times.tolist()
         table[f"{learner} arrived"] = [float(seen) for seen in times.observed]
     yield Columns(name, table)
-    if ratio is not None:
-        columns = {"low": ratio.low, "median": ratio.estimate, "high": ratio.high}
-        yield Columns(
-            f"{name}, times those of BP",
-            {
-                "draws": [float(len(finish.draws))],
-                **{column: [value] for column, value in columns.items()},
-                "confidence": [ratio.confidence],
-            },
-        )
+    if finish.draws:
+        ratio = paired_ratio(finish.ours, finish.theirs)
+        row = (len(finish.draws), ratio.low, ratio.estimate, ratio.high, ratio.confidence)
+        names = ("draws", "low", "median", "high", "confidence")
+        yield Columns.of_rows(f"{name}, times those of BP", names, [row])

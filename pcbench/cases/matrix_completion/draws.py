@@ -53,7 +53,13 @@ class Draws:
 
     def silenced(self) -> Draws:
         """Return the same draws, where targets that are not observed are not numbers."""
-        return replace(self, problems=[_silenced(problem) for problem in self.problems])
+        problems = [
+            problem
+            if problem.precision is None
+            else replace(problem, y=np.where(problem.precision > 0, problem.y, np.nan))
+            for problem in self.problems
+        ]
+        return replace(self, problems=problems)
 
     def budget(self, steps: int) -> Budget:
         """Return how long to train, with looks as far apart as they are on BP's paths."""
@@ -97,19 +103,9 @@ class Draws:
     def batches(self, draws: Sequence[int]) -> Callable[[int, int], Int[np.ndarray, "T R N"]]:
         """Return the rows of each replica's matrix, whose number ``draws`` gives, at any step."""
         rows = np.array(draws)[:, None] * self.samples + np.arange(self.samples)
-
-        def at_steps(begun: int, end: int) -> Int[np.ndarray, "T R N"]:
-            return np.tile(rows, (end - begun, 1, 1))
-
-        return at_steps
+        return lambda begun, end: np.tile(rows, (end - begun, 1, 1))
 
 
 def whole(problem: Problem) -> Problem:
     """Return the problem with all of its targets observed."""
     return replace(problem, precision=None)
-
-
-def _silenced(problem: Problem) -> Problem:
-    if problem.precision is None:
-        return problem
-    return replace(problem, y=np.where(problem.precision > 0, problem.y, np.nan))

@@ -38,7 +38,7 @@ from pcbench.judges.problem import Problem
 from pcbench.judges.reported import CONTRACT, layers
 from pcbench.judges.training.curves import Course, Escapes
 from pcbench.judges.training.step_expected import expect, gradient_norms, loss_off
-from pcbench.statistics import Interval, Times, escape_times, paired_ratio
+from pcbench.statistics import Times, escape_times
 from pcbench.theory.nonlinear.layered import feedforward
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
 
@@ -232,13 +232,6 @@ class Finish:
     draws: Sequence[int]
     ours: Times
     theirs: Times
-
-    @property
-    def ratio(self) -> Interval | None:
-        """How many times as long PC takes; ``None`` without draws."""
-        if not self.draws:
-            return None
-        return paired_ratio(self.ours, self.theirs)
 
 
 def finish(draws: Draws, descent: Descent, way: Way) -> Finish:

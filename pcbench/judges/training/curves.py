@@ -218,14 +218,12 @@ class Escapes:
     @property
     def lost(self) -> Bool[np.ndarray, " R"]:
         """Which replicas diverged before they had left."""
-        diverged: Bool[np.ndarray, " R"] = self.course.have("diverged") & ~self.times.observed
-        return diverged
+        return np.asarray(self.course.have("diverged") & ~self.times.observed)
 
     @property
     def first_gradients(self) -> Float[np.ndarray, " R"]:
         """``‖∇‖`` of the learner's objective where replicas began, over all parameters."""
-        norms: Float[np.ndarray, " R"] = np.linalg.norm(self.course.gradient_norms[0], axis=-1)
-        return norms
+        return np.asarray(np.linalg.norm(self.course.gradient_norms[0], axis=-1))
 
 
 Replicas = list[Float[np.ndarray, "R ..."]]
