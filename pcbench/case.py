@@ -10,9 +10,9 @@ finding as soon as it has it, so that nothing is lost when a later part of the c
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, SupportsFloat, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -62,6 +62,13 @@ class Columns:
 
     name: str
     columns: dict[str, list[float]]
+
+    @classmethod
+    def of_rows(
+        cls, name: str, columns: Iterable[str], rows: Sequence[Sequence[SupportsFloat]]
+    ) -> Columns:
+        """Return a series of rows, with these names of columns."""
+        return cls(name, {key: [float(row[i]) for row in rows] for i, key in enumerate(columns)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
@@ -35,32 +34,10 @@ def stiffness(curvatures: Float[np.ndarray, " N"]) -> float:
     return 1 / (_CURVATURE_KEPT * max(float(curvatures.min()), 1e-12))
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
-    """Where an engine ended, as the judge sees it, whose float64 is all that rounds here."""
-
-    hidden: Float[np.ndarray, "N n_hidden"]
-    energy: float
-    rounding: float
-    forces: Float[np.ndarray, " N"]
-    curvatures: Float[np.ndarray, " N"]
-
-    @classmethod
-    def of(cls, judge: InferenceJudge, result: InferenceResult) -> _End:
-        clamped, rounding = judge.clamped(result), judge.rounding(result)
-        return cls(
-            result.hidden,
-            judge.energy(result),
-            sum(rounding.energies),
-            judge.sample_residuals(clamped) + rounding.sample_residuals,
-            judge.least_curvatures(result),
-        )
-
-
 def agreement(
     problem: Problem, found: dict[str, InferenceResult], *, samples: int
 ) -> Iterator[Check | Columns]:
-    """Compare activities and energies of the engines with those of the first.
+    """Compare activities and energies of the engines, by name, with those of the first.
 
     Where a sample's energy has curvature of at least ``c`` between two points with forces ``ρ``
     and ``ρ'``, they are ``(‖ρ‖ + ‖ρ'‖)/c`` apart at most, and their energies differ from the least
@@ -68,31 +45,31 @@ def agreement(
     curvature at an end is not positive, that is no minimum yet, and not compared: the least
     curvatures are a series.
 
-    Parameters
-    ----------
-    problem
-        A network without kinks, and a batch.
-    found
-        Answers that arrived, by the engine's name.
-    samples
-        How many of the batch to compare, the first ones: each has an equilibrium of its own, and
-        its curvature is what costs.
+    The network must have no kinks. Only the first ``samples`` are compared: each has an
+    equilibrium of its own, and its curvature is what costs.
     """
     problem = problem.first(samples)
-    judge = InferenceJudge(problem, "float64")
-    ends = {label: _End.of(judge, result.first(samples)) for label, result in found.items()}
+    judge = InferenceJudge(problem, "float64")  # whose rounding is all that there is here
+    ends = {label: result.first(samples) for label, result in found.items()}
+    curvatures = {label: judge.least_curvatures(end) for label, end in ends.items()}
+    forces = {
+        label: judge.sample_residuals(judge.clamped(end)) + judge.rounding(end).sample_residuals
+        for label, end in ends.items()
+    }
     yield Columns(
         "least curvature where engines ended",
-        {label: end.curvatures.tolist() for label, end in ends.items()},
+        {label: curvature.tolist() for label, curvature in curvatures.items()},
     )
     (first, ours), *others = ends.items()
     for label, theirs in others:
-        least = _CURVATURE_KEPT * np.minimum(ours.curvatures, theirs.curvatures)
+        least = _CURVATURE_KEPT * np.minimum(curvatures[first], curvatures[label])
         if least.min() <= 0:
             continue
-        apart = (ours.forces + theirs.forces) / least
+        apart = (forces[first] + forces[label]) / least
         name, off = f"{label} and {first}", float(np.linalg.norm(apart))
         yield BASIS.distance(f"{name}: activities", theirs.hidden, ours.hidden, off)
-        left = np.sum((ours.forces**2 + theirs.forces**2) / (2 * least)) / judge.samples
-        off = float(left) + ours.rounding + theirs.rounding
-        yield BASIS.approx(f"{name}: energy", theirs.energy, ours.energy, off)
+        left = np.sum((forces[first] ** 2 + forces[label] ** 2) / (2 * least)) / judge.samples
+        off = float(left)
+        for end in (ours, theirs):
+            off += sum(judge.rounding(end).energies)
+        yield BASIS.approx(f"{name}: energy", judge.energy(theirs), judge.energy(ours), off)

@@ -49,13 +49,7 @@ def training_needs(
 def engines_of(
     backend: Backend[Any], engines: dict[str, InferenceSettings]
 ) -> tuple[dict[str, InferenceSettings], list[Omission]]:
-    """Return the engines that a backend offers, by name, and of each other one that it is left out.
-
-    Raises
-    ------
-    CaseSkippedError
-        If it offers none of them.
-    """
+    """Return the engines that a backend offers, and an omission for each other; skip if none."""
     offered = {
         label: settings
         for label, settings in engines.items()
@@ -183,19 +177,10 @@ def of_replica(array: Any, index: int, count: int) -> Any:
 
 
 class Subject:
-    """Puts questions about one problem to a backend.
+    """Puts questions about one problem to a backend, at its parameters or at others.
 
     A precision is only mentioned where there is one: backends without that capability need not know
     the word.
-
-    Parameters
-    ----------
-    backend
-        The backend that is asked.
-    problem
-        The network and the batch.
-    parameters
-        Weights and biases instead of the problem's, such as those of replicas.
     """
 
     def __init__(

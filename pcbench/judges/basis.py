@@ -8,7 +8,7 @@ from math import inf, isnan
 from typing import TYPE_CHECKING, Any, ParamSpec, SupportsFloat
 
 from pcbench import checks
-from pcbench.checks import Check, Tolerance
+from pcbench.checks import Check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,16 +23,9 @@ P = ParamSpec("P")
 class Basis:
     """Makes the checks of :mod:`pcbench.checks` with tolerances that are bare numbers.
 
-    Attributes
-    ----------
-    source
-        The theorem or section that demands them.
-    derivation
-        Where their tolerances come from.
-    where
-        What they are made at, such as a step or a layer; each check may add to it.
-    label
-        Goes before all their names, with a colon, unless it is empty: an engine's name.
+    ``source`` is the theorem or section that demands them, ``derivation`` says where their
+    tolerances come from, and ``where`` what they are made at, such as a step or a layer; each check
+    may add to it. ``label``, an engine's name, goes before all their names.
     """
 
     source: str
@@ -94,9 +87,10 @@ class Basis:
         off: Number,
         axes: Sequence[str] = (),
         where: str = "",
+        entry: Callable[..., str] | None = None,
     ) -> Check:
-        """Check ``|seen - due| ≤ off`` of every entry; axes say what is counted along each."""
-        return self._compare(checks.all_close, name, seen, due, off, where, axes=axes)
+        """Check ``|seen - due| ≤ off`` of every entry, which ``axes`` or ``entry`` name."""
+        return self._compare(checks.all_close, name, seen, due, off, where, axes=axes, entry=entry)
 
     def each_close(
         self,
@@ -114,10 +108,6 @@ class Basis:
         )
         return check.at(self.where) if self.where else check
 
-    def tolerance(self, off: Number) -> Tolerance:
-        """Return a tolerance with the derivation."""
-        return Tolerance(_bound(off), self.derivation)
-
     def _compare(
         self,
         comparison: Callable[..., Check],
@@ -129,7 +119,7 @@ class Basis:
         **more: Any,
     ) -> Check:
         where = ", ".join(place for place in (self.where, where) if place)
-        tolerance, source = self.tolerance(off), self.source
+        tolerance, source = checks.Tolerance(_bound(off), self.derivation), self.source
         return comparison(
             self._named(name), seen, due, tolerance, source=source, where=where, **more
         )

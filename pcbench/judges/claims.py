@@ -31,22 +31,11 @@ FEWEST = 5
 class Question:
     """A claim, where it is put to the test, and what becomes of the verdict.
 
-    Attributes
-    ----------
-    name, setting, source
-        As of :class:`~pcbench.claims.Claim`.
-    check
-        The name of the check that a required one also is.
-    required
-        Whether the suite insists on it.
-    published
-        Whether the setting is one of the paper's, in which PC has more than its objective for it.
-    longer, more
-        What to raise where runs were too short, and where they were too few.
-    slower, sooner
-        What to lower where runs diverged, and where they left before it could be seen.
-    waiver
-        How to have the claim reported alone.
+    ``check`` is the name of the check that a claim becomes if the suite insists on it
+    (``required``); ``published`` settings are those of the paper in which PC has more than its
+    objective for it. ``longer`` and ``more`` name what to raise where runs were too short or too
+    few, ``slower`` and ``sooner`` what to lower where runs diverged or left before it could be
+    seen; ``waiver`` tells how to have the claim reported alone.
     """
 
     name: str
@@ -64,24 +53,12 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Ratios:
-    """Logarithms of the ratio of every pair, within bounds.
+    """Logarithms of the ratio of every pair within bounds, which are equal where it is known.
 
-    Attributes
-    ----------
-    lower, upper
-        Of each; equal where it is known.
-    tolerance
-        By how much less than 1 is less.
-    censored
-        Runs by learner.
-    lost
-        Pairs about which a longer run would have shown no more.
-    late
-        Of those, runs that a longer budget may have seen leave: neither run of the pair diverged.
-    void
-        How many pairs tell nothing, for both runs diverged.
-    at_once
-        Runs by learner that had left as soon as it could be seen.
+    ``tolerance`` says by how much less than 1 is less. Of the pairs, a longer run would have shown
+    no more about those ``lost``, and ``void`` many tell nothing, for both runs diverged. By
+    learner: how many runs were ``censored``, how many of these a longer budget may have seen leave
+    (``late``: neither run of the pair diverged), and how many left as soon as it could be seen.
     """
 
     lower: Float[np.ndarray, " n"]
@@ -161,21 +138,12 @@ class Ratios:
 def answers(
     asked: Mapping[Question, Ratios], advantage: str, groundless: str = ""
 ) -> Iterator[Claim | Check]:
-    """Put one claim to several settings, the fair one and the published.
+    """Put one claim to several settings, the fair one and the published, each with what was seen.
 
-    Parameters
-    ----------
-    asked
-        The settings, and what was seen in each.
-    advantage
-        What PC has for it in published settings, where a claim may hold in them alone.
-    groundless
-        Why no verdict would be about the claim, a sentence, if so: then none is given.
-
-    Yields
-    ------
-    Claim | Check
-        A claim a setting; and of required ones a check, unless they are unresolved or not judged.
+    Yields a claim a setting, and of required ones a check, unless they are unresolved or not
+    judged. ``advantage`` is what PC has for it in published settings, where a claim may hold in
+    them alone. ``groundless`` is a sentence, why no verdict would be about the claim, if so: then
+    none is given.
     """
     if groundless:
         for question, ratios in asked.items():
@@ -202,13 +170,7 @@ def answers(
 
 
 def insist(findings: Iterable[Finding]) -> None:
-    """Skip the case if a required claim has no verdict; call it after everything was yielded.
-
-    Raises
-    ------
-    CaseSkippedError
-        With the claims, and what to raise.
-    """
+    """Skip the case if a required claim has no verdict; call it after everything was yielded."""
     for verdict in ("unresolved", "not judged"):
         without = [
             f"{claim.name}, {claim.setting}: {claim.message.removesuffix('.')}"

@@ -50,19 +50,7 @@ DAMPED = "a damped step is only taken where it lowers the energy (theory.md 3.3)
 class InferenceJudge:
     """Holds answers about one batch against the definition of the energy.
 
-    Parameters
-    ----------
-    problem
-        The network and the batch, in numbers that fit the dtype.
-    dtype
-        The backend's.
-
-    Attributes
-    ----------
-    problem, network
-        The problem, and its network as the theory sees it.
-    samples
-        ``N``.
+    The problem's numbers fit the dtype, which is the backend's.
     """
 
     def __init__(self, problem: Problem, dtype: DType) -> None:
@@ -177,18 +165,9 @@ class InferenceJudge:
     ) -> Iterator[Check]:
         """Hold an answer against what it says of itself, and against the loss.
 
-        Parameters
-        ----------
-        label
-            The engine's name in the suite; every check begins with it.
-        result
-            The answer.
-        settings
-            What was asked.
-        must_converge
-            Whether a budget spent before the residual was reached fails.
-        may_rise
-            How far above the loss steps of that size may lead the energy; infinite if not judged.
+        The engine's name in the suite, ``label``, begins every check. Where the answer
+        ``must_converge``, a budget spent before the residual was reached fails. Steps of that size
+        ``may_rise`` so far above the loss; infinite if not judged.
         """
         well_formed = self.form(label, result)
         yield well_formed

@@ -65,22 +65,15 @@ class Problem:
     ) -> Problem:
         """Load the samples and draw the weights.
 
-        Parameters
-        ----------
-        context, data, network
-            Whose streams, which samples, which network.
-        partly_observed
-            Whether the case can do with targets of which some are not observed. They get precision
-            0, and stay what they are.
-        draw
-            Number of the draw, in cases that pose the same problem several times, each with streams
-            of its own.
+        With ``partly_observed`` the case can do with targets of which some are not observed: they
+        get precision 0, and stay what they are. ``draw`` numbers problems that are posed several
+        times, each with streams of its own.
 
         Raises
         ------
         CaseSkippedError
-            If the samples are images where a fully connected network needs flat inputs, or the
-            other way round; or if targets are not observed that the case needs.
+            If the samples have another shape than the network takes, or targets that the case needs
+            are not observed.
         ImpossibleNetworkError
             If a saved point is of another network: the case is errored, with the reason.
         UndecidableError
@@ -136,8 +129,8 @@ class Problem:
         """Return the problem with its first samples alone."""
         return self.rows(slice(samples))
 
-    def rows(self, rows: slice | Int[np.ndarray, " n"]) -> Problem:
-        """Return the problem with some of its samples."""
+    def rows(self, rows: slice | Int[np.ndarray, "*R n"]) -> Problem:
+        """Return the problem with some of its samples, or the replicas' batches of a step."""
         precision = None if self.precision is None else self.precision[rows]
         return replace(self, x=self.x[rows], y=self.y[rows], precision=precision)
 
@@ -155,13 +148,7 @@ class Problem:
         )
 
     def demand_range(self, dtype: DType) -> None:
-        """Demand numbers that a dtype holds, and so does the theory's float64.
-
-        Raises
-        ------
-        UndecidableError
-            If parameters are not finite, or squares in the network leave the dtype's range.
-        """
+        """Demand numbers that the dtype and the theory's float64 hold, else UndecidableError."""
         if not all(np.isfinite(array).all() for array in self.parameters):
             raise UndecidableError(f"parameters are not finite in {dtype}")
         with np.errstate(over="ignore"):
@@ -175,15 +162,10 @@ class Problem:
         range.demand_range(self.layered, self.x, self.y, largest, self.precision)
 
     def demand_definite(self, dtype: DType) -> None:
-        """Demand an equilibrium of a linear network that the dtype can tell.
+        """Demand an equilibrium of a linear network that the dtype can tell, else UndecidableError.
 
         ``S`` of Theorem 1 has eigenvalues of 1 or more; where its trace is ``1/u`` or more, one of
         1 may be lost in rounding, and an honest Cholesky factorisation fail.
-
-        Raises
-        ------
-        UndecidableError
-            If ``S`` may be singular to the dtype.
         """
         trace = float(np.trace(output_covariance(self.weights)))
         if trace * unit_roundoff(dtype) >= 1:
@@ -205,10 +187,7 @@ class Problem:
 def theory_of(name: str) -> str | Formula:
     """Return an activation as the theory takes it: by a name that it knows, or by the row's ``φ``.
 
-    Raises
-    ------
-    CaseSkippedError
-        If the theory does not know it, and it has kinks.
+    Where the theory does not know it, and it has kinks, the case is skipped.
     """
     if name in ACTIVATIONS:
         return name

@@ -51,6 +51,7 @@ def well_formed(
     due: Iterable[tuple[Float[np.ndarray, "..."] | None, tuple[int, ...] | None]],
     *,
     finite: bool = True,
+    things: str = "answers",
 ) -> Check:
     """Check that every array is there with the shape that is due and, if asked, finite numbers."""
     due = list(due)
@@ -58,7 +59,7 @@ def well_formed(
         array is None or array.shape != shape or not (np.isfinite(array).all() or not finite)
         for array, shape in due
     )
-    return none_of(name, malformed, len(due), "answers", source=CONTRACT)
+    return none_of(name, malformed, len(due), things, source=CONTRACT)
 
 
 def arrived(

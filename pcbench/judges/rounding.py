@@ -22,19 +22,7 @@ Activities = list[Float[np.ndarray, "N _d"]]
 class Rounding:
     """Bounds on rounding, of the start of every engine and of where each ended.
 
-    Parameters
-    ----------
-    problem
-        The network and the batch; targets that are not observed need be no numbers.
-    dtype
-        The backend's.
-
-    Attributes
-    ----------
-    u
-        Its unit roundoff.
-    derivation
-        Where the bounds come from, for a report.
+    Targets that are not observed need be no numbers.
     """
 
     def __init__(self, problem: Problem, dtype: DType) -> None:

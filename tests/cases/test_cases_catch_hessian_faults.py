@@ -6,7 +6,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from pcbench.judges.hessian import saddle
+from pcbench.judges import saddle
 from pcbench.runner import run_suites
 from pcbench.spectra import Krylov
 from pcbench.suite import load_suites

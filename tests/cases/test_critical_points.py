@@ -7,9 +7,8 @@ import pytest
 
 from pcbench.backends.torch import TorchBackend
 from pcbench.case import CaseSkippedError, Columns, Context
-from pcbench.cases.critical_points.candidate import examine, refined
 from pcbench.cases.critical_points.case import CriticalPoints, Parameters, draw_batch, draw_starts
-from pcbench.cases.critical_points.judge import arrivals, judge
+from pcbench.cases.critical_points.judge import arrivals, examine, judge, refined
 from pcbench.cases.critical_points.point import Batch, Verdict
 from pcbench.cases.critical_points.search import Fate, Judged, Search
 from pcbench.checks import Check

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from pcbench.case import CaseSkippedError
-from pcbench.cases.hessian_spectrum.case import SmoothNetwork
-from pcbench.cases.origin_curvature import one_sided
-from pcbench.cases.origin_curvature.case import OriginNetwork as CurvatureNetwork
-from pcbench.cases.origin_hessian.case import OriginNetwork
+from pcbench.cases.hessian_spectrum import SmoothNetwork
+from pcbench.cases.origin_curvature import OriginNetwork as CurvatureNetwork
+from pcbench.cases.origin_curvature import one_sided_direction, one_sided_growth
+from pcbench.cases.origin_hessian import OriginNetwork
 from pcbench.judges.problem import Problem
 from pcbench.networks import NetworkSpec
 from pcbench.runner import run_suites
@@ -47,16 +47,16 @@ def problem(y):
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_no_unit_is_drawn_down_along_a_direction(sign):
     y = sign * np.abs(np.random.default_rng(1).standard_normal((6, 2)))
-    along = one_sided.direction(problem(y), np.random.default_rng(2))
+    along = one_sided_direction(problem(y), np.random.default_rng(2))
     assert (y @ along[-1] >= 0).all()
-    *others, last = one_sided.growth(problem(y), along)
+    *others, last = one_sided_growth(problem(y), along)
     assert not any(layer.any() for layer in others)
     assert np.sum(last * along[-1]) < 0
 
 
 def test_targets_of_both_signs_are_skipped():
     with pytest.raises(CaseSkippedError, match="one sign"):
-        one_sided.direction(problem(np.array([[1.0, -1.0]] * 6)), np.random.default_rng(0))
+        one_sided_direction(problem(np.array([[1.0, -1.0]] * 6)), np.random.default_rng(0))
 
 
 SMALL = ["data.samples=4", "network.width=5", "directions=1", "probes=2", "density_steps=8"]

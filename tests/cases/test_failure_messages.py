@@ -9,7 +9,6 @@ from pcbench import checks
 from pcbench.checks import Tolerance
 from pcbench.contract import GradientInference, OdeInference
 from pcbench.judges.answers import InferenceResult
-from pcbench.judges.hessian.saddle import entry_name
 from pcbench.judges.reported import (
     array_names,
     as_reported,
@@ -19,6 +18,7 @@ from pcbench.judges.reported import (
     layers,
     none_of,
 )
+from pcbench.judges.saddle import entry_name
 
 RESIDUAL = checks.at_most("residual", 0.5, 1e-6, Tolerance(1e-9, "rounding"), source="theory")
 

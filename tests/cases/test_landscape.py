@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from pcbench.backends.torch import TorchBackend
 from pcbench.cases.landscape.case import Landscape, Parameters
-from pcbench.cases.landscape.slice_directions import ExtremeDirections, random_directions
+from pcbench.cases.landscape.tangent import ExtremeDirections, random_directions
 from pcbench.judges.points import joined, split
 from pcbench.networks import NetworkSpec
 from pcbench.registry import CASES

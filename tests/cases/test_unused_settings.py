@@ -88,7 +88,7 @@ def test_seeds_that_would_all_be_the_same_run_are_refused(tmp_path):
 def test_hessians_during_inference_that_are_too_large_are_said_to_be_left_out(
     tmp_path, kind, monkeypatch
 ):
-    monkeypatch.setattr("pcbench.judges.hessian.saddle.MAX_PARAMETERS", 10)
+    monkeypatch.setattr("pcbench.judges.saddle.MAX_PARAMETERS", 10)
     suite = tmp_path / "during.yaml"
     suite.write_text(
         f"suite: during\ncases: [{{id: one, kind: {kind}, data: {DATA}, "

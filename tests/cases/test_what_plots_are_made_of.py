@@ -7,14 +7,14 @@ import pytest
 
 from pcbench.backends.torch import TorchBackend
 from pcbench.case import Columns, Context
-from pcbench.cases.inference_cost.early import early_findings
+from pcbench.cases.inference_cost.case import early_findings
 from pcbench.cases.origin_escape import run as _escape_run
 from pcbench.cases.origin_escape.parameters import Parameters
 from pcbench.contract import ExactInference, GradientInference, Trainer
 from pcbench.judges.answers import Subject
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.seeds import Batches
+from pcbench.judges.training.curves import Batches
 from pcbench.networks import NetworkSpec
 from pcbench.theory.nonlinear.layered import energy_gradients, feedforward
 from pcbench.theory.nonlinear.second_order import relaxed_activities

@@ -18,7 +18,7 @@ from pcbench.contract import Backend, Hessian, Objective
 from pcbench.judges.answers import Array, Subject
 from pcbench.judges.basis import Basis
 from pcbench.judges.differences import second_derivative
-from pcbench.judges.hessian.products import ProductJudge
+from pcbench.judges.hessian import ProductJudge
 from pcbench.judges.points import joined, split
 from pcbench.judges.problem import Problem, rounded
 from pcbench.judges.reported import differing
@@ -159,7 +159,7 @@ def _against_differences(
     step = joined(along.step)
     length = float(np.linalg.norm(step))
     due, left_out = first(gradients)
-    own = judge.tolerance(judge.product(step / length).rounding, operator.hessian.residual).value
+    own = judge.allowed(judge.product(step / length).rounding, operator.hessian.residual)
     return Basis(DIFFERENCES, BY_DIFFERENCES).distance(
         f"Hessian of the {objective} by differences",
         length * operator.matvec(step / length),

@@ -91,13 +91,7 @@ class CriticalPoints(Case[Parameters]):
         return frozenset({Capability.EXACT_INFERENCE, Capability.HESSIAN, Capability.REPLICAS})
 
     def run(self, context: Context) -> Iterator[Finding]:
-        """Search, and judge whatever was found.
-
-        Raises
-        ------
-        CaseSkippedError
-            In float32, which cannot tell a small gradient from none.
-        """
+        """Search, and judge what was found; float32 does not tell a small gradient from none."""
         if context.backend.dtype != "float64":
             raise CaseSkippedError(
                 "critical points are told by gradients far below what float32 resolves; write "

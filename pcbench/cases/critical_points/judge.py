@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 from pcbench import checks
-from pcbench.case import Columns, Context, Finding
-from pcbench.cases.critical_points.candidate import artifact_of, examine, refined, series_of
-from pcbench.cases.critical_points.point import LEMMA_A, Batch, CriticalPoint, Verdict
+from pcbench.case import Artifact, Columns, Context, Finding
+from pcbench.cases.critical_points.point import LEMMA_A, Batch, CriticalPoint, Verdict, Weights
 from pcbench.cases.critical_points.search import Fate, Judged, Points, Search
 from pcbench.checks import Check
 from pcbench.judges.basis import Basis, folded
 from pcbench.judges.points import joined
 from pcbench.judges.reported import none_of
 from pcbench.theory.linear import critical
-from pcbench.theory.linear.critical import curvature_along, curvature_rounding
+from pcbench.theory.linear.critical import curvature_along, curvature_rounding, energy_series
 from pcbench.theory.rounding.bounds import hessian_rounding, unit_roundoff
 from pcbench.theory.rounding.perturbation import equilibrium_rounding
 
@@ -42,14 +43,13 @@ def checks_anywhere(judged: Judged, points: Points, rng: np.random.Generator) ->
     ):
         weights = judged.weights(point)
         rounding = equilibrium_rounding(weights, judged.x, judged.y, u)
-        yield checks.each_close(
+        scaling = Basis(LEMMA_A, f"rounding of the gradients at u = {u:.2g} (theory.md 4)")
+        yield scaling.each_close(
             "Lemma A: slope along a scaling of two layers",
             critical.scaling_slopes(weights, judged.weights(gradient)),
             -critical.output_forces(weights, judged.x, judged.y),
             critical.scaling_bounds(weights, rounding.gradients),
-            f"rounding of the gradients at u = {u:.2g} (theory.md 4)",
-            source=LEMMA_A,
-            labels=[f"layers {l} and {l + 1}" for l in range(1, len(weights))],
+            [f"layers {l} and {l + 1}" for l in range(1, len(weights))],
         ).at(f"start {start}")
         v = rng.standard_normal(len(point))
         v /= np.linalg.norm(v)
@@ -133,17 +133,6 @@ def _closer(judged: Judged, point: CriticalPoint) -> CriticalPoint:
     return replace(point, drift=float(np.linalg.norm(hessian - point.hessian, 2)))
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Sort:
-    """Points that have these in common."""
-
-    rank: int
-    hidden_rank: int
-    verdict: Verdict
-    lemma: str
-    energy: float
-
-
 def tables(points: Sequence[CriticalPoint]) -> Iterator[Columns]:
     """Return every point as a row, and how many there were of each sort."""
     if not points:
@@ -165,25 +154,159 @@ def tables(points: Sequence[CriticalPoint]) -> Iterator[Columns]:
         for point in points
     ]
     yield Columns("critical points", {k: [float(row[k]) for row in rows] for k in rows[0]})
-    sorts = Counter(
-        Sort(
-            *point.ranks,
-            point.verdict,
-            point.certificate.lemma if point.certificate else "",
-            float(f"{max(point.energy, 1e-12):.6g}"),
+    sorts: defaultdict[tuple[Verdict, str], Counter[tuple[int, int, float]]] = defaultdict(Counter)
+    for point in points:
+        lemma = point.certificate.lemma if point.certificate else ""
+        energy = float(f"{max(point.energy, 1e-12):.6g}")
+        sorts[point.verdict, lemma][*point.ranks, energy] += 1
+    for verdict, by in sorted(sorts, key=lambda sort: ([*Verdict].index(sort[0]), sort[1])):
+        counts = sorted(sorts[verdict, by].items())
+        yield Columns(
+            f"found: {verdict}" + (f" by Lemma {by}" if by else ""),
+            {
+                "rank of W_L:1": [float(rank) for (rank, _, _), _ in counts],
+                "rank of W_L-1:1": [float(hidden_rank) for (_, hidden_rank, _), _ in counts],
+                "energy": [energy for (_, _, energy), _ in counts],
+                "points": [float(count) for _, count in counts],
+            },
         )
-        for point in points
+
+
+Long = list[Shaped[np.ndarray, "_out _inp"]]
+
+# Newton's method doubles digits a step, and float64 arrives with ten of them or more.
+_REFINEMENTS = 4
+# Random combinations of kernel directions, besides the basis itself: a fall that takes several of
+# them at once is missed by the basis.
+_COMBINATIONS = 32
+_ORDER = 4
+_STEPS = 2.0 ** -np.arange(2, 13)
+
+
+def refined(point: CriticalPoint) -> Weights:
+    """Return weights nearer to the critical point: Newton steps with a gradient in longdouble.
+
+    Along the kernel of the Hessian, where Newton's method has no say, nothing moves.
+    """
+    values, vectors = point.eigenpairs
+    firm = np.abs(values) > point.curvature_tolerance.value
+    inverse = vectors[:, firm] / values[firm] @ vectors[:, firm].T
+    weights, size = [w.astype(np.longdouble) for w in point.weights], len(values)
+    for _ in range(_REFINEMENTS):
+        gradient = np.array(
+            [_series(point, weights, unit, 1)[1] for unit in np.eye(size)], np.longdouble
+        )
+        step = _split(weights, inverse.astype(np.longdouble) @ gradient)
+        weights = [weight - part for weight, part in zip(weights, step, strict=True)]
+    return [weight.astype(np.float64) for weight in weights]
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What the energy does along unit vectors in the kernel of the Hessian.
+
+    ``coefficients`` are those of ``t² … t⁴`` in ``𝓕*(θ + t v)``, and ``falls`` the largest fall
+    ``𝓕*(θ) - 𝓕*(θ ± t v)`` over some steps ``t``; not positive where there is none.
+    """
+
+    directions: Float[np.ndarray, "K P"]
+    coefficients: Float[np.ndarray, "K 3"]
+    falls: Float[np.ndarray, " K"]
+
+    @property
+    def conclusion(self) -> str:
+        """What was found, in a sentence."""
+        deepest = int(np.argmax(self.falls)) if len(self.falls) else 0
+        if len(self.falls) == 0 or self.falls[deepest] <= 0:
+            return "no fall was found along its kernel: it may be a minimum after all"
+        third, fourth = self.coefficients[deepest, 1:]
+        return (
+            f"the energy falls by {self.falls[deepest]:.3g} along a direction of no curvature "
+            f"(t³: {third:.3g}, t⁴: {fourth:.3g}): a saddle, and not a strict one"
+        )
+
+
+def examine(point: CriticalPoint, rng: np.random.Generator) -> Examination:
+    """Expand the energy along the kernel, and along random combinations of its directions.
+
+    By Theorem 1's power series in ``numpy.longdouble``, which on x86 has 11 bits more than float64;
+    elsewhere it may be float64 itself, and nothing is lost but those.
+    """
+    values, vectors = point.eigenpairs
+    kernel = vectors[:, np.abs(values) <= point.curvature_tolerance.value].T
+    mixed = rng.standard_normal((_COMBINATIONS if len(kernel) > 1 else 0, len(kernel))) @ kernel
+    directions = np.concatenate([kernel, mixed])
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    weights = [weight.astype(np.longdouble) for weight in point.weights]
+    here = _series(point, weights, np.zeros(len(values)), 0)[0]
+    # Differences of energies this small are rounding.
+    floor = 64 * np.finfo(np.longdouble).eps * abs(here)
+    coefficients, falls = [], []
+    for direction in directions:
+        coefficients.append(_series(point, weights, direction, _ORDER)[2:])
+        lowest = min(
+            _series(point, weights, direction, 0, signed)[0]
+            for step in _STEPS
+            for signed in (step, -step)
+        )
+        falls.append(here - lowest if here - lowest > floor else 0.0)
+    return Examination(
+        directions,
+        np.array(coefficients, np.float64).reshape(-1, _ORDER - 1),
+        np.array(falls, np.float64),
     )
-    for verdict in Verdict:
-        these = sorted(sort for sort in sorts if sort.verdict is verdict)
-        for lemma in sorted({sort.lemma for sort in these}):
-            of_lemma = [sort for sort in these if sort.lemma == lemma]
-            yield Columns(
-                f"found: {verdict}" + (f" by Lemma {lemma}" if lemma else ""),
-                {
-                    "rank of W_L:1": [float(sort.rank) for sort in of_lemma],
-                    "rank of W_L-1:1": [float(sort.hidden_rank) for sort in of_lemma],
-                    "energy": [sort.energy for sort in of_lemma],
-                    "points": [float(sorts[sort]) for sort in of_lemma],
-                },
-            )
+
+
+def artifact_of(folder: str, point: CriticalPoint, examination: Examination) -> Artifact:
+    """Return everything that reproduces a candidate, as a file in a folder, named by its weights.
+
+    It holds ``W_1 … W_L``, ``x``, ``y``, the ``hessian`` and ``energy``, and of the examination
+    ``directions``, ``coefficients`` and ``falls``.
+    """
+    name = sha256(b"".join(weight.tobytes() for weight in point.weights)).hexdigest()[:12]
+    weights = {f"W_{layer}": weight for layer, weight in enumerate(point.weights, start=1)}
+    arrays = weights | {
+        "x": point.batch.x,
+        "y": point.batch.y,
+        "hessian": point.hessian,
+        "energy": np.array(point.energy),
+        "directions": examination.directions,
+        "coefficients": examination.coefficients,
+        "falls": examination.falls,
+    }
+    return Artifact(str(Path(folder) / f"candidate-{name}.npz"), arrays)
+
+
+def series_of(label: str, point: CriticalPoint, examination: Examination) -> list[Columns]:
+    """Return weights, batch and examination as series, so that the report has the candidate too."""
+    x, y = point.batch.x, point.batch.y
+    batch = {f"x_{i}": column.tolist() for i, column in enumerate(x.T, start=1)}
+    batch |= {f"y_{i}": column.tolist() for i, column in enumerate(y.T, start=1)}
+    parameters = np.concatenate([weight.ravel() for weight in point.weights])
+    along = {f"t^{k}": c.tolist() for k, c in enumerate(examination.coefficients.T, start=2)}
+    return [
+        Columns(f"{label}: parameters", {"value": parameters.tolist()}),
+        Columns(f"{label}: batch", batch),
+        Columns(f"{label}: along the kernel", {**along, "fall": examination.falls.tolist()}),
+    ]
+
+
+def _series(
+    point: CriticalPoint,
+    weights: Long,
+    direction: Shaped[np.ndarray, " P"],
+    order: int,
+    moved: float = 0.0,
+) -> Shaped[np.ndarray, " order_plus_1"]:
+    """Expand ``𝓕*(θ + t v)`` about ``t = moved``."""
+    x, y = (part.astype(np.longdouble) for part in (point.batch.x, point.batch.y))
+    if moved:
+        beyond = _split(weights, moved * direction)
+        weights = [weight + part for weight, part in zip(weights, beyond, strict=True)]
+    return energy_series(weights, _split(weights, direction), x, y, order)
+
+
+def _split(weights: Long, vector: Shaped[np.ndarray, " P"]) -> Long:
+    ends = np.cumsum([weight.size for weight in weights])[:-1]
+    parts = np.split(vector.astype(np.longdouble), ends)
+    return [part.reshape(weight.shape) for part, weight in zip(parts, weights, strict=True)]

@@ -48,21 +48,8 @@ class Batch:
 class CriticalPoint:
     """A point that a search arrived at, with what the backend says of it.
 
-    Attributes
-    ----------
-    weights
-        ``W_1 … W_L``.
-    batch
-        The data.
-    energy, loss
-        ``𝓕*`` and ``𝓛``.
-    gradients
-        ``∂𝓕*/∂W_l``, one a layer.
-    hessian
-        ``∇²𝓕*``, ``(P, P)``.
-    drift
-        How much the Hessian was seen to change (spectral norm) over the step that is left to the
-        critical point; ``None`` where it was not measured, and a bound has to do.
+    ``drift`` is how much the Hessian was seen to change (spectral norm) over the step that is left
+    to the critical point; ``None`` where it was not measured, and a bound has to do.
     """
 
     weights: Weights

@@ -46,15 +46,7 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Landscape:
-    """What a backend says of the energy at ``R`` points.
-
-    Attributes
-    ----------
-    energies, losses
-        ``𝓕*`` and ``𝓛``, ``(R,)``.
-    gradients
-        ``∇𝓕*``, ``(R, P)``.
-    """
+    """``𝓕*``, ``𝓛`` and ``∇𝓕*`` at ``R`` points, by a backend."""
 
     energies: Float[np.ndarray, " R"]
     losses: Float[np.ndarray, " R"]
@@ -62,17 +54,7 @@ class Landscape:
 
 
 class Judged:
-    """A backend's equilibrated energy of one network on one batch, at many points.
-
-    Parameters
-    ----------
-    backend
-        With replicas, exact inference and Hessians.
-    network
-        A linear network.
-    x, y
-        The batch.
-    """
+    """A backend's equilibrated energy of one linear network on one batch, at many points."""
 
     def __init__(
         self,
@@ -118,14 +100,10 @@ class Judged:
 
 
 class Search:
-    """Starts on their way to critical points.
+    """Starts on their way to critical points, with ``∇𝓕*`` and ``∇²𝓕*`` where each is.
 
     Parameters
     ----------
-    judged
-        The energy.
-    starts
-        Where to begin, ``(R, P)``.
     gradient
         ``‖∇𝓕*‖`` within which a start has arrived, if its next step is short too.
     step
@@ -133,13 +111,6 @@ class Search:
         infinity the gradient vanishes as well, and steps do not.
     limit
         ``‖θ‖`` beyond which a start has left.
-
-    Attributes
-    ----------
-    points, gradients, hessians
-        Where each start is, ``(R, P)``, with ``∇𝓕*`` and ``∇²𝓕*`` there.
-    fates
-        What became of each.
     """
 
     def __init__(

@@ -16,11 +16,10 @@ import numpy as np
 from pcbench import checks
 from pcbench.case import Case, CaseParameters, CaseSkippedError, Columns, Context, Finding
 from pcbench.cases.escape_law import fits
-from pcbench.cases.escape_law.chain import chain_power, chain_times, too_near
-from pcbench.cases.escape_law.checks import Unresolved, against_bound, against_law
+from pcbench.cases.escape_law.fits import Unresolved, against_bound, against_law
 from pcbench.cases.escape_law.parameters import Parameters
 from pcbench.cases.escape_law.replay import runs
-from pcbench.cases.escape_law.runs import Left, leave
+from pcbench.cases.escape_law.runs import Left, chain_power, chain_times, leave, too_near
 from pcbench.checks import Check
 from pcbench.contract import Objective
 from pcbench.judges.answers import training_needs
@@ -130,11 +129,7 @@ class EscapeLaw(Case[Parameters]):
         power = escape_exponent(problem.network.n_layers)
         ratio = self.parameters.scales.ratio
         yield against_law(
-            "BP: power of 1/σ",
-            fits.power(left.loss, ratio),
-            float(power),
-            HALF_WAY,
-            source=SOURCE,
+            "BP: power of 1/σ", fits.power(left.loss, ratio), float(power), HALF_WAY, source=SOURCE
         )
         yield self._on_its_side(problem, left, "above")
 

@@ -1,4 +1,4 @@
-r"""Exponents and slopes from escape times at scales in one ratio ``ρ`` (theory.md 2.7).
+"""Exponents and slopes from escape times at scales in one ratio ``ρ`` (theory.md 2.7).
 
 A time is known to within what interpolation between two steps misses. Every fit is a function of
 two or three times that is monotone in each, so that its values at the corners of a box of times
@@ -12,11 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from math import log
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
 from scipy.optimize import brentq
+
+from pcbench.checks import Check
+from pcbench.judges.basis import Basis
+from pcbench.statistics import Interval, median_interval
 
 Times = Float[np.ndarray, "scales seeds"]
 Seeds = Float[np.ndarray, " seeds"]
@@ -164,3 +168,81 @@ def _change(before: Bounds, last: Bounds) -> Seeds:
     with np.errstate(invalid="ignore"):
         ends = last.upper - before.lower, last.lower - before.upper
         return np.asarray(np.abs(ends).max(axis=0))
+
+
+NEARER = "the nearer end of the interval"
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """A law that the runs do not contradict, and do not confirm."""
+
+    name: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.why})"
+
+
+def against_law(
+    name: str,
+    bounds: Bounds,
+    expected: float,
+    resolution: float,
+    *,
+    source: str,
+    missing: float = 0.0,
+) -> Check | Unresolved:
+    """Compare the median over seeds with a law.
+
+    The number may be uncertain by ``resolution``: beyond, agreement would mean nothing. What the
+    law says is itself uncertain, at these scales, by ``missing``.
+    """
+    interval = _median(bounds)
+    about = _about(interval, bounds)
+    if missing:
+        about += f"; and {missing:.2g}, half of what chains of single units differ by"
+    uncertain = (interval.high - interval.low) / 2 + missing
+    if interval.low - missing <= expected <= interval.high + missing:
+        if not uncertain <= resolution:
+            return Unresolved(name, f"to within {uncertain:.2g}, where {resolution:.2g} would tell")
+        middle = (interval.low + interval.high) / 2
+        return Basis(source, about).approx(name, middle, expected, uncertain)
+    # Its nearer end is too far from the law already; the other may be anywhere.
+    nearest = interval.low if interval.low > expected else interval.high
+    return Basis(source, about, NEARER).approx(
+        name, nearest, expected, missing or np.spacing(expected)
+    )
+
+
+def against_bound(
+    name: str, bounds: Bounds, side: Literal["above", "below"], bound: float, *, source: str
+) -> Check | Unresolved:
+    """Check that the whole interval of the median over seeds is on one side of a bound.
+
+    If none of it is, the check fails; if a part, nothing is known.
+    """
+    interval = _median(bounds)
+    if interval.low < bound <= interval.high:
+        return Unresolved(name, f"between {interval.low:.2g} and {interval.high:.2g}")
+    off, middle = (interval.high - interval.low) / 2, (interval.low + interval.high) / 2
+    basis = Basis(source, _about(interval, bounds))
+    if not off <= bound:
+        # An end that is open is not looked at; the other says on which side it is.
+        middle, off = interval.low if interval.low >= bound else interval.high, 0.0
+        basis = basis.at(NEARER)
+    relation = basis.at_least if side == "above" else basis.at_most
+    return relation(name, middle, bound, max(off, float(np.spacing(bound))))
+
+
+def _median(bounds: Bounds) -> Interval:
+    # Where a fit is infinite at all corners, the interval's far end is not looked at.
+    most = np.finfo(float).max
+    return median_interval(np.minimum(bounds.lower, most), np.maximum(bounds.upper, -most))
+
+
+def _about(interval: Interval, bounds: Bounds) -> str:
+    return (
+        f"{interval.confidence:.1%} interval of the median of {len(bounds.lower)} seeds, each with "
+        "what interpolation between steps misses, and with its last correction"
+    )

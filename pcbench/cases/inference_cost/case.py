@@ -18,8 +18,6 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from pcbench import checks
 from pcbench.case import Case, CaseParameters, Columns, Context, Finding
 from pcbench.cases.inference_cost.descent import MAX_UNITS, descent_findings
-from pcbench.cases.inference_cost.early import early_findings
-from pcbench.checks import Check
 from pcbench.contract import (
     ExactInference,
     GaussNewtonInference,
@@ -29,8 +27,9 @@ from pcbench.contract import (
 )
 from pcbench.data import DataField
 from pcbench.judges.agreement import agreement, is_smooth
-from pcbench.judges.answers import InferenceResult, Subject, engines_of, needs
+from pcbench.judges.answers import NEVER, InferenceResult, Subject, engines_of, needs
 from pcbench.judges.inference import InferenceJudge
+from pcbench.judges.points import joined
 from pcbench.judges.problem import Problem
 from pcbench.networks import NetworkParameters
 
@@ -145,14 +144,20 @@ class InferenceCost(Case[Parameters]):
                 if label in prices.spent:
                     continue  # it would miss a smaller residual in the same way
                 result = subject.infer(settings)
-                made = list(self._judge(judge, label, result, settings))
+                must_converge = not asked.unfinished
+                made = list(judge.checks(label, result, settings, must_converge=must_converge))
+                if checks.all_passed(made[:1]) and isinstance(settings, GaussNewtonInference):
+                    made += judge.never_rises(label, result)
                 worst.add(*made)
                 if not checks.all_passed(made):
                     continue
                 details = prices.add(label, settings, result)
                 # What was recorded for the judge is not part of the price.
                 timed = settings.model_copy(update={"record": False})
-                timing = context.measure(f"{label}{_to(settings)}", partial(subject.relax, timed))
+                name = label
+                if isinstance(settings, IterativeInference):
+                    name += f" to {settings.residual:.0e}"
+                timing = context.measure(name, partial(subject.relax, timed))
                 yield replace(timing, details=details)
             if is_smooth(problem.network) and len(prices.arrived) > 1:
                 yield from agreement(problem, prices.arrived, samples=asked.compared)
@@ -167,20 +172,6 @@ class InferenceCost(Case[Parameters]):
                     subject, judge, label, engine, asked.early, prices.nearest
                 )
 
-    def _judge(
-        self,
-        judge: InferenceJudge,
-        label: str,
-        result: InferenceResult,
-        settings: InferenceSettings,
-    ) -> Iterator[Check]:
-        made = list(
-            judge.checks(label, result, settings, must_converge=not self.parameters.unfinished)
-        )
-        yield from made
-        if checks.all_passed(made[:1]) and isinstance(settings, GaussNewtonInference):
-            yield from judge.never_rises(label, result)
-
 
 def to_residuals(engine: InferenceSettings, residuals: list[float]) -> Iterator[InferenceSettings]:
     """Yield the engine's settings for every residual; an exact engine knows none."""
@@ -192,21 +183,12 @@ def to_residuals(engine: InferenceSettings, residuals: list[float]) -> Iterator[
         yield engine.model_copy(update={"residual": residual, "record": record})
 
 
-def _to(settings: InferenceSettings) -> str:
-    return f" to {settings.residual:.0e}" if isinstance(settings, IterativeInference) else ""
-
-
 class Prices:
     """Collects, for each engine, what every residual cost.
 
-    Attributes
-    ----------
-    arrived
-        The answer of each engine to the smallest residual that it reached.
-    nearest
-        The answer with the smallest residual of all.
-    spent
-        Engines that spent their budget before they had reached a residual.
+    ``arrived`` has the answer of each engine to the smallest residual that it reached, ``nearest``
+    is the one with the smallest of all, and ``spent`` are engines whose budget ended before a
+    residual.
     """
 
     def __init__(self) -> None:
@@ -227,12 +209,17 @@ class Prices:
             self.spent.add(label)
         if self.nearest is None or result.residual < self.nearest.residual:
             self.nearest = result
-        short = _short(result, asked) if asked else {}
+        residuals, short = result.sample_residuals, np.empty(0, int)
+        if asked and residuals is not None:
+            short = np.flatnonzero(~(residuals <= asked))
         self._short.pop(label, None)
-        if short:
+        if residuals is not None and len(short):
             self._short[label] = Columns(
                 f"samples of {label} above the residual",
-                {"sample": list(map(float, short)), "residual reached": list(short.values())},
+                {
+                    "sample": short.astype(float).tolist(),
+                    "residual reached": residuals[short].astype(float).tolist(),
+                },
             )
         cost = {
             "steps": float(result.steps),
@@ -257,9 +244,43 @@ class Prices:
         yield from self._short.values()
 
 
-def _short(result: InferenceResult, asked: float) -> dict[int, float]:
-    """Return the samples that are above the residual asked for, with theirs, by number."""
-    residuals = result.sample_residuals
-    if residuals is None:
-        return {}
-    return {int(n): float(residuals[n]) for n in np.flatnonzero(~(residuals <= asked))}
+def early_findings(
+    subject: Subject,
+    judge: InferenceJudge,
+    label: str,
+    engine: GradientInference,
+    stops: list[int],
+    settled: InferenceResult,
+) -> Iterator[Finding]:
+    """Stop gradient inference after each number of steps, and compare with the equilibrium.
+
+    ``settled`` is the answer nearest to equilibrium that any engine gave.
+    """
+    exact = joined(judge.gradients(settled))
+    worst = checks.Worst()
+    bias: list[tuple[float, ...]] = []
+    for stop in stops:
+        settings = engine.model_copy(update={"max_steps": stop, "residual": NEVER, "halve": False})
+        result = subject.infer(settings)
+        made = list(judge.checks(f"{label} stopped", result, settings, must_converge=False))
+        worst.add(*(check.at(f"{stop} steps") for check in made))
+        if not checks.all_passed(made):
+            continue
+        gradient = joined(judge.gradients(result))
+        sizes = float(np.linalg.norm(gradient)), float(np.linalg.norm(exact))
+        cosine = float(gradient @ exact) / (sizes[0] * sizes[1] or 1.0)
+        row = (
+            stop,
+            result.energy / settled.energy - 1 if settled.energy else 0.0,
+            np.degrees(np.arccos(np.clip(cosine, -1, 1))),
+            sizes[0] / sizes[1] if sizes[1] else 1.0,
+        )
+        bias.append(row)
+    yield from worst
+    names = (
+        "steps",
+        "energy above the equilibrium's, relative",
+        "angle of the weight gradient in degrees",
+        "norm of the weight gradient, relative",
+    )
+    yield Columns.of_rows(f"bias of {label} stopped early", names, bias)

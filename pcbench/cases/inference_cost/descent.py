@@ -27,22 +27,14 @@ MOST_GROWTH = 1e12
 
 
 def descent_findings(
-    subject: Subject,
-    judge: InferenceJudge,
-    label: str,
-    engine: GradientInference,
-    steps: list[int],
+    subject: Subject, judge: InferenceJudge, label: str, engine: GradientInference, steps: list[int]
 ) -> Iterator[Finding]:
     """Check energy and residual after every number of steps, for three sizes of a step.
 
     The sizes are the engine's own, the best one, ``2/(λ_min + λ_max)``, and one beyond ``2/λ_max``,
     where inference must diverge, and at the predicted rate; there, numbers of steps that would let
-    it grow by more than ``MOST_GROWTH`` are left out.
-
-    Raises
-    ------
-    CaseSkippedError
-        If the network has too many hidden units to diagonalise ``H_z``, or none.
+    it grow by more than ``MOST_GROWTH`` are left out. With too many hidden units to diagonalise
+    ``H_z``, or none, the case is skipped.
     """
     problem = subject.problem
     units = sum(problem.network.widths[1:-1])
@@ -52,9 +44,7 @@ def descent_findings(
             "'steps' out, or choose another network"
         )
     descent = Descent.of(problem.weights, problem.x, problem.y)
-    table: dict[str, list[float]] = {
-        name: [] for name in ("step", "rate", "measured rate", "after", "energy")
-    }
+    table: list[tuple[float, ...]] = []
     worst = checks.Worst()
     for step in (engine.step, descent.best_step, BEYOND * descent.largest_step):
         before: _Residual | None = None
@@ -74,11 +64,10 @@ def descent_findings(
                 measured = after.rate_since(before)
                 worst.add(_rate_check(label, before, after).at(f"steps of {step:.3g}"))
             before = after
-            row = (step, descent.rate(step), measured, count, result.energy)
-            for column, value in zip(table.values(), row, strict=True):
-                column.append(float(value))
+            table.append((step, descent.rate(step), measured, count, result.energy))
     yield from worst
-    yield Columns(f"contraction of {label}", table)
+    names = ("step", "rate", "measured rate", "after", "energy")
+    yield Columns.of_rows(f"contraction of {label}", names, table)
     yield Columns(
         "activity landscape",
         {

@@ -3,23 +3,145 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
 from jaxtyping import Float
 
 from pcbench.case import Context
-from pcbench.cases.landscape.slice_directions import ExtremeDirections
-from pcbench.cases.landscape.slice_rounding import SliceRounding
 from pcbench.checks import Check
-from pcbench.contract import Hessian, InferenceSettings, Objective
+from pcbench.contract import DType, Hessian, InferenceSettings, Objective
+from pcbench.judges.agreement import stiffness
 from pcbench.judges.basis import Basis
-from pcbench.judges.hessian.stencil import REACH, Difference, Line, line, step_of
-from pcbench.judges.point_judge import PointJudge, are_well_formed, judged, verdicts_of
-from pcbench.judges.points import Points, joined
-from pcbench.judges.problem import Problem
-from pcbench.judges.reported import CONTRACT, none_of
+from pcbench.judges.differences import REACH, Line, line, step_of
+from pcbench.judges.points import (
+    Point,
+    PointJudge,
+    Points,
+    are_well_formed,
+    joined,
+    judged,
+    verdicts_of,
+)
+from pcbench.judges.problem import Problem, rounded
+from pcbench.judges.reported import well_formed
+from pcbench.networks import activation
 from pcbench.spectra import HessianOperator, dense
+from pcbench.theory.nonlinear.curvature import least_curvatures
+from pcbench.theory.nonlinear.layered import feedforward, layered_errors
+from pcbench.theory.rounding.bounds import CONFIDENCE, hessian_rounding
+
+
+def slice_rounding(judge: PointJudge, objective: Objective) -> tuple[float, float]:
+    r"""Bound the rounding of a gradient and of a Hessian at a judged point, along a unit vector.
+
+    Of networks without closed forms the bounds are on norms, and loose; differences of values are
+    looser by far. With ``z`` the activities, ``e`` the forces on the errors, and ``m = (1 + s max
+    ‖W_l‖)/σ``, where ``s`` bounds the slope of the activation and ``σ²`` is the least curvature in
+    the activities: pushing a change through the layers, or pulling it back, magnifies it by at most
+    ``m``. A change of one layer by a unit vector moves an activity by ``m ‖z‖`` and a force by
+    ``m ‖e‖``, at most; what curved activations add is as many times ``max |e|``. Each part so
+    carries rounding of ``λ u √(2n)``, where ``n`` counts the batch and all widths, once more
+    magnified by ``m``; and a gradient is ``‖e‖ ‖z‖/N``.
+
+    For the loss, whose hidden errors are zero, ``σ²`` is the least curvature with outputs that do
+    not pull, that of the forward pass alone.
+    """
+    problem, expected, network = judge.answer.problem, judge.expected, judge.network
+    if problem.network.is_linear:
+        whole = hessian_rounding(problem.weights, problem.x, problem.y, judge.u)
+        return expected.gradients_off[objective], whole.eigenvalue
+    if objective == "energy":
+        activities = [problem.x, *judge.answer.result.activities[1:-1], problem.y]
+        least = judge.least_curvature
+    else:
+        activities = feedforward(network, problem.x)
+        free = least_curvatures(network, activities, np.zeros_like(problem.y))
+        least, activities = 2 / stiffness(free), [*activities[:-1], problem.y]
+    errors = layered_errors(network, activities)
+    slope = activation(problem.network.activation).max_slope
+    n, depth = len(problem.x), network.depth
+    lengths = n + sum(z.shape[1] for z in activities)
+    largest = max(float(np.linalg.norm(weight, 2)) for weight in network.weights)
+    m = (1 + slope * largest) / float(np.sqrt(least))
+    # Biases see ones, where weights see activities.
+    ones = float(np.sqrt(n)) if network.biases is not None else 0.0
+    z = max(float(np.linalg.norm(activity)) for activity in activities[:-1]) + ones
+    e = max(float(np.linalg.norm(error)) for error in errors)
+    sharpest = max(float(np.abs(error).max()) for error in errors)
+    relative = CONFIDENCE * judge.u * float(np.sqrt(2 * lengths)) * m
+    hessian = depth * relative * (1 + sharpest) * (m * (z + e)) ** 2 / n
+    return expected.gradients_off.get(objective, relative * m * e * z / n), hessian
+
+
+# The Hessian is asked for row by row, and its eigenvectors cost the cube of this: some seconds.
+MOST_EXTREME = 2_000
+
+SPECTRAL = Basis(
+    "an eigenvector is multiplied by its eigenvalue",
+    "rounding of the Hessian, twice, and of multiple eigenvalues",
+)
+
+
+def random_directions(parameters: int, rng: np.random.Generator, dtype: DType) -> Points:
+    """Two orthonormal directions, uniform on the sphere, up to rounding to the dtype."""
+    [first, second] = rng.standard_normal((2, parameters))
+    return _staged([first, _across(second, [first])], dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class ExtremeDirections:
+    """Eigenvectors, a row each, of the least and the largest eigenvalue of an objective's Hessian.
+
+    Their numbers fit the dtype; ``norm`` is ``‖∇²‖₂``, the larger of the two magnitudes.
+    """
+
+    objective: Objective
+    vectors: Points
+    eigenvalues: tuple[float, float]
+    norm: float
+
+    @classmethod
+    def of(
+        cls,
+        objective: Objective,
+        hessian: Float[np.ndarray, "P P"],
+        rounding: float,
+        rng: np.random.Generator,
+        dtype: DType,
+    ) -> ExtremeDirections:
+        """Choose a random vector among all that belong to an extreme eigenvalue.
+
+        At saddles eigenvalues are multiple. Which basis a library returns then is an accident, of
+        the machine as well; eigenvalues that rounding cannot tell from the extreme one are taken
+        as one, and the same random vector, projected, stands for them on every machine.
+        """
+        eigenvalues, basis = np.linalg.eigh((hessian + hessian.T) / 2)
+        least, largest = float(eigenvalues[0]), float(eigenvalues[-1])
+        chosen: list[Point] = []
+        for extreme in (least, largest):
+            together = np.abs(eigenvalues - extreme) <= 2 * rounding
+            if largest - least <= 4 * rounding:
+                together[:] = True
+            space = basis[:, together]
+            draw = rng.standard_normal(len(hessian))
+            chosen.append(_across(space @ (space.T @ draw), chosen))
+        vectors = _staged(chosen, dtype)
+        return cls(objective, vectors, (least, largest), max(abs(least), abs(largest)))
+
+
+def _across(vector: Point, others: list[Point]) -> Point:
+    """Return what is orthogonal to the others."""
+    for other in others:
+        vector = vector - other * (other @ vector) / (other @ other)
+    return vector
+
+
+def _staged(vectors: list[Point], dtype: DType) -> Points:
+    """Make vectors unit vectors whose numbers the dtype has."""
+    return np.stack(rounded([vector / np.linalg.norm(vector) for vector in vectors], dtype))
+
 
 TAYLOR = Basis(
     "Taylor's theorem: values along a line have the slope and curvature of the derivatives",
@@ -48,7 +170,7 @@ class Tangent:
             "loss": model.loss_hessian(x, y),
             "energy": model.energy_hessian([x, *hidden, y]),
         }
-        self._rounding = {each: SliceRounding.of(centre, each) for each in get_args(Objective)}
+        self._rounding = {each: slice_rounding(centre, each) for each in get_args(Objective)}
 
     def product(self, objective: Objective, vectors: Points) -> Float[np.ndarray, "..."]:
         """Products with a Hessian, a vector a row."""
@@ -58,9 +180,8 @@ class Tangent:
     def form(self, objective: Objective, vectors: Points) -> Check:
         """Check that products have the shape that is due, and are numbers."""
         product = self.product(objective, vectors)
-        malformed = int(product.shape != vectors.shape or not np.isfinite(product).all())
         name = f"Hessian of the {objective}: malformed answers"
-        return none_of(name, malformed, 1, "products", source=CONTRACT)
+        return well_formed(name, [(product, vectors.shape)], things="products")
 
     def extreme_directions(self, objective: Objective) -> ExtremeDirections:
         """Find the directions of the extreme curvatures, from the whole Hessian."""
@@ -71,19 +192,22 @@ class Tangent:
         return ExtremeDirections.of(
             objective,
             whole,
-            self._rounding[objective].hessian,
+            self._rounding[objective][1],
             self._context.rng("directions"),
-            self._context.backend.dtype,
+            backend.dtype,
         )
 
     def eigenvectors(self, extreme: ExtremeDirections) -> Iterator[Check]:
-        """Check that directions of extreme curvature are eigenvectors."""
-        objective = extreme.objective
-        yield from extreme.checks(
-            lambda vectors: self.product(objective, vectors),
-            self._rounding[objective].hessian,
-            self._centre.u,
-        )
+        """Check ``‖∇² v - θ v‖`` for both directions, where the product is of ``v`` alone."""
+        objective, rounding = extreme.objective, self._rounding[extreme.objective][1]
+        # Rows, and the product; eigenvalues that were taken as one; LAPACK; and v in the dtype.
+        lapack = extreme.vectors.shape[1] * 2.0**-52
+        off = 6 * rounding + (lapack + 4 * self._centre.u) * extreme.norm
+        for which, value, vector in zip(
+            ("least", "largest"), extreme.eigenvalues, extreme.vectors, strict=True
+        ):
+            name, seen = f"eigenvector of the {which} curvature of the {objective}", vector[None]
+            yield SPECTRAL.distance(name, self.product(objective, seen), value * seen, off)
 
     def findings(self, directions: Points) -> Iterator[Check]:
         """Compare slopes and curvatures along two directions with values along four lines.
@@ -99,10 +223,10 @@ class Tangent:
         yield from (check.at("next to the point") for check in verdicts_of(judges))
         if not are_well_formed(judges):
             return
-        lines = [
-            Line(h, way, self._centre, dict(zip(REACH, judges[len(REACH) * i :], strict=False)))
-            for i, way in enumerate(ways)
-        ]
+        lines = []
+        for index, way in enumerate(ways):
+            around = zip(REACH, judges[len(REACH) * index :], strict=False)
+            lines.append(Line(h, way, {0: self._centre, **dict(around)}))
         for objective in get_args(Objective):
             yield from self._along(objective, directions, lines)
 
@@ -112,7 +236,7 @@ class Tangent:
         gradient = self._centre.answer.gradient(objective)
         of_u, of_v = self.product(objective, directions)
         products = [of_u, of_v, (of_u + of_v) / np.sqrt(2), (of_u - of_v) / np.sqrt(2)]
-        rounding = self._rounding[objective]
+        of_gradient, of_hessian = self._rounding[objective]
         curvatures = []
         for name, way, product in zip("uv+-", lines, products, strict=True):
             # What inference left undone moves the energy's derivatives; the loss has none to do.
@@ -120,30 +244,27 @@ class Tangent:
             if objective == "energy":
                 force = self._centre.force / len(self._problem.x)
                 slope_left, curvature_left = (force * drift for drift in way.drift)
-            slope = way.slope(objective, gradient, product)
-            curvature = way.curvature(objective, gradient, product)
-            curvature = Difference(
-                curvature.value, curvature.off + curvature_left + rounding.hessian
-            )
-            curvatures.append(curvature)
+            (slope, slope_off), (curvature, off) = way.derivatives(objective, gradient, product)
+            off = off + curvature_left + of_hessian
+            curvatures.append((curvature, off))
             if name not in "uv":
                 continue
             yield TAYLOR.approx(
                 f"slope of the {objective} along {name}",
                 gradient @ way.direction,
-                slope.value,
-                slope.off + slope_left + rounding.gradient,
+                slope,
+                slope_off + slope_left + of_gradient,
             )
             yield TAYLOR.approx(
                 f"curvature of the {objective} along {name}",
                 product @ way.direction,
-                curvature.value,
-                curvature.off,
+                curvature,
+                off,
             )
-        _, _, along, across = curvatures
+        _, _, (one, one_off), (other, other_off) = curvatures
         yield TAYLOR.approx(
             f"mixed curvature of the {objective}",
             directions[0] @ of_v,
-            (along.value - across.value) / 2,
-            (along.off + across.off) / 2,
+            (one - other) / 2,
+            (one_off + other_off) / 2,
         )

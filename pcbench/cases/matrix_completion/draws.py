@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from pcbench.case import Context
-from pcbench.cases.matrix_completion.parameters import Parameters
-from pcbench.cases.matrix_completion.ways import Way
+from pcbench.cases.matrix_completion.parameters import Parameters, Way
 from pcbench.contract import Trainer, TrainingSettings
 from pcbench.judges.problem import Problem
 from pcbench.judges.training.curves import Budget, Course, learning_rule, looks
@@ -22,16 +21,8 @@ class Draws:
     """Matrices, one below the other, and where a network for each of them begins.
 
     Replicas share their data; one that completes a matrix of its own sees the rows of that matrix
-    alone, as a batch that is the same at every step.
-
-    Attributes
-    ----------
-    problems
-        One a draw: its matrix, which of its entries are observed, and its initial weights.
-    context
-        Lends the backend.
-    asked
-        What the suite asks for.
+    alone, as a batch that is the same at every step. Each problem is a draw: its matrix, which of
+    its entries are observed, and its initial weights.
     """
 
     problems: Sequence[Problem]
@@ -62,7 +53,13 @@ class Draws:
 
     def silenced(self) -> Draws:
         """Return the same draws, where targets that are not observed are not numbers."""
-        return replace(self, problems=[_silenced(problem) for problem in self.problems])
+        problems = [
+            problem
+            if problem.precision is None
+            else replace(problem, y=np.where(problem.precision > 0, problem.y, np.nan))
+            for problem in self.problems
+        ]
+        return replace(self, problems=problems)
 
     def budget(self, steps: int) -> Budget:
         """Return how long to train, with looks as far apart as they are on BP's paths."""
@@ -106,19 +103,9 @@ class Draws:
     def batches(self, draws: Sequence[int]) -> Callable[[int, int], Int[np.ndarray, "T R N"]]:
         """Return the rows of each replica's matrix, whose number ``draws`` gives, at any step."""
         rows = np.array(draws)[:, None] * self.samples + np.arange(self.samples)
-
-        def at_steps(begun: int, end: int) -> Int[np.ndarray, "T R N"]:
-            return np.tile(rows, (end - begun, 1, 1))
-
-        return at_steps
+        return lambda begun, end: np.tile(rows, (end - begun, 1, 1))
 
 
 def whole(problem: Problem) -> Problem:
     """Return the problem with all of its targets observed."""
     return replace(problem, precision=None)
-
-
-def _silenced(problem: Problem) -> Problem:
-    if problem.precision is None:
-        return problem
-    return replace(problem, y=np.where(problem.precision > 0, problem.y, np.nan))

@@ -1,19 +1,47 @@
-"""What a suite may ask of matrix completion."""
+"""What a suite may ask of matrix completion, and how a learner may train from a saddle."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from pcbench.case import CaseParameters
-from pcbench.cases.matrix_completion.ways import Masking, Way
 from pcbench.contract import ExactInference, GaussNewtonInference, InferenceSettings
 from pcbench.data.low_rank_matrix import LowRankMatrixParameters
 from pcbench.judges.claims import FEWEST
 from pcbench.judges.training.curves import Scaling
 from pcbench.networks import InitialisationField, NearOrigin, NetworkParameters
+
+Masking = Literal["matched", "published"]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to train from a saddle, by ``BP`` or ``PC``.
+
+    In published scaling PC's steps are longer, and in published masking targets that are not
+    observed count; backpropagation never sees them.
+    """
+
+    learner: str
+    scaling: Scaling
+    masking: Masking
+
+    def __str__(self) -> str:
+        published = [
+            what
+            for what, how in (("scaling", self.scaling), ("masking", self.masking))
+            if how == "published"
+        ]
+        return f"{self.learner}, published {' and '.join(published)}" if published else self.learner
+
+    @property
+    def opponent(self) -> Way:
+        """How BP goes, against which PC is compared: it never sees what is masked."""
+        return Way("BP", self.scaling, "matched")
 
 
 class CompletionNetwork(NetworkParameters):

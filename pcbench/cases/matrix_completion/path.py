@@ -1,24 +1,145 @@
-"""Backpropagation from near the origin, and the saddles that it passes or ends at."""
+"""Backpropagation from near the origin, and the saddles found on its path from the path alone.
+
+Along gradient flow the loss falls at the rate ``‖∇𝓛‖²``: a plateau of the loss is a valley of the
+gradient norm, between the peaks of two drops. From near the origin, a network learns the singular
+vectors of its targets one after another (Saxe et al. 2014; Jacot et al. 2021), so that between the
+drop to rank ``k`` and that to ``k + 1`` stands a saddle of rank ``k``. Where it is, how high, and
+whether two drops come as one, depends on the draw.
+
+All of this holds while steps are short beside the curvature: the loss then falls at every step. One
+that rises tells that they are not; what the gradient norm does from there on is no matter of
+saddles.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from pcbench.cases.matrix_completion.criteria import is_saddle
 from pcbench.cases.matrix_completion.draws import Draws, whole
-from pcbench.cases.matrix_completion.saddles import Path, numerical_rank
-from pcbench.cases.matrix_completion.ways import Masking, Way
+from pcbench.cases.matrix_completion.parameters import Masking, Way
 from pcbench.contract import Trainer
 from pcbench.judges.problem import Problem, Weights
 from pcbench.judges.training.curves import Course
+from pcbench.theory.linear.low_rank import least_losses
+from pcbench.theory.linear.products import chain
 from pcbench.theory.nonlinear.layered import feedforward, layered_loss
 from pcbench.theory.rounding.bounds import unit_roundoff
+
+PEAK = 2.0
+"""Gradient norm on both sides of a valley, over its least in it: the loss falls 4 times faster."""
+
+RANK_SHARE = 0.1
+"""Predictions have as many ranks as singular values above this share of the targets' largest."""
+
+
+def numerical_rank(
+    predictions: Float[np.ndarray, "N d_L"], targets: Float[np.ndarray, "N d_L"]
+) -> int:
+    """Count the singular values of the predictions that matter beside the targets."""
+    singular = np.linalg.svd(predictions, compute_uv=False)
+    return int(np.sum(singular > RANK_SHARE * np.linalg.norm(targets, 2)))
+
+
+@dataclass(slots=True)
+class Valleys:
+    """Knows the highest point of a path since it left a valley, and the lowest after that."""
+
+    peak: float = -np.inf
+    floor: float = np.inf
+
+    @property
+    def deep(self) -> bool:
+        """Whether the path has come ``PEAK`` times lower than the last peak."""
+        return self.floor * PEAK <= self.peak
+
+    def walk(self, height: float) -> tuple[bool, bool]:
+        """Go on to a height; say whether this leaves a valley, and whether none was lower since.
+
+        A valley is left where its floor is ``PEAK`` times lower than the peak before it, and than
+        here; where the path is lowest since the last peak, the next valley may have its floor.
+        """
+        left = self.deep and self.floor * PEAK <= height
+        if left or height > self.peak:
+            self.peak = self.floor = height
+            return left, True
+        lowest = height < self.floor
+        self.floor = min(self.floor, height)
+        return False, lowest
+
+
+@dataclass(slots=True)
+class Path:
+    """One draw's way down, as it was looked at, from time to time."""
+
+    steps: list[int] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    gradient_norms: list[float] = field(default_factory=list)
+    ranks: list[int] = field(default_factory=list)
+    _valleys: Valleys = field(default_factory=Valleys)
+    _floor: int = 0
+
+    def add(
+        self, step: int, loss: float, gradient_norm: float, rank: int
+    ) -> tuple[int | None, bool]:
+        """Take one more look in.
+
+        Returns the look at the floor of a valley that the path has just left, if it has, and
+        whether this one may become such a floor.
+        """
+        left, lowest = self._valleys.walk(gradient_norm)
+        floor = self._floor
+        if lowest:
+            self._floor = len(self.steps)
+        self.steps.append(step)
+        self.losses.append(loss)
+        self.gradient_norms.append(gradient_norm)
+        self.ranks.append(rank)
+        return floor if left else None, lowest
+
+    def resting(self) -> int | None:
+        """Return the look at the floor of the valley that the path is in, if it is in one."""
+        return self._floor if self._valleys.deep else None
+
+
+def is_saddle(problem: Problem, rank: int) -> bool:
+    """Whether a point whose predictions show so many ranks is taken for a saddle of that rank.
+
+    In linear networks there is more to ask. The criteria choose what is compared, and are no
+    checks: a candidate that misses one is dropped, and counted.
+    """
+    if not problem.network.is_linear or rank == 0:
+        return True
+    return _maps_no_further(problem, rank) and _is_near_the_best(problem, rank)
+
+
+def _maps_no_further(problem: Problem, rank: int) -> bool:
+    """Whether the network's map has no more rank than its predictions show.
+
+    How large the predictions are says nothing of directions in which inputs are small.
+    """
+    weights = problem.weights
+    singular = np.linalg.svd(chain(weights, len(weights), 1), compute_uv=False)
+    return bool(singular[rank] <= RANK_SHARE * singular[rank - 1])
+
+
+def _is_near_the_best(problem: Problem, rank: int) -> bool:
+    """Whether the drop from the rank below has been gone all but a share, in ``‖Y - Ŷ‖``.
+
+    Of targets that are observed entirely, alone: others have no best in closed form.
+    """
+    if problem.precision is not None:
+        return True
+    losses = least_losses(problem.x, problem.y)
+    best, above = np.sqrt(2 * len(problem.x) * np.maximum(losses[[rank, rank - 1]], 0.0))
+    predictions = feedforward(problem.layered, problem.x)[-1]
+    misfit = np.linalg.norm(problem.y - predictions)
+    return bool(misfit <= best + RANK_SHARE * (above - best))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +260,8 @@ class _Watch:
     def _see(self, draw: int, step: int, seen: Seen, weights: Weights) -> None:
         path, problem = self.paths[draw], self._draws.problems[draw].at(weights)
         predictions = feedforward(problem.layered, problem.x)[-1]
-        norm, rank = (
-            float(np.linalg.norm(seen.gradient_norms)),
-            numerical_rank(predictions, problem.y),
-        )
-        left, lowest = path.add(step, seen.loss, norm, rank)
+        norm, rank = np.linalg.norm(seen.gradient_norms), numerical_rank(predictions, problem.y)
+        left, lowest = path.add(step, seen.loss, float(norm), rank)
         if left is not None:
             self._keep(draw, left)
         if lowest:

@@ -12,12 +12,14 @@ from pcbench.case import CaseSkippedError, Context
 from pcbench.cases.origin_escape.parameters import Parameters
 from pcbench.contract import Trainer, TrainingSettings
 from pcbench.judges.problem import Problem, rounded
-from pcbench.judges.seeds import Batches, Replicas, draw_seeds
 from pcbench.judges.training.curves import (
+    Batches,
     Budget,
     Course,
     Escapes,
+    Replicas,
     Scaling,
+    draw_seeds,
     learning_rule,
     looks,
 )
@@ -34,22 +36,9 @@ TESTED = 500
 class Start:
     """Where both learners start, and what they see.
 
-    Attributes
-    ----------
-    context
-        Lends the backend.
-    asked
-        What the suite asks for.
-    problem
-        The network, the training samples, and the first seed's parameters.
-    seeds
-        Initial parameters of all seeds.
-    batches
-        Each seed's; ``None`` where every step sees all samples.
-    test
-        Inputs and targets to test on, if any.
-    staged
-        The training samples on the device, for all trainers.
+    ``problem`` has the training samples and the first seed's parameters; ``seeds`` are the initial
+    parameters of all. ``batches`` is ``None`` where every step sees all samples, and ``staged`` are
+    the training samples on the device, for all trainers.
     """
 
     context: Context

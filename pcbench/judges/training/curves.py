@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
 from pcbench.contract import (
+    DType,
     InferenceSettings,
     Objective,
     Optimiser,
@@ -18,6 +19,9 @@ from pcbench.contract import (
     Trainer,
     TrainingSettings,
 )
+from pcbench.judges.problem import rounded
+from pcbench.networks import NetworkSpec
+from pcbench.networks.initialisation import Initialisation
 from pcbench.statistics import Times
 
 Scaling = Literal["matched", "published"]
@@ -50,20 +54,10 @@ def learning_rule(
     inference: InferenceSettings,
     optimiser: Optimiser | None = None,
 ) -> TrainingSettings:
-    """Return the rule by which a learner learns.
+    """Return the rule by which a learner, ``BP`` or ``PC``, learns.
 
-    Parameters
-    ----------
-    learner
-        ``BP`` or ``PC``.
-    scaling, rate
-        How gradients are scaled, and ``η``.
-    samples
-        Samples of a step, and outputs of each.
-    inference
-        How predictive coding infers.
-    optimiser
-        Gradient descent if not given.
+    ``rate`` is ``η``, and ``samples`` are those of a step, and outputs of each. The optimiser is
+    gradient descent if not given.
     """
     objective = LEARNERS[learner]
     scaled = scale(scaling, objective, *samples)
@@ -74,14 +68,8 @@ def learning_rule(
 class Course:
     """What became of ``R`` replicas, step by step; NaN from where a replica had ended.
 
-    The arrays are those of a :class:`~pcbench.contract.Record` of the whole training.
-
-    Attributes
-    ----------
-    steps
-        How many steps each replica took.
-    fates
-        How each ended; ``None`` while it goes on.
+    The arrays are those of a :class:`~pcbench.contract.Record` of the whole training. ``steps``
+    says how many each replica took, and ``fates`` how each ended, ``None`` while it goes on.
     """
 
     losses: Float[np.ndarray, "T R"]
@@ -153,16 +141,10 @@ class Course:
 class Budget:
     """How long to train, and how often to look.
 
-    Attributes
-    ----------
-    steps
-        After so many every replica ends.
-    look
-        Steps between two looks at the stopping rule; nothing comes to the host in between.
-    every
-        Steps between two records of norms, within a look: none is further apart than looks are.
-    single
-        Whether the second look is one step long, so that a step of a long run can be judged.
+    After so many ``steps`` every replica ends; after every ``look`` the stopping rule is looked at,
+    and nothing comes to the host in between. Norms are recorded ``every`` so many steps within a
+    look. With ``single`` the second look is one step long, so that a step of a long run can be
+    judged.
     """
 
     steps: int
@@ -196,24 +178,16 @@ def looks(
 ) -> Iterator[Int[np.ndarray, " alive"]]:
     """Train the replicas that run until each has ended, and pause at every look.
 
+    Yields which replicas the trainer has, in its order: those of the course that run. The course is
+    added to, and says at any time how far training is.
+
     Parameters
     ----------
-    trainer
-        Of the course's running replicas, in their order.
-    course
-        What is known so far; it is added to, and says at any time how far training is.
-    budget
-        How long.
     batches
         Returns the batches from one step up to another, of all replicas ``(T, R, N)`` whether they
         run or not, or the same for all; ``None`` for all data at every step.
     stop
         Looks at the course after the pause, and says who is to end.
-
-    Yields
-    ------
-    Int[np.ndarray, "alive"]
-        Which replicas the trainer has, in its order.
     """
     while len(alive := course.running):
         begun = len(course.losses)
@@ -236,15 +210,7 @@ def looks(
 
 @dataclass(frozen=True, slots=True)
 class Escapes:
-    """What became of a learner's replicas that began near saddles.
-
-    Attributes
-    ----------
-    course
-        Their training.
-    times
-        When each left.
-    """
+    """The training of a learner's replicas that began near saddles, and when each left."""
 
     course: Course
     times: Times
@@ -252,11 +218,67 @@ class Escapes:
     @property
     def lost(self) -> Bool[np.ndarray, " R"]:
         """Which replicas diverged before they had left."""
-        diverged: Bool[np.ndarray, " R"] = self.course.have("diverged") & ~self.times.observed
-        return diverged
+        return np.asarray(self.course.have("diverged") & ~self.times.observed)
 
     @property
     def first_gradients(self) -> Float[np.ndarray, " R"]:
         """``‖∇‖`` of the learner's objective where replicas began, over all parameters."""
-        norms: Float[np.ndarray, " R"] = np.linalg.norm(self.course.gradient_norms[0], axis=-1)
-        return norms
+        return np.asarray(np.linalg.norm(self.course.gradient_norms[0], axis=-1))
+
+
+Replicas = list[Float[np.ndarray, "R ..."]]
+
+
+def draw_seeds(
+    network: NetworkSpec,
+    initialisation: Initialisation,
+    seeds: int,
+    rngs: tuple[np.random.Generator, np.random.Generator],
+    dtype: DType,
+) -> Replicas:
+    """Draw initial weights, then biases, of every seed, rounded to the dtype.
+
+    Of ``rngs`` one is for weights, one for biases. The first seeds are the same however many there
+    are.
+    """
+    draws = [
+        [*initialisation.draw(network, rngs[0]), *initialisation.draw_biases(network, rngs[1])]
+        for _ in range(seeds)
+    ]
+    return [np.stack(rounded(arrays, dtype)) for arrays in zip(*draws, strict=True)]
+
+
+@dataclass(slots=True)
+class Batches:
+    """Every seed's samples, shuffled anew in every epoch; what is left over sits out.
+
+    ``shuffler`` returns the random stream of an epoch, so that no epoch depends on another.
+    """
+
+    samples: int
+    size: int
+    seeds: int
+    shuffler: Callable[[int], np.random.Generator]
+    _latest: tuple[int, Int[np.ndarray, "T R N"]] | None = None
+
+    @property
+    def epoch(self) -> int:
+        """Steps of an epoch."""
+        return self.samples // self.size
+
+    def __call__(self, start: int, stop: int) -> Int[np.ndarray, "T R N"]:
+        """Return the batches of steps ``start`` up to ``stop``, of all seeds."""
+        pieces = []
+        for epoch in range(start // self.epoch, (stop - 1) // self.epoch + 1):
+            first = epoch * self.epoch
+            inside = slice(max(start - first, 0), min(stop - first, self.epoch))
+            pieces.append(self._of(epoch)[inside])
+        return np.concatenate(pieces)
+
+    def _of(self, epoch: int) -> Int[np.ndarray, "T R N"]:
+        if self._latest is None or self._latest[0] != epoch:
+            rng = self.shuffler(epoch)
+            rows = np.stack([rng.permutation(self.samples) for _ in range(self.seeds)])
+            rows = rows[:, : self.epoch * self.size].reshape(self.seeds, self.epoch, self.size)
+            self._latest = epoch, np.ascontiguousarray(rows.transpose(1, 0, 2))
+        return self._latest[1]

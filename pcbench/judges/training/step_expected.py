@@ -38,14 +38,9 @@ Gradients = list[Float[np.ndarray, "..."]]
 class Expected:
     """What the theory has for one replica and one batch; ``…_off`` bounds what rounding may do.
 
-    Attributes
-    ----------
-    loss, energy
-        ``𝓛``, and the energy that inference has to reach; of backpropagation the loss.
-    gradients
-        Of the objective, one an array of parameters; bounds are on their Frobenius norms.
-    residual
-        Relative residual of inference.
+    ``energy`` is what inference has to reach, of backpropagation the loss; bounds on the
+    objective's ``gradients``, one an array of parameters, are on their Frobenius norms;
+    ``residual`` is the relative one of inference.
     """
 
     loss: float
@@ -67,19 +62,10 @@ def is_closed_form(network: NetworkSpec, settings: TrainingSettings) -> bool:
 def expect(
     problem: Problem, settings: TrainingSettings, dtype: DType, result: InferenceResult | None
 ) -> Expected:
-    """Say what a step must see.
+    """Say what a step must see, at the parameters before it and on its batch.
 
-    Parameters
-    ----------
-    problem
-        The network at the parameters before the step, and the step's batch.
-    settings
-        By which rule it learns.
-    dtype
-        The backend's.
-    result
-        Where the backend's inference ends in this problem, for predictive coding that has no closed
-        form: inference is for other kinds to judge.
+    ``result`` is where the backend's inference ends in this problem, for predictive coding that has
+    no closed form: inference is for other kinds to judge.
     """
     if settings.objective == "loss":
         return _backpropagation(problem, dtype)
@@ -91,10 +77,7 @@ def expect(
 def optimiser(settings: TrainingSettings, replica: int) -> Optimiser:
     """Return an optimiser of one array of a replica's parameters.
 
-    Raises
-    ------
-    CaseSkippedError
-        If nothing bounds the rounding of its steps.
+    Where nothing bounds the rounding of its steps, the case is skipped.
     """
     rate = np.asarray(settings.learning_rate, np.float64)
     own = float(rate[replica] if rate.ndim else rate)
@@ -140,7 +123,7 @@ def loss_off(problem: Problem, dtype: DType) -> float:
 
     In a linear network a prediction may come of a forward pass, or of products from the output.
     """
-    return known_loss_off(problem, _rounding(problem, dtype))
+    return known_loss_off(problem, Rounding(problem, dtype))
 
 
 def known_loss_off(problem: Problem, rounding: Rounding) -> float:
@@ -148,10 +131,6 @@ def known_loss_off(problem: Problem, rounding: Rounding) -> float:
     if problem.network.is_linear and problem.precision is None:
         return rounding.exact.loss
     return rounding.start.loss
-
-
-def _rounding(problem: Problem, dtype: DType) -> Rounding:
-    return Rounding(problem, dtype)
 
 
 def backpropagated(problem: Problem, dtype: DType) -> tuple[Gradients, tuple[float, ...]]:
@@ -178,7 +157,7 @@ def _equilibrium(problem: Problem, dtype: DType) -> Expected:
 
     Rounding is what exact inference carries, and then what evaluation at its activities loses.
     """
-    judge, rounding = InferenceJudge(problem, dtype), _rounding(problem, dtype)
+    judge, rounding = InferenceJudge(problem, dtype), Rounding(problem, dtype)
     weights, x, y, precision = problem.weights, problem.x, problem.y, problem.precision
     exact, hidden = rounding.exact, equilibrium_activities(weights, x, y, precision)[:-1]
     # Forces are as many times errors as precisions are.

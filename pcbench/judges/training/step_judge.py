@@ -8,7 +8,6 @@ theory's own gradient at the parameters before, and the theory's own optimiser.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from math import inf
 from typing import Any
@@ -19,7 +18,7 @@ from jaxtyping import Float, Int
 from pcbench.case import Context
 from pcbench.checks import Check, undecided
 from pcbench.contract import Model, Sgd, Trainer, TrainingSettings
-from pcbench.judges.answers import InferenceResult
+from pcbench.judges.answers import InferenceResult, Subject
 from pcbench.judges.basis import Basis, folded
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem, rounded
@@ -44,21 +43,9 @@ class StepJudge:
     To look at a later step, give the parameters that training had come to, and that step's batch:
     a trainer begins there like anywhere else. Only a history of Adam is then not looked at.
 
-    Parameters
-    ----------
-    context
-        Lends the backend, which needs ``Capability.TRAINING`` and ``REPLICAS``, and randomness.
-    problem
-        The network, and all samples.
-    settings
-        By which rule it learns.
-    parameters
-        Where it begins, weights and then biases, each with an axis of ``R`` replicas first.
-    batches
-        Rows of the samples that each of the first steps sees, ``(K, N)`` or ``(K, R, N)``; ``None``
-        for all of them at every step.
-    learner
-        What to call it in the names of checks.
+    ``parameters`` have an axis of ``R`` replicas first; ``batches`` are rows of the samples that
+    each of the first steps sees, ``(K, N)`` or ``(K, R, N)``, or ``None`` for all of them at every
+    step; ``learner`` goes into the names of checks.
     """
 
     def __init__(
@@ -71,11 +58,8 @@ class StepJudge:
         learner: str,
     ) -> None:
         self._backend, self._problem, self._settings = context.backend, problem, settings
-        self._begin, self._batches, self._learner = (
-            rounded(parameters, context.backend.dtype),
-            batches,
-            learner,
-        )
+        self._begin = rounded(parameters, context.backend.dtype)
+        self._batches, self._learner = batches, learner
         replicas = len(parameters[0])
         self._shapes = [parameter.shape[1:] for parameter in parameters]
         self._optimisers = [[optimiser(settings, r) for _ in parameters] for r in range(replicas)]
@@ -91,10 +75,7 @@ class StepJudge:
     def findings(self, steps: int = 3) -> Iterator[Check]:
         """Take steps and judge them; each kind of check is one verdict, the one nearest the edge.
 
-        Parameters
-        ----------
-        steps
-            How many, at least one; no more are taken than there are batches.
+        No more steps are taken than there are batches.
         """
         if self._batches is not None:
             steps = min(steps, len(self._batches))
@@ -145,30 +126,19 @@ class StepJudge:
 
     def _named(self, check: Check) -> Check:
         """Name the learner."""
-        name, message = f"{check.name} ({self._learner})", check.message
-        return check.model_copy(
-            update={"name": name, "message": message.replace(check.name, name, 1)}
-        )
+        name = f"{check.name} ({self._learner})"
+        message = check.message.replace(check.name, name, 1)
+        return check.model_copy(update={"name": name, "message": message})
 
     def _trainer(self, model: Model[Any]) -> Trainer[Any]:
-        x, y, *precision = self._staged(self._problem)
+        x, y, *precision = Subject(self._backend, self._problem).batch
         return self._backend.trainer(model, x, y, self._settings, *precision)
-
-    def _staged(
-        self, problem: Problem, rows: slice | Int[np.ndarray, "*R N"] = slice(None)
-    ) -> list[Any]:
-        """Inputs, targets and, where there is one, the precision, on the device."""
-        parts = [problem.x, problem.y]
-        if problem.precision is not None:
-            parts.append(problem.precision)
-        return [self._backend.to_device(part[rows]) for part in parts]
 
     def _outputs(self, model: Model[Any]) -> list[Float[np.ndarray, "..."]]:
         """What shows whether parameters have changed: no prediction stays, if all of them move."""
         rows = slice(None) if self._batches is None else self._batches[0].ravel()[:8]
-        return [
-            self._backend.to_host(model.predict(self._backend.to_device(self._problem.x[rows])))
-        ]
+        x = self._backend.to_device(self._problem.x[rows])
+        return [self._backend.to_host(model.predict(x))]
 
     def _take(self, trainer: Trainer[Any], step: int, replicas: list[int]) -> StepTaken:
         rows = None if self._batches is None else self._batches[step : step + 1]
@@ -260,20 +230,15 @@ class StepJudge:
 
     def _at(self, taken: StepTaken, place: int, *, after: bool = False) -> Problem:
         """Return a replica at a step: its parameters and its batch."""
-        problem, rows = self._problem, taken.rows_of(place)
-        parameters = [array[place] for array in (taken.after if after else taken.before)]
-        if rows is not None:
-            precision = None if problem.precision is None else problem.precision[rows]
-            problem = replace(problem, x=problem.x[rows], y=problem.y[rows], precision=precision)
-        return problem.at(parameters)
+        rows = taken.rows_of(place)
+        problem = self._problem if rows is None else self._problem.rows(rows)
+        return problem.at([array[place] for array in (taken.after if after else taken.before)])
 
     def _infer(self, taken: StepTaken) -> InferenceResult:
         """Where the backend's own inference ends, of all replicas at once, as in a step."""
-        model = self._backend.build(self._problem.network, taken.before)
-        # Batches may have the axis of replicas, which a problem has not.
-        rows = slice(None) if taken.rows is None else taken.rows[0]
-        x, y, *rest = self._staged(self._problem, rows)
-        return InferenceResult.of(self._backend, model.infer(x, y, self._settings.inference, *rest))
+        # Batches may have the axis of replicas.
+        seen = self._problem if taken.rows is None else self._problem.rows(taken.rows[0])
+        return Subject(self._backend, seen, taken.before).infer(self._settings.inference)
 
     def _moved_on(self, model: Model[Any], running: list[int], taken: StepTaken) -> Check:
         """Check that the trainer's model is at the parameters that the trainer says."""
@@ -283,10 +248,10 @@ class StepJudge:
             problem.demand_range(self._backend.dtype)
         except UndecidableError as error:
             return self._diverged(name, taken, str(error))
-        x, y, *rest = self._staged(problem)
+        batch = Subject(self._backend, problem).batch
         return Basis(DEFINITION, "rounding of a loss (theory.md 4)").approx(
             name,
-            self._backend.to_host(model.loss(x, y, *rest))[place],
+            self._backend.to_host(model.loss(*batch))[place],
             layered_loss(problem.layered, problem.x, problem.y, problem.precision),
             loss_off(problem, self._backend.dtype),
         )

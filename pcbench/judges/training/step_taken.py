@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, Num
 
-from pcbench import checks
 from pcbench.checks import Check
 from pcbench.contract import Record, Trainer
 from pcbench.judges.basis import Basis
@@ -19,7 +18,7 @@ from pcbench.judges.reported import (
     DEFINITION,
     STATIONARITY,
     array_names,
-    counted,
+    counts_match,
     differing,
     none_of,
 )
@@ -49,20 +48,9 @@ _OF_SOME = {
 class StepTaken:
     """A step of all replicas that run.
 
-    Attributes
-    ----------
-    step
-        Its number, from 0.
-    replicas
-        Which they are, of those that there were at the start.
-    rows
-        Their batch, ``(1, N)`` or ``(1, R, N)``; ``None`` for all samples.
-    brought
-        Their parameters as the trainer gave them to the host before the step, looked at after it.
-    before, after
-        Their parameters.
-    record
-        What the trainer says of it.
+    ``step`` is its number, from 0; ``replicas`` are those that run, of all at the start; ``rows``
+    their batch, ``None`` for all samples. ``brought`` are their parameters as the trainer gave them
+    to the host before the step, looked at after it.
     """
 
     step: int
@@ -75,11 +63,9 @@ class StepTaken:
 
     def rows_of(self, place: int) -> Int[np.ndarray, " N"] | None:
         """The batch of the replica at that place."""
-        if self.rows is None or self.rows.ndim == 2:
-            chosen: Int[np.ndarray, " N"] | None = None if self.rows is None else self.rows[0]
-        else:
-            chosen = self.rows[0, place]
-        return chosen
+        if self.rows is None:
+            return None
+        return np.asarray(self.rows[0] if self.rows.ndim == 2 else self.rows[0, place])
 
     def of(self, places: Sequence[int]) -> StepTaken:
         """Return the step of the replicas at those places alone; shapes have to be as due."""
@@ -89,7 +75,7 @@ class StepTaken:
         rows = self.rows
         if rows is not None and rows.ndim == 3:
             rows = rows[:, chosen]
-        each = ("losses", "energies", "gradient_norms", "parameter_norms", "residuals")
+        each = {**_OF_EVERY, **_OF_SOME}.values()
         return StepTaken(
             self.step,
             [self.replicas[place] for place in chosen],
@@ -145,37 +131,16 @@ class StepTaken:
 
     def inference_steps(self, expected: int) -> Check:
         """Check how many steps inference took, by the record."""
-        return checks.approx(
-            "steps of inference",
-            float(self.record.inference_steps[0]),
-            float(expected),
-            counted("steps"),
-            source=CONTRACT,
-            where=f"step {self.step + 1}",
-        )
+        seen, where = self.record.inference_steps[0], f"step {self.step + 1}"
+        return counts_match("steps of inference", seen, expected, "steps", where=where)
 
     def checks(
-        self,
-        place: int,
-        expected: Expected,
-        optimisers: Sequence[Optimiser],
-        u: float,
-        terms: int,
+        self, place: int, expected: Expected, optimisers: Sequence[Optimiser], u: float, terms: int
     ) -> Iterator[Check]:
-        """Judge the step of one replica.
+        """Judge the step of the replica at a place.
 
-        Parameters
-        ----------
-        place
-            The replica's, among those that run.
-        expected
-            What its step has to see.
-        optimisers
-            Its own, one an array of parameters; they take the step, too.
-        u
-            The unit roundoff of the backend.
-        terms
-            In how many terms a change may be added to its parameter.
+        Its ``optimisers``, one an array of parameters, take the step, too; ``terms`` says in how
+        many terms a change may be added to its parameter.
         """
         rounding = f"rounding at u = {u:.2g} of gradient and step (theory.md 4.5)"
         step, norm, size = (Basis(source, rounding) for source in (STEP, GRADIENT, DEFINITION))
@@ -207,16 +172,8 @@ def one_run(
 ) -> Iterator[Check]:
     """Check that steps taken in one run are those that were taken one by one.
 
-    Many are taken in two runs, so that the second has to go on where the first has ended.
-
-    Parameters
-    ----------
-    trainer
-        A fresh one.
-    taken
-        The single steps, of all replicas.
-    allowed
-        By replica, what each of its steps that was judged may be off by, in their order.
+    Many are taken in two runs, so that the second has to go on where the first has ended. The
+    trainer is a fresh one; ``allowed`` has by replica what each step that was judged may be off by.
     """
     rows = None if taken[0].rows is None else np.concatenate([step.rows for step in taken])
     steps = len(taken)

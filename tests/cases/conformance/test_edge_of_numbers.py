@@ -8,7 +8,7 @@ import pytest
 from pcbench.backends.numpy import NumpyBackend
 from pcbench.backends.torch import TorchBackend
 from pcbench.cases.conformance.draw import Draw
-from pcbench.cases.equilibrated_energy.case import EquilibratedEnergy, Parameters
+from pcbench.cases.equilibrated_energy import EquilibratedEnergy, Parameters
 from pcbench.runner import run_suites
 from pcbench.suite import PlannedCase, Suite
 from tests.cases.conformance.questions import ask

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from pcbench.contract import Record, Trainer
-from pcbench.judges.seeds import Batches, draw_seeds
-from pcbench.judges.training.curves import Budget, Course, looks, scale
+from pcbench.judges.training.curves import Batches, Budget, Course, draw_seeds, looks, scale
 from pcbench.networks import NearOrigin, NetworkSpec
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pcbench.cases.escape_law import fits
-from pcbench.cases.escape_law.checks import Unresolved, against_bound, against_law
+from pcbench.cases.escape_law.fits import Unresolved, against_bound, against_law
 from pcbench.cases.escape_law.runs import crossings
 
 RATIO = 1.8

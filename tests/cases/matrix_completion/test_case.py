@@ -10,13 +10,12 @@ import pytest
 from pydantic import ValidationError
 
 from pcbench.case import Context
-from pcbench.cases.equilibrated_energy.case import EquilibratedEnergy
+from pcbench.cases.equilibrated_energy import EquilibratedEnergy
 from pcbench.cases.matrix_completion.case import MatrixCompletion, Parameters
-from pcbench.cases.matrix_completion.claims import Claims
 from pcbench.cases.matrix_completion.draws import Draws
-from pcbench.cases.matrix_completion.escape import SaddleEscapes
+from pcbench.cases.matrix_completion.escape import Claims, SaddleEscapes
+from pcbench.cases.matrix_completion.parameters import Way
 from pcbench.cases.matrix_completion.path import Saddle
-from pcbench.cases.matrix_completion.ways import Way
 from pcbench.data.low_rank_matrix import LowRankMatrix
 from pcbench.judges.problem import Problem
 from pcbench.judges.training.curves import Course

@@ -7,14 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcbench.cases.matrix_completion.criteria import is_saddle
-from pcbench.cases.matrix_completion.path import Saddle, Seen
-from pcbench.cases.matrix_completion.records import (
+from pcbench.cases.matrix_completion.escape import (
     beyond_stationary,
     path_checks,
     stationary_checks,
     stationary_misfits,
 )
+from pcbench.cases.matrix_completion.path import Saddle, Seen, is_saddle
 from pcbench.judges.problem import Problem
 from pcbench.networks import NetworkSpec
 from pcbench.theory.linear import equilibrium

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcbench.cases.matrix_completion.saddles import PEAK, RANK_SHARE, Path, Valleys, numerical_rank
+from pcbench.cases.matrix_completion.path import PEAK, RANK_SHARE, Path, Valleys, numerical_rank
 
 
 def floors(heights):

@@ -19,9 +19,14 @@ from pcbench.case import Case, CaseParameters, Context, Finding
 from pcbench.contract import Capability, Objective
 from pcbench.data import DataField
 from pcbench.judges.answers import needs
-from pcbench.judges.hessian.critical import refuse_sigmoid, saddle_inference
-from pcbench.judges.hessian.saddle import DuringParameters, Theorem, saddle_findings
 from pcbench.judges.problem import Problem
+from pcbench.judges.saddle import (
+    DuringParameters,
+    Theorem,
+    refuse_sigmoid,
+    saddle_findings,
+    saddle_inference,
+)
 from pcbench.networks import InitialisationField, NetworkParameters, Origin
 from pcbench.networks.activations import ActivationName, activation
 from pcbench.theory.linear.saddles import (

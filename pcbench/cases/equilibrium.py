@@ -22,7 +22,7 @@ from pcbench.contract import GaussNewtonInference, InferenceSettings
 from pcbench.data import DataField
 from pcbench.judges.agreement import agreement, is_smooth, stiffness
 from pcbench.judges.answers import InferenceResult, Subject, engines_of, needs
-from pcbench.judges.basis import Basis
+from pcbench.judges.basis import Basis, folded
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.points import joined
 from pcbench.judges.problem import Problem, rounded
@@ -116,22 +116,23 @@ class Equilibrium(Case[Parameters]):
             yield context.measure(label, partial(subject.relax, settings))
 
 
+@folded
 def _local_gradients(
     subject: Subject, judge: InferenceJudge, result: InferenceResult
 ) -> Iterator[Check]:
     """Hold the gradients at the activities reached against their definition."""
     observed, expected = subject.energy_gradients(judge.clamped(result)), judge.gradients(result)
     yield counts_match("number of gradients", len(observed), len(expected), "arrays")
-    worst, names = checks.Worst(), array_names(expected)
     expect = Basis(
         "-(1/N) Σ_n (∂f_l/∂θ_l)ᵀ e_l at the activities reached (theory.md 1)",
         "rounding at these activities (theory.md 4)",
     )
     off = judge.gradients_off(result)
-    worst.add(*expect.distances("local gradients", observed, expected, off, names))
-    yield from worst
+    names = array_names(expected)
+    yield from expect.distances("local gradients", observed, expected, off, names)
 
 
+@folded
 def _envelope(
     subject: Subject,
     judge: InferenceJudge,
@@ -154,7 +155,6 @@ def _envelope(
         "a third of how far differences of two steps are apart, doubled; rounding; and what the "
         "residual leaves of energy and gradient",
     )
-    worst = checks.Worst()
     for index in range(directions):
         direction = [rng.standard_normal(p.shape) for p in problem.parameters]
         length = float(np.linalg.norm(joined(direction)))
@@ -175,8 +175,7 @@ def _envelope(
         unfinished = left**2 / (2 * judge.samples) * stiff
         off = 2 * missed + 2 * (rounding + unfinished) + _slack(judge, result, left * stiff) * h
         name, where = "weight gradients along a direction", f"direction {index + 1}"
-        worst.add(expect.approx(name, along, slopes[1], off, where))
-    yield from worst
+        yield expect.approx(name, along, slopes[1], off, where)
 
 
 def _slack(judge: InferenceJudge, result: InferenceResult, dz: float) -> float:

@@ -18,24 +18,84 @@ from pydantic import Field, NonNegativeInt, PositiveFloat
 from scipy.sparse import csr_array
 
 from pcbench import checks
-from pcbench.case import (
-    CaseParameters,
-    CaseSkippedError,
-    Columns,
-    Context,
-    Finding,
-    Omission,
-)
+from pcbench.case import CaseParameters, CaseSkippedError, Columns, Context, Finding, Omission
 from pcbench.checks import Check
-from pcbench.contract import Backend, Hessian, Objective
-from pcbench.judges.basis import Basis
-from pcbench.judges.hessian.critical import critical_point_checks, saddle_inference
-from pcbench.judges.hessian.extremes import extremes_series, ghosts, numbers_missing
-from pcbench.judges.hessian.spectrum import block_eigenvalues
+from pcbench.contract import (
+    Backend,
+    ExactInference,
+    GaussNewtonInference,
+    Hessian,
+    InferenceSettings,
+    Objective,
+)
+from pcbench.judges.answers import Subject
+from pcbench.judges.basis import Basis, folded
+from pcbench.judges.hessian import block_eigenvalues, extremes_series, ghosts, numbers_missing
 from pcbench.judges.problem import Problem
+from pcbench.networks import NetworkSpec
 from pcbench.spectra import HessianOperator, NotNumbersError, dense, extreme_eigenpairs
 from pcbench.theory.linear.saddles import Steps
-from pcbench.theory.rounding.bounds import hessian_rounding, unit_roundoff
+from pcbench.theory.rounding.bounds import (
+    direct_solve_residual,
+    hessian_rounding,
+    unfinished_inference,
+    unit_roundoff,
+)
+from pcbench.theory.rounding.perturbation import equilibrium_rounding
+
+
+def refuse_sigmoid(name: object) -> object:
+    """Say why, where a name that is known would only be called unknown."""
+    if name == "sigmoid":
+        raise ValueError(
+            "the sigmoid is not 0 at 0, so the origin is not a critical point of its network; "
+            "use tanh, relu, leaky_relu or silu"
+        )
+    return name
+
+
+def saddle_inference(network: NetworkSpec) -> InferenceSettings:
+    """Return how the equilibrium is found: exactly where the network is linear.
+
+    At the origin of a non-linear one, feedforward activities are the equilibrium already.
+    """
+    return ExactInference() if network.is_linear else GaussNewtonInference(residual=1e-8)
+
+
+@folded
+def critical_point_checks(
+    backend: Backend[object], problem: Problem, source: str
+) -> Iterator[Check]:
+    """Check that the gradients of both objectives are zero, layer by layer.
+
+    The tolerance is the rounding of the energy's gradients at equilibrium. It serves the loss too:
+    at a point with ``W_L = 0`` the two gradients are the same sums. The energy's activities may
+    also come from a direct solution for all of them, which leaves something where the two passes
+    keep factors of zero.
+    """
+    subject = Subject(backend, problem)
+    model, (x, y) = subject.model, subject.batch
+    reached = subject.relax(saddle_inference(problem.network))
+    gradients = {
+        "loss": model.loss_gradients(x, y),
+        "energy": model.energy_gradients([*reached.activities[:-1], y]),
+    }
+    u = unit_roundoff(backend.dtype)
+    at = problem.weights, problem.x, problem.y
+    rounding = equilibrium_rounding(*at, u)
+    solved = unfinished_inference(*at, direct_solve_residual(*at, u))
+    bounds = {
+        "loss": rounding.gradients,
+        "energy": [sum(each) for each in zip(rounding.gradients, solved.gradients, strict=True)],
+    }
+    basis = Basis(source, f"rounding at u = {u:.2g} through this network (theory.md 4)")
+    for objective, layers in gradients.items():
+        for layer, (gradient, bound) in enumerate(
+            zip(layers, bounds[objective], strict=True), start=1
+        ):
+            name, zero = f"critical point of the {objective}", 0 * problem.weights[layer - 1]
+            yield basis.distance(name, backend.to_host(gradient), zero, bound, f"layer {layer}")
+
 
 # A dense Hessian of so many parameters takes 3.2 GB; beyond, the ends of its spectrum are compared.
 MAX_PARAMETERS = 20_000
@@ -61,20 +121,10 @@ class DuringParameters(CaseParameters):
 class Theorem:
     """What a theorem says about the Hessians at a critical point.
 
-    Attributes
-    ----------
-    source
-        Which theorem.
-    hessian
-        The whole matrix of an objective, ``(P, P)``.
-    spectrum
-        All of its eigenvalues, ascending, found on another way than from ``hessian``.
-    ends
-        The least and the largest of them.
-    bound
-        What the least eigenvalue of the energy does not exceed.
-    during
-        The energy's Hessian after some steps of gradient inference.
+    ``hessian`` is the whole matrix of an objective and ``spectrum`` all of its eigenvalues,
+    ascending, found on another way; ``ends`` are the least and the largest of them. The least
+    eigenvalue of the energy does not exceed ``bound``. ``during`` is the energy's Hessian after
+    some steps of gradient inference.
     """
 
     source: str
@@ -90,10 +140,7 @@ def saddle_findings(
 ) -> Iterator[Finding]:
     """Check that a point is critical, then the Hessian of each objective there.
 
-    Raises
-    ------
-    CaseSkippedError
-        If the dtype cannot tell whether the saddle is strict.
+    Where the dtype cannot tell whether the saddle is strict, the case is skipped.
     """
     size = problem.network.n_parameters
     whole = size <= MAX_PARAMETERS
@@ -125,12 +172,12 @@ def saddle_findings(
 
 def _hessians(backend: Backend[Any], problem: Problem) -> dict[Objective, Hessian[Any]]:
     """Make the Hessians of loss and of energy at the equilibrium of a network at a saddle."""
-    model = backend.build(problem.network, problem.weights)
-    x, y = backend.to_device(problem.x), backend.to_device(problem.y)
-    reached = model.infer(x, y, saddle_inference(problem.network))
+    subject = Subject(backend, problem)
+    model, (x, y) = subject.model, subject.batch
+    activities = subject.relax(saddle_inference(problem.network)).activities
     return {
         "loss": model.loss_hessian(x, y),
-        "energy": model.energy_hessian([*reached.activities[:-1], y]),
+        "energy": model.energy_hessian([*activities[:-1], y]),
     }
 
 
@@ -147,8 +194,7 @@ class _SaddleJudge:
         )
         self._rounded = Basis(theorem.source, f"rounding at u = {u:.2g} (theory.md 4)")
         self._pair = Basis(
-            theorem.source,
-            f"residual of the eigenpair, and rounding at u = {u:.2g} (theory.md 4)",
+            theorem.source, f"residual of the eigenpair, and rounding at u = {u:.2g} (theory.md 4)"
         )
         self._weyl = Basis(theorem.source, f"Weyl's inequality and {self._network.derivation}")
         self._hessians = _hessians(context.backend, problem)
@@ -165,14 +211,8 @@ class _SaddleJudge:
             return
         eigenvalues, expected = block_eigenvalues(observed), self._theorem.spectrum(objective)
         off = self._rounding.eigenvalue
-        yield checks.all_close(
-            f"Hessian spectrum of the {objective}",
-            eigenvalues,
-            expected,
-            self._weyl.tolerance(off),
-            source=self._weyl.source,
-            axes=["eigenvalue"],
-        )
+        name = f"Hessian spectrum of the {objective}"
+        yield self._weyl.all_close(name, eigenvalues, expected, off, ["eigenvalue"])
         least = float(eigenvalues[0])
         yield from self._strictness(objective, least, float(expected[0]))
         if objective == "energy":
@@ -219,8 +259,8 @@ class _SaddleJudge:
 
     def _timed_ends(self) -> Iterator[Finding]:
         context, problem, backend = self._context, self._problem, self._context.backend
-        model = backend.build(problem.network, problem.parameters)
-        x, y = backend.to_device(problem.x), backend.to_device(problem.y)
+        subject = Subject(backend, problem)
+        model, (x, y) = subject.model, subject.batch
         yield context.measure("loss gradients", lambda: model.loss_gradients(x, y))
 
         def extremes() -> object:
@@ -233,34 +273,33 @@ class _SaddleJudge:
     def during_inference(self, looks: Sequence[tuple[Steps, csr_array]]) -> Iterator[Finding]:
         """Compare entries of the energy's Hessian through the steps of inference so far."""
         backend, network, worst = self._context.backend, self._problem.network, checks.Worst()
-        x, y = backend.to_device(self._problem.x), backend.to_device(self._problem.y)
-        model = backend.build(network, self._problem.weights)
+        subject = Subject(backend, self._problem)
+        model, (x, y) = subject.model, subject.batch
         basis = Basis(
             self._theorem.source, f"{self._network.derivation}, in every step, forth and back"
         )
-        least: dict[str, list[float]] = {"steps": [], "least eigenvalue": []}
+        least: list[tuple[float, float]] = []
         for steps, expected in self._context.progress("during inference", looks, len(looks)):
             hessian = model.unrolled_hessian(x, y, steps.number, steps.step)
             observed = dense(HessianOperator(backend, hessian, network.n_parameters))
             # Steps that contract add their rounding, no more.
             allowed = self._rounding.entry * (1 + 2 * steps.number)
             worst.add(
-                checks.all_close(
+                basis.all_close(
                     "Hessian entries during inference",
                     observed,
                     expected.toarray(),
-                    basis.tolerance(allowed),
-                    source=basis.source,
+                    allowed,
                     where=f"after {steps.number} steps",
                     entry=partial(entry_name, network.shapes, 0),
                 )
             )
             if np.isfinite(observed).all():
-                least["steps"].append(float(steps.number))
-                least["least eigenvalue"].append(float(block_eigenvalues(observed)[0]))
+                least.append((steps.number, block_eigenvalues(observed)[0]))
         yield from worst
-        if least["steps"]:
-            yield Columns("least curvature during inference", least)
+        if least:
+            names = ("steps", "least eigenvalue")
+            yield Columns.of_rows("least curvature during inference", names, least)
 
     def rows(self, objective: Objective, rows: Int[np.ndarray, " K"]) -> Float[np.ndarray, "..."]:
         """Ask the backend for rows of a Hessian."""
@@ -280,12 +319,11 @@ class _SaddleJudge:
             rows = np.arange(start, min(start + ROWS, size))
             block = self.rows(objective, rows)
             worst.add(
-                checks.all_close(
+                self._network.all_close(
                     f"Hessian entries of the {objective}",
                     block,
                     expected[rows].toarray(),
-                    self._network.tolerance(self._rounding.entry),
-                    source=self._network.source,
+                    self._rounding.entry,
                     entry=partial(entry_name, self._problem.network.shapes, start),
                 )
             )

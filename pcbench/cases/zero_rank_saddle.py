@@ -15,8 +15,8 @@ from pydantic import Field, model_validator
 from pcbench.case import Case, CaseParameters, CaseSkippedError, Context, Finding
 from pcbench.contract import Capability
 from pcbench.data import DataField
-from pcbench.judges.hessian.saddle import DuringParameters, Theorem, saddle_findings
 from pcbench.judges.problem import LinearNetwork, Problem
+from pcbench.judges.saddle import DuringParameters, Theorem, saddle_findings
 from pcbench.networks import InitialisationField, PenultimateOnly, ZeroRank
 from pcbench.theory.linear.equilibrium import contraction_rate
 from pcbench.theory.linear.saddles import (

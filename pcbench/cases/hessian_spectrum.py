@@ -28,8 +28,7 @@ from pcbench.contract import (
 from pcbench.data import DataField
 from pcbench.judges.answers import Subject, needs
 from pcbench.judges.basis import Basis
-from pcbench.judges.hessian.extremes import extremes_series, numbers_missing
-from pcbench.judges.hessian.products import ProductJudge
+from pcbench.judges.hessian import ProductJudge, extremes_series, numbers_missing
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
 from pcbench.networks import NetworkParameters, activation
@@ -143,8 +142,7 @@ class HessianSpectrum(Case[Parameters]):
         vector = backend.to_device(np.ones((1, size)) / np.sqrt(size))
         for objective, hessian in hessians.items():
             yield context.measure(
-                f"Hessian-vector product of the {objective}",
-                partial(hessian.product, vector),
+                f"Hessian-vector product of the {objective}", partial(hessian.product, vector)
             )
 
     def _spectrum(
@@ -208,7 +206,7 @@ def _against_whole(
     # To first order an eigenvalue moves by what its own vector's product does; that of the two ends
     # stands for those between.
     rounding = max(judge.product(pair.vector).rounding for pair in (found.least, found.largest))
-    rounding = judge.tolerance(rounding, operator.hessian.residual).value
+    rounding = judge.allowed(rounding, operator.hessian.residual)
     basis = Basis(RESIDUALS, f"its residual, and {judge.derivation}")
     for end, pair, exact in zip(
         ("least", "largest"), (found.least, found.largest), eigenvalues[[0, -1]], strict=True

@@ -1,1 +1,0 @@
-"""Checks on Hessians: their products with vectors, their spectra and extreme eigenvalues."""
