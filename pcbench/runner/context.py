@@ -45,6 +45,8 @@ class Findings:
 
     def take(self, findings: Iterator[Finding], *, until_failure: bool = False) -> None:
         """Take in everything that a case yields, as it yields it, maybe only until a failure."""
+        if not isinstance(findings, Iterable):
+            raise TypeError(f"run() returned {findings!r}; it has to yield what it finds")
         for finding in findings:
             # Validated anew, for `model_copy`, by which a check is located, validates nothing.
             if isinstance(finding, Check):

@@ -6,8 +6,9 @@
 
 A name matches a case if its identifier, its kind or the name of its dataset contains it, or if it
 is the name of the suite, ``suite=NAME``, ``data=NAME`` or ``figure=NAME``; whatever the case of the
-letters. A suite's name has to be given in full: otherwise ``not origin`` would select nothing of
-the suite ``origin_escape``. This is the language of pytest's option of the same name.
+letters. A number after ``=`` is a whole one: ``width=1`` does not match ``width=10``. A suite's
+name has to be given in full: otherwise ``not origin`` would select nothing of the suite
+``origin_escape``. This is the language of pytest's option of the same name.
 """
 
 from __future__ import annotations
@@ -170,8 +171,10 @@ class _Parser:
             raise self.error(f"a name is missing before {before}")
         self.position += 1
         sought = name.casefold()
+        ends = r"(?![\d.])" if "=" in sought and sought[-1].isdigit() else ""
+        part = re.compile(re.escape(sought) + ends)
         return lambda parts, whole: (
-            any(sought in word.casefold() for word in parts)
+            any(part.search(word.casefold()) for word in parts)
             or any(sought == word.casefold() for word in whole)
         )
 
