@@ -22,12 +22,7 @@ from pcbench import checks
 from pcbench.case import Case, CaseParameters, Context, Finding
 from pcbench.cases.origin_curvature import one_sided
 from pcbench.checks import Check
-from pcbench.contract import (
-    Backend,
-    GaussNewtonInference,
-    InferenceSettings,
-    IterativeInference,
-)
+from pcbench.contract import Backend, GaussNewtonInference, InferenceSettings, IterativeInference
 from pcbench.data import DataField
 from pcbench.judges.agreement import is_smooth
 from pcbench.judges.answers import Subject, needs
@@ -38,9 +33,7 @@ from pcbench.judges.problem import Problem, rounded
 from pcbench.judges.reported import UNFINISHED, layers
 from pcbench.networks import InitialisationField, NetworkParameters, Origin
 from pcbench.networks.activations import ActivationName
-from pcbench.theory.nonlinear.activations import (
-    activation_slope,
-)
+from pcbench.theory.nonlinear.activations import activation_slope
 from pcbench.theory.rounding.bounds import unit_roundoff
 
 SOURCE = "the origin of a non-linear network (theory.md 3.2)"

@@ -53,11 +53,6 @@ def escape_rates(
     Minus the negative eigenvalues of the Hessian there, multiplicities left out; none of the loss
     for ``L > 2``. The first is ``ρ``; how far the next is below it says how soon the first is
     alone. Rates that rounding does not tell apart are one.
-
-    Raises
-    ------
-    ValueError
-        If there is no hidden layer, ``L < 2``.
     """
     _require_hidden(layers)
     eigenvalues = -origin_eigenvalues(layers, x, y, objective)
@@ -71,9 +66,8 @@ def escape_rates(
 def leading_share(x: Inputs, y: Targets) -> float:
     """Return the largest part of the loss at the origin that a network of rank 1 can take away.
 
-    The laws are about the first direction to leave. Where an escape asks for more than that, others
-    have to leave too, at rates of their own. By the theorem of Eckart and Young for the best linear
-    predictions.
+    Where an escape asks for more than the first direction, others have to leave too, at rates of
+    their own. By the theorem of Eckart and Young for the best linear predictions.
     """
     best = x @ np.linalg.lstsq(x, y, rcond=None)[0]
     return float(np.linalg.norm(best, 2) ** 2 / np.linalg.norm(y) ** 2)
@@ -89,11 +83,6 @@ def escape_exponent(layers: int) -> int:
 
     Near the origin the loss is constant but for a form of degree ``L`` in the weights, and
     ``dw/dt ∝ w^{L-1}`` (Saxe, McClelland & Ganguli 2014, for ``L = 2``).
-
-    Raises
-    ------
-    ValueError
-        If there is no hidden layer, ``L < 2``.
     """
     _require_hidden(layers)
     return layers - 2
@@ -103,11 +92,6 @@ def logarithmic_exponent(layers: int) -> Fraction:
     """Return ``κ``, the power of ``ln(1/σ)`` in which gradient descent on ``𝓕*`` halves the loss.
 
     1 for ``L = 2``, 4/3 for ``L = 3``, and ``L - 2`` beyond.
-
-    Raises
-    ------
-    ValueError
-        If there is no hidden layer, ``L < 2``.
     """
     _require_hidden(layers)
     return {2: Fraction(1), 3: Fraction(4, 3)}.get(layers, Fraction(layers - 2))
@@ -193,15 +177,13 @@ def _transposed(matrices: Float[np.ndarray, "R _m _n"]) -> Float[np.ndarray, "R 
 class Fallen:
     """Steps in which loss and energy of each replica fell; infinite where they did not.
 
-    ``diverged_at`` is the step after which the loss of a replica was far above its first one,
-    before both had fallen; infinite where it never was.
-
-    Between the last step that was above a threshold and the first that was not, interpolated in the
-    value: rounded up, it is the number of that first step.
+    Interpolated in the value between the last step that was above a threshold and the first that
+    was not: rounded up, it is the number of that first step.
     """
 
     loss: Float[np.ndarray, " R"]
     energy: Float[np.ndarray, " R"]
+    # After which step, before both had fallen, the loss was far above its first value.
     diverged_at: Float[np.ndarray, " R"]
 
 

@@ -22,8 +22,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import expit
 
+from pcbench.theory.arrays import Batch
+
 Entries = Float[np.ndarray, "..."]
-Batch = Float[np.ndarray, "_N _d"]
 
 ACTIVATIONS = ("identity", "tanh", "relu", "leaky_relu", "silu")
 KINKED = ("relu", "leaky_relu")

@@ -19,10 +19,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy.integrate import solve_ivp
 
-from pcbench.theory.arrays import Inputs, Targets, Units
+from pcbench.theory.arrays import Batch, Inputs, Targets, Units
 from pcbench.theory.nonlinear.activations import KINKED
 from pcbench.theory.nonlinear.layered import (
-    Batch,
     Layered,
     Precision,
     activity_residuals,

@@ -18,12 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from pcbench.theory.arrays import Inputs, Targets, Units
+from pcbench.theory.arrays import Batch, Inputs, Targets, Units
 from pcbench.theory.nonlinear.activations import (
     ACTIVATIONS,
     STEEPEST,
     Activation,
-    Batch,
     Formula,
     activate,
     activation_slope,

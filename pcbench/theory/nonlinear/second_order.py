@@ -22,11 +22,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.sparse.linalg import LinearOperator, cg
 
-from pcbench.theory.arrays import Inputs, Targets
-from pcbench.theory.nonlinear.activations import (
-    activate,
-    activation_slope,
-)
+from pcbench.theory.arrays import Batch, Inputs, Targets
+from pcbench.theory.nonlinear.activations import activate, activation_slope
 from pcbench.theory.nonlinear.curvature import (
     activity_hessian_product,
     force_moved,
@@ -36,7 +33,6 @@ from pcbench.theory.nonlinear.curvature import (
     slopes_moved,
 )
 from pcbench.theory.nonlinear.layered import (
-    Batch,
     Layered,
     Precision,
     activity_residuals,

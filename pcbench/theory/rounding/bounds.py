@@ -44,14 +44,14 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.theory.arrays import Inputs, Targets, Units, Weights
+from pcbench.theory.arrays import Batch, Inputs, Targets, Units, Weights
 from pcbench.theory.linear.equilibrium import (
     activities_from_errors,
     equilibrium_errors,
     least_activity_curvature,
 )
 from pcbench.theory.nonlinear.curvature import least_curvatures
-from pcbench.theory.nonlinear.layered import Batch, Layered, Precision, weighted_errors
+from pcbench.theory.nonlinear.layered import Layered, Precision, weighted_errors
 
 CONFIDENCE = 8.0
 """``λ``: how many standard deviations of rounding are allowed."""
@@ -164,10 +164,7 @@ class InnerSystem:
 
 
 def inner_system(
-    network: Layered,
-    activities: Sequence[Batch],
-    u: float,
-    precision: Precision | None = None,
+    network: Layered, activities: Sequence[Batch], u: float, precision: Precision | None = None
 ) -> InnerSystem:
     """Bound what may be left of the inner system at equilibrium activities.
 

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.theory.nonlinear.layered import Batch, Layered, Precision
+from pcbench.theory.arrays import Batch
+from pcbench.theory.nonlinear.layered import Layered, Precision
 from pcbench.theory.rounding.bounds import CONFIDENCE, of_both
 from pcbench.theory.rounding.summation import norm_bound, rounded_product, rounded_sum
 from pcbench.theory.rounding.underflow import SMALLEST, norm_underflow, underflow
@@ -56,7 +57,7 @@ def layered_rounding(
         network.weights, [*activities, *(unit.error for unit in units)], steepest=network.steepest
     )
     return LayeredRounding(
-        errors=tuple(_error(unit, u) + lost for unit in units),
+        errors=tuple(vector_bound(unit.error_std, unit, u) + lost for unit in units),
         energies=tuple(energy + lost for energy in by_layer),
         sample_energies=tuple((by_sample + lost).tolist()),
         residual=residual + lost,
@@ -66,9 +67,9 @@ def layered_rounding(
     )
 
 
-def _error(unit: UnitRounding, u: float) -> float:
-    """Bound the rounding of ``e_l``."""
-    total, worst = np.sum(unit.error_std**2), np.max(_along(unit.error_std, unit) ** 2)
+def vector_bound(std: Batch, unit: UnitRounding, u: float) -> float:
+    """Bound the rounding of ``e_l``, or of what else a unit makes of what it inherits."""
+    total, worst = np.sum(std**2), np.max(_along(std, unit) ** 2)
     return u * float(norm_bound(float(total), float(worst)))
 
 

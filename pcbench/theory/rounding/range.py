@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from pcbench.theory.arrays import Batch
 from pcbench.theory.linear.equilibrium import output_covariance
 from pcbench.theory.nonlinear.layered import (
-    Batch,
     Layered,
     Precision,
     backpropagated,

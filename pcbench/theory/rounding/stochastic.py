@@ -21,7 +21,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from pcbench.theory.nonlinear.layered import Batch, Layered
+from pcbench.theory.arrays import Batch
+from pcbench.theory.nonlinear.layered import Layered
 from pcbench.theory.rounding.bounds import CONFIDENCE
 
 PROBE = 2.0**-30

@@ -26,11 +26,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import expit
 
+from pcbench.theory.arrays import Batch
 from pcbench.theory.nonlinear.activations import (
     LEAK,
     Activation,
@@ -40,7 +42,6 @@ from pcbench.theory.nonlinear.activations import (
     activation_slope,
 )
 from pcbench.theory.nonlinear.layered import (
-    Batch,
     Layered,
     Precision,
     Rows,
@@ -152,17 +153,12 @@ def unit_roundings(
     network: Layered, activities: Sequence[Batch], u: float, precision: Precision | None
 ) -> list[UnitRounding]:
     """Evaluate every layer at ``z_0 … z_L``; the precision is of the outputs."""
-    last = network.depth
+    pairs = enumerate(pairwise(activities), start=1)
     return [
         _unit_rounding(
-            network,
-            l,
-            activities[l - 1],
-            activities[l],
-            of_both(u),
-            precision if l == last else None,
+            network, l, below, above, of_both(u), precision if l == network.depth else None
         )
-        for l in range(1, last + 1)
+        for l, (below, above) in pairs
     ]
 
 
@@ -209,13 +205,7 @@ def _unit_rounding(
 
 
 def with_force(
-    network: Layered,
-    l: int,
-    unit: UnitRounding,
-    force: Batch,
-    doubt: Batch,
-    off: Batch,
-    u: float,
+    network: Layered, l: int, unit: UnitRounding, force: Batch, doubt: Batch, off: Batch, u: float
 ) -> UnitRounding:
     """Return the layer with a force that does not come from its own error, as in backpropagation.
 
