@@ -114,11 +114,6 @@ class Krylov:
 
         Where what is left of the new direction is no more than the rounding of the product, the
         space is invariant, ``exhausted``, and there is nothing to extend.
-
-        Raises
-        ------
-        NotNumbersError
-            If the product is not finite.
         """
         k = self.steps
         direction = self._basis[k]

@@ -37,15 +37,14 @@ step, and begins the next one where that has led it. How far that carries the gr
 replays that err: after each step every weight is off by up to ``u`` of itself, but by no more than
 it moved (what rounds to the nearest number never rounds further), and its gradient by as much as
 one gradient may be. Errors of all steps point one way, as those of weights do that move by less
-than their last digit. In one replay they hold back all that moves, which is that case itself; in
-the others their directions are drawn. The largest change, times ``λ``, is the tolerance.
+than their last digit: in one replay they hold back all that moves, in the others their directions
+are drawn. The largest change, times ``λ``, is the tolerance.
 
 Errors of replays are ``2^-30`` of what they are added to, or less where ``S`` bears less
-(``stochastic.py``). They vanish in float64 only beside weights that move by less than ``2^-23`` of
-their last digit; that is far less than what a gradient at those weights rounds by itself, which is
-counted at each step. There is no bound from the step on at which ``S`` bears no such error, the
-weights are not finite any more, or an error has grown into a change that is not small: by more than
-an eighth in the product of all weights.
+(``stochastic.py``). They vanish in float64 only beside weights that move by far less than what a
+gradient at those weights rounds by itself. There is no bound from the step on at which ``S`` bears
+no such error, weights are not finite, or an error has changed the product of all weights by more
+than an eighth.
 """
 
 from __future__ import annotations

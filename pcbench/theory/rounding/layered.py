@@ -131,8 +131,8 @@ def parameter_rounding(
     """Bound the rounding of ``∂𝓕/∂A_l`` and ``∂𝓕/∂b_l``, given the unit's forces.
 
     Both are sums over samples and places, of rows of what the layer sees, and of ones. Rows of the
-    gradient are independent, so that the worst direction is within one; but for what is inherited,
-    which all rows of one column share.
+    gradient are independent, so the worst direction is within one; all rows of one column share
+    what is inherited.
     """
     linear = network.linear(l)
     rows = linear.rows(unit.driven)

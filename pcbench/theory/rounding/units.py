@@ -14,12 +14,10 @@ matter of variances. A rectifier's slope jumps where a potential is within its o
 kink; and a maximum within rounding of the next one may send its force there. What such a unit's
 force may change by is kept apart, in ``flips``.
 
-Nothing is drawn here, and no probe could be too small: all is a formula in ``u``, of numbers that
-are needed to a factor of two only. Where errors of these sizes are drawn (the forward and the
-backward pass) they have standard deviations of ``√2`` or more of every number that is made, times a
-probe that is ``2^23`` times float64's roundoff. What vanishes there beside another number, such as
-a product of tiny weights beside a bias, is that much less than what that number rounds by itself,
-which is counted with it.
+Nothing is drawn here: all is a formula in ``u``, of numbers that are needed to a factor of two
+only. Where errors of these sizes are drawn (``passes.py``), the probe is ``2^23`` times float64's
+roundoff, and what vanishes beside another number is that much less than what that number rounds by
+itself, which is counted with it.
 """
 
 from __future__ import annotations
