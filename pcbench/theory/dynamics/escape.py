@@ -138,13 +138,13 @@ def standing(weights: WeightStacks, moments: Moments, objective: Objective) -> S
     product = above[0]
     off = product @ moments.xx - moments.yx
     predicted = product @ moments.yx.T
-    residual = moments.yy - predicted - _transposed(predicted)
-    residual = residual + product @ moments.xx @ _transposed(product)
+    residual = moments.yy - predicted - predicted.mT
+    residual = residual + product @ moments.xx @ product.mT
     losses = np.trace(residual, axis1=1, axis2=2) / 2
     if objective == "loss":
         return Standing(losses, losses, _pulled(weights, above, off))
     covariance = np.tile(np.eye(len(moments.yy)), (len(weights[0]), 1, 1))
-    covariance += sum(p @ _transposed(p) for p in above[1:-1])
+    covariance += sum(p @ p.mT for p in above[1:-1])
     # Of what has left float64's range nothing is asked, nor where an eigenvalue of 1 is lost in it.
     sound = np.trace(covariance, axis1=1, axis2=2) * np.finfo(float).eps < 1
     precision = np.full_like(covariance, np.nan)
@@ -153,8 +153,8 @@ def standing(weights: WeightStacks, moments: Moments, objective: Objective) -> S
     gradients = _pulled(weights, above, precision @ off)
     spread = np.zeros((weights[0].shape[2],) * 2)  # M_l, here M_1
     for l, below in enumerate(weights[:-1], start=2):
-        spread = np.eye(below.shape[1]) + below @ spread @ _transposed(below)
-        gradients[l - 1] -= _transposed(above[l]) @ scaled @ precision @ above[l - 1] @ spread
+        spread = np.eye(below.shape[1]) + below @ spread @ below.mT
+        gradients[l - 1] -= above[l].mT @ scaled @ precision @ above[l - 1] @ spread
     return Standing(losses, np.trace(scaled, axis1=1, axis2=2) / 2, gradients)
 
 
@@ -164,13 +164,9 @@ def _pulled(
     """Return ``W_{L:l+1}ᵀ off W_{l-1:1}ᵀ`` for every layer."""
     gradients = []
     for weight, product in zip(weights, above[1:], strict=True):
-        gradients.append(_transposed(product) @ off)
-        off = off @ _transposed(weight)
+        gradients.append(product.mT @ off)
+        off = off @ weight.mT
     return gradients
-
-
-def _transposed(matrices: Float[np.ndarray, "R _m _n"]) -> Float[np.ndarray, "R _n _m"]:
-    return np.swapaxes(matrices, 1, 2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,6 @@ from pcbench.theory.nonlinear.layered import (
     Layered,
     Precision,
     Rows,
-    Windows,
     from_windows,
     weigh,
     windows,
@@ -70,13 +69,13 @@ class Pool:
     @classmethod
     def of(cls, network: Layered, l: int, value: Batch, std: Batch, alike: Batch, u: float) -> Pool:
         """Find the maxima of values with these standard deviations, in units of ``u``."""
-        values, stds = _windows(network, l, value), _windows(network, l, std)
+        values, stds = windows(network, l, value), windows(network, l, std)
         first = values.argmax(axis=-1)[..., None]
         wins = np.zeros(values.shape, bool)
         np.put_along_axis(wins, first, True, axis=-1)
         largest, its_std = (np.take_along_axis(a, first, axis=-1) for a in (values, stds))
         contends = wins | (largest - values < CONFIDENCE * u * (stds + its_std))
-        value_std = np.where(contends, stds * _windows(network, l, alike), 0.0).max(axis=-1)
+        value_std = np.where(contends, stds * windows(network, l, alike), 0.0).max(axis=-1)
         return cls(
             network,
             l,
@@ -98,17 +97,7 @@ class Pool:
 
     def _to(self, force: Batch, entries: Bool[np.ndarray, "_N _c _rows _columns _e"]) -> Batch:
         spread = np.where(entries, force.reshape(*entries.shape[:-1], 1), 0.0)
-        if self.network.is_convolution(self.l):
-            return from_windows(self.network, self.l, spread)
-        flat: Batch = spread.reshape(len(spread), -1)
-        return flat
-
-
-def _windows(network: Layered, l: int, z: Batch) -> Windows:
-    if network.is_convolution(l):
-        return windows(network, l, z)
-    single: Windows = z.reshape(len(z), -1, 1, 1, 1)
-    return single
+        return from_windows(self.network, self.l, spread)
 
 
 JUMP: Mapping[Activation, float] = {"relu": 1.0, "leaky_relu": 1 - LEAK}
