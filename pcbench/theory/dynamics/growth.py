@@ -90,7 +90,7 @@ Direction = Float[np.ndarray, " d_L"]
 class Growth:
     """By how much ``‖uᵀ W_L‖`` has grown after some steps."""
 
-    law: float  # to leading order: ``‖uᵀ G_k W_L‖/‖uᵀ W_L‖``
+    law: float  # to leading order: ‖uᵀ G_k W_L‖/‖uᵀ W_L‖
     off: float  # by the departures; infinite where the bound says nothing
 
     @property
@@ -158,13 +158,13 @@ def vanishing_slopes(weights: Weights, x: Inputs, y: Targets) -> list[float]:
 class _Seen:
     """Bounds on what a batch sees of the weights, spectral norms, of rows over ``√N``."""
 
-    targets: float  # ``‖Y‖``
-    errors: float  # ``‖E‖``
-    apart: float  # ``‖E - Y‖``
-    driven: float  # ``‖X W_{L-1:1}ᵀ‖``
-    last: float  # ``‖W_L‖``
-    spread: float  # ``‖M - I‖``
-    slopes: list[float]  # ``‖∂𝓕*/∂W_l‖``, one a layer
+    targets: float  # ‖Y‖
+    errors: float  # ‖E‖
+    apart: float  # ‖E - Y‖
+    driven: float  # ‖X W_{L-1:1}ᵀ‖
+    last: float  # ‖W_L‖
+    spread: float  # ‖M - I‖
+    slopes: list[float]  # ‖∂𝓕*/∂W_l‖, one a layer
 
     def departure(self, largest: float, last: float, driven: float) -> float:
         """Bound what ``-∂𝓕*/∂W_L`` has beside ``Σ_yy W_L``, in the norm of the two given."""
@@ -240,7 +240,7 @@ Noise = Sequence[Float[np.ndarray, "_out _inp"] | None]
 class FirstSteps:
     """Gradient norms of ``K`` steps, before each update."""
 
-    norms: Float[np.ndarray, "K L"]  # NaN where weights or ``S`` are beyond float64
+    norms: Float[np.ndarray, "K L"]  # NaN where weights or S are beyond float64
     off: Float[np.ndarray, "K L"]  # by rounding, infinite where float64 cannot tell
 
 

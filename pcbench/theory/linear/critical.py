@@ -206,7 +206,7 @@ def numerical_rank(matrix: Float[np.ndarray, "_rows _columns"], off: float) -> i
     return int(np.sum(np.linalg.svd(matrix, compute_uv=False) > off))
 
 
-# Not ``Float``: jaxtyping does not know numpy.longdouble by its platform's name.
+# Not Float: jaxtyping does not know numpy.longdouble by its platform's name.
 Matrix = Shaped[np.ndarray, "_rows _columns"]
 
 
@@ -215,8 +215,8 @@ class Certificate:
     """A direction along which a critical point curves down, and by how much."""
 
     lemma: Literal["B", "C", "D"]  # which of the lemmas names it
-    directions: WeightGradients  # ``V_1 … V_L``, of norm 1 all together
-    curvature: float  # ``Vᵀ ∇²𝓕* V``: exactly so for B and C; at most so for D
+    directions: WeightGradients  # V_1 … V_L, of norm 1 all together
+    curvature: float  # Vᵀ ∇²𝓕* V: exactly so for B and C; at most so for D
 
 
 def certificate(weights: Weights, x: Units, y: Units, off: float) -> Certificate | None:

@@ -44,7 +44,7 @@ _RTOL, _ATOL = 1e-11, 1e-12
 class Rule:
     """How inference is to step."""
 
-    step: float  # ``Δt``
+    step: float  # Δt
     budget: int  # how many steps at most
     residual: float = 0.0  # the relative residual to end at
     halve: bool = False  # whether the step is halved where the energy rose
@@ -56,12 +56,12 @@ class Rule:
 class InferenceSteps:
     """Where ``T`` steps led from the feedforward activities."""
 
-    # ``z_1 … z_{L-1}`` in the end, all units of a sample in a row
+    # z_1 … z_{L-1} in the end, all units of a sample in a row
     hidden: Float[np.ndarray, "N n_hidden"]
     energies: Float[np.ndarray, "T_and_one L"]  # of every layer, at the start and after each step
-    # ``‖∂(N𝓕)/∂z‖`` over that at the start (absolute where that is 0)
+    # ‖∂(N𝓕)/∂z‖ over that at the start (absolute where that is 0)
     residuals: Float[np.ndarray, " T_and_one"]
-    steps: tuple[float, ...]  # ``Δt`` of each
+    steps: tuple[float, ...]  # Δt of each
     clearances: Float[np.ndarray, " T_and_one"]  # how far from a kink inference was
 
 

@@ -40,7 +40,7 @@ class LinearMap:
     The rows of a convolution are the patches of its images, one a place.
     """
 
-    weight: Matrix | Kernels  # ``A_l``, or the kernels of a convolution
+    weight: Matrix | Kernels  # A_l, or the kernels of a convolution
     image: tuple[int, int, int] | None = None  # what enters a convolution
 
     @property

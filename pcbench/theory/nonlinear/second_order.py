@@ -143,7 +143,7 @@ class HessianProduct:
     """A Hessian times a direction."""
 
     product: list[Float[np.ndarray, "..."]]  # like the parameters: weights, then biases
-    residual: float  # ``‖𝓕_zz δz + 𝓕_zθ V‖`` over ``‖𝓕_zθ V‖``; 0 where nothing was to be solved
+    residual: float  # ‖𝓕_zz δz + 𝓕_zθ V‖ over ‖𝓕_zθ V‖; 0 where nothing was to be solved
 
 
 def loss_hessian_product(

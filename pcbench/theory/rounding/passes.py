@@ -66,12 +66,12 @@ PerSample = Float[np.ndarray, " N"]
 class FeedforwardRounding:
     """Absolute bounds on the rounding of a forward pass and of what is evaluated after it."""
 
-    loss: float  # ``𝓛``
-    sample_losses: tuple[float, ...]  # ``½ (y - ŷ)ᵀ π (y - ŷ)``, one a sample
-    residual: float  # ``‖∂(N𝓕)/∂z‖`` at the feedforward activities
+    loss: float  # 𝓛
+    sample_losses: tuple[float, ...]  # ½ (y - ŷ)ᵀ π (y - ŷ), one a sample
+    residual: float  # ‖∂(N𝓕)/∂z‖ at the feedforward activities
     sample_residuals: tuple[float, ...]  # the same of each sample
-    activities: float  # ``z_1 … z_{L-1}``, Frobenius norm over all of them
-    prediction: float  # ``ŷ``, Frobenius norm
+    activities: float  # z_1 … z_{L-1}, Frobenius norm over all of them
+    prediction: float  # ŷ, Frobenius norm
 
 
 def feedforward_rounding(
@@ -138,10 +138,10 @@ class _Drawn:
     """The largest changes seen, in units of the errors drawn."""
 
     activities: float  # norm of all hidden ones, of all samples
-    slopes: float  # norm of ``∂(N𝓕)/∂z``, of all samples
-    predictions: float  # norm of ``ŷ``, of all samples
-    outputs: PerSample  # norms of ``√π ŷ`` of every sample
-    sample_slopes: PerSample  # norms of ``∂(N𝓕)/∂z`` of every sample
+    slopes: float  # norm of ∂(N𝓕)/∂z, of all samples
+    predictions: float  # norm of ŷ, of all samples
+    outputs: PerSample  # norms of √π ŷ of every sample
+    sample_slopes: PerSample  # norms of ∂(N𝓕)/∂z of every sample
     last_hidden: Batch  # of every unit that the last layer sees
 
 

@@ -53,13 +53,13 @@ class EquilibriumRounding:
     z_{l-1}``, lose most of their digits: exact inference knows them better.
     """
 
-    energy: float  # ``𝓕*``, evaluated from its definition at the activities reached
-    loss: float  # ``𝓛``
-    prediction: float  # ``ŷ``, Frobenius norm
-    gradients: tuple[float, ...]  # ``∂𝓕/∂W_l``, Frobenius norm, one a layer
+    energy: float  # 𝓕*, evaluated from its definition at the activities reached
+    loss: float  # 𝓛
+    prediction: float  # ŷ, Frobenius norm
+    gradients: tuple[float, ...]  # ∂𝓕/∂W_l, Frobenius norm, one a layer
     carried: tuple[float, ...]  # the same, of the errors that exact inference finds
-    residual: float  # ``‖∂(N𝓕)/∂z‖`` over all hidden activities
-    output: float  # ``‖z_L - y‖``, Frobenius norm, after the forward recursion
+    residual: float  # ‖∂(N𝓕)/∂z‖ over all hidden activities
+    output: float  # ‖z_L - y‖, Frobenius norm, after the forward recursion
 
 
 def equilibrium_rounding(weights: Weights, x: Inputs, y: Targets, u: float) -> EquilibriumRounding:

@@ -119,20 +119,20 @@ _SETTLED = 40.0
 class UnitRounding:
     """A layer at given activities, and what each number may be off by."""
 
-    driven: Batch  # ``φᶦⁿ(z_{l-1})``, what the affine map sees
+    driven: Batch  # φᶦⁿ(z_{l-1}), what the affine map sees
     inherited: float  # how many roundings each entry of that brings along
-    potential: Batch  # ``A_l u + b_l`` before any pooling
+    potential: Batch  # A_l u + b_l before any pooling
     spread: Batch  # its standard deviation
     alike: Batch  # the root of how many potentials are the same inner product
-    value_std: Batch  # of ``f_l(z_{l-1})``
-    error: Batch  # ``e_l``, 0 where the precision is
-    error_std: Batch  # the rounding of adding it to ``f_l`` included
-    force: Batch  # ``(π e)_l``
+    value_std: Batch  # of f_l(z_{l-1})
+    error: Batch  # e_l, 0 where the precision is
+    error_std: Batch  # the rounding of adding it to f_l included
+    force: Batch  # (π e)_l
     force_std: Batch
-    back: Batch  # ``(∂f_l/∂a)ᵀ (π e)_l``, one entry a potential
+    back: Batch  # (∂f_l/∂a)ᵀ (π e)_l, one entry a potential
     back_std: Batch
-    flips: Batch  # what a kink or a tie within rounding may change of ``back``, at most
-    # What ``inherited`` may add along one direction, of ``e_l`` and ``(π e)_l``
+    flips: Batch  # what a kink or a tie within rounding may change of back, at most
+    # What inherited may add along one direction, of e_l and (π e)_l
     shared: Float[np.ndarray, " N"]
 
 
@@ -319,13 +319,13 @@ def map_norm_bound(network: Layered, l: int) -> float:
 class PullRounding:
     """``(∂f_l/∂z)ᵀ (π e)_l`` at given activities, and what it may be off by."""
 
-    pulled: Batch  # one entry a unit of ``z_{l-1}``
+    pulled: Batch  # one entry a unit of z_{l-1}
     brought: Batch  # variance of what the forces at the potentials bring along
     own: Batch  # variance of pulling them
     reach: float  # how much longer a change of those forces may become, at most
-    at_input: Batch  # ``A_lᵀ (∂f_l/∂a)ᵀ (π e)_l``, not yet times ``φᶦⁿ'(z_{l-1})``
-    flips: Batch  # what kinks and ties within rounding may change of ``pulled``, at most
-    doubts: Batch  # the same of ``at_input``
+    at_input: Batch  # A_lᵀ (∂f_l/∂a)ᵀ (π e)_l, not yet times φᶦⁿ'(z_{l-1})
+    flips: Batch  # what kinks and ties within rounding may change of pulled, at most
+    doubts: Batch  # the same of at_input
 
 
 def pull_rounding(network: Layered, l: int, below: Batch, unit: UnitRounding) -> PullRounding:
