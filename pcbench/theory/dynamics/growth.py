@@ -52,7 +52,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -72,6 +71,7 @@ from pcbench.theory.linear.equilibrium import (
     loss_gradient,
     residuals,
 )
+from pcbench.theory.linear.saddles import Objective
 from pcbench.theory.nonlinear.layered import Layered
 from pcbench.theory.rounding.bounds import CONFIDENCE, FLOAT64
 from pcbench.theory.rounding.layered import layered_rounding
@@ -178,13 +178,11 @@ class _Bounds:
     def __init__(self, weights: Weights) -> None:
         self._norms = [spectral_norm(weight) for weight in weights]
         self.moved = [0.0] * len(weights)
-        self._from_output = chains_from_output(weights)
         self._to_input = chains_to_input(weights)
-        self._output_norms = [spectral_norm(product) for product in self._from_output]
+        self._output_norms = [spectral_norm(product) for product in chains_from_output(weights)]
         # W_{L-1:l}, l = 2 … L-1: what hidden errors reach the last hidden layer by.
-        self._hidden_norms = [
-            spectral_norm(product) for product in chains_from_output(weights[:-1])[1:-1]
-        ]
+        to_last = chains_from_output(weights[:-1])[1:-1]
+        self._hidden_norms = [spectral_norm(product) for product in to_last]
 
     def move(self, rate: float, seen: _Seen) -> None:
         """Let every layer take a step of at most its slope."""
@@ -231,11 +229,6 @@ class _Bounds:
         return self._product(first, last) - prod(self._norms[first:last], start=1.0)
 
 
-Objective = Literal["loss", "energy"]
-Gradients = WeightGradients
-Noise = Sequence[Float[np.ndarray, "_out _inp"] | None]
-
-
 @dataclass(frozen=True, slots=True)
 class FirstSteps:
     """Gradient norms of ``K`` steps, before each update."""
@@ -253,7 +246,7 @@ def first_steps(
     ``loss`` for backpropagation, ``energy`` for predictive coding with exact inference.
     """
     rng, both = generator(), u + FLOAT64
-    drawn: list[Noise] = [
+    drawn: list[Sequence[Float[np.ndarray, "_out _inp"] | None]] = [
         [rng.standard_normal(weight.shape) for weight in weights]
         for _ in range(draws(min(weight.size for weight in weights)))
     ]
@@ -295,7 +288,7 @@ def first_steps(
 
 def _path(
     weights: Weights, batches: Sequence[Batch], rate: float, objective: Objective
-) -> list[tuple[Gradients, Gradients]]:
+) -> list[tuple[WeightGradients, WeightGradients]]:
     """Weights and their gradients at every step, as far as float64 has them; then no numbers."""
     path, exact = [], list(weights)
     for x, y in batches:
@@ -314,7 +307,7 @@ def _probe(weights: Weights, objective: Objective) -> float | None:
     return PROBE if objective == "loss" else covariance_probe(weights)
 
 
-def _gradient(weights: Weights, x: Inputs, y: Targets, objective: Objective) -> Gradients:
+def _gradient(weights: Weights, x: Inputs, y: Targets, objective: Objective) -> WeightGradients:
     by = loss_gradient if objective == "loss" else equilibrated_energy_gradient
     return by(weights, x, y)
 
