@@ -16,13 +16,8 @@ from pcbench.data.base import DatasetParameters
 from pcbench.networks import ImpossibleNetworkError, NetworkParameters, NetworkSpec, activation
 from pcbench.networks.parameters import ConvolutionParameters
 from pcbench.theory.linear.equilibrium import output_covariance
-from pcbench.theory.nonlinear.activations import (
-    ACTIVATIONS,
-    Formula,
-)
-from pcbench.theory.nonlinear.layered import (
-    Layered,
-)
+from pcbench.theory.nonlinear.activations import ACTIVATIONS, Formula
+from pcbench.theory.nonlinear.layered import Layered
 from pcbench.theory.rounding import range
 from pcbench.theory.rounding.bounds import unit_roundoff
 from pcbench.theory.rounding.range import UndecidableError

@@ -1,12 +1,6 @@
 """What is studied: networks by their shape and by the point in weight space where they stand."""
 
-from pcbench.networks.activations import (
-    ACTIVATIONS,
-    LEAK,
-    Activation,
-    ActivationName,
-    activation,
-)
+from pcbench.networks.activations import ACTIVATIONS, LEAK, Activation, ActivationName, activation
 from pcbench.networks.initialisation import (
     ImpossibleNetworkError,
     Initialisation,

@@ -35,11 +35,11 @@ class Activation:
     """
 
     name: str  # what a suite writes
-    value: Formula  # ``φ(a)``
-    slope: Formula  # ``φ'(a)``
-    curvature: Formula  # ``φ''(a)``
-    max_slope: float  # the least upper bound of ``|φ'|`` known
-    max_curvature: float  # of ``|φ''|``, away from kinks
+    value: Formula  # φ(a)
+    slope: Formula  # φ'(a)
+    curvature: Formula  # φ''(a)
+    max_slope: float  # the least upper bound of |φ'| known
+    max_curvature: float  # of |φ''|, away from kinks
     smooth: bool = True  # whether there are no kinks
 
     def __post_init__(self) -> None:

@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 
 from pcbench.networks.specification import NetworkSpec
 
-Weights = list[Float[np.ndarray, "_out ..."]]
+Array = Float[np.ndarray, "_out ..."]
+Weights = list[Array]
 Shape = tuple[int, ...]
 
 
@@ -56,7 +57,7 @@ class OfLayers(Initialisation):
         return [self._layer(shape, rng) for shape in network.shapes]
 
     @abstractmethod
-    def _layer(self, shape: Shape, rng: np.random.Generator) -> Float[np.ndarray, "_out ..."]: ...
+    def _layer(self, shape: Shape, rng: np.random.Generator) -> Array: ...
 
 
 class Origin(OfLayers):
@@ -64,7 +65,7 @@ class Origin(OfLayers):
 
     name: Literal["origin"] = "origin"
 
-    def _layer(self, shape: Shape, rng: np.random.Generator) -> Float[np.ndarray, "_out ..."]:
+    def _layer(self, shape: Shape, rng: np.random.Generator) -> Array:
         return np.zeros(shape)
 
 
@@ -74,7 +75,7 @@ class NearOrigin(OfLayers):
     name: Literal["near_origin"] = "near_origin"
     std: PositiveFloat = Field(0.005, description="σ, the same for all layers.")
 
-    def _layer(self, shape: Shape, rng: np.random.Generator) -> Float[np.ndarray, "_out ..."]:
+    def _layer(self, shape: Shape, rng: np.random.Generator) -> Array:
         return self.std * rng.standard_normal(shape)
 
 
@@ -83,8 +84,8 @@ class LecunNormal(OfLayers):
 
     name: Literal["lecun_normal"] = "lecun_normal"
 
-    def _layer(self, shape: Shape, rng: np.random.Generator) -> Float[np.ndarray, "_out ..."]:
-        return rng.standard_normal(shape) / np.sqrt(fan_in(shape))
+    def _layer(self, shape: Shape, rng: np.random.Generator) -> Array:
+        return np.asarray(rng.standard_normal(shape) / np.sqrt(fan_in(shape)))
 
 
 class XavierNormal(OfLayers):
@@ -92,8 +93,10 @@ class XavierNormal(OfLayers):
 
     name: Literal["xavier_normal"] = "xavier_normal"
 
-    def _layer(self, shape: Shape, rng: np.random.Generator) -> Float[np.ndarray, "_out ..."]:
-        return rng.standard_normal(shape) * np.sqrt(2 / (fan_in(shape) + fan_in(shape, of=1)))
+    def _layer(self, shape: Shape, rng: np.random.Generator) -> Array:
+        return np.asarray(
+            rng.standard_normal(shape) * np.sqrt(2 / (fan_in(shape) + fan_in(shape, of=1)))
+        )
 
 
 class KaimingUniform(OfLayers):
@@ -101,8 +104,8 @@ class KaimingUniform(OfLayers):
 
     name: Literal["kaiming_uniform"] = "kaiming_uniform"
 
-    def _layer(self, shape: Shape, rng: np.random.Generator) -> Float[np.ndarray, "_out ..."]:
-        return rng.uniform(-1, 1, shape) / np.sqrt(fan_in(shape))
+    def _layer(self, shape: Shape, rng: np.random.Generator) -> Array:
+        return np.asarray(rng.uniform(-1, 1, shape) / np.sqrt(fan_in(shape)))
 
     def draw_biases(
         self, network: NetworkSpec, rng: np.random.Generator
@@ -120,7 +123,7 @@ class Orthogonal(OfLayers):
     name: Literal["orthogonal"] = "orthogonal"
     gain: PositiveFloat = 1.0
 
-    def _layer(self, shape: Shape, rng: np.random.Generator) -> Float[np.ndarray, "_out ..."]:
+    def _layer(self, shape: Shape, rng: np.random.Generator) -> Array:
         return self.gain * _orthogonal(shape[0], fan_in(shape), rng).reshape(shape)
 
 

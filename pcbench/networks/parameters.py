@@ -90,8 +90,7 @@ class NetworkParameters(BaseModel):
         ),
     )
     convention: Convention = Field(
-        "post",
-        description="Whether a layer predicts φ(W z), post, or W φ(z), pre.",
+        "post", description="Whether a layer predicts φ(W z), post, or W φ(z), pre."
     )
     bias: bool = Field(False, description="Whether layers have biases.")
     initialisation: InitialisationField = LecunNormal()

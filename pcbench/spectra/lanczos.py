@@ -114,11 +114,6 @@ class Krylov:
 
         Where what is left of the new direction is no more than the rounding of the product, the
         space is invariant, ``exhausted``, and there is nothing to extend.
-
-        Raises
-        ------
-        NotNumbersError
-            If the product is not finite.
         """
         k = self.steps
         direction = self._basis[k]
@@ -176,9 +171,9 @@ _SMALL = 0.01
 class Eigenpair:
     """An approximate eigenvalue and eigenvector."""
 
-    value: float  # the Rayleigh quotient ``θ``
+    value: float  # the Rayleigh quotient θ
     vector: Float[np.ndarray, " P"]  # of unit length
-    residual: float  # ``‖H v - θ v‖``: an eigenvalue lies within that of ``value``
+    residual: float  # ‖H v - θ v‖: an eigenvalue lies within that of value
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +280,7 @@ class Density:
     nodes: Float[np.ndarray, " nodes"]  # Ritz values, ascending, of all probes together
     weights: Float[np.ndarray, " nodes"]  # their shares of all eigenvalues, which sum to 1
     at: Float[np.ndarray, " points"]  # where the band is given, ascending
-    # The share of eigenvalues at or below ``at`` lies between these.
+    # Bounds on the share of eigenvalues at or below each of these points.
     lower: Float[np.ndarray, " points"]
     upper: Float[np.ndarray, " points"]
     rounding: float  # how far products' rounding may move eigenvalues

@@ -19,6 +19,8 @@ Targets = Float[np.ndarray, "N d_L"]
 """``Y``, or what is like it: predictions, errors of the output."""
 Units = Float[np.ndarray, "N _d"]
 """Activities, errors or forces of one layer."""
+Batch = Float[np.ndarray, "_N _d"]
+"""The same, of any number of samples."""
 Weights = Sequence[Float[np.ndarray, "_out _inp"]]
 """``W_1 … W_L`` of dense layers."""
 WeightGradients = list[Float[np.ndarray, "_out _inp"]]

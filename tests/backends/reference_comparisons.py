@@ -24,9 +24,7 @@ from pcbench.contract import (
 )
 from pcbench.errors import UsageError
 from pcbench.registry import BACKENDS
-from pcbench.theory.nonlinear.activations import (
-    ACTIVATIONS,
-)
+from pcbench.theory.nonlinear.activations import ACTIVATIONS
 from tests.backends.torch.layered import CONVOLVED, DENSE, draw, networks
 
 REFERENCE = NumpyBackend()

@@ -53,11 +53,6 @@ def escape_rates(
     Minus the negative eigenvalues of the Hessian there, multiplicities left out; none of the loss
     for ``L > 2``. The first is ``ρ``; how far the next is below it says how soon the first is
     alone. Rates that rounding does not tell apart are one.
-
-    Raises
-    ------
-    ValueError
-        If there is no hidden layer, ``L < 2``.
     """
     _require_hidden(layers)
     eigenvalues = -origin_eigenvalues(layers, x, y, objective)
@@ -71,9 +66,8 @@ def escape_rates(
 def leading_share(x: Inputs, y: Targets) -> float:
     """Return the largest part of the loss at the origin that a network of rank 1 can take away.
 
-    The laws are about the first direction to leave. Where an escape asks for more than that, others
-    have to leave too, at rates of their own. By the theorem of Eckart and Young for the best linear
-    predictions.
+    Where an escape asks for more than the first direction, others have to leave too, at rates of
+    their own. By the theorem of Eckart and Young for the best linear predictions.
     """
     best = x @ np.linalg.lstsq(x, y, rcond=None)[0]
     return float(np.linalg.norm(best, 2) ** 2 / np.linalg.norm(y) ** 2)
@@ -89,11 +83,6 @@ def escape_exponent(layers: int) -> int:
 
     Near the origin the loss is constant but for a form of degree ``L`` in the weights, and
     ``dw/dt ∝ w^{L-1}`` (Saxe, McClelland & Ganguli 2014, for ``L = 2``).
-
-    Raises
-    ------
-    ValueError
-        If there is no hidden layer, ``L < 2``.
     """
     _require_hidden(layers)
     return layers - 2
@@ -103,11 +92,6 @@ def logarithmic_exponent(layers: int) -> Fraction:
     """Return ``κ``, the power of ``ln(1/σ)`` in which gradient descent on ``𝓕*`` halves the loss.
 
     1 for ``L = 2``, 4/3 for ``L = 3``, and ``L - 2`` beyond.
-
-    Raises
-    ------
-    ValueError
-        If there is no hidden layer, ``L < 2``.
     """
     _require_hidden(layers)
     return {2: Fraction(1), 3: Fraction(4, 3)}.get(layers, Fraction(layers - 2))
@@ -154,13 +138,13 @@ def standing(weights: WeightStacks, moments: Moments, objective: Objective) -> S
     product = above[0]
     off = product @ moments.xx - moments.yx
     predicted = product @ moments.yx.T
-    residual = moments.yy - predicted - _transposed(predicted)
-    residual = residual + product @ moments.xx @ _transposed(product)
+    residual = moments.yy - predicted - predicted.mT
+    residual = residual + product @ moments.xx @ product.mT
     losses = np.trace(residual, axis1=1, axis2=2) / 2
     if objective == "loss":
         return Standing(losses, losses, _pulled(weights, above, off))
     covariance = np.tile(np.eye(len(moments.yy)), (len(weights[0]), 1, 1))
-    covariance += sum(p @ _transposed(p) for p in above[1:-1])
+    covariance += sum(p @ p.mT for p in above[1:-1])
     # Of what has left float64's range nothing is asked, nor where an eigenvalue of 1 is lost in it.
     sound = np.trace(covariance, axis1=1, axis2=2) * np.finfo(float).eps < 1
     precision = np.full_like(covariance, np.nan)
@@ -169,8 +153,8 @@ def standing(weights: WeightStacks, moments: Moments, objective: Objective) -> S
     gradients = _pulled(weights, above, precision @ off)
     spread = np.zeros((weights[0].shape[2],) * 2)  # M_l, here M_1
     for l, below in enumerate(weights[:-1], start=2):
-        spread = np.eye(below.shape[1]) + below @ spread @ _transposed(below)
-        gradients[l - 1] -= _transposed(above[l]) @ scaled @ precision @ above[l - 1] @ spread
+        spread = np.eye(below.shape[1]) + below @ spread @ below.mT
+        gradients[l - 1] -= above[l].mT @ scaled @ precision @ above[l - 1] @ spread
     return Standing(losses, np.trace(scaled, axis1=1, axis2=2) / 2, gradients)
 
 
@@ -180,28 +164,22 @@ def _pulled(
     """Return ``W_{L:l+1}ᵀ off W_{l-1:1}ᵀ`` for every layer."""
     gradients = []
     for weight, product in zip(weights, above[1:], strict=True):
-        gradients.append(_transposed(product) @ off)
-        off = off @ _transposed(weight)
+        gradients.append(product.mT @ off)
+        off = off @ weight.mT
     return gradients
-
-
-def _transposed(matrices: Float[np.ndarray, "R _m _n"]) -> Float[np.ndarray, "R _n _m"]:
-    return np.swapaxes(matrices, 1, 2)
 
 
 @dataclass(frozen=True, slots=True)
 class Fallen:
     """Steps in which loss and energy of each replica fell; infinite where they did not.
 
-    ``diverged_at`` is the step after which the loss of a replica was far above its first one,
-    before both had fallen; infinite where it never was.
-
-    Between the last step that was above a threshold and the first that was not, interpolated in the
-    value: rounded up, it is the number of that first step.
+    Interpolated in the value between the last step that was above a threshold and the first that
+    was not: rounded up, it is the number of that first step.
     """
 
     loss: Float[np.ndarray, " R"]
     energy: Float[np.ndarray, " R"]
+    # After which step, before both had fallen, the loss was far above its first value.
     diverged_at: Float[np.ndarray, " R"]
 
 

@@ -37,15 +37,14 @@ step, and begins the next one where that has led it. How far that carries the gr
 replays that err: after each step every weight is off by up to ``u`` of itself, but by no more than
 it moved (what rounds to the nearest number never rounds further), and its gradient by as much as
 one gradient may be. Errors of all steps point one way, as those of weights do that move by less
-than their last digit. In one replay they hold back all that moves, which is that case itself; in
-the others their directions are drawn. The largest change, times ``λ``, is the tolerance.
+than their last digit: in one replay they hold back all that moves, in the others their directions
+are drawn. The largest change, times ``λ``, is the tolerance.
 
 Errors of replays are ``2^-30`` of what they are added to, or less where ``S`` bears less
-(``stochastic.py``). They vanish in float64 only beside weights that move by less than ``2^-23`` of
-their last digit; that is far less than what a gradient at those weights rounds by itself, which is
-counted at each step. There is no bound from the step on at which ``S`` bears no such error, the
-weights are not finite any more, or an error has grown into a change that is not small: by more than
-an eighth in the product of all weights.
+(``stochastic.py``). They vanish in float64 only beside weights that move by far less than what a
+gradient at those weights rounds by itself. There is no bound from the step on at which ``S`` bears
+no such error, weights are not finite, or an error has changed the product of all weights by more
+than an eighth.
 """
 
 from __future__ import annotations
@@ -53,7 +52,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -73,6 +71,7 @@ from pcbench.theory.linear.equilibrium import (
     loss_gradient,
     residuals,
 )
+from pcbench.theory.linear.saddles import Objective
 from pcbench.theory.nonlinear.layered import Layered
 from pcbench.theory.rounding.bounds import CONFIDENCE, FLOAT64
 from pcbench.theory.rounding.layered import layered_rounding
@@ -91,7 +90,7 @@ Direction = Float[np.ndarray, " d_L"]
 class Growth:
     """By how much ``‖uᵀ W_L‖`` has grown after some steps."""
 
-    law: float  # to leading order: ``‖uᵀ G_k W_L‖/‖uᵀ W_L‖``
+    law: float  # to leading order: ‖uᵀ G_k W_L‖/‖uᵀ W_L‖
     off: float  # by the departures; infinite where the bound says nothing
 
     @property
@@ -159,13 +158,13 @@ def vanishing_slopes(weights: Weights, x: Inputs, y: Targets) -> list[float]:
 class _Seen:
     """Bounds on what a batch sees of the weights, spectral norms, of rows over ``√N``."""
 
-    targets: float  # ``‖Y‖``
-    errors: float  # ``‖E‖``
-    apart: float  # ``‖E - Y‖``
-    driven: float  # ``‖X W_{L-1:1}ᵀ‖``
-    last: float  # ``‖W_L‖``
-    spread: float  # ``‖M - I‖``
-    slopes: list[float]  # ``‖∂𝓕*/∂W_l‖``, one a layer
+    targets: float  # ‖Y‖
+    errors: float  # ‖E‖
+    apart: float  # ‖E - Y‖
+    driven: float  # ‖X W_{L-1:1}ᵀ‖
+    last: float  # ‖W_L‖
+    spread: float  # ‖M - I‖
+    slopes: list[float]  # ‖∂𝓕*/∂W_l‖, one a layer
 
     def departure(self, largest: float, last: float, driven: float) -> float:
         """Bound what ``-∂𝓕*/∂W_L`` has beside ``Σ_yy W_L``, in the norm of the two given."""
@@ -179,13 +178,11 @@ class _Bounds:
     def __init__(self, weights: Weights) -> None:
         self._norms = [spectral_norm(weight) for weight in weights]
         self.moved = [0.0] * len(weights)
-        self._from_output = chains_from_output(weights)
         self._to_input = chains_to_input(weights)
-        self._output_norms = [spectral_norm(product) for product in self._from_output]
+        self._output_norms = [spectral_norm(product) for product in chains_from_output(weights)]
         # W_{L-1:l}, l = 2 … L-1: what hidden errors reach the last hidden layer by.
-        self._hidden_norms = [
-            spectral_norm(product) for product in chains_from_output(weights[:-1])[1:-1]
-        ]
+        to_last = chains_from_output(weights[:-1])[1:-1]
+        self._hidden_norms = [spectral_norm(product) for product in to_last]
 
     def move(self, rate: float, seen: _Seen) -> None:
         """Let every layer take a step of at most its slope."""
@@ -232,16 +229,11 @@ class _Bounds:
         return self._product(first, last) - prod(self._norms[first:last], start=1.0)
 
 
-Objective = Literal["loss", "energy"]
-Gradients = WeightGradients
-Noise = Sequence[Float[np.ndarray, "_out _inp"] | None]
-
-
 @dataclass(frozen=True, slots=True)
 class FirstSteps:
     """Gradient norms of ``K`` steps, before each update."""
 
-    norms: Float[np.ndarray, "K L"]  # NaN where weights or ``S`` are beyond float64
+    norms: Float[np.ndarray, "K L"]  # NaN where weights or S are beyond float64
     off: Float[np.ndarray, "K L"]  # by rounding, infinite where float64 cannot tell
 
 
@@ -254,7 +246,7 @@ def first_steps(
     ``loss`` for backpropagation, ``energy`` for predictive coding with exact inference.
     """
     rng, both = generator(), u + FLOAT64
-    drawn: list[Noise] = [
+    drawn: list[Sequence[Float[np.ndarray, "_out _inp"] | None]] = [
         [rng.standard_normal(weight.shape) for weight in weights]
         for _ in range(draws(min(weight.size for weight in weights)))
     ]
@@ -296,7 +288,7 @@ def first_steps(
 
 def _path(
     weights: Weights, batches: Sequence[Batch], rate: float, objective: Objective
-) -> list[tuple[Gradients, Gradients]]:
+) -> list[tuple[WeightGradients, WeightGradients]]:
     """Weights and their gradients at every step, as far as float64 has them; then no numbers."""
     path, exact = [], list(weights)
     for x, y in batches:
@@ -315,7 +307,7 @@ def _probe(weights: Weights, objective: Objective) -> float | None:
     return PROBE if objective == "loss" else covariance_probe(weights)
 
 
-def _gradient(weights: Weights, x: Inputs, y: Targets, objective: Objective) -> Gradients:
+def _gradient(weights: Weights, x: Inputs, y: Targets, objective: Objective) -> WeightGradients:
     by = loss_gradient if objective == "loss" else equilibrated_energy_gradient
     return by(weights, x, y)
 

@@ -206,9 +206,8 @@ def numerical_rank(matrix: Float[np.ndarray, "_rows _columns"], off: float) -> i
     return int(np.sum(np.linalg.svd(matrix, compute_uv=False) > off))
 
 
-Directions = WeightGradients
-Matrix = Float[np.ndarray, "_rows _columns"]
-Batch = Units
+# Not Float: jaxtyping does not know numpy.longdouble by its platform's name.
+Matrix = Shaped[np.ndarray, "_rows _columns"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,11 +215,11 @@ class Certificate:
     """A direction along which a critical point curves down, and by how much."""
 
     lemma: Literal["B", "C", "D"]  # which of the lemmas names it
-    directions: Directions  # ``V_1 … V_L``, of norm 1 all together
-    curvature: float  # ``Vᵀ ∇²𝓕* V``: exactly so for B and C; at most so for D
+    directions: WeightGradients  # V_1 … V_L, of norm 1 all together
+    curvature: float  # Vᵀ ∇²𝓕* V: exactly so for B and C; at most so for D
 
 
-def certificate(weights: Weights, x: Batch, y: Batch, off: float) -> Certificate | None:
+def certificate(weights: Weights, x: Units, y: Units, off: float) -> Certificate | None:
     """Return the first of B, C and D that applies at a critical point, or ``None``.
 
     The network has a hidden layer or more. What is no larger than ``off`` counts as zero: products
@@ -236,7 +235,7 @@ def certificate(weights: Weights, x: Batch, y: Batch, off: float) -> Certificate
     return _lemma_c(weights, x, r, off) or _lemma_d(weights, x, y, off)
 
 
-def _lemma_b(weights: Weights, r: Batch, free: Matrix) -> Certificate:
+def _lemma_b(weights: Weights, r: Units, free: Matrix) -> Certificate:
     values, vectors = np.linalg.eigh(r.T @ r / len(r))
     k = free.T @ _last_hidden_curvature(weights) @ free
     gains, within = np.linalg.eigh(k)
@@ -245,7 +244,7 @@ def _lemma_b(weights: Weights, r: Batch, free: Matrix) -> Certificate:
     return Certificate("B", directions, -float(values[-1] * gains[-1]))
 
 
-def _lemma_c(weights: Weights, x: Batch, r: Batch, off: float) -> Certificate | None:
+def _lemma_c(weights: Weights, x: Units, r: Units, off: float) -> Certificate | None:
     onward = chain(weights, len(weights) - 1, 2)
     silent = _null_space(weights[-1], off)
     reached = np.linalg.pinv(onward)
@@ -270,7 +269,7 @@ def _lemma_c(weights: Weights, x: Batch, r: Batch, off: float) -> Certificate | 
     return Certificate("C", directions, float(values[0]))
 
 
-def _lemma_d(weights: Weights, x: Batch, y: Batch, off: float) -> Certificate | None:
+def _lemma_d(weights: Weights, x: Units, y: Units, off: float) -> Certificate | None:
     if _null_space(weights[-1], off).shape[1]:
         return None
     fit = np.linalg.lstsq(x, y, rcond=None)[0].T  # B
@@ -303,7 +302,7 @@ def _null_space(matrix: Matrix, off: float) -> Matrix:
     return rows[int(np.sum(sizes > off)) :].T
 
 
-def _still(weights: Weights) -> Directions:
+def _still(weights: Weights) -> WeightGradients:
     return [np.zeros_like(weight) for weight in weights]
 
 
@@ -314,10 +313,6 @@ def least_losses(x: Inputs, y: Targets) -> Float[np.ndarray, " ranks"]:
     explained = np.concatenate([[0.0], np.cumsum(singular**2)])
     losses: Float[np.ndarray, " ranks"] = (np.sum(y**2) - explained) / (2 * len(x))
     return losses
-
-
-# Not ``Float``: jaxtyping does not know numpy.longdouble by its platform's name.
-Matrix = Shaped[np.ndarray, "_rows _columns"]
 
 
 def energy_series(

@@ -264,9 +264,9 @@ def contraction_rate(weights: Weights, step: float) -> float:
 class Descent:
     """Gradient inference from the feedforward activities, of one network and batch."""
 
-    curvatures: Float[np.ndarray, " n_hidden"]  # ``λ_i(H_z)``, ascending
-    start: Float[np.ndarray, "N n_hidden"]  # ``z⁽⁰⁾ - z*`` in the eigenbasis
-    equilibrium: float  # ``𝓕*``
+    curvatures: Float[np.ndarray, " n_hidden"]  # λ_i(H_z), ascending
+    start: Float[np.ndarray, "N n_hidden"]  # z⁽⁰⁾ - z* in the eigenbasis
+    equilibrium: float  # 𝓕*
 
     @classmethod
     def of(cls, weights: Weights, x: Inputs, y: Targets) -> Descent:

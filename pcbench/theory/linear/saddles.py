@@ -56,11 +56,7 @@ from pcbench.theory.arrays import (
     extreme_eigenvalue,
 )
 from pcbench.theory.linear.equilibrium import activity_hessian
-from pcbench.theory.nonlinear.activations import (
-    KINKED,
-    Activation,
-    activation_slope,
-)
+from pcbench.theory.nonlinear.activations import KINKED, Activation, activation_slope
 
 Objective = Literal["loss", "energy"]
 
@@ -74,13 +70,7 @@ class Slopes:
 
     @classmethod
     def of(cls, activation: Activation, convention: str) -> Slopes:
-        """Return the factors of an activation with ``φ(0) = 0``, in a convention.
-
-        Raises
-        ------
-        ValueError
-            If it has a kink at 0 on which a block depends in every network: a rectifier in ``pre``.
-        """
+        """Return the factors of a ``φ`` with ``φ(0) = 0``; rectifiers in ``pre`` have none."""
         kinked = activation in KINKED
         if kinked and convention == "pre":
             raise ValueError(f"{activation} in the pre convention has no Hessian at the origin")
@@ -94,13 +84,7 @@ LINEAR = Slopes()
 def origin_hessian(
     widths: Sequence[int], x: Inputs, y: Targets, objective: Objective, slopes: Slopes = LINEAR
 ) -> scipy.sparse.csr_array:
-    """Return the whole Hessian at the origin, ``(P, P)``, entry by entry.
-
-    Raises
-    ------
-    ValueError
-        If the network has no hidden layer: the theorem is about ``L ≥ 2``.
-    """
+    """Return the whole Hessian at the origin, ``(P, P)``, entry by entry; ``L ≥ 2``."""
     n_layers = _require_hidden(widths, slopes)
     last = np.zeros((widths[-1] * widths[-2],) * 2)
     if objective == "energy":
@@ -181,7 +165,7 @@ def zero_rank_spectrum(
     the span of ``Q`` and the last layer, and as zero on the rest.
     """
     cross = _cross(weights, x, y)
-    corner = _corner(weights, y, objective, None)
+    corner = _corner(weights, y, objective)
     _, r = np.linalg.qr(cross)
     small = np.block([[np.zeros((len(r),) * 2), r], [r.T, corner]])
     eigenvalues = np.linalg.eigvalsh(small)
@@ -270,14 +254,12 @@ def _covariance_after(weights: Weights, after: Steps) -> Float[np.ndarray, "d d"
 
 
 def _corner(
-    weights: Weights, y: Targets, objective: Objective, after: Steps | None
+    weights: Weights, y: Targets, objective: Objective, after: Steps | None = None
 ) -> Float[np.ndarray, "p_L p_L"]:
     """``A``: ``-Σ_yy ⊗ M`` for the energy, zero for the loss."""
     if objective == "loss":
         return np.zeros((weights[-1].size,) * 2)
-    covariance = (
-        _last_hidden_covariance(weights) if after is None else _covariance_after(weights, after)
-    )
+    covariance = _covariance_after(weights, after) if after else _last_hidden_covariance(weights)
     return np.kron(-(y.T @ y) / len(y), covariance)
 
 

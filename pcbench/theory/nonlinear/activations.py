@@ -1,9 +1,8 @@
 r"""Activations and their derivatives: by a formula each, or from ``φ`` alone by Taylor arithmetic.
 
-Of an activation that is added to pcbench from outside the theory has no formula of its own. It
-takes ``φ``, which defines what is asked of a backend, and nothing else: neither ``φ'`` nor ``φ''``,
-which backends compute with and may have wrong. Both follow from ``φ`` by carrying ``(f, f', f'')``
-through its formula,
+Of an activation that is added to pcbench from outside the theory takes ``φ``, which defines what is
+asked of a backend, and neither ``φ'`` nor ``φ''``, which backends compute with and may have wrong.
+Both follow from ``φ`` by carrying ``(f, f', f'')`` through its formula,
 
 .. math::
     (g ∘ f)' = g'(f) f', \qquad (g ∘ f)'' = g''(f) f'^2 + g'(f) f'',
@@ -22,8 +21,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import expit
 
+from pcbench.theory.arrays import Batch
+
 Entries = Float[np.ndarray, "..."]
-Batch = Float[np.ndarray, "_N _d"]
 
 ACTIVATIONS = ("identity", "tanh", "relu", "leaky_relu", "silu")
 KINKED = ("relu", "leaky_relu")
@@ -36,18 +36,10 @@ STEEPEST = 1.1
 
 @dataclass(frozen=True, slots=True)
 class Formula:
-    """A smooth activation by its formula.
+    """A smooth activation by its formula."""
 
-    Parameters
-    ----------
-    formula
-        ``φ(xp, a)``, in functions of the namespace ``xp``: those of :class:`Functions`.
-    steepest
-        A bound on ``|φ'|``.
-    """
-
-    formula: Callable[[Any, Any], Any]
-    steepest: float
+    formula: Callable[[Any, Any], Any]  # φ(xp, a), with xp's functions: those of Functions
+    steepest: float  # a bound on |φ'|
 
     def at(self, z: Entries) -> Taylor:
         """``φ``, ``φ'`` and ``φ''`` at each entry."""

@@ -37,14 +37,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import LinAlgError, solve_triangular
 
-from pcbench.theory.arrays import extreme_eigenvalue
-from pcbench.theory.nonlinear.activations import (
-    activate,
-    activation_curvature,
-    activation_slope,
-)
+from pcbench.theory.arrays import Batch, extreme_eigenvalue
+from pcbench.theory.nonlinear.activations import activate, activation_curvature, activation_slope
 from pcbench.theory.nonlinear.layered import (
-    Batch,
     Layered,
     Matrix,
     Precision,

@@ -19,10 +19,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy.integrate import solve_ivp
 
-from pcbench.theory.arrays import Inputs, Targets, Units
+from pcbench.theory.arrays import Batch, Inputs, Targets, Units
 from pcbench.theory.nonlinear.activations import KINKED
 from pcbench.theory.nonlinear.layered import (
-    Batch,
     Layered,
     Precision,
     activity_residuals,
@@ -45,7 +44,7 @@ _RTOL, _ATOL = 1e-11, 1e-12
 class Rule:
     """How inference is to step."""
 
-    step: float  # ``Δt``
+    step: float  # Δt
     budget: int  # how many steps at most
     residual: float = 0.0  # the relative residual to end at
     halve: bool = False  # whether the step is halved where the energy rose
@@ -57,12 +56,12 @@ class Rule:
 class InferenceSteps:
     """Where ``T`` steps led from the feedforward activities."""
 
-    # ``z_1 … z_{L-1}`` in the end, all units of a sample in a row
+    # z_1 … z_{L-1} in the end, all units of a sample in a row
     hidden: Float[np.ndarray, "N n_hidden"]
     energies: Float[np.ndarray, "T_and_one L"]  # of every layer, at the start and after each step
-    # ``‖∂(N𝓕)/∂z‖`` over that at the start (absolute where that is 0)
+    # ‖∂(N𝓕)/∂z‖ over that at the start (absolute where that is 0)
     residuals: Float[np.ndarray, " T_and_one"]
-    steps: tuple[float, ...]  # ``Δt`` of each
+    steps: tuple[float, ...]  # Δt of each
     clearances: Float[np.ndarray, " T_and_one"]  # how far from a kink inference was
 
 
@@ -76,44 +75,18 @@ class StepsRounding:
 
 
 def inference_steps(
-    network: Layered, x: Inputs, y: Targets, rule: Rule, precision: Precision | None = None
-) -> InferenceSteps:
-    """Take steps until the residual is reached, or the budget or the step is spent."""
-    return _walk(network, x, y, rule, precision)
-
-
-def steps_rounding(
     network: Layered,
     x: Inputs,
     y: Targets,
     rule: Rule,
-    taken: InferenceSteps,
-    u: float,
     precision: Precision | None = None,
-) -> StepsRounding:
-    """Bound what rounding at unit roundoff ``u`` may make of steps of the sizes taken."""
-    rng, probe = generator(), max(u, _LEAST_PROBE)
-    erring = [
-        _walk(network, x, y, rule, precision, taken.steps, (probe, rng)) for _ in range(DRAWS)
-    ]
-    norm, bounds = np.linalg.norm, partial(allowed, u=u, probe=probe)
-    return StepsRounding(
-        float(bounds([norm(one.hidden - taken.hidden) for one in erring])),
-        bounds([norm(one.energies - taken.energies, axis=1) for one in erring]),
-        bounds([abs(one.residuals - taken.residuals) for one in erring]),
-    )
-
-
-def _walk(
-    network: Layered,
-    x: Batch,
-    y: Batch,
-    rule: Rule,
-    precision: Precision | None,
     given: Sequence[float] | None = None,
     erring: tuple[float, np.random.Generator] | None = None,
 ) -> InferenceSteps:
-    """Step by the rule, or by steps that are given; with errors, where a probe is given."""
+    """Take steps until the residual is reached, or the budget or the step is spent.
+
+    Or of the sizes given; and with errors of a size, drawn by a generator, where ``erring`` has it.
+    """
     moving = feedforward(network, x)[1:-1]
     if rule.in_errors:
         moving = [np.zeros_like(z) for z in moving]
@@ -147,13 +120,38 @@ def _walk(
         if over:
             break
         size = size if given is None else given[len(sizes)]
-        if rule.in_errors:
-            slopes = _error_slopes(here, activities, precision)
+        if rule.in_errors:  # ∂(N𝓕)/∂e_l = e_l - λ_l
+            *errors, force = weighted_errors(here, activities, precision)
+            pulled = backpropagated(here, activities, force)
+            slopes = [error - back for error, back in zip(errors, pulled, strict=False)]
         moving = [m - size * slope for m, slope in zip(moving, slopes, strict=True)]
         sizes.append(size)
     residuals = np.array(norms) / (norms[0] or 1.0)
     hidden = np.concatenate([x[:, :0], *activities[1:-1]], axis=1)
     return InferenceSteps(hidden, np.array(energies), residuals, tuple(sizes), np.array(clearances))
+
+
+def steps_rounding(
+    network: Layered,
+    x: Inputs,
+    y: Targets,
+    rule: Rule,
+    taken: InferenceSteps,
+    u: float,
+    precision: Precision | None = None,
+) -> StepsRounding:
+    """Bound what rounding at unit roundoff ``u`` may make of steps of the sizes taken."""
+    rng, probe = generator(), max(u, _LEAST_PROBE)
+    erring = [
+        inference_steps(network, x, y, rule, precision, taken.steps, (probe, rng))
+        for _ in range(DRAWS)
+    ]
+    norm, bounds = np.linalg.norm, partial(allowed, u=u, probe=probe)
+    return StepsRounding(
+        float(bounds([norm(one.hidden - taken.hidden) for one in erring])),
+        bounds([norm(one.energies - taken.energies, axis=1) for one in erring]),
+        bounds([abs(one.residuals - taken.residuals) for one in erring]),
+    )
 
 
 def _placed(
@@ -166,15 +164,6 @@ def _placed(
     for l, error in enumerate(moving, start=1):
         activities.append(layer(network, l, activities[-1]) + error)
     return [*activities, y]
-
-
-def _error_slopes(
-    network: Layered, activities: Sequence[Batch], precision: Precision | None
-) -> list[Batch]:
-    """``∂(N𝓕)/∂e_l = e_l - λ_l`` of the hidden layers."""
-    *errors, force = weighted_errors(network, activities, precision)
-    pulled = backpropagated(network, activities, force)
-    return [error - back for error, back in zip(errors, pulled, strict=False)]
 
 
 def decided(

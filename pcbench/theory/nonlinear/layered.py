@@ -18,12 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from pcbench.theory.arrays import Inputs, Targets, Units
+from pcbench.theory.arrays import Batch, Inputs, Targets, Units
 from pcbench.theory.nonlinear.activations import (
     ACTIVATIONS,
     STEEPEST,
     Activation,
-    Batch,
     Formula,
     activate,
     activation_slope,
@@ -41,7 +40,7 @@ class LinearMap:
     The rows of a convolution are the patches of its images, one a place.
     """
 
-    weight: Matrix | Kernels  # ``A_l``, or the kernels of a convolution
+    weight: Matrix | Kernels  # A_l, or the kernels of a convolution
     image: tuple[int, int, int] | None = None  # what enters a convolution
 
     @property
@@ -364,7 +363,9 @@ def unpool(network: Layered, l: int, z: Batch, e: Batch) -> Batch:
 
 
 def windows(network: Layered, l: int, z: Batch) -> Windows:
-    """Pooling windows of a convolution, the entries of each row by row on the last axis."""
+    """Pooling windows, the entries of each row by row on the last axis; of dense layers, of one."""
+    if not network.is_convolution(l):
+        return z.reshape(len(z), -1, 1, 1, 1)
     side, (_, height, width) = _pool_side(network, l), network.images[l - 1]
     rows, columns = height // side, width // side
     tiles = z.reshape(len(z), -1, rows, side, columns, side).swapaxes(3, 4)
@@ -373,6 +374,8 @@ def windows(network: Layered, l: int, z: Batch) -> Windows:
 
 def from_windows(network: Layered, l: int, values: Windows) -> Batch:
     """Undo ``windows``: flat images, one sample a row."""
+    if not network.is_convolution(l):
+        return values.reshape(len(values), -1)
     side = _pool_side(network, l)
     tiles = values.reshape(*values.shape[:4], side, side)
     return tiles.swapaxes(3, 4).reshape(len(values), -1)

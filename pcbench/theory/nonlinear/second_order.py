@@ -22,11 +22,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.sparse.linalg import LinearOperator, cg
 
-from pcbench.theory.arrays import Inputs, Targets
-from pcbench.theory.nonlinear.activations import (
-    activate,
-    activation_slope,
-)
+from pcbench.theory.arrays import Batch, Inputs, Targets
+from pcbench.theory.nonlinear.activations import activate, activation_slope
 from pcbench.theory.nonlinear.curvature import (
     activity_hessian_product,
     force_moved,
@@ -36,7 +33,6 @@ from pcbench.theory.nonlinear.curvature import (
     slopes_moved,
 )
 from pcbench.theory.nonlinear.layered import (
-    Batch,
     Layered,
     Precision,
     activity_residuals,
@@ -147,7 +143,7 @@ class HessianProduct:
     """A Hessian times a direction."""
 
     product: list[Float[np.ndarray, "..."]]  # like the parameters: weights, then biases
-    residual: float  # ``‖𝓕_zz δz + 𝓕_zθ V‖`` over ``‖𝓕_zθ V‖``; 0 where nothing was to be solved
+    residual: float  # ‖𝓕_zz δz + 𝓕_zθ V‖ over ‖𝓕_zθ V‖; 0 where nothing was to be solved
 
 
 def loss_hessian_product(

@@ -10,9 +10,9 @@ to an error of standard deviation at most
 and Azuma's inequality leaves a chance below ``2 exp(-λ²/2)`` for an error of ``λ`` times that. All
 bounds use ``λ = 8``: under 1e-13 for one comparison, under 1e-6 for ten million of them.
 
-How such errors travel through a network depends on its weights. For the equilibrium that is found
-by stochastic arithmetic (``perturbation.py``); for a Hessian at a saddle a bound on norms is sharp
-enough. What inference that stopped early still misses is bounded here too.
+How such errors travel through a network depends on its weights: at equilibrium stochastic
+arithmetic finds out (``perturbation.py``); for a Hessian at a saddle a bound on norms is sharp
+enough.
 
 **Products of Hessians.** A product has no closed form whose rounding could be followed by hand, but
 it can be tried: an inner product of ``n`` terms has rounding of standard deviation up to ``u √(2n)
@@ -22,11 +22,10 @@ such errors (``stochastic.with_rounding``), ``n`` being the longest sum that the
 that carries the image, as one vector of many entries, is close to its standard deviation; ``λ = 8``
 times it is allowed.
 
-Errors are of the dtype's own size, not of one that is scaled to it afterwards: inner solves of a
-condition up to ``10^12`` are judged, and bend long before an error of ``2^-30``. In float64 that is
-the size of the theory's own rounding, and still no perturbation vanishes: none has a standard
-deviation below ``√2 u``, which is 0.7 of the last digit or more. What the theory rounds itself
-comes on top, in both products; it can only add to what is seen, and has to be allowed as well.
+Errors are of the dtype's own size, not scaled to it afterwards: inner solves of a condition up to
+``10^12`` are judged, and bend long before an error of ``2^-30``. In float64 that is the size of the
+theory's own rounding, and still no perturbation vanishes: each has a standard deviation of ``√2 u``
+or more. What the theory rounds itself comes on top, and has to be allowed as well.
 
 Activities that are a minimum, with least curvature ``σ² = λ_min(𝓕_zz)`` of a sample, tell what an
 inner solve may leave: with ``ẑ`` and ``ĝ`` the largest spectral norms of activities and of forces,
@@ -44,14 +43,14 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.theory.arrays import Inputs, Targets, Units, Weights
+from pcbench.theory.arrays import Batch, Inputs, Targets, Units, Weights
 from pcbench.theory.linear.equilibrium import (
     activities_from_errors,
     equilibrium_errors,
     least_activity_curvature,
 )
 from pcbench.theory.nonlinear.curvature import least_curvatures
-from pcbench.theory.nonlinear.layered import Batch, Layered, Precision, weighted_errors
+from pcbench.theory.nonlinear.layered import Layered, Precision, weighted_errors
 
 CONFIDENCE = 8.0
 """``λ``: how many standard deviations of rounding are allowed."""
@@ -164,17 +163,11 @@ class InnerSystem:
 
 
 def inner_system(
-    network: Layered,
-    activities: Sequence[Batch],
-    u: float,
-    precision: Precision | None = None,
+    network: Layered, activities: Sequence[Batch], u: float, precision: Precision | None = None
 ) -> InnerSystem:
     """Bound what may be left of the inner system at equilibrium activities.
 
-    Raises
-    ------
-    ValueError
-        If they are no minimum of the energy: then there is no such Hessian.
+    They must be a minimum of the energy: elsewhere there is no such Hessian.
     """
     forces = weighted_errors(network, activities, precision)
     curvature = float(np.min(least_curvatures(network, activities, precision)))

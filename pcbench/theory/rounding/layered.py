@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.theory.nonlinear.layered import Batch, Layered, Precision
+from pcbench.theory.arrays import Batch
+from pcbench.theory.nonlinear.layered import Layered, Precision
 from pcbench.theory.rounding.bounds import CONFIDENCE, of_both
 from pcbench.theory.rounding.summation import norm_bound, rounded_product, rounded_sum
 from pcbench.theory.rounding.underflow import SMALLEST, norm_underflow, underflow
@@ -32,13 +33,13 @@ PerSample = Float[np.ndarray, " N"]
 class LayeredRounding:
     """Absolute bounds on the rounding of what is evaluated at given activities."""
 
-    errors: tuple[float, ...]  # ``e_l``, Frobenius norm, one a layer
-    energies: tuple[float, ...]  # ``1/(2N) Σ_n e_lᵀ π e_l``, one a layer
-    sample_energies: tuple[float, ...]  # ``½ Σ_l e_lᵀ π e_l``, one a sample
-    residual: float  # ``‖∂(N𝓕)/∂z‖`` over all hidden activities
+    errors: tuple[float, ...]  # e_l, Frobenius norm, one a layer
+    energies: tuple[float, ...]  # 1/(2N) Σ_n e_lᵀ π e_l, one a layer
+    sample_energies: tuple[float, ...]  # ½ Σ_l e_lᵀ π e_l, one a sample
+    residual: float  # ‖∂(N𝓕)/∂z‖ over all hidden activities
     sample_residuals: tuple[float, ...]  # the same, one a sample
-    gradients: tuple[float, ...]  # ``∂𝓕/∂A_l``, Frobenius norm, one a layer
-    biases: tuple[float, ...]  # ``∂𝓕/∂b_l``, one a layer
+    gradients: tuple[float, ...]  # ∂𝓕/∂A_l, Frobenius norm, one a layer
+    biases: tuple[float, ...]  # ∂𝓕/∂b_l, one a layer
 
 
 # Gradients are products: of an answer that diverged theirs alone may overflow, to no bound at all.
@@ -56,7 +57,7 @@ def layered_rounding(
         network.weights, [*activities, *(unit.error for unit in units)], steepest=network.steepest
     )
     return LayeredRounding(
-        errors=tuple(_error(unit, u) + lost for unit in units),
+        errors=tuple(vector_bound(unit.error_std, unit, u) + lost for unit in units),
         energies=tuple(energy + lost for energy in by_layer),
         sample_energies=tuple((by_sample + lost).tolist()),
         residual=residual + lost,
@@ -66,9 +67,9 @@ def layered_rounding(
     )
 
 
-def _error(unit: UnitRounding, u: float) -> float:
-    """Bound the rounding of ``e_l``."""
-    total, worst = np.sum(unit.error_std**2), np.max(_along(unit.error_std, unit) ** 2)
+def vector_bound(std: Batch, unit: UnitRounding, u: float) -> float:
+    """Bound the rounding of ``e_l``, or of what else a unit makes of what it inherits."""
+    total, worst = np.sum(std**2), np.max(_along(std, unit) ** 2)
     return u * float(norm_bound(float(total), float(worst)))
 
 
@@ -130,8 +131,8 @@ def parameter_rounding(
     """Bound the rounding of ``∂𝓕/∂A_l`` and ``∂𝓕/∂b_l``, given the unit's forces.
 
     Both are sums over samples and places, of rows of what the layer sees, and of ones. Rows of the
-    gradient are independent, so that the worst direction is within one; but for what is inherited,
-    which all rows of one column share.
+    gradient are independent, so the worst direction is within one; all rows of one column share
+    what is inherited.
     """
     linear = network.linear(l)
     rows = linear.rows(unit.driven)

@@ -25,13 +25,9 @@ from math import inf
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.theory.arrays import Inputs, Targets
-from pcbench.theory.nonlinear.activations import (
-    activate,
-    activation_slope,
-)
+from pcbench.theory.arrays import Batch, Inputs, Targets
+from pcbench.theory.nonlinear.activations import activate, activation_slope
 from pcbench.theory.nonlinear.layered import (
-    Batch,
     Layered,
     Precision,
     backpropagated,
@@ -44,7 +40,7 @@ from pcbench.theory.nonlinear.layered import (
     weigh,
 )
 from pcbench.theory.rounding.bounds import CONFIDENCE, of_both
-from pcbench.theory.rounding.layered import layered_rounding, parameter_rounding
+from pcbench.theory.rounding.layered import layered_rounding, parameter_rounding, vector_bound
 from pcbench.theory.rounding.stochastic import (
     DRAWS,
     PERTURBED,
@@ -54,7 +50,6 @@ from pcbench.theory.rounding.stochastic import (
     draws,
     generator,
 )
-from pcbench.theory.rounding.summation import norm_bound
 from pcbench.theory.rounding.underflow import underflow
 from pcbench.theory.rounding.units import (
     JUMP,
@@ -71,12 +66,12 @@ PerSample = Float[np.ndarray, " N"]
 class FeedforwardRounding:
     """Absolute bounds on the rounding of a forward pass and of what is evaluated after it."""
 
-    loss: float  # ``𝓛``
-    sample_losses: tuple[float, ...]  # ``½ (y - ŷ)ᵀ π (y - ŷ)``, one a sample
-    residual: float  # ``‖∂(N𝓕)/∂z‖`` at the feedforward activities
+    loss: float  # 𝓛
+    sample_losses: tuple[float, ...]  # ½ (y - ŷ)ᵀ π (y - ŷ), one a sample
+    residual: float  # ‖∂(N𝓕)/∂z‖ at the feedforward activities
     sample_residuals: tuple[float, ...]  # the same of each sample
-    activities: float  # ``z_1 … z_{L-1}``, Frobenius norm over all of them
-    prediction: float  # ``ŷ``, Frobenius norm
+    activities: float  # z_1 … z_{L-1}, Frobenius norm over all of them
+    prediction: float  # ŷ, Frobenius norm
 
 
 def feedforward_rounding(
@@ -100,6 +95,7 @@ def feedforward_rounding(
     scale = CONFIDENCE * of_both(u)
     flips = _flips(network, forward, units, scale * drawn.last_hidden)
     lost = underflow(network.weights, activities, forward=True, steepest=network.steepest)
+    by_itself = vector_bound(units[-1].value_std, units[-1], of_both(u))
     second = (scale * drawn.outputs) ** 2 / 2
     sample_losses = there.sample_energies + scale * np.sqrt(variances) + second
     sample_residuals = there.sample_residuals + scale * drawn.sample_slopes + flips
@@ -110,15 +106,8 @@ def feedforward_rounding(
         residual=there.residual + scale * drawn.slopes + float(np.linalg.norm(flips)),
         sample_residuals=tuple(sample_residuals.tolist()),
         activities=scale * drawn.activities + lost,
-        prediction=_evaluation(units[-1], of_both(u)) + scale * drawn.predictions + lost,
+        prediction=by_itself + scale * drawn.predictions + lost,
     )
-
-
-def _evaluation(last: UnitRounding, u: float) -> float:
-    """Bound what the last layer by itself makes of exact activities."""
-    along = np.hypot(last.value_std.max(axis=1), last.shared)
-    total, worst = np.sum(last.value_std**2), np.max(along**2)
-    return u * float(norm_bound(float(total), float(worst)))
 
 
 # Squares may overflow, to no bound at all.
@@ -149,10 +138,10 @@ class _Drawn:
     """The largest changes seen, in units of the errors drawn."""
 
     activities: float  # norm of all hidden ones, of all samples
-    slopes: float  # norm of ``∂(N𝓕)/∂z``, of all samples
-    predictions: float  # norm of ``ŷ``, of all samples
-    outputs: PerSample  # norms of ``√π ŷ`` of every sample
-    sample_slopes: PerSample  # norms of ``∂(N𝓕)/∂z`` of every sample
+    slopes: float  # norm of ∂(N𝓕)/∂z, of all samples
+    predictions: float  # norm of ŷ, of all samples
+    outputs: PerSample  # norms of √π ŷ of every sample
+    sample_slopes: PerSample  # norms of ∂(N𝓕)/∂z of every sample
     last_hidden: Batch  # of every unit that the last layer sees
 
 
@@ -345,11 +334,7 @@ def _potential_off(
 
 
 def _gradients(
-    network: Layered,
-    forward: list[Batch],
-    z: list[Batch],
-    erring: list[Batch],
-    force: Batch,
+    network: Layered, forward: list[Batch], z: list[Batch], erring: list[Batch], force: Batch
 ) -> list[Float[np.ndarray, "..."]]:
     """``∂𝓛/∂A_l``, then ``∂𝓛/∂b_l``, of a forward and a backward pass that err.
 

@@ -47,15 +47,19 @@ _PROBE_OF_COVARIANCE = 2.0**-10
 
 @dataclass(frozen=True, slots=True)
 class EquilibriumRounding:
-    """Absolute bounds on what rounding does to quantities at equilibrium."""
+    """Absolute bounds on what rounding does to quantities at equilibrium.
 
-    energy: float  # ``𝓕*``, evaluated from its definition at the activities reached
-    loss: float  # ``𝓛``
-    prediction: float  # ``ŷ``, Frobenius norm
-    gradients: tuple[float, ...]  # ``∂𝓕/∂W_l``, Frobenius norm, one a layer
-    carried: tuple[float, ...]  # the same, of errors as exact inference finds them
-    residual: float  # ``‖∂(N𝓕)/∂z‖`` over all hidden activities
-    output: float  # ``‖z_L - y‖``, Frobenius norm, after the forward recursion
+    Near the origin errors are far smaller than the activities, and evaluated anew, ``z_l - W_l
+    z_{l-1}``, lose most of their digits: exact inference knows them better.
+    """
+
+    energy: float  # 𝓕*, evaluated from its definition at the activities reached
+    loss: float  # 𝓛
+    prediction: float  # ŷ, Frobenius norm
+    gradients: tuple[float, ...]  # ∂𝓕/∂W_l, Frobenius norm, one a layer
+    carried: tuple[float, ...]  # the same, of the errors that exact inference finds
+    residual: float  # ‖∂(N𝓕)/∂z‖ over all hidden activities
+    output: float  # ‖z_L - y‖, Frobenius norm, after the forward recursion
 
 
 def equilibrium_rounding(weights: Weights, x: Inputs, y: Targets, u: float) -> EquilibriumRounding:
@@ -74,16 +78,10 @@ def equilibrium_rounding(weights: Weights, x: Inputs, y: Targets, u: float) -> E
     z = activities_from_errors(weights, x, e)
     off = residuals(weights, x, y)
     hidden = n * max(1, sum(len(weight) for weight in weights[:-1]))
-    # Rounding of S is shared by all samples.
-    shared = len(weights[-1]) ** 2
-    repeats = repetitions(hidden, shared)
+    repeats = repetitions(hidden, len(weights[-1]) ** 2)  # all samples share the rounding of S
     product = _perturbed_product(probe, repeats)
-    own_changes = [
-        _apart(erring, exact)
-        for erring, exact in zip(
-            _theorem_1(weights, x, y, product), _theorem_1(weights, x, y, np.matmul), strict=True
-        )
-    ]
+    erring, exact = (_theorem_1(weights, x, y, by) for by in (product, np.matmul))
+    own_changes = [_apart(ours, theirs) for ours, theirs in zip(erring, exact, strict=True)]
     reached, found, output, prediction = _two_passes(weights, x, y, product)
     errors = prediction_errors(weights, reached)
     forces = hidden_forces(weights, errors)
@@ -105,14 +103,12 @@ def equilibrium_rounding(weights: Weights, x: Inputs, y: Targets, u: float) -> E
     bounds = allowed(np.transpose(seen), u, probe) + underflow(weights, [*z, *e])
     own_rounding = allowed(np.transpose(own_changes), FLOAT64, probe)
     off_errors, off_residual, off_output, off_prediction = map(float, bounds[:4])
-    last_product = np.array(
-        [
-            CONFIDENCE * u * np.sqrt(2 / n) * np.linalg.norm(error) * np.linalg.norm(below)
-            for error, below in zip(e, z, strict=False)
-        ]
-    )
-    anew, carried = np.split(bounds[4:], 2)
-    own = last_product + own_rounding[1:]
+    norm, (anew, carried) = np.linalg.norm, np.split(bounds[4:], 2)
+    last_product = [
+        CONFIDENCE * u * np.sqrt(2 / n) * norm(error) * norm(below)
+        for error, below in zip(e, z, strict=False)
+    ]
+    own = np.array(last_product) + own_rounding[1:]
     return EquilibriumRounding(
         energy=_evaluation(weights, z, e, u) + off_errors**2 / (2 * n) + float(own_rounding[0]),
         loss=_loss_off(off, off_prediction, u),
@@ -147,16 +143,8 @@ def _unbounded(weights: Weights, x: Matrix, y: Matrix, u: float) -> EquilibriumR
     _, prediction = _from_output(weights, x, product)
     drawn = allowed(_norm([prediction - (y - off)]), u, PROBE)
     off_prediction = float(drawn) + underflow(weights, [x, y], forward=True)
-    each = (inf,) * len(weights)
-    return EquilibriumRounding(
-        energy=inf,
-        loss=_loss_off(off, off_prediction, u),
-        prediction=off_prediction,
-        gradients=each,
-        carried=each,
-        residual=inf,
-        output=inf,
-    )
+    loss, each = _loss_off(off, off_prediction, u), (inf,) * len(weights)
+    return EquilibriumRounding(inf, loss, off_prediction, each, each, inf, inf)
 
 
 def _loss_off(off: Matrix, off_prediction: float, u: float) -> float:
@@ -200,11 +188,8 @@ def _two_passes(
 ) -> tuple[list[Matrix], list[Matrix], Matrix, Matrix]:
     """Exact inference as §2.2 has it, in the arithmetic of ``product``.
 
-    Returns
-    -------
-    tuple
-        The activities with the output clamped; the errors that they were made of; the output that
-        the recursion reached; the feedforward prediction.
+    Activities with the output clamped, the errors that they were made of, the output that the
+    recursion reached, and the feedforward prediction.
     """
     covariance, prediction = _from_output(weights, x, product)
     factor = np.linalg.cholesky(covariance)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from pcbench.theory.arrays import Batch
 from pcbench.theory.linear.equilibrium import output_covariance
 from pcbench.theory.nonlinear.layered import (
-    Batch,
     Layered,
     Precision,
     backpropagated,
@@ -25,14 +25,9 @@ def demand_range(
 ) -> None:
     """Demand that an honest implementation can hold all that it has to compute.
 
-    Squares of activities, errors and forces at the feedforward activities are among it, which the
-    loss, its gradients (by Cauchy's inequality) and the norms of slopes are made of; and in a
-    linear network the trace of ``S``.
-
-    Raises
-    ------
-    UndecidableError
-        If the sum of them all is larger than ``largest``, the largest number of the dtype.
+    Squares of activities, errors and forces at the feedforward activities, which the loss, its
+    gradients (by Cauchy's inequality) and the norms of slopes are made of, and in a linear network
+    the trace of ``S``: the sum of them all must not exceed ``largest``, where the dtype ends.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         forward = feedforward(network, x)
@@ -56,11 +51,6 @@ def demand_definite(
 
     Each is off by no more than about ``n`` roundings of the largest, of a matrix of ``n`` rows
     (Weyl's inequality, and the backward error of the eigensolver).
-
-    Raises
-    ------
-    UndecidableError
-        If they do not.
     """
     off = units * np.finfo(float).eps * largest
     if not (least > 2 * off).all():

@@ -1,9 +1,9 @@
 r"""Stochastic arithmetic: a computation is repeated with errors of the size of rounding (§4).
 
-Where no formula follows rounding through a network, what changes between a computation and one that
-errs, and by how much, is a property of the network at hand: its depth, its scale, its conditioning
-(Vignes 1993; Parker 1997). The largest change seen, times ``λ``, is the tolerance. A tolerance is a
-pure function of the problem: what is drawn is always the same.
+Where no formula follows rounding through a network, how much changes between a computation and one
+that errs is a property of the network at hand: its depth, scale and conditioning (Vignes 1993;
+Parker 1997). The largest change seen, times ``λ``, is the tolerance, a pure function of the
+problem: what is drawn is always the same.
 
 Errors are simulated at the size of a *probe*, and changes scaled to the dtype's roundoff: far above
 the float64 rounding of the simulation itself, and far below where the response stops being linear.
@@ -21,7 +21,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from pcbench.theory.nonlinear.layered import Batch, Layered
+from pcbench.theory.arrays import Batch
+from pcbench.theory.nonlinear.layered import Layered
 from pcbench.theory.rounding.bounds import CONFIDENCE
 
 PROBE = 2.0**-30

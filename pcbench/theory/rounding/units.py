@@ -14,23 +14,23 @@ matter of variances. A rectifier's slope jumps where a potential is within its o
 kink; and a maximum within rounding of the next one may send its force there. What such a unit's
 force may change by is kept apart, in ``flips``.
 
-Nothing is drawn here, and no probe could be too small: all is a formula in ``u``, of numbers that
-are needed to a factor of two only. Where errors of these sizes are drawn (the forward and the
-backward pass) they have standard deviations of ``√2`` or more of every number that is made, times a
-probe that is ``2^23`` times float64's roundoff. What vanishes there beside another number, such as
-a product of tiny weights beside a bias, is that much less than what that number rounds by itself,
-which is counted with it.
+Nothing is drawn here: all is a formula in ``u``, of numbers that are needed to a factor of two
+only. Where errors of these sizes are drawn (``passes.py``), the probe is ``2^23`` times float64's
+roundoff, and what vanishes beside another number is that much less than what that number rounds by
+itself, which is counted with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import expit
 
+from pcbench.theory.arrays import Batch
 from pcbench.theory.nonlinear.activations import (
     LEAK,
     Activation,
@@ -40,11 +40,9 @@ from pcbench.theory.nonlinear.activations import (
     activation_slope,
 )
 from pcbench.theory.nonlinear.layered import (
-    Batch,
     Layered,
     Precision,
     Rows,
-    Windows,
     from_windows,
     weigh,
     windows,
@@ -71,13 +69,13 @@ class Pool:
     @classmethod
     def of(cls, network: Layered, l: int, value: Batch, std: Batch, alike: Batch, u: float) -> Pool:
         """Find the maxima of values with these standard deviations, in units of ``u``."""
-        values, stds = _windows(network, l, value), _windows(network, l, std)
+        values, stds = windows(network, l, value), windows(network, l, std)
         first = values.argmax(axis=-1)[..., None]
         wins = np.zeros(values.shape, bool)
         np.put_along_axis(wins, first, True, axis=-1)
         largest, its_std = (np.take_along_axis(a, first, axis=-1) for a in (values, stds))
         contends = wins | (largest - values < CONFIDENCE * u * (stds + its_std))
-        value_std = np.where(contends, stds * _windows(network, l, alike), 0.0).max(axis=-1)
+        value_std = np.where(contends, stds * windows(network, l, alike), 0.0).max(axis=-1)
         return cls(
             network,
             l,
@@ -99,17 +97,7 @@ class Pool:
 
     def _to(self, force: Batch, entries: Bool[np.ndarray, "_N _c _rows _columns _e"]) -> Batch:
         spread = np.where(entries, force.reshape(*entries.shape[:-1], 1), 0.0)
-        if self.network.is_convolution(self.l):
-            return from_windows(self.network, self.l, spread)
-        flat: Batch = spread.reshape(len(spread), -1)
-        return flat
-
-
-def _windows(network: Layered, l: int, z: Batch) -> Windows:
-    if network.is_convolution(l):
-        return windows(network, l, z)
-    single: Windows = z.reshape(len(z), -1, 1, 1, 1)
-    return single
+        return from_windows(self.network, self.l, spread)
 
 
 JUMP: Mapping[Activation, float] = {"relu": 1.0, "leaky_relu": 1 - LEAK}
@@ -131,20 +119,20 @@ _SETTLED = 40.0
 class UnitRounding:
     """A layer at given activities, and what each number may be off by."""
 
-    driven: Batch  # ``φᶦⁿ(z_{l-1})``, what the affine map sees
+    driven: Batch  # φᶦⁿ(z_{l-1}), what the affine map sees
     inherited: float  # how many roundings each entry of that brings along
-    potential: Batch  # ``A_l u + b_l`` before any pooling
+    potential: Batch  # A_l u + b_l before any pooling
     spread: Batch  # its standard deviation
     alike: Batch  # the root of how many potentials are the same inner product
-    value_std: Batch  # of ``f_l(z_{l-1})``
-    error: Batch  # ``e_l``, 0 where the precision is
-    error_std: Batch  # the rounding of adding it to ``f_l`` included
-    force: Batch  # ``(π e)_l``
+    value_std: Batch  # of f_l(z_{l-1})
+    error: Batch  # e_l, 0 where the precision is
+    error_std: Batch  # the rounding of adding it to f_l included
+    force: Batch  # (π e)_l
     force_std: Batch
-    back: Batch  # ``(∂f_l/∂a)ᵀ (π e)_l``, one entry a potential
+    back: Batch  # (∂f_l/∂a)ᵀ (π e)_l, one entry a potential
     back_std: Batch
-    flips: Batch  # what a kink or a tie within rounding may change of ``back``, at most
-    # What ``inherited`` may add along one direction, of ``e_l`` and ``(π e)_l``
+    flips: Batch  # what a kink or a tie within rounding may change of back, at most
+    # What inherited may add along one direction, of e_l and (π e)_l
     shared: Float[np.ndarray, " N"]
 
 
@@ -152,17 +140,12 @@ def unit_roundings(
     network: Layered, activities: Sequence[Batch], u: float, precision: Precision | None
 ) -> list[UnitRounding]:
     """Evaluate every layer at ``z_0 … z_L``; the precision is of the outputs."""
-    last = network.depth
+    pairs = enumerate(pairwise(activities), start=1)
     return [
         _unit_rounding(
-            network,
-            l,
-            activities[l - 1],
-            activities[l],
-            of_both(u),
-            precision if l == last else None,
+            network, l, below, above, of_both(u), precision if l == network.depth else None
         )
-        for l in range(1, last + 1)
+        for l, (below, above) in pairs
     ]
 
 
@@ -209,13 +192,7 @@ def _unit_rounding(
 
 
 def with_force(
-    network: Layered,
-    l: int,
-    unit: UnitRounding,
-    force: Batch,
-    doubt: Batch,
-    off: Batch,
-    u: float,
+    network: Layered, l: int, unit: UnitRounding, force: Batch, doubt: Batch, off: Batch, u: float
 ) -> UnitRounding:
     """Return the layer with a force that does not come from its own error, as in backpropagation.
 
@@ -342,13 +319,13 @@ def map_norm_bound(network: Layered, l: int) -> float:
 class PullRounding:
     """``(∂f_l/∂z)ᵀ (π e)_l`` at given activities, and what it may be off by."""
 
-    pulled: Batch  # one entry a unit of ``z_{l-1}``
+    pulled: Batch  # one entry a unit of z_{l-1}
     brought: Batch  # variance of what the forces at the potentials bring along
     own: Batch  # variance of pulling them
     reach: float  # how much longer a change of those forces may become, at most
-    at_input: Batch  # ``A_lᵀ (∂f_l/∂a)ᵀ (π e)_l``, not yet times ``φᶦⁿ'(z_{l-1})``
-    flips: Batch  # what kinks and ties within rounding may change of ``pulled``, at most
-    doubts: Batch  # the same of ``at_input``
+    at_input: Batch  # A_lᵀ (∂f_l/∂a)ᵀ (π e)_l, not yet times φᶦⁿ'(z_{l-1})
+    flips: Batch  # what kinks and ties within rounding may change of pulled, at most
+    doubts: Batch  # the same of at_input
 
 
 def pull_rounding(network: Layered, l: int, below: Batch, unit: UnitRounding) -> PullRounding:

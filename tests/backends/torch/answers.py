@@ -8,10 +8,7 @@ import torch
 
 from pcbench.backends.torch import TorchBackend
 from pcbench.contract import ExactInference, GradientInference
-from pcbench.theory.linear.equilibrium import (
-    activity_hessian,
-    prediction_errors,
-)
+from pcbench.theory.linear.equilibrium import activity_hessian, prediction_errors
 from tests.helpers import linear_definitions as definitions
 from tests.theory.linear.forces import residual_norm
 

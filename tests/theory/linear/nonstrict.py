@@ -1,7 +1,7 @@
 r"""A saddle of the equilibrated energy that is not strict (derived for this project).
 
 The conjecture that all saddles of ``𝓕*`` are strict holds on noise-free targets, and wherever no
-output direction is fitted exactly while ``Σ_xy ≠ 0`` (``certificates.py``). In between it does not.
+output direction is fitted exactly while ``Σ_xy ≠ 0`` (``critical.py``). In between it does not.
 Take a 2-1-2 network, whitened inputs, and targets of which one is fitted exactly and the other is
 noisy, its noise uncorrelated with the inputs:
 
