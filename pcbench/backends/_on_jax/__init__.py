@@ -12,8 +12,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.contract.backend import Backend, DType
-from pcbench.contract.model import BackendUnavailableError
+from pcbench.contract import Backend, BackendUnavailableError, DType
 from pcbench.networks import NetworkSpec
 
 __all__ = ["OnJax", "make_room"]

@@ -14,9 +14,7 @@ from pcbench.backends._on_jax import FULL_PRECISION, OnJax, make_room
 from pcbench.backends.jax.model import JaxModel, check_engine
 from pcbench.backends.jax.network import Batch
 from pcbench.backends.jax.training import JaxTrainer
-from pcbench.contract.backend import DType
-from pcbench.contract.parts import Capability
-from pcbench.contract.training import TrainingSettings
+from pcbench.contract import Capability, DType, TrainingSettings
 from pcbench.networks import NetworkSpec
 
 

@@ -32,7 +32,6 @@ from pcbench.backends.jax.relaxation import (
     Progress,
     View,
     look_at,
-    roll_out,
     square_sum,
 )
 from pcbench.contract.inference import (
@@ -75,7 +74,7 @@ class ActivityDescent(Engine):
         view, memory = progress.view, progress.memory
         step = memory.step[..., None, None] if self.halve else limits.step
         hidden = [z - step * slope for z, slope in zip(view.hidden, view.slopes, strict=True)]
-        moved = look_at(network, problem, tuple(hidden))
+        moved = look_at(network, problem, tuple(hidden), in_errors=False)
         if not self.halve:
             return moved, memory, False
         energy = energies(problem.batch, moved.errors).sum(-1)
@@ -99,7 +98,7 @@ class ErrorDescent(Engine):
         """Step downhill, and roll the activities out."""
         view = progress.view
         errors = [e - limits.step * g for e, g in zip(view.errors[:-1], view.descent, strict=True)]
-        return roll_out(network, problem, tuple(errors)), (), False
+        return look_at(network, problem, tuple(errors), in_errors=True), (), False
 
     def passes(self, steps: int, outputs: int) -> float:
         """Forward, back for the slopes and back for the step."""
@@ -154,7 +153,7 @@ class GaussNewton(Engine):
         step = _step(reach, gradient, batch.precision, damping)
         steps = jnp.split(step, _borders(network), axis=-1)
         errors = [e + part for e, part in zip(view.errors[:-1], steps, strict=True)]
-        trial = roll_out(network, problem, tuple(errors))
+        trial = look_at(network, problem, tuple(errors), in_errors=True)
 
         energy, tried = view.sample_energies(batch), trial.sample_energies(batch)
         noise = _noise(trial, batch, tried)

@@ -7,7 +7,6 @@ an engine treats each by itself) that is over keeps what it had: it ends as it w
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -48,41 +47,20 @@ class View(NamedTuple):
         return (square_sum(self.errors[:-1], output) + output) / 2
 
 
-def look_at(network: NetworkSpec, problem: Problem, hidden: tuple[Rows, ...]) -> View:
-    """Look at hidden activities ``z_1 … z_{L-1}``."""
-
-    def place(index: int, value: Array, given: tuple[Array, ...]) -> tuple[Array, Array]:
-        return given[index], given[index] - value
-
-    return _view(network, problem, hidden, place, descent=False)
-
-
-def roll_out(network: NetworkSpec, problem: Problem, errors: tuple[Rows, ...]) -> View:
-    """Look at the activities that have these hidden errors, ``z_l = f_l(z_{l-1}) + e_l``."""
-
-    def place(index: int, value: Array, given: tuple[Array, ...]) -> tuple[Array, Array]:
-        return value + given[index], given[index]
-
-    return _view(network, problem, errors, place, descent=True)
-
-
-def _view(
-    network: NetworkSpec,
-    problem: Problem,
-    given: tuple[Rows, ...],
-    place: Callable[[int, Array, tuple[Array, ...]], tuple[Array, Array]],
-    *,
-    descent: bool,
+def look_at(
+    network: NetworkSpec, problem: Problem, given: tuple[Rows, ...], *, in_errors: bool
 ) -> View:
-    """Go up through the layers, and pull the forces back: to the layer below, or all the way."""
+    """Look at hidden activities, or at those that have these errors, ``z_l = f_l(z_{l-1}) + e_l``.
+
+    Go up through the layers, and pull the forces back: to the layer below, or all the way.
+    """
 
     def one(parameters: Parameters, batch: Batch, first: Array, given: tuple[Array, ...]) -> View:
         value, hidden, errors, pulls = first, [], [], []
-        for index in range(network.n_hidden):
-            z, e = place(index, value, given)
-            value, pull = jax.vjp(partial(layer, network, index + 1, parameters), z)
-            hidden.append(z)
-            errors.append(e)
+        for index, own in enumerate(given, start=1):
+            hidden.append(value + own if in_errors else own)
+            errors.append(own if in_errors else own - value)
+            value, pull = jax.vjp(partial(layer, network, index, parameters), hidden[-1])
             pulls.append(pull)
         errors.append(batch.output_error(value))
         forces = [*errors[1:-1], batch.weigh(errors[-1])]
@@ -97,7 +75,7 @@ def _view(
             tuple(errors),
             value,
             tuple(slopes),
-            tuple(reversed(downhill)) if descent else (),
+            tuple(reversed(downhill)) if in_errors else (),
         )
 
     seen: View = over_replicas(
@@ -203,16 +181,10 @@ def relax(
     path = jnp.zeros((kept, *layers.shape), layers.dtype)
     if kept:
         path = path.at[0].set(layers)
-    begun = Progress(
-        jnp.zeros((), jnp.int32),
-        view,
-        start,
-        over(view),
-        engine.begin(network, problem, view, limits),
-    )
-    progress = begun
+    memory = engine.begin(network, problem, view, limits)
+    progress = Progress(jnp.zeros((), jnp.int32), view, start, over(view), memory)
     if network.n_hidden:  # else nothing is to be moved, and nothing pulls
-        progress, path = lax.while_loop(going, advance, (begun, path))
+        progress, path = lax.while_loop(going, advance, (progress, path))
     view = progress.view
     layers = energies(batch, view.errors)
     samples, whole = residuals(view)
@@ -235,7 +207,7 @@ def _feedforward(network: NetworkSpec, engine: Engine, problem: Problem) -> View
     """Look where every hidden error is zero."""
     rows = problem.first.shape[:-1]
     none = tuple(jnp.zeros((*rows, d), problem.first.dtype) for d in network.widths[1:-1])
-    view = roll_out(network, problem, none)
+    view = look_at(network, problem, none, in_errors=True)
     return view if engine.in_errors else view._replace(descent=())
 
 

@@ -26,8 +26,7 @@ from pcbench.backends.jax.network import (
     over_replicas,
 )
 from pcbench.backends.jax.relaxation import Engine, Limits, relax
-from pcbench.contract.inference import IterativeInference
-from pcbench.contract.model import BackendUnavailableError
+from pcbench.contract import BackendUnavailableError, IterativeInference
 from pcbench.contract.training import (
     Adam,
     Objective,

@@ -21,8 +21,7 @@ from pcbench.backends._on_jax.answers import (
     squared_norms,
     unfinished,
 )
-from pcbench.contract.inference import ErrorInference, GradientInference, OdeInference
-from pcbench.contract.model import Inference
+from pcbench.contract import ErrorInference, GradientInference, Inference, OdeInference
 from pcbench.networks import NetworkSpec
 
 

@@ -66,45 +66,29 @@ Batch = Inexact[np.ndarray, "N _d"]
 Matrix: TypeAlias = Inexact[np.ndarray, "_rows _columns"] | sp.sparray
 
 
-@dataclass(frozen=True, slots=True)
 class AffineMap:
     """``z ↦ A z + b``, where every entry of ``A`` and ``b`` is a parameter, or zero.
 
-    Attributes
-    ----------
-    shape
-        The layer, as the specification has it.
-    weight, bias
-        Its parameters; ``None`` for no bias.
-    matrix
-        ``A``, ``(d_out, d_in)``, before pooling; sparse if it is that of a convolution.
-    offset
-        ``b`` at every output, or zeros.
+    ``A`` is ``(d_out, d_in)``, before pooling; sparse if it is that of a convolution. The offset is
+    ``b`` at every output, or zeros.
     """
 
-    shape: Shape
-    weight: Entries
-    bias: Entries | None
-    matrix: Inexact[np.ndarray, "d_out d_in"] | sp.csr_array
-    offset: Inexact[np.ndarray, " d_out"]
-
-    @classmethod
-    def of(cls, shape: Shape, weight: Entries, bias: Entries | None) -> AffineMap:
-        """Assemble the matrix."""
+    def __init__(self, shape: Shape, weight: Entries, bias: Entries | None) -> None:
+        self.shape, self.weight, self.bias = shape, weight, bias
+        self.matrix: Matrix
         if isinstance(shape, Convolution):
             rows, columns, which = entries(shape)
             outputs, places = shape.channels * _places(shape), _places(shape)
-            matrix = sp.csr_array(
+            self.matrix = sp.csr_array(
                 (weight.ravel()[which], (rows, columns)), shape=(outputs, shape.inputs)
             )
         else:
-            matrix, outputs, places = weight, shape.outputs, 1
-        offset = np.zeros(outputs) if bias is None else np.repeat(bias, places)
-        return cls(shape, weight, bias, matrix, offset)
+            self.matrix, outputs, places = weight, shape.outputs, 1
+        self.offset = np.zeros(outputs) if bias is None else np.repeat(bias, places)
 
     def along(self, weight: Entries, bias: Entries | None) -> AffineMap:
         """Return the map of other parameters: of a direction of them, as well."""
-        return self.of(self.shape, weight, bias)
+        return AffineMap(self.shape, weight, bias)
 
     def __call__(self, z: Batch) -> Batch:
         """``A z + b``, for every row."""
@@ -320,7 +304,7 @@ def make_layers(network: NetworkSpec, parameters: Sequence[Entries]) -> list[Lay
             before = bent
         if network.convention == "post" and index < last:
             after = bent
-        layers.append(Layer(AffineMap.of(shape, weight, bias), before, after))
+        layers.append(Layer(AffineMap(shape, weight, bias), before, after))
     return layers
 
 

@@ -9,8 +9,7 @@ from jaxtyping import Float, Int
 
 from pcbench.backends.numpy.engines import refuse_bent_layers
 from pcbench.backends.numpy.model import NumpyModel, Replicas, stacked
-from pcbench.contract.inference import ExactInference
-from pcbench.contract.model import BackendUnavailableError
+from pcbench.contract import BackendUnavailableError, ExactInference
 from pcbench.contract.training import Adam, Record, Trainer, TrainingSettings, check_run
 
 Array = Float[np.ndarray, "..."]

@@ -13,10 +13,7 @@ from jaxtyping import Float
 from pcbench.backends.torch.layers import make_layers
 from pcbench.backends.torch.model import LayeredModel
 from pcbench.backends.torch.training import TorchTrainer
-from pcbench.contract.backend import Backend, DType
-from pcbench.contract.model import BackendUnavailableError
-from pcbench.contract.parts import Capability
-from pcbench.contract.training import TrainingSettings
+from pcbench.contract import Backend, BackendUnavailableError, Capability, DType, TrainingSettings
 from pcbench.networks import NetworkSpec
 
 # What errors say, of the CPU, of CUDA and Metal, and of the libraries of CUDA.

@@ -21,10 +21,13 @@ def infer_by_gradient(relaxation: Relaxation, settings: GradientInference) -> In
     are halved, and each stays where it would end alone.
     """
     view = relaxation.feedforward()
-    slopes, energy = view.slopes(), view.energies().sum(-1)
+    slopes = view.slopes()
     progress = Progress(view, settings.residual, record=settings.record)
     progress.passes += 1
-    step = torch.full_like(energy, settings.step)[..., None, None]
+    step: float | Tensor = settings.step
+    if settings.halve:
+        energy = view.energies().sum(-1)
+        step = torch.full_like(energy, settings.step)[..., None, None]
     while not progress.ended and progress.step < settings.max_steps:
         hidden = [z - step * slope for z, slope in zip(view.activities[1:], slopes, strict=True)]
         view = relaxation.at(progress.hold(hidden, view.activities[1:]))
@@ -32,7 +35,7 @@ def infer_by_gradient(relaxation: Relaxation, settings: GradientInference) -> In
         progress.step += 1
         progress.passes += 2
         progress.meet(view, slopes)
-        if settings.halve:
+        if isinstance(step, Tensor):
             before, energy = energy, view.energies().sum(-1)
             step = torch.where((energy > before)[..., None, None], step / 2, step)
             progress.over |= step[..., 0, 0] <= settings.smallest_step

@@ -42,8 +42,7 @@ from pcbench.backends.torch.relaxation import (
     chosen,
     squared_norms,
 )
-from pcbench.contract.inference import GaussNewtonInference
-from pcbench.contract.model import Inference
+from pcbench.contract import GaussNewtonInference, Inference
 
 # Damping: where it starts once a step went wrong, and when it is none or all.
 _FIRST, _NONE, _ALL = 0.1, 1e-3, 1e8

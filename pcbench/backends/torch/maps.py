@@ -6,7 +6,7 @@ sample: ``(*R, N, K, d)``. ``R`` stands for an optional leading axis of replicas
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -125,20 +125,20 @@ class ConvolutionMap:
 
     def push(self, v: Tensor) -> Tensor:
         """``A v``."""
-        return self._joined(
-            functional.conv2d(
-                rows.reshape(-1, *self._image), kernel, padding=self._padding
-            ).reshape(*rows.shape[:-1], -1)
-            for rows, kernel in zip(self._split(v), self._kernels, strict=True)
-        )
+        return self._convolved(functional.conv2d, v, self._image)
 
     def pull(self, e: Tensor) -> Tensor:
         """``Aᵀ e``."""
+        return self._convolved(functional.conv_transpose2d, e, self._out)
+
+    def _convolved(
+        self, convolve: Callable[..., Tensor], flat: Tensor, image: tuple[int, ...]
+    ) -> Tensor:
         return self._joined(
-            functional.conv_transpose2d(
-                rows.reshape(-1, *self._out), kernel, padding=self._padding
-            ).reshape(*rows.shape[:-1], -1)
-            for rows, kernel in zip(self._split(e), self._kernels, strict=True)
+            convolve(rows.reshape(-1, *image), kernel, padding=self._padding).reshape(
+                *rows.shape[:-1], -1
+            )
+            for rows, kernel in zip(self._split(flat), self._kernels, strict=True)
         )
 
     def weight_gradient(self, z: Tensor, e: Tensor) -> Tensor:

@@ -47,23 +47,21 @@ class Relaxation:
         ]
         return View(self, activities, tangents, errors)
 
-    def roll_out(self, hidden_errors: Sequence[Batch]) -> View:
-        """Look at the activities that have these errors, ``z_l = f_l(z_{l-1}) + e_l``."""
+    def roll_out(self, hidden_errors: Sequence[Batch] | None = None) -> View:
+        """Look at the activities that have these errors, or none, ``z_l = f_l(z_{l-1}) + e_l``."""
         activities, tangents = [self.x], [self._first]
-        for layer, error in zip(self.layers[1:], hidden_errors, strict=True):
-            activities.append(tangents[-1].value + error)
+        for index, layer in enumerate(self.layers[1:]):
+            value = tangents[-1].value
+            activities.append(value if hidden_errors is None else value + hidden_errors[index])
             tangents.append(layer.at(activities[-1]))
+        if hidden_errors is None:
+            hidden_errors = [torch.zeros_like(hidden) for hidden in activities[1:]]
         errors = [*hidden_errors, self.y - tangents[-1].value]
         return View(self, activities, tangents, errors)
 
     def feedforward(self) -> View:
         """Look at the activities where every hidden error is zero."""
-        activities, tangents = [self.x], [self._first]
-        for layer in self.layers[1:]:
-            activities.append(tangents[-1].value)
-            tangents.append(layer.at(activities[-1]))
-        errors = [torch.zeros_like(hidden) for hidden in activities[1:]]
-        return View(self, activities, tangents, [*errors, self.y - tangents[-1].value])
+        return self.roll_out()
 
 
 @dataclass(frozen=True, slots=True)

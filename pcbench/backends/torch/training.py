@@ -16,8 +16,7 @@ from torch.linalg import vector_norm
 from pcbench.backends.torch.exact import OutputSystem, chains_from_output
 from pcbench.backends.torch.layers import threads_that_pay
 from pcbench.backends.torch.model import NOT_EXACTLY, LayeredModel
-from pcbench.contract.inference import ExactInference, InferenceSettings
-from pcbench.contract.model import BackendUnavailableError
+from pcbench.contract import BackendUnavailableError, ExactInference, InferenceSettings
 from pcbench.contract.training import Adam, Record, Sgd, Trainer, TrainingSettings, check_run
 
 

@@ -45,7 +45,7 @@ def test_the_matrix_of_a_convolution_correlates_images_with_its_kernels(kernel):
     shape = Convolution((2, 3, 4), 3, kernel)
     rng = np.random.default_rng(0)
     weight, images = rng.standard_normal(shape.weight_shape), rng.standard_normal((2, 2, 3, 4))
-    affine = AffineMap.of(shape, weight, np.array([1.0, 2.0, 3.0]))
+    affine = AffineMap(shape, weight, np.array([1.0, 2.0, 3.0]))
     expected = [
         [
             bias + sum(map(lambda k, i: correlate2d(i, k, "same"), kernels, image))
