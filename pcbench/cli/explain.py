@@ -25,19 +25,6 @@ from pcbench.suite.yaml.node import write_scalar
 Model = type[BaseModel]
 
 
-def parameter_choices() -> Iterator[tuple[str, str, Model | None]]:
-    """Yield every choice: its name, what it is, and its parameters where it has any.
-
-    Case kinds that cannot be imported are passed over; 'pcbench doctor' names them.
-    """
-    for backend in BACKENDS.names():
-        yield backend, f"{backend}: a backend; 'pcbench backends' tells what it offers", None
-    seen: set[Model] = set()
-    for kind in CASES.names():
-        with suppress(BrokenPluginError):
-            yield from _choices_in(load_kind(kind).Parameters, seen)
-
-
 def models_in(*parts: Any) -> list[Model]:
     """Return the models that an annotation and its metadata allow."""
     for part in parts:
@@ -147,14 +134,21 @@ def _nearest(name: str, cases: Iterable[str]) -> str:
 
 @cache
 def choices() -> dict[str, list[str]]:
-    """Say of every choice what it is, by its name: of a model also the parameters."""
-    found: dict[str, list[str]] = {}
-    for name, heading, model in parameter_choices():
-        fields = list(_fields(model, indent="  ")) if model else []
-        text = "\n".join([heading, *(["", "parameters", *fields] if fields else [])])
-        if text not in found.setdefault(name, []):
-            found[name].append(text)
-    return found
+    """Say of every choice what it is, by its name: of a model also the parameters.
+
+    Case kinds that cannot be imported are passed over; 'pcbench doctor' names them.
+    """
+    backend = "a backend; 'pcbench backends' tells what it offers"
+    told = {name: [f"{name}: {backend}"] for name in BACKENDS.names()}
+    seen: set[Model] = set()
+    for kind in CASES.names():
+        with suppress(BrokenPluginError):
+            for name, heading, model in _choices_in(load_kind(kind).Parameters, seen):
+                fields = list(_fields(model, indent="  ")) if model else []
+                text = "\n".join([heading, *(["", "parameters", *fields] if fields else [])])
+                if text not in told.setdefault(name, []):
+                    told[name].append(text)
+    return told
 
 
 def _fields(

@@ -12,17 +12,15 @@ from pcbench.suite.load import (
     outlines,
     shipped_suites,
 )
-from pcbench.suite.model import Outline, OutlinedCase, PlannedCase, Suite
+from pcbench.suite.model import OutlinedCase, PlannedCase, Suite
 from pcbench.suite.options import Setting, parse_selection
-from pcbench.suite.yaml.problems import Position, Problem, SuiteError
+from pcbench.suite.yaml.problems import Position, SuiteError
 
 __all__ = [
     "QUICK",
-    "Outline",
     "OutlinedCase",
     "PlannedCase",
     "Position",
-    "Problem",
     "Setting",
     "Suite",
     "SuiteError",
