@@ -6,9 +6,7 @@ Importing this imports neither pydantic nor any case kind; :func:`load_suites` d
 from pcbench.suite.grammar.schema import QUICK, suite_schema
 from pcbench.suite.load import (
     find_suite,
-    load_suite,
     load_suites,
-    outline,
     outlines,
     shipped_suites,
 )
@@ -25,9 +23,7 @@ __all__ = [
     "Suite",
     "SuiteError",
     "find_suite",
-    "load_suite",
     "load_suites",
-    "outline",
     "outlines",
     "parse_selection",
     "shipped_suites",
