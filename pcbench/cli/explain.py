@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any, Literal, get_args, get_origin
@@ -84,10 +84,7 @@ def explain_kind(kind: str) -> str:
 
 
 def explain_choice(name: str) -> str:
-    """Say what a value is that parameters take: a dataset, an engine, an activation.
-
-    Empty if it is none.
-    """
+    """Say what a value is that parameters take, such as a dataset; empty if it is none."""
     return "\n\n".join(choices().get(name, []))
 
 
@@ -103,7 +100,10 @@ def explain_case(
         return _resolved(*known[case_id], size)
     family = [name for name in known if name.startswith(f"{case_id}[")]
     if not family:
-        raise UsageError(f"no suite has a case {case_id!r}{_nearest(case_id, known)}")
+        # The name of a kind or a choice would have done as well.
+        hint = did_you_mean(case_id, [*known, *CASES.names(), *choices()])
+        hint = hint or "; 'pcbench list SUITE' shows its cases"
+        raise UsageError(f"no suite has a case {case_id!r}{hint}")
     members = "\n".join(f"  {name}" for name in family)
     first = _resolved(*known[family[0]], size)
     return f"{case_id} stands for {len(family)} cases\n{members}\n\nthe first of them\n\n{first}"
@@ -122,14 +122,6 @@ def _resolved(suite: str, case: PlannedCase, size: str) -> str:
     text = yaml.safe_dump(settled, sort_keys=False, allow_unicode=True, default_flow_style=None)
     at = f", size {size}" if size != QUICK else ""
     return f"{case.id} (suite {suite}{at})\n{case.case.description}\n\n{text.rstrip()}"
-
-
-def _nearest(name: str, cases: Iterable[str]) -> str:
-    # The name of a kind or a choice would have done as well.
-    return (
-        did_you_mean(name, [*cases, *CASES.names(), *choices()])
-        or "; 'pcbench list SUITE' shows its cases"
-    )
 
 
 @cache
