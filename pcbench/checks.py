@@ -303,20 +303,17 @@ class Worst:
     """
 
     def __init__(self) -> None:
-        self._worst: dict[str, Check] = {}
-        self._comparisons: dict[str, int] = {}
+        self._folded: dict[str, tuple[Check, int]] = {}
 
     def add(self, *checks: Check) -> None:
         """Take more comparisons in."""
         for check in checks:
-            seen = self._comparisons.get(check.name, 0)
-            self._comparisons[check.name] = seen + check.comparisons
-            if check.name not in self._worst or _rank(check) < _rank(self._worst[check.name]):
-                self._worst[check.name] = check
+            worst, seen = self._folded.get(check.name, (check, 0))
+            self._folded[check.name] = min(worst, check, key=_rank), seen + check.comparisons
 
     def __iter__(self) -> Iterator[Check]:
-        for name, check in self._worst.items():
-            yield check.model_copy(update={"comparisons": self._comparisons[name]})
+        for check, comparisons in self._folded.values():
+            yield check.model_copy(update={"comparisons": comparisons})
 
 
 def undecided(name: str, reason: str, *, source: str, where: str = "") -> Check:

@@ -9,8 +9,9 @@ import pytest
 
 from pcbench.data import Places
 from pcbench.runner import run_suites
-from pcbench.suite import load_suite, shipped_suites, suite_schema
+from pcbench.suite import shipped_suites, suite_schema
 from pcbench.suite.yaml.document import read_document
+from tests.helpers.toy_suites import load_suite
 
 pytestmark = pytest.mark.usefixtures("timed_twice")
 

@@ -348,11 +348,7 @@ def schema(
     from pcbench.report import report_schema
     from pcbench.suite import suite_schema
 
-    schemas = {
-        Document.suite: suite_schema,
-        Document.report: report_schema,
-        Document.audit: audit_schema,
-    }
+    schemas = {"suite": suite_schema, "report": report_schema, "audit": audit_schema}
     typer.echo(json.dumps(schemas[document](), indent=2))  # in ASCII, which every pipe can carry
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any, Literal, get_args, get_origin
@@ -23,19 +23,6 @@ from pcbench.suite.grammar.settings import load_kind
 from pcbench.suite.yaml.node import write_scalar
 
 Model = type[BaseModel]
-
-
-def parameter_choices() -> Iterator[tuple[str, str, Model | None]]:
-    """Yield every choice: its name, what it is, and its parameters where it has any.
-
-    Case kinds that cannot be imported are passed over; 'pcbench doctor' names them.
-    """
-    for backend in BACKENDS.names():
-        yield backend, f"{backend}: a backend; 'pcbench backends' tells what it offers", None
-    seen: set[Model] = set()
-    for kind in CASES.names():
-        with suppress(BrokenPluginError):
-            yield from _choices_in(load_kind(kind).Parameters, seen)
 
 
 def models_in(*parts: Any) -> list[Model]:
@@ -97,10 +84,7 @@ def explain_kind(kind: str) -> str:
 
 
 def explain_choice(name: str) -> str:
-    """Say what a value is that parameters take: a dataset, an engine, an activation.
-
-    Empty if it is none.
-    """
+    """Say what a value is that parameters take, such as a dataset; empty if it is none."""
     return "\n\n".join(choices().get(name, []))
 
 
@@ -116,7 +100,10 @@ def explain_case(
         return _resolved(*known[case_id], size)
     family = [name for name in known if name.startswith(f"{case_id}[")]
     if not family:
-        raise UsageError(f"no suite has a case {case_id!r}{_nearest(case_id, known)}")
+        # The name of a kind or a choice would have done as well.
+        hint = did_you_mean(case_id, [*known, *CASES.names(), *choices()])
+        hint = hint or "; 'pcbench list SUITE' shows its cases"
+        raise UsageError(f"no suite has a case {case_id!r}{hint}")
     members = "\n".join(f"  {name}" for name in family)
     first = _resolved(*known[family[0]], size)
     return f"{case_id} stands for {len(family)} cases\n{members}\n\nthe first of them\n\n{first}"
@@ -137,24 +124,23 @@ def _resolved(suite: str, case: PlannedCase, size: str) -> str:
     return f"{case.id} (suite {suite}{at})\n{case.case.description}\n\n{text.rstrip()}"
 
 
-def _nearest(name: str, cases: Iterable[str]) -> str:
-    # The name of a kind or a choice would have done as well.
-    return (
-        did_you_mean(name, [*cases, *CASES.names(), *choices()])
-        or "; 'pcbench list SUITE' shows its cases"
-    )
-
-
 @cache
 def choices() -> dict[str, list[str]]:
-    """Say of every choice what it is, by its name: of a model also the parameters."""
-    found: dict[str, list[str]] = {}
-    for name, heading, model in parameter_choices():
-        fields = list(_fields(model, indent="  ")) if model else []
-        text = "\n".join([heading, *(["", "parameters", *fields] if fields else [])])
-        if text not in found.setdefault(name, []):
-            found[name].append(text)
-    return found
+    """Say of every choice what it is, by its name: of a model also the parameters.
+
+    Case kinds that cannot be imported are passed over; 'pcbench doctor' names them.
+    """
+    backend = "a backend; 'pcbench backends' tells what it offers"
+    told = {name: [f"{name}: {backend}"] for name in BACKENDS.names()}
+    seen: set[Model] = set()
+    for kind in CASES.names():
+        with suppress(BrokenPluginError):
+            for name, heading, model in _choices_in(load_kind(kind).Parameters, seen):
+                fields = list(_fields(model, indent="  ")) if model else []
+                text = "\n".join([heading, *(["", "parameters", *fields] if fields else [])])
+                if text not in told.setdefault(name, []):
+                    told[name].append(text)
+    return told
 
 
 def _fields(

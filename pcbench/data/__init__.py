@@ -11,8 +11,6 @@ from pcbench.data.base import (
     DatasetTooSmallError,
     Places,
     Samples,
-    Shape,
-    Split,
     dataset_class,
     load,
 )
@@ -28,8 +26,6 @@ __all__ = [
     "DatasetTooSmallError",
     "Places",
     "Samples",
-    "Shape",
-    "Split",
     "dataset_class",
     "load",
 ]

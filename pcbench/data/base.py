@@ -156,18 +156,13 @@ def dataset_class(name: str) -> type[Dataset[Any]]:
     return DATASETS.load_subclass(name, Dataset)
 
 
-def parameters_class(name: str) -> type[DatasetParameters]:
-    """Return the parameters that the dataset of that name takes."""
-    parameters: type[DatasetParameters] = dataset_class(name).Parameters
-    return parameters
-
-
 def load(parameters: DatasetParameters, rng: np.random.Generator, places: Places) -> Samples:
     """Return the samples that ``parameters`` ask for, chosen by ``rng``."""
     return dataset_class(parameters.name)(parameters, places).load(rng)
 
 
 DataField: TypeAlias = Annotated[
-    SerializeAsAny[DatasetParameters], ModelOf(DATASETS, parameters_class, bare=True)
+    SerializeAsAny[DatasetParameters],
+    ModelOf(DATASETS, lambda name: dataset_class(name).Parameters, bare=True),
 ]
 """Accepts ``{name: mnist1d, samples: 64}``, ``mnist1d``, or a dataset's built parameters."""

@@ -6,30 +6,24 @@ Importing this imports neither pydantic nor any case kind; :func:`load_suites` d
 from pcbench.suite.grammar.schema import QUICK, suite_schema
 from pcbench.suite.load import (
     find_suite,
-    load_suite,
     load_suites,
-    outline,
     outlines,
     shipped_suites,
 )
-from pcbench.suite.model import Outline, OutlinedCase, PlannedCase, Suite
+from pcbench.suite.model import OutlinedCase, PlannedCase, Suite
 from pcbench.suite.options import Setting, parse_selection
-from pcbench.suite.yaml.problems import Position, Problem, SuiteError
+from pcbench.suite.yaml.problems import Position, SuiteError
 
 __all__ = [
     "QUICK",
-    "Outline",
     "OutlinedCase",
     "PlannedCase",
     "Position",
-    "Problem",
     "Setting",
     "Suite",
     "SuiteError",
     "find_suite",
-    "load_suite",
     "load_suites",
-    "outline",
     "outlines",
     "parse_selection",
     "shipped_suites",

@@ -56,17 +56,6 @@ def find_suite(suite: str | pathlib.Path) -> pathlib.Path:
     return shipped[text]
 
 
-def load_suite(
-    suite: str | pathlib.Path,
-    *,
-    size: str = QUICK,
-    overrides: Sequence[str] = (),
-    select: str | None = None,
-) -> Suite:
-    """Load one suite; see :func:`load_suites`."""
-    return load_suites([suite], size=size, overrides=overrides, select=select)[0]
-
-
 def load_suites(
     suites: Iterable[str | pathlib.Path],
     *,
@@ -85,7 +74,7 @@ def load_suites(
     overrides
         ``PATH=VALUE``, applied to every selected case that has the parameter.
     select
-        An expression as in :mod:`pcbench.suite.options`, over the identifiers that :func:`outline`
+        An expression as in :mod:`pcbench.suite.options`, over the identifiers that :func:`outlines`
         gives at this size, so before any override. A suite of which it selects nothing is
         returned without cases, as long as it selects something of another.
 
@@ -139,11 +128,6 @@ def load_suites(
         message = "no case matches; 'pcbench list SUITE' shows their identifiers and kinds"
         raise SuiteError.at(Position(f"-k {shlex.quote(select)}"), message)
     return loaded
-
-
-def outline(suite: str | pathlib.Path, *, size: str = QUICK) -> Outline:
-    """Read and expand one suite; see :func:`outlines`."""
-    return outlines([suite], size=size)[0]
 
 
 def outlines(suites: Iterable[str | pathlib.Path], *, size: str = QUICK) -> list[Outline]:

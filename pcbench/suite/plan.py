@@ -184,8 +184,9 @@ def _plan_case(
         return None, faults + _shared([more for _, more in checked]), applied
     [kind], [(parameters, more)] = kinds, checked
     if more and applied:
-        taken = [override for override in overrides if override.path in applied]
-        more = _attributed(more, original.apply(entry.tree, Problems()), kind, taken)
+        taken = {each.path: each for each in overrides if each.path in applied}  # the later holds
+        written = original.apply(entry.tree, Problems())
+        more = _attributed(more, written, kind, list(taken.values()))
     faults += more
     if parameters is None or settings is None or faults:
         return None, faults, applied

@@ -11,7 +11,7 @@ from pcbench.cases.origin_hessian import OriginNetwork
 from pcbench.judges.problem import Problem
 from pcbench.networks import NetworkSpec
 from pcbench.runner import run_suites
-from pcbench.suite import load_suite
+from tests.helpers.toy_suites import load_suite
 
 TWO = {"widths": [3, 3]}
 REFUSED = [

@@ -8,10 +8,10 @@ import yaml
 from pcbench.backends.torch import TorchBackend
 from pcbench.cases.conformance.draw import Draw
 from pcbench.runner import run_suites
-from pcbench.suite import load_suite
 from tests.cases.conformance.faulty import WithAnswers
 from tests.cases.conformance.questions import ask
 from tests.helpers.plugged_in import plugged_in
+from tests.helpers.toy_suites import load_suite
 
 pytestmark = pytest.mark.usefixtures("timed_twice")
 

@@ -5,7 +5,7 @@ import pytest
 
 from pcbench.registry import CASES
 from pcbench.runner import run_suites
-from pcbench.suite import load_suite
+from tests.helpers.toy_suites import load_suite
 
 DATA = {"name": "toy_gaussian", "samples": 8, "dimension": 2}
 NETWORK = {"hidden_layers": 2, "width": 3}

@@ -13,8 +13,8 @@ from pydantic import Field
 from pcbench import __version__, registry
 from pcbench.case import Case, CaseParameters
 from pcbench.report import report_schema
-from pcbench.suite import outline, shipped_suites
-from tests.helpers.toy_suites import ENERGY, write_suite
+from pcbench.suite import shipped_suites
+from tests.helpers.toy_suites import ENERGY, outline, write_suite
 
 COMMANDS = ("run", "list", "show", "validate", "compare", "audit", "schema", "doctor")
 

@@ -1,5 +1,7 @@
 """Small suites on toy data, one case for each thing that can become of a case."""
 
+from pcbench.suite import load_suites, outlines
+
 ENERGY = (
     "{id: energy, kind: equilibrated_energy, data: {name: toy_gaussian, samples: 8}, "
     "network: {hidden_layers: 2, width: 4}, training: {steps: 2, batch: 4}}"
@@ -28,3 +30,13 @@ def write_suite(path, *cases, name="toy"):
     lines = [f"suite: {name}", "cases:", *(f"  - {case}" for case in cases)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
+
+
+def load_suite(suite, **options):
+    """Load one suite."""
+    return load_suites([suite], **options)[0]
+
+
+def outline(suite, **options):
+    """Outline one suite."""
+    return outlines([suite], **options)[0]

@@ -6,7 +6,7 @@ import pytest
 from pcbench.networks import ImpossibleNetworkError, LecunNormal, NetworkSpec, Saved
 from pcbench.networks.parameters import NetworkParameters
 from pcbench.runner import run_suites
-from pcbench.suite import load_suite
+from tests.helpers.toy_suites import load_suite
 
 NETWORK = NetworkSpec((2, 3, 2), bias=True)
 

@@ -3,8 +3,7 @@
 import pytest
 
 from pcbench.runner import run_suites
-from pcbench.suite import load_suite
-from tests.helpers.toy_suites import ENERGY, ORIGIN, UNFINISHED, write_suite
+from tests.helpers.toy_suites import ENERGY, ORIGIN, UNFINISHED, load_suite, write_suite
 
 CASES = (ENERGY, ORIGIN, UNFINISHED)
 

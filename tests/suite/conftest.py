@@ -1,7 +1,8 @@
 import pytest
 
 from pcbench import registry
-from pcbench.suite import SuiteError, load_suite, outline
+from pcbench.suite import SuiteError
+from tests.helpers.toy_suites import load_suite, outline
 from tests.suite.suite_fakes import fake_backends, fake_kinds, unmark
 
 

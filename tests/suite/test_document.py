@@ -1,9 +1,10 @@
 import pytest
 import yaml
 
-from pcbench.suite import SuiteError, outline
+from pcbench.suite import SuiteError
 from pcbench.suite.yaml.document import MAX_BYTES, MAX_DEPTH, MAX_VALUES, malformed, parse
 from pcbench.suite.yaml.problems import Position
+from tests.helpers.toy_suites import outline
 from tests.suite.suite_fakes import unmark
 
 

@@ -5,11 +5,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcbench.suite import SuiteError, outline
+from pcbench.suite import SuiteError
 from pcbench.suite.expand import IDENTITY, count, read_axes, variants
 from pcbench.suite.grammar.layout import MAX_CASES
 from pcbench.suite.yaml.node import Node
 from pcbench.suite.yaml.problems import Position, Problems
+from tests.helpers.toy_suites import outline
 from tests.suite.suite_fakes import MARK
 
 AT = Position("here")

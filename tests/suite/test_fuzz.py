@@ -4,7 +4,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pcbench.suite import Suite, SuiteError, load_suite, outline
+from pcbench.suite import Suite, SuiteError
+from tests.helpers.toy_suites import load_suite, outline
 
 VALID = """\
 suite: theory

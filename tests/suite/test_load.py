@@ -4,7 +4,8 @@ import pickle
 import pytest
 
 from pcbench import registry
-from pcbench.suite import PlannedCase, SuiteError, load_suite, load_suites
+from pcbench.suite import PlannedCase, SuiteError, load_suites
+from tests.helpers.toy_suites import load_suite
 from tests.suite.suite_fakes import DigitsData, Gradient, Toy, Uniform
 
 

@@ -176,6 +176,7 @@ def test_cases_are_selected_by_the_identifier_that_they_have_before_an_override(
         (["seed=3", "low=5", "scale=2"], "--set low=5"),
         (["low=5", "high=3"], "--set low=5"),  # as it would be with the file's high
         (["low=1", "high=0"], "--set low=1 and --set high=0"),
+        (["low=5", "low=6"], "--set low=6"),
         ([Setting("low", 5, "settings={'low': 5}"), "high=2"], "settings={'low': 5}"),
     ],
 )

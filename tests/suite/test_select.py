@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcbench.suite import SuiteError, load_suite, load_suites, parse_selection
+from pcbench.suite import SuiteError, load_suites, parse_selection
+from tests.helpers.toy_suites import load_suite
 
 SUITE = """\
 suite: s

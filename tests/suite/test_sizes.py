@@ -1,8 +1,9 @@
 import pytest
 
-from pcbench.suite import SuiteError, load_suite, load_suites, outline, outlines
+from pcbench.suite import SuiteError, load_suites, outlines
 from pcbench.suite.grammar.layout import MAX_CASES
 from pcbench.suite.grammar.schema import MAX_FIGURE
+from tests.helpers.toy_suites import load_suite, outline
 
 SUITE = """\
 suite: s

@@ -9,8 +9,8 @@ from pcbench.backends.torch import TorchBackend
 from pcbench.cases.conformance.inference.engines import Asked, of_all
 from pcbench.contract import ErrorInference
 from pcbench.runner import run_suites
-from pcbench.suite import load_suite
 from tests.cases.conformance.questions import ask
+from tests.helpers.toy_suites import load_suite
 
 pytestmark = pytest.mark.usefixtures("without_shapes")
 
