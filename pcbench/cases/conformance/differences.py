@@ -45,18 +45,12 @@ _PROBE = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of problems that differ in one array of parameters.
-
-    Attributes
-    ----------
-    problems
-        By multiple of the step, 0 for the centre.
-    step
-        ``δ``, one array for each of the parameters; all but one of them are zero.
-    """
+    """A line of problems that differ in one array of parameters."""
 
     problems: dict[int, Problem]
+    """By multiple of the step, 0 for the centre."""
     step: list[Array]
+    """``δ``, one array for each of the parameters; all but one of them are zero."""
 
     @property
     def centre(self) -> Problem:
@@ -81,28 +75,19 @@ def line(
     *,
     short: bool = False,
 ) -> Line:
-    """Draw a line through a problem.
+    """Draw a line through a problem, on the grid of a dtype.
+
+    Along it no potential moves by more than the sixth root of the roundoff a step, which balances
+    what differences leave out against what they magnify; and parameters do not grow so large that
+    those at the centre lose more than half their digits on the common grid.
 
     Parameters
     ----------
-    problem
-        Where it goes through.
-    dtype
-        Of the backend, on whose grid it is to lie.
-    rng
-        Chooses the array, and the direction.
     activities
         That are held; those of a forward pass follow, if not given.
     short
         Whether weights are to move by no more than potentials, either: where activities relax,
         their equilibrium depends on weights by themselves.
-
-    Returns
-    -------
-    Line
-        Along it no potential moves by more than the sixth root of the roundoff a step, which
-        balances what differences leave out against what they magnify; and parameters do not grow
-        so large that those at the centre lose more than half their digits on the common grid.
 
     Raises
     ------

@@ -57,7 +57,7 @@ def evaluation(
         return
     yield from judge.checks(answers)
     yield _one_by_one(subject, answers, judge.prediction_off)
-    if judge.is_smooth:
+    if is_smooth(problem.network):  # differences see the derivative, and no kink
         yield _loss_differences(backend, line(problem, backend.dtype, rng))
         yield _energy_differences(
             backend, line(problem, backend.dtype, rng, activities), activities
@@ -79,11 +79,6 @@ class EvaluationJudge:
         if not self._problem.network.is_linear:
             return forward
         return max(forward, self._rounding.exact.prediction)
-
-    @property
-    def is_smooth(self) -> bool:
-        """Whether differences see the derivative, and no kink."""
-        return is_smooth(self._problem.network)
 
     def well_formed(self, answers: Evaluation) -> Check:
         """Check that every array has the shape that is due, and holds numbers."""
@@ -125,8 +120,7 @@ class EvaluationJudge:
         )
 
     def _expect(self, source: str) -> Basis:
-        derivation = f"rounding at u = {self._u:.2g} in this network (theory.md 4)"
-        return Basis(source, derivation)
+        return Basis(source, f"rounding at u = {self._u:.2g} in this network (theory.md 4)")
 
 
 def _one_by_one(subject: Subject, answers: Evaluation, off: float) -> Check:
