@@ -18,9 +18,8 @@ from pydantic import Field, PositiveInt, model_validator
 
 from pcbench.case import Case, CaseParameters, CaseSkippedError, Context, Finding, Omission
 from pcbench.cases.conformance.conduct import conduct
-from pcbench.cases.conformance.differences import line
 from pcbench.cases.conformance.draw import Draw, Drawn, offered
-from pcbench.cases.conformance.evaluation import evaluation
+from pcbench.cases.conformance.evaluation import evaluation, line
 from pcbench.cases.conformance.hessian import hessians, unrolled
 from pcbench.cases.conformance.inference.engines import EDGE, inference
 from pcbench.cases.conformance.inference.settings import settings_obeyed
