@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from pcbench.audit.catalogue import Fault
@@ -19,8 +18,8 @@ from pcbench.data import Places
 from pcbench.errors import UsageError
 from pcbench.report import CaseResult
 from pcbench.runner import Observer
-from pcbench.runner.environment import Backends, describe_environment
-from pcbench.runner.run import insistent_interrupts, one_thread_for_the_judge, run_case
+from pcbench.runner.environment import Backends
+from pcbench.runner.run import heading, insistent_interrupts, one_thread_for_the_judge, run_case
 from pcbench.suite import PlannedCase, Suite
 
 PATIENCE_S = 60.0
@@ -96,7 +95,7 @@ def audit_suites(
     """
     places = places or Places.default()
     observer = observer or AuditObserver()
-    began, results, interrupted = time.monotonic(), list[FaultResult](), False
+    began, results, interrupted = time.perf_counter(), list[FaultResult](), False
     plan = [case for suite in suites for case in suite.cases]
     backends, cases, tried = Backends(plan), list[AuditedCase](), list[_Tried]()
     covers = _covers(suites)
@@ -123,12 +122,8 @@ def audit_suites(
         interrupted = True
     order = {each.case.id: place for place, each in enumerate(tried)}
     return Audit(
-        suite=" + ".join(suite.name for suite in suites),
-        size=" + ".join(dict.fromkeys(suite.size for suite in suites)),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        **heading(suites, backends, began),
         interrupted=interrupted,
-        duration_s=time.monotonic() - began,
-        environment=describe_environment(backends.descriptions()),
         covers=covers,
         narrowed=narrowed or any(case.status == "skipped" for case in cases),
         untried=left_out + len(faults) - len(results),

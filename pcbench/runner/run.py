@@ -58,15 +58,24 @@ def run_suites(
     except KeyboardInterrupt:
         interrupted = True
     return Report(
-        suite=" + ".join(suite.name for suite in suites),
-        size=" + ".join(dict.fromkeys(suite.size for suite in suites)),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        **heading(suites, backends, started, load=load),
         interrupted=interrupted,
-        duration_s=perf_counter() - started,
-        environment=describe_environment(backends.descriptions(), load=load),
         summary=Report.summarise(results),
         cases=results,
     )
+
+
+def heading(
+    suites: Sequence[Suite], backends: Backends, started: float, *, load: float | None = None
+) -> dict[str, Any]:
+    """Return what reports and audits begin with; runs start at a time of ``perf_counter``."""
+    return {
+        "suite": " + ".join(suite.name for suite in suites),
+        "size": " + ".join(dict.fromkeys(suite.size for suite in suites)),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "duration_s": perf_counter() - started,
+        "environment": describe_environment(backends.descriptions(), load=load),
+    }
 
 
 def _reason(error: BaseException, case: PlannedCase, backend: Backend[Any] | None) -> str:

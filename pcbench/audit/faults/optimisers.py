@@ -38,13 +38,6 @@ def _first_moments(trainer: FaultyTrainer, correct: Method, replicas: Sequence[i
     trainer.means, trainer.squares = means, squares
 
 
-def _epsilon_under_the_root(
-    trainer: FaultyTrainer, _: Method, rule: Adam, mean: Host, square: Host
-) -> Any:
-    unbiased = square / (1 - rule.beta_2**trainer.count)
-    return mean / (1 - rule.beta_1**trainer.count) / np.sqrt(unbiased + rule.epsilon)
-
-
 def _one_counted_before(trainer: FaultyTrainer, correct: Method, gradients: list[Host]) -> None:
     trainer.count = trainer.count or 1
     correct(gradients)
@@ -86,7 +79,14 @@ OPTIMISERS = (
             "Adam's moments are taken as they are: their bias towards zero is not corrected.",
             lambda trainer, correct, rule, mean, square: mean / (np.sqrt(square) + rule.epsilon),
         ),
-        EpsilonUnderTheRoot=("Adam's epsilon stands under the root.", _epsilon_under_the_root),
+        EpsilonUnderTheRoot=(
+            "Adam's epsilon stands under the root.",
+            lambda trainer, correct, rule, mean, square: (
+                mean
+                / (1 - rule.beta_1**trainer.count)
+                / np.sqrt(square / (1 - rule.beta_2**trainer.count) + rule.epsilon)
+            ),
+        ),
     ),
     *trainer_faults(Part.OPTIMISERS, "update", needs={Trait.ADAM})(
         StaleCount=("Adam counts its steps from one.", _one_counted_before)

@@ -118,7 +118,7 @@ def _after_the_update(name: str) -> Method:
     return wrong
 
 
-def _recorded(name: str, factor: float) -> Method:
+def _recorded(name: str, factor: int | float) -> Method:
     """Multiply a number that is recorded of where each step began, an attribute of `Slope`."""
     return lambda trainer, correct, slopes, before: correct(
         [replace(slope, **{name: factor * getattr(slope, name)}) for slope in slopes], before

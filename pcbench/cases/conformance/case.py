@@ -13,15 +13,15 @@ from dataclasses import replace
 from math import inf
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
 from pcbench.case import Case, CaseParameters, CaseSkippedError, Context, Finding, Omission
 from pcbench.cases.conformance.conduct import conduct
-from pcbench.cases.conformance.differences import line
 from pcbench.cases.conformance.draw import Draw, Drawn, offered
-from pcbench.cases.conformance.evaluation import evaluation
+from pcbench.cases.conformance.evaluation import evaluation, line
 from pcbench.cases.conformance.hessian import hessians, unrolled
-from pcbench.cases.conformance.inference.engines import EDGE, demand_range, inference
+from pcbench.cases.conformance.inference.engines import EDGE, inference
 from pcbench.cases.conformance.inference.settings import settings_obeyed
 from pcbench.cases.conformance.replicas import replicas
 from pcbench.cases.conformance.robustness import robustness
@@ -30,7 +30,7 @@ from pcbench.checks import Check, CheckStatus, Worst, undecided
 from pcbench.contract import ENGINES, BackendUnavailableError, Capability, engine_settings
 from pcbench.judges.problem import Problem, rounded
 from pcbench.named import OneOf
-from pcbench.theory.rounding.range import UndecidableError
+from pcbench.theory.rounding.range import UndecidableError, demand_range
 
 Question = Literal[
     "evaluation",
@@ -173,7 +173,10 @@ class Conformance(Case[Parameters]):
         found: list[Check] = []
         try:
             curved = self.parameters.question in _DIFFERENTIABLE
-            demand_range(drawn.problem, context.backend.dtype, of_products=curved)
+            # Curvatures are made of products of two of what values and gradients are made of.
+            largest = float(np.finfo(context.backend.dtype).max) ** (0.5 if curved else 1.0)
+            there = drawn.problem
+            demand_range(there.layered, there.x, there.y, largest, there.precision)
             for finding in self._findings(context, drawn):
                 if isinstance(finding, Omission):
                     left_out[finding.part] = finding

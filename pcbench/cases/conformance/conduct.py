@@ -46,14 +46,17 @@ def conduct(backend: Backend[Any], problem: Problem, rng: np.random.Generator) -
     yield well_formed
     if not well_formed.passed:
         return
-    yield from _again(subject, answers, activities)
-    yield _hands_off(backend, problem, activities)
+    judge = InferenceJudge(problem, backend.dtype)
+    yield from _again(subject, judge, answers, activities)
+    yield _hands_off(backend, judge, activities)
     yield _own_copies(backend, problem, answers)
-    yield from _dtype(subject, answers)
+    yield from _dtype(subject, judge, answers)
     yield _device(subject)
 
 
-def _again(subject: Subject, answers: Evaluation, activities: list[Array]) -> Iterator[Check]:
+def _again(
+    subject: Subject, judge: InferenceJudge, answers: Evaluation, activities: list[Array]
+) -> Iterator[Check]:
     """Ask the same again, of the same model and of one that is built anew.
 
     On a CPU it is the same to the last bit; elsewhere sums may be taken in any order, and answers
@@ -64,14 +67,14 @@ def _again(subject: Subject, answers: Evaluation, activities: list[Array]) -> It
     for asked in (subject, rebuilt):
         again = asked.evaluate(activities)
         if backend.device != "cpu":
-            judge = EvaluationJudge(problem, activities, backend.dtype)
-            yield from (check.at("asked again") for check in judge.checks(again))
+            defined = EvaluationJudge(problem, activities, backend.dtype)
+            yield from (check.at("asked again") for check in defined.checks(again))
             continue
         yield differing("asked twice", answers.arrays, again.arrays)
     if backend.device != "cpu":
         return
     for engine in offered(backend, problem):
-        settings = _ask(engine, problem, backend)
+        settings = _ask(engine, judge)
         first, *others = (each.infer(settings) for each in (subject, subject, rebuilt))
         for other in others:
             pair = [[*one.activities, one.energies, one.residual] for one in (first, other)]
@@ -95,16 +98,17 @@ def _learn(subject: Subject, settings: TrainingSettings) -> list[Array]:
     return [*trainer.parameters(), record.losses, record.energies]
 
 
-def _ask(engine: str, problem: Problem, backend: Backend[Any]) -> InferenceSettings:
+def _ask(engine: str, judge: InferenceJudge) -> InferenceSettings:
     """Return settings that take a few steps: how an engine behaves shows without arriving."""
-    settings = ask_for(engine, InferenceJudge(problem, backend.dtype)).settings
+    settings = ask_for(engine, judge).settings
     if not isinstance(settings, IterativeInference):
         return settings
     return settings.model_copy(update={"max_steps": min(settings.max_steps, _FEW_STEPS)})
 
 
-def _hands_off(backend: Backend[Any], problem: Problem, activities: list[Array]) -> Check:
+def _hands_off(backend: Backend[Any], judge: InferenceJudge, activities: list[Array]) -> Check:
     """Look at host arrays and staged ones, before and after everything was asked of them."""
+    problem = judge.problem
     weighted = [] if problem.precision is None else [problem.precision]
     given = [*problem.parameters, problem.x, problem.y, *activities, *weighted]
     lent = [array.copy() for array in given]
@@ -119,7 +123,7 @@ def _hands_off(backend: Backend[Any], problem: Problem, activities: list[Array])
     model.energies(z, *precision)
     model.energy_gradients(z, *precision)
     for engine in offered(backend, problem):
-        model.infer(x, y, _ask(engine, problem, backend), *precision)
+        model.infer(x, y, _ask(engine, judge), *precision)
     for _, rule in _rules(backend, problem):
         backend.trainer(model, x, y, rule, *precision).run(2)
     after = [backend.to_host(array) for array in staged]
@@ -138,14 +142,14 @@ def _own_copies(backend: Backend[Any], problem: Problem, answers: Evaluation) ->
     return none_of("host arrays still in use", lost, seen.size, "predicted numbers")
 
 
-def _dtype(subject: Subject, answers: Evaluation) -> Iterator[Check]:
+def _dtype(subject: Subject, judge: InferenceJudge, answers: Evaluation) -> Iterator[Check]:
     """Check that numbers are those of the dtype, neither coarser nor finer."""
     backend, problem = subject.backend, subject.problem
     numbers = np.concatenate([array.ravel() for array in answers.arrays])
     fits = _has_float32(numbers)
     if backend.dtype == "float32":
         for engine in offered(backend, problem):
-            result = subject.infer(_ask(engine, problem, backend))
+            result = subject.infer(_ask(engine, judge))
             arrays = [*result.activities[:-1], result.energies]  # targets may be no numbers
             fits = np.concatenate([fits, *(_has_float32(array.ravel()) for array in arrays)])
         lost = int(np.sum(~fits))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pcbench.case import CaseSkippedError
-from pcbench.cases.conformance.differences import BY_DIFFERENCES, CARRIED, Line, first
+from pcbench.cases.conformance.evaluation import BY_DIFFERENCES, CARRIED, Line, first
 from pcbench.checks import Check
 from pcbench.contract import Backend, Hessian, Objective
 from pcbench.judges.answers import Array, Subject

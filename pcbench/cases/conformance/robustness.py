@@ -76,7 +76,7 @@ class Poison(NamedTuple):
     name: str
     problem: Problem
     sample: int | None
-    predicted: bool = True  # depend predictions on it, and not the targets alone
+    predicted: bool = True  # whether it is in what predictions are made of
 
 
 def _attempt(ask: Callable[[], list[Array]]) -> list[Array] | None:

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from pcbench.backends.torch import TorchBackend
-from pcbench.cases.conformance.differences import line
-from pcbench.cases.conformance.evaluation import evaluation
+from pcbench.cases.conformance.evaluation import evaluation, line
 from pcbench.judges.problem import Problem, rounded
 from pcbench.networks import NetworkSpec
 from pcbench.theory.rounding.range import UndecidableError

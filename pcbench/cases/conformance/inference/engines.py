@@ -23,7 +23,6 @@ from pcbench.cases.conformance.inference.steps import steps_taken
 from pcbench.checks import Check
 from pcbench.contract import (
     Backend,
-    DType,
     ErrorInference,
     ExactInference,
     GaussNewtonInference,
@@ -42,7 +41,6 @@ from pcbench.networks import activation
 from pcbench.theory.linear.equilibrium import equilibrated_energy
 from pcbench.theory.nonlinear.curvature import largest_curvatures, least_curvatures
 from pcbench.theory.nonlinear.layered import feedforward, pull_back
-from pcbench.theory.rounding import range as range_theory
 from pcbench.theory.rounding.range import UndecidableError, demand_definite
 
 DESCENT = "a step of 1/Λ goes down by ‖ρ‖²/2Λ, where no curvature exceeds Λ (descent lemma)"
@@ -94,21 +92,6 @@ def inference(
         steps_are_known = problem.network.n_hidden and is_smooth(problem.network)
         if name == "gradient" and steps_are_known and checks.all_passed(made[:1]):
             yield steps_taken(subject, judge, 1 / most_curved(judge))
-
-
-def demand_range(problem: Problem, dtype: DType, *, of_products: bool = False) -> None:
-    """Demand that an honest backend can hold all that it has to compute.
-
-    Curvatures are made of products of two of what values and gradients are made of.
-
-    Raises
-    ------
-    UndecidableError
-        If it cannot.
-    """
-    largest = float(np.finfo(dtype).max)
-    largest = largest**0.5 if of_products else largest
-    range_theory.demand_range(problem.layered, problem.x, problem.y, largest, problem.precision)
 
 
 def _in_a_batch(
