@@ -12,13 +12,10 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    model_validator,
 )
 
 from pcbench import checks
@@ -102,8 +99,7 @@ class TheoremJudge:
         yield form
         if not form.passed or answers is None:
             return
-        yield from self._energy(result, answers)
-        yield from self._bounds(result, answers)
+        yield from self._values(result, answers)
         yield from self._gradients(result, answers)
         yield from self._activities(result)
         yield from self._reported(result)
@@ -116,7 +112,7 @@ class TheoremJudge:
             "gradients of the loss", answers.loss_gradients, expected, off, layers(len(expected))
         )
 
-    def _energy(self, result: InferenceResult, answers: Evaluation) -> Iterator[Check]:
+    def _values(self, result: InferenceResult, answers: Evaluation) -> Iterator[Check]:
         name, expected, off = "energy at equilibrium", self.theorem_1, self._rounding.energy
         if self._unfinished is None:
             yield self._expect(THEOREM_1).approx(name, result.energy, expected, off)
@@ -132,10 +128,8 @@ class TheoremJudge:
             yield self._expect(DEFINITION).all_close(
                 "energy of each layer", energies, by_definition, off, ["layer"], how
             )
-
-    def _bounds(self, result: InferenceResult, answers: Evaluation) -> Iterator[Check]:
-        off, loss = self._rounding.energy, equilibrium.loss(self._weights, self._x, self._y)
         yield from _forward(self._problem, self._rounding, self._judge.u, answers)
+        loss = equilibrium.loss(self._weights, self._x, self._y)
         least = loss / output_covariance_norm(self._weights)
         most = loss + (self._unfinished.energy if self._unfinished else 0.0)
         yield self._expect(THEOREM_1).at_least("energy ≥ loss/λ_max(S)", result.energy, least, off)
@@ -229,10 +223,8 @@ _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
 Array = Float[np.ndarray, "_out _inp"]
 
 
-class Training(BaseModel):
+class Training(CaseParameters):
     """Training by predictive coding, with Adam, as in figure 1."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     steps: NonNegativeInt = Field(100, description="0 checks the initial weights alone.")
     learning_rate: PositiveFloat = 1e-3
@@ -247,14 +239,13 @@ class Parameters(CaseParameters):
     inference: InferenceSettings = ExactInference()
     training: Training = Training()
 
-    @model_validator(mode="after")
-    def _batch_fits(self) -> Parameters:
+    def contradictions(self) -> Iterator[str]:
+        """Say which settings do not fit together."""
         if self.training.batch > self.data.samples:
-            raise ValueError(
+            yield (
                 f"training.batch is {self.training.batch} but data.samples only "
                 f"{self.data.samples}; raise data.samples or lower training.batch"
             )
-        return self
 
 
 class EquilibratedEnergy(Case[Parameters]):
