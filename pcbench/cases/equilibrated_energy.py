@@ -47,10 +47,8 @@ from pcbench.theory.linear.equilibrium import (
     output_covariance_norm,
     residuals,
 )
-from pcbench.theory.rounding.bounds import unfinished_inference, unit_roundoff
+from pcbench.theory.rounding.bounds import unfinished_inference
 from pcbench.theory.rounding.perturbation import (
-    EquilibriumRounding,
-    equilibrium_rounding,
     loss_gradient_rounding,
 )
 from pcbench.theory.rounding.range import UndecidableError
@@ -128,7 +126,7 @@ class TheoremJudge:
             yield self._expect(DEFINITION).all_close(
                 "energy of each layer", energies, by_definition, off, ["layer"], how
             )
-        yield from _forward(self._problem, self._rounding, self._judge.u, answers)
+        yield from _forward(self._judge, answers)
         loss = equilibrium.loss(self._weights, self._x, self._y)
         least = loss / output_covariance_norm(self._weights)
         most = loss + (self._unfinished.energy if self._unfinished else 0.0)
@@ -196,18 +194,14 @@ class TheoremJudge:
 
 def without_equilibrium(subject: Subject) -> Iterator[Check]:
     """Judge loss and prediction alone, which need no inverse of ``S``."""
-    problem, u = subject.problem, unit_roundoff(subject.backend.dtype)
-    rounding = equilibrium_rounding(problem.weights, problem.x, problem.y, u)
-    answers = Evaluation(subject.predict(problem.x), subject.loss(), [], np.empty(0), [])
-    yield from _forward(problem, rounding, u, answers)
+    answers = Evaluation(subject.predict(subject.problem.x), subject.loss(), [], np.empty(0), [])
+    yield from _forward(InferenceJudge(subject.problem, subject.backend.dtype), answers)
 
 
-def _forward(
-    problem: Problem, rounding: EquilibriumRounding, u: float, answers: Evaluation
-) -> Iterator[Check]:
+def _forward(judge: InferenceJudge, answers: Evaluation) -> Iterator[Check]:
     """Hold loss and prediction against their definitions."""
-    weights, x, y = problem.weights, problem.x, problem.y
-    expect = Basis(DEFINITION, _derivation(u))
+    weights, x, y = judge.problem.weights, judge.problem.x, judge.problem.y
+    expect, rounding = Basis(DEFINITION, _derivation(judge.u)), judge.exact_rounding
     yield expect.all_close("loss", answers.loss, equilibrium.loss(weights, x, y), rounding.loss)
     predicted = y - residuals(weights, x, y)
     yield expect.distance("prediction", answers.prediction, predicted, rounding.prediction)

@@ -14,10 +14,10 @@ from pcbench.contract import Backend, Hessian, Objective
 from pcbench.judges.answers import Array, Subject
 from pcbench.judges.basis import Basis
 from pcbench.judges.hessian import ProductJudge
+from pcbench.judges.inference import of_parameters
 from pcbench.judges.points import joined
 from pcbench.judges.problem import rounded
 from pcbench.judges.reported import differing
-from pcbench.judges.rounding import of_parameters
 from pcbench.judges.training.step_expected import backpropagated
 from pcbench.spectra import HessianOperator
 from pcbench.theory.nonlinear.layered import Layered, energy_gradients
