@@ -30,7 +30,7 @@ import numpy as np
 from pcbench.contract import ExactInference, GaussNewtonInference
 from pcbench.networks import ActivationName, Initialisation, LecunNormal, NetworkSpec, Origin
 from pcbench.spectra import Extremes, HessianOperator, dense, extreme_eigenpairs
-from pcbench.theory.linear.origin import origin_hessian
+from pcbench.theory.linear.saddles import origin_hessian
 
 BATCH, GRADIENTS = 64, 20
 DEEP, WIDE = (784, *(300,) * 10, 10), (784, *(1000,) * 4, 10)

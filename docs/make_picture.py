@@ -19,8 +19,8 @@ from rich.text import Text
 import pcbench
 from pcbench.backends.torch import TorchBackend
 from pcbench.registry import BACKENDS
-from pcbench.report.describe import network_shape
 from pcbench.report.model import CaseResult
+from pcbench.report.text import network_shape
 
 PICTURE = Path(__file__).with_name("theory.svg")
 WIDTH = 110

@@ -55,12 +55,8 @@ def run(
     >>> report.summary.failed
     0
     """
-    if not suites:
-        raise TypeError("run() needs at least one suite, such as run('theory')")
     overrides = _overrides(settings, backend=backend, device=device, dtype=dtype, seed=seed)
-    plan = load_suites(suites, size=size, overrides=overrides, select=select)
-    _tell_selected(observer, select, plan)
-    return run_suites(plan, observer=observer)
+    return run_suites(_plan("run", suites, size, overrides, select, observer), observer=observer)
 
 
 def audit(
@@ -98,8 +94,6 @@ def audit(
         As of :func:`run`; or if the backend does not pass the suites as it is, no fault matches, or
         a plug-in's fault is none.
     """
-    if not suites:
-        raise TypeError("audit() needs at least one suite, such as audit('theory')")
     matches = parse_selection(faults or "", option="--faults")
     catalogue = load_faults()
     chosen = [fault for fault in catalogue if matches((fault.name, fault.part), ())]
@@ -107,8 +101,7 @@ def audit(
         message = "no fault matches by its name or part; leave the option out to try them all"
         raise SuiteError.at(Position(f"--faults {shlex.quote(faults or '')}"), message)
     overrides = _overrides(settings, backend=backend, device=device, dtype=dtype, seed=seed)
-    plan = load_suites(suites, size=size, overrides=overrides, select=select)
-    _tell_selected(observer, select, plan)
+    plan = _plan("audit", suites, size, overrides, select, observer)
     return audit_suites(
         plan,
         chosen,
@@ -118,15 +111,21 @@ def audit(
     )
 
 
-def _tell_selected(
-    observer: Observer | AuditObserver | None, select: str | None, plan: Sequence[Suite]
-) -> None:
+def _plan(
+    command: str,
+    suites: Sequence[str | Path],
+    size: str,
+    overrides: Sequence[str],
+    select: str | None,
+    observer: Observer | AuditObserver | None,
+) -> list[Suite]:
+    if not suites:
+        raise TypeError(f"{command}() needs at least one suite, such as {command}('theory')")
+    plan = load_suites(suites, size=size, overrides=overrides, select=select)
     if select and observer:
-        observer.cases_selected(
-            select,
-            selected=sum(len(suite.cases) for suite in plan),
-            of=sum(suite.total for suite in plan),
-        )
+        selected = sum(len(suite.cases) for suite in plan)
+        observer.cases_selected(select, selected=selected, of=sum(suite.total for suite in plan))
+    return plan
 
 
 def _overrides(

@@ -21,8 +21,7 @@ from pcbench import checks
 from pcbench.checks import Check
 from pcbench.claims import Claim
 from pcbench.contract.backend import Backend
-from pcbench.data.base import DatasetParameters, Samples
-from pcbench.data.field import DataField
+from pcbench.data.base import DataField, DatasetParameters, Samples
 from pcbench.networks.parameters import NetworkParameters
 
 __all__ = ["Case", "CaseParameters", "Context", "DataField", "NetworkParameters", "checks"]

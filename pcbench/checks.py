@@ -197,16 +197,8 @@ def each_close(
 ) -> Check:
     """Check ``|observed - expected| ≤ tolerance``, every entry by its own; report the worst one.
 
-    Parameters
-    ----------
-    name, source
-        As everywhere.
-    observed, expected, tolerances
-        Arrays of one axis; an observed one of another shape fails. Tolerances are positive.
-    derivation
-        Where the tolerances come from.
-    labels
-        What each entry is, such as a layer or a seed; without them an entry has its index.
+    All are arrays of one axis; an observed one of another shape fails. ``labels`` say what each
+    entry is, such as a layer or a seed; without them it has its index.
     """
     import numpy as np
 
@@ -239,7 +231,7 @@ def distance(
     if seen.size == 0:
         raise ValueError(f"check {name!r} was given nothing to compare")
     with np.errstate(over="ignore", invalid="ignore"):  # a backend's numbers may be any
-        apart = float(np.linalg.norm(seen - wanted))
+        apart, size = _norm(seen - wanted), _norm(wanted)
     bounded, known = math.isfinite(tolerance.value), bool(np.isfinite(wanted).all())
     if not bounded and (not known or np.isfinite(seen).all()):
         apart = 0.0  # undecided, though the norm may have overflowed
@@ -249,9 +241,19 @@ def distance(
         )
     verdict = at_most(name, apart, 0.0, tolerance, source=source, where=where)
     if verdict.status == "failed" and math.isfinite(apart):
-        message = too_far_apart(name, apart, float(np.linalg.norm(wanted)), tolerance.value)
+        message = too_far_apart(name, apart, size, tolerance.value)
         return verdict.model_copy(update={"message": message})
     return verdict
+
+
+def _norm(array: NDArray[float64]) -> float:
+    """Return the Frobenius norm, also where squares leave the range of float64."""
+    import numpy as np
+
+    norm, size = float(np.linalg.norm(array)), float(np.max(np.abs(array)))
+    if 1e-140 < norm < math.inf or not 0 < size < math.inf:
+        return norm
+    return size * float(np.linalg.norm(array / size))
 
 
 def _worst_entry(

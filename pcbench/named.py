@@ -49,24 +49,12 @@ class OneOf:
 
 @dataclass(frozen=True, slots=True)
 class ModelOf:
-    """Annotates a parameter that takes the settings of any one entry, told apart by its name.
+    """Annotates a parameter that takes the settings of any one entry, told apart by its name."""
 
-    Parameters
-    ----------
-    registry
-        What there is to choose from.
-    model
-        Returns the settings' model of an entry, by its name.
-    key
-        Under which settings have the name.
-    bare
-        Whether a name alone stands for settings that are left at their defaults.
-    """
-
-    registry: Registry
-    model: Callable[[str], type[BaseModel]]
-    key: str = "name"
-    bare: bool = False
+    registry: Registry  # what there is to choose from
+    model: Callable[[str], type[BaseModel]]  # returns the settings' model of an entry, by its name
+    key: str = "name"  # under which settings have the name
+    bare: bool = False  # whether a name alone stands for settings that are left at their defaults
 
     def _validated(self, value: object) -> object:
         """Validate a mapping, or a name, with the model that it names.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pcbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
 T = TypeVar("T")
 
@@ -34,20 +34,11 @@ class BrokenPluginError(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """The plug-ins of one entry-point group.
+    """The plug-ins of one entry-point group."""
 
-    Parameters
-    ----------
-    group
-        The entry-point group, such as ``pcbench.cases``.
-    noun
-        What one entry is called in messages, such as ``case kind``.
-    shipped
-        Entries that need no package metadata, in the order in which they are listed, before others.
-    """
-
-    group: str
-    noun: str
+    group: str  # the entry-point group, such as ``pcbench.cases``
+    noun: str  # what one entry is called in messages, such as ``case kind``
+    # Entries that need no package metadata, in the order in which they are listed, before others.
     shipped: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     _added: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
@@ -68,15 +59,7 @@ class Registry:
         self._added[name] = plugin
 
     def load(self, name: str) -> Any:
-        """Import the plug-in of that name.
-
-        Raises
-        ------
-        UnknownNameError
-            If no plug-in has the name.
-        BrokenPluginError
-            If it cannot be imported.
-        """
+        """Import the plug-in of that name."""
         known = {**self.shipped, **self._added}
         if name in known:
             return known[name]
@@ -93,40 +76,21 @@ class Registry:
             ) from error
 
     def load_instance(self, name: str, kind: type[T]) -> T:
-        """Import the plug-in of that name, which must be an instance of a class.
-
-        Raises
-        ------
-        UnknownNameError
-            If no plug-in has the name.
-        BrokenPluginError
-            If it cannot be imported, or is something else.
-        """
-        found: T = self._checked(name, lambda it: isinstance(it, kind), f"no {kind.__name__}")
+        """Import the plug-in of that name, which must be an instance of a class."""
+        found = self.load(name)
+        if not isinstance(found, kind):
+            raise self._misfit(name, found, f"no {kind.__name__}")
         return found
 
     def load_subclass(self, name: str, kind: type[Any]) -> type[Any]:
-        """Import the plug-in of that name, which must be a subclass of a class.
-
-        Raises
-        ------
-        UnknownNameError
-            If no plug-in has the name.
-        BrokenPluginError
-            If it cannot be imported, or is something else.
-        """
-
-        def holds(it: Any) -> bool:
-            return isinstance(it, type) and issubclass(it, kind)
-
-        found: type[Any] = self._checked(name, holds, f"not a subclass of {kind.__name__}")
-        return found
-
-    def _checked(self, name: str, holds: Callable[[Any], bool], otherwise: str) -> Any:
+        """Import the plug-in of that name, which must be a subclass of a class."""
         found = self.load(name)
-        if not holds(found):
-            raise BrokenPluginError(f"the {self.noun} {name!r} is {found!r}, {otherwise}")
+        if not (isinstance(found, type) and issubclass(found, kind)):
+            raise self._misfit(name, found, f"not a subclass of {kind.__name__}")
         return found
+
+    def _misfit(self, name: str, found: object, reason: str) -> BrokenPluginError:
+        return BrokenPluginError(f"the {self.noun} {name!r} is {found!r}, {reason}")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -26,15 +26,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # Before any test imports the package, or the modules imported first would escape the hook.
 install_import_hook([f"pcbench.{room}" for room in ROOMS_WITH_ARRAYS], "beartype.beartype")
 
-from pcbench.runner import timing  # noqa: E402 - after the hook
+from pcbench.runner import context  # noqa: E402 - after the hook
 
 
 @pytest.fixture(scope="module")
 def timed_twice():
     """Take two samples of every timing: no verdict depends on them, and they take a while."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(timing, "MIN_SAMPLES", 2)
-        patch.setattr(timing, "BUDGET_S", 0.0)
+        patch.setattr(context, "MIN_SAMPLES", 2)
+        patch.setattr(context, "BUDGET_S", 0.0)
         yield
 
 

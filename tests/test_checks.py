@@ -271,6 +271,15 @@ def test_a_distance_is_the_frobenius_norm(observed):
     assert check.observed == pytest.approx(math.hypot(*observed))
 
 
+@pytest.mark.parametrize("size", [1e-300, 1e-150, 1e200, 1e300])
+def test_a_distance_whose_squares_leave_the_range_is_one_still(size):
+    allowed = Tolerance(1.5 * size, "between the two")
+    assert verdict(checks.distance, [size, size], [size, 0.0], allowed).status == "passed"
+    assert (
+        verdict(checks.distance, [size, size, size], [size, 0, -size], allowed).status == "failed"
+    )
+
+
 @pytest.mark.parametrize("value", [0.0, -1.0, -math.inf, math.nan])
 def test_a_tolerance_is_positive(value):
     with pytest.raises(ValueError, match="a tolerance is positive"):

@@ -5,10 +5,8 @@ import runpy
 from pathlib import Path
 
 import pytest
-import typer
 
 import pcbench
-from pcbench.cli.commands import register
 from pcbench.registry import BACKENDS, CASES, FAULTS
 from pcbench.suite import load_suites, shipped_suites
 from tests.helpers.plugged_in import plugged_in
@@ -96,8 +94,6 @@ def test_every_backend_is_in_the_table():
 
 
 def test_every_command_is_explained():
-    app = typer.Typer()
-    register(app)
     commands = {command.name or command.callback.__name__ for command in app.registered_commands}
     [listing] = re.findall(r"^```text\n(pcbench run .*?)^```$", read(DOCS / "use.md"), re.M | re.S)
     assert set(re.findall(r"^pcbench (\w+)", listing, re.MULTILINE)) == commands

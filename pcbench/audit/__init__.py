@@ -7,8 +7,7 @@ each. Renderings are in :mod:`pcbench.audit.console`.
 
 from pcbench.audit.catalogue import Fault, load_faults
 from pcbench.audit.model import Audit, AuditedCase, FaultResult, Outcome, Score, audit_schema
-from pcbench.audit.observer import AuditObserver
-from pcbench.audit.run import IncorrectBackendError, audit_suites
+from pcbench.audit.run import AuditObserver, IncorrectBackendError, audit_suites
 from pcbench.audit.trainer import FaultyTrainer
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import FaultyBackend, FaultyModel

@@ -9,18 +9,17 @@ sequences of them.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from pcbench.audit.testimony import Occasion
 from pcbench.audit.trainer import FaultyTrainer
 from pcbench.audit.traits import Trait
-from pcbench.audit.wrappers import QUESTIONS, FaultyBackend, FaultyModel, Host
-from pcbench.contract import Backend, Model, TrainingSettings
+from pcbench.audit.witness import Occasion
+from pcbench.audit.wrappers import QUESTIONS, FaultyBackend, FaultyModel
+from pcbench.contract import Backend
 from pcbench.contract.inference import capabilities
 from pcbench.contract.parts import Part
-from pcbench.networks import NetworkSpec
 from pcbench.registry import FAULTS, BrokenPluginError
 
 Mistaken = type[FaultyBackend] | type[FaultyModel] | type[FaultyTrainer]
@@ -118,38 +117,13 @@ class Fault:
 
 
 def put(mistaken: Mistaken, correct: Backend[Any]) -> FaultyBackend:
-    """Return a backend with a mistake around a correct one.
-
-    Parameters
-    ----------
-    mistaken
-        The class that the mistake is in; :class:`FaultyTrainer` itself has none.
-    correct
-        What answers otherwise.
-    """
+    """Return a backend with the mistake of a class around a correct one."""
     if issubclass(mistaken, FaultyBackend):
         return mistaken(correct)
-    model = mistaken if issubclass(mistaken, FaultyModel) else _trained_by(mistaken)
-    return _WithModel(correct, model)
-
-
-class _WithModel(FaultyBackend):
-    def __init__(self, inner: Backend[Any], model: type[FaultyModel]) -> None:
-        super().__init__(inner)
-        self._model = model
-
-    def build(self, network: NetworkSpec, parameters: Sequence[Host]) -> Model[Any]:
-        inner = self.inner.build(network, parameters)
-        return self._model(inner, self.inner, network, parameters, self.memory)
-
-
-def _trained_by(mistaken: type[FaultyTrainer]) -> type[FaultyModel]:
-    def trainer(
-        model: FaultyModel, x: Any, y: Any, settings: TrainingSettings, precision: Any = None
-    ) -> FaultyTrainer:
-        return mistaken(model, x, y, settings, precision)
-
-    return type(mistaken.__name__, (FaultyModel,), {"trainer": trainer})
+    if issubclass(mistaken, FaultyTrainer):
+        trainer = {"trainer": lambda model, *question, **named: mistaken(model, *question, **named)}
+        return FaultyBackend(correct, type(mistaken.__name__, (FaultyModel,), trainer))
+    return FaultyBackend(correct, mistaken)
 
 
 def load_faults() -> list[Fault]:
@@ -162,7 +136,9 @@ def load_faults() -> list[Fault]:
     """
     found: dict[str, Fault] = {}
     for plugin in FAULTS.names():
-        for fault in _of_plugin(plugin):
+        loaded = FAULTS.load(plugin)
+        members = loaded if isinstance(loaded, list | tuple) else [loaded]
+        for fault in (Fault.of(member, plugin) for member in members):
             if fault.name in found:
                 raise BrokenPluginError(
                     f"two faults are named {fault.name!r}: one of {found[fault.name].plugin!r}, "
@@ -170,13 +146,6 @@ def load_faults() -> list[Fault]:
                 )
             found[fault.name] = fault
     return list(found.values())
-
-
-def _of_plugin(plugin: str) -> Iterator[Fault]:
-    loaded = FAULTS.load(plugin)
-    members = loaded if isinstance(loaded, list | tuple) else [loaded]
-    for member in members:
-        yield Fault.of(member, plugin)
 
 
 def _methods(mistaken: Mistaken) -> frozenset[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from pcbench.audit.model import EXERCISED
-from pcbench.report.layout import Column, plain, print_line, print_prose, print_table
+from pcbench.report.text import Column, plain, print_line, print_prose, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,28 +5,57 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from pcbench.audit.catalogue import Fault
-from pcbench.audit.model import Audit, AuditedCase, FaultResult
-from pcbench.audit.observer import AuditObserver
-from pcbench.audit.trial import Tried, try_fault
-from pcbench.audit.witness import Witness
-from pcbench.contract import Backend, BackendUnavailableError
+from pcbench.audit.model import EXERCISED, Audit, AuditedCase, FaultResult, Outcome
+from pcbench.audit.witness import Occasion, OutOfTime, Testimony, Witness
+from pcbench.contract import Backend
 from pcbench.contract.parts import Part
 from pcbench.data import Places
 from pcbench.errors import UsageError
+from pcbench.report import CaseResult
 from pcbench.runner import Observer
-from pcbench.runner.backends import Backends
-from pcbench.runner.environment import describe_environment
-from pcbench.runner.interrupts import insistent_interrupts
-from pcbench.runner.run import one_thread_for_the_judge, run_case
+from pcbench.runner.environment import Backends, describe_environment
+from pcbench.runner.run import insistent_interrupts, one_thread_for_the_judge, run_case
 from pcbench.suite import PlannedCase, Suite
+
+PATIENCE_S = 60.0
+"""What a case may take with a fault, at least."""
+PATIENCE = 20.0
+"""The same, in units of what it takes without: faulty engines go on to the end of their budget."""
 
 
 class IncorrectBackendError(UsageError):
     """The backend that faults are to be put into does not pass the suite as it is."""
+
+
+class AuditObserver:
+    """Told what an audit is doing. This one does nothing; subclass it to show something."""
+
+    def cases_selected(self, expression: str, *, selected: int, of: int) -> None:
+        """Of so many cases, an expression (``-k``) selects these."""
+
+    def correct_started(self, cases: int) -> None:
+        """The correct backend is about to run ``cases`` cases."""
+
+    def case_started(self, case: PlannedCase) -> None:
+        """A case begins, with the correct backend or with a faulty one."""
+
+    def case_finished(self, case: PlannedCase) -> None:
+        """The correct backend is done with a case."""
+
+    def faults_started(self, faults: int) -> None:
+        """The correct backend has passed; ``faults`` faults are about to be tried."""
+
+    def fault_started(self, fault: Fault) -> None:
+        """A fault is about to be tried."""
+
+    def fault_finished(self, result: FaultResult) -> None:
+        """It is known what became of a fault."""
 
 
 def audit_suites(
@@ -69,7 +98,7 @@ def audit_suites(
     observer = observer or AuditObserver()
     began, results, interrupted = time.monotonic(), list[FaultResult](), False
     plan = [case for suite in suites for case in suite.cases]
-    backends, cases, tried = Backends(plan), list[AuditedCase](), list[Tried]()
+    backends, cases, tried = Backends(plan), list[AuditedCase](), list[_Tried]()
     covers = _covers(suites)
     try:
         with insistent_interrupts(), one_thread_for_the_judge():
@@ -87,13 +116,7 @@ def audit_suites(
             observer.faults_started(len(faults))
             for fault in faults:
                 observer.fault_started(fault)
-                result = try_fault(
-                    fault,
-                    tried,
-                    places,
-                    claimed=lambda fault, shows: shows if covers is None else fault.part in covers,
-                    started=observer.case_started,
-                )
+                result = _try_fault(fault, tried, places, covers, observer)
                 results.append(result)
                 observer.fault_finished(result)
     except KeyboardInterrupt:
@@ -122,39 +145,40 @@ def _covers(suites: Sequence[Suite]) -> list[Part] | None:
     return [part for part in Part if any(part in claim for claim in claims if claim)]
 
 
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """A case that the correct backend has passed, what it asks, and the time it took."""
+
+    case: PlannedCase
+    backend: Backend[Any]
+    occasions: frozenset[Occasion]
+    duration_s: float
+
+
 def _pass(
     case: PlannedCase, backends: Backends, places: Places
-) -> tuple[AuditedCase, Tried | None]:
+) -> tuple[AuditedCase, _Tried | None]:
     """Run a case with the correct backend, which has to pass."""
-    try:
-        backend: Backend[Any] = backends.of(case)
-    except BackendUnavailableError as error:
-        return _skipped(case, str(error)), None
-    witness = Witness(backend)
-    result = run_case(case, lambda: witness, places, Observer(), verdict_only=True)
-    if result.status == "skipped":
-        return _skipped(case, result.message, result.duration_s), None
-    if result.status not in ("passed", "undecided"):  # what was decided may still catch a fault
+    asked: list[Witness] = []
+
+    def find() -> Backend[Any]:
+        asked.append(Witness(backends.of(case)))
+        return asked[0]
+
+    result = run_case(case, find, places, Observer(), verdict_only=True)
+    if result.status in ("failed", "errored"):  # what is undecided may still catch a fault
         raise IncorrectBackendError(
             f"the backend {case.backend!r} has {result.status} the case {case.id} as it is, and no "
             f"fault can be told from that: {result.message} An audit needs a backend that passes; "
             "see 'pcbench run', or choose one with --backend, or other cases with -k."
         )
-    occasions = frozenset(witness.testimony.occasions)
-    audited = AuditedCase(
-        id=case.id,
-        kind=case.kind,
-        status=result.status,
-        message=result.message,
-        duration_s=result.duration_s,
+    audited = AuditedCase.model_validate(
+        result.model_dump(include={"id", "kind", "status", "message", "duration_s"})
     )
-    return audited, Tried(case, backend, occasions, result.duration_s)
-
-
-def _skipped(case: PlannedCase, message: str, duration_s: float = 0.0) -> AuditedCase:
-    return AuditedCase(
-        id=case.id, kind=case.kind, status="skipped", message=message, duration_s=duration_s
-    )
+    if result.status == "skipped":
+        return audited, None
+    occasions = frozenset(asked[0].testimony.occasions)
+    return audited, _Tried(case, asked[0].inner, occasions, result.duration_s)
 
 
 def _nothing_to_audit(cases: Sequence[AuditedCase]) -> str:
@@ -163,3 +187,64 @@ def _nothing_to_audit(cases: Sequence[AuditedCase]) -> str:
         f"every case was skipped, so that there is nothing to audit: {'; '.join(reasons)}. "
         "Choose another backend with --backend, or other cases with -k."
     )
+
+
+def _try_fault(
+    fault: Fault,
+    cases: Sequence[_Tried],
+    places: Places,
+    covers: Sequence[Part] | None,
+    observer: AuditObserver,
+) -> FaultResult:
+    """Run cases, the cheapest first, with a fault put in, until a check fails."""
+    began = time.monotonic()
+    meeting = [tried for tried in cases if fault.may_show(tried.occasions)]
+    outcome: Outcome = "no difference" if meeting else "not met"
+    check = case = message = ""
+    run = 0
+    for tried in meeting:
+        observer.case_started(tried.case)
+        run += 1
+        result, testimony = _run(fault, tried, places)
+        failed = [each for each in result.checks if each.status == "failed"] if result else []
+        if failed or (result and result.status == "failed"):
+            outcome, case = "caught", tried.case.id
+            check = failed[0].name if failed else "no check could be made"
+            message = failed[0].explanation if failed else result.message if result else ""
+            break
+        if result is None or result.status == "errored":
+            # Worth more than an answer that changed nothing, and less than a check: see the notes
+            # on outcomes. A later case may still have one that fails.
+            if outcome not in ("crashed", "out of time"):
+                case, message = tried.case.id, result.message if result else ""
+                outcome = "crashed" if result else "out of time"
+        elif testimony.differs and outcome == "no difference":
+            outcome = "survived"
+    return FaultResult(
+        name=fault.name,
+        mistake=fault.mistake,
+        part=fault.part,
+        plugin=fault.plugin,
+        outcome=outcome,
+        claimed=outcome in EXERCISED if covers is None else fault.part in covers,
+        check=check,
+        case=case,
+        message=message,
+        cases=run,
+        duration_s=time.monotonic() - began,
+    )
+
+
+def _run(fault: Fault, tried: _Tried, places: Places) -> tuple[CaseResult | None, Testimony]:
+    """Run one case with the fault; the result is ``None`` where time was up.
+
+    The backend is made anew, so that what a mistake remembers is of this case alone, and the
+    order of cases, which goes by what they took, changes no verdict.
+    """
+    deadline = time.monotonic() + max(PATIENCE_S, PATIENCE * tried.duration_s)
+    watched = Witness(tried.backend, deadline=deadline)
+    witness = Witness(fault.put_into(watched), fault.beside(watched))
+    result = None
+    with suppress(OutOfTime):
+        result = run_case(tried.case, lambda: witness, places, Observer(), verdict_only=True)
+    return result, witness.testimony

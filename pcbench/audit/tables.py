@@ -16,13 +16,14 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench.audit.trainer import FaultyTrainer
-from pcbench.audit.wrappers import OPTIONAL, QUESTIONS, FaultyBackend, FaultyModel, Host
+from pcbench.audit.wrappers import QUESTIONS, FaultyBackend, FaultyModel, Host, bound
 from pcbench.contract import Hessian, Inference, Model, Trainer
 from pcbench.contract.parts import Part
 from pcbench.networks import NetworkSpec
 
 Vectors = Float[np.ndarray, "*R K P"]
 Product = Callable[[Vectors], Float[np.ndarray, "*R K _"]]
+Table = Callable[..., list[type[Any]]]
 
 
 class Question:
@@ -59,73 +60,38 @@ class Question:
         return int(first.shape[-2])
 
     @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Shapes of the weights, then of the biases."""
+        return [*self.network.shapes, *self.network.bias_shapes]
+
+    @property
     def plain(self) -> bool:
         """Whether there are neither replicas nor a precision."""
         return not self.replicated and self.given.get("precision") is None
 
     def ask(self, **changed: Any) -> Any:
-        """Return the correct answer, on the host, to this question or to a changed one.
-
-        Parameters
-        ----------
-        changed
-            Arguments to put in place of those given, on the host.
-        """
-        return self._answer(self.method, {**self.given, **self._on_device(changed)})
+        """Return the correct answer to this question, or with other arguments; on the host."""
+        return self._answer(self.method, {**self.given, **self._staged(changed)})
 
     def also(self, method: str, **arguments: Any) -> Any:
-        """Return the correct answer to another question.
-
-        Parameters
-        ----------
-        method
-            Of the contract.
-        arguments
-            All of its arguments, on the host.
-        """
-        return self._answer(method, self._on_device(arguments))
-
-    def of(self, inner: Model[Any]) -> Question:
-        """Return the same question to another model."""
-        m = self.model
-        other = FaultyModel(inner, m.backend, m.network, m.parameters, m.memory)
-        return Question(other, self.method, self.given)
+        """Return the correct answer to another question; all arguments are on the host."""
+        return self._answer(method, self._staged(arguments))
 
     def multiplied(self, mistake: Callable[[Product, Vectors], Any]) -> Hessian[Any]:
-        """Return the correct Hessian with its products made anew.
+        """Return the Hessian with its products made anew of the correct ones, on the host."""
+        return _Multiplied(self.model, self.ask(), mistake)
 
-        Parameters
-        ----------
-        mistake
-            Takes the correct product, as a function, and vectors, on the host.
-        """
-        return Multiplied(self.model, self.ask(), mistake)
-
-    def _on_device(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    def _staged(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         return {
             name: _staged(value, self.model) if name in _ARRAYS else value
             for name, value in arguments.items()
         }
 
     def _answer(self, method: str, given: dict[str, Any]) -> Any:
-        required = [given[name] for name in QUESTIONS[method] if name not in OPTIONAL]
-        optional = {name: given[name] for name in given if name in OPTIONAL}
-        return _moved(self.model.ask(method, *required, **optional), self.model.host)
+        return _moved(self.model.ask(method, given), self.model.host)
 
 
-class Multiplied(Hessian[Any]):
-    """A correct Hessian whose products a mistake makes anew, on the host.
-
-    Parameters
-    ----------
-    model
-        Lends the way to the host and back.
-    correct
-        The correct Hessian.
-    mistake
-        Takes the correct product, as a function, and vectors.
-    """
-
+class _Multiplied(Hessian[Any]):
     def __init__(
         self, model: FaultyModel, correct: Hessian[Any], mistake: Callable[[Product, Vectors], Any]
     ) -> None:
@@ -133,11 +99,9 @@ class Multiplied(Hessian[Any]):
 
     @property
     def residual(self) -> float:  # type: ignore[override]
-        """The correct one's."""
         return self._correct.residual
 
     def product(self, vectors: Any) -> Any:
-        """Multiply with the mistake."""
         model = self._model
 
         def correct(host: Vectors) -> Float[np.ndarray, "*R K _"]:
@@ -173,19 +137,15 @@ class Building:
     def build(self, *, parameters: Iterable[Host] | None = None, **changed: Any) -> Model[Any]:
         """Build it with other parameters, or another network: ``changed`` names what differs."""
         chosen = self.parameters if parameters is None else list(parameters)
-        return self.backend.model(replace(self.network, **changed), chosen)
-
-
-Answer = Callable[[Question], Any]
-Built = Callable[[Building], Model[Any]]
+        return FaultyBackend.build(self.backend, replace(self.network, **changed), chosen)
 
 
 def faults(
     part: Part,
     *methods: str,
     needs: Iterable[str] = (),
-    when: Callable[[Question], bool] | None = None,
-) -> Callable[..., list[type[FaultyModel]]]:
+    when: Callable[[Question], bool] = lambda q: True,
+) -> Table:
     """Begin a table of faulty models: call what is returned with its rows.
 
     A row has the fault's name, its mistake in a sentence, and a function of the :class:`Question`
@@ -203,45 +163,34 @@ def faults(
         Whether a question is answered wrongly; every one if not given.
     """
 
-    def overriding(method: str, wrong: Answer) -> Callable[..., Any]:
+    def overriding(method: str, wrong: Callable[[Question], Any]) -> Callable[..., Any]:
         def answer(model: FaultyModel, *arguments: Any, **named: Any) -> Any:
-            given = dict(zip(QUESTIONS[method], arguments, strict=False)) | named
-            question = Question(model, method, given)
-            if when is None or when(question):
+            question = Question(model, method, bound(method, arguments, named))
+            if when(question):
                 return _staged(wrong(question), model)
-            return getattr(FaultyModel, method)(model, *arguments, **named)
+            return model.ask(method, question.given)
 
         return answer
 
-    def made(**rows: tuple[str, Answer]) -> list[type[FaultyModel]]:
-        return _made(FaultyModel, part, methods, needs, overriding, rows)
-
-    return made
+    return _table(FaultyModel, part, methods, needs, overriding)
 
 
-def building_faults(
-    part: Part, needs: Iterable[str] = ()
-) -> Callable[..., list[type[FaultyBackend]]]:
+def building_faults(part: Part, needs: Iterable[str] = ()) -> Table:
     """Begin a table of backends that build another model than they are asked for.
 
     A row has a name, the mistake in a sentence, and a function of the :class:`Building` that
     returns the wrong model. ``part`` and ``needs`` are those of :func:`faults`.
     """
 
-    def overriding(_: str, wrong: Built) -> Callable[..., Any]:
+    def overriding(_: str, wrong: Callable[[Building], Model[Any]]) -> Callable[..., Any]:
         return lambda backend, network, parameters: wrong(
             Building(backend, network, list(parameters))
         )
 
-    def made(**rows: tuple[str, Built]) -> list[type[FaultyBackend]]:
-        return _made(FaultyBackend, part, ["build"], needs, overriding, rows)
-
-    return made
+    return _table(FaultyBackend, part, ["build"], needs, overriding)
 
 
-def trainer_faults(
-    part: Part, *methods: str, needs: Iterable[str] = ()
-) -> Callable[..., list[type[FaultyTrainer]]]:
+def trainer_faults(part: Part, *methods: str, needs: Iterable[str] = ()) -> Table:
     """Begin a table of faulty trainers.
 
     A row has a name, the mistake in a sentence, and what the ``methods`` of
@@ -256,30 +205,30 @@ def trainer_faults(
 
         return done
 
-    def made(**rows: tuple[str, Callable[..., Any]]) -> list[type[FaultyTrainer]]:
-        return _made(FaultyTrainer, part, methods, needs, overriding, rows)
-
-    return made
+    return _table(FaultyTrainer, part, methods, needs, overriding)
 
 
-def _made(
+def _table(
     base: Any,
     part: Part,
     methods: Iterable[str],
     needs: Iterable[str],
     overriding: Callable[[str, Any], Callable[..., Any]],
-    rows: Mapping[str, tuple[str, Any]],
-) -> list[Any]:
-    """Make a class of every row."""
-    bound = {"part": part, "needs": frozenset(needs)}
-    return [
-        type(
-            name,
-            (base,),
-            {"__doc__": mistake, **bound, **{m: overriding(m, wrong) for m in methods}},
-        )
-        for name, (mistake, wrong) in rows.items()
-    ]
+) -> Table:
+    """Return what makes a class of every row."""
+    shared = {"part": part, "needs": frozenset(needs)}
+
+    def made(**rows: tuple[str, Callable[..., Any]]) -> list[type[Any]]:
+        return [
+            type(
+                name,
+                (base,),
+                {"__doc__": mistake, **shared, **{m: overriding(m, w) for m in methods}},
+            )
+            for name, (mistake, w) in rows.items()
+        ]
+
+    return made
 
 
 _ARRAYS = frozenset({"x", "y", "precision", "activities"})

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float, Int
 
-from pcbench.audit.wrappers import FaultyModel, Host, given
+from pcbench.audit.wrappers import FaultyModel, Host
 from pcbench.contract import Adam, Model, Record, Trainer, TrainingSettings
 from pcbench.contract.parts import Part
 
@@ -36,22 +36,18 @@ class FaultyTrainer(Trainer[Any]):
     """A trainer with a mistake; as it stands, with none.
 
     Subclass it as :class:`~pcbench.audit.FaultyModel`: mistake, part, and the method that it is in.
-
-    Parameters
-    ----------
-    origin
-        The model that training begins with.
-    x, y, precision
-        All samples, on the device.
-    settings
-        By which rule to learn.
     """
 
     part: ClassVar[Part] = Part.TRAINING
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
-        self, origin: FaultyModel, x: Any, y: Any, settings: TrainingSettings, precision: Any
+        self,
+        origin: FaultyModel,
+        x: Any,
+        y: Any,
+        settings: TrainingSettings,
+        precision: Any = None,
     ) -> None:
         self.origin, self.backend, self.network = origin, origin.backend, origin.network
         self.settings, self._replicated = settings, origin.replicated
@@ -62,9 +58,12 @@ class FaultyTrainer(Trainer[Any]):
         self.theta = [array.copy() if self._replicated else array[None] for array in staged]
         self.begin(len(self.theta[0]))
 
+    rows: Rows | None
+    """Those of the current step's batch."""
+
     def begin(self, replicas: int) -> None:
         """Set the optimiser's state up."""
-        self.alive, self.count = list(range(replicas)), 0
+        self.alive, self.count, self.rows = list(range(replicas)), 0, None
         self.means = [np.zeros_like(array) for array in self.theta]
         self.squares = [np.zeros_like(array) for array in self.theta]
         rates = np.broadcast_to(np.asarray(self.settings.learning_rate, float), replicas)
@@ -94,7 +93,7 @@ class FaultyTrainer(Trainer[Any]):
         """Take steps."""
         made, details = [], []
         for step in range(steps):
-            rows = self.chosen(batches, step)
+            self.rows = rows = self.chosen(batches, step)
             slopes = [self.slope(place, rows) for place in range(len(self.alive))]
             before = [array.copy() for array in self.theta]
             self.update([np.stack(g) for g in zip(*(s.gradients for s in slopes), strict=True)])
@@ -123,17 +122,17 @@ class FaultyTrainer(Trainer[Any]):
         """Return what one replica's step begins with."""
         x, y, *rest = map(self.backend.to_device, self.batch(place, rows))
         model = self.backend.build(self.network, self._alone(self.theta, place))
-        precision, host = given(precision=rest[0] if rest else None), self.backend.to_host
-        loss = float(host(model.loss(x, y, **precision)))
+        host = self.backend.to_host
+        loss = float(host(model.loss(x, y, *rest)))
         if self.settings.objective == "loss":
-            gradients = [host(g) for g in model.loss_gradients(x, y, **precision)]
+            gradients = [host(g) for g in model.loss_gradients(x, y, *rest)]
             return Slope(loss, loss, gradients)
-        reached = model.infer(x, y, self.settings.inference, **precision)
+        reached = model.infer(x, y, self.settings.inference, *rest)
         clamped = self.activities(place, [*reached.activities[:-1], y])
         return Slope(
             loss,
             float(host(reached.energies).sum()),
-            [host(g) for g in model.energy_gradients(clamped, **precision)],
+            [host(g) for g in model.energy_gradients(clamped, *rest)],
             reached.steps,
             float(host(reached.residual)),
         )

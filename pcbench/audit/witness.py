@@ -9,15 +9,16 @@ compared.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from pcbench.audit.testimony import Testimony, same
 from pcbench.audit.traits import Trait, inference_uses, network_uses, training_uses
-from pcbench.audit.wrappers import QUESTIONS, FaultyBackend, FaultyModel, Host, given
+from pcbench.audit.wrappers import FaultyBackend, FaultyModel, Host, put_question
 from pcbench.contract import Backend, Capability, Hessian, Model, Record, Trainer
 from pcbench.networks import NetworkSpec
 
@@ -27,6 +28,84 @@ _HESSIANS = {
     "energy_hessian": Capability.HESSIAN,
     "unrolled_hessian": Capability.UNROLLED_HESSIAN,
 }
+
+
+class Occasion(NamedTuple):
+    """A sort of question: the method of the contract, and the capabilities and traits it takes."""
+
+    method: str
+    uses: frozenset[str]
+
+
+class OutOfTime(BaseException):
+    """A case takes too long under a fault."""
+
+
+@dataclass(slots=True)
+class Testimony:
+    """What was seen.
+
+    Attributes
+    ----------
+    deadline
+        When no further question is taken, in seconds of :func:`time.monotonic`.
+    occasions
+        The sorts of questions asked.
+    differs
+        Whether some answer was not that of the correct backend.
+    """
+
+    deadline: float = math.inf
+    occasions: set[Occasion] = field(default_factory=set)
+    differs: bool = False
+    _first_batch: int | None = None
+
+    def note(self, method: str, uses: frozenset[str]) -> None:
+        """Keep what is asked.
+
+        Raises
+        ------
+        OutOfTime
+            After the deadline.
+        """
+        self.occasions.add(Occasion(method, uses))
+        if time.monotonic() > self.deadline:
+            raise OutOfTime
+
+    def of_another_size(self, samples: int) -> bool:
+        """Whether a batch is not of the size of the first one."""
+        self._first_batch = self._first_batch or samples
+        return samples != self._first_batch
+
+    def both(self, ask: Callable[[Any], Any], judged: Any, correct: Any) -> tuple[Any, Any]:
+        """Return the answers of the judged one and, until the first difference, of the correct one.
+
+        The correct one is asked first: a mistake may be to write into what it was given. If it
+        refuses, and the judged one does not, they differ, and the other way round; if both refuse,
+        they are alike.
+        """
+        if correct is None or self.differs:
+            return ask(judged), None
+        try:
+            expected = ask(correct)
+        except Exception:  # however a backend refuses
+            found = ask(judged)
+            self.differs = True
+            return found, None
+        try:
+            return ask(judged), expected
+        except Exception:
+            self.differs = True
+            raise
+
+    def compared(
+        self, ask: Callable[[Any], Any], judged: Any, correct: Any, to_host: Callable[[Any], Host]
+    ) -> Any:
+        """Return the answer of the judged one, and keep whether it is another than is correct."""
+        found, expected = self.both(ask, judged, correct)
+        if correct is not None and not self.differs:
+            self.differs = not same(found, expected, to_host)
+        return found
 
 
 class Witness(FaultyBackend):
@@ -58,32 +137,31 @@ class Witness(FaultyBackend):
         correct = None
         if self.correct is not None and not self.testimony.differs:
             correct = self.correct.build(network, parameters)
-        judged = FaultyBackend(self.inner).model(network, parameters)
-        return WitnessedModel(judged, correct, self.testimony, uses, self.correct)
+        judged = FaultyBackend(self.inner).build(network, parameters)
+        return _Model(judged, correct, self.testimony, uses, self.correct)
 
     def to_device(self, array: Host) -> Any:
         """Stage an array."""
-        return self._compared("to_device", lambda backend: backend.to_device(array))
+        return self._compared("to_device", array)
 
     def to_host(self, array: Any) -> Host:
         """Bring an array to the host."""
-        found: Host = self._compared("to_host", lambda backend: backend.to_host(array))
+        found: Host = self._compared("to_host", array)
         return found
 
-    def _compared(self, method: str, ask: Callable[[Backend[Any]], Any]) -> Any:
+    def _compared(self, method: str, array: Any) -> Any:
         self.testimony.note(method, frozenset())
-        found = ask(self.inner)
-        if self.correct is not None and not self.testimony.differs:
-            self.testimony.differs = not same(found, ask(self.correct), self.inner.to_host)
-        return found
+
+        def ask(backend: Backend[Any]) -> Any:
+            return getattr(backend, method)(array)
+
+        return self.testimony.compared(ask, self.inner, self.correct, self.inner.to_host)
 
 
-class WitnessedModel(FaultyModel):
-    """Passes questions on to a model and keeps what it sees."""
-
+class _Model(FaultyModel):
     def __init__(
         self,
-        judged: FaultyModel,
+        judged: Any,
         correct: Model[Any] | None,
         testimony: Testimony,
         uses: frozenset[str],
@@ -95,47 +173,42 @@ class WitnessedModel(FaultyModel):
         self._correct, self._testimony, self._uses = correct, testimony, uses
         self._knowing, self._asked_for = knowing, set[str]()
 
-    def ask(self, method: str, *required: Any, **optional: Any) -> Any:
+    def ask(self, method: str, arguments: Mapping[str, Any]) -> Any:
         """Pass a question on, to the correct model as well, and compare."""
-        rest, testimony, host = given(**optional), self._testimony, self.host
-        named = dict(zip(QUESTIONS[method], required, strict=False)) | rest
+        named = {name: value for name, value in arguments.items() if value is not None}
+        testimony, host = self._testimony, self.host
         lent = [*named.get("activities", ()), *(named[n] for n in _LENT if n in named)]
         uses = self._uses_of(method, named, lent[0])
         testimony.note(method, uses)
 
         def put(model: Model[Any]) -> Any:
-            if method == "trainer":
-                return self._built(model).trainer(model, *required, **rest)
-            answer = getattr(model, method)(*required, **rest)
+            knowing = self._knowing if model is self._correct else None
+            answer = put_question(model, knowing or self.backend, method, named)
             return list(answer) if method.endswith("gradients") else answer
 
         comparing = self._correct is not None and not testimony.differs
+        before = []
+        if comparing and method not in _HESSIANS:
+            before = [np.array(host(each)) for each in lent]
+        judged, correct = testimony.both(put, self.inner, self._correct)
         if method in _HESSIANS:
-            return WitnessedHessian(*self._both(put), testimony, host)
-        before = [np.array(host(each)) for each in lent] if comparing else []
-        judged, correct = self._both(put)
+            return _Hessian(judged, correct, testimony, host)
         if comparing:
             after = [np.array(host(each)) for each in lent]
             testimony.differs |= not same(before, after, host)
         if method == "trainer":
-            return WitnessedTrainer(judged, correct, testimony, self)
-        if comparing:
-            testimony.differs |= not same(judged, correct, host)
+            return _Trainer(judged, correct, testimony, self)
+        if comparing and not testimony.differs:
+            testimony.differs = not same(judged, correct, host)
         if method == "infer" and not judged.converged:
             settled = {Trait.ASKED_AGAIN, Trait.OTHER_BATCH}
             testimony.note("infer", (uses - settled) | {Trait.UNFINISHED})
         return judged
 
-    def beside(self, judged: Model[Any], correct: Model[Any] | None) -> WitnessedModel:
+    def beside(self, judged: Model[Any], correct: Model[Any] | None) -> Model[Any]:
         """Return another model of this network, such as the one that a trainer has come to."""
         passing = FaultyModel(judged, self.backend, self.network, self.parameters, self.memory)
-        return WitnessedModel(passing, correct, self._testimony, self._uses, self._knowing)
-
-    def _built(self, model: Model[Any]) -> Backend[Any]:
-        """Return the backend that one of the two models is of."""
-        if model is self._correct and self._knowing is not None:
-            return self._knowing
-        return self.backend
+        return _Model(passing, correct, self._testimony, self._uses, self._knowing)
 
     def _uses_of(self, method: str, named: dict[str, Any], first: Any) -> frozenset[str]:
         """Return what an answer takes."""
@@ -155,15 +228,8 @@ class WitnessedModel(FaultyModel):
             uses |= inference_uses(named["settings"])
         return frozenset(uses)
 
-    def _both(self, put: Callable[[Model[Any]], Any]) -> tuple[Any, Any]:
-        if self._correct is None or self._testimony.differs:
-            return put(self.inner), None
-        return _both_answers(self._testimony, put, self.inner, self._correct)
 
-
-class WitnessedHessian(Hessian[Any]):
-    """Passes products on and keeps what it sees."""
-
+class _Hessian(Hessian[Any]):
     def __init__(
         self,
         judged: Hessian[Any],
@@ -181,27 +247,20 @@ class WitnessedHessian(Hessian[Any]):
 
     def product(self, vectors: Any) -> Any:
         """Pass it on."""
-        testimony = self._testimony
-        if self._correct is None or testimony.differs:
-            return self._judged.product(vectors)
-        found, expected = _both_answers(
-            testimony, lambda hessian: hessian.product(vectors), self._judged, self._correct
-        )
-        testimony.differs |= (
-            not same(found, expected, self._host) or self._judged.residual != self._correct.residual
-        )
-        return found
+
+        def ask(hessian: Hessian[Any]) -> Any:
+            return hessian.product(vectors), hessian.residual
+
+        return self._testimony.compared(ask, self._judged, self._correct, self._host)[0]
 
 
-class WitnessedTrainer(Trainer[Any]):
-    """Passes runs on and keeps what it sees."""
-
+class _Trainer(Trainer[Any]):
     def __init__(
         self,
         judged: Trainer[Any],
         correct: Trainer[Any] | None,
         testimony: Testimony,
-        begun: WitnessedModel,
+        begun: _Model,
     ) -> None:
         self._judged, self._correct = judged, correct
         self._testimony, self._begun = testimony, begun
@@ -229,27 +288,36 @@ class WitnessedTrainer(Trainer[Any]):
         self._compared(lambda trainer: trainer.keep(replicas))
 
     def _compared(self, ask: Callable[[Trainer[Any]], Any]) -> Any:
-        testimony = self._testimony
-        if self._correct is None or testimony.differs:
-            return ask(self._judged)
-        found, expected = _both_answers(testimony, ask, self._judged, self._correct)
-        testimony.differs |= not same(found, expected, self._begun.host)
-        return found
+        return self._testimony.compared(ask, self._judged, self._correct, self._begun.host)
 
 
-def _both_answers(
-    testimony: Testimony, ask: Callable[[Any], Any], judged: Any, correct: Any
-) -> tuple[Any, Any]:
-    """Return the answers of the judged one and of the correct one.
+def same(one: Any, other: Any, to_host: Callable[[Any], Host]) -> bool:
+    """Whether two answers are the same, number for number.
 
-    The correct one is asked first: a mistake may be to write into what it was given. If it refuses,
-    and the judged one does not, they differ; if both refuse, they are alike.
+    Zero is zero, of either sign, and what is no number is the same as itself.
+
+    Parameters
+    ----------
+    one, other
+        Arrays of a backend or of NumPy, numbers, and sequences and dataclasses of such.
+    to_host
+        Brings the backend's arrays to the host.
     """
-    try:
-        expected = ask(correct)
-    except Exception:  # however a backend refuses
-        found = ask(judged)
-        testimony.differs = True
-        return found, found
-    with testimony.failing():
-        return ask(judged), expected
+    one, other = _plain(one), _plain(other)
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return one.shape == other.shape and np.array_equal(one, other, equal_nan=True)
+    if is_dataclass(one) and type(one) is type(other):
+        names = [each.name for each in fields(one)]
+        return all(same(getattr(one, name), getattr(other, name), to_host) for name in names)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(
+            same(a, b, to_host) for a, b in zip(one, other, strict=True)
+        )
+    if one is None or other is None or isinstance(one, bool | int | float | str):
+        return type(one) is type(other) and (one == other or (one != one and other != other))
+    return same(np.array(to_host(one)), np.array(to_host(other)), to_host)
+
+
+def _plain(value: Any) -> Any:
+    """Return Python's own number for one of NumPy's."""
+    return value.item() if isinstance(value, np.generic) else value

@@ -7,21 +7,13 @@ has to compute it computes in NumPy, on the host: it works around any backend.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.contract import (
-    Backend,
-    Hessian,
-    Inference,
-    InferenceSettings,
-    Model,
-    Trainer,
-    TrainingSettings,
-)
+from pcbench.contract import Backend, Model, Trainer
 from pcbench.contract.parts import Part
 from pcbench.networks import NetworkSpec
 
@@ -42,6 +34,40 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
 """What a model is asked, and the arguments of each question, in order."""
 OPTIONAL = frozenset({"precision", "residual"})
 """Arguments that not every backend has to know of: passed on by name, where they are given."""
+
+
+def bound(method: str, arguments: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a question by their names."""
+    return dict(zip(QUESTIONS[method], arguments, strict=False)) | dict(named)
+
+
+def put_question(
+    model: Model[Any], backend: Backend[Any], method: str, arguments: Mapping[str, Any]
+) -> Any:
+    """Put a question to a model, which the backend has built; trainers are the backend's."""
+    required = [arguments[name] for name in QUESTIONS[method] if name not in OPTIONAL]
+    optional = {name: arguments[name] for name in OPTIONAL if arguments.get(name) is not None}
+    if method == "trainer":
+        return backend.trainer(model, *required, **optional)
+    return getattr(model, method)(*required, **optional)
+
+
+def _asks(method: str) -> Any:
+    """Return the method of a model that passes its question on."""
+
+    def asked(model: FaultyModel, *arguments: Any, **named: Any) -> Any:
+        return model.ask(method, bound(method, arguments, named))
+
+    return asked
+
+
+def _passes_on(method: str) -> Any:
+    """Return the method of a backend that leaves its task to the correct one."""
+
+    def passed(backend: FaultyBackend, *arguments: Any) -> Any:
+        return getattr(backend.inner, method)(*arguments)
+
+    return passed
 
 
 class FaultyModel(Model[Any]):
@@ -99,77 +125,20 @@ class FaultyModel(Model[Any]):
         """Return an array with a change that is made on the host."""
         return self.device(np.asarray(change(self.host(array)), np.float64))
 
-    def each_changed(self, arrays: Sequence[Any], change: Callable[[Host], Any]) -> list[Any]:
-        """Return arrays, each with the same change."""
-        return [self.changed(array, change) for array in arrays]
+    def ask(self, method: str, arguments: Mapping[str, Any]) -> Any:
+        """Put a question to the correct model: what is not overridden passes through here."""
+        return put_question(self.inner, self.backend, method, arguments)
 
-    def ask(self, method: str, *required: Any, **optional: Any) -> Any:
-        """Put a question to the correct model: what is not overridden passes through here.
-
-        Parameters
-        ----------
-        method
-            Of the contract.
-        required, optional
-            Its arguments (:data:`QUESTIONS`), on the device; those of :data:`OPTIONAL` by name.
-        """
-        if method == "trainer":
-            return self.backend.trainer(self.inner, *required, **given(**optional))
-        return getattr(self.inner, method)(*required, **given(**optional))
-
-    def predict(self, x: Any) -> Any:
-        """Pass it on."""
-        return self.ask("predict", x)
-
-    def loss(self, x: Any, y: Any, precision: Any = None) -> Any:
-        """Pass it on."""
-        return self.ask("loss", x, y, precision=precision)
-
-    def loss_gradients(self, x: Any, y: Any, precision: Any = None) -> Sequence[Any]:
-        """Pass it on."""
-        found: Sequence[Any] = self.ask("loss_gradients", x, y, precision=precision)
-        return found
-
-    def infer(
-        self, x: Any, y: Any, settings: InferenceSettings, precision: Any = None
-    ) -> Inference[Any]:
-        """Pass it on."""
-        found: Inference[Any] = self.ask("infer", x, y, settings, precision=precision)
-        return found
-
-    def energies(self, activities: Sequence[Any], precision: Any = None) -> Any:
-        """Pass it on."""
-        return self.ask("energies", activities, precision=precision)
-
-    def energy_gradients(self, activities: Sequence[Any], precision: Any = None) -> Sequence[Any]:
-        """Pass it on."""
-        found: Sequence[Any] = self.ask("energy_gradients", activities, precision=precision)
-        return found
-
-    def loss_hessian(self, x: Any, y: Any, precision: Any = None) -> Hessian[Any]:
-        """Pass it on."""
-        found: Hessian[Any] = self.ask("loss_hessian", x, y, precision=precision)
-        return found
-
-    def energy_hessian(
-        self, activities: Sequence[Any], precision: Any = None, residual: float | None = None
-    ) -> Hessian[Any]:
-        """Pass it on."""
-        optional = {"precision": precision, "residual": residual}
-        found: Hessian[Any] = self.ask("energy_hessian", activities, **optional)
-        return found
-
-    def unrolled_hessian(self, x: Any, y: Any, steps: int, step: float) -> Hessian[Any]:
-        """Pass it on."""
-        found: Hessian[Any] = self.ask("unrolled_hessian", x, y, steps, step)
-        return found
-
-    def trainer(
-        self, x: Any, y: Any, settings: TrainingSettings, precision: Any = None
-    ) -> Trainer[Any]:
-        """Pass it on."""
-        found: Trainer[Any] = self.ask("trainer", x, y, settings, precision=precision)
-        return found
+    predict = _asks("predict")
+    loss = _asks("loss")
+    loss_gradients = _asks("loss_gradients")
+    infer = _asks("infer")
+    energies = _asks("energies")
+    energy_gradients = _asks("energy_gradients")
+    loss_hessian = _asks("loss_hessian")
+    energy_hessian = _asks("energy_hessian")
+    unrolled_hessian = _asks("unrolled_hessian")
+    trainer = _asks("trainer")
 
 
 class FaultyBackend(Backend[Any]):
@@ -179,68 +148,33 @@ class FaultyBackend(Backend[Any]):
     ----------
     inner
         The correct backend.
+    models
+        The class of its models, which may have a mistake.
     """
 
     part: ClassVar[Part]
     needs: ClassVar[frozenset[str]] = frozenset()
     """Capabilities and traits that must be in use for the mistake to be made at all."""
 
-    def __init__(self, inner: Backend[Any]) -> None:
+    def __init__(self, inner: Backend[Any], models: type[FaultyModel] = FaultyModel) -> None:
         super().__init__(inner.device, inner.dtype)
-        self.inner = inner
+        self.inner, self._models = inner, models
+        self.name, self.capabilities = inner.name, inner.capabilities  # type: ignore[misc]
         self.memory: dict[str, Any] = {}
 
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """The correct backend's."""
-        return self.inner.name
-
-    @property
-    def capabilities(self) -> frozenset[str]:  # type: ignore[override]
-        """The correct backend's."""
-        return self.inner.capabilities
-
-    def model(self, network: NetworkSpec, parameters: Sequence[Host]) -> FaultyModel:
-        """Build a model without mistakes, to put one in."""
-        inner = self.inner.build(network, parameters)
-        return FaultyModel(inner, self.inner, network, parameters, self.memory)
-
     def build(self, network: NetworkSpec, parameters: Sequence[Host]) -> Model[Any]:
-        """Pass it on."""
-        return self.model(network, parameters)
+        """Build the correct model, and put the mistake of its class around it."""
+        inner = self.inner.build(network, parameters)
+        return self._models(inner, self.inner, network, parameters, self.memory)
 
-    def trainer(
-        self, model: Any, x: Any, y: Any, settings: TrainingSettings, precision: Any = None
-    ) -> Trainer[Any]:
+    def trainer(self, model: Any, *question: Any, **named: Any) -> Trainer[Any]:
         """Ask the model, which may have the mistake."""
-        begun: Trainer[Any] = model.trainer(x, y, settings, **given(precision=precision))
+        begun: Trainer[Any] = model.trainer(*question, **named)
         return begun
 
-    def to_device(self, array: Host) -> Any:
-        """Pass it on."""
-        return self.inner.to_device(array)
-
-    def to_host(self, array: Any) -> Host:
-        """Pass it on."""
-        return self.inner.to_host(array)
-
-    def describe(self) -> dict[str, Any]:
-        """Pass it on."""
-        return self.inner.describe()
-
-    def ran_out_of_memory(self, error: Exception) -> bool:
-        """Pass it on."""
-        return self.inner.ran_out_of_memory(error)
-
-    def synchronize(self) -> None:
-        """Pass it on."""
-        self.inner.synchronize()
-
-    def peak_memory(self) -> int | None:
-        """Pass it on."""
-        return self.inner.peak_memory()
-
-
-def given(**optional: Any) -> dict[str, Any]:
-    """Return the arguments that were given: not every backend has to know of the others."""
-    return {name: value for name, value in optional.items() if value is not None}
+    to_device = _passes_on("to_device")
+    to_host = _passes_on("to_host")
+    describe = _passes_on("describe")
+    ran_out_of_memory = _passes_on("ran_out_of_memory")
+    synchronize = _passes_on("synchronize")
+    peak_memory = _passes_on("peak_memory")

@@ -42,7 +42,8 @@ from pcbench.judges.reported import UNFINISHED, layers
 from pcbench.judges.saddle import refuse_sigmoid
 from pcbench.networks import InitialisationField, NetworkParameters, Origin
 from pcbench.networks.activations import ActivationName
-from pcbench.theory.nonlinear.layered import activation_slope, feedforward
+from pcbench.theory.nonlinear.activations import activation_slope
+from pcbench.theory.nonlinear.layered import feedforward
 from pcbench.theory.rounding.bounds import unit_roundoff
 
 SOURCE = "the origin of a non-linear network (theory.md 3.2)"

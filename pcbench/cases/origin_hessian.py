@@ -29,8 +29,13 @@ from pcbench.judges.saddle import (
 )
 from pcbench.networks import InitialisationField, NetworkParameters, Origin
 from pcbench.networks.activations import ActivationName, activation
-from pcbench.theory.linear.origin import Slopes, origin_hessian, origin_spectrum
-from pcbench.theory.linear.saddles import Steps, zero_rank_curvature_bound
+from pcbench.theory.linear.saddles import (
+    Slopes,
+    Steps,
+    origin_hessian,
+    origin_spectrum,
+    zero_rank_curvature_bound,
+)
 
 THEOREM_2 = "Theorem 2 (theory.md 2.4)"
 NON_LINEAR = "the origin of a non-linear network (theory.md 3.2)"

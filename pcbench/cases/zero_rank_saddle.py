@@ -18,7 +18,7 @@ from pcbench.data import DataField
 from pcbench.judges.problem import LinearNetwork, Problem
 from pcbench.judges.saddle import DuringParameters, Theorem, saddle_findings
 from pcbench.networks import InitialisationField, PenultimateOnly, ZeroRank
-from pcbench.theory.linear.activities import contraction_rate
+from pcbench.theory.linear.equilibrium import contraction_rate
 from pcbench.theory.linear.saddles import (
     Steps,
     zero_rank_curvature_bound,

@@ -1,7 +1,4 @@
-"""The command line: a file for each command, without logic of its own.
-
-Each command imports what it needs when it runs, so that ``pcbench --help`` costs what typer costs.
-"""
+"""The command line: commands, their progress, and what they print."""
 
 from __future__ import annotations
 
@@ -9,20 +6,8 @@ import sys
 import traceback
 from io import TextIOWrapper
 
-from typer import Typer
-
-from pcbench.cli import commands
+from pcbench.cli.commands import app
 from pcbench.errors import UsageError
-
-app = Typer(
-    name="pcbench",
-    help="Does an implementation of predictive coding do what the theory proves?",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-commands.register(app)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Compare the checks of a case: first their verdicts, then the numbers behind them.
+"""Compare the checks and claims of a case: first their verdicts, then the numbers behind checks.
 
 Numbers are compared only where both cases were given the same inputs. They have moved when they are
 further apart than the larger of the two tolerances: a tolerance bounds what rounding, unfinished
@@ -7,23 +7,95 @@ inference or sampling may do, and with the larger one the answer is the same in 
 
 from __future__ import annotations
 
+import json
 import math
+from collections import Counter
+from collections.abc import Hashable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pcbench.compare.model import Change, Effect
-from pcbench.compare.pairing import pair
-from pcbench.report.numbers import format_apart, format_expected
+from pcbench.report.text import format_apart, format_expected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pydantic import JsonValue
 
     from pcbench.checks import Check
-    from pcbench.report.model import CaseResult
+    from pcbench.report.model import CaseResult, Report
+
+
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+
+
+def pair(
+    base: Iterable[T], new: Iterable[T], name: Callable[[T], K]
+) -> list[tuple[K, T | None, T | None]]:
+    """Pair the items that have the same name: ``(name, base, new)``, ``None`` where one is missing.
+
+    The order is that of ``new``, then what only ``base`` has. Names should be unique; where they
+    are not, the first goes with the first and the second with the second, so that none is dropped.
+    """
+    old, now = _numbered(base, name), _numbered(new, name)
+    return [(key[0], old.get(key), now.get(key)) for key in {**now, **old}]
+
+
+def pair_cases(base: Report, new: Report) -> list[tuple[str, CaseResult | None, CaseResult | None]]:
+    """Pair the cases of the same suite and identifier: ``(identifier, base, new)``.
+
+    Older reports do not say which suite a case is from: against these, identifiers have to do.
+    """
+    known = all(case.suite for report in (base, new) for case in report.cases)
+    pairs = pair(base.cases, new.cases, lambda case: (case.suite if known else "", case.id))
+    return [(name, old, now) for (_, name), old, now in pairs]
+
+
+def _numbered(items: Iterable[T], name: Callable[[T], K]) -> dict[tuple[K, int], T]:
+    seen: Counter[K] = Counter()
+    numbered: dict[tuple[K, int], T] = {}
+    for item in items:
+        key = name(item)
+        numbered[key, seen[key]] = item
+        seen[key] += 1
+    return numbered
+
+
+def changed_inputs(base: CaseResult, new: CaseResult) -> dict[str, tuple[JsonValue, JsonValue]]:
+    """Return the resolved inputs that differ: ``{"parameters.network.width": (300, 100)}``.
+
+    Kind, seed, dtype and parameters determine the question. The backend and its device do not:
+    their answers to the same question are what is compared. A missing parameter counts as null, so
+    that a new optional one changes nothing.
+    """
+    names = ("kind", "seed", "dtype", "parameters")
+    old, now = (
+        dict(_leaves({name: getattr(case, name) for name in names})) for case in (base, new)
+    )
+    both = {path: (old.get(path), now.get(path)) for path in {**old, **now}}
+    # As JSON, in which true is not 1 and a NaN equals itself.
+    return {
+        path: (was, is_now)
+        for path, (was, is_now) in both.items()
+        if json.dumps(was) != json.dumps(is_now)
+    }
+
+
+def _leaves(value: JsonValue, path: str = "") -> Iterator[tuple[str, JsonValue]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(item, f"{path}.{key}" if path else key)
+    else:
+        yield path, value
+
 
 SAME_TOLERANCE = 1e-5
 """Relative difference up to which two tolerances are the same: they are made of condition numbers,
 which round differently from machine to machine, and six significant digits are shown."""
+
+RENAMED = {"finite energy": "malformed answers"}
+"""Former names of checks in reports of schema 1; what is before a colon has stayed."""
 
 
 def compare_checks(base: CaseResult, new: CaseResult, *, same_inputs: bool) -> Iterator[Change]:
@@ -33,8 +105,8 @@ def compare_checks(base: CaseResult, new: CaseResult, *, same_inputs: bool) -> I
     missing for this reason are not listed: the verdict of the case says so.
     """
     moved = (base.backend, base.device) != (new.backend, new.device)
-    for name, old, now in pair(base.checks, new.checks, lambda check: check.name):
-        change = partial(Change, case=new.id, check=name)
+    for name, old, now in pair(base.checks, new.checks, present_name):
+        change = partial(Change, case=new.id, check=now.name if now else name)
         if old and now:
             if old.status != now.status:
                 yield change(
@@ -65,6 +137,12 @@ def compare_checks(base: CaseResult, new: CaseResult, *, same_inputs: bool) -> I
 def both_complete(base: CaseResult, new: CaseResult) -> bool:
     """Whether a case came to its end in both reports, so that it made all its checks and claims."""
     return {base.status, new.status} <= {"passed", "failed", "undecided"}
+
+
+def present_name(check: Check) -> str:
+    """Return what a check is called now."""
+    subject, colon, name = check.name.rpartition(": ")
+    return f"{subject}{colon}{RENAMED.get(name, name)}"
 
 
 def _because(check: Check) -> str:
@@ -157,3 +235,36 @@ def _apart(a: float | None, b: float | None, allowed: float) -> bool:
     if a is None or b is None:
         return a is not b
     return abs(a - b) > allowed
+
+
+def compare_claims(base: CaseResult, new: CaseResult) -> Iterator[Change]:
+    """Yield what changed among the claims of a case, in their order.
+
+    Neither of "not borne out" and "unresolved" is better than the other. A new claim is no change.
+    A claim that is missing because the case errored or was skipped is not listed: the verdict of
+    the case says so.
+    """
+    for (name, setting), old, now in pair(
+        base.claims, new.claims, lambda claim: (claim.name, claim.setting)
+    ):
+        change = partial(Change, case=new.id, check=f"{name} ({setting})")
+        if old and now and old.verdict != now.verdict:
+            effect: Effect = "neutral"
+            if "borne out" in (old.verdict, now.verdict):
+                effect = "better" if now.verdict == "borne out" else "worse"
+            because = f": {now.message}" if now.message else "."
+            yield change(
+                kind="claim_verdict",
+                effect=effect,
+                base=old.verdict,
+                new=now.verdict,
+                message=f"{old.verdict} before, at {old.ratio}, and {now.verdict} now, "
+                f"at {now.ratio}{because}",
+            )
+        elif old and not now and both_complete(base, new):
+            yield change(
+                kind="claim_removed",
+                effect="worse",
+                base=old.verdict,
+                message=f"is put to the test no more; it was {old.verdict} before.",
+            )

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from pcbench.compare.checks import compare_checks
-from pcbench.compare.claims import compare_claims
-from pcbench.compare.inputs import changed_inputs
+from pcbench.compare.checks import (
+    changed_inputs,
+    compare_checks,
+    compare_claims,
+    pair,
+    pair_cases,
+    present_name,
+)
 from pcbench.compare.model import Change, Comparison, Effect, PairedTiming, Side
-from pcbench.compare.notes import notes
-from pcbench.compare.pairing import pair, pair_cases
+from pcbench.report.text import ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pcbench.report.model import CaseResult, CaseStatus, Report
+    from pcbench.report.model import CaseResult, CaseStatus, Environment, Report
+
 
 _EFFECTS: dict[CaseStatus, dict[CaseStatus, Effect]] = {
     "passed": dict.fromkeys(("failed", "errored", "skipped", "undecided"), "worse"),
@@ -125,7 +131,7 @@ def _suite(old: CaseResult | None, now: CaseResult | None) -> str:
 
 
 def _decided(case: CaseResult) -> set[str]:
-    return {check.name for check in case.checks if check.status != "undecided"}
+    return {present_name(check) for check in case.checks if check.status != "undecided"}
 
 
 def _timings(case: str, old: CaseResult | None, now: CaseResult | None) -> Iterator[PairedTiming]:
@@ -153,3 +159,50 @@ def _outcome(case: CaseResult) -> str:
     reasons = [case.message, *(check.explanation for check in case.checks if not check.passed)]
     reason = next(filter(None, reasons), "")
     return f"{_was(case)}: {reason}" if reason else f"{_was(case)}."
+
+
+def notes(base: Report, new: Report) -> Iterator[str]:
+    """Yield a sentence for everything about the two runs that bears on the changes."""
+    if base.suite != new.suite:
+        yield (
+            f"The reports are of different suites, {base.suite} and {new.suite}: "
+            "only cases that both have are compared."
+        )
+    for side, report in (("base", base), ("new", new)):
+        if report.interrupted:
+            yield f"The {side} run was interrupted: cases are missing from its report."
+    moves = Counter(
+        (_place(old), _place(now))
+        for _, old, now in pair_cases(base, new)
+        if old and now and _place(old) != _place(now)
+    )
+    for (old_place, new_place), count in moves.items():
+        cases = "1 case" if count == 1 else f"{count} cases"
+        yield (
+            f"{cases} ran with {old_place} before and with {new_place} now; "
+            "their numbers are compared all the same."
+        )
+    versions = list(_differing(_versions(base.environment), _versions(new.environment)))
+    if versions:
+        yield f"Versions and machines differ: {', '.join(versions)}."
+
+
+def _place(case: CaseResult) -> str:
+    return f"{case.backend} on {case.device}"
+
+
+def _versions(environment: Environment) -> dict[str, str]:
+    return {
+        "pcbench": environment.pcbench,
+        "Python": environment.python,
+        **environment.packages,
+        "platform": environment.platform,
+        "processor": environment.processor,
+    }
+
+
+def _differing(base: dict[str, str], new: dict[str, str]) -> Iterator[str]:
+    for name in {**base, **new}:
+        was, is_now = base.get(name, ABSENT), new.get(name, ABSENT)
+        if was != is_now:
+            yield f"{name} {was} → {is_now}"

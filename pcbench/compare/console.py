@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from pcbench.report.layout import plain, print_line, print_prose
+from pcbench.report.text import plain, print_line, print_prose
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pcbench.contract.backend import Backend, DType
-    from pcbench.contract.capability import Capability
     from pcbench.contract.inference import (
         ENGINES,
         Engine,
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
         engines,
     )
     from pcbench.contract.model import BackendUnavailableError, Hessian, Inference, Model
+    from pcbench.contract.parts import Capability
     from pcbench.contract.training import (
         Adam,
         Objective,
@@ -58,7 +58,7 @@ __all__ = [
     "engines",
 ]
 
-_MODULES = ("backend", "capability", "inference", "model", "training")
+_MODULES = ("backend", "inference", "model", "parts", "training")
 
 
 def __getattr__(name: str) -> Any:

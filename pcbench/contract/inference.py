@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from pcbench.contract.capability import Capability
+from pcbench.contract.parts import Capability
 from pcbench.named import ModelOf
 from pcbench.registry import BrokenPluginError, Registry
 

@@ -133,13 +133,7 @@ class Model(ABC, Generic[Array]):
         """
 
     def loss_hessian(self, x: Array, y: Array, precision: Array | None = None) -> Hessian[Array]:
-        """``∇²𝓛`` on a batch. Needs ``Capability.HESSIAN``.
-
-        Raises
-        ------
-        BackendUnavailableError
-            If there is none.
-        """
+        """``∇²𝓛`` on a batch. Needs ``Capability.HESSIAN``."""
         raise BackendUnavailableError(f"{type(self).__name__} offers no Hessians")
 
     def energy_hessian(
@@ -161,11 +155,6 @@ class Model(ABC, Generic[Array]):
         residual
             Relative residual that the inner systems are to be solved to; ``None`` for what the
             dtype allows.
-
-        Raises
-        ------
-        BackendUnavailableError
-            If there is none.
         """
         raise BackendUnavailableError(f"{type(self).__name__} offers no Hessians")
 
@@ -174,10 +163,5 @@ class Model(ABC, Generic[Array]):
 
         From the feedforward activities, ``z ← z - step · ∂(N𝓕)/∂z``; the activities count as what
         they are, functions of the parameters. Needs ``Capability.UNROLLED_HESSIAN``.
-
-        Raises
-        ------
-        BackendUnavailableError
-            If there is none.
         """
         raise BackendUnavailableError(f"{type(self).__name__} offers no unrolled Hessians")

@@ -1,19 +1,64 @@
-"""What a dataset is: a name, its parameters, and a way to load samples or say why it cannot."""
+"""Datasets: parameters, places on disk, and a way to load samples or say why it cannot."""
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
+import platformdirs
 from jaxtyping import Bool, Float
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, SerializeAsAny
 
-from pcbench.data.locate import Places
+from pcbench.errors import UsageError
+from pcbench.named import ModelOf
+from pcbench.registry import DATASETS
 
-if TYPE_CHECKING:
-    from pathlib import Path
+VARIABLE = "PCBENCH_DATA"
+
+# Debian's packages of data, dataset-fashion-mnist among them, install here.
+SYSTEM_FOLDERS = (Path("/usr/share/datasets"),)
+
+T = TypeVar("T")
+
+
+class DataDirectoryError(UsageError):
+    """``PCBENCH_DATA`` does not name a directory that can be searched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Data directories, in the order in which they are searched."""
+
+    # Data directories; each holds one folder a dataset, such as ``mnist/``.
+    folders: tuple[Path, ...]
+    cache: Path  # where generated data are kept; created when first written to
+
+    @classmethod
+    def default(cls, environment: Mapping[str, str] = os.environ) -> Places:
+        """Return ``$PCBENCH_DATA``, the user's cache directory and the system's folders of data."""
+        cache = platformdirs.user_cache_path("pcbench")
+        named = environment.get(VARIABLE)
+        if not named:
+            return cls((cache, *SYSTEM_FOLDERS), cache)
+        if not (os.path.isdir(named) and os.access(named, os.X_OK)):
+            raise DataDirectoryError(
+                f"{VARIABLE} is {named!r}, which is not a directory that can be searched; "
+                "set it to the directory that holds mnist/, fashion-mnist/ or cifar10/, or unset it"
+            )
+        return cls((Path(named).absolute(), cache, *SYSTEM_FOLDERS), cache)
+
+    def first(self, find: Callable[[Path], T | None]) -> T | None:
+        """Return what ``find`` finds in the first folder where it finds anything."""
+        return next((found for folder in self.folders if (found := find(folder)) is not None), None)
+
+    def __str__(self) -> str:
+        return " or ".join(map(str, self.folders))
+
 
 Shape = Literal["flat", "image"]
 Split = Literal["train", "test"]
@@ -104,3 +149,25 @@ class DatasetCorruptError(DatasetError):
 
 class DatasetTooSmallError(DatasetError):
     """The split holds fewer samples than asked for. The message gives both numbers."""
+
+
+def dataset_class(name: str) -> type[Dataset[Any]]:
+    """Return the dataset of that name."""
+    return DATASETS.load_subclass(name, Dataset)
+
+
+def parameters_class(name: str) -> type[DatasetParameters]:
+    """Return the parameters that the dataset of that name takes."""
+    parameters: type[DatasetParameters] = dataset_class(name).Parameters
+    return parameters
+
+
+def load(parameters: DatasetParameters, rng: np.random.Generator, places: Places) -> Samples:
+    """Return the samples that ``parameters`` ask for, chosen by ``rng``."""
+    return dataset_class(parameters.name)(parameters, places).load(rng)
+
+
+DataField: TypeAlias = Annotated[
+    SerializeAsAny[DatasetParameters], ModelOf(DATASETS, parameters_class, bare=True)
+]
+"""Accepts ``{name: mnist1d, samples: 64}``, ``mnist1d``, or a dataset's built parameters."""

@@ -1,26 +1,129 @@
-"""CIFAR-10: 32 × 32 colour images of ten classes, from its binary distribution on this machine."""
+"""CIFAR-10: 32 × 32 colour images of ten classes, from its binary distribution on this machine.
+
+It is a directory of files or the archive they come in. A record is one byte of label and ``3 × 32 ×
+32`` bytes of pixels: the planes red, green and blue in turn, each row by row. A file is any number
+of records and nothing else.
+"""
 
 from __future__ import annotations
 
+import io
 import os
-from pathlib import Path
+import tarfile
+import zlib
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import UInt8
 
-from pcbench.data.base import Dataset, DatasetMissingError, Samples, Split
-from pcbench.data.cifar_records import FILES, read_archive, read_files
-from pcbench.data.files import FileVersion
-from pcbench.data.labelled import LabelledParameters, as_samples, choose, standardise
-from pcbench.data.locate import VARIABLE, Places
+from pcbench.data.base import (
+    VARIABLE,
+    DatasetCorruptError,
+    Places,
+    Split,
+)
+from pcbench.data.labelled import (
+    MOST_IMAGES,
+    FileVersion,
+    ImageDataset,
+    LabelledParameters,
+    Pixels,
+    opened,
+    require_classes,
+)
+
+FILES: dict[Split, str] = {"train": "data_batch_*.bin", "test": "test_batch.bin"}
+RECORD = 1 + 3 * 32 * 32
+MOST_BYTES = MOST_IMAGES * RECORD
+
+
+@lru_cache(maxsize=2)  # both splits of the original: 184 MB
+def read_files(files: tuple[FileVersion, ...]) -> UInt8[np.ndarray, "N 3073"]:
+    """Read the records of all files, one file after the other."""
+    folder = files[0].path.parent
+    if sum(file.size for file in files) > MOST_BYTES:
+        raise DatasetCorruptError(f"{folder} holds more than {MOST_IMAGES} records of CIFAR-10")
+    contents = []
+    for file in files:
+        with opened(file.path) as stream:
+            contents.append(_records(stream.read(file.size), str(file.path)))
+    return np.concatenate(contents)
+
+
+@lru_cache(maxsize=2)
+def read_archive(archive: FileVersion, split: Split) -> UInt8[np.ndarray, "N 3073"]:
+    """Read the records of one split from the archive, in the order of its files' names."""
+    members = _members(archive.path, FILES[split])
+    if not members:
+        raise DatasetCorruptError(f"{archive.path} has no member {FILES[split]}")
+    return np.concatenate(
+        [_records(members[name], f"{name} in {archive.path}") for name in sorted(members)]
+    )
+
+
+def _records(content: bytes, source: str) -> UInt8[np.ndarray, "N 3073"]:
+    if not content:
+        raise DatasetCorruptError(f"{source} is empty")
+    if len(content) % RECORD:
+        raise DatasetCorruptError(
+            f"{source} holds {len(content)} bytes, not a whole number of records of {RECORD} bytes"
+        )
+    records = np.frombuffer(content, np.uint8).reshape(-1, RECORD)
+    require_classes(records[:, 0], source)
+    return records
+
+
+def _members(path: Path, pattern: str) -> dict[str, bytes]:
+    """Return the content of the archive's files of that name, wherever in it they are."""
+    members = {}
+    with opened(path) as stream:
+        unpacked = _Bounded(stream, path)
+        try:
+            with tarfile.open(fileobj=unpacked, mode="r|") as archive:
+                for member in archive:
+                    name = PurePosixPath(member.name).name
+                    if fnmatchcase(name, pattern):
+                        members[name] = _content(archive, member, f"{name} in {path}")
+            while unpacked.read(2**20):
+                pass  # to gzip's checksum, which stands at the end
+        except (DatasetCorruptError, OSError, EOFError, zlib.error):
+            raise  # ours, or of the file beneath: `opened` explains them
+        except Exception as error:  # hostile headers draw many kinds out of tarfile
+            raise DatasetCorruptError(f"{path} is not a sound tar archive: {error}") from error
+    return members
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, source: str) -> bytes:
+    if member.size > MOST_BYTES:
+        raise DatasetCorruptError(f"{source} promises more than {MOST_IMAGES} records")
+    # A sparse file is refused with the links: its holes fill memory from nothing in the archive.
+    regular = member.isreg() and not member.issparse()
+    if not regular or (file := archive.extractfile(member)) is None:
+        raise DatasetCorruptError(f"{source} is not a regular file, and one is due there")
+    return file.read()
+
+
+class _Bounded(io.RawIOBase):
+    """An unpacked stream that ends in an error where it is longer than any CIFAR-10."""
+
+    def __init__(self, stream: io.BufferedIOBase, path: Path) -> None:
+        self._stream = stream
+        self._path = path
+        self._left = MOST_BYTES + 2**20  # for headers, padding and two short texts
+
+    def read(self, size: int = -1) -> bytes:
+        content = self._stream.read(size)
+        self._left -= len(content)
+        if self._left < 0:
+            raise DatasetCorruptError(f"{self._path} unpacks to more than {MOST_IMAGES} records")
+        return content
+
 
 FOLDER = "cifar-10-batches-bin"
 ARCHIVE = "cifar-10-binary.tar.gz"
-
-# Of red, green and blue, in units of the pixel range [0, 1].
-MEAN = (0.4914, 0.4822, 0.4465)
-STD = (0.247, 0.243, 0.261)
 
 
 class Cifar10Parameters(LabelledParameters):
@@ -30,58 +133,44 @@ class Cifar10Parameters(LabelledParameters):
     name: Literal["cifar10"]
 
 
-class Cifar10(Dataset[Cifar10Parameters]):
-    """CIFAR-10 (Krizhevsky, 2009), or a part of it in the same files.
-
-    Pixels become ``(pixel / 255 - mean) / std`` a channel; targets are one-hot ``(N, 10)``.
-    """
+class Cifar10(ImageDataset[Path]):
+    """CIFAR-10 (Krizhevsky, 2009), or a part of it in the same files."""
 
     name = "cifar10"
     description = "Colour photographs, 3 × 32 × 32, ten classes, from the binary distribution"
     Parameters = Cifar10Parameters
+    size = (3, 32, 32)
+    mean, std = (0.4914, 0.4822, 0.4465), (0.247, 0.243, 0.261)  # of red, green and blue
 
     @classmethod
     def locate(cls, places: Places) -> dict[Split, Path | None]:
         """Return the directory or the archive of each split."""
-        return {split: _find(places, split) for split in FILES}
+        return {split: cls._find(places, split) for split in FILES}
 
-    def load(self, rng: np.random.Generator) -> Samples:
-        """Return chosen images, ``(N, 3072)`` or ``(N, 3, 32, 32)``, and their classes ``(N, 10)``.
+    @classmethod
+    def _find(cls, places: Places, split: Split) -> Path | None:
+        """Return the directory of the split's files, else the archive, in the first place."""
 
-        Raises
-        ------
-        DatasetMissingError, DatasetCorruptError, DatasetTooSmallError
-            As :meth:`pcbench.data.Dataset.load` says.
-        """
-        split = self.parameters.split
-        found = _find(self.places, split)
-        if found is None:
-            raise DatasetMissingError(
-                f"the {split} split of {self.name} is not on this machine: put {ARCHIVE}, or "
-                f"{FOLDER}/ with {FILES[split]}, in cifar10/ under {self.places}, or set "
-                f"{VARIABLE} to a directory that holds cifar10/"
-            )
-        records = _read(found, split)
-        chosen = records[choose(len(records), self.parameters, rng)]
-        x = standardise(chosen[:, 1:].reshape(-1, 3, 32, 32), MEAN, STD)
-        return as_samples(x, chosen[:, 0], self.parameters.shape)
+        def find(place: Path) -> Path | None:
+            for parent in (place / "cifar10", place):
+                if any((parent / FOLDER).glob(FILES[split])):
+                    return parent / FOLDER
+                if os.path.exists(parent / ARCHIVE):
+                    return parent / ARCHIVE
+            return None
 
+        return places.first(find)
 
-def _find(places: Places, split: Split) -> Path | None:
-    """Return the directory that holds the split's files, else the archive, in the first place."""
+    def _wanted(self, split: Split) -> str:
+        return (
+            f"{ARCHIVE}, or {FOLDER}/ with {FILES[split]}, in cifar10/ under {self.places}, or set "
+            f"{VARIABLE} to a directory that holds cifar10/"
+        )
 
-    def find(place: Path) -> Path | None:
-        for parent in (place / "cifar10", place):
-            if any((parent / FOLDER).glob(FILES[split])):
-                return parent / FOLDER
-            if os.path.exists(parent / ARCHIVE):
-                return parent / ARCHIVE
-        return None
-
-    return places.first(find)
-
-
-def _read(found: Path, split: Split) -> UInt8[np.ndarray, "N 3073"]:
-    if found.name == ARCHIVE:
-        return read_archive(FileVersion.of(found), split)
-    return read_files(tuple(FileVersion.of(path) for path in sorted(found.glob(FILES[split]))))
+    def _read(self, found: Path, split: Split) -> tuple[Pixels, UInt8[np.ndarray, " N"]]:
+        if found.name == ARCHIVE:
+            records = read_archive(FileVersion.of(found), split)
+        else:
+            files = sorted(found.glob(FILES[split]))
+            records = read_files(tuple(map(FileVersion.of, files)))
+        return records[:, 1:], records[:, 0]

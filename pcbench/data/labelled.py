@@ -1,9 +1,17 @@
-"""What datasets of ten classes share: parameters, the choice of samples, normalisation, targets."""
+"""What datasets of ten classes share: files, the choice of samples, normalisation, targets."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+import gzip
+import io
+import stat
+import zlib
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -11,14 +19,63 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from pcbench.data.base import (
+    Dataset,
     DatasetCorruptError,
+    DatasetMissingError,
     DatasetParameters,
     DatasetTooSmallError,
+    Places,
     Samples,
     Shape,
     Split,
 )
 
+
+@dataclass(frozen=True, slots=True)
+class FileVersion:
+    """A file as it stands now: the key under which its content may be remembered."""
+
+    path: Path
+    modified_ns: int  # last modified, since the epoch
+    size: int  # in bytes, as stored
+
+    @classmethod
+    def of(cls, path: Path) -> FileVersion:
+        """Look at the file without opening it."""
+        with _explained(path):
+            status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe, say, would wait for ever
+            raise DatasetCorruptError(f"{path} is not a regular file, and one is due there")
+        return cls(path, status.st_mtime_ns, status.st_size)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[io.BufferedIOBase]:
+    """Open a file for reading, decompressed if its name ends in ``.gz``."""
+    with _explained(path):
+        if path.suffix == ".gz":
+            with gzip.open(path) as stream:
+                yield stream
+        else:
+            with path.open("rb") as stream:
+                yield stream
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what the operating system and gzip raise into a sentence."""
+    try:
+        yield
+    except EOFError as error:
+        raise DatasetCorruptError(f"{path} is truncated: its gzip stream ends early") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise DatasetCorruptError(f"{path} is not a sound gzip file: {error}") from error
+    except OSError as error:
+        raise DatasetCorruptError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+F = TypeVar("F")
+Pixels = UInt8[np.ndarray, "N *size"]
 N_CLASSES = 10
 
 # The largest split of any dataset here has 60,000 images. A file that promises more than this is
@@ -27,15 +84,10 @@ MOST_IMAGES = 100_000
 
 
 class LabelledParameters(DatasetParameters):
-    """Parameters of a dataset of ten classes, with a training and a test split.
+    """Parameters of a dataset of ten classes, with a training and a test split."""
 
-    Attributes
-    ----------
-    published
-        How many samples each split has as published, where that is known without its files; those
-        on a machine may be a part of it.
-    """
-
+    # How many samples each split has as published, where that is known without its files; those
+    # on a machine may be a part of it.
     published: ClassVar[Mapping[Split, int]] = {}
 
     split: Split = Field("train", description="Which split to draw from.")
@@ -55,13 +107,7 @@ class LabelledParameters(DatasetParameters):
 def choose(
     available: int, parameters: LabelledParameters, rng: np.random.Generator
 ) -> Int[np.ndarray, " N"]:
-    """Choose ``N = parameters.samples`` of the ``available`` samples, without replacement.
-
-    Raises
-    ------
-    DatasetTooSmallError
-        If there are fewer.
-    """
+    """Choose ``N = parameters.samples`` of the ``available`` samples, without replacement."""
     if parameters.samples > available:
         raise DatasetTooSmallError(
             f"{parameters.name}'s {parameters.split} split holds {available} samples here, and "
@@ -69,21 +115,6 @@ def choose(
         )
     chosen: Int[np.ndarray, " N"] = rng.choice(available, parameters.samples, replace=False)
     return chosen
-
-
-def standardise(
-    pixels: UInt8[np.ndarray, "N channels height width"],
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-) -> Float[np.ndarray, "N channels height width"]:
-    """Return ``(pixels / 255 - mean) / std`` in float64.
-
-    ``mean`` and ``std`` have one number a channel, in units of the pixel range ``[0, 1]``.
-    """
-    shift, scale = np.array([mean, std])[..., None, None]
-    standardised: Float[np.ndarray, "N channels height width"]
-    standardised = (pixels.astype(np.float64) / 255 - shift) / scale
-    return standardised
 
 
 def as_samples(
@@ -94,12 +125,43 @@ def as_samples(
 
 
 def require_classes(labels: UInt8[np.ndarray, " N"], source: str) -> None:
-    """Refuse labels outside ``0, …, 9``, naming the file they come from.
-
-    Raises
-    ------
-    DatasetCorruptError
-        If there is such a label.
-    """
+    """Refuse labels outside ``0, …, 9``, naming the file they come from."""
     if labels.max() >= N_CLASSES:
         raise DatasetCorruptError(f"{source} holds the label {labels.max()}, outside 0 to 9")
+
+
+class ImageDataset(Dataset[LabelledParameters], Generic[F]):
+    """Images of ten classes, in files of which ``F`` is what a split is read from.
+
+    Pixels become ``(pixel / 255 - mean) / std``; targets are one-hot ``(N, 10)``.
+    """
+
+    size: ClassVar[tuple[int, int, int]]  # channels × height × width
+    mean: ClassVar[tuple[float, ...]]  # of each channel, in units of the pixel range [0, 1]
+    std: ClassVar[tuple[float, ...]]
+
+    @classmethod
+    @abstractmethod
+    def _find(cls, places: Places, split: Split) -> F | None: ...
+
+    @abstractmethod
+    def _wanted(self, split: Split) -> str:
+        """Say what should be put where, to follow "put"."""
+
+    @abstractmethod
+    def _read(self, found: F, split: Split) -> tuple[Pixels, UInt8[np.ndarray, " N"]]: ...
+
+    def load(self, rng: np.random.Generator) -> Samples:
+        """Return chosen images, flat or ``(N, channels, height, width)``, and their classes."""
+        split = self.parameters.split
+        found = self._find(self.places, split)
+        if found is None:
+            raise DatasetMissingError(
+                f"the {split} split of {self.name} is not on this machine: put "
+                f"{self._wanted(split)}"
+            )
+        pixels, labels = self._read(found, split)
+        chosen = choose(len(pixels), self.parameters, rng)
+        shift, scale = np.array([self.mean, self.std])[..., None, None]
+        x = pixels[chosen].reshape(-1, *self.size).astype(np.float64)
+        return as_samples((x / 255 - shift) / scale, labels[chosen], self.parameters.shape)

@@ -1,33 +1,109 @@
-"""MNIST and Fashion-MNIST: 28 × 28 grey images of ten classes, from IDX files on this machine."""
+"""MNIST and Fashion-MNIST: 28 × 28 grey images of ten classes, from IDX files on this machine.
+
+An IDX file of ``n`` images begins with the magic number ``00 00 08 03``, for unsigned bytes on 3
+axes, and the sizes ``n``, ``28``, ``28`` as big-endian 32-bit integers; the pixels follow row by
+row. A file of labels has the magic number ``00 00 08 01``, the one size ``n``, and a byte a label.
+"""
 
 from __future__ import annotations
 
+import math
 import os
+import struct
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
+from jaxtyping import UInt8
 
-from pcbench.data.base import Dataset, DatasetMissingError, Samples, Split
-from pcbench.data.files import FileVersion
-from pcbench.data.idx import read_pair
-from pcbench.data.labelled import LabelledParameters, as_samples, choose, standardise
-from pcbench.data.locate import VARIABLE, Places
+from pcbench.data.base import (
+    VARIABLE,
+    DatasetCorruptError,
+    Places,
+    Split,
+)
+from pcbench.data.labelled import (
+    MOST_IMAGES,
+    FileVersion,
+    ImageDataset,
+    LabelledParameters,
+    Pixels,
+    opened,
+    require_classes,
+)
+
+SIDE = 28
+UNSIGNED_BYTES = 8
+CONTENT = {1: "labels", 3: "images"}
+
+
+def read_pair(
+    images: FileVersion, labels: FileVersion
+) -> tuple[UInt8[np.ndarray, "N 28 28"], UInt8[np.ndarray, " N"]]:
+    """Read a split's images and labels."""
+    pixels = _read(images, (SIDE, SIDE))
+    classes = _read(labels, ())
+    require_classes(classes, str(labels.path))
+    if len(pixels) != len(classes):
+        raise DatasetCorruptError(
+            f"{images.path} holds {len(pixels)} images, but {labels.path} {len(classes)} labels"
+        )
+    return pixels, classes
+
+
+@lru_cache(maxsize=8)  # both files of both splits of two datasets: 110 MB
+def _read(file: FileVersion, item: tuple[int, ...]) -> UInt8[np.ndarray, "N *item"]:
+    """Read an array of unsigned bytes, of items of that shape along its first axis."""
+    path, n_axes = file.path, 1 + len(item)
+    with opened(path) as stream:
+        magic = stream.read(4)
+        if magic != bytes((0, 0, UNSIGNED_BYTES, n_axes)):
+            raise DatasetCorruptError(f"{path} {_misfit(magic, n_axes)}")
+        header = stream.read(4 * n_axes)
+        if len(header) < 4 * n_axes:
+            raise DatasetCorruptError(f"{path} is truncated: it ends within its header")
+        sizes = struct.unpack(f">{n_axes}I", header)
+        if sizes[1:] != item:
+            raise DatasetCorruptError(
+                f"{path} holds images of {sizes[1]} × {sizes[2]} pixels, not {SIDE} × {SIDE}"
+            )
+        if not 0 < sizes[0] <= MOST_IMAGES:
+            raise DatasetCorruptError(
+                f"{path} promises {sizes[0]} {CONTENT[n_axes]}, not between 1 and {MOST_IMAGES}"
+            )
+        promised = math.prod(sizes)
+        content = stream.read(promised + 1)  # one more, to see whether the file goes on
+    if len(content) != promised:
+        holds = "more" if len(content) > promised else f"only {len(content)}"
+        raise DatasetCorruptError(
+            f"{path} promises {promised} bytes of {CONTENT[n_axes]} and holds {holds}"
+        )
+    return np.frombuffer(content, np.uint8).reshape(sizes)
+
+
+def _misfit(magic: bytes, n_axes: int) -> str:
+    """Say what a file is that does not begin as one with that many axes should."""
+    if not magic:
+        return "is empty"
+    if len(magic) < 4:
+        return "is truncated: it ends within its header"
+    if magic[:3] == bytes((0, 0, UNSIGNED_BYTES)) and magic[3] in CONTENT:
+        return f"holds {CONTENT[magic[3]]}, and {CONTENT[n_axes]} are due"
+    return f"is not an IDX file of {CONTENT[n_axes]}: it begins with {magic.hex(' ')}"
+
 
 PREFIX: dict[Split, str] = {"train": "train", "test": "t10k"}
 PUBLISHED: dict[Split, int] = {"train": 60_000, "test": 10_000}  # of either
+Pair = tuple[Path, Path]
 IMAGES, LABELS = "images{}idx3-ubyte", "labels{}idx1-ubyte"
 
 
-class IdxDataset(Dataset[LabelledParameters]):
-    """What the two share: four IDX files, gzipped or plain, in a folder of the dataset's own.
+class IdxDataset(ImageDataset[Pair]):
+    """What the two share: four IDX files, gzipped or plain, in a folder of the dataset's own."""
 
-    Pixels become ``(pixel / 255 - mean) / std``; targets are one-hot ``(N, 10)``.
-    """
-
+    size = (1, SIDE, SIDE)
     folders: ClassVar[tuple[str, ...]]
-    mean: ClassVar[tuple[float]]
-    std: ClassVar[tuple[float]]
 
     @classmethod
     def locate(cls, places: Places) -> dict[Split, Path | None]:
@@ -35,32 +111,20 @@ class IdxDataset(Dataset[LabelledParameters]):
         found = {split: cls._find(places, split) for split in PREFIX}
         return {split: pair and pair[0] for split, pair in found.items()}
 
-    def load(self, rng: np.random.Generator) -> Samples:
-        """Return chosen images, ``(N, 784)`` or ``(N, 1, 28, 28)``, and their classes ``(N, 10)``.
+    def _wanted(self, split: Split) -> str:
+        prefix = PREFIX[split]
+        return (
+            f"{prefix}-{IMAGES.format('-')}[.gz] and {prefix}-{LABELS.format('-')}[.gz] in "
+            f"{' or '.join(self.folders)} under {self.places}, or set {VARIABLE} to a "
+            f"directory that holds {self.folders[0]}"
+        )
 
-        Raises
-        ------
-        DatasetMissingError, DatasetCorruptError, DatasetTooSmallError
-            As :meth:`pcbench.data.Dataset.load` says.
-        """
-        split, shape = self.parameters.split, self.parameters.shape
-        found = self._find(self.places, split)
-        if found is None:
-            prefix = PREFIX[split]
-            raise DatasetMissingError(
-                f"the {split} split of {self.name} is not on this machine: put "
-                f"{prefix}-{IMAGES.format('-')}[.gz] and {prefix}-{LABELS.format('-')}[.gz] in "
-                f"{' or '.join(self.folders)} under {self.places}, or set {VARIABLE} to a "
-                f"directory that holds {self.folders[0]}"
-            )
-        images, labels = read_pair(FileVersion.of(found[0]), FileVersion.of(found[1]))
-        chosen = choose(len(images), self.parameters, rng)
-        x = standardise(images[chosen], self.mean, self.std)
-        return as_samples(x, labels[chosen], shape)
+    def _read(self, found: Pair, split: Split) -> tuple[Pixels, UInt8[np.ndarray, " N"]]:
+        return read_pair(FileVersion.of(found[0]), FileVersion.of(found[1]))
 
     @classmethod
-    def _find(cls, places: Places, split: Split) -> tuple[Path, Path] | None:
-        def find(place: Path) -> tuple[Path, Path] | None:
+    def _find(cls, places: Places, split: Split) -> Pair | None:
+        def find(place: Path) -> Pair | None:
             for folder in cls.folders:
                 images = _spelled(place / folder, f"{PREFIX[split]}-{IMAGES}")
                 labels = _spelled(place / folder, f"{PREFIX[split]}-{LABELS}")

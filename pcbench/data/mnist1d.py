@@ -50,17 +50,7 @@ class Mnist1d(Dataset[Mnist1dParameters]):
     Parameters = Mnist1dParameters
 
     def load(self, rng: np.random.Generator) -> Samples:
-        """Return chosen signals, ``(N, 40)`` or ``(N, 1, 40)``, and their classes ``(N, 10)``.
-
-        Raises
-        ------
-        DatasetMissingError
-            If the package ``mnist1d`` cannot be imported.
-        DatasetCorruptError
-            If a future version of it draws arrays of other shapes.
-        DatasetTooSmallError
-            If the split holds fewer signals than asked for.
-        """
+        """Return chosen signals, ``(N, 40)`` or ``(N, 1, 40)``, and their classes ``(N, 10)``."""
         arrays = _arrays(self.places.cache)
         suffix = "" if self.parameters.split == "train" else "_test"
         x, labels = arrays[f"x{suffix}"], arrays[f"y{suffix}"]

@@ -20,8 +20,13 @@ from pcbench.judges.reported import CONTRACT, none_of
 from pcbench.spectra import Extremes, HessianOperator
 from pcbench.theory.nonlinear.layered import Layered, feedforward, weigh, weighted_errors
 from pcbench.theory.nonlinear.second_order import energy_hessian_product, loss_hessian_product
-from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
-from pcbench.theory.rounding.hessian import InnerSystem, inner_system, product_floor
+from pcbench.theory.rounding.bounds import (
+    CONFIDENCE,
+    InnerSystem,
+    inner_system,
+    product_floor,
+    unit_roundoff,
+)
 from pcbench.theory.rounding.stochastic import with_rounding
 
 

@@ -41,8 +41,8 @@ from pcbench.theory.nonlinear.layered import (
     weighted_errors,
 )
 from pcbench.theory.rounding.bounds import unit_roundoff
-from pcbench.theory.rounding.feedforward import FeedforwardRounding, feedforward_rounding
 from pcbench.theory.rounding.layered import LayeredRounding, layered_rounding
+from pcbench.theory.rounding.passes import FeedforwardRounding, feedforward_rounding
 from pcbench.theory.rounding.perturbation import EquilibriumRounding, equilibrium_rounding
 
 Activities = list[Float[np.ndarray, "N _d"]]

@@ -16,8 +16,13 @@ from pcbench.data.base import DatasetParameters
 from pcbench.networks import ImpossibleNetworkError, NetworkParameters, NetworkSpec, activation
 from pcbench.networks.parameters import ConvolutionParameters
 from pcbench.theory.linear.equilibrium import output_covariance
-from pcbench.theory.nonlinear.layered import ACTIVATIONS, Layered
-from pcbench.theory.nonlinear.taylor import Formula
+from pcbench.theory.nonlinear.activations import (
+    ACTIVATIONS,
+    Formula,
+)
+from pcbench.theory.nonlinear.layered import (
+    Layered,
+)
 from pcbench.theory.rounding import range
 from pcbench.theory.rounding.bounds import unit_roundoff
 from pcbench.theory.rounding.range import UndecidableError
@@ -150,8 +155,8 @@ class Problem:
             squares = np.square([float(np.sum(array**2)) for array in self.parameters])
         if not np.isfinite(squares).all():
             raise UndecidableError(
-                "fourth powers of parameters, which norms of Hessians are made of, leave the "
-                "judge's float64"
+                "fourth powers of the weights, which norms of Hessians are made of, overflow "
+                "float64"
             )
         largest = float(np.finfo(dtype).max)
         range.demand_range(self.layered, self.x, self.y, largest, self.precision)

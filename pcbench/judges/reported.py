@@ -113,7 +113,7 @@ def differing(
 
 
 def none_of(
-    name: str, count: int, total: int, things: str, *, source: str, where: str = ""
+    name: str, count: int, total: int, things: str, *, source: str = CONTRACT, where: str = ""
 ) -> Check:
     """Check that of ``total`` things, named in the plural, none is as ``name`` says."""
     check = checks.at_most(name, count, 0, counted(things), source=source, where=where)

@@ -16,13 +16,12 @@ from pcbench.networks.initialisation import (
     Origin,
     Orthogonal,
     PenultimateOnly,
+    Saved,
     XavierNormal,
     ZeroRank,
 )
-from pcbench.networks.layers import Convolution, Dense, Layer
 from pcbench.networks.parameters import InitialisationField, NetworkParameters
-from pcbench.networks.saved import Saved
-from pcbench.networks.specification import Convention, NetworkSpec
+from pcbench.networks.specification import Convention, Convolution, Dense, Layer, NetworkSpec
 
 __all__ = [
     "ACTIVATIONS",

@@ -1,7 +1,7 @@
 """The table of activations: one row each, which everyone reads who needs more than a name.
 
 The theory does not: of the activations below it has formulas of its own, and of one that is added
-it takes ``φ`` alone, and the derivatives itself (``pcbench.theory.nonlinear.taylor``).
+it takes ``φ`` alone, and the derivatives itself (``pcbench.theory.nonlinear.activations``).
 """
 
 from __future__ import annotations
@@ -31,30 +31,16 @@ class Activation:
     ``cos``, ``exp``, ``expm1``, ``log``, ``log1p``, ``sin``, ``sqrt``, ``tanh`` and ``where`` by
     these names. Each must be accurate to 16 roundings relative to its value, and overflow nowhere.
 
-    Attributes
-    ----------
-    name
-        What a suite writes.
-    value, slope, curvature
-        ``φ(a)``, ``φ'(a)``, ``φ''(a)``; at a kink, the slope of its left side and no curvature.
-    max_slope, max_curvature
-        The least upper bounds of ``|φ'|`` and ``|φ''|`` known, the latter away from kinks.
-    smooth
-        Whether there are no kinks.
-
-    Raises
-    ------
-    ValueError
-        If ``φ(0)`` is not 0.
+    At a kink the slope is that of its left side, and there is no curvature.
     """
 
-    name: str
-    value: Formula
-    slope: Formula
-    curvature: Formula
-    max_slope: float
-    max_curvature: float
-    smooth: bool = True
+    name: str  # what a suite writes
+    value: Formula  # ``φ(a)``
+    slope: Formula  # ``φ'(a)``
+    curvature: Formula  # ``φ''(a)``
+    max_slope: float  # the least upper bound of ``|φ'|`` known
+    max_curvature: float  # of ``|φ''|``, away from kinks
+    smooth: bool = True  # whether there are no kinks
 
     def __post_init__(self) -> None:
         at_zero = float(self.value(np, np.zeros(1))[0])
@@ -135,13 +121,5 @@ ActivationName = Annotated[str, OneOf(ACTIVATIONS)]
 
 
 def activation(name: str) -> Activation:
-    """Return the row of a name.
-
-    Raises
-    ------
-    UnknownNameError
-        If there is none.
-    BrokenPluginError
-        If what is registered under it is no row.
-    """
+    """Return the row of a name."""
     return ACTIVATIONS.load_instance(name, Activation)

@@ -1,21 +1,25 @@
-"""Where in weight space a network stands: the usual initialisations, the origin, the saddles.
+"""Where in weight space a network stands: initialisations, the origin, saddles, a saved point.
 
 Weights are drawn on the host by NumPy in float64, so that every backend sees the same numbers.
 """
 
 from __future__ import annotations
 
+import zlib
 from abc import ABC, abstractmethod
 from math import prod
-from typing import Literal
+from pathlib import Path
+from typing import BinaryIO, Literal
+from zipfile import BadZipFile
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 
 from pcbench.networks.specification import NetworkSpec
 
 Weights = list[Float[np.ndarray, "_out ..."]]
+Shape = tuple[int, ...]
 
 
 class ImpossibleNetworkError(ValueError):
@@ -31,10 +35,7 @@ class Initialisation(BaseModel, ABC):
     def draw(self, network: NetworkSpec, rng: np.random.Generator) -> Weights:
         """Draw the weights, ``(d_l, d_{l-1})`` each, first layer first.
 
-        Raises
-        ------
-        ImpossibleNetworkError
-            If a network of this shape has no such point.
+        Raises an ``ImpossibleNetworkError`` if a network of this shape has no such point.
         """
 
     def draw_biases(
@@ -44,67 +45,64 @@ class Initialisation(BaseModel, ABC):
         return [np.zeros(shape) for shape in network.bias_shapes]
 
     def check(self, network: NetworkSpec) -> None:
-        """Refuse a network that has no such point.
-
-        Raises
-        ------
-        ImpossibleNetworkError
-            With the reason.
-        """
+        """Refuse a network that has no such point, by an ``ImpossibleNetworkError``."""
 
 
-class Origin(Initialisation):
+class OfLayers(Initialisation):
+    """A point of any network: layers are independent of each other."""
+
+    def draw(self, network: NetworkSpec, rng: np.random.Generator) -> Weights:
+        """Draw every layer independently."""
+        return [self._layer(shape, rng) for shape in network.shapes]
+
+    @abstractmethod
+    def _layer(self, shape: Shape, rng: np.random.Generator) -> Float[np.ndarray, "_out ..."]: ...
+
+
+class Origin(OfLayers):
     """All weights zero."""
 
     name: Literal["origin"] = "origin"
 
-    def draw(self, network: NetworkSpec, rng: np.random.Generator) -> Weights:
-        """Return zeros."""
-        return [np.zeros(shape) for shape in network.shapes]
+    def _layer(self, shape: Shape, rng: np.random.Generator) -> Float[np.ndarray, "_out ..."]:
+        return np.zeros(shape)
 
 
-class NearOrigin(Initialisation):
+class NearOrigin(OfLayers):
     """``N(0, std²)`` for every weight."""
 
     name: Literal["near_origin"] = "near_origin"
     std: PositiveFloat = Field(0.005, description="σ, the same for all layers.")
 
-    def draw(self, network: NetworkSpec, rng: np.random.Generator) -> Weights:
-        """Draw every weight independently."""
-        return [self.std * rng.standard_normal(shape) for shape in network.shapes]
+    def _layer(self, shape: Shape, rng: np.random.Generator) -> Float[np.ndarray, "_out ..."]:
+        return self.std * rng.standard_normal(shape)
 
 
-class LecunNormal(Initialisation):
+class LecunNormal(OfLayers):
     """``N(0, 1/fan_in)``: keeps the variance of linear activities from layer to layer."""
 
     name: Literal["lecun_normal"] = "lecun_normal"
 
-    def draw(self, network: NetworkSpec, rng: np.random.Generator) -> Weights:
-        """Draw every weight independently."""
-        return [rng.standard_normal(shape) / np.sqrt(fan_in(shape)) for shape in network.shapes]
+    def _layer(self, shape: Shape, rng: np.random.Generator) -> Float[np.ndarray, "_out ..."]:
+        return rng.standard_normal(shape) / np.sqrt(fan_in(shape))
 
 
-class XavierNormal(Initialisation):
+class XavierNormal(OfLayers):
     """``N(0, 2/(fan_in + fan_out))`` (Glorot & Bengio 2010)."""
 
     name: Literal["xavier_normal"] = "xavier_normal"
 
-    def draw(self, network: NetworkSpec, rng: np.random.Generator) -> Weights:
-        """Draw every weight independently."""
-        return [
-            rng.standard_normal(shape) * np.sqrt(2 / (fan_in(shape) + fan_in(shape, of=1)))
-            for shape in network.shapes
-        ]
+    def _layer(self, shape: Shape, rng: np.random.Generator) -> Float[np.ndarray, "_out ..."]:
+        return rng.standard_normal(shape) * np.sqrt(2 / (fan_in(shape) + fan_in(shape, of=1)))
 
 
-class KaimingUniform(Initialisation):
+class KaimingUniform(OfLayers):
     """``U(-1/√fan_in, 1/√fan_in)``: what PyTorch and Equinox give a linear layer by default."""
 
     name: Literal["kaiming_uniform"] = "kaiming_uniform"
 
-    def draw(self, network: NetworkSpec, rng: np.random.Generator) -> Weights:
-        """Draw every weight independently."""
-        return [rng.uniform(-1, 1, shape) / np.sqrt(fan_in(shape)) for shape in network.shapes]
+    def _layer(self, shape: Shape, rng: np.random.Generator) -> Float[np.ndarray, "_out ..."]:
+        return rng.uniform(-1, 1, shape) / np.sqrt(fan_in(shape))
 
     def draw_biases(
         self, network: NetworkSpec, rng: np.random.Generator
@@ -116,18 +114,14 @@ class KaimingUniform(Initialisation):
         ]
 
 
-class Orthogonal(Initialisation):
+class Orthogonal(OfLayers):
     """Orthonormal rows or columns, Haar distributed, times ``gain`` (Saxe et al. 2014)."""
 
     name: Literal["orthogonal"] = "orthogonal"
     gain: PositiveFloat = 1.0
 
-    def draw(self, network: NetworkSpec, rng: np.random.Generator) -> Weights:
-        """Draw every layer independently."""
-        return [
-            self.gain * _orthogonal(shape[0], fan_in(shape), rng).reshape(shape)
-            for shape in network.shapes
-        ]
+    def _layer(self, shape: Shape, rng: np.random.Generator) -> Float[np.ndarray, "_out ..."]:
+        return self.gain * _orthogonal(shape[0], fan_in(shape), rng).reshape(shape)
 
 
 class PenultimateOnly(Initialisation):
@@ -201,3 +195,102 @@ def _orthogonal(out: int, inp: int, rng: np.random.Generator) -> Float[np.ndarra
     q, r = np.linalg.qr(tall)
     q = q * np.where(np.diag(r) < 0, -1.0, 1.0)
     return q if out >= inp else q.T
+
+
+BESIDE_A_CANDIDATE = frozenset(
+    {"x", "y", "hessian", "energy", "directions", "coefficients", "falls"}
+)
+"""What ``critical_points`` keeps beside the weights of a candidate: a record, no parameters."""
+
+
+class Saved(Initialisation):
+    """Weights ``W_1 … W_L``, and biases ``b_1 … b_L``, from a ``.npz`` file.
+
+    So are candidates of ``critical_points`` kept. Nothing that is read is executed.
+    """
+
+    name: Literal["saved"] = "saved"
+    path: str = Field(description="The .npz file, relative to the folder in which pcbench is run.")
+
+    def draw(self, network: NetworkSpec, rng: np.random.Generator) -> Weights:
+        """Read the weights."""
+        return self._read(network)[: network.n_layers]
+
+    def draw_biases(
+        self, network: NetworkSpec, rng: np.random.Generator
+    ) -> list[Float[np.ndarray, " _out"]]:
+        """Read the biases, if the network has any."""
+        return self._read(network)[network.n_layers :]
+
+    def check(self, network: NetworkSpec) -> None:
+        """Refuse a file that cannot be read, or does not fit the hidden layers.
+
+        The widths of input and output are the data's, which are not known here.
+        """
+        self._read(network, with_ends=False)
+
+    def _read(self, network: NetworkSpec, *, with_ends: bool = True) -> Weights:
+        """Read weights, then biases; without the ends, widths of input and output may be any."""
+        last = network.n_layers
+        due: dict[str, tuple[int | None, ...]] = {}
+        for letter, shapes in (("W", network.shapes), ("b", network.bias_shapes)):
+            for layer, shape in enumerate(shapes, start=1):
+                out, *inputs = shape
+                open_out, open_in = (not with_ends and layer == end for end in (last, 1))
+                due[f"{letter}_{layer}"] = (
+                    None if open_out else out,
+                    *(None if open_in else size for size in inputs),
+                )
+        if not Path(self.path).is_file():
+            raise ImpossibleNetworkError(
+                f"there is no file {self.path!r}; make initialisation.path that of saved weights"
+            )
+        try:
+            with Path(self.path).open("rb") as stream, _opened(stream) as file:
+                unused = sorted({*file.files} - {*due} - BESIDE_A_CANDIDATE)
+                found = {name: file[name] for name in due if name in file.files}
+        except (OSError, BadZipFile, ValueError, EOFError, zlib.error) as error:
+            raise ImpossibleNetworkError(
+                f"{self.path!r} is no .npz file of numbers, as numpy.savez writes them"
+            ) from error
+        if missing := [name for name in due if name not in found]:
+            raise ImpossibleNetworkError(
+                f"{self.path!r} lacks {', '.join(missing)}, which the network needs; save W_1 … "
+                f"W_{last}{f', and b_1 … b_{last}' if network.bias else ''}"
+            )
+        if unused:
+            raise ImpossibleNetworkError(
+                f"{self.path!r} holds {', '.join(unused)}, which the network has no use for: it "
+                f"has {last} layers {'with' if network.bias else 'without'} biases; take them out "
+                "of the file, or change network"
+            )
+        return [self._fitting(name, found[name], shape) for name, shape in due.items()]
+
+    def _fitting(
+        self, name: str, array: Shaped[np.ndarray, "..."], due: tuple[int | None, ...]
+    ) -> Float[np.ndarray, "..."]:
+        """Return an entry as float64, or refuse it."""
+        fits = len(array.shape) == len(due) and all(
+            wanted in (None, size) for size, wanted in zip(array.shape, due, strict=True)
+        )
+        if not fits:
+            shape = ", ".join("any" if size is None else str(size) for size in due)
+            turned = array.ndim == 2 and array.shape[::-1] == due
+            raise ImpossibleNetworkError(
+                f"{name} in {self.path!r} has shape {array.shape}, and the network needs ({shape})"
+                f"{': save it transposed' if turned else ', one row a unit'}"
+            )
+        numbers = array.dtype.kind in "fiu"
+        if not numbers or not np.isfinite(array).all():
+            held = "numbers that are not finite" if numbers else f"{array.dtype}, no real numbers"
+            raise ImpossibleNetworkError(
+                f"{name} in {self.path!r} holds {held}; save finite real numbers"
+            )
+        return np.asarray(array, np.float64)
+
+
+def _opened(stream: BinaryIO) -> np.lib.npyio.NpzFile:
+    opened = np.load(stream, allow_pickle=False)
+    if not isinstance(opened, np.lib.npyio.NpzFile):
+        raise ValueError("one array, where several are due")
+    return opened

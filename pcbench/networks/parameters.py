@@ -13,15 +13,15 @@ from pcbench.networks.initialisation import (
     KaimingUniform,
     LecunNormal,
     NearOrigin,
+    OfLayers,
     Origin,
     Orthogonal,
     PenultimateOnly,
+    Saved,
     XavierNormal,
     ZeroRank,
 )
-from pcbench.networks.layers import Convolution
-from pcbench.networks.saved import Saved
-from pcbench.networks.specification import Convention, NetworkSpec
+from pcbench.networks.specification import Convention, Convolution, NetworkSpec
 
 MAX_WIDTH = 100_000
 MAX_HIDDEN_LAYERS = 1_000
@@ -49,17 +49,6 @@ InitialisationField = Annotated[
     ],
     BeforeValidator(_by_name),
 ]
-
-
-_FOR_ANY_LAYER = (
-    Origin,
-    NearOrigin,
-    LecunNormal,
-    XavierNormal,
-    KaimingUniform,
-    Orthogonal,
-    Saved,
-)
 
 
 class ConvolutionParameters(BaseModel):
@@ -118,7 +107,7 @@ class NetworkParameters(BaseModel):
             )
         if not self.convolutions:  # whether the point exists depends on the hidden layers alone
             self.initialisation.check(self.specification((1,), 1))
-        elif not isinstance(self.initialisation, _FOR_ANY_LAYER):
+        elif not isinstance(self.initialisation, OfLayers | Saved):
             raise ValueError(
                 f"{self.initialisation.name} is a point of fully connected networks; leave "
                 "convolutions out"
@@ -137,17 +126,8 @@ class NetworkParameters(BaseModel):
     def specification(self, input_shape: tuple[int, ...], output_width: int) -> NetworkSpec:
         """Return the whole network, between inputs of a shape and an output of a width.
 
-        Parameters
-        ----------
-        input_shape
-            ``(d_0,)``, or ``(channels, height, width)`` where the first layer is a convolution.
-        output_width
-            ``d_L``.
-
-        Raises
-        ------
-        ImpossibleNetworkError
-            If a convolution cannot take what comes in; the message says why.
+        Inputs are ``(d_0,)``, or ``(channels, height, width)`` where the first layer is a
+        convolution; an ``ImpossibleNetworkError`` says why it cannot take what comes in.
         """
         convolutions: list[Convolution] = []
         shape = input_shape

@@ -1,4 +1,8 @@
-"""What is studied: the shape of a network, free of any framework."""
+"""What is studied: the shape of a network and its layers, free of any framework.
+
+Every layer maps flat activities to flat activities, ``(N, d_{l-1})`` to ``(N, d_l)``; an image is
+flattened channel by channel, row by row.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,81 @@ from math import prod
 from typing import Literal
 
 from pcbench.networks.activations import ActivationName
-from pcbench.networks.layers import Convolution, Dense, Layer
+
+Image = tuple[int, int, int]
+"""Channels, height, width."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """Every output sees every input: ``W z``."""
+
+    inputs: int
+    outputs: int
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """``(d_l, d_{l-1})``."""
+        return self.outputs, self.inputs
+
+    @property
+    def bias_shape(self) -> tuple[int, ...]:
+        """``(d_l,)``."""
+        return (self.outputs,)
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    """A convolution of stride 1 that keeps height and width, then max pooling.
+
+    The image is padded with ``(kernel - 1) / 2`` zeros. As in all of deep learning the kernel is
+    not flipped: strictly a cross-correlation. Pooling windows do not overlap.
+    """
+
+    image: Image
+    channels: int  # of the output
+    kernel: int = 3  # side of the square kernel, odd
+    pool: int = 1  # side of the pooling windows; 1 pools nothing
+
+    def __post_init__(self) -> None:
+        _, height, width = self.image
+        if self.kernel % 2 == 0:
+            raise ValueError(f"a kernel of side {self.kernel} has no centre; make it odd")
+        if height % self.pool or width % self.pool:
+            raise ValueError(
+                f"images of {height} × {width} do not divide into windows of {self.pool} × "
+                f"{self.pool}; choose another pool"
+            )
+
+    @property
+    def output_image(self) -> Image:
+        """Channels, height and width of what comes out."""
+        _, height, width = self.image
+        return self.channels, height // self.pool, width // self.pool
+
+    @property
+    def inputs(self) -> int:
+        """``d_{l-1}``."""
+        return prod(self.image)
+
+    @property
+    def outputs(self) -> int:
+        """``d_l``."""
+        return prod(self.output_image)
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """``(channels out, channels in, kernel, kernel)``."""
+        return self.channels, self.image[0], self.kernel, self.kernel
+
+    @property
+    def bias_shape(self) -> tuple[int, ...]:
+        """``(channels out,)``."""
+        return (self.channels,)
+
+
+Layer = Dense | Convolution
+
 
 Convention = Literal["post", "pre"]
 
@@ -17,32 +95,16 @@ Convention = Literal["post", "pre"]
 class NetworkSpec:
     """A network of convolutions, if any, and then fully connected layers.
 
-    Parameters
-    ----------
-    widths
-        ``(d_0, …, d_L)``: input, hidden layers, output; at least two entries, all positive.
-    activation
-        ``φ``, applied at every hidden layer, by its name in ``pcbench.networks.activations``.
-    convention
-        Where ``φ`` sits. ``post``: ``f_l(z) = φ(W_l z + b_l)``, output ``f_L(z) = W_L z + b_L``.
-        ``pre``: ``f_1(z) = W_1 z + b_1``, then ``f_l(z) = W_l φ(z) + b_l``. The two agree for
-        ``identity``. A convolution pools last: ``pool(φ(W_l * z + b_l))``, or without ``φ``.
-    bias
-        Whether layers have biases ``b_l``; without, they are zero and no parameters.
-    convolutions
-        The first layers, where they are convolutions; their outputs are the first hidden widths.
-
-    Raises
-    ------
-    ValueError
-        If the widths are no network, or do not fit the convolutions.
+    The convention says where ``φ`` sits. ``post``: ``f_l(z) = φ(W_l z + b_l)``, output ``f_L(z) =
+    W_L z + b_L``. ``pre``: ``f_1(z) = W_1 z + b_1``, then ``f_l(z) = W_l φ(z) + b_l``. The two
+    agree for ``identity``. A convolution pools last: ``pool(φ(W_l * z + b_l))``, or without ``φ``.
     """
 
-    widths: tuple[int, ...]
-    activation: ActivationName = "identity"
+    widths: tuple[int, ...]  # (d_0, …, d_L): input, hidden layers, output
+    activation: ActivationName = "identity"  # φ, applied at every hidden layer
     convention: Convention = "post"
-    bias: bool = False
-    convolutions: tuple[Convolution, ...] = ()
+    bias: bool = False  # without, biases are zero and no parameters
+    convolutions: tuple[Convolution, ...] = ()  # the first layers, of the first hidden widths
 
     def __post_init__(self) -> None:
         if len(self.widths) < 2 or min(self.widths) < 1:

@@ -3,7 +3,6 @@
 :mod:`pcbench.report.console` prints it, and is imported where something is printed.
 """
 
-from pcbench.report.files import UnwritableOutputError, check_writable, write_text
 from pcbench.report.model import (
     SCHEMA_VERSION,
     CaseResult,
@@ -14,7 +13,14 @@ from pcbench.report.model import (
     Timing,
     report_schema,
 )
-from pcbench.report.storage import UnreadableReportError, read_report, write_report
+from pcbench.report.storage import (
+    UnreadableReportError,
+    UnwritableOutputError,
+    check_writable,
+    read_report,
+    write_report,
+    write_text,
+)
 
 __all__ = [
     "SCHEMA_VERSION",

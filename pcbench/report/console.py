@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from pcbench.report.describe import data_name, network_shape
-from pcbench.report.layout import Column, make_console, plain, print_line, print_prose, print_table
 from pcbench.report.model import AS_WRITTEN
-from pcbench.report.numbers import (
+from pcbench.report.text import (
     ABSENT,
+    Column,
+    data_name,
     format_bytes,
     format_duration,
     format_expected,
     format_margin,
     format_number,
+    format_share,
+    make_console,
+    network_shape,
+    plain,
+    print_items,
+    print_line,
+    print_prose,
+    print_table,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.console import Console
 
     from pcbench.checks import Check
-    from pcbench.claims import Verdict
+    from pcbench.claims import Claim, Verdict
     from pcbench.report.model import CaseResult, Report, Timing
 
 __all__ = ["make_console", "render_report"]
@@ -69,16 +78,8 @@ def render_report(
 ) -> None:
     """Print a report: failures with their reasons, the tables, skips, timings, and the count.
 
-    Parameters
-    ----------
-    report
-        What to print; nothing else is looked at.
-    console
-        Where to print it; :func:`make_console` makes one.
-    verbose
-        One row for every check, where otherwise a case that passed shows its tightest one.
-    quiet
-        Only the failures and the count.
+    ``verbose`` makes a row for every check, where otherwise a case that passed shows its tightest
+    one; ``quiet`` leaves only the failures and the count.
     """
     report = report.model_copy(update={"cases": _told_apart(report.cases)})
     broken = [
@@ -115,11 +116,7 @@ def _with(report: Report, status: str) -> list[CaseResult]:
 
 def _varying(report: Report) -> list[str]:
     """Return the settings that differ from case to case: they get columns, others the heading."""
-    return [
-        setting
-        for setting in _SETTINGS
-        if len({getattr(case, setting) for case in report.cases}) > 1
-    ]
+    return [name for name in _SETTINGS if len({getattr(case, name) for case in report.cases}) > 1]
 
 
 def _print_heading(report: Report, console: Console) -> None:
@@ -238,12 +235,7 @@ def _case_row(
 
 def _check_row(check: Check, own: int) -> list[Text]:
     """Make the row of a check, empty where its case has names, data, network and settings."""
-    return [
-        *[Text()] * (3 + own),
-        *_verdict(check),
-        _status(check.status),
-        Text(),
-    ]
+    return [*[Text()] * (3 + own), *_verdict(check), _status(check.status), Text()]
 
 
 def _verdict(check: Check) -> list[Text]:
@@ -259,30 +251,20 @@ def _print_claims(report: Report, console: Console) -> None:
     claimed = [(case, claim) for case in report.cases for claim in case.claims]
     if not claimed:
         return
-    columns = [
-        Column("case"),
-        Column("claim", labelled=False),
-        Column("setting", labelled=False),
-        Column("ratio", right=True),
-        Column("confidence", right=True),
-        Column("pairs", right=True),
-        Column("required"),
-        Column("verdict", labelled=False),
+    columns: list[tuple[Column, Callable[[CaseResult, Claim], str | Text]]] = [
+        (Column("case"), lambda case, _: case.id),
+        (Column("claim", labelled=False), lambda _, claim: claim.name),
+        (Column("setting", labelled=False), lambda _, claim: claim.setting),
+        (Column("ratio", right=True), lambda _, claim: claim.ratio),
+        (Column("confidence", right=True), lambda _, claim: format_share(claim.confidence)),
+        (Column("pairs", right=True), lambda _, claim: str(claim.pairs)),
+        (Column("required"), lambda _, claim: "yes" if claim.required else "no"),
+        (
+            Column("verdict", labelled=False),
+            lambda _, claim: plain(claim.verdict, _VERDICTS[claim.verdict]),
+        ),
     ]
-    rows = [
-        [
-            plain(case.id),
-            plain(claim.name),
-            plain(claim.setting),
-            plain(claim.ratio),
-            plain(ABSENT if claim.confidence is None else f"{claim.confidence:.1%}"),
-            plain(str(claim.pairs)),
-            plain("yes" if claim.required else "no"),
-            plain(claim.verdict, _VERDICTS[claim.verdict]),
-        ]
-        for case, claim in claimed
-    ]
-    print_table(console, columns, rows)
+    print_items(console, columns, claimed)
     print_prose(console, _LEGEND_CLAIMS, style=_ASIDE)
     console.print()
 
@@ -317,35 +299,23 @@ def _print_timings(report: Report, console: Console) -> None:
     timed = [(case, timing) for case in report.cases for timing in case.timings]
     if not timed:
         return
-    columns = [
-        Column("case"),
-        Column("timing", labelled=False),
-        Column("median", right=True),
-        Column("IQR", right=True),
-        Column("repeats", right=True),
-    ]
-    rows = [
-        [
-            plain(case.id),
-            plain(timing.name),
-            plain(format_duration(timing.median_s)),
-            plain(f"{format_duration(timing.iqr_s)}{_mark(timing)}"),
-            plain(str(len(timing.samples_s))),
-        ]
-        for case, timing in timed
+    columns: list[tuple[Column, Callable[[CaseResult, Timing], str]]] = [
+        (Column("case"), lambda case, _: case.id),
+        (Column("timing", labelled=False), lambda _, timing: timing.name),
+        (Column("median", right=True), lambda _, timing: format_duration(timing.median_s)),
+        (Column("IQR", right=True), lambda _, one: f"{format_duration(one.iqr_s)}{_mark(one)}"),
+        (Column("repeats", right=True), lambda _, timing: str(len(timing.samples_s))),
     ]
     details = dict.fromkeys(name for _, timing in timed for name in timing.details)
-    # What no case has is not worth a column.
-    for name, values in (
-        ("BP steps", [_in_bp_steps(case, timing) for case, timing in timed]),
-        *((name, [_detail(timing, name) for _, timing in timed]) for name in details),
-        ("peak memory", [format_bytes(timing.peak_memory_bytes) for _, timing in timed]),
-    ):
-        if set(values) != {ABSENT}:
-            columns.append(Column(name, right=True))
-            for row, value in zip(rows, values, strict=True):
-                row.append(plain(value))
-    print_table(console, columns, rows)
+    optional: list[tuple[str, Callable[[CaseResult, Timing], str]]] = [
+        ("BP steps", _in_bp_steps),
+        *((name, partial(_detail, name)) for name in details),
+        ("peak memory", lambda _, timing: format_bytes(timing.peak_memory_bytes)),
+    ]
+    for name, cell in optional:
+        if {cell(*each) for each in timed} != {ABSENT}:  # what no case has is not worth a column
+            columns.append((Column(name, right=True), cell))
+    print_items(console, columns, timed)
     if any(timing.unsteady for _, timing in timed):
         print_prose(console, _LEGEND_UNSTEADY, style=_ASIDE)
     console.print()
@@ -363,7 +333,7 @@ def _in_bp_steps(case: CaseResult, timing: Timing) -> str:
     return f"{timing.median_s / bp.median_s:.3g}{_mark(timing, bp)}"
 
 
-def _detail(timing: Timing, name: str) -> str:
+def _detail(name: str, _: CaseResult, timing: Timing) -> str:
     value = timing.details.get(name)
     if value is None:
         return ABSENT

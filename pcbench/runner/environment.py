@@ -1,17 +1,28 @@
-"""Where a run took place: versions, processor, backends."""
+"""Where a run takes place: versions, the processor, and backends, with what each offers."""
 
 from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+from pydantic import JsonValue, TypeAdapter
 
 from pcbench._version import __version__
+from pcbench.contract.backend import Backend, DType
+from pcbench.contract.inference import capabilities
+from pcbench.contract.model import BackendUnavailableError
+from pcbench.errors import UsageError
+from pcbench.registry import BACKENDS, BrokenPluginError, did_you_mean
 from pcbench.report import Environment
+from pcbench.runner.context import storable
+from pcbench.suite import PlannedCase
 
 PACKAGES = ("numpy", "scipy", "torch", "mnist1d")
 
@@ -21,12 +32,8 @@ def describe_environment(
 ) -> Environment:
     """Describe this machine and what computes on it.
 
-    Parameters
-    ----------
-    backends
-        What each backend says of itself, by a name that tells it from the others.
-    load
-        What :func:`machine_load` said before the run, which is a load itself.
+    ``backends`` are what each backend says of itself, by a name that tells it from the others, and
+    ``load`` is what :func:`machine_load` said before the run, which is a load itself.
     """
     return Environment(
         pcbench=__version__,
@@ -89,3 +96,140 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+_DESCRIPTION = TypeAdapter(dict[str, JsonValue])
+
+_Key = tuple[str, str, DType]
+
+
+class Backends:
+    """Makes each backend once for each device and dtype, before any case runs.
+
+    If a backend lacks a dtype that the suite asks for, but has another that it asks for, only the
+    cases of that dtype are skipped. If it is not available at all, or not in the dtype that an
+    override gave, the run ends here. ``plan`` has all cases of the run.
+    """
+
+    def __init__(self, plan: Sequence[PlannedCase]) -> None:
+        self._found: dict[_Key, Backend[Any] | BackendUnavailableError] = {}
+        for key in dict.fromkeys(map(_key, plan)):
+            try:
+                self._found[key] = make_backend(*key)
+            except BackendUnavailableError as refusal:
+                self._found[key] = refusal
+        made = {key[:2] for key, found in self._found.items() if isinstance(found, Backend)}
+        for case in plan:
+            found = self._found[_key(case)]
+            insisted = "dtype" in case.insisted or _key(case)[:2] not in made
+            if isinstance(found, BackendUnavailableError) and insisted:
+                raise found
+
+    def of(self, case: PlannedCase) -> Backend[Any]:
+        """Return the backend of a case."""
+        found = self._found[_key(case)]
+        if isinstance(found, BackendUnavailableError):
+            raise BackendUnavailableError(str(found))
+        return found
+
+    def descriptions(self) -> dict[str, dict[str, JsonValue]]:
+        """Return the description of each backend, by name, device and dtype."""
+        return {
+            storable(" ".join(key)): describe(found)
+            for key, found in sorted(self._found.items(), key=lambda each: each[0])
+            if isinstance(found, Backend)
+        }
+
+
+def backend_class(name: str) -> type[Backend[Any]]:
+    """Import the backend of that name."""
+    return BACKENDS.load_subclass(name, Backend)
+
+
+def _key(case: PlannedCase) -> _Key:
+    return case.backend, case.device, case.dtype
+
+
+def make_backend(name: str, device: str, dtype: DType) -> Backend[Any]:
+    """Make the backend of that name."""
+    backend = backend_class(name)
+    try:
+        made = backend(device, dtype)
+    except UsageError:  # it says itself what it lacks
+        raise
+    except (Exception, SystemExit) as error:  # a plug-in is foreign code
+        raise BackendUnavailableError(
+            f"the backend {name!r} cannot be made for {device!r} and {dtype}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    known = capabilities()
+    for declared in made.capabilities:
+        if declared not in known:
+            raise BrokenPluginError(
+                f"the backend {name!r} declares {str(declared)!r}, which is no capability"
+                f"{did_you_mean(str(declared), known)}"
+            )
+    return made
+
+
+def describe(backend: Backend[Any]) -> dict[str, JsonValue]:
+    """Let a backend describe itself; if that fails, the results of the run are still kept."""
+    try:
+        return _DESCRIPTION.validate_python(storable(backend.describe()))
+    except (Exception, SystemExit) as error:
+        return {"error": storable(f"{type(error).__name__}: {error}")}
+
+
+_VERSION = re.compile(r"\d+(\.\d+)+\S*")
+
+
+@dataclass(frozen=True, slots=True)
+class BackendSummary:
+    """What is known of one backend."""
+
+    name: str
+    package: str  # with its version; empty for a backend that was added in this process
+    unavailable: str = ""  # why it is not available here, and the remedy; empty if it is
+    libraries: tuple[str, ...] = ()  # that it computes with, with their versions
+    devices: tuple[str, ...] = ()
+    dtypes: tuple[str, ...] = ()
+    capabilities: frozenset[str] = frozenset()
+
+
+def survey_backends() -> Iterator[BackendSummary]:
+    """Import every backend in turn, and yield its summary at once.
+
+    Plug-ins are foreign code: whatever one of them does, the others are still asked.
+    """
+    for name in BACKENDS.names():
+        package = BACKENDS.provider(name)
+        try:
+            found = backend_class(name)
+            made = dict(_in_every_dtype(name, found))
+            [described, *_] = [describe(backend) for backend in made.values()]
+            libraries = tuple(
+                f"{library} {version}"
+                for library, version in described.items()
+                if isinstance(version, str) and _VERSION.fullmatch(version)
+            )
+            devices, offered = tuple(found.devices()), frozenset(found.capabilities)
+            yield BackendSummary(name, package, "", libraries, devices, tuple(made), offered)
+        except (BackendUnavailableError, BrokenPluginError) as error:
+            yield BackendSummary(name, package, unavailable=str(error))
+        except (Exception, SystemExit) as error:
+            reason = f"it fails to say what it offers: {type(error).__name__}: {error}"
+            yield BackendSummary(name, package, unavailable=reason)
+
+
+def _in_every_dtype(name: str, found: type[Backend[Any]]) -> Iterator[tuple[DType, Backend[Any]]]:
+    """Make the backend on its first device, in every dtype that it has there."""
+    if not found.devices():
+        raise BackendUnavailableError("it finds no device here that it could compute on")
+    device, refusals = found.devices()[0], []
+    for dtype in get_args(DType):
+        try:
+            yield dtype, make_backend(name, device, dtype)
+        except BackendUnavailableError as error:
+            refusals.append(error)
+    if len(refusals) == len(get_args(DType)):
+        raise refusals[0]

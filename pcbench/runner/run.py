@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import _thread
+import signal
+import threading
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from time import perf_counter
+from types import FrameType
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
@@ -19,12 +23,8 @@ from pcbench.contract.model import BackendUnavailableError
 from pcbench.data import DatasetError, DatasetMissingError, Places
 from pcbench.networks import ImpossibleNetworkError
 from pcbench.report import CaseResult, CaseStatus, Report
-from pcbench.runner.backends import Backends
-from pcbench.runner.context import RunContext
-from pcbench.runner.environment import describe_environment, machine_load
-from pcbench.runner.findings import Findings, storable
-from pcbench.runner.interrupts import insistent_interrupts
-from pcbench.runner.observer import Observer
+from pcbench.runner.context import Findings, Observer, RunContext, storable
+from pcbench.runner.environment import Backends, describe_environment, machine_load
 from pcbench.suite import PlannedCase, Suite
 from pcbench.theory.rounding.range import UndecidableError
 
@@ -38,16 +38,6 @@ def run_suites(
 
     A case that errors is reported as errored and the rest runs on. Ctrl-C ends the run; the report
     then holds the cases that were finished and says that it was interrupted.
-
-    Raises
-    ------
-    BackendUnavailableError
-        If a backend is not available here, before any case has run. Cases are skipped instead if
-        the backend only lacks the dtype that the suite asks for.
-    BrokenPluginError
-        If its plug-in cannot be imported, or is not a backend, before any case has run.
-    DataDirectoryError
-        If ``PCBENCH_DATA`` is not a directory, before any case has run.
     """
     places = places or Places.default()
     observer = observer or Observer()
@@ -99,9 +89,8 @@ def one_thread_for_the_judge() -> AbstractContextManager[object]:
     with both at full width takes nearly twice as long. One thread also makes the theory's numbers
     independent of the number of cores.
     """
-    limited: AbstractContextManager[object] = (
-        ThreadpoolController().select(internal_api="openblas").limit(limits=1)
-    )
+    limited: AbstractContextManager[object]
+    limited = ThreadpoolController().select(internal_api="openblas").limit(limits=1)
     return limited
 
 
@@ -139,10 +128,7 @@ def run_case(
         status, message = "skipped", str(skip)
     except UndecidableError as error:
         found.take(iter([checks.undecided("numbers within range", f"{error}.", source=EDGE)]))
-    except (
-        DatasetError,
-        ImpossibleNetworkError,
-    ) as error:  # a bad file
+    except (DatasetError, ImpossibleNetworkError) as error:  # a bad file
         status, message = "errored", str(error)
     except (Exception, SystemExit) as error:  # it may be anybody's code; the run goes on
         status, message = "errored", _reason(error, case, backend)
@@ -167,10 +153,42 @@ def run_case(
         status=status or "passed",
         message=storable(message),
         traceback=storable(broke),
-        checks=found.checks,
-        claims=found.claims,
-        timings=found.timings,
-        series=found.series,
-        omitted=found.omitted,
+        **vars(found),
         duration_s=perf_counter() - started,
     )
+
+
+@contextmanager
+def insistent_interrupts(every_s: float = 1.0) -> Iterator[None]:
+    """Raise ``KeyboardInterrupt`` again and again, once the user asked, until the block is left.
+
+    Python raises it wherever the main thread happens to be. In a finaliser, in a callback from C,
+    in foreign code that catches everything, it is dropped, and a case of hours would run on.
+
+    Outside the main thread, or where somebody else handles the signal, nothing is done.
+    """
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    asked, left = [False], threading.Event()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        asked[0] = True  # an Event's lock could be held by the code that was interrupted
+        signal.default_int_handler(number, frame)
+
+    def insist() -> None:
+        while not left.wait(every_s):
+            if asked[0]:
+                _thread.interrupt_main()
+
+    signal.signal(signal.SIGINT, interrupt)
+    insistent = threading.Thread(target=insist, name="insistent-interrupts", daemon=True)
+    insistent.start()
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, lambda *_: None)  # nothing is to strike while tidying up
+        left.set()
+        insistent.join()
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -10,9 +10,43 @@ so that an eigenvalue of ``H`` lies within that of ``θ``.
 
 Every new vector is orthogonalised against all others. Without that, rounding lets converged
 directions in again, and their eigenvalues return as *ghosts*, copies that look like multiplicity.
+
+**Both ends of the spectrum.** Three statements are made of each, and none of them rests on how
+plausible the estimate looks:
+
+* it is a Rayleigh quotient, so ``λ_min ≤ θ`` (and ``λ_max ≥ θ``) however early the iteration ended;
+* an eigenvalue lies within the residual ``‖H v - θ v‖``, from a product made for that purpose;
+* what may have been missed. With ``p`` the characteristic polynomial of ``T``, ``‖p(H) q_1‖ = β_1 ⋯
+  β_k``, so that an eigenvector ``u`` of which the start has the part ``s = |uᵀ q_1|`` belongs to an
+  eigenvalue with ``s |p(λ)| ≤ β_1 ⋯ β_k``. Below all Ritz values, by ``δ``, that is
+
+.. math:: δ \prod_{i>1} (θ_i - θ_1 + δ) \;≤\; β_1 \cdots β_k / s ,
+
+  which bounds ``δ``, at every ``k``. A random start has ``s ≥ ε √(π/2P)`` with probability
+  ``1 - ε``.
+
+**The distribution of eigenvalues.** A random unit vector ``v`` sees a spectrum with weights ``(vᵀ
+u_i)²``. The share of weight at or below ``λ``, ``Φ_v(λ)``, has the share of eigenvalues ``Φ(λ)`` as
+its mean, and follows ``Beta(m/2, (P - m)/2)`` with ``m = P Φ(λ)``, whatever the eigenvectors. Such
+a variable is sub-Gaussian with variance ``1/(2P + 4)`` (Marchal & Arbel 2017), so the mean of ``n``
+of them is off by more than ``t`` with probability at most
+
+.. math:: 2 \exp(-n (P + 2)\, t^2) ,
+
+and, as shares change at no more than ``P`` places, at any ``λ`` at all at most ``P + 1`` times
+that.
+
+``k`` steps of Lanczos from ``v`` do not give ``Φ_v`` but its Gauss quadrature, nodes ``θ_j`` with
+weights ``s_{1j}²``. By the Chebyshev-Markov-Stieltjes inequalities, at every ``λ``
+
+.. math:: \sum_{j < i} w_j \;≤\; Φ_v(λ) \;≤\; \sum_{j ≤ i + 1} w_j , \qquad θ_i ≤ λ < θ_{i+1} .
+
+Both together bound ``Φ``.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
@@ -34,12 +68,8 @@ class NotNumbersError(ArithmeticError):
 class Krylov:
     """A Krylov space that grows.
 
-    Parameters
-    ----------
-    operator
-        Symmetric, ``(P, P)``. The basis is kept in its dtype, the coefficients in float64.
-    start
-        Any vector but zero.
+    The operator is symmetric, ``(P, P)``; the basis is kept in its dtype, the coefficients in
+    float64. Any vector but zero may be the start.
     """
 
     def __init__(self, operator: LinearOperator, start: Vector) -> None:
@@ -75,15 +105,15 @@ class Krylov:
     def rounding(self) -> float:
         """What rounding alone may leave of a product, once the basis has been taken out.
 
-        Errors are relative to each entry, or of sums within a layer: they do not grow with ``P``.
+        Errors are relative to each entry, or of sums within a layer, and do not grow with ``P``.
         """
         return _ROUNDINGS * float(np.finfo(self._operator.dtype).eps) / 2 * self._scale
 
     def extend(self) -> None:
         """Multiply once more.
 
-        ``exhausted`` says that the space has become invariant: what is left of the new direction
-        is no more than the rounding of the product. Then there is nothing to extend.
+        Where what is left of the new direction is no more than the rounding of the product, the
+        space is invariant, ``exhausted``, and there is nothing to extend.
 
         Raises
         ------
@@ -134,3 +164,176 @@ class Krylov:
             left = float(np.linalg.norm(image))
             if not left < before / np.sqrt(2) or left == 0:  # NaN ends it, too
                 return image, left
+
+
+# How likely the bound on what was missed may be wrong.
+MISSED = 1e-6
+# An end this much smaller than the other is found relative to the other: it may be zero.
+_SMALL = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Eigenpair:
+    """An approximate eigenvalue and eigenvector."""
+
+    value: float  # the Rayleigh quotient ``θ``
+    vector: Float[np.ndarray, " P"]  # of unit length
+    residual: float  # ``‖H v - θ v‖``: an eigenvalue lies within that of ``value``
+
+
+@dataclass(frozen=True, slots=True)
+class Extremes:
+    """Both ends of a spectrum.
+
+    Vectors are orthogonal. One start sees one vector of every eigenspace: a multiple eigenvalue is
+    found once, unless rounding lets another of its vectors in.
+    """
+
+    lowest: tuple[Eigenpair, ...]  # from the least one upwards
+    highest: tuple[Eigenpair, ...]  # from the largest one downwards
+    steps: int  # products that it took, but for those of the residuals
+    missed: float  # no eigenvalue lies further outside, with probability 1 - MISSED
+
+    @property
+    def least(self) -> Eigenpair:
+        """The pair of the least eigenvalue."""
+        return self.lowest[0]
+
+    @property
+    def largest(self) -> Eigenpair:
+        """The pair of the largest eigenvalue."""
+        return self.highest[0]
+
+
+def extreme_eigenpairs(
+    operator: LinearOperator,
+    rng: np.random.Generator,
+    *,
+    count: int = 1,
+    relative: float = 1e-4,
+    max_steps: int = 300,
+) -> Extremes:
+    """Find the least and the largest eigenvalues, ``count`` of each, from a random start.
+
+    The iteration ends where the residuals of all of them are smaller than the ``relative`` part of
+    the least, or of the largest, or than rounding makes them. (Of an end that is less than a
+    hundredth of the other: than this part of such a hundredth.) Or after ``max_steps``: the
+    residuals then say what was reached.
+    """
+    size = operator.shape[0]
+    krylov = Krylov(operator, rng.standard_normal(size))
+    while True:
+        krylov.extend()
+        values, vectors = krylov.ritz()
+        # The ends of fewer Ritz values overlap, and tell nothing of how far they are apart.
+        complete = krylov.steps > 2 * count and _arrived(krylov, values, vectors, count, relative)
+        if krylov.exhausted or krylov.steps >= max_steps or complete:
+            break
+    found = min(count, krylov.steps)
+    ends = [*range(found), *range(krylov.steps - 1, krylov.steps - 1 - found, -1)]
+    lifted = krylov.lift(vectors[:, ends])
+    images = operator.matmat(lifted)
+    pairs = [_pair(vector, image) for vector, image in zip(lifted.T, images.T, strict=True)]
+    missed = max(_missed(krylov, values), _missed(krylov, -values[::-1]))
+    return Extremes(tuple(pairs[:found]), tuple(pairs[found:]), krylov.steps, missed)
+
+
+def _arrived(
+    krylov: Krylov,
+    values: Float[np.ndarray, " k"],
+    vectors: Float[np.ndarray, "k k"],
+    count: int,
+    relative: float,
+) -> bool:
+    left, radius = krylov.residuals(vectors), float(np.abs(values).max())
+    low, high = (
+        relative * max(abs(end), _SMALL * radius) + krylov.rounding
+        for end in (values[0], values[-1])
+    )
+    return bool((left[:count] <= low).all() and (left[-count:] <= high).all())
+
+
+def _pair(vector: Float[np.ndarray, " P"], image: Float[np.ndarray, " P"]) -> Eigenpair:
+    value = float(vector @ image)
+    return Eigenpair(value, vector, float(np.linalg.norm(image - value * vector)))
+
+
+def _missed(krylov: Krylov, values: Float[np.ndarray, " k"]) -> float:
+    """``δ``: how far below the least of all Ritz values an eigenvalue may be."""
+    size = krylov.size
+    if krylov.steps == size or krylov.rounding == 0:  # all was seen; or the start is sent to 0
+        return krylov.rounding
+    part = MISSED / 2 * np.sqrt(np.pi / (2 * size))  # of the start, in either end's eigenvector
+    # A space that is exhausted is so up to rounding; none of its β is known better.
+    allowed = float(np.sum(np.log(np.maximum(krylov.couplings, krylov.rounding)))) - np.log(part)
+    gaps = values[1:] - values[0]
+
+    def taken(log_delta: float) -> float:
+        return log_delta + float(np.sum(np.log(gaps + np.exp(log_delta))))
+
+    low, high = -700.0, 700.0
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if taken(middle) <= allowed else (low, middle)
+    return float(np.exp(high)) + krylov.rounding
+
+
+@dataclass(frozen=True, slots=True)
+class Density:
+    """What random vectors saw of a spectrum."""
+
+    nodes: Float[np.ndarray, " nodes"]  # Ritz values, ascending, of all probes together
+    weights: Float[np.ndarray, " nodes"]  # their shares of all eigenvalues, which sum to 1
+    at: Float[np.ndarray, " points"]  # where the band is given, ascending
+    # The share of eigenvalues at or below ``at`` lies between these.
+    lower: Float[np.ndarray, " points"]
+    upper: Float[np.ndarray, " points"]
+    rounding: float  # how far products' rounding may move eigenvalues
+
+
+def spectral_density(
+    operator: LinearOperator,
+    rng: np.random.Generator,
+    *,
+    probes: int = 8,
+    steps: int = 40,
+    points: int = 101,
+    confidence: float = 1 - 1e-6,
+) -> Density:
+    """Estimate the distribution of the eigenvalues of a symmetric operator, ``(P, P)``.
+
+    From random vectors, ``probes``, with so many Lanczos ``steps`` each. The band is given at
+    points spaced evenly from the least to the largest Ritz value; its ``confidence`` is that of the
+    whole band, at every ``λ``.
+    """
+    spaces = [Krylov(operator, rng.standard_normal(operator.shape[0])) for _ in range(probes)]
+    for space in spaces:
+        while space.steps < steps and not space.exhausted:
+            space.extend()
+    found = [space.ritz() for space in spaces]
+    everything = np.concatenate([values for values, _ in found])
+    at = np.linspace(everything.min(), everything.max(), points)
+    lower, upper = np.zeros(points), np.zeros(points)
+    for space, (values, vectors) in zip(spaces, found, strict=True):
+        weights = np.concatenate([[0.0], np.cumsum(vectors[0] ** 2)])
+        below = np.searchsorted(values, at, side="right")
+        if space.exhausted:  # the quadrature is the measure itself
+            lower += weights[below]
+            upper += weights[below]
+        else:
+            lower += weights[np.maximum(below - 1, 0)]
+            upper += weights[np.minimum(below + 1, len(values))]
+    # Shares change at eigenvalues alone: between them, P + 1 values are off together or not at all.
+    size = operator.shape[0]
+    off = np.sqrt(np.log(2 * (size + 1) / (1 - confidence)) / (probes * (size + 2)))
+    order = np.argsort(everything, kind="stable")
+    shares = np.concatenate([vectors[0] ** 2 for _, vectors in found]) / probes
+    u = float(np.finfo(operator.dtype).eps)
+    return Density(
+        nodes=everything[order],
+        weights=shares[order],
+        at=at,
+        lower=np.clip(lower / probes - off, 0.0, 1.0),
+        upper=np.clip(upper / probes + off, 0.0, 1.0),
+        rounding=u * np.sqrt(operator.shape[0]) * float(np.abs(everything).max()),
+    )

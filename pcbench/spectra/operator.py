@@ -23,15 +23,6 @@ class HessianOperator(LinearOperator):  # type: ignore[misc] # SciPy has no type
     """The Hessian of loss or energy, ``(P, P)``, for everything that takes a SciPy operator.
 
     Vectors are NumPy's, on the host, and travel to the backend's device and back.
-
-    Parameters
-    ----------
-    backend
-        Where the Hessian lives.
-    hessian
-        What multiplies.
-    size
-        ``P``, the number of parameters.
     """
 
     def __init__(self, backend: Backend[Any], hessian: Hessian[Any], size: int) -> None:
@@ -52,15 +43,7 @@ class HessianOperator(LinearOperator):  # type: ignore[misc] # SciPy has no type
 
 
 def dense(operator: LinearOperator, progress: Progress | None = None) -> Float[np.ndarray, "P P"]:
-    """Return the whole matrix, column by column in blocks.
-
-    Parameters
-    ----------
-    operator
-        Of any origin.
-    progress
-        Iterates over the numbers of the blocks, given those and how many there are.
-    """
+    """Return the whole matrix, block by block of columns; ``progress`` iterates over the blocks."""
     size = operator.shape[0]
     # Column after column in memory, as products come.
     columns, starts = np.empty((size, size)), range(0, size, COLUMNS)

@@ -3,12 +3,17 @@
 Importing this imports neither pydantic nor any case kind; :func:`load_suites` does so when called.
 """
 
-from pcbench.suite.find import find_suite, shipped_suites
 from pcbench.suite.grammar.schema import QUICK, suite_schema
-from pcbench.suite.load import load_suite, load_suites, outline, outlines
+from pcbench.suite.load import (
+    find_suite,
+    load_suite,
+    load_suites,
+    outline,
+    outlines,
+    shipped_suites,
+)
 from pcbench.suite.model import Outline, OutlinedCase, PlannedCase, Suite
-from pcbench.suite.overrides import Setting
-from pcbench.suite.select import parse_selection
+from pcbench.suite.options import Setting, parse_selection
 from pcbench.suite.yaml.problems import Position, Problem, SuiteError
 
 __all__ = [

@@ -30,32 +30,20 @@ COMPUTING = ("backend", "device", "dtype")
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A parameter and its values.
+    """A parameter and its values."""
 
-    Parameters
-    ----------
-    path
-        The parameter, such as ``("network", "width")``.
-    label
-        What it is called in identifiers.
-    values
-        At least one, all different; each has the axis for its key.
-    """
-
-    path: Path
-    label: str
-    values: list[Node]
+    path: Path  # the parameter, such as ``("network", "width")``
+    label: str  # in identifiers
+    values: list[Node]  # at least one, all different; each has the axis for its key
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One concrete case: its identifier, and its value on every axis.
-
-    The name of its randomness leaves out the axes of backend, device and dtype: variants that
-    differ in these alone see the same weights and data.
-    """
+    """One concrete case: its identifier, and its value on every axis."""
 
     id: str
+    # Without the axes of backend, device and dtype: variants that differ in these alone see the
+    # same weights and data.
     randomness: str
     choices: tuple[tuple[Path, Node], ...]
 
@@ -97,12 +85,7 @@ def read_axes(matrix: Node, problems: Problems) -> tuple[Axis, ...]:
 def path_problem(text: str, fixed: str) -> str:
     """Say why a dotted path cannot be varied or set; empty if it can.
 
-    Parameters
-    ----------
-    text
-        The path as written.
-    fixed
-        What to say of a path to what identifies the case.
+    ``fixed`` is what to say of a path to what identifies the case.
     """
     path = split(text)
     if not all(path):
@@ -115,11 +98,8 @@ def variants(case_id: str, axes: Sequence[Axis]) -> Iterator[Variant]:
     for values in product(*(axis.values for axis in axes)):
         chosen = list(zip(axes, values, strict=True))
         posed = [each for each in chosen if each[0].path[0] not in COMPUTING]
-        yield Variant(
-            id=_identifier(case_id, chosen),
-            randomness=_identifier(case_id, posed),
-            choices=tuple((axis.path, value) for axis, value in chosen),
-        )
+        choices = tuple((axis.path, value) for axis, value in chosen)
+        yield Variant(_identifier(case_id, chosen), _identifier(case_id, posed), choices)
 
 
 def _identifier(case_id: str, chosen: Sequence[tuple[Axis, Node]]) -> str:

@@ -1,27 +1,59 @@
-"""Load suites with their cases ready to run, or only outline them."""
+"""Find suites; load them with their cases ready to run, or only outline them."""
 
 from __future__ import annotations
 
+import os
+import pathlib
 import shlex
 from typing import TYPE_CHECKING
 
 from pcbench.registry import did_you_mean
 from pcbench.suite.expand import variants
-from pcbench.suite.find import find_suite
 from pcbench.suite.grammar.layout import check_size, read_layout
 from pcbench.suite.grammar.schema import QUICK
 from pcbench.suite.model import Outline, OutlinedCase, Suite
-from pcbench.suite.overrides import Override, parse_overrides
-from pcbench.suite.select import parse_selection
+from pcbench.suite.options import Override, parse_overrides, parse_selection
 from pcbench.suite.yaml.node import dotted
 from pcbench.suite.yaml.problems import Position, Problems, SuiteError
 
 if TYPE_CHECKING:
-    import pathlib
     from collections.abc import Iterable, Sequence
 
-    from pcbench.suite.grammar.layout import Layout
     from pcbench.suite.plan import Plan
+
+
+SUFFIXES = (".yaml", ".yml")
+
+_PACKAGE = pathlib.Path(__file__).parents[1]
+# A wheel holds the suites inside the package; an editable install leaves them beside it.
+_DIRECTORIES = (_PACKAGE / "_suites", _PACKAGE.parent / "suites")
+
+
+def shipped_suites() -> dict[str, pathlib.Path]:
+    """Return the suites that come with pcbench, by name, sorted."""
+    for directory in _DIRECTORIES:
+        if directory.is_dir():
+            files = (path for path in directory.iterdir() if path.suffix in SUFFIXES)
+            return {path.stem: path for path in sorted(files)}
+    return {}
+
+
+def find_suite(suite: str | pathlib.Path) -> pathlib.Path:
+    """Return the file of a suite, from its path or from the name of a shipped one.
+
+    Whatever is a ``Path``, or has a separator or a suffix of YAML, is a path.
+    """
+    text = str(suite)
+    written = any(each in text for each in (os.sep, os.altsep) if each) or text.endswith(SUFFIXES)
+    if isinstance(suite, pathlib.Path) or written:
+        return pathlib.Path(suite)
+    shipped = shipped_suites()
+    if text not in shipped:
+        message = f"no suite of this name comes with pcbench{did_you_mean(text, shipped)}"
+        if os.path.isfile(text):
+            message = f"this is no suite that comes with pcbench; for the file write ./{text}"
+        raise SuiteError.at(Position(text), message)
+    return shipped[text]
 
 
 def load_suite(
@@ -53,7 +85,7 @@ def load_suites(
     overrides
         ``PATH=VALUE``, applied to every selected case that has the parameter.
     select
-        An expression as in :mod:`pcbench.suite.select`, over the identifiers that :func:`outline`
+        An expression as in :mod:`pcbench.suite.options`, over the identifiers that :func:`outline`
         gives at this size, so before any override. A suite of which it selects nothing is
         returned without cases, as long as it selects something of another.
 
@@ -115,34 +147,19 @@ def outline(suite: str | pathlib.Path, *, size: str = QUICK) -> Outline:
 
 
 def outlines(suites: Iterable[str | pathlib.Path], *, size: str = QUICK) -> list[Outline]:
-    """Read and expand suites without importing pydantic or any case kind.
-
-    Parameters
-    ----------
-    suites
-        Paths, or names of shipped suites.
-    size
-        The size of the cases; those that do not have it are as written.
-
-    Raises
-    ------
-    SuiteError
-        With everything that is wrong, as far as it can be seen so; or if no case has the size.
-    """
-    found = [_outline(read_layout(find_suite(suite)), size) for suite in suites]
+    """Read and expand suites, as :func:`load_suites`, but import neither pydantic nor any kind."""
+    found = []
+    for layout in (read_layout(find_suite(suite)) for suite in suites):
+        if layout.problems:
+            raise SuiteError(layout.problems)
+        cases = tuple(
+            OutlinedCase(variant.id, entry.kind, entry.figure)
+            for entry in layout.cases
+            for variant in variants(entry.id, entry.at(size)[1].axes)
+        )
+        found.append(Outline(layout.name, layout.description, cases, layout.path, layout.sizes))
     check_size(size, (each for suite in found for each in suite.sizes))
     return found
-
-
-def _outline(layout: Layout, size: str) -> Outline:
-    if layout.problems:
-        raise SuiteError(layout.problems)
-    cases = tuple(
-        OutlinedCase(variant.id, entry.kind, entry.figure)
-        for entry in layout.cases
-        for variant in variants(entry.id, entry.at(size)[1].axes)
-    )
-    return Outline(layout.name, layout.description, cases, layout.path, layout.sizes)
 
 
 def _same_names(suites: Sequence[Suite]) -> Problems:

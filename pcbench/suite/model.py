@@ -17,67 +17,40 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PlannedCase:
-    """One concrete case.
+    """One concrete case."""
 
-    Parameters
-    ----------
-    id
-        Unique in its suite: the case's identifier, and its place in the matrix if it has one.
-    kind, case
-        The name of the case kind, and its class; ``case(parameters)`` is ready to run.
-    parameters
-        Validated, defaults filled in.
-    seed, dtype, backend, device
-        The run settings; see :class:`pcbench.suite.grammar.settings.RunSettings`.
-    figure
-        Which figure of the paper it reproduces; empty if none.
-    randomness
-        The name of its random streams, the identifier if empty: the same for cases that differ
-        only in backend, device or dtype.
-    insisted
-        The run settings that an override gave, instead of the suite.
-    """
-
+    # Unique in its suite: the case's identifier, and its place in the matrix if it has one.
     id: str
+    # The name of the case kind, and its class; ``case(parameters)`` is ready to run.
     kind: str
     case: type[Case[Any]]
-    parameters: CaseParameters
+    parameters: CaseParameters  # validated, defaults filled in
+    # The run settings; see :class:`pcbench.suite.grammar.settings.RunSettings`.
     seed: int
     dtype: DType
     backend: str
     device: str
-    figure: str = ""
+    figure: str = ""  # which figure of the paper it reproduces; empty if none
+    # The name of its random streams, the identifier if empty: the same for cases that differ only
+    # in backend, device or dtype.
     randomness: str = field(default="", compare=False)
+    # The run settings that an override gave, instead of the suite.
     insisted: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """A suite and its concrete cases at one size, in the order written.
-
-    Parameters
-    ----------
-    name, description, path
-        As the file has them, and the file.
-    cases
-        The selected ones.
-    size
-        The size that was asked for; a case that does not have it is as written.
-    sizes
-        All sizes of its cases, ``quick`` first.
-    covers
-        The parts of the contract that it claims to judge; ``None`` where it does not say.
-    total
-        How many cases the file has at this size, selected or not, before any override.
-    """
+    """A suite and its concrete cases at one size, in the order written."""
 
     name: str
     description: str
-    cases: tuple[PlannedCase, ...]
+    cases: tuple[PlannedCase, ...]  # the selected ones
     path: pathlib.Path
-    size: str = QUICK
-    sizes: tuple[str, ...] = (QUICK,)
+    size: str = QUICK  # the size that was asked for; a case that does not have it is as written
+    sizes: tuple[str, ...] = (QUICK,)  # all sizes of its cases, ``quick`` first
+    # The parts of the contract that it claims to judge; ``None`` where it does not say.
     covers: tuple[Part, ...] | None = None
+    # How many cases the file has at this size, selected or not, before any override.
     total: int = 0
 
 

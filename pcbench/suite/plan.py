@@ -14,23 +14,20 @@ from typing import TYPE_CHECKING, Any
 from pcbench import registry
 from pcbench.registry import BrokenPluginError, UnknownNameError, did_you_mean
 from pcbench.suite.expand import IDENTITY, Variant, put_all, variants
-from pcbench.suite.grammar.fields import fields_by_key, known_paths
-from pcbench.suite.grammar.parameters import Fault, check
+from pcbench.suite.grammar.parameters import Fault, check, fields_by_key, known_paths
 from pcbench.suite.grammar.schema import QUICK
-from pcbench.suite.grammar.settings import RUN_SETTINGS, RunSettings
-from pcbench.suite.kinds import load_kind
+from pcbench.suite.grammar.settings import RUN_SETTINGS, RunSettings, load_kind
 from pcbench.suite.model import PlannedCase
 from pcbench.suite.yaml.node import NoKeysError
-from pcbench.suite.yaml.problems import Problems
+from pcbench.suite.yaml.problems import Position, Problems
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from pcbench.case import Case, CaseParameters
     from pcbench.suite.expand import Axis
     from pcbench.suite.grammar.layout import CaseEntry, Layout
-    from pcbench.suite.overrides import Override
-    from pcbench.suite.select import Matcher
+    from pcbench.suite.options import Matcher, Override
     from pcbench.suite.yaml.node import Node, Path
     from pcbench.suite.yaml.problems import Problem
 
@@ -40,28 +37,17 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Plan:
-    """The concrete cases of a suite, and what overrides and messages need to know of them.
+    """The concrete cases of a suite, and what overrides and messages need to know of them."""
 
-    Parameters
-    ----------
-    cases
-        The valid ones.
-    applied
-        The paths of the overrides that at least one case took.
-    paths
-        All paths that an override could have had.
-    whole
-        Whether there are cases and every kind could be loaded, so that ``applied`` and ``paths``
-        are complete.
-    total
-        How many cases there are at the size, selected or not, before any override.
-    """
-
-    cases: list[PlannedCase] = field(default_factory=list)
+    cases: list[PlannedCase] = field(default_factory=list)  # the valid ones
+    # The paths of the overrides that at least one case took.
     applied: set[Path] = field(default_factory=set)
+    # All paths that an override could have had.
     paths: set[Path] = field(default_factory=lambda: {(key,) for key in RUN_SETTINGS})
+    # Whether there are cases and every kind could be loaded, so that ``applied`` and ``paths``
+    # are complete.
     whole: bool = True
-    total: int = 0
+    total: int = 0  # how many cases there are at the size, selected or not, before any override
 
 
 def make_plan(layout: Layout, size: str, overrides: Sequence[Override], matches: Matcher) -> Plan:
@@ -96,7 +82,11 @@ def make_plan(layout: Layout, size: str, overrides: Sequence[Override], matches:
                 ]
             applying = overrides if selected else ()
             for variant in _overridden(entry.id, sizing.axes, selected, overrides) or written:
-                case, faults, applied = _plan_case(variant, sized_entry, kinds, applying, problems)
+                # As written: with the axes that overrides replace.
+                original = next(filter(variant.covers, selected), variant)
+                case, faults, applied = _plan_case(
+                    variant, original, sized_entry, kinds, applying, problems
+                )
                 plan.applied |= applied
                 if case and selected:
                     plan.cases.append(case)
@@ -181,6 +171,7 @@ def _tell(
 
 def _plan_case(
     variant: Variant,
+    original: Variant,
     entry: CaseEntry,
     kinds: Sequence[Kind],
     overrides: Sequence[Override],
@@ -192,6 +183,9 @@ def _plan_case(
     if len(kinds) != 1:
         return None, faults + _shared([more for _, more in checked]), applied
     [kind], [(parameters, more)] = kinds, checked
+    if more and applied:
+        taken = [override for override in overrides if override.path in applied]
+        more = _attributed(more, original.apply(entry.tree, Problems()), kind, taken)
     faults += more
     if parameters is None or settings is None or faults:
         return None, faults, applied
@@ -206,6 +200,37 @@ def _plan_case(
         insisted=frozenset(path[0] for path in applied if path[0] in RUN_SETTINGS),
     )
     return case, [], applied
+
+
+def _attributed(
+    faults: Sequence[Fault], tree: Node, kind: Kind, overrides: Sequence[Override]
+) -> list[Fault]:
+    """Place what only overrides have made wrong at those of them without which it is not.
+
+    A rule about several parameters has its place where all of them are written, in the file.
+    """
+
+    def wrong(taken: Iterable[Override]) -> set[Problem]:
+        changed = tree
+        for override in taken:
+            with suppress(NoKeysError):  # without an override beneath it
+                changed = changed.put(override.path, override.value)
+        [(_, found)] = _check(changed, [kind])
+        return {fault.problem for fault in found}
+
+    as_written = wrong(())
+    without = [wrong(each for each in overrides if each is not left) for left in overrides]
+    sources = [override.value.at.file for override in overrides]
+    placed = []
+    for fault in faults:
+        problem = fault.problem
+        if problem.at.file not in sources and problem not in as_written:
+            pairs = zip(sources, without, strict=True)
+            causes = [source for source, others in pairs if problem not in others] or sources
+            at = Position(" and ".join(dict.fromkeys(causes)))
+            fault = replace(fault, problem=replace(problem, at=at))
+        placed.append(fault)
+    return placed
 
 
 def _shared(found: Sequence[Sequence[Fault]]) -> list[Fault]:

@@ -4,7 +4,7 @@ import pytest
 
 import pcbench
 from pcbench.audit import Fault, FaultyModel, Part, load_faults
-from pcbench.audit.testimony import Occasion
+from pcbench.audit.witness import Occasion
 from pcbench.registry import FAULTS, BrokenPluginError
 from tests.audit.audit_faults import DoubledLoss, Harmless, OnlyWithAMask
 from tests.helpers.example_plugins import PlainNumpy

@@ -3,7 +3,7 @@
 import pytest
 
 import pcbench
-from pcbench.audit.faults.sizes import SHAPES
+from pcbench.audit.faults.networks import SHAPES
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("timed_twice", "without_shapes")]
 

@@ -11,7 +11,7 @@ from pcbench.audit import (
     audit_schema,
     audit_suites,
     load_faults,
-    trial,
+    run,
 )
 from pcbench.audit.catalogue import put
 from pcbench.backends.torch import TorchBackend
@@ -75,8 +75,8 @@ def test_what_a_backend_refuses_under_a_fault_catches_nothing(tmp_path):
 
 
 def test_a_fault_that_takes_too_long_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(trial, "PATIENCE_S", 0.0)
-    monkeypatch.setattr(trial, "PATIENCE", 0.0)
+    monkeypatch.setattr(run, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(run, "PATIENCE", 0.0)
     [result] = audited(tmp_path, DoubledLoss).faults
     assert (result.outcome, result.check) == ("out of time", "")
     assert result.exercised

@@ -7,8 +7,7 @@ import pytest
 
 from pcbench.audit import FaultyBackend, FaultyModel, FaultyTrainer, Part, Trait
 from pcbench.audit.catalogue import put
-from pcbench.audit.testimony import OutOfTime
-from pcbench.audit.witness import Witness
+from pcbench.audit.witness import OutOfTime, Witness
 from pcbench.backends.torch import TorchBackend
 from pcbench.contract import (
     Adam,
@@ -134,7 +133,7 @@ class TurnsZerosRound(FaultyModel):
 
     def loss_gradients(self, x, y, precision=None):
         found = super().loss_gradients(x, y, precision)
-        return self.each_changed(found, lambda g: np.where(g == 0, -0.0, g))
+        return [self.changed(g, lambda g: np.where(g == 0, -0.0, g)) for g in found]
 
 
 class AnswersAll(FaultyModel):

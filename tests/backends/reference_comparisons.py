@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from pcbench.backends.numpy import NumpyBackend
-from pcbench.backends.numpy.curvature import full_curvature
-from pcbench.backends.numpy.state import Clamped
+from pcbench.backends.numpy.state import Clamped, full_curvature
 from pcbench.contract import (
     Adam,
     Capability,
@@ -25,7 +24,9 @@ from pcbench.contract import (
 )
 from pcbench.errors import UsageError
 from pcbench.registry import BACKENDS
-from pcbench.theory.nonlinear.layered import ACTIVATIONS
+from pcbench.theory.nonlinear.activations import (
+    ACTIVATIONS,
+)
 from tests.backends.torch.layered import CONVOLVED, DENSE, draw, networks
 
 REFERENCE = NumpyBackend()

@@ -8,7 +8,7 @@ from pcbench.backends.torch import TorchBackend
 from pcbench.networks import ACTIVATIONS, Activation, NetworkSpec, activation
 from pcbench.runner import run_suites
 from pcbench.suite import load_suites
-from pcbench.theory.nonlinear.taylor import Formula
+from pcbench.theory.nonlinear.activations import Formula
 from tests.helpers.plugged_in import plugged_in
 from tests.helpers.recipes import recipe
 
@@ -105,7 +105,7 @@ def test_torch_differentiates_as_the_row_says_where_its_formula_has_a_kink(dtype
 def test_what_a_row_says_follows_from_its_formula(name):
     row, z = activation(name), np.linspace(-40, 40, 8001)
     if row.smooth:
-        expanded = Formula(row.value, row.max_slope).expanded(z)
+        expanded = Formula(row.value, row.max_slope).at(z)
         np.testing.assert_allclose(row.slope(np, z), expanded.slope, rtol=0, atol=1e-14)
         np.testing.assert_allclose(row.curvature(np, z), expanded.curvature, rtol=0, atol=1e-14)
     assert np.abs(row.slope(np, z)).max() <= row.max_slope
@@ -119,7 +119,7 @@ def test_every_function_that_a_formula_may_use_is_differentiated():
         return xp.where(a.real > 0.5, smooth, 1 - smooth) + xp.log1p(xp.exp(-xp.abs(a)))
 
     z, h = np.array([-2.1, -0.3, 0.2, 0.8, 3.0]), 1e-3
-    expanded = Formula(formula, 1.0).expanded(z)
+    expanded = Formula(formula, 1.0).at(z)
     far, near = (formula(np, z + k * h) for k in (2, 1)), (formula(np, z + h), formula(np, z - h))
     ahead, _ = far
     behind = formula(np, z - 2 * h)

@@ -13,7 +13,7 @@ from pcbench.cases.critical_points.point import Batch, Verdict
 from pcbench.cases.critical_points.search import Fate, Judged, Search
 from pcbench.checks import Check
 from pcbench.networks import NetworkSpec
-from pcbench.runner.findings import Findings
+from pcbench.runner.context import Findings
 from pcbench.theory.linear import critical
 from pcbench.theory.linear.equilibrium import equilibrated_energy
 from tests.cases.faulty.critical import FAULTS

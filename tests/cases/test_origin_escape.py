@@ -374,10 +374,10 @@ def test_where_there_is_no_saddle_to_leave_no_claim_is_judged(required):
     assert result.status == ("skipped" if required else "passed")
 
 
-@pytest.mark.parametrize("asked", [LINEAR, TANH], ids=["linear", "tanh"])
+@pytest.mark.parametrize("asked", [LINEAR, TANH, CHAIN], ids=["linear", "tanh", "chain"])
 @pytest.mark.parametrize(("rate", "step"), [(1e6, 2), (1e300, 1)])
 def test_a_correct_backend_that_diverges_is_undecided_with_step_and_rate(asked, rate, step):
-    training = {**LINEAR["training"], "learning_rate": rate, "steps": 40}
+    training = {**asked["training"], "learning_rate": rate, "steps": 40}
     result = run({**asked, "training": training}, dtype="float32")
     assert result.status == "undecided", result.message
     assert f"Training diverged at step {step} at learning rate {rate:g}: " in result.message

@@ -17,7 +17,7 @@ from pcbench.judges.problem import Problem
 from pcbench.judges.training.curves import Batches
 from pcbench.networks import NetworkSpec
 from pcbench.theory.nonlinear.layered import energy_gradients, feedforward
-from pcbench.theory.nonlinear.relaxation import relaxed_activities
+from pcbench.theory.nonlinear.second_order import relaxed_activities
 
 SEEDS, CLASSES = 3, 4
 BACKEND = TorchBackend("cpu", "float64")

@@ -1,14 +1,23 @@
 import json
 from itertools import permutations
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 
+import pcbench
 from pcbench.checks import Check, undecided
 from pcbench.claims import Claim
 from pcbench.compare import compare
-from pcbench.report import CaseResult, Environment, Report, Timing
+from pcbench.report import CaseResult, Environment, Report, Timing, read_report
 from tests.compare.compare_strategies import reports
+from tests.helpers.toy_suites import write_suite
+
+# Of a backend whose energies were infinite, from before that was a malformed answer.
+KEPT = Path(__file__).parent / "report_before_renames.json"
+TINY = """{id: tiny, kind: equilibrium, data: {name: toy_gaussian, samples: 4},
+  network: {hidden_layers: 1, width: 3}, engines: {newton: {engine: gauss_newton, residual: 1e-8}}}
+"""
 
 
 def check(name="energy", observed=0.5, expected=0.5, tolerance=0.1, status="passed", **fields):
@@ -462,3 +471,30 @@ def test_timings_are_kept_with_their_samples_and_not_judged():
     [timing] = found.timings
     assert (timing.case, timing.name, timing.base, timing.new) == ("a", "inference", fast, slow)
     assert not found.regression
+
+
+def test_a_check_of_a_report_from_before_its_renaming_is_not_gone(tmp_path):
+    kept = read_report(KEPT)
+    [failed] = kept.cases[0].checks
+    assert (failed.name, failed.status) == ("newton: finite energy", "failed")
+    suite = write_suite(tmp_path / "kept.yaml", TINY, name="kept")
+    now = pcbench.run(suite, backend="numpy")
+    found = compare(kept, now)
+    assert not found.regression
+    [better] = [change for change in found.changes if change.kind == "check_verdict"]
+    assert (better.check, better.base, better.new) == (
+        "newton: malformed answers",
+        "failed",
+        "passed",
+    )
+    assert "parameters_changed" not in {change.kind for change in found.changes}
+
+
+def test_what_a_renamed_check_belongs_to_still_tells_it_apart():
+    old = check("exact: finite energy", status="failed")
+    now = [check(f"{engine}: malformed answers") for engine in ("exact", "ode")]
+    assert changes([case("a", old)], [case("a", *now)]) == [
+        ("check_added", "neutral"),
+        ("case_verdict", "better"),
+        ("check_verdict", "better"),
+    ]

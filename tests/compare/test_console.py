@@ -9,7 +9,7 @@ from rich.console import Console
 from pcbench.compare import Change, Comparison, Side, compare
 from pcbench.compare.console import render_comparison
 from pcbench.report import Summary
-from pcbench.report.layout import make_console
+from pcbench.report.text import make_console
 from tests.compare.compare_strategies import reports
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pcbench.data import DatasetCorruptError, DatasetMissingError, DatasetTooSmallError
-from pcbench.data import cifar_records as reader
+from pcbench.data import cifar10 as module
 from pcbench.data.cifar10 import Cifar10
 from tests.data.synthetic_data import RECORD, cifar_records, peak_memory, tar, write
 
@@ -193,7 +193,7 @@ def test_an_archive_that_is_not_gzip_is_refused(places, place):
 def test_an_archive_that_unpacks_without_end_is_refused_within_bounded_memory(
     places, place, monkeypatch
 ):
-    monkeypatch.setattr(reader, "MOST_BYTES", 10 * RECORD)
+    monkeypatch.setattr(module, "MOST_BYTES", 10 * RECORD)
     write(place / ARCHIVE, tar({"padding": bytes(2**24)} | FILES))
     assert "unpacks to more than" in refusal(places)
     assert peak_memory(lambda: refusal(places)) < 2**22
@@ -224,8 +224,8 @@ def test_files_are_read_once_however_often_they_are_drawn_from(
     places, place, monkeypatch, layout, opens
 ):
     layout(place)
-    opened, paths = reader.opened, []
-    monkeypatch.setattr(reader, "opened", lambda path: paths.append(path) or opened(path))
+    opened, paths = module.opened, []
+    monkeypatch.setattr(module, "opened", lambda path: paths.append(path) or opened(path))
     for seed in range(3):
         load(places, seed=seed, samples=2)
     assert len(paths) == opens

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pcbench.data import DatasetMissingError, DatasetTooSmallError, Places
-from pcbench.data import idx as idx_module
+from pcbench.data import mnist as module
 from pcbench.data.mnist import FashionMnist, Mnist
 from tests.data.synthetic_data import (
     TRAIN_IMAGES,
@@ -115,8 +115,8 @@ def test_missing_files_are_named_with_where_they_belong(places, place):
 
 def test_files_are_read_once_however_often_they_are_drawn_from(places, place, monkeypatch):
     write_idx_split(place / "mnist")
-    opened, paths = idx_module.opened, []
-    monkeypatch.setattr(idx_module, "opened", lambda path: paths.append(path) or opened(path))
+    opened, paths = module.opened, []
+    monkeypatch.setattr(module, "opened", lambda path: paths.append(path) or opened(path))
     for seed in range(3):
         load(places, seed=seed, samples=2)
     assert len(paths) == 2

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from pcbench.data.cifar10 import Cifar10
-from pcbench.data.files import FileVersion
-from pcbench.data.idx import read_pair
-from pcbench.data.mnist import FashionMnist, Mnist
+from pcbench.data.labelled import FileVersion
+from pcbench.data.mnist import FashionMnist, Mnist, read_pair
 
 # SHA-256 of the files, unpacked.
 FASHION_MNIST = {

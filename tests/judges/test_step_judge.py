@@ -6,7 +6,7 @@ import torch
 
 from pcbench.audit import FaultyTrainer
 from pcbench.backends.torch import TorchBackend
-from pcbench.backends.torch.training.slope import Product
+from pcbench.backends.torch.training import Product
 from pcbench.case import CaseSkippedError
 from pcbench.contract import Adam, TrainingSettings
 from pcbench.judges.training.step_judge import StepJudge

@@ -12,7 +12,7 @@ from pcbench.checks import Tolerance, approx, at_most, below, undecided, within
 from pcbench.claims import Claim
 from pcbench.report import Timing
 from pcbench.report.console import make_console, render_report
-from pcbench.report.numbers import format_number
+from pcbench.report.text import format_number
 from tests.report.report_strategies import printable, reports
 
 ROUNDING = Tolerance(1e-12, "64 · eps · κ(S)")

@@ -2,14 +2,15 @@
 
 import pytest
 
-from pcbench.report.describe import data_name, network_shape
-from pcbench.report.numbers import (
+from pcbench.report.text import (
+    data_name,
     format_apart,
     format_bytes,
     format_duration,
     format_expected,
     format_margin,
     format_number,
+    network_shape,
 )
 
 

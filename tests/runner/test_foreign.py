@@ -85,7 +85,9 @@ def test_what_is_no_finding_is_an_error_of_the_case_and_never_lost(run_and_store
 
 
 def test_a_case_that_is_no_generator_has_errored(run_one):
-    assert run_one(planned(lambda _: None)).status == "errored"
+    case = run_one(planned(lambda _: None))
+    assert case.status == "errored"
+    assert "run() returned None; it has to yield what it finds" in case.message
 
 
 def test_numbers_of_numpy_are_stored_as_numbers(run_and_store):

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcbench.runner.seeds import stream
+from pcbench.runner.context import stream
 from tests.helpers.command_line import python
 
 PURPOSE = (0, "origin[widths=5x5]", "weights")
 DRAWN = (1026953069, 1594613973, 2138831509, 460979281)
 
 IN_A_PROCESS = f"""
-from pcbench.runner.seeds import stream
+from pcbench.runner.context import stream
 print(*stream(*{PURPOSE}).integers(0, 2**32, 4))
 """
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pcbench.runner import timing
-from pcbench.runner.timing import BUDGET_S, MAX_SAMPLES, MIN_SAMPLES, PATIENCE_S, measure
+from pcbench.runner import context
+from pcbench.runner.context import BUDGET_S, MAX_SAMPLES, MIN_SAMPLES, PATIENCE_S, measure
 from tests.runner.scripted_cases import RememberingBackend
 
 
@@ -24,7 +24,7 @@ def time(monkeypatch):
 
     def time(*durations, repeat):
         clock = Clock(durations, repeat)
-        monkeypatch.setattr(timing, "perf_counter", lambda: clock.now)
+        monkeypatch.setattr(context, "perf_counter", lambda: clock.now)
         backend = type("Remembering", (RememberingBackend,), {"calls": []})()
         return measure("work", clock.work, backend), backend
 
@@ -87,7 +87,7 @@ def test_a_sample_lasts_until_the_backend_is_done(monkeypatch):
         def synchronize(self):
             clock.now += 0.125
 
-    monkeypatch.setattr(timing, "perf_counter", lambda: clock.now)
+    monkeypatch.setattr(context, "perf_counter", lambda: clock.now)
     measurement = measure("work", clock.work, Asynchronous())
     assert measurement.samples_s == [0.125] * MIN_SAMPLES
 

@@ -4,8 +4,7 @@ import math
 
 import numpy as np
 
-from pcbench.statistics import Times
-from pcbench.statistics.intervals import median_rank
+from pcbench.statistics import Times, median_rank
 
 SAMPLES = 20_000
 

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import quantile_test
 
-from pcbench.statistics import median_interval
-from pcbench.statistics.intervals import median_rank
+from pcbench.statistics import median_interval, median_rank
 from tests.statistics.simulated_times import (
     DISTRIBUTIONS,
     SAMPLES,

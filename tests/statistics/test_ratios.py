@@ -8,9 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pcbench.statistics import Times, paired_ratio
-from pcbench.statistics.intervals import median_rank
-from pcbench.statistics.ratios import log_ratio_bounds
+from pcbench.statistics import Times, log_ratio_bounds, median_rank, paired_ratio
 from tests.statistics.simulated_times import (
     LOG_RATIOS,
     SAMPLES,

@@ -154,6 +154,9 @@ class FakeRegistry:
             raise self.entries[name]
         return self.entries[name]
 
+    load_subclass = registry.Registry.load_subclass
+    _misfit = registry.Registry._misfit
+
 
 def fake_kinds():
     return FakeRegistry(

@@ -2,8 +2,7 @@ import pytest
 import yaml
 
 from pcbench.suite import SuiteError, outline
-from pcbench.suite.yaml.document import MAX_BYTES, MAX_DEPTH, MAX_VALUES, parse
-from pcbench.suite.yaml.malformed import malformed
+from pcbench.suite.yaml.document import MAX_BYTES, MAX_DEPTH, MAX_VALUES, malformed, parse
 from pcbench.suite.yaml.problems import Position
 from tests.suite.suite_fakes import unmark
 

@@ -2,14 +2,14 @@ import pathlib
 
 import pytest
 
-from pcbench.suite import SuiteError, find, find_suite, shipped_suites
+from pcbench.suite import SuiteError, find_suite, load, shipped_suites
 
 
 @pytest.fixture
 def shipped(tmp_path, monkeypatch):
     """Make the places of shipped suites empty ones: in the package, and beside it."""
     places = tmp_path / "package" / "_suites", tmp_path / "suites"
-    monkeypatch.setattr(find, "_DIRECTORIES", places)
+    monkeypatch.setattr(load, "_DIRECTORIES", places)
     return places
 
 

@@ -163,7 +163,7 @@ def test_a_wrong_run_setting_is_refused(refuse_case, line, message):
     [
         ("orders_of_it", "unknown case kind 'orders_of_it'"),
         ("broken", "the case kind 'broken' cannot be imported"),
-        ("impostor", "not a subclass of pcbench.case.Case"),
+        ("impostor", "not a subclass of Case"),
         ("bare", "has no model 'Parameters'"),
     ],
 )

@@ -1,6 +1,6 @@
 import pytest
 
-from pcbench.suite import SuiteError
+from pcbench.suite import Setting, SuiteError
 
 SUITE = """\
 suite: s
@@ -167,3 +167,32 @@ def test_cases_are_selected_by_the_identifier_that_they_have_before_an_override(
     text = "suite: s\ncases: [{id: a, kind: ordered, matrix: {low: [0, 1]}}]"
     (case,) = load(text, select="low=1", overrides=["low=2", "high=9"]).cases
     assert (case.id, case.parameters.low) == ("a", 2)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "at"),
+    [
+        (["low=5"], "--set low=5"),
+        (["seed=3", "low=5", "scale=2"], "--set low=5"),
+        (["low=5", "high=3"], "--set low=5"),  # as it would be with the file's high
+        (["low=1", "high=0"], "--set low=1 and --set high=0"),
+        ([Setting("low", 5, "settings={'low': 5}"), "high=2"], "settings={'low': 5}"),
+    ],
+)
+def test_a_broken_rule_between_parameters_is_told_at_the_overrides_that_break_it(
+    load, overrides, at
+):
+    with pytest.raises(SuiteError) as caught:
+        load(SUITE, overrides=overrides)
+    assert str(caught.value) == f"{at}: low must not exceed high"
+
+
+def test_a_rule_that_an_override_breaks_in_place_of_an_axis_is_told_at_the_override(load):
+    text = "suite: s\ncases: [{id: a, kind: ordered, matrix: {low: [0, 1]}}]"
+    assert refusal(load, "seed=1", "low=2", text=text) == ["low must not exceed high"]
+
+
+def test_what_is_wrong_without_an_override_is_told_in_the_file(refuse):
+    text = "suite: s\ncases: [¶{id: a, kind: ordered, low: 2}]"
+    refuse(text, "low must not exceed high", overrides=["seed=1"])
+    refuse(text, "low must not exceed high", overrides=["low=3"])

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcbench.suite.yaml.document import parse
+from pcbench.suite.yaml.node import write_scalar
 from pcbench.suite.yaml.problems import Position
-from pcbench.suite.yaml.yaml12 import write_scalar
 
 
 def read(text):

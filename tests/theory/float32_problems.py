@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from pcbench.backends.torch import TorchBackend
-from pcbench.backends.torch.engines.relaxation import Relaxation
+from pcbench.backends.torch.relaxation import Relaxation
 from pcbench.networks import Convolution, NetworkSpec
 from pcbench.theory.nonlinear.layered import (
     Layered,

@@ -13,10 +13,11 @@ from unittest.mock import patch
 import pytest
 
 from pcbench.networks import Origin, PenultimateOnly, ZeroRank
-from pcbench.theory.linear import activities, equilibrium, origin, saddles
+from pcbench.theory.linear import equilibrium, saddles
 from tests.helpers.closeness import DIFFERENT, SAME
 from tests.helpers.linear_problems import problem_at, random_problem
 from tests.theory import theory_comparisons as comparisons
+from tests.theory.linear import forces
 
 # All widths equal, so that a transposed or misplaced matrix still fits; and all different.
 SQUARE = random_problem((3, 3, 3, 3, 3))
@@ -155,135 +156,135 @@ FAULTS = {
         SQUARE,
     ),
     "errors one layer off": Fault(
-        activities,
+        equilibrium,
         "for product in chains_from_output(weights)[1:]]",
         "for product in chains_from_output(weights)[:-1]]",
         comparisons.equilibrium_errors,
         SQUARE,
     ),
     "activities that subtract the errors": Fault(
-        activities,
+        equilibrium,
         "activities[-1] @ weight.T + error",
         "activities[-1] @ weight.T - error",
         comparisons.equilibrium_activities,
         UNEQUAL,
     ),
     "residual at the start by the weights transposed": Fault(
-        activities,
+        forces,
         "residuals(weights, x, y) @ weights[-1]",
         "residuals(weights, x, y) @ weights[-1].T",
         comparisons.feedforward_residual,
         SQUARE,
     ),
     "residual that adds the errors from above": Fault(
-        activities,
+        equilibrium,
         "error - after @ weight",
         "error + after @ weight",
         comparisons.residual_norm,
         UNEQUAL,
     ),
     "activity Hessian without I": Fault(
-        activities,
+        equilibrium,
         "hessian = np.eye(starts[-1])",
         "hessian = np.zeros((starts[-1],) * 2)",
         comparisons.activity_hessian,
         UNEQUAL,
     ),
     "activity Hessian with WWᵀ on the diagonal": Fault(
-        activities,
+        equilibrium,
         "+= weight.T @ weight",
         "+= weight @ weight.T",
         comparisons.activity_hessian,
         SQUARE,
     ),
     "activity Hessian with the sign of its couplings wrong": Fault(
-        activities,
+        equilibrium,
         "hessian[here, above] = -weight.T\n            hessian[above, here] = -weight\n",
         "hessian[here, above] = weight.T\n            hessian[above, here] = weight\n",
         comparisons.activity_hessian,
         UNEQUAL,
     ),
     "least curvature from the other end": Fault(
-        activities,
+        equilibrium,
         "np.linalg.eigvalsh(activity_hessian(weights))[0]",
         "np.linalg.eigvalsh(activity_hessian(weights))[-1]",
         comparisons.least_activity_curvature,
         UNEQUAL,
     ),
     "contraction of an ascent": Fault(
-        activities, "1 - step *", "1 + step *", comparisons.contraction_rate, UNEQUAL
+        equilibrium, "1 - step *", "1 + step *", comparisons.contraction_rate, UNEQUAL
     ),
     "origin without the block of the energy": Fault(
-        origin,
+        saddles,
         'if objective == "energy":\n        last =',
         'if objective == "none":\n        last =',
         comparisons.origin_hessian,
         DEEP_ORIGIN,
     ),
     "origin with the last block halved": Fault(
-        origin,
+        saddles,
         "last = np.kron(-slopes.corner * (y.T @ y) / len(y)",
         "last = np.kron(-slopes.corner * (y.T @ y) / (2 * len(y))",
         comparisons.origin_hessian,
         DEEP_ORIGIN,
     ),
     "origin with the last block column by column": Fault(
-        origin,
+        saddles,
         "np.kron(-slopes.corner * (y.T @ y) / len(y), np.eye(widths[-2]))",
         "np.kron(np.eye(widths[-2]), -slopes.corner * (y.T @ y) / len(y))",
         comparisons.origin_hessian,
         DEEP_ORIGIN,
     ),
     "origin with the block in the first layer": Fault(
-        origin,
+        saddles,
         "block_diag([empty, last]",
         "block_diag([last, empty]",
         comparisons.origin_hessian,
         DEEP_ORIGIN,
     ),
     "origin with δ of the wrong indices": Fault(
-        origin, '"ik,ja->ijak"', '"ij,ka->ijak"', comparisons.origin_hessian, SHALLOW_ORIGIN
+        saddles, '"ik,ja->ijak"', '"ij,ka->ijak"', comparisons.origin_hessian, SHALLOW_ORIGIN
     ),
     "origin with W₂ column by column": Fault(
-        origin, '"ik,ja->ijak"', '"ik,ja->ijka"', comparisons.origin_hessian, SHALLOW_ORIGIN
+        saddles, '"ik,ja->ijak"', '"ik,ja->ijka"', comparisons.origin_hessian, SHALLOW_ORIGIN
     ),
     "origin with the sign of the cross block wrong": Fault(
-        origin,
+        saddles,
         "np.eye(widths[1]), -slopes.cross * (x.T @ y)",
         "np.eye(widths[1]), slopes.cross * (x.T @ y)",
         comparisons.origin_hessian,
         SHALLOW_ORIGIN,
     ),
     "origin with Σ_xy transposed": Fault(
-        origin,
+        saddles,
         "np.eye(widths[1]), -slopes.cross * (x.T @ y)",
         "np.eye(widths[1]), -slopes.cross * (y.T @ x)",
         comparisons.origin_hessian,
         SHALLOW_ORIGIN,
     ),
     "origin's eigenvalues as often as there are outputs": Fault(
-        origin,
+        saddles,
         "np.repeat(small, widths[-2]",
         "np.repeat(small, widths[-1]",
         comparisons.origin_spectrum,
         UNEQUAL_SHALLOW_ORIGIN,
     ),
     "deep origin's eigenvalues as often as there are outputs": Fault(
-        origin,
+        saddles,
         "np.repeat(small, widths[-2]",
         "np.repeat(small, widths[-1]",
         comparisons.origin_spectrum,
         DEEP_ORIGIN,
     ),
     "origin's spectrum without Σ_yy": Fault(
-        origin,
+        saddles,
         "corner = -slopes.corner * (y.T @ y) / len(y)",
         "corner = 0 * corner",
         comparisons.origin_spectrum,
         UNEQUAL_SHALLOW_ORIGIN,
     ),
     "origin's spectrum without the cross block": Fault(
-        origin,
+        saddles,
         "if n_layers == 2:",
         "if n_layers == 1:",
         comparisons.origin_spectrum,

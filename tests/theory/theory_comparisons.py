@@ -8,13 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from pcbench.theory.linear import activities, equilibrium, origin, saddles
+from pcbench.theory.linear import equilibrium, saddles
 from tests.helpers import linear_definitions as definitions
 from tests.helpers.closeness import apart
+from tests.theory.linear import forces
 
-CLOSED_FORMS = SimpleNamespace(
-    **{**vars(equilibrium), **vars(activities), **vars(origin), **vars(saddles)}
-)
+CLOSED_FORMS = SimpleNamespace(**{**vars(equilibrium), **vars(saddles), **vars(forces)})
 """All that the modules of closed forms define."""
 
 STEP = 0.3
@@ -108,7 +107,7 @@ def residual_norm(judge, problem):
     activities = random_activities(problem)
     errors = [e.numpy() for e in definitions.prediction_errors(weights, activities)]
     return apart(
-        judge.residual_norm(problem.weights, errors),
+        np.linalg.norm(np.concatenate(judge.hidden_forces(problem.weights, errors), axis=1)),
         definitions.activity_gradient(weights, activities).norm(),
     )
 

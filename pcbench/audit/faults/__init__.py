@@ -2,33 +2,26 @@
 
 from pcbench.audit.faults import (
     conduct,
-    dtypes,
     engines,
-    gradients,
     hessians,
     inference,
-    long_runs,
     networks,
     optimisers,
     outputs,
     precisions,
-    sizes,
     training,
 )
 
 FAULTS = (
     *outputs.FAULTS,
-    *gradients.FAULTS,
     *inference.FAULTS,
     *engines.FAULTS,
-    *dtypes.FAULTS,
+    *precisions.DTYPES,
     *hessians.FAULTS,
     *precisions.FAULTS,
     *networks.FAULTS,
-    *sizes.FAULTS,
     *conduct.FAULTS,
     *training.FAULTS,
     *optimisers.FAULTS,
-    *long_runs.FAULTS,
 )
 """All of them, in the order in which they are shown."""

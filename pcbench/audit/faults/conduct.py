@@ -16,30 +16,19 @@ from pcbench.contract import Capability
 from pcbench.contract.parts import Part
 
 
-def _in_place(name: str, factor: float) -> Callable[[Question], Any]:
-    """Answer, and scale an argument where it lies: the caller's, if arrays can be changed."""
+def _in_place(name: str, factor: float, *, copied: bool = False) -> Callable[[Question], Any]:
+    """Answer, and scale an argument where it lies: the caller's, if arrays can be changed.
+
+    The answer may be to a copy of the argument.
+    """
 
     def wrong(q: Question) -> Any:
-        found = q.ask()
-        array = q.given[name]
-        if name == "activities":
-            array = array[0]
+        found = q.ask(**{name: getattr(q, name)} if copied else {})
+        array = q.given[name][0] if name == "activities" else q.given[name]
         array *= factor
         return found
 
     return wrong
-
-
-def _begins_with_a_copy(q: Question) -> Any:
-    begun = q.ask(y=q.y)
-    targets = q.given["y"]
-    targets *= 0.5
-    return begun
-
-
-def _with_noise(q: Question) -> Any:
-    rng = np.random.default_rng(time.time_ns())
-    return q.ask(x=q.x * (1 + 1e-15 * rng.standard_normal(q.x.shape)))
 
 
 def _largest_batch_remembered(q: Question) -> list[Host]:
@@ -60,20 +49,6 @@ def _dropout(q: Question) -> Any:
     rng = q.model.memory.setdefault("rng", np.random.default_rng(0))
     found = q.ask()
     return found * (rng.random(found.shape) < 0.9) / 0.9
-
-
-def _samples_with_nan_dropped(q: Question) -> Any:
-    return q.ask(x=q.x[np.isfinite(q.x).all(axis=-1)])
-
-
-def _without_nan_targets(q: Question) -> Any:
-    return q.ask(precision=np.where(np.isnan(q.y), 0, q.precision))
-
-
-def _nan_has_converged(q: Question) -> Any:
-    reached = q.ask()
-    finite = np.isfinite(reached.residual).all()
-    return reached if finite else replace(reached, converged=True)
 
 
 FAULTS = (
@@ -113,11 +88,14 @@ FAULTS = (
     *faults(Part.PURITY, "trainer")(
         DataInPlace=(
             "A trainer standardises the caller's targets where they lie, once it has its own.",
-            _begins_with_a_copy,
+            _in_place("y", 0.5, copied=True),
         ),
         TrainingFromTheClock=(
             "Training adds noise that is seeded by the clock, of the size of rounding.",
-            _with_noise,
+            lambda q: q.ask(
+                x=q.x
+                * (1 + 1e-15 * np.random.default_rng(time.time_ns()).standard_normal(q.x.shape))
+            ),
         ),
     ),
     *faults(Part.PURITY, "loss_gradients", "energy_gradients", needs={Trait.OTHER_BATCH})(
@@ -135,7 +113,7 @@ FAULTS = (
     *faults(Part.ROBUSTNESS, "predict")(
         SamplesWithNanDropped=(
             "Samples with NaN in their input are left out, and predictions have a row less.",
-            _samples_with_nan_dropped,
+            lambda q: q.ask(x=q.x[np.isfinite(q.x).all(axis=-1)]),
         ),
         NanInputIsZero=(
             "NaN in an input is replaced by zero, as in the cleaning of data.",
@@ -158,7 +136,7 @@ FAULTS = (
         NanTargetIsUnobserved=(
             "A target that is NaN is taken for one that is not observed, whatever its precision "
             "says.",
-            _without_nan_targets,
+            lambda q: q.ask(precision=np.where(np.isnan(q.y), 0, q.precision)),
         )
     ),
     *faults(Part.ROBUSTNESS, "loss", when=lambda q: not q.samples)(
@@ -170,7 +148,10 @@ FAULTS = (
     *faults(Part.ROBUSTNESS, "infer")(
         NanHasConverged=(
             "Inference goes on while the residual is too large, and NaN is not too large.",
-            _nan_has_converged,
+            lambda q: replace(
+                reached := q.ask(),
+                converged=reached.converged or not np.isfinite(reached.residual).all(),
+            ),
         )
     ),
 )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ def _half_as_far_at_kinks(q: Question) -> Any:
     return q.ask(settings=q.settings.model_copy(update=halved))
 
 
-def _recorded(change: Callable[[Host], Any]) -> Callable[[Question], Any]:
+def recorded(change: Callable[[Host], Any]) -> Callable[[Question], Any]:
     """Change a record, ``(*R, T + 1, L)``, on its way back."""
 
     def wrong(q: Question) -> Any:
@@ -55,25 +55,6 @@ def _recorded(change: Callable[[Host], Any]) -> Callable[[Question], Any]:
         return reached if reached.path is None else replace(reached, path=change(reached.path))
 
     return wrong
-
-
-def _all_in_the_output(path: Host) -> Any:
-    total = path.sum(axis=-1, keepdims=True)
-    return np.concatenate([0 * path[..., :-1], total], axis=-1)
-
-
-def _before_the_step(path: Host) -> Any:
-    return np.concatenate([path[..., :1, :], path[..., :-1, :]], axis=-2)
-
-
-def _one_pass_a_step(q: Question) -> Any:
-    reached = q.ask()
-    return replace(reached, passes=float(1 + reached.steps)) if reached.passes else reached
-
-
-def _mean_residual(q: Question) -> Any:
-    reached = q.ask()
-    return replace(reached, residual=reached.residual / q.samples**0.5)
 
 
 def _counts_on(q: Question) -> Any:
@@ -91,88 +72,61 @@ def _one_step_too_few(q: Question) -> Any:
     return replace(reached, steps=asked) if reached.steps == asked - 1 else reached
 
 
-class _Steps:
-    """Gradient inference in linear networks, in NumPy; as it stands, without a mistake."""
+def _descent(
+    *, start: float = 1.0, momentum: float = 0.0, in_turn: bool = False
+) -> Callable[[Question], Any]:
+    """Take steps of gradient inference in a linear network, in NumPy, with a mistake.
 
-    def __init__(self, weights: Sequence[Host]) -> None:
-        self._weights = weights
+    Parameters
+    ----------
+    start
+        What hidden activities of the forward pass are multiplied by, to begin with.
+    momentum
+        What share of each move is made again in the next step.
+    in_turn
+        Whether layers move one after the other, from the output down.
+    """
 
-    def begin(self, forward: list[Host]) -> list[Host]:
-        """Return the hidden activities to begin with, of those of a forward pass."""
-        return forward
+    def wrong(q: Question) -> Any:
+        settings, weights, x = q.settings, q.model.weights, q.x
+        own = isinstance(settings, GradientInference) and not settings.halve
+        if not own or not q.network.is_linear:
+            return q.ask()
 
-    def move(self, z: list[Host], step: float) -> list[Host]:
-        """Take a step, of all of ``z_0 … z_L``."""
-        forces = self.forces(z)
-        return [z[0], *(a - step * f for a, f in zip(z[1:-1], forces, strict=True)), z[-1]]
+        def errors(z: list[Host]) -> list[Host]:
+            return [up - low @ w.T for (low, up), w in zip(pairwise(z), weights, strict=True)]
 
-    def forces(self, z: Sequence[Host]) -> list[Host]:
-        """``e_l - W_{l+1}ᵀ e_{l+1}`` of every hidden layer."""
-        errors = zip(pairwise(self._errors(z)), self._weights[1:], strict=True)
-        return [error - above @ weight for (error, above), weight in errors]
+        def forces(z: list[Host]) -> list[Host]:
+            """``e_l - W_{l+1}ᵀ e_{l+1}`` of every hidden layer."""
+            pairs = zip(pairwise(errors(z)), weights[1:], strict=True)
+            return [error - above @ weight for (error, above), weight in pairs]
 
-    def infer(self, x: Host, y: Host, settings: GradientInference) -> Inference[Any]:
-        """Take steps until the residual is small enough, or the budget spent."""
-        forward = [x]
-        for weight in self._weights[:-1]:
-            forward.append(forward[-1] @ weight.T)
-        start = self._norm([*forward, y]) or 1.0
-        z, steps = [x, *self.begin(forward[1:]), y], 0
-        path = [self._energies(z)]
-        while self._norm(z) > settings.residual * start and steps < settings.max_steps:
-            z, steps = self.move(z, settings.step), steps + 1
-            path.append(self._energies(z))
-        residual = self._norm(z) / start
+        def norm(z: list[Host]) -> float:
+            return float(np.sqrt(sum(float(np.sum(force**2)) for force in forces(z))))
+
+        def energies(z: list[Host]) -> Host:
+            return np.array([float(np.sum(error**2)) for error in errors(z)]) / (2 * len(x))
+
+        forward = list(accumulate(weights[:-1], lambda z, weight: z @ weight.T, initial=x))
+        begun = norm([*forward, q.y]) or 1.0
+        z = [x, *(start * each for each in forward[1:]), q.y]
+        velocities, path = [0 * each for each in z], [energies(z)]
+        while norm(z) > settings.residual * begun and len(path) <= settings.max_steps:
+            seen = z if in_turn else list(z)
+            for layer in range(len(z) - 2, 0, -1):
+                step = settings.step * forces(seen)[layer - 1]
+                velocities[layer] = momentum * velocities[layer] - step
+                z[layer] = z[layer] + velocities[layer]
+            path.append(energies(z))
+        residual = norm(z) / begun
         return Inference(
             activities=z,
             energies=path[-1],
-            steps=steps,
+            steps=len(path) - 1,
             residual=np.array(residual),
             converged=bool(residual <= settings.residual),
             path=np.array(path) if settings.record else None,
         )
-
-    def _errors(self, z: Sequence[Host]) -> list[Host]:
-        return [up - low @ w.T for (low, up), w in zip(pairwise(z), self._weights, strict=True)]
-
-    def _energies(self, z: Sequence[Host]) -> Host:
-        squares = [float(np.sum(error**2)) for error in self._errors(z)]
-        return np.array(squares) / (2 * len(z[0]))
-
-    def _norm(self, z: Sequence[Host]) -> float:
-        return float(np.sqrt(sum(float(np.sum(force**2)) for force in self.forces(z))))
-
-
-class _InTurn(_Steps):
-    def move(self, z: list[Host], step: float) -> list[Host]:
-        moved = list(z)
-        for layer in range(len(z) - 2, 0, -1):
-            moved[layer] = moved[layer] - step * self.forces(moved)[layer - 1]
-        return moved
-
-
-class _FromZeros(_Steps):
-    def begin(self, forward: list[Host]) -> list[Host]:
-        return [0 * z for z in forward]
-
-
-class _WithMomentum(_Steps):
-    def begin(self, forward: list[Host]) -> list[Host]:
-        self._velocities = [0 * z for z in forward]
-        return forward
-
-    def move(self, z: list[Host], step: float) -> list[Host]:
-        moved = zip(self._velocities, self.forces(z), strict=True)
-        self._velocities = [0.5 * velocity - step * force for velocity, force in moved]
-        return [z[0], *(a + v for a, v in zip(z[1:-1], self._velocities, strict=True)), z[-1]]
-
-
-def _by(steps: type[_Steps]) -> Callable[[Question], Any]:
-    def wrong(q: Question) -> Any:
-        own = isinstance(q.settings, GradientInference) and not q.settings.halve
-        if not own or not q.network.is_linear:
-            return q.ask()
-        return steps(q.model.weights).infer(q.x, q.y, q.settings)
 
     return wrong
 
@@ -185,7 +139,7 @@ FAULTS = (
         ),
         MeanResidual=(
             "The residual that is reported is a mean over samples, not the norm over all of them.",
-            _mean_residual,
+            lambda q: replace(reached := q.ask(), residual=reached.residual / q.samples**0.5),
         ),
         NeverConverged=(
             "Inference is never said to have converged.",
@@ -226,7 +180,7 @@ FAULTS = (
     *faults(Part.INFERENCE_PATH, "infer", needs={Trait.RECORDED})(
         InventedPath=(
             "The energies that are recorded on the way are those of the end, over and over.",
-            _recorded(lambda path: np.repeat(path[..., -1:, :], path.shape[-2], axis=-2)),
+            recorded(lambda path: np.repeat(path[..., -1:, :], path.shape[-2], axis=-2)),
         )
     ),
     *faults(
@@ -237,15 +191,15 @@ FAULTS = (
     )(
         LayersInTurn=(
             "Layers move one after the other, from the output down, and see those that have moved.",
-            _by(_InTurn),
+            _descent(in_turn=True),
         ),
         StartFromZeros=(
             "Inference begins with activities of zero, not where a forward pass ends.",
-            _by(_FromZeros),
+            _descent(start=0.0),
         ),
         MomentumInInference=(
             "Activities have momentum: the optimiser of the weights was taken for them as well.",
-            _by(_WithMomentum),
+            _descent(momentum=0.5),
         ),
     ),
     *faults(Part.INFERENCE_SETTINGS, "infer", needs={Capability.GRADIENT_INFERENCE})(
@@ -306,22 +260,29 @@ FAULTS = (
     *faults(Part.INFERENCE_RECORDS, "infer", needs={Trait.RECORDED})(
         LayersInReverse=(
             "Layers are recorded from the output down; their sum is right.",
-            _recorded(lambda path: path[..., ::-1]),
+            recorded(lambda path: path[..., ::-1]),
         ),
         AllInTheOutput=(
             "The energy is recorded as the output layer's, all of it.",
-            _recorded(_all_in_the_output),
+            recorded(
+                lambda path: np.concatenate(
+                    [0 * path[..., :-1], path.sum(axis=-1, keepdims=True)], axis=-1
+                )
+            ),
         ),
         RecordsBeforeTheStep=(
             "Each step is recorded before it is taken: the first row comes twice, the last is "
             "missing.",
-            _recorded(_before_the_step),
+            recorded(lambda path: np.concatenate([path[..., :1, :], path[..., :-1, :]], axis=-2)),
         ),
     ),
     *faults(Part.INFERENCE_RECORDS, "infer", needs={Trait.ITERATIVE})(
         PassesAreSteps=(
             "A step is counted as one pass, not as one forward and one back.",
-            _one_pass_a_step,
+            lambda q: replace(
+                reached := q.ask(),
+                passes=float(1 + reached.steps) if reached.passes else reached.passes,
+            ),
         )
     ),
 )

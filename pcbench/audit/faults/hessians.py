@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,17 +23,19 @@ def _energy_hessian(q: Question) -> Any:
     return q.also("energy_hessian", activities=[*reached.activities[:-1], q.y])
 
 
-def _layer_by_layer(q: Question) -> Any:
-    def mistake(product: Product, vectors: Vectors) -> Any:
-        found = np.zeros_like(product(vectors))
-        for columns in _blocks(q):
-            found[..., columns] = product(_part(vectors, columns))[..., columns]
-        return found
-
-    return q.multiplied(mistake)
+def _products(mistake: Callable[[Question, Product, Vectors], Any]) -> Callable[[Question], Any]:
+    """Make the products of a Hessian anew."""
+    return lambda q: q.multiplied(partial(mistake, q))
 
 
-def _positive_part(product: Product, vectors: Vectors) -> Any:
+def _layer_by_layer(q: Question, product: Product, vectors: Vectors) -> Any:
+    found = np.zeros_like(product(vectors))
+    for columns in _blocks(q):
+        found[..., columns] = product(_part(vectors, columns))[..., columns]
+    return found
+
+
+def _positive_part(_: Question, product: Product, vectors: Vectors) -> Any:
     """Make the whole matrix, and leave its negative part out."""
     whole = product(np.eye(vectors.shape[-1]))
     values, basis = np.linalg.eigh((whole + np.swapaxes(whole, -1, -2)) / 2)
@@ -40,25 +45,20 @@ def _positive_part(product: Product, vectors: Vectors) -> Any:
     return vectors @ cut @ np.swapaxes(basis, -1, -2)
 
 
-def _last_block_halved(q: Question) -> Any:
+def _last_block_halved(q: Question, product: Product, vectors: Vectors) -> Any:
     columns = _blocks(q)[q.network.n_layers - 1]
-
-    def mistake(product: Product, vectors: Vectors) -> Any:
-        found = np.array(product(vectors))
-        found[..., columns] -= product(_part(vectors, columns))[..., columns] / 2
-        return found
-
-    return q.multiplied(mistake)
+    found = np.array(product(vectors))
+    found[..., columns] -= product(_part(vectors, columns))[..., columns] / 2
+    return found
 
 
-def _column_major(q: Question) -> Any:
+def _column_major(q: Question, product: Product, vectors: Vectors) -> Any:
     """Put every entry in the place of another."""
-    places = zip(_blocks(q), _shapes(q), strict=True)
+    places = zip(_blocks(q), q.shapes, strict=True)
     order = np.concatenate(
         [np.arange(b.start, b.stop).reshape(shape).ravel(order="F") for b, shape in places]
     )
-    inverse = np.argsort(order)
-    return q.multiplied(lambda product, vectors: product(vectors[..., inverse])[..., order])
+    return product(vectors[..., np.argsort(order)])[..., order]
 
 
 def _part(vectors: Vectors, columns: slice) -> Vectors:
@@ -68,15 +68,10 @@ def _part(vectors: Vectors, columns: slice) -> Vectors:
     return alone
 
 
-def _shapes(q: Question) -> list[tuple[int, ...]]:
-    return [*q.network.shapes, *q.network.bias_shapes]
-
-
 def _blocks(q: Question) -> list[slice]:
     """Return where each array of parameters stands among all of them."""
-    sizes = [int(np.prod(shape)) for shape in _shapes(q)]
-    ends = np.cumsum(sizes)
-    return [slice(int(end - size), int(end)) for size, end in zip(sizes, ends, strict=True)]
+    ends = np.cumsum([0, *map(np.prod, q.shapes)]).tolist()
+    return [slice(*pair) for pair in pairwise(ends)]
 
 
 FAULTS = (
@@ -84,9 +79,12 @@ FAULTS = (
         EnergyForLossHessian=("The loss's Hessian is the energy's.", _energy_hessian),
         LossHessianSummed=(
             "The loss's Hessian is summed over the batch, where a mean is due.",
-            lambda q: q.multiplied(lambda product, vectors: q.samples * product(vectors)),
+            _products(lambda q, product, vectors: q.samples * product(vectors)),
         ),
-        LossHessianOfOneBlock=("The loss's Hessian has no blocks between layers.", _layer_by_layer),
+        LossHessianOfOneBlock=(
+            "The loss's Hessian has no blocks between layers.",
+            _products(_layer_by_layer),
+        ),
     ),
     *faults(Part.ENERGY_HESSIAN, "energy_hessian")(
         LossForEnergyHessian=(
@@ -96,35 +94,34 @@ FAULTS = (
         NoNegativeCurvature=(
             "The energy's Hessian is cut off at zero from below, as a Gauss-Newton matrix would "
             "be.",
-            lambda q: q.multiplied(_positive_part),
+            _products(_positive_part),
         ),
         EnergyHessianOfOneSign=(
             "The energy's Hessian has the wrong sign.",
-            lambda q: q.multiplied(lambda product, vectors: -product(vectors)),
+            _products(lambda q, product, vectors: -product(vectors)),
         ),
-        LastBlockHalved=("The block of the last weights has a half too many.", _last_block_halved),
+        LastBlockHalved=(
+            "The block of the last weights has a half too many.",
+            _products(_last_block_halved),
+        ),
     ),
     *faults(Part.ENERGY_HESSIAN, "loss_hessian", "energy_hessian")(
         ColumnMajor=(
             "Weights are flattened column by column, where the contract has them row by row.",
-            _column_major,
+            _products(_column_major),
         ),
         NotSymmetric=(
             "Products leak into the parameter after each: an index off by one in the scatter.",
-            lambda q: q.multiplied(
-                lambda product, vectors: product(vectors) + 0.01 * np.roll(vectors, 1, axis=-1)
-            ),
+            _products(lambda q, product, v: product(v) + 0.01 * np.roll(v, 1, axis=-1)),
         ),
         DependsOnCompany=(
             "A product depends on how many vectors are multiplied at once: a mean over the wrong "
             "axis.",
-            lambda q: q.multiplied(
-                lambda product, vectors: product(vectors) * (1 + 0.01 / vectors.shape[-2])
-            ),
+            _products(lambda q, product, v: product(v) * (1 + 0.01 / v.shape[-2])),
         ),
         ProductsTooShort=(
             "Products lack the last parameter.",
-            lambda q: q.multiplied(lambda product, vectors: product(vectors)[..., :-1]),
+            _products(lambda q, product, vectors: product(vectors)[..., :-1]),
         ),
     ),
     *faults(Part.UNROLLED_HESSIAN, "unrolled_hessian")(

@@ -18,7 +18,6 @@ from pcbench.contract import (
     ExactInference,
     GaussNewtonInference,
     GradientInference,
-    Inference,
     InferenceSettings,
     IterativeInference,
     OdeInference,
@@ -54,67 +53,30 @@ def _five_steps(q: Question) -> Any:
     return replace(reached, converged=True, residual=0 * reached.residual + wanted)
 
 
-def _no_inference(q: Question) -> Any:
-    reached = q.ask()
-    return _at(q, reached, [*feedforward(q, q.x)[:-1], reached.activities[-1]])
-
-
-def _towards_the_mirror_image(q: Question) -> Any:
-    reached = q.ask(y=2 * q.also("predict", x=q.x) - q.y)
-    return replace(reached, activities=[*reached.activities[:-1], q.y])
-
-
-def _output_relaxes(q: Question) -> Any:
-    reached = q.ask()
-    *below, last = reached.activities
-    halfway = (last + q.also("predict", x=q.x)) / 2
-    return replace(reached, activities=[*below, halfway])
-
-
-def _input_relaxes(q: Question) -> Any:
-    reached = q.ask()
-    return replace(reached, activities=[0.9 * reached.activities[0], *reached.activities[1:]])
-
-
-def _standardised(x: Host) -> Any:
-    """Scale every input by its mean and deviation over the batch."""
-    return (x - x.mean(axis=-2, keepdims=True)) / (x.std(axis=-2, keepdims=True) + 1e-6)
-
-
-def _last_sample_forgotten(q: Question) -> Any:
-    reached = q.ask()
-    first, *hidden, last = reached.activities
-    pairs = zip(hidden, feedforward(q, q.x)[1:-1], strict=True)
-    mixed = [np.concatenate([z[:-1], stale[-1:]]) for z, stale in pairs]
-    return _at(q, reached, [first, *mixed, last])
-
-
-def hidden(change: Callable[[Host], Any]) -> Callable[[Question], Any]:
-    """Change the hidden activities that are returned."""
+def _activities(
+    change: Callable[[Question, list[Host]], list[Any]], *, also_energies: bool = False
+) -> Callable[[Question], Any]:
+    """Change the activities that are returned; the energies may be those that they have."""
 
     def wrong(q: Question) -> Any:
         reached = q.ask()
-        first, *between, last = reached.activities
-        return replace(reached, activities=[first, *map(change, between), last])
+        changed = replace(reached, activities=change(q, reached.activities))
+        if not also_energies:
+            return changed
+        energies = q.also("energies", activities=changed.activities, precision=q.precision)
+        return replace(changed, energies=energies)
 
     return wrong
 
 
-def _reversed(q: Question) -> Any:
-    reached = q.ask()
-    first, *between, last = reached.activities
-    return replace(reached, activities=[first, *reversed(between), last])
+def hidden(change: Callable[[Host], Any]) -> Callable[[Question], Any]:
+    """Change the hidden activities that are returned, layer by layer."""
+    return _activities(lambda q, z: [z[0], *map(change, z[1:-1]), z[-1]])
 
 
-def _transposed(q: Question) -> Any:
-    reached = q.ask()
-    return replace(reached, activities=[np.swapaxes(z, -1, -2) for z in reached.activities])
-
-
-def _at(q: Question, reached: Inference[Any], activities: list[Host]) -> Inference[Any]:
-    """Put activities in place of those reached, and the energies that they have."""
-    energies = q.also("energies", activities=activities, precision=q.precision)
-    return replace(reached, activities=activities, energies=energies)
+def _last_sample_forgotten(q: Question, z: list[Host]) -> list[Host]:
+    pairs = zip(z[1:-1], feedforward(q, q.x)[1:-1], strict=True)
+    return [z[0], *(np.concatenate([own[:-1], stale[-1:]]) for own, stale in pairs), z[-1]]
 
 
 def _output_divided(by: Callable[[int, int], float]) -> Callable[[Question], Any]:
@@ -124,7 +86,7 @@ def _output_divided(by: Callable[[int, int], float]) -> Callable[[Question], Any
     """
 
     def wrong(q: Question) -> Any:
-        if q.replicated or Capability.PRECISION not in q.model.backend.capabilities:
+        if Capability.PRECISION not in q.model.backend.capabilities:
             return q.ask()
         precision = np.ones(q.y.shape) if q.precision is None else q.precision
         reached = q.ask(precision=precision / by(*q.y.shape))
@@ -132,16 +94,6 @@ def _output_divided(by: Callable[[int, int], float]) -> Callable[[Question], Any
         return replace(reached, energies=energies)
 
     return wrong
-
-
-def _batch_mean_mixed_in(q: Question) -> Any:
-    """Mix it in; alone, a sample is its own mean."""
-    reached = q.ask()
-    if q.replicated:
-        return reached
-    first, *between, last = reached.activities
-    mixed = [0.99 * z + 0.01 * z.mean(axis=-2, keepdims=True) for z in between]
-    return _at(q, reached, [first, *mixed, last])
 
 
 def _steps_of_the_mean(q: Question) -> Any:
@@ -184,9 +136,9 @@ def _closed_form(
         activities = [q.x]
         for weight, error in zip(weights, errors, strict=True):
             activities.append(activities[-1] @ weight.T + error)
-        last = correct.activities[-1]
-        reached = _at(q, correct, [*activities[:-1], q.y])
-        return replace(reached, activities=[*activities[:-1], last])
+        energies = q.also("energies", activities=[*activities[:-1], q.y], precision=q.precision)
+        activities[-1] = correct.activities[-1]
+        return replace(correct, activities=activities, energies=energies)
 
     return wrong
 
@@ -225,17 +177,20 @@ FAULTS = (
         NoInference=(
             "Hidden activities stay those of the forward pass: backpropagation's, not an "
             "equilibrium's.",
-            _no_inference,
+            _activities(lambda q, z: [*feedforward(q, q.x)[:-1], z[-1]], also_energies=True),
         ),
         WrongSign=(
             "The output error is prediction minus target: hidden activities move away from the "
             "target.",
-            _towards_the_mirror_image,
+            lambda q: replace(
+                reached := q.ask(y=2 * q.also("predict", x=q.x) - q.y),
+                activities=[*reached.activities[:-1], q.y],
+            ),
         ),
         LastSampleForgotten=(
             "The loop over samples ends one too early: the last one's activities stay as they "
             "were.",
-            _last_sample_forgotten,
+            _activities(_last_sample_forgotten, also_energies=True),
         ),
     ),
     *faults(Part.INFERENCE, "infer")(
@@ -245,22 +200,33 @@ FAULTS = (
         ),
         OutputRelaxes=(
             "The output is not clamped: it ends half the way to the prediction.",
-            _output_relaxes,
+            _activities(lambda q, z: [*z[:-1], (z[-1] + q.also("predict", x=q.x)) / 2]),
         ),
         InputRelaxes=(
             "The input is not clamped: it is returned as one of the activities that moved.",
-            _input_relaxes,
+            _activities(lambda q, z: [0.9 * z[0], *z[1:]]),
         ),
         StandardisedInput=(
             "Inputs are standardised on the way into inference, and nowhere else.",
-            lambda q: q.ask(x=_standardised(q.x)),
+            lambda q: q.ask(
+                x=(q.x - q.x.mean(axis=-2, keepdims=True))
+                / (q.x.std(axis=-2, keepdims=True) + 1e-6)
+            ),
         ),
-        HiddenLayersSwapped=("Hidden activities are listed from the output down.", _reversed),
+        HiddenLayersSwapped=(
+            "Hidden activities are listed from the output down.",
+            _activities(lambda q, z: [z[0], *reversed(z[1:-1]), z[-1]]),
+        ),
         Overrelaxed=(
             "Hidden activities are returned three times as large, as after a gain left in.",
             hidden(lambda z: 3 * z),
         ),
-        OneSampleAColumn=("Activities are returned one sample a column.", _transposed),
+        OneSampleAColumn=(
+            "Activities are returned one sample a column.",
+            _activities(lambda q, z: [np.swapaxes(each, -1, -2) for each in z]),
+        ),
+    ),
+    *faults(Part.INFERENCE, "infer", when=lambda q: not q.replicated)(
         OutputMeanOverBatchAndOutputs=(
             "In inference the output term is a mean over batch and outputs, hidden terms are sums.",
             _output_divided(lambda samples, outputs: samples * outputs),
@@ -271,7 +237,14 @@ FAULTS = (
         ),
         BatchMeanMixedIn=(
             "Inference mixes a hundredth of the batch's mean into hidden activities.",
-            _batch_mean_mixed_in,
+            _activities(
+                lambda q, z: [
+                    z[0],
+                    *(0.99 * each + 0.01 * each.mean(axis=-2, keepdims=True) for each in z[1:-1]),
+                    z[-1],
+                ],
+                also_energies=True,
+            ),
         ),
     ),
     *faults(Part.ACTIVATIONS, "infer", needs={Trait.ACTIVATION})(

@@ -1,4 +1,4 @@
-"""Mistakes with the precision of outputs: weights, and what is not observed."""
+"""Mistakes with the precision of outputs, and with the precision of numbers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from pcbench.audit.tables import Question, faults
+from pcbench.audit.faults.inference import hidden
+from pcbench.audit.tables import Question, building_faults, faults
+from pcbench.audit.wrappers import FaultyBackend, Host
 from pcbench.contract import Capability
 from pcbench.contract.parts import Part
 
@@ -115,6 +117,69 @@ FAULTS = (
         EnergyHessianSeesUnobserved=(
             "Hessians of the energy weigh all outputs alike, observed or not.",
             _unobserved_are_zero_activities,
+        )
+    ),
+)
+
+
+def single(array: Host) -> Host:
+    """Round to float32."""
+    return np.asarray(array, np.float32).astype(np.float64)
+
+
+def tensor_float(array: Host) -> Host:
+    """Round to TF32, whose mantissa has 10 bits and a hidden one."""
+    mantissa, exponent = np.frexp(array)
+    return np.asarray(np.ldexp(np.rint(np.ldexp(mantissa, 11)), exponent - 11))
+
+
+class SingleData(FaultyBackend):
+    """Inputs and targets are staged in float32, the default of the library."""
+
+    part = Part.DTYPE
+
+    def to_device(self, array: Host) -> Any:
+        """Round them."""
+        return super().to_device(single(array))
+
+
+def _factors_in_tensor_floats(q: Question) -> Any:
+    """Round the input of the first product; of local gradients, what the last product makes."""
+    if q.method == "energy_gradients":
+        return [tensor_float(gradient) for gradient in q.ask()]
+    return q.ask(x=tensor_float(q.x))
+
+
+DTYPES = (
+    SingleData,
+    *building_faults(Part.DTYPE)(
+        SingleWeights=(
+            "Weights pass through float32 when the model is built.",
+            lambda b: b.build(parameters=map(single, b.parameters)),
+        )
+    ),
+    *faults(Part.DTYPE, "predict", "loss")(
+        SinglePrediction=("The forward pass is in float32.", lambda q: single(q.ask()))
+    ),
+    *faults(Part.DTYPE, "infer")(
+        SingleInference=("Activities are kept in float32 during inference.", hidden(single))
+    ),
+    *faults(Part.DTYPE, "loss_gradients", "energy_gradients")(
+        SingleGradients=(
+            "Gradients are accumulated in float32.",
+            lambda q: [single(gradient) for gradient in q.ask()],
+        )
+    ),
+    *faults(Part.DTYPE, "energy_hessian")(
+        SingleHessian=(
+            "Hessian products are accumulated in float32.",
+            lambda q: q.multiplied(lambda product, vectors: single(product(vectors))),
+        )
+    ),
+    *faults(Part.DTYPE, "predict", "loss_gradients", "energy_gradients")(
+        TensorFloats=(
+            "TF32 is left on: factors of matrix products have a mantissa of 10 bits.",
+            _factors_in_tensor_floats,
         )
     ),
 )

@@ -12,7 +12,7 @@ from pcbench.audit.tables import Question, faults, trainer_faults
 from pcbench.audit.trainer import FaultyTrainer, Rows, Slope
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import Host
-from pcbench.contract import Capability, Model, Record
+from pcbench.contract import Capability, Model
 from pcbench.contract.parts import Part
 
 Method = Callable[..., Any]
@@ -37,38 +37,6 @@ class PreviousBatch(FaultyTrainer):
         if self._before is None:
             return correct
         return replace(correct, gradients=super().slope(place, self._before).gradients)
-
-
-class SumForMean(FaultyTrainer):
-    """The gradient that is followed is summed over the batch; the one that is recorded is not."""
-
-    _samples = 1
-
-    def slope(self, place: int, rows: Rows | None) -> Slope:
-        """Count the samples."""
-        self._samples = len(self.batch(place, rows)[0])
-        return super().slope(place, rows)
-
-    def scaled(self, gradients: list[Host]) -> list[Host]:
-        """Multiply by their number."""
-        return [self._samples * gradient for gradient in super().scaled(gradients)]
-
-
-class LearnsFromStaleActivities(FaultyTrainer):
-    """Weights learn from the activities of the step before."""
-
-    needs = frozenset({Trait.PREDICTIVE_CODING})
-
-    def begin(self, replicas: int) -> None:
-        """Have none yet."""
-        super().begin(replicas)
-        self._kept: dict[int, list[Any]] = {}
-
-    def activities(self, place: int, reached: list[Any]) -> list[Any]:
-        """Keep the activities for the next step."""
-        own = self.alive[place]
-        stale, self._kept[own] = self._kept.get(own, reached), reached
-        return stale
 
 
 class LeavesItsModel(FaultyTrainer):
@@ -99,14 +67,24 @@ class LivesOnTheHost(FaultyTrainer):
                 there[:] = here
 
 
-def _frozen(which: Callable[[int], slice]) -> Callable[..., None]:
-    """Put parameters back after an update: which of them, the number of layers says."""
+def _stale_activities(
+    trainer: FaultyTrainer, _: Method, place: int, reached: list[Any]
+) -> list[Any]:
+    kept, own = vars(trainer).setdefault("kept", {}), trainer.alive[place]
+    stale: list[Any] = kept.get(own, reached)
+    kept[own] = reached
+    return stale
+
+
+def frozen(which: Callable[[int], slice], *, after: int = 0) -> Method:
+    """Put parameters back after updates: which of them, the number of layers says."""
 
     def wrong(trainer: FaultyTrainer, correct: Method, gradients: list[Host]) -> None:
-        frozen = which(trainer.network.n_layers)
-        stay = [array.copy() for array in trainer.theta[frozen]]
+        layers = which(trainer.network.n_layers)
+        stay = [array.copy() for array in trainer.theta[layers]]
         correct(gradients)
-        trainer.theta[frozen] = stay
+        if trainer.count > after:
+            trainer.theta[layers] = stay
 
     return wrong
 
@@ -129,48 +107,38 @@ def _becomes_nan(trainer: FaultyTrainer, correct: Method, gradients: list[Host])
     trainer.theta[0][:] = np.nan
 
 
-def _after_the_update(name: str) -> Callable[..., Any]:
+def _after_the_update(name: str) -> Method:
     """Record a loss or an energy that is computed anew."""
 
-    def wrong(
-        trainer: FaultyTrainer, correct: Method, slopes: list[Slope], rows: Rows | None
-    ) -> Any:
+    def wrong(trainer: FaultyTrainer, correct: Method, slopes: list[Slope], rows: Any) -> Any:
         after = [getattr(trainer.slope(place, rows), name) for place in range(len(slopes))]
-        return correct(
-            [replace(s, **{name: value}) for s, value in zip(slopes, after, strict=True)], rows
-        )
+        told = zip(slopes, after, strict=True)
+        return correct([replace(slope, **{name: value}) for slope, value in told], rows)
 
     return wrong
 
 
-def _recorded(name: str, change: Callable[[Any], Any]) -> Callable[..., Any]:
-    """Change a number that is recorded of where each step began, an attribute of :class:`Slope`."""
-
-    def wrong(
-        trainer: FaultyTrainer, correct: Method, slopes: list[Slope], before: list[Host]
-    ) -> Any:
-        told = [replace(slope, **{name: change(getattr(slope, name))}) for slope in slopes]
-        return correct(told, before)
-
-    return wrong
+def _recorded(name: str, factor: float) -> Method:
+    """Multiply a number that is recorded of where each step began, an attribute of `Slope`."""
+    return lambda trainer, correct, slopes, before: correct(
+        [replace(slope, **{name: factor * getattr(slope, name)}) for slope in slopes], before
+    )
 
 
-def _norms(change: Callable[..., Any]) -> Callable[..., Any]:
+def _norms(change: Callable[..., Any]) -> Method:
     """Change the gradient norms that are recorded, a list for each replica."""
 
-    def wrong(
-        trainer: FaultyTrainer, correct: Method, slopes: list[Slope], before: list[Host]
-    ) -> Any:
-        norms, *others = correct(slopes, before)
+    def wrong(trainer: FaultyTrainer, correct: Method, *step: Any) -> Any:
+        norms, *others = correct(*step)
         return change(trainer, norms), *others
 
     return wrong
 
 
 def _records_the_first(
-    trainer: FaultyTrainer, correct: Method, steps: int, *arguments: Any, **named: Any
-) -> Record:
-    record: Record = correct(steps, *arguments, **named)
+    _: FaultyTrainer, correct: Method, steps: int, *more: Any, **named: Any
+) -> Any:
+    record = correct(steps, *more, **named)
     return replace(record, losses=np.repeat(record.losses[:1], steps, axis=0))
 
 
@@ -206,18 +174,31 @@ RULES = (
 )
 LEARNING = (
     PreviousBatch,
-    SumForMean,
-    LearnsFromStaleActivities,
+    *trainer_faults(Part.TRAINING, "scaled")(
+        SumForMean=(
+            "The gradient that is followed is summed over the batch; the one that is recorded is "
+            "not.",
+            lambda trainer, correct, gradients: [
+                len(trainer.batch(0, trainer.rows)[0]) * g for g in correct(gradients)
+            ],
+        )
+    ),
+    *trainer_faults(Part.TRAINING, "activities", needs={Trait.PREDICTIVE_CODING})(
+        LearnsFromStaleActivities=(
+            "Weights learn from the activities of the step before.",
+            _stale_activities,
+        )
+    ),
     LeavesItsModel,
     LivesOnTheHost,
     *trainer_faults(Part.TRAINING, "update")(
         FirstLayerFrozen=(
             "The first layer's weights are not updated.",
-            _frozen(lambda layers: slice(1)),
+            frozen(lambda layers: slice(1)),
         ),
         LastLayerFrozen=(
             "The last layer's weights are not updated.",
-            _frozen(lambda layers: slice(layers - 1, layers)),
+            frozen(lambda layers: slice(layers - 1, layers)),
         ),
         MovesItsModel=(
             "Training writes into the model that it came from: nothing was copied.",
@@ -231,7 +212,7 @@ LEARNING = (
     *trainer_faults(Part.BIASES, "update", needs={Trait.BIAS})(
         BiasesFrozen=(
             "Biases are not updated: they were not handed to the optimiser.",
-            _frozen(lambda layers: slice(layers, None)),
+            frozen(lambda layers: slice(layers, None)),
         )
     ),
     *trainer_faults(Part.TRAINING, "chosen")(
@@ -299,11 +280,11 @@ RECORDS = (
     *trainer_faults(Part.TRAINING, "details", needs={Trait.ITERATIVE})(
         ResidualHalved=(
             "The residual of inference that is recorded is half of what was left.",
-            _recorded("residual", lambda residual: 0.5 * residual),
+            _recorded("residual", 0.5),
         ),
         InferenceNotCounted=(
             "Steps of inference are not counted.",
-            _recorded("steps", lambda steps: 0),
+            _recorded("steps", 0),
         ),
     ),
     *trainer_faults(Part.TRAINING, "values", "details", needs={Capability.REPLICAS})(

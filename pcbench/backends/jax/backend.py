@@ -10,13 +10,12 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.backends._on_jax import OnJax, make_room
+from pcbench.backends._on_jax import FULL_PRECISION, OnJax, make_room
 from pcbench.backends.jax.model import JaxModel, check_engine
-from pcbench.backends.jax.objectives import Batch
-from pcbench.backends.jax.runtime import Runtime
-from pcbench.backends.jax.training.trainer import JaxTrainer
+from pcbench.backends.jax.network import Batch
+from pcbench.backends.jax.training import JaxTrainer
 from pcbench.contract.backend import DType
-from pcbench.contract.capability import Capability
+from pcbench.contract.parts import Capability
 from pcbench.contract.training import TrainingSettings
 from pcbench.networks import NetworkSpec
 
@@ -27,18 +26,6 @@ class JaxBackend(OnJax):
     Every function is compiled once for a network, a shape and a dtype, at its first call. Matrix
     products are done in full precision, unless JAX's own variable ``JAX_DEFAULT_MATMUL_PRECISION``
     asks for another; the report says which.
-
-    Parameters
-    ----------
-    device
-        ``cpu``, ``gpu``, ``cuda``, ``cuda:1``.
-    dtype
-        ``float32`` or ``float64``.
-
-    Raises
-    ------
-    BackendUnavailableError
-        If there is no such device.
     """
 
     name: ClassVar[str] = "jax"
@@ -50,14 +37,15 @@ class JaxBackend(OnJax):
 
     def __init__(self, device: str = "cpu", dtype: DType = "float64") -> None:
         super().__init__(device, dtype)
-        self._runtime = Runtime(self._device, dtype)
+        self.matrix_precision = jax.config.jax_default_matmul_precision or FULL_PRECISION
+        self._peak = 0
 
     def build(
         self, network: NetworkSpec, parameters: Sequence[Float[np.ndarray, "..."]]
     ) -> JaxModel:
         """Make a model; the parameters are copied, cast to the backend's dtype and staged."""
         make_room(network)
-        return JaxModel(network, [self.to_device(array) for array in parameters], self._runtime)
+        return JaxModel(network, [self.to_device(array) for array in parameters], self)
 
     def trainer(
         self,
@@ -67,21 +55,17 @@ class JaxBackend(OnJax):
         settings: TrainingSettings,
         precision: jax.Array | None = None,
     ) -> JaxTrainer:
-        """Begin to train a copy of one of this backend's networks.
-
-        Raises
-        ------
-        BackendUnavailableError
-            If inference cannot treat this network.
-        """
+        """Begin to train a copy of one of this backend's networks."""
         if settings.objective == "energy":
             check_engine(model.network, settings.inference)
-        copy = JaxModel(model.network, model.parameters, self._runtime)
+        copy = JaxModel(model.network, model.parameters, self)
         return JaxTrainer(copy, Batch(x, y, precision), settings)
 
     def to_device(self, array: Float[np.ndarray, "..."]) -> jax.Array:
         """Stage a host array on the device, cast to the backend's dtype."""
-        return self._runtime.stage(array)
+        # A copy, for JAX may go on reading the host's array where the device is the CPU.
+        copy = np.array(array, self.dtype, order="C")
+        return self.run(jax.device_put, copy, self._device)
 
     def to_host(self, array: jax.Array) -> Float[np.ndarray, "..."]:
         """Bring an array back as float64: a copy, which may be written to."""
@@ -89,20 +73,27 @@ class JaxBackend(OnJax):
 
     def synchronize(self) -> None:
         """Wait for the device."""
-        self._runtime.wait()
+        jax.block_until_ready(self._unfinished)
+        self._unfinished = None
 
     def peak_memory(self) -> int | None:
-        """Bytes of GPU memory at the peak since the last call; ``None`` if it was before that."""
-        return None if self._runtime.device.platform == "cpu" else self._runtime.peak_memory()
+        """Bytes of GPU memory at the peak since the last call; ``None`` if it was before that.
+
+        JAX knows the peak of the process alone: a peak that is no higher than at the last call was
+        before it.
+        """
+        if self._device.platform == "cpu":
+            return None
+        before = self._peak
+        self._peak = (self._device.memory_stats() or {}).get("peak_bytes_in_use", 0)
+        return self._peak if self._peak > before else None
 
     def describe(self) -> dict[str, Any]:
         """Library versions, device, threads and matrix precision, for the report."""
-        device = self._runtime.device
         return {
             **super().describe(),
-            "platform_version": device.client.platform_version,
+            "platform_version": self._device.client.platform_version,
             "x64": self.dtype == "float64",
-            "matmul_precision": self._runtime.matrix_precision,
             "xla_flags": os.environ.get("XLA_FLAGS"),
             "preallocate": os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE"),
             "cores": os.cpu_count(),

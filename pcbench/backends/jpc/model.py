@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from itertools import accumulate
 from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import jpc
 from jaxtyping import Float
 
-from pcbench.backends._on_jax.settled import settled
+from pcbench.backends._on_jax.answers import settled
 from pcbench.backends.jpc.engines import (
     Problem,
     infer_by_ode,
     infer_by_steps,
     infer_exactly,
     layer_energies,
+    make_layers,
+    parameters_of,
 )
-from pcbench.backends.jpc.hessian import JpcHessian
-from pcbench.backends.jpc.layers import make_layers, parameters_of
 from pcbench.contract.inference import (
     ErrorInference,
     ExactInference,
@@ -28,25 +30,65 @@ from pcbench.contract.inference import (
     InferenceSettings,
     OdeInference,
 )
-from pcbench.contract.model import BackendUnavailableError, Inference, Model
+from pcbench.contract.model import BackendUnavailableError, Hessian, Inference, Model
 from pcbench.networks import NetworkSpec
 
+_AT_ONCE = 32
+"""Products that are made side by side: more take more memory, and hardly less time."""
+
+
+class JpcHessian(Hessian[jax.Array]):
+    """``v ↦ ∂g(θ + εv)/∂ε`` at ``ε = 0``, by JAX's forward mode.
+
+    ``g`` goes from layers and a batch to gradients in the form of layers.
+    """
+
+    residual = 0.0
+
+    def __init__(
+        self,
+        gradients: Callable[..., Any],
+        layers: Any,
+        x: Float[jax.Array, "N d_0"],
+        y: Float[jax.Array, "N d_L"],
+        computing: Callable[..., Any],
+    ) -> None:
+        self._given, self._computing = (gradients, layers, x, y), computing
+
+    @settled
+    def product(self, vectors: Float[jax.Array, "K P"]) -> Float[jax.Array, "K P"]:
+        """Multiply vectors, a row each."""
+        with self._computing():
+            return _products(*self._given, vectors)
+
+
+@eqx.filter_jit
+def _products(gradients: Callable[..., Any], layers: Any, x: Any, y: Any, vectors: Any) -> Any:
+    parameters = parameters_of(layers)
+    ends = list(accumulate(parameter.size for parameter in parameters))[:-1]
+
+    def slope(moved: list[Any]) -> list[Any]:
+        return parameters_of(gradients(eqx.tree_at(parameters_of, layers, moved), x, y))
+
+    def product(vector: Any) -> Any:
+        parts = jnp.split(vector, ends)
+        moves = [
+            part.reshape(parameter.shape) for part, parameter in zip(parts, parameters, strict=True)
+        ]
+        _, changes = jax.jvp(slope, (parameters,), (moves,))
+        return jnp.concatenate([change.ravel() for change in changes])
+
+    return jax.lax.map(product, vectors, batch_size=_AT_ONCE)
+
+
 Batch = Float[jax.Array, "N _d"]
+Activities = Sequence[Batch]
+Precision = Batch | None
 Computing = Callable[..., AbstractContextManager[None]]
 
 
 class JpcModel(Model[jax.Array]):
-    """A network of JPC's layers.
-
-    Parameters
-    ----------
-    network
-        Its specification.
-    parameters
-        ``W_1 … W_L``, then ``b_1 … b_L`` where it has biases.
-    computing
-        The surroundings, with the backend's dtype, that every call is made in.
-    """
+    """A network of JPC's layers; every call is made in surroundings with the backend's dtype."""
 
     def __init__(
         self, network: NetworkSpec, parameters: Sequence[jax.Array], computing: Computing
@@ -62,14 +104,14 @@ class JpcModel(Model[jax.Array]):
             return jpc.init_activities_with_ffwd(self._layers, x)[-1]
 
     @settled
-    def loss(self, x: Batch, y: Batch, precision: Batch | None = None) -> Float[jax.Array, ""]:
+    def loss(self, x: Batch, y: Batch, precision: Precision = None) -> Float[jax.Array, ""]:
         """``mse_loss`` of the prediction."""
         with self._computing(precision):
             return _loss(self._layers, x, y)
 
     @settled
     def loss_gradients(
-        self, x: Batch, y: Batch, precision: Batch | None = None
+        self, x: Batch, y: Batch, precision: Precision = None
     ) -> list[Float[jax.Array, "..."]]:
         """Gradients of JPC's loss of JPC's prediction, by JAX: JPC has no function for them."""
         with self._computing(precision):
@@ -77,15 +119,9 @@ class JpcModel(Model[jax.Array]):
 
     @settled
     def infer(
-        self, x: Batch, y: Batch, settings: InferenceSettings, precision: Batch | None = None
+        self, x: Batch, y: Batch, settings: InferenceSettings, precision: Precision = None
     ) -> Inference[jax.Array]:
-        """Relax the hidden activities with input and output clamped.
-
-        Raises
-        ------
-        BackendUnavailableError
-            If JPC has no such engine, or not for this network.
-        """
+        """Relax the hidden activities with input and output clamped."""
         problem = Problem(self._layers, x, y)
         with self._computing(precision):
             match settings:
@@ -105,7 +141,7 @@ class JpcModel(Model[jax.Array]):
 
     @settled
     def energies(
-        self, activities: Sequence[Batch], precision: Batch | None = None
+        self, activities: Activities, precision: Precision = None
     ) -> Float[jax.Array, " L"]:
         """``pc_energy_fn`` by layer."""
         x, *hidden, y = activities
@@ -114,32 +150,24 @@ class JpcModel(Model[jax.Array]):
 
     @settled
     def energy_gradients(
-        self, activities: Sequence[Batch], precision: Batch | None = None
+        self, activities: Activities, precision: Precision = None
     ) -> list[Float[jax.Array, "..."]]:
         """``compute_pc_param_grads``."""
         x, *hidden, y = activities
         with self._computing(precision):
             return parameters_of(_energy_gradients(self._layers, hidden, x, y))
 
-    def loss_hessian(self, x: Batch, y: Batch, precision: Batch | None = None) -> JpcHessian:
+    def loss_hessian(self, x: Batch, y: Batch, precision: Precision = None) -> JpcHessian:
         """Products of JAX's derivative with the gradients of the loss."""
         with self._computing(precision):
             return JpcHessian(_loss_gradients, self._layers, x, y, self._computing)
 
     def energy_hessian(
-        self,
-        activities: Sequence[Batch],
-        precision: Batch | None = None,
-        residual: float | None = None,
+        self, activities: Activities, precision: Precision = None, residual: float | None = None
     ) -> JpcHessian:
         """Products of JAX's derivative with JPC's gradients of the equilibrated energy.
 
         They are of Theorem 1's formula, and so no equilibrium is looked at.
-
-        Raises
-        ------
-        BackendUnavailableError
-            If the network is not linear.
         """
         if not self._linear:
             raise BackendUnavailableError(

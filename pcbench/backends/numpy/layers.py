@@ -1,29 +1,199 @@
-"""One layer at the activities of a batch: its value and its derivatives."""
+"""The layers of a network: their values and their derivatives at the activities of a batch.
+
+A convolution is the matrix that it is, mostly of zeros: assembled, entry by entry, from its
+definition, and from then on no different from a fully connected layer. Activations take complex
+numbers too, and tell the sides of a kink by the real part, so that derivatives can be taken by
+complex steps (:class:`~pcbench.backends.numpy.hessians.UnrolledHessian`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from math import prod
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
-from jaxtyping import Int
+from jaxtyping import Inexact, Int
 
-from pcbench.backends.numpy.activation import IDENTITY, Phi
-from pcbench.backends.numpy.maps import AffineMap, Batch, Entries, Matrix
-from pcbench.backends.numpy.pooling import winners
-from pcbench.networks import Convolution
+from pcbench.networks import Convolution, NetworkSpec, activation
+from pcbench.networks import Layer as Shape
+
+Entries = Inexact[np.ndarray, "..."]
+
+
+@dataclass(frozen=True, slots=True)
+class Phi:
+    """An activation ``φ``, entry by entry.
+
+    At its kink a rectifier has the slope of its left side, and no curvature. ``steepest`` is a
+    bound on ``|φ'|``.
+    """
+
+    value: Callable[[Entries], Entries]
+    slope: Callable[[Entries], Entries]
+    curvature: Callable[[Entries], Entries]
+    steepest: float = 1.0
+
+
+class _Analytic:
+    """NumPy, where ``abs`` continues ``|a|`` of real numbers to complex ones beside them."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+    @staticmethod
+    def abs(a: Entries) -> Entries:
+        return np.where(a.real > 0, a, -a) if np.iscomplexobj(a) else np.abs(a)
+
+
+IDENTITY = Phi(lambda a: a, np.ones_like, np.zeros_like)
+
+
+def phi(name: str) -> Phi:
+    """Return an activation by name."""
+    if name == "identity":
+        return IDENTITY
+    row, functions = activation(name), _Analytic()
+    value, slope, curvature = (partial(f, functions) for f in (row.value, row.slope, row.curvature))
+    return Phi(value, slope, curvature, row.max_slope)
+
+
+Batch = Inexact[np.ndarray, "N _d"]
+# Of a fully connected layer an array, of a convolution mostly zeros.
+Matrix: TypeAlias = Inexact[np.ndarray, "_rows _columns"] | sp.sparray
+
+
+@dataclass(frozen=True, slots=True)
+class AffineMap:
+    """``z ↦ A z + b``, where every entry of ``A`` and ``b`` is a parameter, or zero.
+
+    Attributes
+    ----------
+    shape
+        The layer, as the specification has it.
+    weight, bias
+        Its parameters; ``None`` for no bias.
+    matrix
+        ``A``, ``(d_out, d_in)``, before pooling; sparse if it is that of a convolution.
+    offset
+        ``b`` at every output, or zeros.
+    """
+
+    shape: Shape
+    weight: Entries
+    bias: Entries | None
+    matrix: Inexact[np.ndarray, "d_out d_in"] | sp.csr_array
+    offset: Inexact[np.ndarray, " d_out"]
+
+    @classmethod
+    def of(cls, shape: Shape, weight: Entries, bias: Entries | None) -> AffineMap:
+        """Assemble the matrix."""
+        if isinstance(shape, Convolution):
+            rows, columns, which = entries(shape)
+            outputs, places = shape.channels * _places(shape), _places(shape)
+            matrix = sp.csr_array(
+                (weight.ravel()[which], (rows, columns)), shape=(outputs, shape.inputs)
+            )
+        else:
+            matrix, outputs, places = weight, shape.outputs, 1
+        offset = np.zeros(outputs) if bias is None else np.repeat(bias, places)
+        return cls(shape, weight, bias, matrix, offset)
+
+    def along(self, weight: Entries, bias: Entries | None) -> AffineMap:
+        """Return the map of other parameters: of a direction of them, as well."""
+        return self.of(self.shape, weight, bias)
+
+    def __call__(self, z: Batch) -> Batch:
+        """``A z + b``, for every row."""
+        value: Batch = z @ self.matrix.T + self.offset
+        return value
+
+    def push(self, v: Batch) -> Batch:
+        """``A v``."""
+        pushed: Batch = v @ self.matrix.T
+        return pushed
+
+    def pull(self, q: Batch) -> Batch:
+        """``Aᵀ q``."""
+        pulled: Batch = q @ self.matrix
+        return pulled
+
+    def weight_gradient(self, s: Batch, q: Batch) -> Entries:
+        """``Σ_n q_nᵀ ∂(A s_n)/∂W``, in the weight's shape.
+
+        An entry of ``A`` that is the weight ``w`` adds ``q_row s_column`` to the derivative in
+        ``w``.
+        """
+        if not isinstance(self.shape, Convolution):
+            dense: Entries = q.T @ s
+            return dense
+        rows, columns, which = entries(self.shape)
+        each = np.zeros(len(rows), np.result_type(q, s))
+        for sample_q, sample_s in zip(q, s, strict=True):
+            each += sample_q[rows] * sample_s[columns]
+        gradient = np.zeros(self.weight.size, each.dtype)
+        np.add.at(gradient, which, each)
+        in_shape: Entries = gradient.reshape(self.weight.shape)
+        return in_shape
+
+    def bias_gradient(self, q: Batch) -> Entries:
+        """``Σ_n q_n``, and over all places that share a bias."""
+        if isinstance(self.shape, Convolution):
+            q = q.reshape(len(q), self.shape.channels, _places(self.shape)).sum(2)
+        gradient: Entries = q.sum(0)
+        return gradient
+
+
+@lru_cache(maxsize=32)
+def entries(
+    shape: Convolution,
+) -> tuple[Int[np.ndarray, " K"], Int[np.ndarray, " K"], Int[np.ndarray, " K"]]:
+    """Where the matrix of a convolution has weights: rows, columns, and which weight it is.
+
+    ``out[o, i, j] = Σ_{c, p, q} weight[o, c, p, q] image[c, i + p - m, j + q - m]``, where ``m =
+    (kernel - 1)/2`` is the margin; outside of the image there is nothing.
+    """
+    _, height, width = shape.image
+    o, c, p, q, i, j = np.indices((*shape.weight_shape, height, width)).reshape(6, -1)
+    margin = (shape.kernel - 1) // 2
+    down, across = i + p - margin, j + q - margin
+    inside = (down >= 0) & (down < height) & (across >= 0) & (across < width)
+    rows = np.ravel_multi_index((o, i, j), (shape.channels, height, width))[inside]
+    columns = np.ravel_multi_index((c[inside], down[inside], across[inside]), shape.image)
+    which = np.ravel_multi_index((o, c, p, q), shape.weight_shape)[inside]
+    return rows, columns, which
+
+
+def _places(shape: Convolution) -> int:
+    return prod(shape.image[1:])
+
+
+def winners(shape: Convolution, z: Inexact[np.ndarray, "N d_mid"]) -> Int[np.ndarray, "N d_out"]:
+    """Position, in the flat image, of the largest of every window; the first of equal ones.
+
+    First in the order row by row. Of complex numbers the real parts count.
+    """
+    _, height, width = shape.image
+    pool, (channels, down, across) = shape.pool, shape.output_image
+    positions = np.arange(channels * height * width)
+    windows = (
+        positions.reshape(channels, down, pool, across, pool)
+        .transpose(0, 1, 3, 2, 4)
+        .reshape(shape.outputs, pool * pool)
+    )
+    first = z.real[:, windows].argmax(axis=2)
+    won: Int[np.ndarray, "N d_out"] = windows[np.arange(shape.outputs), first]
+    return won
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
     """``f(z) = pool(φ_out(A φ_in(z) + b))``, where at most one ``φ`` is not the identity.
 
-    Attributes
-    ----------
-    affine
-        ``A`` and ``b``.
-    before, after
-        ``φ_in`` (the ``pre`` convention) and ``φ_out`` (``post``).
+    ``φ_in`` stands before ``A`` (the ``pre`` convention), ``φ_out`` after it (``post``).
     """
 
     affine: AffineMap
@@ -59,22 +229,10 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class LayerAt:
-    """A layer at a batch of inputs.
+    """A layer at a batch of inputs: ``s = φ_in(z)`` is seen, ``a = A s + b`` is the potential.
 
-    Attributes
-    ----------
-    layer
-        Which.
-    z
-        Its inputs.
-    seen
-        ``s = φ_in(z)``.
-    potential
-        ``a = A s + b``.
-    value
-        ``f(z)``.
-    won
-        For each output the entry of ``φ_out(a)`` that it is; ``None`` where nothing is pooled.
+    ``won`` is, for each output, the entry of ``φ_out(a)`` that it is; ``None`` where nothing is
+    pooled.
     """
 
     layer: Layer
@@ -147,3 +305,47 @@ def scaled(rows: Entries, matrix: Matrix, columns: Entries) -> Matrix:
         product: Matrix = rows[:, None] * matrix * columns
         return product
     return sp.diags_array(rows) @ matrix @ sp.diags_array(columns)
+
+
+def make_layers(network: NetworkSpec, parameters: Sequence[Entries]) -> list[Layer]:
+    """Put ``φ`` where the network's convention has it."""
+    bent, last = phi(network.activation), network.n_layers - 1
+    weights, biases = split(network.n_layers, parameters)
+    layers = []
+    for index, (shape, weight, bias) in enumerate(
+        zip(network.layers, weights, biases, strict=True)
+    ):
+        before = after = IDENTITY
+        if network.convention == "pre" and index > 0:
+            before = bent
+        if network.convention == "post" and index < last:
+            after = bent
+        layers.append(Layer(AffineMap.of(shape, weight, bias), before, after))
+    return layers
+
+
+def split(
+    depth: int, parameters: Sequence[Entries]
+) -> tuple[Sequence[Entries], Sequence[Entries | None]]:
+    """Take weights and biases apart; a ``None`` a layer where there are no biases."""
+    nothing: list[Entries | None] = [None] * depth
+    return parameters[:depth], parameters[depth:] or nothing
+
+
+def along(layers: Sequence[Layer], parameters: Sequence[Entries]) -> list[Layer]:
+    """Return the layers with other parameters."""
+    return [
+        layer.along(weight, bias)
+        for layer, weight, bias in zip(layers, *split(len(layers), parameters), strict=True)
+    ]
+
+
+def parameters_of(layers: Iterable[Layer]) -> list[Entries]:
+    """``W_1 … W_L``, then ``b_1 … b_L`` where there are biases."""
+    return in_order((layer.affine.weight, layer.affine.bias) for layer in layers)
+
+
+def in_order(pairs: Iterable[tuple[Entries, Entries | None]]) -> list[Entries]:
+    """From a weight and a bias a layer to all weights, then all biases."""
+    pairs = list(pairs)
+    return [weight for weight, _ in pairs] + [bias for _, bias in pairs if bias is not None]

@@ -10,6 +10,6 @@ if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 from pcbench.backends.torch.backend import TorchBackend
-from pcbench.backends.torch.model import LayeredModel, LinearModel
+from pcbench.backends.torch.model import LayeredModel
 
-__all__ = ["LayeredModel", "LinearModel", "TorchBackend"]
+__all__ = ["LayeredModel", "TorchBackend"]

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from pcbench.backends.torch.build import make_layers
-from pcbench.backends.torch.model import LayeredModel, LinearModel
-from pcbench.backends.torch.training.trainer import TorchTrainer
+from pcbench.backends.torch.layers import make_layers
+from pcbench.backends.torch.model import LayeredModel
+from pcbench.backends.torch.training import TorchTrainer
 from pcbench.contract.backend import Backend, DType
-from pcbench.contract.capability import Capability
 from pcbench.contract.model import BackendUnavailableError
+from pcbench.contract.parts import Capability
 from pcbench.contract.training import TrainingSettings
 from pcbench.networks import NetworkSpec
 
@@ -65,9 +65,7 @@ class TorchBackend(Backend[torch.Tensor]):
     ) -> LayeredModel:
         """Make a model; the parameters are copied, cast to the backend's dtype and staged."""
         staged = [self.to_device(parameter) for parameter in parameters]
-        if network.is_linear:
-            return LinearModel(staged)
-        return LayeredModel(make_layers(network, staged))
+        return LayeredModel(make_layers(network, staged), network.is_linear)
 
     def trainer(
         self,
@@ -77,13 +75,7 @@ class TorchBackend(Backend[torch.Tensor]):
         settings: TrainingSettings,
         precision: torch.Tensor | None = None,
     ) -> TorchTrainer:
-        """Begin to train a copy of one of this backend's networks.
-
-        Raises
-        ------
-        BackendUnavailableError
-            If exact inference is asked of a network that is not linear.
-        """
+        """Begin to train a copy of one of this backend's networks."""
         return TorchTrainer(model, x, y, settings, precision)
 
     def to_device(self, array: Float[np.ndarray, "..."]) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The affine part of a layer: a matrix, or a convolution.
+"""The affine part of a layer, a matrix or a convolution, and the pooling after it.
 
 Activities are flat, ``(*R, N, d)``. What is pulled back may have an axis more, of many vectors a
 sample: ``(*R, N, K, d)``. ``R`` stands for an optional leading axis of replicas.
@@ -6,13 +6,12 @@ sample: ``(*R, N, K, d)``. ``R`` stands for an optional leading axis of replicas
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from math import prod
-from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.grad import conv2d_weight
@@ -21,18 +20,8 @@ from pcbench.contract.model import BackendUnavailableError
 from pcbench.networks import Convolution
 
 
-class AffineMap(ABC):
-    """``z ↦ A z + b``, its transpose, and its derivative in its parameters.
-
-    Parameters
-    ----------
-    weight
-        With one replica axis in front, or none.
-    bias
-        One number an output or an output channel; ``None`` for none.
-    """
-
-    _weight_axes: ClassVar[int]
+class Matrix:
+    """``W z + b``; the weight is ``(*R, d_out, d_in)``."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self.weight, self.bias = weight, bias
@@ -40,59 +29,7 @@ class AffineMap(ABC):
     @property
     def replicas(self) -> torch.Size:
         """``(R,)``, or ``()``."""
-        return self.weight.shape[: -self._weight_axes]
-
-    @property
-    @abstractmethod
-    def widths(self) -> tuple[int, int]:
-        """``(d_in, d_out)``."""
-
-    @abstractmethod
-    def along(self, weight: Tensor, bias: Tensor | None) -> AffineMap:
-        """Return the map of other parameters, which may have an axis more in front."""
-
-    @abstractmethod
-    def with_directions(self) -> AffineMap:
-        """Return the map for batches with an axis of directions, ``(*R, K, N, d)``.
-
-        Raises
-        ------
-        BackendUnavailableError
-            If it is a convolution with replicas.
-        """
-
-    @property
-    @abstractmethod
-    def multiplications(self) -> int:
-        """How many one sample costs, in all replicas together."""
-
-    @abstractmethod
-    def __call__(self, z: Float[Tensor, "*#R N d_in"]) -> Float[Tensor, "*#R N d_out"]:
-        """``A z + b``."""
-
-    @abstractmethod
-    def push(self, v: Float[Tensor, "*#R N d_in"]) -> Float[Tensor, "*#R N d_out"]:
-        """``A v``."""
-
-    @abstractmethod
-    def pull(self, e: Float[Tensor, "*#R N *K d_out"]) -> Float[Tensor, "*#R N *K d_in"]:
-        """``Aᵀ e``."""
-
-    @abstractmethod
-    def weight_gradient(
-        self, z: Float[Tensor, "*#R N d_in"], e: Float[Tensor, "*#R N d_out"]
-    ) -> Tensor:
-        """``Σ_n (∂(A z_n)/∂W)ᵀ e_n``, in the weight's shape."""
-
-    @abstractmethod
-    def bias_gradient(self, e: Float[Tensor, "*#R N d_out"]) -> Tensor:
-        """``Σ_n (∂b/∂b)ᵀ e_n``, in the bias's shape."""
-
-
-class Matrix(AffineMap):
-    """``W z + b``; the weight is ``(*R, d_out, d_in)``."""
-
-    _weight_axes: ClassVar[int] = 2
+        return self.weight.shape[:-2]
 
     @property
     def widths(self) -> tuple[int, int]:
@@ -100,11 +37,11 @@ class Matrix(AffineMap):
         return self.weight.shape[-1], self.weight.shape[-2]
 
     def along(self, weight: Tensor, bias: Tensor | None) -> Matrix:
-        """Return the map of other parameters."""
+        """Return the map of other parameters, which may have an axis more in front."""
         return Matrix(weight, bias)
 
     def with_directions(self) -> Matrix:
-        """Return the map for batches with an axis of directions."""
+        """Return the map for batches with an axis of directions, ``(*R, K, N, d)``."""
         if not self.replicas:
             return self
         return Matrix(
@@ -113,7 +50,7 @@ class Matrix(AffineMap):
 
     @property
     def multiplications(self) -> int:
-        """Every weight is used once a sample."""
+        """How many a sample costs, in all replicas together: every weight is used once."""
         return self.weight.numel()
 
     def __call__(self, z: Tensor) -> Tensor:
@@ -141,17 +78,16 @@ class Matrix(AffineMap):
         return e.sum(-2)
 
 
-class ConvolutionMap(AffineMap):
+class ConvolutionMap:
     """A convolution of stride 1 that keeps height and width; the weight ``(*R, out, in, k, k)``.
 
     Replicas are convolved one after the other. As groups of channels of one convolution they would
     be done at once, and where a group has few channels up to two hundred times more slowly.
     """
 
-    _weight_axes: ClassVar[int] = 4
-
     def __init__(self, weight: Tensor, bias: Tensor | None, layer: Convolution) -> None:
-        super().__init__(weight, bias)
+        self.weight, self.bias = weight, bias
+        self.replicas = weight.shape[:-4]
         self._layer = layer
         self._image = layer.image
         self._out = (layer.channels, *layer.image[1:])
@@ -169,13 +105,7 @@ class ConvolutionMap(AffineMap):
         return ConvolutionMap(weight, bias, self._layer)
 
     def with_directions(self) -> ConvolutionMap:
-        """Return the map itself: without replicas it takes any number of axes.
-
-        Raises
-        ------
-        BackendUnavailableError
-            If there are replicas.
-        """
+        """Return the map itself: without replicas it takes any number of axes."""
         if self.replicas:
             raise BackendUnavailableError("Hessians of convolutions take no replicas")
         return self
@@ -239,3 +169,41 @@ class ConvolutionMap(AffineMap):
 
     def _joined(self, answers: Iterable[Tensor]) -> Tensor:
         return torch.stack(list(answers)) if self.replicas else next(iter(answers))
+
+
+AffineMap = Matrix | ConvolutionMap
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPool:
+    """The largest of every window, of windows that do not overlap."""
+
+    layer: Convolution
+
+    def __call__(
+        self, z: Float[Tensor, "*R N d_in"]
+    ) -> tuple[Float[Tensor, "*R N d_out"], Int[Tensor, "*R N d_out"]]:
+        """Return the maxima and their positions in the flat input."""
+        channels, height, width = self.layer.channels, *self.layer.image[1:]
+        values, inside = functional.max_pool2d(
+            z.reshape(-1, channels, height, width), self.layer.pool, return_indices=True
+        )
+        channel = inside.new_tensor(range(channels)).reshape(-1, 1, 1)
+        positions = inside + channel * (height * width)  # torch counts within a channel
+        shape = (*z.shape[:-1], self.layer.outputs)
+        return values.reshape(shape), positions.reshape(shape)
+
+    def push(
+        self, v: Float[Tensor, "*#R N d_in"], positions: Int[Tensor, "*#R N d_out"]
+    ) -> Float[Tensor, "*#R N d_out"]:
+        """Take every entry from where the maximum came from."""
+        return v.gather(-1, positions.expand(*v.shape[:-1], positions.shape[-1]))
+
+    def pull(
+        self, e: Float[Tensor, "*R N *K d_out"], positions: Int[Tensor, "*R N d_out"]
+    ) -> Float[Tensor, "*R N *K d_in"]:
+        """Put every entry where the maximum came from."""
+        if e.dim() > positions.dim():
+            positions = positions.unsqueeze(-2)
+        spread = e.new_zeros((*e.shape[:-1], self.layer.channels * prod(self.layer.image[1:])))
+        return spread.scatter_(-1, positions.expand(e.shape), e)

@@ -6,26 +6,30 @@ leave it out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pcbench.backends.torch.engines.error import infer_by_errors
-from pcbench.backends.torch.engines.exact import infer_exactly
-from pcbench.backends.torch.engines.gauss_newton import infer_by_gauss_newton
-from pcbench.backends.torch.engines.gradient import infer_by_gradient
-from pcbench.backends.torch.engines.ode import infer_by_ode
-from pcbench.backends.torch.engines.relaxation import Relaxation
-from pcbench.backends.torch.hessians.implicit import ImplicitEnergyHessian
-from pcbench.backends.torch.hessians.linear import LinearEnergyHessian
-from pcbench.backends.torch.hessians.objective import ObjectiveHessian
-from pcbench.backends.torch.hessians.unrolled import UnrolledHessian
-from pcbench.backends.torch.layer import Layer, along, in_order, parameters_of
-from pcbench.backends.torch.maps import Matrix
-from pcbench.backends.torch.threads import threads_that_pay
+from pcbench.backends.torch.descent import infer_by_errors, infer_by_gradient, infer_by_ode
+from pcbench.backends.torch.exact import infer_exactly
+from pcbench.backends.torch.gauss_newton import infer_by_gauss_newton
+from pcbench.backends.torch.hessians import (
+    ImplicitEnergyHessian,
+    LinearEnergyHessian,
+    ObjectiveHessian,
+    unrolled_hessian,
+)
+from pcbench.backends.torch.layers import (
+    Layer,
+    Linearisation,
+    along,
+    in_order,
+    parameters_of,
+    threads_that_pay,
+)
+from pcbench.backends.torch.relaxation import Relaxation
 from pcbench.contract.inference import (
     ErrorInference,
     ExactInference,
@@ -37,22 +41,20 @@ from pcbench.contract.inference import (
 from pcbench.contract.model import BackendUnavailableError, Hessian, Inference, Model
 
 Batch = Float[Tensor, "*#replica N _d"]
+Activities = Sequence[Batch]
+Precision = Batch | None
+NOT_EXACTLY = "engine: exact solves linear networks without biases; use engine: gauss_newton here"
 
 
 class LayeredModel(Model[Tensor]):
-    """A network of any layers.
+    """A network of any layers, their parameters on one device.
 
-    Parameters
-    ----------
-    layers
-        ``f_1 … f_L``, their parameters on one device.
+    Where it is linear and without biases, it is solved exactly: the equilibrium and its energy's
+    Hessian have closed forms.
     """
 
-    solves_exactly: ClassVar[bool] = False
-    """Whether ``engine: exact`` takes it."""
-
-    def __init__(self, layers: Sequence[Layer]) -> None:
-        self.layers = list(layers)
+    def __init__(self, layers: Sequence[Layer], solves_exactly: bool = False) -> None:
+        self.layers, self.solves_exactly = list(layers), solves_exactly
         self.weights = [layer.affine.weight for layer in layers]
 
     def predict(self, x: Batch) -> Batch:
@@ -61,18 +63,18 @@ class LayeredModel(Model[Tensor]):
             x = layer(x)
         return x
 
-    def loss(self, x: Batch, y: Batch, precision: Batch | None = None) -> Tensor:
+    def loss(self, x: Batch, y: Batch, precision: Precision = None) -> Tensor:
         """``𝓛 = 1/(2N) Σ_n (y - ŷ)ᵀ Π (y - ŷ)``."""
         _refuse_nothing(x)
         error = _output_error(y, self.predict(x), precision)
         return _half_mean(error, _weighed(error, precision))
 
-    def loss_gradients(self, x: Batch, y: Batch, precision: Batch | None = None) -> list[Tensor]:
+    def loss_gradients(self, x: Batch, y: Batch, precision: Precision = None) -> list[Tensor]:
         """``∂𝓛/∂W_l`` by backpropagation, then ``∂𝓛/∂b_l``."""
         return self.backpropagate(x, y, precision)[1]
 
     def backpropagate(
-        self, x: Batch, y: Batch, precision: Batch | None = None
+        self, x: Batch, y: Batch, precision: Precision = None
     ) -> tuple[Float[Tensor, "*#replica"], list[Tensor]]:
         """``𝓛`` and its gradients, from one pass forward and one back."""
         _refuse_nothing(x)
@@ -92,21 +94,9 @@ class LayeredModel(Model[Tensor]):
         return _half_mean(error, force), in_order(gradients[::-1])
 
     def infer(
-        self,
-        x: Batch,
-        y: Batch,
-        settings: InferenceSettings,
-        precision: Batch | None = None,
+        self, x: Batch, y: Batch, settings: InferenceSettings, precision: Precision = None
     ) -> Inference[Tensor]:
-        """Relax the hidden activities with input and output clamped.
-
-        Raises
-        ------
-        BackendUnavailableError
-            If exact inference is asked of a network that is not linear.
-        ValueError
-            If the batch has no samples, as everywhere that a mean is taken over them.
-        """
+        """Relax the hidden activities with input and output clamped."""
         _refuse_nothing(x)
         if replicas := self.layers[0].affine.replicas:
             # A batch that replicas share is clamped in each of them.
@@ -115,7 +105,9 @@ class LayeredModel(Model[Tensor]):
             precision = precision.expand(y.shape)
         with threads_that_pay(self.layers, x.shape[-2], x.device):
             if isinstance(settings, ExactInference):
-                return self._infer_exactly(x, y, precision)
+                if not self.solves_exactly:
+                    raise BackendUnavailableError(NOT_EXACTLY)
+                return infer_exactly(self.weights, x, y, precision)
             relaxation = Relaxation(self.layers, x, y, precision)
             match settings:
                 case GradientInference():
@@ -129,76 +121,38 @@ class LayeredModel(Model[Tensor]):
                 case _:
                     raise BackendUnavailableError(f"PyTorch has no engine {settings.engine}")
 
-    def _infer_exactly(self, x: Batch, y: Batch, precision: Batch | None) -> Inference[Tensor]:
-        raise BackendUnavailableError(
-            "engine: exact solves linear networks without biases; use engine: gauss_newton here"
-        )
-
     def energies(
-        self, activities: Sequence[Batch], precision: Batch | None = None
+        self, activities: Activities, precision: Precision = None
     ) -> Float[Tensor, "*#replica L"]:
         """``1/(2N) Σ_n ‖z_l - f_l(z_{l-1})‖²`` for ``l = 1 … L``."""
-        _refuse_nothing(activities[0])
-        predictions = [layer(below) for layer, below in zip(self.layers, activities, strict=False)]
-        return torch.stack(
-            [
-                _half_mean(error, force)
-                for error, force in _errors(activities, predictions, precision)
-            ],
-            dim=-1,
-        )
+        layers = self._errors(activities, precision)
+        return torch.stack([_half_mean(error, force) for _, error, force in layers], dim=-1)
 
-    def energy_gradients(
-        self, activities: Sequence[Batch], precision: Batch | None = None
-    ) -> list[Tensor]:
+    def energy_gradients(self, activities: Activities, precision: Precision = None) -> list[Tensor]:
         """``∂𝓕/∂W_l``, local to each layer, then ``∂𝓕/∂b_l``."""
-        _refuse_nothing(activities[0])
-        tangents = [layer.at(below) for layer, below in zip(self.layers, activities, strict=False)]
-        n = activities[0].shape[-2]
-        return in_order(
-            [
-                tangent.gradients(force / -n)
-                for tangent, (_, force) in zip(
-                    tangents,
-                    _errors(activities, [tangent.value for tangent in tangents], precision),
-                    strict=True,
-                )
-            ]
-        )
+        layers, n = self._errors(activities, precision), activities[0].shape[-2]
+        return in_order([tangent.gradients(force / -n) for tangent, _, force in layers])
 
-    def loss_hessian(self, x: Batch, y: Batch, precision: Batch | None = None) -> Hessian[Tensor]:
-        """``∇²𝓛``.
-
-        Raises
-        ------
-        BackendUnavailableError
-            If convolutions have replicas.
-        """
+    def loss_hessian(self, x: Batch, y: Batch, precision: Precision = None) -> Hessian[Tensor]:
+        """``∇²𝓛``."""
         _refuse_nothing(x)
         return ObjectiveHessian(
             self.layers, x, lambda layers: LayeredModel(layers).loss(x, y, precision)
         )
 
     def energy_hessian(
-        self,
-        activities: Sequence[Batch],
-        precision: Batch | None = None,
-        residual: float | None = None,
+        self, activities: Activities, precision: Precision = None, residual: float | None = None
     ) -> Hessian[Tensor]:
-        """``∇²𝓕*`` by the implicit-function theorem, at the equilibrium that is given.
-
-        Raises
-        ------
-        BackendUnavailableError
-            If convolutions have replicas.
-        """
+        """``∇²𝓕*`` by the implicit-function theorem, at the equilibrium that is given."""
         _refuse_nothing(activities[0])
+        if self.solves_exactly and precision is None:
+            return LinearEnergyHessian(self.layers, activities)
         return ImplicitEnergyHessian(self.layers, activities, precision, residual)
 
     def unrolled_hessian(self, x: Batch, y: Batch, steps: int, step: float) -> Hessian[Tensor]:
         """Hessian of the energy that so many steps of gradient inference reach."""
         _refuse_nothing(x)
-        return UnrolledHessian(self.layers, x, y, steps, step)
+        return unrolled_hessian(self.layers, x, y, steps, step)
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -207,41 +161,19 @@ class LayeredModel(Model[Tensor]):
 
     def along(self, parameters: Sequence[Tensor]) -> LayeredModel:
         """Return the network at other parameters, which it shares with the caller."""
-        return LayeredModel(along(self.layers, parameters))
+        return LayeredModel(along(self.layers, parameters), self.solves_exactly)
 
-
-class LinearModel(LayeredModel):
-    """``f_l(z) = W_l z`` at every layer: the equilibrium and its energy's Hessian in closed form.
-
-    Parameters
-    ----------
-    weights
-        ``W_1 … W_L``, each ``(d_l, d_{l-1})`` or ``(R, d_l, d_{l-1})``, on one device.
-    """
-
-    solves_exactly: ClassVar[bool] = True
-
-    def __init__(self, weights: Sequence[Float[Tensor, "*#replica _out _inp"]]) -> None:
-        super().__init__([Layer(Matrix(weight, None)) for weight in weights])
-
-    def _infer_exactly(self, x: Batch, y: Batch, precision: Batch | None) -> Inference[Tensor]:
-        return infer_exactly(self.weights, x, y, precision)
-
-    def along(self, parameters: Sequence[Tensor]) -> LinearModel:
-        """Return the network at other weights, which it shares with the caller."""
-        return LinearModel(parameters)
-
-    def energy_hessian(
-        self,
-        activities: Sequence[Batch],
-        precision: Batch | None = None,
-        residual: float | None = None,
-    ) -> Hessian[Tensor]:
-        """``∇²𝓕*`` in closed form."""
-        if precision is not None:
-            return super().energy_hessian(activities, precision, residual)
+    def _errors(
+        self, activities: Activities, precision: Precision
+    ) -> Iterator[tuple[Linearisation, Batch, Batch]]:
+        """Return each layer at the activity below it, with ``e_l`` and ``(π e)_l``."""
         _refuse_nothing(activities[0])
-        return LinearEnergyHessian(self.layers, activities)
+        tangents = [layer.at(below) for layer, below in zip(self.layers, activities, strict=False)]
+        hidden = zip(activities[1:-1], tangents, strict=False)
+        errors = [above - tangent.value for above, tangent in hidden]
+        output = _output_error(activities[-1], tangents[-1].value, precision)
+        forces = [*errors, _weighed(output, precision)]
+        return zip(tangents, [*errors, output], forces, strict=True)
 
 
 def _refuse_nothing(x: Batch) -> None:
@@ -250,24 +182,15 @@ def _refuse_nothing(x: Batch) -> None:
         raise ValueError("a mean over no samples is no number; give a batch of at least one")
 
 
-def _output_error(y: Batch, prediction: Batch, precision: Batch | None) -> Batch:
+def _output_error(y: Batch, prediction: Batch, precision: Precision) -> Batch:
     """``y - ŷ``; 0 where the output is not observed, whatever stands in ``y``."""
     if precision is None:
         return y - prediction
     return torch.where(precision > 0, y - prediction, 0)
 
 
-def _weighed(error: Batch, precision: Batch | None) -> Batch:
+def _weighed(error: Batch, precision: Precision) -> Batch:
     return error if precision is None else error * precision
-
-
-def _errors(
-    activities: Sequence[Batch], predictions: Sequence[Batch], precision: Batch | None
-) -> list[tuple[Batch, Batch]]:
-    """``e_l`` and ``(π e)_l`` for ``l = 1 … L``."""
-    hidden = [above - below for above, below in zip(activities[1:-1], predictions, strict=False)]
-    output = _output_error(activities[-1], predictions[-1], precision)
-    return [*((error, error) for error in hidden), (output, _weighed(output, precision))]
 
 
 def _half_mean(error: Batch, force: Batch) -> Float[Tensor, "*#replica"]:

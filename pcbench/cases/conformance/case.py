@@ -7,28 +7,26 @@ network that fails it, or else the one with the least margin, and a number that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from math import inf
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
 from pcbench.case import Case, CaseParameters, CaseSkippedError, Context, Finding, Omission
 from pcbench.cases.conformance.conduct import conduct
-from pcbench.cases.conformance.course import course
 from pcbench.cases.conformance.differences import line
-from pcbench.cases.conformance.draw import Draw, Drawn
+from pcbench.cases.conformance.draw import Draw, Drawn, offered
 from pcbench.cases.conformance.evaluation import evaluation
-from pcbench.cases.conformance.hessian import hessians
+from pcbench.cases.conformance.hessian import hessians, unrolled
 from pcbench.cases.conformance.inference.engines import EDGE, demand_range, inference
 from pcbench.cases.conformance.inference.settings import settings_obeyed
-from pcbench.cases.conformance.offered import offered
 from pcbench.cases.conformance.replicas import replicas
 from pcbench.cases.conformance.robustness import robustness
-from pcbench.cases.conformance.training import training
-from pcbench.cases.conformance.unrolled import unrolled
-from pcbench.cases.conformance.verdicts import Verdicts
-from pcbench.checks import Check, undecided
+from pcbench.cases.conformance.training import course, training
+from pcbench.checks import Check, CheckStatus, Worst, undecided
 from pcbench.contract import ENGINES, BackendUnavailableError, Capability, engine_settings
 from pcbench.judges.problem import Problem, rounded
 from pcbench.named import OneOf
@@ -72,6 +70,7 @@ _ELSEWHERE: dict[Question, Omission] = {
 """What random networks do not ask of a question, and which suites do: said in every report."""
 _DIFFERENTIABLE = ("hessian", "unrolled_hessian")
 REPLICAS = 3
+_SEVERITY: tuple[CheckStatus, ...] = ("failed", "undecided", "passed")
 
 
 class Parameters(CaseParameters):
@@ -238,3 +237,52 @@ class Conformance(Case[Parameters]):
 
 class BrokenAtError(RuntimeError):
     """A backend broke at a network; the message says at which."""
+
+
+class Verdicts:
+    """Keeps, of checks of one name, the smallest network that fails; else the first undecided one.
+
+    Where all pass, the least margin is kept.
+
+    A failure in a large network is seldom understood there. Networks are to be added from small to
+    large.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Check] = {}
+        self._comparisons: Counter[str] = Counter()
+        self._fates: defaultdict[str, Counter[CheckStatus]] = defaultdict(Counter)
+
+    def add(self, drawn: Drawn, checks: Iterable[Check]) -> None:
+        """Take in what was asked of one network."""
+        worst = Worst()
+        worst.add(*checks)
+        for check in worst:
+            name = check.name
+            self._comparisons[name] += check.comparisons
+            self._fates[name][check.status] += 1
+            kept = self._kept.get(name)
+            if kept is None or _worse(check, kept):
+                self._kept[name] = check.at(str(drawn))
+
+    def __iter__(self) -> Iterator[Check]:
+        for name, check in self._kept.items():
+            where = check.where
+            fates = self._fates[name]
+            networks = fates.total()
+            if fates["failed"]:
+                where += f"; {fates['failed']} of {networks} networks fail"
+            if fates["undecided"]:
+                where += f"; {fates['undecided']} of {networks} networks undecided"
+            yield check.model_copy(update={"where": where, "comparisons": self._comparisons[name]})
+
+
+def _worse(check: Check, kept: Check) -> bool:
+    """Whether a check is the first to fail or to be undecided, or passes more narrowly."""
+    if check.status != kept.status:
+        return _SEVERITY.index(check.status) < _SEVERITY.index(kept.status)
+    return kept.passed and _margin(check) < _margin(kept)
+
+
+def _margin(check: Check) -> float:
+    return -inf if check.margin is None else check.margin

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Bool
 
 from pcbench import checks
+from pcbench.cases.conformance.draw import offered
 from pcbench.cases.conformance.evaluation import EvaluationJudge, anywhere
 from pcbench.cases.conformance.inference.engines import ask_for
-from pcbench.cases.conformance.offered import offered
 from pcbench.cases.conformance.training import learners
 from pcbench.checks import Check
 from pcbench.contract import (
@@ -81,10 +81,10 @@ def _again(subject: Subject, answers: Evaluation, activities: list[Array]) -> It
         yield differing("asked twice", *pair).at(f"training by {name}")
 
 
-def _rules(backend: Backend[Any], problem: Problem) -> list[tuple[str, TrainingSettings]]:
+def _rules(backend: Backend[Any], problem: Problem) -> Iterator[tuple[str, TrainingSettings]]:
     """Return by which rules to train, where that is declared."""
-    declared = Capability.TRAINING in backend.capabilities
-    return list(learners(backend, [problem], adam=False)) if declared else []
+    if Capability.TRAINING in backend.capabilities:
+        yield from learners(backend, [problem], adam=False)
 
 
 def _learn(subject: Subject, settings: TrainingSettings) -> list[Array]:
@@ -135,9 +135,7 @@ def _own_copies(backend: Backend[Any], problem: Problem, answers: Evaluation) ->
         array.fill(np.nan)
     seen = backend.to_host(model.predict(staged))
     lost = int(np.sum(~np.isfinite(seen))) if np.isfinite(answers.prediction).all() else 0
-    return none_of(
-        "host arrays still in use", lost, seen.size, "predicted numbers", source=CONTRACT
-    )
+    return none_of("host arrays still in use", lost, seen.size, "predicted numbers")
 
 
 def _dtype(subject: Subject, answers: Evaluation) -> Iterator[Check]:
@@ -150,13 +148,8 @@ def _dtype(subject: Subject, answers: Evaluation) -> Iterator[Check]:
             result = subject.infer(_ask(engine, problem, backend))
             arrays = [*result.activities[:-1], result.energies]  # targets may be no numbers
             fits = np.concatenate([fits, *(_has_float32(array.ravel()) for array in arrays)])
-        yield none_of(
-            "numbers that float32 does not have",
-            int(np.sum(~fits)),
-            fits.size,
-            "numbers",
-            source=CONTRACT,
-        )
+        lost = int(np.sum(~fits))
+        yield none_of("numbers that float32 does not have", lost, fits.size, "numbers")
     gradients = np.concatenate([gradient.ravel() for gradient in answers.loss_gradients])
     if not _is_rounded_often(problem) or gradients.size < _ENOUGH:
         return
@@ -200,4 +193,4 @@ def _device(subject: Subject) -> Check:
         if device is not None and not callable(device):
             told.append(device)
     wrong = sum(not accepted(device) for device in told)
-    return none_of("elsewhere than on the device", wrong, len(told), "arrays", source=CONTRACT)
+    return none_of("elsewhere than on the device", wrong, len(told), "arrays")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import log
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import (
@@ -18,12 +18,11 @@ from pydantic import (
     model_validator,
 )
 
-from pcbench.contract import Capability, DType
+from pcbench.contract import Backend, Capability, DType, engines
 from pcbench.judges.problem import Problem, Weights, rounded
 from pcbench.networks import NetworkSpec
 from pcbench.networks.activations import ROWS, ActivationName, activation
-from pcbench.networks.layers import Convolution
-from pcbench.networks.specification import Convention
+from pcbench.networks.specification import Convention, Convolution
 
 Layers = Literal["linear", "smooth", "nonlinear", "convolutional"]
 
@@ -240,3 +239,13 @@ def _convolutional(
     ]
     activation, convention, bias = style
     return NetworkSpec(tuple(widths), activation, convention, bias, tuple(convolutions))
+
+
+def offered(backend: Backend[Any], problem: Problem) -> list[str]:
+    """Engines that the backend declares, and that can treat the network."""
+    return [
+        engine
+        for engine, settings in engines()
+        if settings.capability in backend.capabilities
+        and (problem.network.is_linear or engine != "exact")
+    ]

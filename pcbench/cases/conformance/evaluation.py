@@ -65,17 +65,7 @@ def evaluation(
 
 
 class EvaluationJudge:
-    """Holds answers about a batch, and about activities, against the definitions.
-
-    Parameters
-    ----------
-    problem
-        The network and the batch.
-    activities
-        ``z_0 … z_L`` that energies are asked at.
-    dtype
-        The backend's.
-    """
+    """Holds answers about a batch, and about activities ``z_0 … z_L``, against the definitions."""
 
     def __init__(self, problem: Problem, activities: list[Array], dtype: DType) -> None:
         self._problem, self._activities, self._dtype = problem, activities, dtype

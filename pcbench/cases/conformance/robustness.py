@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from pcbench.cases.conformance.draw import offered
 from pcbench.cases.conformance.evaluation import INDEPENDENT, EvaluationJudge, anywhere
-from pcbench.cases.conformance.offered import offered
 from pcbench.checks import Check
 from pcbench.contract import (
     Backend,
@@ -36,7 +35,7 @@ from pcbench.contract import (
 from pcbench.judges.agreement import is_smooth
 from pcbench.judges.answers import Array, Subject
 from pcbench.judges.problem import Problem
-from pcbench.judges.reported import CONTRACT, none_of
+from pcbench.judges.reported import none_of
 from pcbench.spectra import HessianOperator
 
 Means = dict[str, Callable[[], list[Array]]]
@@ -49,6 +48,8 @@ _SETTINGS: dict[str, InferenceSettings] = {
     "gauss_newton": GaussNewtonInference(max_steps=_BUDGET),
     "error": ErrorInference(step=0.01, max_steps=_BUDGET),
 }
+_TOLD_BY_INFERENCE = 3
+"""Energies, whether it converged, and the residual."""
 
 
 def _settings(engine: str) -> InferenceSettings:
@@ -62,40 +63,20 @@ def robustness(
     backend: Backend[Any], problem: Problem, rng: np.random.Generator
 ) -> Iterator[Check]:
     """Ask with an empty batch, and with inputs that are not finite."""
-    with _quiet():
+    with warnings.catch_warnings(), np.errstate(all="ignore"):  # of what is done here on purpose
+        warnings.simplefilter("ignore")
         yield from _nothing(backend, problem)
         for poison in _poisons(problem, rng):
             yield from _poisoned(backend, problem, poison, rng)
 
 
-@dataclass(frozen=True, slots=True)
-class Poison:
-    """A problem with a number that is not finite.
-
-    Attributes
-    ----------
-    name
-        What and where it is.
-    problem
-        The whole problem, with it.
-    sample
-        The sample that has it; ``None`` for all.
-    predicted
-        Whether predictions depend on it, and not the targets alone.
-    """
+class Poison(NamedTuple):
+    """A problem with a number that is not finite: in a sample, or in all where that is ``None``."""
 
     name: str
     problem: Problem
     sample: int | None
-    predicted: bool = True
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Let libraries warn of what is done here on purpose."""
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        yield
+    predicted: bool = True  # depend predictions on it, and not the targets alone
 
 
 def _attempt(ask: Callable[[], list[Array]]) -> list[Array] | None:
@@ -112,24 +93,17 @@ def _nothing(backend: Backend[Any], problem: Problem) -> Iterator[Check]:
     subject = Subject(backend, empty)
     prediction = _attempt(lambda: [subject.predict(empty.x)])
     right = prediction is None or prediction[0].shape == empty.y.shape
-    yield none_of(
-        "no samples: prediction of another shape", int(not right), 1, "predictions", source=CONTRACT
-    )
+    yield none_of("no samples: prediction of another shape", int(not right), 1, "predictions")
     activities = [np.zeros((0, width)) for width in problem.network.widths]
     means = _means(subject, activities)
     for engine in offered(backend, problem):
-        means[engine] = partial(_energies_by, subject, engine)
+        means[engine] = partial(lambda by: [subject.infer(_settings(by)).energies], engine)
     means |= _optional_means(subject, activities)
+    name = "no samples: numbers for a mean over none"
     for what, ask in means.items():
         given = _attempt(ask) or []
-        yield none_of(
-            "no samples: numbers for a mean over none",
-            sum(int(np.isfinite(a).sum()) for a in given),
-            sum(a.size for a in given),
-            "numbers",
-            source=CONTRACT,
-            where=what,
-        )
+        made = sum(int(np.isfinite(a).sum()) for a in given)
+        yield none_of(name, made, sum(a.size for a in given), "numbers", where=what)
 
 
 def _means(subject: Subject, activities: list[Array]) -> Means:
@@ -140,10 +114,6 @@ def _means(subject: Subject, activities: list[Array]) -> Means:
         "energies": lambda: [subject.energies(activities)],
         "gradients of the energy": lambda: subject.energy_gradients(activities),
     }
-
-
-def _energies_by(subject: Subject, engine: str) -> list[Array]:
-    return [subject.infer(_settings(engine)).energies]
 
 
 def _optional_means(subject: Subject, activities: list[Array]) -> Means:
@@ -212,32 +182,18 @@ def _poisoned(
     subject = Subject(backend, poison.problem)
     predicted = _attempt(lambda: [subject.predict(poison.problem.x)])
     if predicted is not None:
-        wrong = predicted[0].shape != problem.y.shape
-        yield none_of(
-            "predictions of another shape",
-            int(wrong),
-            1,
-            "predictions",
-            source=CONTRACT,
-            where=poison.name,
-        )
+        wrong, name = predicted[0].shape != problem.y.shape, "predictions of another shape"
+        yield none_of(name, int(wrong), 1, "predictions", where=poison.name)
         if not wrong:
             yield from _predictions(backend, problem, poison, predicted[0])
-    activities = anywhere(problem, rng, backend.dtype)
-    activities = [poison.problem.x, *activities[1:-1], poison.problem.y]
-    values = _means(subject, activities)
+    hidden = anywhere(problem, rng, backend.dtype)[1:-1]
+    values = _means(subject, [poison.problem.x, *hidden, poison.problem.y])
     engines = offered(backend, problem)
-    hidden = {what for what, ask in values.items() if _is_hidden(_attempt(ask))}
-    for engine in engines:
-        hidden |= _by_inference(subject, engine)
-    yield none_of(
-        "numbers made of what is none",
-        len(hidden),
-        len(values) + _TOLD_BY_INFERENCE * len(engines),
-        "answers",
-        source=CONTRACT,
-        where=", ".join([poison.name, *sorted(hidden)]),
-    )
+    made = {what for what, ask in values.items() if _is_finite(_attempt(ask))}
+    made = made.union(*(_by_inference(subject, engine) for engine in engines))
+    total = len(values) + _TOLD_BY_INFERENCE * len(engines)
+    where = ", ".join([poison.name, *sorted(made)])
+    yield none_of("numbers made of what is none", len(made), total, "answers", where=where)
 
 
 def _predictions(
@@ -247,14 +203,8 @@ def _predictions(
     samples = np.arange(len(predicted))
     own = samples == poison.sample if poison.sample is not None else samples >= 0
     if poison.predicted:
-        yield none_of(
-            "predictions made of what is none",
-            int(np.sum(np.isfinite(predicted[own]).all(axis=1))),
-            int(own.sum()),
-            "samples",
-            source=CONTRACT,
-            where=poison.name,
-        )
+        name, made = "predictions made of what is none", np.isfinite(predicted[own]).all(axis=1)
+        yield none_of(name, int(made.sum()), int(own.sum()), "samples", where=poison.name)
     others = ~own if poison.predicted else samples >= 0
     if others.any():
         off = EvaluationJudge(problem, [], backend.dtype).prediction_off
@@ -267,12 +217,8 @@ def _predictions(
         )
 
 
-def _is_hidden(answer: list[Array] | None) -> bool:
-    return answer is not None and all(bool(np.isfinite(array).all()) for array in answer)
-
-
-_TOLD_BY_INFERENCE = 3
-"""Energies, whether it converged, and the residual."""
+def _is_finite(answer: list[Array] | None) -> bool:
+    return answer is not None and all(np.isfinite(array).all() for array in answer)
 
 
 def _by_inference(subject: Subject, engine: str) -> set[str]:

@@ -1,4 +1,8 @@
-"""Whether trainers take the steps that they should, with replicas and without."""
+"""Whether trainers take the steps that they should, with replicas and without, at first and later.
+
+What is wrong after ten steps, fifty, or an epoch shows in no first step: a correction that is
+frozen, moments that are reset, a rate that decays, batches that come again.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from pcbench.case import Context
+from pcbench.cases.conformance.draw import offered
 from pcbench.cases.conformance.inference.engines import ask_for, of_all
-from pcbench.cases.conformance.offered import offered
 from pcbench.checks import Check
 from pcbench.contract import (
     Adam,
@@ -22,6 +26,7 @@ from pcbench.contract import (
     ExactInference,
     GaussNewtonInference,
     InferenceSettings,
+    IterativeInference,
     Model,
     Record,
     Sgd,
@@ -35,11 +40,15 @@ from pcbench.judges.training.step_judge import StepJudge
 from pcbench.networks import NetworkSpec
 
 STEPS = 3
+COURSE = 120
+"""Twelve times what Adam's mean remembers, and many epochs of a small batch."""
+
 _RATE, _SCALE = 0.01, 0.5
 # Replicas learn at rates of their own.
 _RATES = np.array([1.0, 3.0, 0.5])
-# A residual that is reached in a few steps, and a budget for where it is not.
-_RESIDUAL, _BUDGET = 1e-3, 20
+# A residual that is reached in a few steps, and a budget for where it is not. In long runs steps
+# are judged wherever inference ends: as few as make it iterate.
+_RESIDUAL, _BUDGET, _BUDGET_OF_COURSE = 1e-3, 20, 2
 
 
 def training(
@@ -47,34 +56,60 @@ def training(
 ) -> Iterator[Check]:
     """Judge the first steps of backpropagation and of predictive coding.
 
-    Parameters
-    ----------
-    context
-        Lends the backend.
-    problems
-        The same network and samples at different points: a replica each, where there are any; the
-        first is trained alone, too.
-    rng
-        Draws batches.
-    turn
-        A number: if it is even, Adam is the optimiser, else gradient descent; engines take turns.
+    The problems are one network, with the same samples, at different points: a replica each, where
+    there are any; the first is trained alone, too. In every second turn Adam is the optimiser, else
+    gradient descent; engines take turns.
     """
-    backend, (first, *_) = context.backend, problems
-    samples = len(first.x)
-    batches = rng.integers(0, samples, (STEPS, max(1, samples // 2)))
+    backend, first = context.backend, problems[0]
+    batches = _batches(first, STEPS, rng)
     for learner, settings in learners(backend, problems, adam=turn % 2 == 0, turn=turn):
-        parameters = [parameter[None] for parameter in first.parameters]
-        judge = StepJudge(
-            without_replicas(context), first, settings, parameters, batches, f"{learner} alone"
-        )
-        yield from judge.findings(STEPS)
+        yield from _alone(context, first, settings, batches, f"{learner} alone")
         if Capability.REPLICAS in backend.capabilities:
-            stacked = [
-                np.stack(each) for each in zip(*(p.parameters for p in problems), strict=True)
-            ]
+            pairs = zip(*(problem.parameters for problem in problems), strict=True)
             own = replace(settings, learning_rate=_RATE * _RATES[: len(problems)])
-            judge = StepJudge(context, first, own, stacked, batches, learner)
+            judge = StepJudge(context, first, own, list(map(np.stack, pairs)), batches, learner)
             yield from judge.findings(STEPS)
+
+
+def course(context: Context, problem: Problem, rng: np.random.Generator) -> Iterator[Check]:
+    """Judge every step of long runs, by every optimiser and engine.
+
+    In float32 by backpropagation alone: what goes on from step to step is the optimiser's, and
+    engines have no other program there.
+    """
+    batches, dtype = _batches(problem, COURSE, rng), context.backend.dtype
+    judge = InferenceJudge(problem, dtype)
+    for optimiser in (Sgd(), Adam()):
+        rule = optimiser.optimiser
+        learner = TrainingSettings("loss", optimiser, _RATE, _SCALE)
+        yield from _alone(context, problem, learner, batches, f"BP, {rule}")
+        for engine in offered(context.backend, problem) if dtype == "float64" else []:
+            inference = ask_for(engine, judge).settings
+            if isinstance(inference, IterativeInference):
+                update: dict[str, Any] = {"max_steps": _BUDGET_OF_COURSE, "record": False}
+                inference = inference.model_copy(update=update)
+            learner = TrainingSettings("energy", optimiser, _RATE, _SCALE, inference)
+            yield from _alone(context, problem, learner, batches, f"PC by {engine}, {rule}")
+
+
+def _batches(problem: Problem, steps: int, rng: np.random.Generator) -> Int[np.ndarray, "T N"]:
+    samples = len(problem.x)
+    return rng.integers(0, samples, (steps, max(1, samples // 2)))
+
+
+def _alone(
+    context: Context,
+    problem: Problem,
+    settings: TrainingSettings,
+    batches: Int[np.ndarray, "T N"],
+    label: str,
+) -> Iterator[Check]:
+    """Judge every step of a run without replicas."""
+    lent = copy(context)
+    lent.backend = OneReplica(context.backend)
+    parameters = [parameter[None] for parameter in problem.parameters]
+    judge = StepJudge(lent, problem, settings, parameters, batches, label)
+    yield from judge.findings(len(batches))
 
 
 def learners(
@@ -104,13 +139,6 @@ def _short(engine: str, problems: Sequence[Problem], dtype: DType) -> InferenceS
     if isinstance(settings, GaussNewtonInference):
         update["record"] = False
     return settings.model_copy(update=update)
-
-
-def without_replicas(context: Context) -> Context:
-    """Return the context with its backend seen as if its models had an axis of one replica."""
-    lent = copy(context)
-    lent.backend = OneReplica(context.backend)
-    return lent
 
 
 class OneReplica(Backend[Any]):

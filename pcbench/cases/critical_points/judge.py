@@ -20,7 +20,7 @@ from pcbench.judges.basis import Basis, folded
 from pcbench.judges.points import joined
 from pcbench.judges.reported import none_of
 from pcbench.theory.linear import critical
-from pcbench.theory.linear.expansion import curvature_along, curvature_rounding, energy_series
+from pcbench.theory.linear.critical import curvature_along, curvature_rounding, energy_series
 from pcbench.theory.rounding.bounds import hessian_rounding, unit_roundoff
 from pcbench.theory.rounding.perturbation import equilibrium_rounding
 

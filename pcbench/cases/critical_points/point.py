@@ -14,10 +14,10 @@ from pcbench import checks
 from pcbench.checks import Check, Tolerance
 from pcbench.judges.basis import Basis
 from pcbench.judges.points import joined
-from pcbench.theory.linear import certificates, critical
+from pcbench.theory.arrays import chain
+from pcbench.theory.linear import critical
+from pcbench.theory.linear.critical import curvature_along, curvature_rounding
 from pcbench.theory.linear.equilibrium import equilibrated_energy_gradient, residuals
-from pcbench.theory.linear.expansion import curvature_along, curvature_rounding
-from pcbench.theory.linear.products import chain
 from pcbench.theory.rounding.bounds import CONFIDENCE, hessian_rounding, unit_roundoff
 from pcbench.theory.rounding.perturbation import EquilibriumRounding, equilibrium_rounding
 
@@ -94,11 +94,11 @@ class CriticalPoint:
         return float(np.sqrt(sum(np.sum(g**2) for g in self.gradients)))
 
     @cached_property
-    def certificate(self) -> certificates.Certificate | None:
+    def certificate(self) -> critical.Certificate | None:
         """What proves that the point is a strict saddle; nothing at a global minimum."""
         if self.is_minimum:
             return None
-        return certificates.certificate(self.weights, self.batch.x, self.batch.y, self.off)
+        return critical.certificate(self.weights, self.batch.x, self.batch.y, self.off)
 
     @cached_property
     def along_certificate(self) -> float:
@@ -225,7 +225,7 @@ class CriticalPoint:
                 bound,
             )
 
-    def _certificate_checks(self, found: certificates.Certificate) -> Iterator[Check]:
+    def _certificate_checks(self, found: critical.Certificate) -> Iterator[Check]:
         x, y = self.batch.x, self.batch.y
         steepest = float(np.abs(self.eigenvalues).max())
         yield Basis("Theorem 1, as a power series (theory.md 2.1)", _ROUNDING).approx(

@@ -16,8 +16,7 @@ from pcbench.checks import Check
 from pcbench.contract import DType, ExactInference
 from pcbench.judges.problem import Problem
 from pcbench.judges.reported import counted
-from pcbench.theory.dynamics.escape import escape_exponent
-from pcbench.theory.dynamics.learning import Moments, steps_to_fall
+from pcbench.theory.dynamics.escape import Moments, escape_exponent, steps_to_fall
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
 
 DESCENT = "PC is descent on the equilibrated energy (theory.md 2.1)"

@@ -23,8 +23,7 @@ from pcbench.judges.training.curves import (
 )
 from pcbench.networks import NearOrigin
 from pcbench.statistics import escape_times
-from pcbench.theory.dynamics.escape import escape_exponent
-from pcbench.theory.dynamics.learning import Moments, steps_to_fall
+from pcbench.theory.dynamics.escape import Moments, escape_exponent, steps_to_fall
 
 SOON, SELDOM = 100, 1000
 """Steps between two looks at who has left: few of little, and few looks at much."""

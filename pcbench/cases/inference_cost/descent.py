@@ -15,7 +15,7 @@ from pcbench.judges.answers import NEVER, InferenceResult, Subject
 from pcbench.judges.basis import Basis
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.reported import counts_match
-from pcbench.theory.linear.descent import Descent
+from pcbench.theory.linear.equilibrium import Descent
 
 SOURCE = "gradient inference in the eigenbasis of H_z (theory.md 2.3)"
 # A dense H_z of so many units takes 72 MB, and seconds to diagonalise.

@@ -23,8 +23,8 @@ from pcbench.cases.matrix_completion.draws import Draws, whole
 from pcbench.cases.matrix_completion.parameters import Masking, Way
 from pcbench.judges.problem import Problem, Weights
 from pcbench.judges.training.curves import Course
-from pcbench.theory.linear.low_rank import least_losses
-from pcbench.theory.linear.products import chain
+from pcbench.theory.arrays import chain
+from pcbench.theory.linear.critical import least_losses
 from pcbench.theory.nonlinear.layered import feedforward, layered_loss
 from pcbench.theory.rounding.bounds import unit_roundoff
 

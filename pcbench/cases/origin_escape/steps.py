@@ -16,10 +16,17 @@ from pcbench.judges.reported import DEFINITION, array_names, layers
 from pcbench.judges.training.curves import LEARNERS, Scaling
 from pcbench.judges.training.step_expected import known_norm_off, loss_off
 from pcbench.judges.training.step_judge import StepJudge
-from pcbench.theory.dynamics import first_steps as first_steps_
-from pcbench.theory.dynamics.growth import growth, least_slope, top_direction, vanishing_slopes
+from pcbench.theory.dynamics.growth import (
+    FirstSteps,
+    growth,
+    least_slope,
+    top_direction,
+    vanishing_slopes,
+)
+from pcbench.theory.dynamics.growth import first_steps as predicted_steps
 from pcbench.theory.nonlinear.layered import layered_loss
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
+from pcbench.theory.rounding.range import UndecidableError
 from pcbench.theory.rounding.underflow import SMALLEST
 
 REPLAY = "gradient descent on the closed forms from the initial weights (theory.md 2.1, 2.7)"
@@ -55,7 +62,7 @@ def first_steps(start: Start, scaling: Scaling) -> Iterator[Check]:
             batches = [(x[one], y[one]) for one in (whole if rows is None else rows[:, seed])]
             made = list[Check]()
             if seed < SEEDS:
-                predicted = first_steps_.first_steps(weights, batches, rate, objective, u)
+                predicted = predicted_steps(weights, batches, rate, objective, u)
                 made.append(_norms(weights, seen, predicted, learner, u))
             made += _at_the_start(weights, batches[0], seen[0], objective, u)
             if objective == "energy" and start.problem.network.n_hidden > 1:
@@ -66,7 +73,7 @@ def first_steps(start: Start, scaling: Scaling) -> Iterator[Check]:
 def _norms(
     weights: Weights,
     seen: Float[np.ndarray, "K L"],
-    predicted: first_steps_.FirstSteps,
+    predicted: FirstSteps,
     learner: str,
     u: float,
 ) -> Check:
@@ -162,10 +169,16 @@ def later_step(
     at = f"{learner}, step {later.step + 1}"
     yield from StepJudge(start.context, start.problem, settings, later.before, rows, at).findings(1)
     recorded = Basis(DEFINITION, "rounding (theory.md 4)")
+    inside = []
     for place, seed in enumerate(later.alive):
         problem = start.problem.at([array[place] for array in later.before])
         if rows is not None:
             problem = problem.rows(rows[0, place])
+        try:
+            problem.demand_range(start.context.backend.dtype)
+        except UndecidableError:  # the step, which has been judged, says so
+            continue
+        inside.append(place)
         yield recorded.approx(
             f"loss that the run recorded ({at})",
             outcome.course.losses[later.step, seed],
@@ -173,8 +186,8 @@ def later_step(
             loss_off(problem, start.context.backend.dtype),
             f"seed {seed + 1}",
         )
-    if isinstance(settings.optimiser, Sgd):
-        yield from _same_step(start, settings, later, rows, at)
+    if inside and isinstance(settings.optimiser, Sgd):
+        yield from _same_step(start, settings, later, rows, at, inside)
 
 
 def _same_step(
@@ -183,8 +196,9 @@ def _same_step(
     later: Later,
     rows: Int[np.ndarray, "1 alive N"] | None,
     at: str,
+    inside: list[int],
 ) -> Iterator[Check]:
-    """Check that the run took the step that a fresh trainer takes."""
+    """Check that the run took the step that a fresh trainer takes, of replicas inside the range."""
     backend = start.context.backend
     model = backend.build(start.problem.network, later.before)
     fresh = backend.trainer(model, *start.staged, settings)
@@ -197,9 +211,9 @@ def _same_step(
         "rounding of the parameters by either trainer (theory.md 4.5)",
     )
     for name, ran, due in zip(names, later.after, reached, strict=True):
-        for place, seed in enumerate(later.alive):
+        for place in inside:
             off = 2 * CONFIDENCE * u * np.linalg.norm(due[place]) + SMALLEST
-            where = f"seed {seed + 1}, {name}"
+            where = f"seed {later.alive[place] + 1}, {name}"
             yield rule.distance(
                 f"parameters after a step of the run ({at})", ran[place], due[place], off, where
             )

@@ -16,17 +16,17 @@ from pcbench.judges.basis import Basis
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
 from pcbench.networks import NetworkSpec
-from pcbench.theory.linear.activities import equilibrium_activities
 from pcbench.theory.linear.equilibrium import (
     equilibrated_energy,
     equilibrated_energy_gradient,
+    equilibrium_activities,
     loss_gradient,
 )
 from pcbench.theory.nonlinear.layered import layered_loss, layered_loss_gradients
-from pcbench.theory.rounding.backpropagation import backpropagation_rounding
 from pcbench.theory.rounding.bounds import CONFIDENCE, FLOAT64, unit_roundoff
 from pcbench.theory.rounding.layered import layered_rounding
 from pcbench.theory.rounding.optimisers import AdamSteps, GradientDescent, Optimiser
+from pcbench.theory.rounding.passes import backpropagation_rounding
 from pcbench.theory.rounding.perturbation import loss_gradient_rounding
 from pcbench.theory.rounding.underflow import SMALLEST, norm_underflow
 

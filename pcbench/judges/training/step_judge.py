@@ -213,6 +213,10 @@ class StepJudge:
             left = InferenceJudge(problem, dtype).force(result)
             if not left**2 <= float(np.finfo(dtype).max):
                 return f"the force that inference left, {left:.2g}, has no square in {dtype}"
+        largest = np.finfo(dtype).max
+        # Times a gradient of 0 it is no number, either.
+        if not np.max(self._settings.learning_rate) * self._settings.scale <= largest:
+            return f"the rate itself leaves the range of {dtype}"
         expected = expect(problem, self._settings, dtype, result)
         u = unit_roundoff(dtype)
         for own, before, gradient, off in zip(
@@ -224,7 +228,7 @@ class StepJudge:
         ):
             with np.errstate(over="ignore", invalid="ignore"):
                 after, _ = own.step(before, gradient, off, u, self._terms)
-            if not np.abs(after).max() <= np.finfo(dtype).max:
+            if not np.abs(after).max() <= largest:
                 return f"a correct step leaves the range of {dtype}"
         return ""
 

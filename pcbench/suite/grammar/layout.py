@@ -35,45 +35,25 @@ MAX_CASES = 10_000  # at all sizes together
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What a case says at a size.
+    """What a case says at a size."""
 
-    Parameters
-    ----------
-    values
-        What it sets at which path; each has the path for its key.
-    axes
-        The case's axes, with the values that they take at this size.
-    """
-
+    # What it sets at which path; each has the path for its key.
     values: tuple[tuple[Path, Node], ...]
-    axes: tuple[Axis, ...]
+    axes: tuple[Axis, ...]  # the case's axes, with the values that they take at this size
 
 
 @dataclass(frozen=True, slots=True)
 class CaseEntry:
-    """A case as written, before its matrix is expanded.
+    """A case as written, before its matrix is expanded."""
 
-    Parameters
-    ----------
-    id, kind
-        Empty where missing or not valid; the problem is noted.
-    id_at, kind_at
-        Where they stand.
-    figure
-        Which figure of the paper it reproduces; empty if none.
-    tree
-        Run settings and parameters: the case without the keys that identify it.
-    sizes
-        What the case says at each size, ``quick`` first.
-    """
-
+    # Empty where missing or not valid; the problem is noted.
     id: str
     kind: str
     id_at: Position
     kind_at: Position
-    figure: str
-    tree: Node
-    sizes: dict[str, Size]
+    figure: str  # which figure of the paper it reproduces; empty if none
+    tree: Node  # run settings and parameters: the case without the keys that identify it
+    sizes: dict[str, Size]  # what the case says at each size, ``quick`` first
 
     def at(self, size: str) -> tuple[str, Size]:
         """Return the size at which the case runs when a size is asked for: quick if it lacks it."""
@@ -83,30 +63,16 @@ class CaseEntry:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A suite as written.
-
-    Parameters
-    ----------
-    path
-        The file.
-    name, description
-        What the suite says of itself.
-    covers
-        The parts of the contract that it claims to judge; ``None`` where it does not say.
-    defaults
-        A mapping, merged beneath every case.
-    cases
-        In the order written.
-    problems
-        What is wrong so far. A layout with problems serves only to find more of them.
-    """
+    """A suite as written."""
 
     path: pathlib.Path
     name: str
     description: str
+    # The parts of the contract that it claims to judge; ``None`` where it does not say.
     covers: tuple[Part, ...] | None
-    defaults: Node
+    defaults: Node  # a mapping, merged beneath every case
     cases: list[CaseEntry]
+    # What is wrong so far. A layout with problems serves only to find more of them.
     problems: Problems
 
     @property
@@ -116,13 +82,7 @@ class Layout:
 
 
 def read_layout(path: pathlib.Path) -> Layout:
-    """Read a suite file.
-
-    Raises
-    ------
-    SuiteError
-        If the file cannot be read at all, is not a mapping, or makes too many cases.
-    """
+    """Read a suite file."""
     document = read_document(path)
     root, problems = document.root, document.problems
     assert root is not None  # for the type checker: read_document refuses an empty file
@@ -150,10 +110,7 @@ def _text(
 ) -> str:
     """Read a string of a mapping, empty where it is missing or wrong.
 
-    Parameters
-    ----------
-    requires
-        What the owner is called, if it must have the key.
+    ``requires`` is what the owner is called, if it must have the key.
     """
     node = (owner.as_mapping() or {}).get(key)
     if node is None and requires:
@@ -167,7 +124,8 @@ def _covers(node: Node | None, problems: Problems) -> tuple[Part, ...] | None:
     found: list[Part] = []
     for entry in read(node, "'covers'", SUITE["covers"], list, problems):
         if not isinstance(entry.value, str) or entry.value not in list(Part):
-            hint = did_you_mean(entry.value, Part) if isinstance(entry.value, str) else ""
+            parts = [part.value for part in Part]
+            hint = did_you_mean(entry.value, parts) if isinstance(entry.value, str) else ""
             message = f"'covers' must name parts of the contract; {entry.shown()} is none{hint}"
             problems.note(entry.at, message)
         elif (part := Part(entry.value)) in found:
@@ -240,13 +198,7 @@ def _sizes(node: Node | None, axes: tuple[Axis, ...], problems: Problems) -> dic
 
 
 def check_size(size: str, known: Iterable[str]) -> None:
-    """Make sure that suites have a size.
-
-    Raises
-    ------
-    SuiteError
-        If none of them does; the message names those that there are.
-    """
+    """Make sure that suites have a size."""
     names = list(dict.fromkeys([QUICK, *known]))
     if size not in names:
         there = f"there are {', '.join(names)}" if len(names) > 1 else f"there is only {QUICK}"

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from pcbench.registry import did_you_mean
 from pcbench.suite.expand import IDENTITY
-from pcbench.suite.grammar.fields import known_keys
 from pcbench.suite.grammar.settings import RUN_SETTINGS
 from pcbench.suite.yaml.node import shown
 from pcbench.suite.yaml.problems import Problem
@@ -23,74 +22,126 @@ from pcbench.suite.yaml.problems import Problem
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
-    from pcbench.suite.yaml.node import Node
+    from pcbench.suite.yaml.node import Node, Path
 
+
+Model = type[BaseModel]
 Location = tuple[str | int, ...]
 M = TypeVar("M", bound=BaseModel)
 
+
+def fields_by_key(model: Model) -> dict[str, FieldInfo]:
+    """Return a model's fields by the keys that a suite writes."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def known_keys(model: Model, location: Location, written: dict[str, Node]) -> tuple[set[str], bool]:
+    """Return the keys that may be written at a location, and whether these are exactly they.
+
+    They are not exactly known where a union, or a base class for which its subclasses may stand in,
+    leaves several models possible, and what is written there does not choose one by its tag.
+    """
+    models = _models_at(model, location)
+    models = {each for each in models if _is_chosen(each, written)} or models
+    return {key for each in models for key in fields_by_key(each)}, len(models) == 1
+
+
+def known_paths(model: Model, _above: tuple[Model, ...] = ()) -> Iterator[Path]:
+    """Yield the paths to all parameters, parents before their children."""
+    if model in _above:  # a model that contains itself
+        return
+    for key, field in fields_by_key(model).items():
+        yield (key,)
+        for child in _models_in(field.annotation):
+            yield from ((key, *path) for path in known_paths(child, (*_above, model)))
+
+
+def _models_at(model: Model, location: Location) -> set[Model]:
+    models = {model}
+    for part in location:
+        fields = [fields_by_key(each).get(str(part)) for each in models]
+        children = {child for field in fields if field for child in _models_in(field.annotation)}
+        if any(fields):
+            models = children
+        else:  # an index, or the member that pydantic chose of a union
+            models = {each for each in models if part in _member_names(each)} or models
+    return models
+
+
+def _models_in(annotation: object) -> Iterator[Model]:
+    """Yield the models within an annotation, and their subclasses, which may stand in for them."""
+    for argument in get_args(annotation):
+        yield from _models_in(argument)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+        for subclass in annotation.__subclasses__():
+            yield from _models_in(subclass)
+
+
+def _member_names(model: Model) -> set[object]:
+    """Return the names by which a location refers to a member of a union: its class or its tag."""
+    return {model.__name__, *(tag for tags in _tags(model).values() for tag in tags)}
+
+
+def _is_chosen(model: Model, written: dict[str, Node]) -> bool:
+    """Whether a mapping has a model's tags, such as the ``name: mnist1d`` of a dataset."""
+    tags = {key: values for key, values in _tags(model).items() if key in written}
+    return bool(tags) and all(written[key].value in values for key, values in tags.items())
+
+
+def _tags(model: Model) -> dict[str, tuple[object, ...]]:
+    return {
+        key: get_args(field.annotation)
+        for key, field in fields_by_key(model).items()
+        if get_origin(field.annotation) is Literal
+    }
+
+
 # What a value must be, by pydantic's type of error; the fields are those of the error's context.
 _DUE = {
-    "int_type": "an integer",
-    "int_parsing": "an integer",
-    "int_parsing_size": "a smaller integer",
-    "int_from_float": "an integer",
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "finite_number": "a finite number",
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
-    "string_type": "a string",
-    "string_too_short": "a string of at least {min_length} characters",
-    "string_too_long": "a string of at most {max_length} characters",
-    "string_pattern_mismatch": "a string that matches {pattern}",
-    "literal_error": "{expected}",
-    "enum": "{expected}",
-    "none_required": "null",
-    "greater_than": "greater than {gt}",
-    "greater_than_equal": "at least {ge}",
-    "less_than": "less than {lt}",
-    "less_than_equal": "at most {le}",
-    "multiple_of": "a multiple of {multiple_of}",
-    "list_type": "a list",
-    "tuple_type": "a list",
-    "set_type": "a list",
-    "frozen_set_type": "a list",
-    "dict_type": "a mapping",
-    "mapping_type": "a mapping",
-    "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
-    "dataclass_type": "a mapping",
-    "too_short": "of length {min_length} or more",
-    "too_long": "of length {max_length} or less",
-    "union_tag_invalid": "one of {expected_tags}",
-    "due": "{due}",  # a field that says itself what it must be
+    error: due
+    for due, errors in {
+        "an integer": "int_type int_parsing int_from_float",
+        "a smaller integer": "int_parsing_size",
+        "a number": "float_type float_parsing",
+        "a finite number": "finite_number",
+        "true or false": "bool_type bool_parsing",
+        "a string": "string_type",
+        "a string of at least {min_length} characters": "string_too_short",
+        "a string of at most {max_length} characters": "string_too_long",
+        "a string that matches {pattern}": "string_pattern_mismatch",
+        "{expected}": "literal_error enum",
+        "null": "none_required",
+        "greater than {gt}": "greater_than",
+        "at least {ge}": "greater_than_equal",
+        "less than {lt}": "less_than",
+        "at most {le}": "less_than_equal",
+        "a multiple of {multiple_of}": "multiple_of",
+        "a list": "list_type tuple_type set_type frozen_set_type",
+        "a mapping": "dict_type mapping_type model_type model_attributes_type dataclass_type",
+        "of length {min_length} or more": "too_short",
+        "of length {max_length} or less": "too_long",
+        "one of {expected_tags}": "union_tag_invalid",
+        "{due}": "due",  # a field that says itself what it must be
+    }.items()
+    for error in errors.split()
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong with a case's parameters.
+    """One thing wrong with a case's parameters."""
 
-    Parameters
-    ----------
-    problem
-        The place in the file, and the sentence.
-    unknown_key
-        The path of a key that the kind does not have, where that is the fault.
-    suggestion
-        The key that was probably meant instead.
-    missing_key
-        The path of a key that the kind requires, where its absence is the fault.
-    of_values
-        Whether a rule on values is broken, which other cases of the same matrix may well keep.
-    """
-
-    problem: Problem
+    problem: Problem  # the place in the file, and the sentence
+    # The path of a key that the kind does not have, where that is the fault.
     unknown_key: Location | None = None
-    suggestion: str = ""
+    suggestion: str = ""  # the key that was probably meant instead
+    # The path of a key that the kind requires, where its absence is the fault.
     missing_key: Location | None = None
+    # Whether a rule on values is broken, which other cases of the same matrix may well keep.
     of_values: bool = False
 
 
@@ -110,27 +161,18 @@ def check(model: type[M], tree: Node) -> tuple[M | None, list[Fault]]:
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """An error of pydantic and its place in the case.
+    """An error of pydantic and its place in the case."""
 
-    Parameters
-    ----------
-    error
-        As pydantic tells it.
-    node, around, path
-        The innermost value of the error's location that is written, the value that holds it, and
-        the path to it.
-    union, member
-        If the location names a member of a union: the path to the union, and that name.
-    alternatives
-        What else the value could be, by other members of the union.
-    """
-
-    error: ErrorDetails
+    error: ErrorDetails  # as pydantic tells it
+    # The innermost value of the error's location that is written, the value that holds it, and
+    # the path to it.
     node: Node
     around: Node
     path: Location
+    # If the location names a member of a union: the path to the union, and that name.
     union: Location | None = None
     member: str = ""
+    # What else the value could be, by other members of the union.
     alternatives: tuple[str, ...] = ()
 
     @property
@@ -172,21 +214,19 @@ def _without_other_members(errors: Iterable[_Placed]) -> list[_Placed]:
         if error.union is None:
             kept.append(error)
         else:
-            members = unions.setdefault(error.union, {})
-            members.setdefault(error.member, []).append(error)
+            unions.setdefault(error.union, {}).setdefault(error.member, []).append(error)
     for union, members in unions.items():
         # A member whose very type is wrong ("must be a mapping") cannot have been meant, unless
         # that holds for all of them: then the value may be any.
+        of_members = list(members.values())
         meant = [
-            placed
-            for placed in members.values()
-            if not any(each.path == union and each.due for each in placed)
+            each for each in of_members if not any(one.path == union and one.due for one in each)
         ]
         if meant:
             closest = min(meant, key=_distance)
             kept.extend(closest)
         else:
-            first, *others = (placed[0] for placed in members.values())
+            first, *others = (each[0] for each in of_members)
             kept.append(replace(first, alternatives=tuple(other.due for other in others)))
     return kept
 

@@ -100,18 +100,8 @@ SUITE: dict[str, Schema] = {
 def read(node: Node, what: str, schema: Schema, kind: type[T], problems: Problems) -> T:
     """Return a value if its type, length and pattern fit; else note it, and return an empty one.
 
-    Parameters
-    ----------
-    node
-        The value. What it holds is not checked.
-    what
-        What it is called in messages.
-    schema
-        What it must be.
-    kind
-        The same as a type: ``str``, ``list`` or ``dict``.
-    problems
-        Where to note that it does not fit.
+    What it holds is not checked. ``what`` it is called in messages; ``schema`` and ``kind`` both
+    say what it must be.
     """
     value, due = node.value, schema["title"]
     given = node.shown()
@@ -140,13 +130,15 @@ def suite_schema() -> Schema:
         parameters = _parameters(kind)
         definitions.update(parameters.pop("$defs", {}))
         definitions[kind] = parameters
-        rules.append(
-            {
-                "if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]},
-                "then": {"$ref": f"#/$defs/{kind}"},
-            }
-        )
+        named = {"properties": {"kind": {"const": kind}}, "required": ["kind"]}
+        rules.append({"if": named, "then": {"$ref": f"#/$defs/{kind}"}})
     defaults = {**SUITE["defaults"], "properties": _run_settings()}
+    case = {
+        "type": "object",
+        "required": ["id", "kind"],
+        "properties": {"kind": {"enum": registry.CASES.names()}},
+        "allOf": rules,
+    }
     return {
         "$schema": DIALECT,
         "title": "pcbench suite",
@@ -156,24 +148,10 @@ def suite_schema() -> Schema:
         "properties": {
             **SUITE,
             "defaults": defaults,
-            "cases": {**SUITE["cases"], "items": _case(rules)},
+            "cases": {**SUITE["cases"], "items": case},
         },
         "$defs": definitions,
     }
-
-
-def _case(rules: list[Schema]) -> Schema:
-    return {
-        "type": "object",
-        "required": ["id", "kind"],
-        "properties": {"kind": {"enum": registry.CASES.names()}},
-        "allOf": rules,
-    }
-
-
-def _common() -> dict[str, Schema]:
-    """Return the properties that a case of any kind has."""
-    return {**CASE, **_run_settings()}
 
 
 def _run_settings() -> Schema:
@@ -185,17 +163,18 @@ def _run_settings() -> Schema:
 
 def _parameters(kind: str) -> Schema:
     """Return the schema of a case of one kind, with its definitions under names of its own."""
-    from pcbench.suite.kinds import load_kind  # pydantic
+    from pcbench.suite.grammar.settings import load_kind  # pydantic
 
+    common = {**CASE, **_run_settings()}
     try:
         case = load_kind(kind)
         schema = case.Parameters.model_json_schema(ref_template=f"#/$defs/{kind}.{{model}}")
     except Exception:  # a plug-in is foreign code; an editor is better off with the other kinds
-        return {"properties": _common()}
+        return {"properties": common}
     properties, definitions = schema.get("properties", {}), schema.get("$defs", {})
     return {
         "description": case.description,
-        "properties": {**{key: _lax(each) for key, each in properties.items()}, **_common()},
+        "properties": {**{key: _lax(each) for key, each in properties.items()}, **common},
         "additionalProperties": False,
         "$defs": {f"{kind}.{name}": _lax(each) for name, each in definitions.items()},
     }

@@ -1,4 +1,4 @@
-"""The run settings of a case: what every kind understands beside its own parameters."""
+"""The model of a case: its kind, and the run settings that every kind understands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,19 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from pcbench import registry
+from pcbench.case import Case, CaseParameters
 from pcbench.contract.backend import DType
+
+
+def load_kind(name: str) -> type[Case[Any]]:
+    """Import the case kind of that name."""
+    kind = registry.CASES.load_subclass(name, Case)
+    parameters = getattr(kind, "Parameters", None)
+    if not (isinstance(parameters, type) and issubclass(parameters, CaseParameters)):
+        raise registry.BrokenPluginError(
+            f"the case kind {name!r} has no model 'Parameters', a subclass of CaseParameters"
+        )
+    return kind
 
 
 def _called(due: str) -> WrapValidator:

@@ -2,7 +2,8 @@
 
 A suite may come from anywhere, so nothing here trusts it: size, nesting and the number of values
 are bounded (an alias costs a few bytes and can stand for billions of values), and only plain data
-is constructed.
+is constructed. PyYAML says what its scanner was doing (``while parsing a block mapping ... did not
+find expected key``); the author of a suite wants to know what to change.
 """
 
 from __future__ import annotations
@@ -12,15 +13,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import yaml
+from yaml.error import MarkedYAMLError
 
-from pcbench.suite.yaml.malformed import malformed
-from pcbench.suite.yaml.node import Node
-from pcbench.suite.yaml.problems import Position, Problems, SuiteError
-from pcbench.suite.yaml.yaml12 import Yaml12Loader, read_scalar, refusal
+from pcbench.suite.yaml.node import Node, Yaml12Loader, read_scalar, refusal
+from pcbench.suite.yaml.problems import Position, Problem, Problems, SuiteError
 
 if TYPE_CHECKING:
     import pathlib
     from collections.abc import Callable
+
+    from yaml import YAMLError
+
+    from pcbench.suite.yaml.problems import Position
+
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
@@ -32,29 +37,15 @@ _NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U0001
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a text holds.
+    """What a text holds."""
 
-    Parameters
-    ----------
-    root
-        The outermost value, or ``None`` if there is nothing but comments.
-    problems
-        What does not keep the rest from being read: doubled keys, keys that are not strings.
-    """
-
-    root: Node | None
+    root: Node | None  # the outermost value, or ``None`` if there is nothing but comments
+    # What does not keep the rest from being read: doubled keys, keys that are not strings.
     problems: Problems
 
 
 def read_document(path: pathlib.Path) -> Document:
-    """Read a suite file.
-
-    Raises
-    ------
-    SuiteError
-        If the file cannot be read, is empty, is not UTF-8 text or not YAML, or is beyond the limits
-        of this module.
-    """
+    """Read a suite file."""
     whole = Position(str(path))
     text = _decode(_read(path, whole), whole)
     lines = text.splitlines() or [""]
@@ -71,26 +62,12 @@ def read_document(path: pathlib.Path) -> Document:
 
 
 def parse(text: str, place: Callable[[int, int], Position]) -> Document:
-    """Parse YAML text.
-
-    Parameters
-    ----------
-    text
-        One YAML document.
-    place
-        Turns a line and a column, both from 0, into a position.
-
-    Raises
-    ------
-    SuiteError
-        If the text is not YAML, not plain data, or beyond the limits of this module.
-    """
+    """Parse a YAML document; ``place`` turns a line and a column, from 0, into a position."""
     unprintable = _NOT_PRINTABLE.search(text)
     if unprintable:
-        raise SuiteError.at(
-            place(*_line_and_column(text[: unprintable.start()])),
-            f"the character {unprintable[0]!r} cannot stand in YAML; is this a binary file?",
-        )
+        at = place(*_line_and_column(text[: unprintable.start()]))
+        message = f"the character {unprintable[0]!r} cannot stand in YAML; is this a binary file?"
+        raise SuiteError.at(at, message)
     try:
         _check_events(text, place)
         top = Yaml12Loader(text).get_single_node()
@@ -118,9 +95,8 @@ def _read(path: pathlib.Path, whole: Position) -> bytes:
     except ValueError as error:  # a null character in the path
         raise SuiteError.at(whole, f"the path is not valid: {error}") from None
     if len(content) > MAX_BYTES:
-        raise SuiteError.at(
-            whole, f"the file is larger than {MAX_BYTES:,} bytes; split it into several suites"
-        )
+        message = f"the file is larger than {MAX_BYTES:,} bytes; split it into several suites"
+        raise SuiteError.at(whole, message)
     return content
 
 
@@ -181,20 +157,13 @@ def _too_many(at: Position) -> SuiteError:
 
 @dataclass(slots=True)
 class _Builder:
-    """Constructs plain data from PyYAML's nodes.
+    """Constructs plain data from PyYAML's nodes."""
 
-    Parameters
-    ----------
-    place
-        Turns a line and a column, both from 0, into a position.
-    problems
-        What was passed over: the first of two equal keys is kept, other keys are left out.
-    refused
-        What leaves a hole in the data, so that there is no point in looking further.
-    """
-
+    # Turns a line and a column, both from 0, into a position.
     place: Callable[[int, int], Position]
+    # What was passed over: the first of two equal keys is kept, other keys are left out.
     problems: Problems = field(default_factory=Problems)
+    # What leaves a hole in the data, so that there is no point in looking further.
     refused: Problems = field(default_factory=Problems)
     _values: int = 0
     _around: list[yaml.Node] = field(default_factory=list)  # the collections being built
@@ -256,3 +225,51 @@ class _Builder:
 
     def _at(self, node: yaml.Node) -> Position:
         return _start(node, self.place)
+
+
+# What to look for in PyYAML's words (libyaml's and those of pure Python), and what to say.
+# {start} is where the construct begins that the complaint is about.
+_SENTENCES = (
+    # libyaml's own limit, which its scanner meets far ahead of what has been read.
+    ("maximum nesting depth", "values are nested too deep here; flatten them"),
+    ("',' or ']'", "a comma or the closing ']' is missing here; the '[' is at {start}"),
+    ("',' or '}'", "a comma or the closing '}}' is missing here; the '{{' is at {start}"),
+    ("unexpected end of stream", "the quotation mark at {start} is never closed"),
+    (
+        "mapping values are not allowed",
+        "a ':' stands where no key can be; quote a text that contains ': ', "
+        "or check the indentation here and on the line above",
+    ),
+    (
+        "sequence entries are not allowed",
+        "a list cannot begin here; put its first '-' on a line of its own",
+    ),
+    ("expected ':'", "the line at {start} is no 'key: value'; add the ':', or quote a long text"),
+    ("undefined alias", "an alias is used before its anchor; define it above with '&'"),
+    ("second occurrence", "this anchor is already defined at {start}; rename one of the two"),
+    ("escape", "an unknown escape in double quotes; double the backslash, or use single quotes"),
+    ("node content", "a value is missing here"),
+    ("<document start>", "nothing may follow the end of the suite; check brackets and quotes"),
+    ("expected key", "this does not fit the block at {start}; check indentation and quotes"),
+    ("'-' indicator", "this does not fit the block at {start}; check indentation and quotes"),
+    ("<block end>", "this does not fit the block at {start}; check indentation and quotes"),
+)
+
+
+def malformed(error: YAMLError, text: str, place: Callable[[int, int], Position]) -> Problem:
+    """Translate an error of PyYAML's scanner, parser or composer, which was reading the text."""
+    if not isinstance(error, MarkedYAMLError) or error.problem_mark is None:
+        return Problem(place(0, 0), f"this is not valid YAML ({error})")
+    mark, problem = error.problem_mark, error.problem or "no reason given"
+    start = error.context_mark or mark
+    at = place(mark.line, mark.column)
+    if "cannot start any token" in problem:
+        line = (text.splitlines()[mark.line :] or [""])[0]
+        character = line[mark.column : mark.column + 1]
+        if character == "\t":
+            return Problem(at, "a tab cannot indent YAML; use spaces")
+        return Problem(at, f"a value cannot start with {character!r}; put it in quotes")
+    for part, sentence in _SENTENCES:
+        if part in problem:
+            return Problem(at, sentence.format(start=f"{start.line + 1}:{start.column + 1}"))
+    return Problem(at, f"this is not valid YAML ({problem})")

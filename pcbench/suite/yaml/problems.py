@@ -16,17 +16,10 @@ MAX_SHOWN = 60  # characters of anybody's text within a message
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in a source. Lines and columns count from 1, as editors do.
+    """A place in a source. Lines and columns count from 1, as editors do."""
 
-    Parameters
-    ----------
-    file
-        The file as the user named it, or another source, such as ``--set seed=1``.
-    line, column
-        ``None`` where the problem is the source as a whole.
-    """
-
-    file: str
+    file: str  # the file as the user named it, or another source, such as ``--set seed=1``
+    # ``None`` where the problem is the source as a whole.
     line: int | None = None
     column: int | None = None
 
@@ -59,23 +52,18 @@ class Problems(list[Problem]):
 class SuiteError(UsageError):
     """A suite, a selection or an override is not valid.
 
-    Parameters
-    ----------
-    problems
-        All that was found, in any order; kept in reading order, each once.
+    ``problems`` are all that was found, in any order; kept in reading order, each once.
     """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         each = dict.fromkeys(problems)
         sources = list(dict.fromkeys(problem.at.file for problem in each))
-        self.problems = sorted(
-            each,
-            key=lambda problem: (
-                sources.index(problem.at.file),
-                problem.at.line or 0,
-                problem.at.column or 0,
-            ),
-        )
+
+        def place(problem: Problem) -> tuple[int, int, int]:
+            at = problem.at
+            return sources.index(at.file), at.line or 0, at.column or 0
+
+        self.problems = sorted(each, key=place)
         super().__init__(self.problems)
 
     @classmethod

@@ -14,10 +14,27 @@ loss                  gradient descent on 𝓕*   ``Λ^κ``; ``κ = 1, 4/3, 2, 3
 
 ``-ρ`` is the least eigenvalue of the objective's Hessian at the origin (Theorem 2, §2.4). Layers
 above the last two grow one after another, and each slows those below it: hence ``κ``.
+
+**Gradient descent in closed form (§2.1).** Loss and energy depend on the batch through its second
+moments alone. With ``P = W_{L:1}``, the moment
+``C = Σ_yy - P Σ_xy - (P Σ_xy)ᵀ + P Σ_xx Pᵀ`` of the residuals, ``G = P Σ_xx - Σ_yx`` and
+``A = S⁻¹ C S⁻¹``,
+
+.. math::
+    𝓛 = ½ \operatorname{tr} C , \qquad
+    \frac{∂𝓛}{∂W_l} = W_{L:l+1}^T \, G \, W_{l-1:1}^T ,
+
+.. math::
+    𝓕^* = ½ \operatorname{tr} S^{-1} C , \qquad
+    \frac{∂𝓕^*}{∂W_l} = W_{L:l+1}^T \bigl( S^{-1} G \, W_{l-1:1}^T - A \, W_{L:l} \, M_l \bigr) ,
+
+``M_1 = 0``, ``M_{l+1} = I + W_l M_l W_lᵀ``. Predictive coding with complete inference
+is descent on ``𝓕*``, so this is what it does, step by step.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 from math import log1p
 
@@ -25,7 +42,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench.theory.arrays import Inputs, Targets
-from pcbench.theory.linear.origin import Objective, origin_eigenvalues
+from pcbench.theory.linear.saddles import Objective, origin_eigenvalues
 
 
 def escape_rates(
@@ -99,3 +116,140 @@ def logarithmic_exponent(layers: int) -> Fraction:
 def _require_hidden(layers: int) -> None:
     if layers < 2:
         raise ValueError("the origin is a saddle of networks with at least one hidden layer")
+
+
+WeightStacks = list[Float[np.ndarray, "R _out _inp"]]
+Products = list[Float[np.ndarray, "_ _m _n"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """``Σ_xx``, ``Σ_yx`` and ``Σ_yy`` of a batch."""
+
+    xx: Float[np.ndarray, "d_0 d_0"]
+    yx: Float[np.ndarray, "d_L d_0"]
+    yy: Float[np.ndarray, "d_L d_L"]
+
+    @classmethod
+    def of(cls, x: Inputs, y: Targets) -> Moments:
+        """Sum over a batch."""
+        return cls(x.T @ x / len(x), y.T @ x / len(x), y.T @ y / len(x))
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where ``R`` replicas stand: losses and energies, ``(R,)``, and an objective's gradients."""
+
+    losses: Float[np.ndarray, " R"]
+    energies: Float[np.ndarray, " R"]
+    gradients: WeightStacks
+
+
+def standing(weights: WeightStacks, moments: Moments, objective: Objective) -> Standing:
+    """Return loss, energy and the gradients of one of them; of the loss, the energy is the loss."""
+    above: Products = [np.eye(len(moments.yy))[None]]  # W_{L:l+1}, from l = L down to 0
+    for weight in reversed(weights):
+        above.append(above[-1] @ weight)
+    above.reverse()
+    product = above[0]
+    off = product @ moments.xx - moments.yx
+    predicted = product @ moments.yx.T
+    residual = moments.yy - predicted - _transposed(predicted)
+    residual = residual + product @ moments.xx @ _transposed(product)
+    losses = np.trace(residual, axis1=1, axis2=2) / 2
+    if objective == "loss":
+        return Standing(losses, losses, _pulled(weights, above, off))
+    covariance = np.tile(np.eye(len(moments.yy)), (len(weights[0]), 1, 1))
+    covariance += sum(p @ _transposed(p) for p in above[1:-1])
+    # Of what has left float64's range nothing is asked, nor where an eigenvalue of 1 is lost in it.
+    sound = np.trace(covariance, axis1=1, axis2=2) * np.finfo(float).eps < 1
+    precision = np.full_like(covariance, np.nan)
+    precision[sound] = np.linalg.inv(covariance[sound])
+    scaled = precision @ residual
+    gradients = _pulled(weights, above, precision @ off)
+    spread = np.zeros((weights[0].shape[2],) * 2)  # M_l, here M_1
+    for l, below in enumerate(weights[:-1], start=2):
+        spread = np.eye(below.shape[1]) + below @ spread @ _transposed(below)
+        gradients[l - 1] -= _transposed(above[l]) @ scaled @ precision @ above[l - 1] @ spread
+    return Standing(losses, np.trace(scaled, axis1=1, axis2=2) / 2, gradients)
+
+
+def _pulled(
+    weights: WeightStacks, above: Products, off: Float[np.ndarray, "R d_L d_0"]
+) -> WeightStacks:
+    """Return ``W_{L:l+1}ᵀ off W_{l-1:1}ᵀ`` for every layer."""
+    gradients = []
+    for weight, product in zip(weights, above[1:], strict=True):
+        gradients.append(_transposed(product) @ off)
+        off = off @ _transposed(weight)
+    return gradients
+
+
+def _transposed(matrices: Float[np.ndarray, "R _m _n"]) -> Float[np.ndarray, "R _n _m"]:
+    return np.swapaxes(matrices, 1, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Fallen:
+    """Steps in which loss and energy of each replica fell; infinite where they did not.
+
+    ``diverged_at`` is the step after which the loss of a replica was far above its first one,
+    before both had fallen; infinite where it never was.
+
+    Between the last step that was above a threshold and the first that was not, interpolated in the
+    value: rounded up, it is the number of that first step.
+    """
+
+    loss: Float[np.ndarray, " R"]
+    energy: Float[np.ndarray, " R"]
+    diverged_at: Float[np.ndarray, " R"]
+
+
+# As far above its first value, or 1, no loss is on its way to an optimum.
+_FAR = 1e6
+
+
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
+def steps_to_fall(
+    weights: WeightStacks,
+    moments: Moments,
+    objective: Objective,
+    *,
+    step: float,
+    fraction: float,
+    max_steps: int,
+) -> Fallen:
+    """Descend until loss and energy have fallen by a fraction of what they began with.
+
+    Every step of size ``step`` sees the whole batch. A replica that has not fallen after
+    ``max_steps - 1`` steps is given up, and so is one that has diverged.
+    """
+    alive = np.arange(len(weights[0]))
+    replicas = len(alive)
+    fallen = Fallen(*np.full((3, replicas), np.inf))
+    first = np.empty(0)
+    thresholds = before = np.empty(0)
+    for taken in range(max_steps):
+        at = standing(weights, moments, objective)
+        values = np.stack([at.losses, at.energies])
+        if not taken:
+            thresholds, before, first = (1 - fraction) * values, values, at.losses
+        far = alive[~(at.losses <= _FAR * np.maximum(first[alive], 1.0))]
+        fallen.diverged_at[far] = np.minimum(fallen.diverged_at[far], taken)
+        share = (before - thresholds) / (before - values) if taken else np.ones_like(values)
+        for known, now, of_step in zip(
+            (fallen.loss, fallen.energy), values <= thresholds, share, strict=True
+        ):
+            crossed = now & np.isinf(known[alive])
+            known[alive[crossed]] = max(taken - 1, 0) + of_step[crossed] * (taken > 0)
+        gradients = at.gradients
+        on = np.isinf(np.maximum(fallen.loss, fallen.energy)[alive])
+        on &= np.isfinite(values).all(axis=0)
+        if not on.any():
+            break
+        if not on.all():
+            alive, thresholds, values = alive[on], thresholds[:, on], values[:, on]
+            weights, gradients = [w[on] for w in weights], [g[on] for g in gradients]
+        weights = [w - step * g for w, g in zip(weights, gradients, strict=True)]
+        before = values
+    return fallen

@@ -1,4 +1,4 @@
-r"""How fast predictive coding leaves the origin: a law, and how far steps may depart (§2.7).
+r"""The first steps of training, and how fast predictive coding leaves the origin (§2.7).
 
 With equilibrium errors ``e_n = S^{-1} r_n`` of the output, ``A = W_{L-1:1}`` and ``M = I +
 Σ_{l=2}^{L-1} W_{L-1:l} W_{L-1:l}^T``, the last activity is ``z_{L-1} = A x + M W_L^T e`` and
@@ -30,6 +30,22 @@ not looked at.
 
 Activations that bend change ``z_l`` at third order (tanh) or second (SiLU), and rectifiers at
 first. None of that is bounded here: the law is held for linear networks only.
+
+**Replays of the first steps.** In a linear network both gradients are closed forms (§2.1), and so
+are steps of gradient descent: training is replayed here, in float64. A backend rounds at every
+step, and begins the next one where that has led it. How far that carries the gradients is found by
+replays that err: after each step every weight is off by up to ``u`` of itself, but by no more than
+it moved (what rounds to the nearest number never rounds further), and its gradient by as much as
+one gradient may be. Errors of all steps point one way, as those of weights do that move by less
+than their last digit. In one replay they hold back all that moves, which is that case itself; in
+the others their directions are drawn. The largest change, times ``λ``, is the tolerance.
+
+Errors of replays are ``2^-30`` of what they are added to, or less where ``S`` bears less
+(``stochastic.py``). They vanish in float64 only beside weights that move by less than ``2^-23`` of
+their last digit; that is far less than what a gradient at those weights rounds by itself, which is
+counted at each step. There is no bound from the step on at which ``S`` bears no such error, the
+weights are not finite any more, or an error has grown into a change that is not small: by more than
+an eighth in the product of all weights.
 """
 
 from __future__ import annotations
@@ -37,13 +53,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.theory.arrays import Inputs, Targets, Weights
-from pcbench.theory.linear.equilibrium import residuals
-from pcbench.theory.linear.products import chains_from_output, chains_to_input, spectral_norm
+from pcbench.theory.arrays import (
+    Inputs,
+    Targets,
+    WeightGradients,
+    Weights,
+    chains_from_output,
+    chains_to_input,
+    spectral_norm,
+)
+from pcbench.theory.linear.equilibrium import (
+    equilibrated_energy_gradient,
+    equilibrium_activities,
+    loss_gradient,
+    residuals,
+)
+from pcbench.theory.nonlinear.layered import Layered
+from pcbench.theory.rounding.bounds import CONFIDENCE, FLOAT64
+from pcbench.theory.rounding.layered import layered_rounding
+from pcbench.theory.rounding.perturbation import (
+    covariance_probe,
+    equilibrium_rounding,
+    loss_gradient_rounding,
+)
+from pcbench.theory.rounding.stochastic import PROBE, SMALL, allowed, draws, generator
 
 Batch = tuple[Inputs, Targets]
 Direction = Float[np.ndarray, " d_L"]
@@ -51,19 +89,10 @@ Direction = Float[np.ndarray, " d_L"]
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """By how much ``‖uᵀ W_L‖`` has grown after some steps.
+    """By how much ``‖uᵀ W_L‖`` has grown after some steps."""
 
-    Attributes
-    ----------
-    law
-        What it is to leading order: ``‖uᵀ G_k W_L‖/‖uᵀ W_L‖``, ``(1 + η λ)^k`` on a batch of which
-        ``u`` is an eigenvector.
-    off
-        How far the departures may carry it from there; infinite where the bound says nothing.
-    """
-
-    law: float
-    off: float
+    law: float  # to leading order: ``‖uᵀ G_k W_L‖/‖uᵀ W_L‖``
+    off: float  # by the departures; infinite where the bound says nothing
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -81,16 +110,8 @@ def top_direction(y: Targets) -> tuple[float, Direction]:
 def growth(weights: Weights, batches: Sequence[Batch], rate: float, u: Direction) -> list[Growth]:
     """Growth of ``‖uᵀ W_L‖`` by predictive coding with exact inference, after every step.
 
-    Parameters
-    ----------
-    weights
-        Of a linear network of two layers or more, at step 0; ``uᵀ W_L`` is not zero.
-    batches
-        Inputs and targets that each step sees.
-    rate
-        ``η``, times the scale of gradients.
-    u
-        A unit vector.
+    Each step sees a batch; ``rate`` is ``η`` times the scale of gradients, ``u`` a unit vector. The
+    network is linear, of two layers or more, and ``uᵀ W_L`` is not zero at step 0.
     """
     bounds, last = _Bounds(weights), weights[-1]
     start, norm_of_last = float(np.linalg.norm(u @ last)), float(np.linalg.norm(last, 2))
@@ -136,29 +157,15 @@ def vanishing_slopes(weights: Weights, x: Inputs, y: Targets) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """Bounds on what a batch sees of the weights, spectral norms, of rows over ``√N``.
+    """Bounds on what a batch sees of the weights, spectral norms, of rows over ``√N``."""
 
-    Attributes
-    ----------
-    targets, errors, apart
-        ``‖Y‖``, ``‖E‖`` and ``‖E - Y‖``.
-    driven
-        ``‖X W_{L-1:1}ᵀ‖``.
-    last
-        ``‖W_L‖``.
-    spread
-        ``‖M - I‖``.
-    slopes
-        ``‖∂𝓕*/∂W_l‖``, one a layer.
-    """
-
-    targets: float
-    errors: float
-    apart: float
-    driven: float
-    last: float
-    spread: float
-    slopes: list[float]
+    targets: float  # ``‖Y‖``
+    errors: float  # ``‖E‖``
+    apart: float  # ``‖E - Y‖``
+    driven: float  # ``‖X W_{L-1:1}ᵀ‖``
+    last: float  # ``‖W_L‖``
+    spread: float  # ``‖M - I‖``
+    slopes: list[float]  # ``‖∂𝓕*/∂W_l‖``, one a layer
 
     def departure(self, largest: float, last: float, driven: float) -> float:
         """Bound what ``-∂𝓕*/∂W_L`` has beside ``Σ_yy W_L``, in the norm of the two given."""
@@ -167,13 +174,7 @@ class _Seen:
 
 
 class _Bounds:
-    """Spectral norms of layers and their products, at weights that have moved from where they were.
-
-    Attributes
-    ----------
-    moved
-        ``δ_l``, one a layer.
-    """
+    """Spectral norms of layers and their products, at weights that have moved by up to ``δ_l``."""
 
     def __init__(self, weights: Weights) -> None:
         self._norms = [spectral_norm(weight) for weight in weights]
@@ -229,3 +230,126 @@ class _Bounds:
     def _changed(self, first: int, last: int) -> float:
         """Bound what the product of layers ``first + 1 … last`` has changed by."""
         return self._product(first, last) - prod(self._norms[first:last], start=1.0)
+
+
+Objective = Literal["loss", "energy"]
+Gradients = WeightGradients
+Noise = Sequence[Float[np.ndarray, "_out _inp"] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class FirstSteps:
+    """Gradient norms of ``K`` steps, before each update."""
+
+    norms: Float[np.ndarray, "K L"]  # NaN where weights or ``S`` are beyond float64
+    off: Float[np.ndarray, "K L"]  # by rounding, infinite where float64 cannot tell
+
+
+def first_steps(
+    weights: Weights, batches: Sequence[Batch], rate: float, objective: Objective, u: float
+) -> FirstSteps:
+    """Foretell the gradient norms of gradient descent in a linear network, from step 0.
+
+    Each step sees a batch; ``rate`` is ``η`` times the scale of gradients. The objective is
+    ``loss`` for backpropagation, ``energy`` for predictive coding with exact inference.
+    """
+    rng, both = generator(), u + FLOAT64
+    drawn: list[Noise] = [
+        [rng.standard_normal(weight.shape) for weight in weights]
+        for _ in range(draws(min(weight.size for weight in weights)))
+    ]
+    drawn.append([None] * len(weights))
+    with np.errstate(over="ignore", invalid="ignore"):  # weights that leave the range are no error
+        path = _path(weights, batches, rate, objective)
+        norms = np.array([[_norm(slope) for slope in slopes] for _, slopes in path])
+        known = [_probe(exact, objective) for exact, _ in path]
+    off = np.full_like(norms, np.inf)
+    known = known[: known.index(None)] if None in known else known
+    probe = min((one for one in known if one is not None), default=PROBE)
+    replays = [list(weights) for _ in drawn]
+    for step in range(len(known)):
+        (exact, slopes), (x, y) = path[step], batches[step]
+        if not np.isfinite(norms[step]).all():
+            break
+        moved = [
+            _norm(ours - theirs) / _norm(theirs)
+            for replay in replays
+            for ours, theirs in zip(replay, exact, strict=True)
+            if theirs.any()
+        ]
+        by_itself = np.array(_rounding(exact, x, y, objective, u))
+        if max(moved, default=0.0) * len(weights) > SMALL or not np.isfinite(by_itself).all():
+            break
+        apart = []
+        for index, noise in enumerate(drawn):
+            erring = _gradient(replays[index], x, y, objective)
+            apart.append([_norm(a - b) for a, b in zip(erring, slopes, strict=True)])
+            replays[index] = [
+                _stepped(weight, rate * slope, rate * float(rounding), both, one, probe)
+                for weight, slope, rounding, one in zip(
+                    replays[index], erring, by_itself, noise, strict=True
+                )
+            ]
+        off[step] = allowed(apart, both, probe) + by_itself
+    return FirstSteps(norms, off)
+
+
+def _path(
+    weights: Weights, batches: Sequence[Batch], rate: float, objective: Objective
+) -> list[tuple[Gradients, Gradients]]:
+    """Weights and their gradients at every step, as far as float64 has them; then no numbers."""
+    path, exact = [], list(weights)
+    for x, y in batches:
+        slopes = [np.full_like(weight, np.nan) for weight in exact]
+        if _probe(exact, objective) is not None:
+            slopes = _gradient(exact, x, y, objective)
+        path.append((exact, slopes))
+        exact = [weight - rate * slope for weight, slope in zip(exact, slopes, strict=True)]
+    return path
+
+
+def _probe(weights: Weights, objective: Objective) -> float | None:
+    """Choose the size of errors that these weights bear; ``None`` where there is none."""
+    if not all(np.isfinite(weight).all() for weight in weights):
+        return None
+    return PROBE if objective == "loss" else covariance_probe(weights)
+
+
+def _gradient(weights: Weights, x: Inputs, y: Targets, objective: Objective) -> Gradients:
+    by = loss_gradient if objective == "loss" else equilibrated_energy_gradient
+    return by(weights, x, y)
+
+
+def _rounding(
+    weights: Weights, x: Inputs, y: Targets, objective: Objective, u: float
+) -> tuple[float, ...]:
+    """Bound the rounding of one gradient, ``λ`` standard deviations of it."""
+    if objective == "loss":
+        return loss_gradient_rounding(weights, x, y, u)
+    network = Layered(weights, None, "identity", "post")
+    activities = [*equilibrium_activities(weights, x, y)[:-1], y]
+    carried = equilibrium_rounding(weights, x, y, u).carried
+    lost = layered_rounding(network, activities, u).gradients
+    return tuple(a + b for a, b in zip(carried, lost, strict=True))
+
+
+def _stepped(
+    weight: Float[np.ndarray, "_out _inp"],
+    change: Float[np.ndarray, "_out _inp"],
+    change_off: float,
+    u: float,
+    noise: Float[np.ndarray, "_out _inp"] | None,
+    probe: float,
+) -> Float[np.ndarray, "_out _inp"]:
+    """Take a step that errs ``probe/u`` times as much as rounding: as drawn, or held back."""
+    after = weight - change
+    last = np.minimum(np.abs(after), np.abs(change) / u)
+    # The bound on a gradient is λ standard deviations already; it counts for one of them here.
+    spread = change_off / (CONFIDENCE * u * np.sqrt(weight.size))
+    direction = np.sign(change) if noise is None else noise
+    erring: Float[np.ndarray, "_out _inp"] = after + probe * (last + spread) * direction
+    return erring
+
+
+def _norm(array: Float[np.ndarray, "_rows _columns"]) -> float:
+    return float(np.linalg.norm(array))

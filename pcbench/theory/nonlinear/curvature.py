@@ -36,17 +36,19 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 from scipy.linalg import LinAlgError, solve_triangular
-from scipy.special import expit
 
-from pcbench.theory.nonlinear.extremal import extreme_eigenvalue
+from pcbench.theory.arrays import extreme_eigenvalue
+from pcbench.theory.nonlinear.activations import (
+    activate,
+    activation_curvature,
+    activation_slope,
+)
 from pcbench.theory.nonlinear.layered import (
-    Activation,
     Batch,
     Layered,
+    Matrix,
     Precision,
     Vector,
-    activate,
-    activation_slope,
     pool_with,
     potential,
     pull_back_to_potential,
@@ -54,8 +56,6 @@ from pcbench.theory.nonlinear.layered import (
     weigh,
     weighted_errors,
 )
-from pcbench.theory.nonlinear.maps import Matrix
-from pcbench.theory.nonlinear.taylor import Formula
 
 Array = Float[np.ndarray, "..."]
 
@@ -63,10 +63,6 @@ Array = Float[np.ndarray, "..."]
 _DENSE_UNITS = 300
 # The iteration's relative accuracy. Error bounds divide by what it returns, so it is subtracted.
 _LANCZOS_ACCURACY = 1e-2
-# Least eigenvalues crowd together: a wide basis needs far fewer restarts.
-_LANCZOS_BASIS = 60
-# The inverse's largest stands alone.
-_INVERSE_BASIS = 10
 
 
 def activity_hessian_product(
@@ -75,23 +71,9 @@ def activity_hessian_product(
     direction: Sequence[Batch],
     precision: Precision | None = None,
 ) -> list[Batch]:
-    """``∂²(N𝓕)/∂z²`` at the activities times a direction, sample by sample.
+    """``∂²(N𝓕)/∂z²`` at ``z_0 … z_L`` times ``v_1 … v_{L-1}``, sample by sample.
 
-    Parameters
-    ----------
-    network
-        Where convolutions pool, maxima stay where they are.
-    activities
-        ``z_0 … z_L``.
-    direction
-        ``v_1 … v_{L-1}``, one row a sample like the hidden activities.
-    precision
-        Of the outputs; 1 if not given.
-
-    Returns
-    -------
-    list of array
-        One a hidden layer, like ``direction``. Kinks of an activation count as straight.
+    Where convolutions pool, maxima stay where they are; kinks count as straight.
     """
     return slopes_moved(network, activities, direction, precision)[0]
 
@@ -128,35 +110,15 @@ def slopes_moved(
 def least_curvatures(
     network: Layered, activities: Sequence[Batch], precision: Precision | None = None
 ) -> Float[np.ndarray, " N"]:
-    """``λ_min`` of the Hessian of each sample; where found by iteration, from below.
-
-    A network without hidden layers has no Hessian: 1, the value of decoupled activities.
-    """
+    """``λ_min`` of the Hessian of each sample, or a bound from below; 1 without hidden layers."""
     return _extreme_curvatures(network, activities, precision, least=True)
 
 
 def largest_curvatures(
     network: Layered, activities: Sequence[Batch], precision: Precision | None = None
 ) -> Float[np.ndarray, " N"]:
-    """``λ_max`` of the Hessian of each sample; where found by iteration, from above.
-
-    1 without hidden layers.
-    """
+    """``λ_max`` of the Hessian of each sample, or a bound from above; 1 without hidden layers."""
     return _extreme_curvatures(network, activities, precision, least=False)
-
-
-def activation_curvature(name: Activation, z: Batch) -> Batch:
-    """``φ''(z)``; 0 of what is straight or kinked."""
-    match name:
-        case Formula():
-            return name.curvature(z)
-        case "tanh":
-            curvature: Batch = -2 * np.tanh(z) * (1 - np.tanh(z) ** 2)
-        case "silu":
-            curvature = expit(z) * expit(-z) * (2 + z * (expit(-z) - expit(z)))
-        case _:
-            curvature = np.zeros_like(z)
-    return curvature
 
 
 def _potential_moved(network: Layered, l: int, z: Batch, dz: Batch, along: Layered | None) -> Batch:
@@ -237,7 +199,7 @@ def _extreme_curvature(
         size,
         "SA" if least else "LA",
         accuracy=_LANCZOS_ACCURACY,
-        basis=_LANCZOS_BASIS,
+        basis=60,  # least eigenvalues crowd together: a wide basis needs far fewer restarts
     )
     margin = _LANCZOS_ACCURACY * abs(found)
     return found - margin if least else found + margin
@@ -259,22 +221,7 @@ def hessian_rows(
 def sample_hessian(
     network: Layered, sample: Sequence[Batch], precision: Precision | None = None
 ) -> tuple[list[Matrix], list[Matrix]]:
-    """``H`` of one sample in a dense network, block by block.
-
-    Parameters
-    ----------
-    network
-        Dense layers only.
-    sample
-        ``z_0 … z_L``, one row each.
-    precision
-        Of the outputs, one row; 1 if not given.
-
-    Returns
-    -------
-    tuple
-        ``H_{l,l}`` for the hidden layers, and ``H_{l+1,l}`` for all but the last of them.
-    """
+    """``H`` of one sample in a dense network: ``H_{l,l}``, and ``H_{l+1,l}`` but for the last."""
     forces = weighted_errors(network, sample, precision)
     counted = weigh(np.ones_like(forces[-1]), precision)[1]
     diagonal, below = [], []
@@ -294,12 +241,8 @@ def sample_hessian(
 def _least_of_blocks(diagonal: Sequence[Matrix], below: Sequence[Matrix]) -> float:
     """``λ_min``, from below: the inverse's largest eigenvalue is well separated.
 
-    By block Cholesky: ``C_l C_lᵀ = H_{l,l} - G_{l-1} G_{l-1}ᵀ``, ``G_l = H_{l+1,l} C_l⁻ᵀ``.
-
-    Raises
-    ------
-    LinAlgError
-        If the matrix is not positive definite.
+    By block Cholesky: ``C_l C_lᵀ = H_{l,l} - G_{l-1} G_{l-1}ᵀ``, ``G_l = H_{l+1,l} C_l⁻ᵀ``. Raises
+    a ``LinAlgError`` if the matrix is not positive definite.
     """
     factors, couplings, rest = [], [], diagonal[0]
     for block, after in zip(below, diagonal[1:], strict=True):
@@ -321,13 +264,9 @@ def _least_of_blocks(diagonal: Sequence[Matrix], below: Sequence[Matrix]) -> flo
             parts[l] = _solve_lower(factors[l], parts[l], transposed=True)
         return np.concatenate(parts)
 
-    top = extreme_eigenvalue(
-        solve,
-        sum(map(len, diagonal)),
-        "LA",
-        accuracy=_LANCZOS_ACCURACY,
-        basis=_INVERSE_BASIS,
-    )
+    size = sum(map(len, diagonal))
+    # The inverse's largest stands alone: a narrow basis is enough.
+    top = extreme_eigenvalue(solve, size, "LA", accuracy=_LANCZOS_ACCURACY, basis=10)
     return (1 - _LANCZOS_ACCURACY) / top
 
 

@@ -20,6 +20,7 @@ from jaxtyping import Float
 from scipy.integrate import solve_ivp
 
 from pcbench.theory.arrays import Inputs, Targets, Units
+from pcbench.theory.nonlinear.activations import KINKED
 from pcbench.theory.nonlinear.layered import (
     Batch,
     Layered,
@@ -34,7 +35,6 @@ from pcbench.theory.nonlinear.layered import (
 )
 from pcbench.theory.rounding.stochastic import DRAWS, allowed, generator, with_rounding
 
-_KINKED = ("relu", "leaky_relu")
 # Far above what float64 rounds, and a small change all the same.
 _LEAST_PROBE = 2.0**-24
 # Of the flow: far less than what any engine is asked for.
@@ -43,55 +43,27 @@ _RTOL, _ATOL = 1e-11, 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How inference is to step.
+    """How inference is to step."""
 
-    Attributes
-    ----------
-    step
-        ``Δt``.
-    budget
-        How many steps at most.
-    residual
-        The relative residual to end at.
-    halve
-        Whether the step is halved where the energy rose.
-    smallest
-        Inference ends where halving comes to this step.
-    in_errors
-        Whether errors move instead of activities.
-    """
-
-    step: float
-    budget: int
-    residual: float = 0.0
-    halve: bool = False
-    smallest: float = 0.0
-    in_errors: bool = False
+    step: float  # ``Δt``
+    budget: int  # how many steps at most
+    residual: float = 0.0  # the relative residual to end at
+    halve: bool = False  # whether the step is halved where the energy rose
+    smallest: float = 0.0  # inference ends where halving comes to this step
+    in_errors: bool = False  # whether errors move instead of activities
 
 
 @dataclass(frozen=True, slots=True)
 class InferenceSteps:
-    """Where ``T`` steps led from the feedforward activities.
+    """Where ``T`` steps led from the feedforward activities."""
 
-    Attributes
-    ----------
-    hidden
-        ``z_1 … z_{L-1}`` in the end, all units of a sample in a row.
-    energies
-        Of every layer, at the start and after each step.
-    residuals
-        ``‖∂(N𝓕)/∂z‖`` over that at the start (absolute where that is 0), likewise.
-    steps
-        ``Δt`` of each step.
-    clearances
-        How far from a kink inference was, at the start and after each step (:func:`clearance`).
-    """
-
+    # ``z_1 … z_{L-1}`` in the end, all units of a sample in a row
     hidden: Float[np.ndarray, "N n_hidden"]
-    energies: Float[np.ndarray, "T_and_one L"]
+    energies: Float[np.ndarray, "T_and_one L"]  # of every layer, at the start and after each step
+    # ``‖∂(N𝓕)/∂z‖`` over that at the start (absolute where that is 0)
     residuals: Float[np.ndarray, " T_and_one"]
-    steps: tuple[float, ...]
-    clearances: Float[np.ndarray, " T_and_one"]
+    steps: tuple[float, ...]  # ``Δt`` of each
+    clearances: Float[np.ndarray, " T_and_one"]  # how far from a kink inference was
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,14 +237,14 @@ def room_to_kinks(network: Layered, activities: Sequence[Units]) -> float:
 
 def _rectified(network: Layered, activities: Sequence[Batch]) -> list[tuple[int, Batch]]:
     """Return what the rectifiers of each layer see, if it has any, by the layer's number."""
-    if network.activation not in _KINKED:
+    if network.activation not in KINKED:
         return []
     found = []
     for l in range(1, network.depth + 1):
         before, after = network.activations(l)
-        if before in _KINKED:
+        if before in KINKED:
             found.append((l, activities[l - 1]))
-        if after in _KINKED:
+        if after in KINKED:
             found.append((l, potential(network, l, activities[l - 1])))
     return found
 

@@ -17,25 +17,88 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.special import expit
 
-from pcbench.theory.arrays import Inputs, Targets
-from pcbench.theory.nonlinear.maps import Kernels, LinearMap, Matrix
-from pcbench.theory.nonlinear.taylor import Formula
+from pcbench.theory.arrays import Inputs, Targets, Units
+from pcbench.theory.nonlinear.activations import (
+    ACTIVATIONS,
+    STEEPEST,
+    Activation,
+    Batch,
+    Formula,
+    activate,
+    activation_slope,
+)
 
-ACTIVATIONS = ("identity", "tanh", "relu", "leaky_relu", "silu")
+Rows = Float[np.ndarray, "_rows _terms"]
+Matrix = Float[np.ndarray, "_out _inp"]
+Kernels = Float[np.ndarray, "_out _inp _k _k"]
+
+
+@dataclass(frozen=True, slots=True)
+class LinearMap:
+    """``u ↦ A_l u``, sample by sample, as the matrix product that it is: each row by a column.
+
+    The rows of a convolution are the patches of its images, one a place.
+    """
+
+    weight: Matrix | Kernels  # ``A_l``, or the kernels of a convolution
+    image: tuple[int, int, int] | None = None  # what enters a convolution
+
+    @property
+    def columns(self) -> Rows:
+        """``A_lᵀ`` as a matrix, ``(c k k, o)`` of a convolution."""
+        return self.weight.reshape(len(self.weight), -1).T
+
+    @property
+    def force_columns(self) -> Rows:
+        """``A_l`` as the matrix that pulls forces back, flipped: ``(o k k, c)``."""
+        if self.image is None:
+            return self.weight
+        flipped = self.weight[:, :, ::-1, ::-1].transpose(0, 2, 3, 1)
+        return flipped.reshape(-1, self.weight.shape[1])
+
+    def rows(self, units: Units) -> Rows:
+        """What a product takes of ``u``, or of forces: themselves, or their patches."""
+        if self.image is None:
+            return units
+        kernel, (_, height, width) = self.weight.shape[-1], self.image
+        images, margin = units.reshape(len(units), -1, height, width), (kernel - 1) // 2
+        padded = np.pad(images, ((0, 0), (0, 0), (margin, margin), (margin, margin)))
+        patches = np.lib.stride_tricks.sliding_window_view(padded, (kernel, kernel), axis=(2, 3))
+        return patches.transpose(0, 2, 3, 1, 4, 5).reshape(-1, images.shape[1] * kernel**2)
+
+    def by_place(self, units: Units) -> Rows:
+        """One row a place of the image, its channels in it: ``(N h w, channels)``."""
+        if self.image is None:
+            return units
+        _, height, width = self.image
+        images = units.reshape(len(units), -1, height * width)
+        return images.swapaxes(1, 2).reshape(-1, images.shape[1])
+
+    def by_sample(self, rows: Rows) -> Units:
+        """Undo ``by_place``."""
+        if self.image is None:
+            return rows
+        _, height, width = self.image
+        places = rows.reshape(-1, height * width, rows.shape[1])
+        return places.swapaxes(1, 2).reshape(len(places), -1)
+
+    def apply(self, u: Units) -> Units:
+        """``A_l u``."""
+        return self.by_sample(self.rows(u) @ self.columns)
+
+    def pull_back(self, force: Units) -> Units:
+        """``A_lᵀ force``."""
+        return self.by_sample(self.rows(force) @ self.force_columns)
+
+    def gradient(self, u: Units, force: Units) -> Matrix | Kernels:
+        """``Σ_n (∂(A_l u_n)/∂A_l)ᵀ force_n``."""
+        gradient: Matrix = self.by_place(force).T @ self.rows(u)
+        return gradient.reshape(self.weight.shape)
+
+
 CONVENTIONS = ("post", "pre")
-LEAK = 0.01
-"""Slope of ``leaky_relu`` for negative inputs, and at 0."""
-
-STEEPEST = 1.1
-"""No activation among these is steeper; SiLU is as steep as 1.0998."""
-
-Activation = str | Formula
-"""One of ``ACTIVATIONS``, whose formulas are here, or a formula from outside."""
-
 Vector = Float[np.ndarray, " _d"]
-Batch = Float[np.ndarray, "_N _d"]
 Windows = Float[np.ndarray, "_N _c _rows _columns _entries"]
 Precision = Float[np.ndarray, "..."] | Bool[np.ndarray, "..."] | float
 """One entry an output unit and sample, ``(N, d_L)``, or what broadcasts to that."""
@@ -45,36 +108,19 @@ Precision = Float[np.ndarray, "..."] | Bool[np.ndarray, "..."] | float
 class Layered:
     """A network of convolutions, if any, and then dense layers.
 
-    Parameters
-    ----------
-    weights
-        ``A_1 … A_L``: ``(d_l, d_{l-1})``, of a convolution ``(channels, channels in, k, k)``.
-    biases
-        ``b_1 … b_L``, one entry a unit, of a convolution one a channel; none if ``None``.
-    activation
-        ``φ``: one of ``ACTIVATIONS``, or a formula.
-    convention
-        ``post``: ``f_l(z) = φ(A_l z + b_l)``, output ``f_L(z) = A_L z + b_L``. ``pre``: ``f_1(z) =
-        A_1 z + b_1``, then ``f_l(z) = A_l φ(z) + b_l``. Pooling comes last in either.
-    images
-        ``(channels, height, width)`` of what enters each convolution. Stride 1, odd ``k``, padded
-        with ``(k - 1) / 2`` zeros, kernels not flipped.
-    pools
-        Side of each convolution's pooling windows, which do not overlap; 1, or none given at all:
-        no pooling.
-
-    Raises
-    ------
-    ValueError
-        If these do not make a network.
+    ``post``: ``f_l(z) = φ(A_l z + b_l)``, output ``f_L(z) = A_L z + b_L``. ``pre``: ``f_1(z) =
+    A_1 z + b_1``, then ``f_l(z) = A_l φ(z) + b_l``. Pooling comes last in either.
     """
 
+    # A_l is (d_l, d_{l-1}), of a convolution (channels, channels in, k, k).
     weights: Sequence[Matrix | Kernels]
-    biases: Sequence[Vector] | None
+    biases: Sequence[Vector] | None  # of a convolution one entry a channel
     activation: Activation
     convention: str
+    # (channels, height, width) of what enters each convolution, of stride 1 and odd k, padded with
+    # (k - 1) / 2 zeros, kernels not flipped.
     images: Sequence[tuple[int, int, int]] = ()
-    pools: Sequence[int] = ()
+    pools: Sequence[int] = ()  # sides of pooling windows, which do not overlap; 1 pools nothing
 
     def __post_init__(self) -> None:
         known = isinstance(self.activation, Formula) or self.activation in ACTIVATIONS
@@ -124,42 +170,6 @@ class Layered:
         """``u ↦ A_l u``, of a convolution before it is pooled."""
         image = self.images[l - 1] if self.is_convolution(l) else None
         return LinearMap(self.weights[l - 1], image)
-
-
-def activate(name: Activation, z: Batch) -> Batch:
-    """``φ(z)``."""
-    match name:
-        case Formula():
-            return name.value(z)
-        case "tanh":
-            value: Batch = np.tanh(z)
-        case "relu":
-            value = np.maximum(z, 0)
-        case "leaky_relu":
-            value = np.where(z > 0, z, LEAK * z)
-        case "silu":
-            value = z * expit(z)
-        case _:
-            value = z
-    return value
-
-
-def activation_slope(name: Activation, z: Batch) -> Batch:
-    """``φ'(z)``; at a kink, the slope to its left."""
-    match name:
-        case Formula():
-            return name.slope(z)
-        case "tanh":
-            slope: Batch = 1 - np.tanh(z) ** 2
-        case "relu":
-            slope = np.where(z > 0, 1.0, 0.0)
-        case "leaky_relu":
-            slope = np.where(z > 0, 1.0, LEAK)
-        case "silu":
-            slope = expit(z) * (1 + z * expit(-z))
-        case _:
-            slope = np.ones_like(z)
-    return slope
 
 
 def layer(
@@ -216,8 +226,7 @@ def layered_energies(
 ) -> Float[np.ndarray, " L"]:
     """``1/(2N) Σ_n e_lᵀ π_l e_l`` for ``l = 1 … L``: what each layer adds to ``𝓕``.
 
-    Hidden layers have precision 1. An output of precision 0 adds nothing whatever its target,
-    which need not be a number.
+    Hidden layers have precision 1; outputs of precision 0 may have targets that are no numbers.
     """
     errors = layered_errors(network, activities)
     errors[-1], weighted = weigh(errors[-1], precision)

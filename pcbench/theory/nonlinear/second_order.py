@@ -1,6 +1,12 @@
-r"""The Hessians of loss and equilibrated energy of any network, one product at a time (§3.1).
+r"""An equilibrium of any smooth network, and Hessians at it, without a backend (§3).
 
-With ``q``, ``δq`` and ``δu`` of ``curvature.py``, for parameters that move by ``V_l``, the gradient
+The energy of a sample is descended by Newton's method in its hidden activities, with the exact
+Hessian ``H``. Where that is not positive definite, its eigenvalues are taken by size, which still
+leads down; a step is halved until it goes down by a part of what its slope promises (Armijo). What
+is found is a minimum near the feedforward activities, not necessarily the lowest one.
+
+**Hessians of loss and equilibrated energy, one product at a time (§3.1).** With ``q``,
+``δq`` and ``δu`` of ``curvature.py``, for parameters that move by ``V_l``, the gradient
 ``-q uᵀ`` of a layer's parameters moves by ``-(δq uᵀ + q δuᵀ)``. For the energy, ``g`` is the
 weighted error and ``δz`` solves ``𝓕_zz δz = -𝓕_zθ V``; for the loss, activities are those of a
 forward pass, and forces what backpropagation makes of ``π (y - ŷ)``. Pooling keeps its winners, and
@@ -17,9 +23,14 @@ from jaxtyping import Float
 from scipy.sparse.linalg import LinearOperator, cg
 
 from pcbench.theory.arrays import Inputs, Targets
+from pcbench.theory.nonlinear.activations import (
+    activate,
+    activation_slope,
+)
 from pcbench.theory.nonlinear.curvature import (
     activity_hessian_product,
     force_moved,
+    hessian_rows,
     output_moved,
     pull_moved,
     slopes_moved,
@@ -28,15 +39,102 @@ from pcbench.theory.nonlinear.layered import (
     Batch,
     Layered,
     Precision,
-    activate,
-    activation_slope,
+    activity_residuals,
     backpropagated,
     bias_gradient,
     feedforward,
+    layered_energies,
     pull_back_to_potential,
     weigh,
     weighted_errors,
 )
+
+Units = Float[np.ndarray, " n_hidden"]
+
+_MAX_STEPS = 200
+_PROMISED, _SMALLEST_STEP = 1e-4, 2.0**-40
+# Roundings of an energy that a rise is put down to.
+_ROUNDINGS = 4.0
+# Curvatures below this part of the largest count as this much.
+_FLATTEST = 1e-8
+
+
+class NoEquilibriumError(ArithmeticError):
+    """Newton's method ended where forces do not vanish, or at no minimum."""
+
+
+def relaxed_activities(
+    network: Layered,
+    x: Inputs,
+    y: Targets,
+    precision: Precision | None = None,
+    start: Sequence[Batch] | None = None,
+    residual: float = 1e-11,
+) -> list[Batch]:
+    """``z_0 … z_L`` at an equilibrium, the last the target, of a small network without kinks.
+
+    From the feedforward activities, or the ``start``, to a ``residual`` ``‖∂(N𝓕)/∂z‖`` of each
+    sample relative to the size of its activities.
+
+    Raises
+    ------
+    NoEquilibriumError
+        If Newton's method does not arrive, or not at a minimum.
+    """
+    begin = feedforward(network, x) if start is None else list(start)
+    widths = [z.shape[1] for z in begin[1:-1]]
+    if not widths:
+        return [x, y]
+    cuts = np.cumsum(widths)[:-1]
+    hidden = np.concatenate(begin[1:-1], axis=1)
+    weights = None if precision is None else np.broadcast_to(np.asarray(precision), y.shape)
+    for n in range(len(x)):
+        own = None if weights is None else weights[n : n + 1]
+        inputs, targets = x[n : n + 1], y[n : n + 1]
+        hidden[n] = _relaxed(network, inputs, targets, own, hidden[n], cuts, residual)
+    return [x, *np.split(hidden, cuts, axis=1), y]
+
+
+def _relaxed(
+    network: Layered,
+    x: Batch,
+    y: Batch,
+    precision: Precision | None,
+    z: Units,
+    cuts: Sequence[int] | Float[np.ndarray, "..."],
+    residual: float,
+) -> Units:
+    """Descend from the hidden activities of one sample."""
+
+    def at(z: Units) -> list[Batch]:
+        return [x, *np.split(z[None], cuts, axis=1), y]
+
+    def energy(z: Units) -> float:
+        return float(layered_energies(network, at(z), precision).sum())
+
+    def downhill(z: Units, step: Units, slope: float) -> Units:
+        before, length = energy(z), 1.0
+        while length > _SMALLEST_STEP:
+            moved: Units = z + length * step
+            # Near the end the decrease is less than the energy's last digit: full steps then.
+            noise = _ROUNDINGS * float(np.finfo(float).eps) * (1 + before)
+            if energy(moved) <= before + _PROMISED * length * slope + noise:
+                return moved
+            length /= 2
+        raise NoEquilibriumError("Newton's method found no way down")
+
+    wanted = residual * (1 + float(np.linalg.norm(z)))
+    for _ in range(_MAX_STEPS):
+        force = np.concatenate(activity_residuals(network, at(z), precision), axis=1)[0]
+        hessian = hessian_rows(network, at(z), np.eye(len(z)), precision)
+        values, vectors = np.linalg.eigh(hessian)
+        if np.linalg.norm(force) <= wanted and values[0] > 0:
+            return z
+        sizes = np.maximum(np.abs(values), _FLATTEST * np.max(np.abs(values)))
+        step = -vectors @ ((vectors.T @ force) / sizes)
+        z = downhill(z, step, float(force @ step))
+    raise NoEquilibriumError("Newton's method did not find a minimum of the energy")
+
 
 Parameters = Sequence[Float[np.ndarray, "..."]]
 
@@ -46,18 +144,10 @@ _SOLVED = 1e-13
 
 @dataclass(frozen=True, slots=True)
 class HessianProduct:
-    """A Hessian times a direction.
+    """A Hessian times a direction."""
 
-    Attributes
-    ----------
-    product
-        Like the parameters: weights, then biases.
-    residual
-        ``‖𝓕_zz δz + 𝓕_zθ V‖`` relative to ``‖𝓕_zθ V‖``; 0 where nothing was to be solved.
-    """
-
-    product: list[Float[np.ndarray, "..."]]
-    residual: float
+    product: list[Float[np.ndarray, "..."]]  # like the parameters: weights, then biases
+    residual: float  # ``‖𝓕_zz δz + 𝓕_zθ V‖`` over ``‖𝓕_zθ V‖``; 0 where nothing was to be solved
 
 
 def loss_hessian_product(

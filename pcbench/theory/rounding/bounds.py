@@ -13,21 +13,45 @@ bounds use ``λ = 8``: under 1e-13 for one comparison, under 1e-6 for ten millio
 How such errors travel through a network depends on its weights. For the equilibrium that is found
 by stochastic arithmetic (``perturbation.py``); for a Hessian at a saddle a bound on norms is sharp
 enough. What inference that stopped early still misses is bounded here too.
+
+**Products of Hessians.** A product has no closed form whose rounding could be followed by hand, but
+it can be tried: an inner product of ``n`` terms has rounding of standard deviation up to ``u √(2n)
+‖a‖ ‖b‖``, and so has one whose factors are exact but for independent relative errors of ``√2 n u``.
+The theory's own product is therefore made once more, of a network, activities and a direction with
+such errors (``stochastic.with_rounding``), ``n`` being the longest sum that they enter. How far
+that carries the image, as one vector of many entries, is close to its standard deviation; ``λ = 8``
+times it is allowed.
+
+Errors are of the dtype's own size, not of one that is scaled to it afterwards: inner solves of a
+condition up to ``10^12`` are judged, and bend long before an error of ``2^-30``. In float64 that is
+the size of the theory's own rounding, and still no perturbation vanishes: none has a standard
+deviation below ``√2 u``, which is 0.7 of the last digit or more. What the theory rounds itself
+comes on top, in both products; it can only add to what is seen, and has to be allowed as well.
+
+Activities that are a minimum, with least curvature ``σ² = λ_min(𝓕_zz)`` of a sample, tell what an
+inner solve may leave: with ``ẑ`` and ``ĝ`` the largest spectral norms of activities and of forces,
+a unit direction has a right-hand side of at most ``ẑ + ĝ``, so a relative residual ``ρ`` moves the
+image by at most ``ρ (ẑ + ĝ)² (1 + |g|_∞)² / (σ² N)``, where forces bend layers by ``|g|_∞``. What
+rounding leaves of it is ``λ u √(2n) κ``, with ``κ ≤ ((1 + max ‖A_l‖)/σ)²``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float
 
 from pcbench.theory.arrays import Inputs, Targets, Units, Weights
-from pcbench.theory.linear.activities import (
+from pcbench.theory.linear.equilibrium import (
     activities_from_errors,
     equilibrium_errors,
     least_activity_curvature,
 )
+from pcbench.theory.nonlinear.curvature import least_curvatures
+from pcbench.theory.nonlinear.layered import Batch, Layered, Precision, weighted_errors
 
 CONFIDENCE = 8.0
 """``λ``: how many standard deviations of rounding are allowed."""
@@ -129,3 +153,64 @@ def hessian_rounding(weights: Weights, x: Inputs, y: Targets, u: float) -> Hessi
         entry=float(relative * scale("columns")),
         eigenvalue=float(len(weights) * relative * scale("spectral")),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class InnerSystem:
+    """What may be left of the inner system ``𝓕_zz δz = -𝓕_zθ V``, for ``V`` of unit length."""
+
+    rounding: float  # the relative residual that rounding leaves
+    weight: float  # how far an image is off for a relative residual of 1
+
+
+def inner_system(
+    network: Layered,
+    activities: Sequence[Batch],
+    u: float,
+    precision: Precision | None = None,
+) -> InnerSystem:
+    """Bound what may be left of the inner system at equilibrium activities.
+
+    Raises
+    ------
+    ValueError
+        If they are no minimum of the energy: then there is no such Hessian.
+    """
+    forces = weighted_errors(network, activities, precision)
+    curvature = float(np.min(least_curvatures(network, activities, precision)))
+    if curvature <= 0:
+        raise ValueError("these activities are no minimum of the energy: it curves downwards")
+    n = len(activities[0])
+    lengths = n + sum(activity.shape[1] for activity in activities)
+    # A precision weighs the last map by its root (equilibrium.py).
+    heavy = 1.0 if precision is None else max(1.0, float(np.max(precision)))
+    condition = (1 + max(map(_norm, network.weights)) * heavy**0.5) ** 2 / curvature
+    return InnerSystem(
+        rounding=float(CONFIDENCE * u * np.sqrt(2 * lengths) * condition),
+        weight=float(heavy * _size(network, activities, forces) / curvature),
+    )
+
+
+def product_floor(
+    network: Layered, activities: Sequence[Batch], forces: Sequence[Batch], u: float
+) -> float:
+    """One rounding of the largest terms: what is allowed where sums of zeros have none."""
+    return CONFIDENCE * u * _size(network, activities, forces)
+
+
+def _size(network: Layered, activities: Sequence[Batch], forces: Sequence[Batch]) -> float:
+    """``(ẑ + ĝ)² (1 + |g|_∞)² / N``."""
+    # A kernel of side k meets every pixel k² times.
+    sides = [weight.shape[-1] if weight.ndim == 4 else 1 for weight in network.weights]
+    z = max(side * float(np.linalg.norm(a, 2)) for side, a in zip(sides, activities, strict=False))
+    g = max(float(np.linalg.norm(force, 2)) for force in forces)
+    bent = 1 + max(float(np.abs(force).max(initial=0)) for force in forces)
+    return float((z + g) ** 2 * bent**2 / len(activities[0]))
+
+
+def _norm(weight: Float[np.ndarray, "_out ..."]) -> float:
+    """``‖A‖``, of a convolution no less than that."""
+    if weight.ndim == 2:
+        return float(np.linalg.norm(weight, 2))
+    places = np.ndindex(*weight.shape[2:])
+    return sum(float(np.linalg.norm(weight[:, :, p, q], 2)) for p, q in places)

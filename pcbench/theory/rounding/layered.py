@@ -30,33 +30,15 @@ PerSample = Float[np.ndarray, " N"]
 
 @dataclass(frozen=True, slots=True)
 class LayeredRounding:
-    """Absolute bounds on the rounding of what is evaluated at given activities.
+    """Absolute bounds on the rounding of what is evaluated at given activities."""
 
-    Attributes
-    ----------
-    errors
-        On ``e_l``, Frobenius norm, one a layer.
-    energies
-        On ``1/(2N) Σ_n e_lᵀ π e_l``, one a layer.
-    sample_energies
-        On ``½ Σ_l e_lᵀ π e_l``, one a sample.
-    residual
-        On ``‖∂(N𝓕)/∂z‖`` over all hidden activities.
-    sample_residuals
-        The same, one a sample.
-    gradients
-        On ``∂𝓕/∂A_l``, Frobenius norm, one a layer.
-    biases
-        On ``∂𝓕/∂b_l``, one a layer.
-    """
-
-    errors: tuple[float, ...]
-    energies: tuple[float, ...]
-    sample_energies: tuple[float, ...]
-    residual: float
-    sample_residuals: tuple[float, ...]
-    gradients: tuple[float, ...]
-    biases: tuple[float, ...]
+    errors: tuple[float, ...]  # ``e_l``, Frobenius norm, one a layer
+    energies: tuple[float, ...]  # ``1/(2N) Σ_n e_lᵀ π e_l``, one a layer
+    sample_energies: tuple[float, ...]  # ``½ Σ_l e_lᵀ π e_l``, one a sample
+    residual: float  # ``‖∂(N𝓕)/∂z‖`` over all hidden activities
+    sample_residuals: tuple[float, ...]  # the same, one a sample
+    gradients: tuple[float, ...]  # ``∂𝓕/∂A_l``, Frobenius norm, one a layer
+    biases: tuple[float, ...]  # ``∂𝓕/∂b_l``, one a layer
 
 
 # Gradients are products: of an answer that diverged theirs alone may overflow, to no bound at all.

@@ -53,12 +53,7 @@ _ADAM_ROUNDINGS = 8
 class Optimiser(ABC):
     """Takes the gradients of one array of parameters, step after step, and says where they lead.
 
-    Attributes
-    ----------
-    rate
-        ``η``.
-    scale
-        What gradients are multiplied by first.
+    ``rate`` is ``η``, and ``scale`` what gradients are multiplied by first.
     """
 
     def __init__(self, rate: float, scale: float = 1.0) -> None:
@@ -67,26 +62,11 @@ class Optimiser(ABC):
     def step(
         self, before: Array, gradient: Array, gradient_off: float, u: float, terms: int = 1
     ) -> tuple[Array, float]:
-        """Take a step.
+        """Return the parameters after a step, and a bound on how far off they may be.
 
-        Parameters
-        ----------
-        before
-            The parameters.
-        gradient
-            At them, not scaled.
-        gradient_off
-            Bound on what a backend may be off by in it, Frobenius norm.
-        u
-            The unit roundoff of their dtype.
-        terms
-            In how many terms a change may be added to its parameter, one after the other: as many
-            as a product has that is added in place.
-
-        Returns
-        -------
-        after, off
-            The parameters after the step, and a bound on how far off they may be, Frobenius norm.
+        ``gradient`` is not scaled, and a backend's off by up to ``gradient_off``. A change may be
+        added to its parameter in so many ``terms``, one after the other: as many as a product has
+        that is added in place. Norms are Frobenius norms.
         """
         both = u + FLOAT64
         flushed = SMALLEST * float(np.sqrt(before.size))
@@ -130,17 +110,8 @@ class AdamSteps(Optimiser):
     """``θ ← θ - η m̂/(√v̂ + ε)``.
 
     The whole history is kept and weighted anew: no moment is carried from step to step, as
-    backends carry it.
-
-    Parameters
-    ----------
-    beta_1, beta_2, epsilon
-        The paper's.
-
-    Raises
-    ------
-    ValueError
-        If the mean remembers and the mean square does not: their quotient has no bound then.
+    backends carry it. If the mean remembered and the mean square did not, their quotient would have
+    no bound.
     """
 
     def __init__(

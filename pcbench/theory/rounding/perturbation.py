@@ -14,13 +14,14 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench.theory.arrays import Inputs, Targets, Weights
-from pcbench.theory.linear.activities import (
+from pcbench.theory.linear.equilibrium import (
     activities_from_errors,
     equilibrium_errors,
     hidden_forces,
+    output_covariance,
     prediction_errors,
+    residuals,
 )
-from pcbench.theory.linear.equilibrium import output_covariance, residuals
 from pcbench.theory.rounding.bounds import CONFIDENCE, FLOAT64
 from pcbench.theory.rounding.stochastic import (
     DRAWS,
@@ -46,32 +47,15 @@ _PROBE_OF_COVARIANCE = 2.0**-10
 
 @dataclass(frozen=True, slots=True)
 class EquilibriumRounding:
-    """Absolute bounds on what rounding does to quantities at equilibrium.
+    """Absolute bounds on what rounding does to quantities at equilibrium."""
 
-    Attributes
-    ----------
-    energy
-        On ``𝓕*``, evaluated from its definition at the activities reached.
-    loss, prediction
-        On ``𝓛``; on ``ŷ``, Frobenius norm.
-    gradients
-        On ``∂𝓕/∂W_l``, Frobenius norm, one a layer.
-    carried
-        The same, of errors as exact inference finds them. Near the origin they are far smaller than
-        the activities, and evaluated anew, ``z_l - W_l z_{l-1}``, lose most of their digits.
-    residual
-        On ``‖∂(N𝓕)/∂z‖`` over all hidden activities.
-    output
-        On ``‖z_L - y‖``, Frobenius norm, after the forward recursion.
-    """
-
-    energy: float
-    loss: float
-    prediction: float
-    gradients: tuple[float, ...]
-    carried: tuple[float, ...]
-    residual: float
-    output: float
+    energy: float  # ``𝓕*``, evaluated from its definition at the activities reached
+    loss: float  # ``𝓛``
+    prediction: float  # ``ŷ``, Frobenius norm
+    gradients: tuple[float, ...]  # ``∂𝓕/∂W_l``, Frobenius norm, one a layer
+    carried: tuple[float, ...]  # the same, of errors as exact inference finds them
+    residual: float  # ``‖∂(N𝓕)/∂z‖`` over all hidden activities
+    output: float  # ``‖z_L - y‖``, Frobenius norm, after the forward recursion
 
 
 def equilibrium_rounding(weights: Weights, x: Inputs, y: Targets, u: float) -> EquilibriumRounding:

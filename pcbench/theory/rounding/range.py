@@ -29,17 +29,10 @@ def demand_range(
     loss, its gradients (by Cauchy's inequality) and the norms of slopes are made of; and in a
     linear network the trace of ``S``.
 
-    Parameters
-    ----------
-    network, x, y, precision
-        The network and a batch.
-    largest
-        The largest number of the dtype.
-
     Raises
     ------
     UndecidableError
-        If one of those, or the sum of them all, is larger than that.
+        If the sum of them all is larger than ``largest``, the largest number of the dtype.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         forward = feedforward(network, x)

@@ -66,18 +66,7 @@ def with_rounding(
 ) -> tuple[Layered, list[Batch], list[Float[np.ndarray, "..."]]]:
     """Return all that a product is made of, with relative errors of ``√2 n u``.
 
-    Parameters
-    ----------
-    network
-        The network.
-    activities
-        ``z_0 … z_L``; of the loss, inputs and targets are enough.
-    direction
-        Like the parameters: weights, then biases.
-    u
-        Unit roundoff.
-    rng
-        Draws the errors.
+    Activities are ``z_0 … z_L``; of the loss, inputs and targets are enough.
     """
     longest = max(len(activities[0]), *(weight[0].size for weight in network.weights))
     size = np.sqrt(2) * longest * u

@@ -54,21 +54,9 @@ _BLOCKS = 8
 def rounded_product(
     a: Matrix, b: Matrix, bias: Float[np.ndarray, " _columns"] | None = None, inherited: float = 0.0
 ) -> tuple[Matrix, Matrix]:
-    """Return ``a b + bias`` and the variance of its rounding, entry by entry.
+    """Return ``a b + bias`` and the variance of its rounding in units of ``u²``, entry by entry.
 
-    Parameters
-    ----------
-    a, b
-        ``(R, n)`` and ``(n, d)``.
-    bias
-        One more term of every sum.
-    inherited
-        How many roundings each entry of ``a`` brings along.
-
-    Returns
-    -------
-    tuple of array
-        The product, and variances in units of ``u²``, both ``(R, d)``.
+    Each entry of ``a`` brings ``inherited`` roundings along.
     """
     products = a**2 @ b**2
     squares, largest = products, np.zeros_like(products)

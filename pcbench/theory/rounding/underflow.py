@@ -21,8 +21,10 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.theory.linear.products import spectral_norm
-from pcbench.theory.nonlinear.layered import STEEPEST
+from pcbench.theory.arrays import spectral_norm
+from pcbench.theory.nonlinear.activations import (
+    STEEPEST,
+)
 
 SMALLEST = 2.0**-126
 """The smallest normal number of float32, and of bfloat16."""

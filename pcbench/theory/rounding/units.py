@@ -31,26 +31,86 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import expit
 
-from pcbench.theory.nonlinear.curvature import activation_curvature
-from pcbench.theory.nonlinear.layered import (
+from pcbench.theory.nonlinear.activations import (
     LEAK,
     Activation,
+    Formula,
+    activate,
+    activation_curvature,
+    activation_slope,
+)
+from pcbench.theory.nonlinear.layered import (
     Batch,
     Layered,
     Precision,
-    activate,
-    activation_slope,
+    Rows,
+    Windows,
+    from_windows,
     weigh,
+    windows,
 )
-from pcbench.theory.nonlinear.maps import Rows
-from pcbench.theory.nonlinear.taylor import Formula
 from pcbench.theory.rounding.bounds import CONFIDENCE, of_both
-from pcbench.theory.rounding.pooling import Pool
 from pcbench.theory.rounding.summation import (
     operator_norm_bound,
     rounded_product,
     scaled_norm_bounds,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Max pooling in doubt; a dense layer is made of windows of one entry."""
+
+    network: Layered
+    l: int
+    value: Batch  # the maxima
+    value_std: Batch
+    wins: Bool[np.ndarray, "_N _c _rows _columns _entries"]
+    contends: Bool[np.ndarray, "_N _c _rows _columns _entries"]
+
+    @classmethod
+    def of(cls, network: Layered, l: int, value: Batch, std: Batch, alike: Batch, u: float) -> Pool:
+        """Find the maxima of values with these standard deviations, in units of ``u``."""
+        values, stds = _windows(network, l, value), _windows(network, l, std)
+        first = values.argmax(axis=-1)[..., None]
+        wins = np.zeros(values.shape, bool)
+        np.put_along_axis(wins, first, True, axis=-1)
+        largest, its_std = (np.take_along_axis(a, first, axis=-1) for a in (values, stds))
+        contends = wins | (largest - values < CONFIDENCE * u * (stds + its_std))
+        value_std = np.where(contends, stds * _windows(network, l, alike), 0.0).max(axis=-1)
+        return cls(
+            network,
+            l,
+            largest.reshape(len(value), -1),
+            value_std.reshape(len(value), -1),
+            wins,
+            contends,
+        )
+
+    def send(self, force: Batch) -> Batch:
+        """Return each force to where its maximum is."""
+        return self._to(force, self.wins)
+
+    def flips(self, force: Batch, steepest: Batch) -> Batch:
+        """What each entry may lose or gain by a tie."""
+        tied = self.contends.sum(axis=-1, keepdims=True) > 1
+        changed: Batch = steepest * self._to(force, self.contends & tied)
+        return changed
+
+    def _to(self, force: Batch, entries: Bool[np.ndarray, "_N _c _rows _columns _e"]) -> Batch:
+        spread = np.where(entries, force.reshape(*entries.shape[:-1], 1), 0.0)
+        if self.network.is_convolution(self.l):
+            return from_windows(self.network, self.l, spread)
+        flat: Batch = spread.reshape(len(spread), -1)
+        return flat
+
+
+def _windows(network: Layered, l: int, z: Batch) -> Windows:
+    if network.is_convolution(l):
+        return windows(network, l, z)
+    single: Windows = z.reshape(len(z), -1, 1, 1, 1)
+    return single
+
 
 JUMP: Mapping[Activation, float] = {"relu": 1.0, "leaky_relu": 1 - LEAK}
 """How far the slope jumps at the kink of an activation that has one."""
@@ -69,44 +129,22 @@ _SETTLED = 40.0
 
 @dataclass(frozen=True, slots=True)
 class UnitRounding:
-    """A layer at given activities, and what each number may be off by.
+    """A layer at given activities, and what each number may be off by."""
 
-    Attributes
-    ----------
-    driven, inherited
-        ``φᶦⁿ(z_{l-1})``, what the affine map sees, and how many roundings each entry brings along.
-    potential, spread
-        ``A_l u + b_l`` before any pooling, and its standard deviation.
-    alike
-        The root of how many potentials are the same inner product.
-    value_std
-        Of ``f_l(z_{l-1})``.
-    error, error_std
-        ``e_l``, 0 where the precision is; the rounding of adding it to ``f_l`` included.
-    force, force_std
-        ``(π e)_l``.
-    back, back_std
-        ``(∂f_l/∂a)ᵀ (π e)_l``, one entry a potential.
-    flips
-        What a kink or a tie within rounding may change of ``back``, at most, entry by entry.
-    shared
-        What ``inherited`` may add to the standard deviation of ``e_l`` and ``(π e)_l`` along one
-        direction, one a sample: all units see the same entries.
-    """
-
-    driven: Batch
-    inherited: float
-    potential: Batch
-    spread: Batch
-    alike: Batch
-    value_std: Batch
-    error: Batch
-    error_std: Batch
-    force: Batch
+    driven: Batch  # ``φᶦⁿ(z_{l-1})``, what the affine map sees
+    inherited: float  # how many roundings each entry of that brings along
+    potential: Batch  # ``A_l u + b_l`` before any pooling
+    spread: Batch  # its standard deviation
+    alike: Batch  # the root of how many potentials are the same inner product
+    value_std: Batch  # of ``f_l(z_{l-1})``
+    error: Batch  # ``e_l``, 0 where the precision is
+    error_std: Batch  # the rounding of adding it to ``f_l`` included
+    force: Batch  # ``(π e)_l``
     force_std: Batch
-    back: Batch
+    back: Batch  # ``(∂f_l/∂a)ᵀ (π e)_l``, one entry a potential
     back_std: Batch
-    flips: Batch
+    flips: Batch  # what a kink or a tie within rounding may change of ``back``, at most
+    # What ``inherited`` may add along one direction, of ``e_l`` and ``(π e)_l``
     shared: Float[np.ndarray, " N"]
 
 
@@ -181,18 +219,8 @@ def with_force(
 ) -> UnitRounding:
     """Return the layer with a force that does not come from its own error, as in backpropagation.
 
-    Parameters
-    ----------
-    network, l, unit
-        The layer at ``z_{l-1}``.
-    force
-        What pulls at ``f_l``, itself exact.
-    doubt
-        What kinks above may change of it, at most.
-    off
-        How far rounding below may have carried each potential, in units of ``u``.
-    u
-        The unit roundoff.
+    ``force``, which is exact, pulls at ``f_l``; kinks above may change it by ``doubt`` at most.
+    Each potential may be off by ``off``, in units of ``u``, by rounding below.
     """
     _, after = network.activations(l)
     potential, spread, alike = unit.potential, unit.spread, unit.alike
@@ -246,7 +274,7 @@ def slope_roundings(name: Activation, z: Batch) -> Batch:
     """
     match name:
         case Formula():
-            roundings: Batch = _FORMULA_ROUNDINGS * np.abs(name.slope(z))
+            roundings: Batch = _FORMULA_ROUNDINGS * np.abs(name.at(z).slope)
         case "tanh":
             roundings = 2 * _VALUE_ROUNDINGS[name] * np.tanh(z) ** 2 + 1
         case "silu":
@@ -312,31 +340,15 @@ def map_norm_bound(network: Layered, l: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class PullRounding:
-    """``(∂f_l/∂z)ᵀ (π e)_l`` at given activities, and what it may be off by.
+    """``(∂f_l/∂z)ᵀ (π e)_l`` at given activities, and what it may be off by."""
 
-    Attributes
-    ----------
-    pulled
-        One entry a unit of ``z_{l-1}``.
-    brought, own
-        Variances: of what the forces at the potentials bring along, and of pulling them.
-    reach
-        How much longer a change of those forces may become, at most.
-    at_input
-        ``A_lᵀ (∂f_l/∂a)ᵀ (π e)_l``, not yet times ``φᶦⁿ'(z_{l-1})``.
-    flips
-        What kinks and ties within rounding may change of ``pulled``, at most, entry by entry.
-    doubts
-        The same of ``at_input``.
-    """
-
-    pulled: Batch
-    brought: Batch
-    own: Batch
-    reach: float
-    at_input: Batch
-    flips: Batch
-    doubts: Batch
+    pulled: Batch  # one entry a unit of ``z_{l-1}``
+    brought: Batch  # variance of what the forces at the potentials bring along
+    own: Batch  # variance of pulling them
+    reach: float  # how much longer a change of those forces may become, at most
+    at_input: Batch  # ``A_lᵀ (∂f_l/∂a)ᵀ (π e)_l``, not yet times ``φᶦⁿ'(z_{l-1})``
+    flips: Batch  # what kinks and ties within rounding may change of ``pulled``, at most
+    doubts: Batch  # the same of ``at_input``
 
 
 def pull_rounding(network: Layered, l: int, below: Batch, unit: UnitRounding) -> PullRounding:

@@ -9,7 +9,7 @@ from textwrap import dedent
 import numpy as np
 import pytest
 
-from pcbench.backends._on_jax.programs import NETWORKS
+from pcbench.backends._on_jax import NETWORKS
 from pcbench.backends.jax import JaxBackend, model
 from pcbench.contract import (
     BackendUnavailableError,

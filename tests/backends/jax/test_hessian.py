@@ -5,7 +5,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from pcbench.backends.jax.hessians import products
+from pcbench.backends.jax import hessians
 from pcbench.contract import GaussNewtonInference
 from pcbench.theory.nonlinear.layered import feedforward
 from pcbench.theory.nonlinear.second_order import energy_hessian_product, loss_hessian_product
@@ -70,7 +70,7 @@ def test_of_the_equilibrated_energy(name):
     found = at.host(hessian.product(at.stage(vectors)))
     assert apart(found, np.stack([joined(w) for w in wanted])) < SAME
     assert 0 < hessian.residual < 1e-11
-    with patch.object(products, "_BLOCK_NUMBERS", 100):  # one or two vectors at a time
+    with patch.object(hessians, "_BLOCK_NUMBERS", 100):  # one or two vectors at a time
         blocks = at.model.energy_hessian([at.stage(z) for z in activities], at.precision)
         assert apart(at.host(blocks.product(at.stage(vectors))), found) < 1e-12
 

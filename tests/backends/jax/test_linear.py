@@ -6,12 +6,13 @@ import pytest
 from pcbench.backends.jax import JaxBackend
 from pcbench.contract import ExactInference, GradientInference
 from pcbench.networks import PenultimateOnly, ZeroRank
-from pcbench.theory.linear.activities import (
+from pcbench.theory.linear.equilibrium import (
     activity_hessian,
     contraction_rate,
+    equilibrated_energy,
+    equilibrated_energy_gradient,
     equilibrium_activities,
 )
-from pcbench.theory.linear.equilibrium import equilibrated_energy, equilibrated_energy_gradient
 from pcbench.theory.linear.saddles import zero_rank_hessian
 from tests.backends.jax.answers import CLOSE, DTYPES
 from tests.helpers.closeness import SAME, apart

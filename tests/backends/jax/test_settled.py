@@ -6,7 +6,7 @@ import pytest
 from pcbench.contract import Inference
 
 jax = pytest.importorskip("jax")
-settled = pytest.importorskip("pcbench.backends._on_jax.settled").settled
+settled = pytest.importorskip("pcbench.backends._on_jax.answers").settled
 
 
 def begun(size=1500):

@@ -8,8 +8,7 @@ import scipy.optimize
 from pydantic import TypeAdapter
 from scipy.linalg import expm
 
-from pcbench.backends.numpy.curvature import full_curvature
-from pcbench.backends.numpy.state import Clamped
+from pcbench.backends.numpy.state import Clamped, full_curvature
 from pcbench.contract import (
     ErrorInference,
     ExactInference,

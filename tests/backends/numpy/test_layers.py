@@ -6,11 +6,8 @@ import numpy as np
 import pytest
 from scipy.signal import correlate2d
 
-from pcbench.backends.numpy.activation import phi
-from pcbench.backends.numpy.curvature import BlockTridiagonal, full_curvature
-from pcbench.backends.numpy.maps import AffineMap
-from pcbench.backends.numpy.pooling import winners
-from pcbench.backends.numpy.state import Clamped
+from pcbench.backends.numpy.layers import AffineMap, phi, winners
+from pcbench.backends.numpy.state import BlockTridiagonal, Clamped, full_curvature
 from pcbench.networks import ACTIVATIONS, Convolution
 from tests.backends.reference_problems import (
     ALL,

@@ -8,8 +8,12 @@ import torch
 
 from pcbench.backends.torch import TorchBackend
 from pcbench.contract import ExactInference, GradientInference
-from pcbench.theory.linear.activities import activity_hessian, prediction_errors, residual_norm
+from pcbench.theory.linear.equilibrium import (
+    activity_hessian,
+    prediction_errors,
+)
 from tests.helpers import linear_definitions as definitions
+from tests.theory.linear.forces import residual_norm
 
 DTYPES = ("float32", "float64")
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA GPU")

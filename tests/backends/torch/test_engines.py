@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.linalg import expm
 
-from pcbench.backends.torch.engines.gauss_newton import LinearisedNetwork
-from pcbench.backends.torch.engines.relaxation import Relaxation
+from pcbench.backends.torch.gauss_newton import LinearisedNetwork
+from pcbench.backends.torch.relaxation import Relaxation
 from pcbench.contract import (
     BackendUnavailableError,
     ErrorInference,
@@ -23,12 +23,12 @@ from pcbench.contract import (
     GradientInference,
     OdeInference,
 )
-from pcbench.theory.linear.activities import (
+from pcbench.theory.linear.equilibrium import (
     activity_hessian,
+    equilibrated_energy,
     equilibrium_activities,
     equilibrium_errors,
 )
-from pcbench.theory.linear.equilibrium import equilibrated_energy
 from pcbench.theory.nonlinear import curvature, layered
 from tests.backends.torch import answers
 from tests.backends.torch.layered import (

@@ -10,17 +10,17 @@ from pydantic import TypeAdapter, ValidationError
 
 from pcbench.contract import ExactInference, GradientInference, InferenceSettings
 from pcbench.networks import Origin, PenultimateOnly
-from pcbench.theory.linear.activities import (
+from pcbench.theory.linear.equilibrium import (
     activity_hessian,
     contraction_rate,
+    equilibrated_energy,
     equilibrium_activities,
-    feedforward_residual,
     prediction_errors,
 )
-from pcbench.theory.linear.equilibrium import equilibrated_energy
 from tests.backends.torch import answers
 from tests.helpers.closeness import SAME, apart
 from tests.helpers.linear_problems import problem_at, problems, random_problem
+from tests.theory.linear.forces import feedforward_residual
 
 PROBLEM = random_problem((4, 5, 6, 3))
 LARGEST = float(np.linalg.eigvalsh(activity_hessian(PROBLEM.weights))[-1])

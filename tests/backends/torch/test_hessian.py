@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from pcbench.backends.torch.hessians import blocks
+from pcbench.backends.torch import hessians
 from pcbench.networks import Origin, PenultimateOnly, ZeroRank
 from pcbench.theory.linear.equilibrium import equilibrated_energy_gradient, loss_gradient
 from pcbench.theory.linear.saddles import zero_rank_hessian
@@ -113,7 +113,7 @@ def test_multiplying_in_blocks_changes_nothing(objective, numbers):
     problem = random_problem((3, 4, 5, 2))
     vectors = directions(problem, 9)
     whole = products(problem, objective, vectors)
-    with patch.object(blocks, "_BLOCK_NUMBERS", numbers):
+    with patch.object(hessians, "_BLOCK_NUMBERS", numbers):
         assert apart(products(problem, objective, vectors), whole) < 1e-13
 
 

@@ -6,9 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcbench.backends.torch.layer import Layer
+from pcbench.backends.torch.layers import WORTH_SHARING, Layer, threads_that_pay
 from pcbench.backends.torch.maps import ConvolutionMap, Matrix
-from pcbench.backends.torch.threads import WORTH_SHARING, threads_that_pay
 from pcbench.contract import BackendUnavailableError, ExactInference
 from pcbench.networks import Convolution
 from pcbench.theory.nonlinear import layered

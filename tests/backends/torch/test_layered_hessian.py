@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcbench.backends.torch.hessians.implicit import ImplicitEnergyHessian
+from pcbench.backends.torch.hessians import ImplicitEnergyHessian
 from pcbench.contract import BackendUnavailableError, ExactInference, GaussNewtonInference
 from pcbench.networks import NetworkSpec
 from pcbench.spectra import HessianOperator, dense, extreme_eigenpairs, spectral_density

@@ -7,14 +7,15 @@ from hypothesis import given, settings
 
 from pcbench.contract import BackendUnavailableError, ExactInference, GradientInference
 from pcbench.networks import NetworkSpec
-from pcbench.theory.linear.activities import equilibrium_activities, equilibrium_errors
+from pcbench.theory.arrays import chains_from_output
 from pcbench.theory.linear.equilibrium import (
     equilibrated_energy,
     equilibrated_energy_gradient,
+    equilibrium_activities,
+    equilibrium_errors,
     loss,
     loss_gradient,
 )
-from pcbench.theory.linear.products import chains_from_output
 from tests.backends.torch import answers
 from tests.helpers.closeness import SAME, apart
 from tests.helpers.linear_problems import Problem, problems, random_problem

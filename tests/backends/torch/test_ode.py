@@ -7,10 +7,10 @@ import torchdiffeq
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from pcbench.backends.torch.engines.relaxation import Relaxation
+from pcbench.backends.torch.relaxation import Relaxation
 from pcbench.contract import OdeInference
 from pcbench.registry import BACKENDS
-from pcbench.theory.linear.activities import activity_hessian
+from pcbench.theory.linear.equilibrium import activity_hessian
 from pcbench.theory.nonlinear.layered import feedforward
 from tests.backends.torch import answers
 from tests.backends.torch.layered import CONVOLVED, DENSE, draw, replicated, staged

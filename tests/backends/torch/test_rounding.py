@@ -7,19 +7,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pcbench.networks import Origin, PenultimateOnly, ZeroRank
-from pcbench.theory.linear.activities import (
-    activity_hessian,
-    equilibrium_activities,
-    equilibrium_errors,
-    feedforward_residual,
-)
+from pcbench.theory.arrays import chains_from_output
 from pcbench.theory.linear.equilibrium import (
+    activity_hessian,
     equilibrated_energy,
     equilibrated_energy_gradient,
+    equilibrium_activities,
+    equilibrium_errors,
     loss,
     loss_gradient,
 )
-from pcbench.theory.linear.products import chains_from_output
 from pcbench.theory.linear.saddles import zero_rank_hessian, zero_rank_spectrum
 from pcbench.theory.rounding.bounds import hessian_rounding, unfinished_inference, unit_roundoff
 from pcbench.theory.rounding.perturbation import equilibrium_rounding, loss_gradient_rounding
@@ -33,6 +30,7 @@ from tests.helpers.linear_problems import (
     random_problem,
     widths,
 )
+from tests.theory.linear.forces import feedforward_residual
 
 samples = st.sampled_from([8, 32, 64])
 usual = problems(gains=(0.1, 0.5, 1.0), max_width=10, samples=samples)

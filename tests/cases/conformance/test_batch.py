@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from pcbench.backends.torch import TorchBackend
-from pcbench.backends.torch.engines import gauss_newton
+from pcbench.backends.torch import TorchBackend, gauss_newton
 from pcbench.cases.conformance.inference.batch import _guess
 from tests.cases.conformance.faulty import FAULTS
 from tests.cases.conformance.questions import ask, failed

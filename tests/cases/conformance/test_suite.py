@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pcbench.backends.torch import TorchBackend
 from pcbench.cases.conformance.case import Parameters
 from pcbench.contract import BackendUnavailableError
-from pcbench.suite.find import shipped_suites
+from pcbench.suite.load import shipped_suites
 from tests.cases.conformance.faulty import FAULTS, Less
 from tests.cases.conformance.questions import QUESTIONS, ask, failed, kind
 from tests.cases.faulty.engines import ENGINE_FAULTS

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pcbench import checks
+from pcbench.cases.conformance.case import Verdicts
 from pcbench.cases.conformance.draw import Draw
-from pcbench.cases.conformance.verdicts import Verdicts
 from pcbench.checks import Tolerance
 
 GOOD, BAD = (

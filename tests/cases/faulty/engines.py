@@ -8,10 +8,10 @@ from dataclasses import replace
 import torch
 
 from pcbench.backends.torch import TorchBackend
-from pcbench.backends.torch.engines.gauss_newton import LinearisedNetwork
-from pcbench.backends.torch.engines.relaxation import Progress, Relaxation
-from pcbench.backends.torch.layer import Layer, Linearisation
+from pcbench.backends.torch.gauss_newton import LinearisedNetwork
+from pcbench.backends.torch.layers import Layer, Linearisation
 from pcbench.backends.torch.maps import Matrix
+from pcbench.backends.torch.relaxation import Progress, Relaxation
 from pcbench.contract import Backend, GaussNewtonInference
 from tests.cases.faulty.catalogued import as_backends
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from pcbench.backends.torch import TorchBackend
-from pcbench.backends.torch.hessians.implicit import ImplicitEnergyHessian
+from pcbench.backends.torch.hessians import ImplicitEnergyHessian
 from pcbench.contract import Backend, Hessian
 from tests.cases.faulty.catalogued import as_backends
 

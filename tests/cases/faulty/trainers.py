@@ -32,7 +32,7 @@ OTHER_CHECKS = {
 }
 FAULTS = {
     fault.__name__: (fault, OTHER_CHECKS.get(fault.__name__, AFTER))
-    for fault in (*training.FAULTS, *optimisers.FAULTS, CATALOGUE["TrainingSeesUnobserved"])
+    for fault in (*training.FAULTS, *optimisers.OPTIMISERS, CATALOGUE["TrainingSeesUnobserved"])
 }
 """The fault, and the check that must fail."""
 

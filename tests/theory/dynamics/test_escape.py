@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from pcbench.theory.dynamics.escape import (
+    Moments,
     escape_exponent,
     escape_rates,
     leading_share,
     logarithmic_exponent,
     steps_per_e_fold,
+    steps_to_fall,
 )
-from pcbench.theory.dynamics.learning import Moments, steps_to_fall
-from pcbench.theory.linear.origin import origin_hessian
+from pcbench.theory.linear.saddles import origin_hessian
 from tests.theory.dynamics.chain import chain_escape_times, stage_coefficient
 
 RNG = np.random.default_rng(7)

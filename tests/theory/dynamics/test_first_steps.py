@@ -8,7 +8,7 @@ import pytest
 from pcbench.backends.torch import TorchBackend
 from pcbench.contract import Sgd, TrainingSettings
 from pcbench.networks import NetworkSpec
-from pcbench.theory.dynamics.first_steps import first_steps
+from pcbench.theory.dynamics.growth import first_steps
 from pcbench.theory.rounding.bounds import unit_roundoff
 
 STEPS = 6

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from pcbench.theory.dynamics.learning import Moments, standing, steps_to_fall
+from pcbench.theory.dynamics.escape import Moments, standing, steps_to_fall
 from pcbench.theory.linear.equilibrium import (
     equilibrated_energy,
     equilibrated_energy_gradient,

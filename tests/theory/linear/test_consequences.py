@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcbench.theory.linear import equilibrium
-from pcbench.theory.linear.activities import equilibrium_activities, equilibrium_errors
 from pcbench.theory.linear.equilibrium import (
     equilibrated_energy,
     equilibrated_energy_gradient,
+    equilibrium_activities,
+    equilibrium_errors,
     loss_gradient,
     output_covariance_norm,
 )

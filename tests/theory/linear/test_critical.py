@@ -8,11 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pcbench.theory.arrays import chains_from_output
 from pcbench.theory.linear import critical, equilibrium
-from pcbench.theory.linear.certificates import certificate
+from pcbench.theory.linear.critical import (
+    certificate,
+    curvature_along,
+    curvature_rounding,
+    energy_series,
+)
 from pcbench.theory.linear.equilibrium import equilibrated_energy, residuals
-from pcbench.theory.linear.expansion import curvature_along, curvature_rounding, energy_series
-from pcbench.theory.linear.products import chains_from_output
 from tests.helpers import linear_definitions as definitions
 from tests.helpers.closeness import SAME, apart
 from tests.helpers.linear_problems import Problem, problems, random_problem, seeds

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcbench.theory.linear.activities import contraction_rate, equilibrium_activities
-from pcbench.theory.linear.descent import Descent
+from pcbench.theory.linear.equilibrium import Descent, contraction_rate, equilibrium_activities
 from pcbench.theory.nonlinear.layered import (
     Layered,
     activity_residuals,

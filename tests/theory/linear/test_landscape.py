@@ -10,19 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcbench.networks import LecunNormal, NearOrigin, Origin, PenultimateOnly, ZeroRank
-from pcbench.theory.linear import activities
-from pcbench.theory.linear.activities import (
+from pcbench.theory.arrays import chain, chains_from_output, chains_to_input
+from pcbench.theory.linear import equilibrium
+from pcbench.theory.linear.equilibrium import (
     activity_hessian,
     contraction_rate,
     equilibrium_errors,
-    feedforward_residual,
     least_activity_curvature,
-    residual_norm,
 )
-from pcbench.theory.linear.products import chain, chains_from_output, chains_to_input
 from tests.helpers import linear_definitions as definitions
 from tests.helpers.closeness import SAME, apart
 from tests.helpers.linear_problems import problem_at, problems, random_problem
+from tests.theory.linear.forces import feedforward_residual, residual_norm
 
 
 def least(weights):
@@ -34,7 +33,7 @@ def least(weights):
 def test_least_curvature_is_neither_overstated_nor_far_off_when_found_by_iteration(problem):
     if len(problem.weights) == 2 and len(problem.weights[0]) < 3:
         return  # ARPACK needs a few units
-    with patch.object(activities, "_DENSE_UNITS", 0):
+    with patch.object(equilibrium, "_DENSE_UNITS", 0):
         found = least_activity_curvature(problem.weights)
     exact = least(problem.weights)
     assert 0.97 * exact <= found <= exact * (1 + SAME)

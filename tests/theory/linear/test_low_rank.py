@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from pcbench.theory.linear.low_rank import least_losses
+from pcbench.theory.linear.critical import least_losses
 from tests.helpers.closeness import SAME, apart
 
 quick = settings(max_examples=20, deadline=None)

@@ -4,14 +4,15 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcbench.theory.linear.activities import equilibrium_activities, equilibrium_errors
+from pcbench.theory.arrays import chain
 from pcbench.theory.linear.equilibrium import (
     equilibrated_energy,
     equilibrated_energy_gradient,
+    equilibrium_activities,
+    equilibrium_errors,
     output_covariance,
     residuals,
 )
-from pcbench.theory.linear.products import chain
 from pcbench.theory.nonlinear.layered import Layered, activity_residuals, layered_energies
 from tests.helpers import linear_definitions as definitions
 from tests.helpers.closeness import SAME, apart

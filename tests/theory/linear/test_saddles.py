@@ -6,9 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcbench.networks import Origin, PenultimateOnly, ZeroRank
-from pcbench.theory.linear.origin import Slopes, origin_hessian, origin_spectrum
 from pcbench.theory.linear.saddles import (
+    Slopes,
     Steps,
+    origin_hessian,
+    origin_spectrum,
     zero_rank_curvature_bound,
     zero_rank_ends,
     zero_rank_hessian,

@@ -10,9 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from pcbench.theory.linear.activities import activity_hessian
+from pcbench.theory.linear.equilibrium import activity_hessian
 from pcbench.theory.nonlinear import curvature
-from pcbench.theory.nonlinear.layered import ACTIVATIONS, CONVENTIONS, Layered, activity_residuals
+from pcbench.theory.nonlinear.activations import (
+    ACTIVATIONS,
+)
+from pcbench.theory.nonlinear.layered import (
+    CONVENTIONS,
+    Layered,
+    activity_residuals,
+)
 from tests.helpers.closeness import DIFFERENT, SAME, apart
 from tests.helpers.linear_problems import problems, samples, seeds, widths
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.sparse.linalg import eigsh
 
-from pcbench.theory.nonlinear.extremal import extreme_eigenvalue
+from pcbench.theory.arrays import extreme_eigenvalue
 
 SIZE = 400
 BASIS = 60

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from pcbench.theory.linear import equilibrium
-from pcbench.theory.linear.activities import equilibrium_activities, prediction_errors
 from pcbench.theory.linear.equilibrium import (
     equilibrated_energy,
     equilibrated_energy_gradient,
+    equilibrium_activities,
     loss_gradient,
+    prediction_errors,
 )
 from pcbench.theory.nonlinear import layered
 from pcbench.theory.nonlinear.layered import Layered

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from pcbench.theory.linear.activities import equilibrium_activities
+from pcbench.theory.linear.equilibrium import equilibrium_activities
 from pcbench.theory.nonlinear.curvature import least_curvatures
 from pcbench.theory.nonlinear.layered import (
     Layered,
@@ -13,7 +13,7 @@ from pcbench.theory.nonlinear.layered import (
     layered_energies,
     layered_loss,
 )
-from pcbench.theory.nonlinear.relaxation import NoEquilibriumError, relaxed_activities
+from pcbench.theory.nonlinear.second_order import NoEquilibriumError, relaxed_activities
 
 
 def network(activation, convention="post", widths=(4, 6, 5, 3), gain=1.2, seed=0):

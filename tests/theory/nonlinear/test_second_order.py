@@ -5,8 +5,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pcbench.theory.linear.activities import equilibrium_activities
-from pcbench.theory.linear.equilibrium import equilibrated_energy_gradient
+from pcbench.theory.linear.equilibrium import equilibrated_energy_gradient, equilibrium_activities
 from pcbench.theory.nonlinear import second_order
 from pcbench.theory.nonlinear.curvature import activity_hessian_product, least_curvatures
 from pcbench.theory.nonlinear.layered import (
@@ -18,7 +17,7 @@ from pcbench.theory.nonlinear.layered import (
     layered_loss_gradients,
 )
 from pcbench.theory.nonlinear.second_order import energy_hessian_product, loss_hessian_product
-from pcbench.theory.rounding.hessian import inner_system
+from pcbench.theory.rounding.bounds import inner_system
 from pcbench.theory.rounding.stochastic import with_rounding
 from tests.helpers.closeness import SAME, apart
 from tests.helpers.linear_problems import problems, samples, seeds, widths

@@ -6,10 +6,10 @@ from hypothesis import example, given, settings
 
 from pcbench.backends.torch import TorchBackend
 from pcbench.networks import NetworkSpec
-from pcbench.networks.layers import Convolution
+from pcbench.networks.specification import Convolution
 from pcbench.theory.nonlinear.layered import Layered, layered_loss_gradients
-from pcbench.theory.rounding.backpropagation import backpropagation_rounding
 from pcbench.theory.rounding.bounds import unit_roundoff
+from pcbench.theory.rounding.passes import backpropagation_rounding
 from tests.theory.float32_problems import EQUAL, U, problems, stage
 
 ACTIVATIONS = ["identity", "tanh", "relu", "leaky_relu", "silu"]

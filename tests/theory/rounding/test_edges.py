@@ -6,10 +6,9 @@ import torch
 
 from pcbench.theory.linear.equilibrium import loss_gradient, output_covariance_norm, residuals
 from pcbench.theory.nonlinear.layered import Layered, layered_loss_gradients
-from pcbench.theory.rounding.backpropagation import backpropagation_rounding
 from pcbench.theory.rounding.bounds import unit_roundoff
-from pcbench.theory.rounding.feedforward import feedforward_rounding
 from pcbench.theory.rounding.optimisers import AdamSteps, GradientDescent
+from pcbench.theory.rounding.passes import backpropagation_rounding, feedforward_rounding
 from pcbench.theory.rounding.perturbation import equilibrium_rounding
 from pcbench.theory.rounding.range import UndecidableError, demand_definite, demand_range
 from pcbench.theory.rounding.underflow import SMALLEST, norm_underflow

@@ -8,8 +8,8 @@ from pcbench.theory.nonlinear import layered
 from pcbench.theory.nonlinear.layered import Layered, activity_residuals, feedforward, layered_loss
 from pcbench.theory.rounding import units
 from pcbench.theory.rounding.bounds import CONFIDENCE
-from pcbench.theory.rounding.feedforward import feedforward_rounding
 from pcbench.theory.rounding.layered import layered_rounding
+from pcbench.theory.rounding.passes import feedforward_rounding
 from tests.theory.float32_problems import EQUAL, U, half_squares, norms, problems, stage
 
 

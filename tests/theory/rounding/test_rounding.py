@@ -10,19 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcbench.networks import Origin, PenultimateOnly, ZeroRank
-from pcbench.theory.linear.activities import (
+from pcbench.theory.linear.equilibrium import (
     activities_from_errors,
     activity_hessian,
-    equilibrium_errors,
-    feedforward_residual,
-    prediction_errors,
-    residual_norm,
-)
-from pcbench.theory.linear.equilibrium import (
     equilibrated_energy,
     equilibrated_energy_gradient,
+    equilibrium_errors,
     loss,
     output_covariance_norm,
+    prediction_errors,
 )
 from pcbench.theory.linear.saddles import zero_rank_spectrum
 from pcbench.theory.rounding import underflow
@@ -45,6 +41,7 @@ from tests.helpers.linear_problems import (
     seeds,
     widths,
 )
+from tests.theory.linear.forces import feedforward_residual, residual_norm
 
 U = {"float32": 2.0**-24, "float64": 2.0**-53}
 quick = settings(max_examples=40, deadline=None)

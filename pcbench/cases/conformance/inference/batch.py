@@ -37,6 +37,7 @@ from pcbench.theory.nonlinear.curvature import least_curvatures
 from pcbench.theory.nonlinear.inference_steps import Rule, clearance, kink_margin
 from pcbench.theory.nonlinear.layered import feedforward
 from pcbench.theory.rounding.bounds import CONFIDENCE
+from pcbench.theory.rounding.underflow import SMALLEST
 
 DECOUPLED = "𝓕 is a mean over samples, each with an energy of its own (theory.md 1)"
 # How near a share has to be to what a known mistake makes of it, to be called that.
@@ -44,8 +45,6 @@ _NEAR = 0.01
 # Few enough for rounding not to grow far, and more than one: what a step leads to, such as a
 # damping that samples share, shows in the next.
 _FEW = 2
-# Numbers that float32 may flush to zero.
-_FLUSHED = 2.0**-126
 # What a step of a flow may be off by, over the size of what flows.
 _OF_FLOW = {"float64": 1e-8, "float32": 1e-5}
 
@@ -105,16 +104,8 @@ def alone_for_a_few_steps(
     """Compare where a sample is after a few steps, or a short time, among others and alone.
 
     Nothing is asked where rounding could decide which way a step leads: at kinks, or where a step
-    of Gauss-Newton may be refused because it lowers the energy by little.
-
-    Parameters
-    ----------
-    subject, label
-        The backend with its problem, and the engine's name.
-    settings
-        What it was asked for before.
-    curvature
-        No sample's energy is more curved, where it is no larger than where inference begins.
+    of Gauss-Newton may be refused because it lowers the energy by little. The curvature bounds that
+    of every sample's energy, where it is no larger than where inference begins.
     """
     single, n = _single(subject.problem)
     own, judge = Subject(subject.backend, single), InferenceJudge(single, subject.backend.dtype)
@@ -140,7 +131,7 @@ def alone_for_a_few_steps(
     if isinstance(few, OdeInference):
         off *= sum(end.steps + 1 for end in ends)
     yield Basis(DECOUPLED, derivation, "after a few steps").distance(
-        _name(label), ends[1].hidden[n], ends[0].hidden[0], off + _FLUSHED
+        _name(label), ends[1].hidden[n], ends[0].hidden[0], off + SMALLEST
     )
 
 

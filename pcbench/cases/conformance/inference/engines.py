@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from pcbench import checks
+from pcbench.cases.conformance.draw import offered
 from pcbench.cases.conformance.inference.batch import alone, alone_for_a_few_steps, output_share
 from pcbench.cases.conformance.inference.flow import force_kept
 from pcbench.cases.conformance.inference.steps import steps_taken
-from pcbench.cases.conformance.offered import offered
 from pcbench.checks import Check
 from pcbench.contract import (
     Backend,
@@ -65,24 +65,14 @@ _CAUTION = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What an engine is asked for.
-
-    Attributes
-    ----------
-    settings
-        Its settings.
-    must_converge
-        Whether it must get there.
-    decrease
-        By how much its first step lowers the energy, at least; 0 where that is not known.
-    source
-        Why.
-    """
+    """What an engine is asked for: whether it must get there, and come down in its first step."""
 
     settings: InferenceSettings
     must_converge: bool
     decrease: float = 0.0
+    """By how much the first step lowers the energy, at least; 0 where that is not known."""
     source: str = DESCENT
+    """Why it does."""
 
 
 def inference(

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench import checks
-from pcbench.cases.conformance.inference.records import record
+from pcbench.cases.conformance.inference.steps import record
 from pcbench.checks import Check
 from pcbench.contract import BackendUnavailableError, OdeInference
 from pcbench.judges.answers import NEVER, Array, InferenceResult, Subject
@@ -66,14 +66,8 @@ def force_kept(judge: InferenceJudge, most: float) -> float:
 def flow(subject: Subject, judge: InferenceJudge, curvature: float) -> Iterator[Check]:
     """Ask for two times, two tolerances of either sort, and for every method.
 
-    In networks that are not linear, for two times alone.
-
-    Parameters
-    ----------
-    subject, judge
-        The backend with its problem, and the judge of that problem.
-    curvature
-        No sample's energy is more curved, where it is no larger than where inference begins.
+    In networks that are not linear, for two times alone. The curvature bounds that of every
+    sample's energy, where it is no larger than where inference begins.
     """
     problem, dtype, forward = subject.problem, subject.backend.dtype, judge.forward
     if problem.network.convolutions:

@@ -1,1 +1,0 @@
-"""Training: learning rules, optimisers, and the scan that joins them."""

@@ -1,1 +1,0 @@
-"""How hidden activities are relaxed, an engine a file."""

@@ -1,1 +1,0 @@
-"""Inference engines: each relaxes the hidden activities of a clamped network on its own way."""

@@ -1,1 +1,0 @@
-"""Hessians of loss and energy, by their products with vectors."""

@@ -1,1 +1,0 @@
-"""Training: rules that say where downhill is, optimisers, and the loop that joins them."""

@@ -1,1 +1,0 @@
-"""The output of show, doctor and backends, section by section."""

@@ -1,0 +1,371 @@
+r"""How far rounding may carry a forward pass and backpropagation in any network (§4.4, §4.5).
+
+A forward pass, where every engine of inference starts, carries the rounding of all layers below,
+and a backward pass that of all above. Both are repeated with errors of the size that ``units.py``
+derives for each unit (stochastic arithmetic, as in ``stochastic.py``): of every activity as it is
+made, and of every force as it is pulled back. What that changes, times ``λ``, and what the last
+product rounds by itself, is the tolerance. For the loss a first order is enough: rounding of
+``z_l`` by ``δ_l`` moves ``N𝓛`` by ``-⟨λ_l, δ_l⟩``, where backpropagation gives ``λ_l``.
+
+The slope of a rectifier whose potential is as near to its kink as rounding carries it may be
+either, and so may the force that goes through it: what all such doubts may change at once is added
+up by size.
+
+A deep network of large weights that saturates may magnify an error ``2^30`` times, and what is not
+small any more does not grow in proportion. The errors are then drawn smaller; where the smallest
+that stand out from float64's rounding still grow too large, there is no bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+
+import numpy as np
+from jaxtyping import Float
+
+from pcbench.theory.arrays import Inputs, Targets
+from pcbench.theory.nonlinear.activations import (
+    activate,
+    activation_slope,
+)
+from pcbench.theory.nonlinear.layered import (
+    Batch,
+    Layered,
+    Precision,
+    backpropagated,
+    bias_gradient,
+    feedforward,
+    layer,
+    potential,
+    pull_back,
+    pull_back_to_potential,
+    weigh,
+)
+from pcbench.theory.rounding.bounds import CONFIDENCE, of_both
+from pcbench.theory.rounding.layered import layered_rounding, parameter_rounding
+from pcbench.theory.rounding.stochastic import (
+    DRAWS,
+    PERTURBED,
+    PROBES,
+    SMALL,
+    allowed,
+    draws,
+    generator,
+)
+from pcbench.theory.rounding.summation import norm_bound
+from pcbench.theory.rounding.underflow import underflow
+from pcbench.theory.rounding.units import (
+    JUMP,
+    UnitRounding,
+    pull_rounding,
+    unit_roundings,
+    with_force,
+)
+
+PerSample = Float[np.ndarray, " N"]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedforwardRounding:
+    """Absolute bounds on the rounding of a forward pass and of what is evaluated after it."""
+
+    loss: float  # ``𝓛``
+    sample_losses: tuple[float, ...]  # ``½ (y - ŷ)ᵀ π (y - ŷ)``, one a sample
+    residual: float  # ``‖∂(N𝓕)/∂z‖`` at the feedforward activities
+    sample_residuals: tuple[float, ...]  # the same of each sample
+    activities: float  # ``z_1 … z_{L-1}``, Frobenius norm over all of them
+    prediction: float  # ``ŷ``, Frobenius norm
+
+
+def feedforward_rounding(
+    network: Layered, x: Inputs, y: Targets, u: float, precision: Precision | None = None
+) -> FeedforwardRounding:
+    """Bound the rounding, at unit roundoff ``u``, of a forward pass from ``x``."""
+    forward = feedforward(network, x)
+    activities = [*forward[:-1], y]
+    there = layered_rounding(network, activities, u, precision)
+    units = unit_roundings(network, activities, u, precision)
+    variances = _loss_variances(network, forward, units)
+    # Float32's own size is used as it is: what it makes of activities is no small change.
+    probes = [probe for probe in PROBES if probe > u] or [u]
+    drawn = next(
+        filter(None, (_draw(network, forward, units, probe, u, precision) for probe in probes)),
+        None,
+    )
+    if drawn is None:
+        each = (inf,) * len(x)
+        return FeedforwardRounding(inf, each, inf, each, inf, inf)
+    scale = CONFIDENCE * of_both(u)
+    flips = _flips(network, forward, units, scale * drawn.last_hidden)
+    lost = underflow(network.weights, activities, forward=True, steepest=network.steepest)
+    second = (scale * drawn.outputs) ** 2 / 2
+    sample_losses = there.sample_energies + scale * np.sqrt(variances) + second
+    sample_residuals = there.sample_residuals + scale * drawn.sample_slopes + flips
+    return FeedforwardRounding(
+        loss=sum(there.energies)
+        + (scale * float(np.sqrt(np.sum(variances))) + float(np.sum(second))) / len(x),
+        sample_losses=tuple(sample_losses.tolist()),
+        residual=there.residual + scale * drawn.slopes + float(np.linalg.norm(flips)),
+        sample_residuals=tuple(sample_residuals.tolist()),
+        activities=scale * drawn.activities + lost,
+        prediction=_evaluation(units[-1], of_both(u)) + scale * drawn.predictions + lost,
+    )
+
+
+def _evaluation(last: UnitRounding, u: float) -> float:
+    """Bound what the last layer by itself makes of exact activities."""
+    along = np.hypot(last.value_std.max(axis=1), last.shared)
+    total, worst = np.sum(last.value_std**2), np.max(along**2)
+    return u * float(norm_bound(float(total), float(worst)))
+
+
+# Squares may overflow, to no bound at all.
+@np.errstate(over="ignore", invalid="ignore")
+def _loss_variances(network: Layered, forward: list[Batch], units: list[UnitRounding]) -> PerSample:
+    """Variance of ``½ (y - ŷ)ᵀ π (y - ŷ)`` by what hidden activities err, in ``u²``."""
+    sent = backpropagated(network, forward, units[-1].force)
+    below = zip(sent, units[:-1], strict=False)
+    variances = [np.sum((force * unit.value_std) ** 2, axis=1) for force, unit in below]
+    return sum(variances, np.zeros(len(forward[0])))
+
+
+def _flips(
+    network: Layered, forward: list[Batch], units: list[UnitRounding], off: Batch
+) -> PerSample:
+    """What slopes of the last hidden activities may change at kinks that these may cross."""
+    before, _ = network.activations(network.depth)
+    jump, z = JUMP.get(before, 0.0), forward[-2]
+    if not jump or network.depth == 1:
+        return np.zeros(len(z))
+    pull = pull_rounding(network, network.depth, z, units[-1])
+    flips: PerSample = jump * np.linalg.norm(pull.at_input * (np.abs(z) < off), axis=1)
+    return flips
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """The largest changes seen, in units of the errors drawn."""
+
+    activities: float  # norm of all hidden ones, of all samples
+    slopes: float  # norm of ``∂(N𝓕)/∂z``, of all samples
+    predictions: float  # norm of ``ŷ``, of all samples
+    outputs: PerSample  # norms of ``√π ŷ`` of every sample
+    sample_slopes: PerSample  # norms of ``∂(N𝓕)/∂z`` of every sample
+    last_hidden: Batch  # of every unit that the last layer sees
+
+
+def _draw(
+    network: Layered,
+    forward: list[Batch],
+    units: list[UnitRounding],
+    probe: float,
+    u: float,
+    precision: Precision | None,
+) -> _Drawn | None:
+    """Repeat the forward pass with errors, all draws as one batch; ``None`` if they grow large."""
+    rng = generator()
+    z, squares = _repeated(forward[0]), np.zeros(DRAWS)
+    for l, unit in enumerate(units[:-1], start=1):
+        errors = rng.standard_normal((len(z), unit.value_std.shape[1]))
+        z = layer(network, l, z) + probe * _repeated(unit.value_std) * errors
+        if probe > u and not is_small(network, [_repeated(forward[l])], [z]):
+            return None
+        squares += np.sum(_by_draw(z - _repeated(forward[l])) ** 2, axis=(1, 2)) / probe**2
+    off = (layer(network, network.depth, z) - _repeated(forward[-1])) / probe
+    weight = 1.0 if precision is None else np.asarray(precision, np.float64)
+    weight = _repeated(np.broadcast_to(weight, forward[-1].shape))
+    slopes = _slopes_apart(network, forward, units[-1], z, weight * off, probe)
+    away = _by_draw(z - _repeated(forward[-2])) / probe
+    return _Drawn(
+        activities=float(np.sqrt(squares.max())),
+        slopes=float(np.sqrt(np.sum(slopes**2, axis=(1, 2)).max())),
+        predictions=float(np.sqrt(np.sum(_by_draw(off**2), axis=(1, 2)).max())),
+        outputs=np.sqrt(_by_draw(weight * off**2).sum(axis=2)).max(axis=0),
+        sample_slopes=np.linalg.norm(slopes, axis=2).max(axis=0),
+        last_hidden=np.abs(away).max(axis=0),
+    )
+
+
+def is_small(network: Layered, exact: Sequence[Batch], erring: Sequence[Batch]) -> bool:
+    """Whether errors of hidden activities are still in proportion to what made them.
+
+    Changes are relative to an activity, or to 1. They always are in proportion where slopes do not
+    change but at kinks, which are counted apart.
+    """
+    if network.activation in ("identity", *JUMP):
+        return True
+    return all(
+        bool((np.abs(b - a) <= SMALL * np.maximum(1.0, np.abs(a))).all())
+        for a, b in zip(exact, erring, strict=True)
+    )
+
+
+def _slopes_apart(
+    network: Layered,
+    forward: list[Batch],
+    last: UnitRounding,
+    z: Batch,
+    force_off: Batch,
+    probe: float,
+) -> Float[np.ndarray, "draws N _d"]:
+    """How far ``∂(N𝓕)/∂z`` at perturbed activities is from that of the forward pass.
+
+    Kinks are not crossed here: crossing one is no small change, and is counted apart.
+    """
+    l, exact = network.depth, forward[-2]
+    if l == 1:
+        return np.zeros((DRAWS, len(exact), 1))
+    kinked = network.activation in JUMP
+    at = _repeated(exact) if kinked else z
+    erring = pull_back(network, l, at, _repeated(last.force) - probe * force_off)
+    return _by_draw((erring - _repeated(pull_back(network, l, exact, last.force))) / probe)
+
+
+def _repeated(z: Batch) -> Batch:
+    return np.tile(z, (DRAWS, 1))
+
+
+def _by_draw(z: Batch) -> Float[np.ndarray, "draws N _d"]:
+    return z.reshape(DRAWS, -1, z.shape[1])
+
+
+def backpropagation_rounding(
+    network: Layered, x: Inputs, y: Targets, u: float, precision: Precision | None = None
+) -> tuple[float, ...]:
+    """Bound the rounding of ``∂𝓛/∂A_l``, then of ``∂𝓛/∂b_l``, Frobenius norms.
+
+    Infinite where errors grow too large for float64 to tell.
+    """
+    forward = feedforward(network, x)
+    units = unit_roundings(network, [*forward[:-1], y], u, precision)
+    rng = generator()
+    entries = min(weight.size for weight in network.weights)
+    repeats = draws(min(entries, forward[-1].size))
+    for probe in PROBES:
+        noisy = [_forward(network, forward, units, probe, rng) for _ in range(repeats)]
+        if all(is_small(network, forward[1:-1], z[1:-1]) for z in noisy):
+            break
+    else:
+        return (inf,) * (len(network.weights) + len(network.biases or ()))
+    pulled, std = _backward(network, forward, units, noisy, probe, of_both(u))
+    if repeats == 1 and min(map(_carriers, pulled)) < PERTURBED:
+        noisy += [_forward(network, forward, units, probe, rng) for _ in range(DRAWS - 1)]
+        pulled, std = _backward(network, forward, units, noisy, probe, of_both(u))
+    force = weigh(y - forward[-1], precision)[1]
+    exact = _gradients(network, forward, forward, [np.zeros_like(z) for z in forward], force)
+    own = [
+        parameter_rounding(network, l, unit, of_both(u)) for l, unit in enumerate(pulled, start=1)
+    ]
+    own_rounding = [weight for weight, _ in own]
+    if network.biases is not None:
+        own_rounding += [bias for _, bias in own]
+    changes = []
+    for z in noisy:
+        erring = [probe * s * rng.standard_normal(s.shape) for s in std]
+        output = weigh(y - z[-1], precision)[1]
+        gradients = _gradients(network, forward, z, erring, output)
+        changes.append(
+            [float(np.linalg.norm(a - b)) for a, b in zip(gradients, exact, strict=True)]
+        )
+    drawn = allowed(changes, of_both(u), probe)
+    lost = underflow(network.weights, [*forward, force], steepest=network.steepest)
+    return tuple(float(a + b) + lost for a, b in zip(drawn, own_rounding, strict=True))
+
+
+def _forward(
+    network: Layered,
+    forward: list[Batch],
+    units: list[UnitRounding],
+    probe: float,
+    rng: np.random.Generator,
+) -> list[Batch]:
+    """Return a forward pass that errs."""
+    z = [forward[0]]
+    for l, unit in enumerate(units, start=1):
+        errors = rng.standard_normal(unit.value_std.shape)
+        z.append(layer(network, l, z[-1]) + probe * unit.value_std * errors)
+    return z
+
+
+def _backward(
+    network: Layered,
+    forward: list[Batch],
+    units: list[UnitRounding],
+    noisy: list[list[Batch]],
+    probe: float,
+    u: float,
+) -> tuple[list[UnitRounding], list[Batch]]:
+    """Pull the output's force down: each layer with the force at it, and what each force errs.
+
+    The latter are standard deviations of the forces at ``z_0 … z_L``, in units of ``u``.
+    """
+    made, std = [units[-1]], [units[-1].force_std]
+    for l in range(network.depth, 1, -1):
+        before, _ = network.activations(l)
+        pull = pull_rounding(network, l, forward[l - 1], made[0])
+        std.insert(0, np.sqrt(pull.brought + pull.own))
+        away = [np.abs(z[l - 1] - forward[l - 1]) / probe for z in noisy]
+        near = np.abs(forward[l - 1]) < CONFIDENCE * u * np.max(away, axis=0)
+        jump = near * JUMP.get(before, 0.0)
+        # A slope in doubt lets through what is in doubt above, too.
+        doubt = np.where(jump > 0, pull.doubts, pull.flips) + jump * np.abs(pull.at_input)
+        made.insert(
+            0,
+            with_force(
+                network,
+                l - 1,
+                units[l - 2],
+                pull.pulled,
+                doubt,
+                _potential_off(network, l - 1, forward, noisy, probe),
+                u,
+            ),
+        )
+    std.insert(0, np.zeros_like(forward[0]))
+    return made, std
+
+
+def _carriers(unit: UnitRounding) -> float:
+    """How many potentials carry a gradient: of normal numbers, all; where most saturate, few."""
+    squares = unit.back**2
+    fourth = float(np.sum(squares**2))
+    return 3 * float(np.sum(squares)) ** 2 / fourth if fourth else np.inf
+
+
+def _potential_off(
+    network: Layered, l: int, forward: list[Batch], noisy: list[list[Batch]], probe: float
+) -> Batch:
+    """How far rounding below carries each potential, at most in what was drawn."""
+    exact = potential(network, l, forward[l - 1])
+    away = [np.abs(potential(network, l, z[l - 1]) - exact) for z in noisy]
+    largest: Batch = np.max(away, axis=0) / probe
+    return largest
+
+
+def _gradients(
+    network: Layered,
+    forward: list[Batch],
+    z: list[Batch],
+    erring: list[Batch],
+    force: Batch,
+) -> list[Float[np.ndarray, "..."]]:
+    """``∂𝓛/∂A_l``, then ``∂𝓛/∂b_l``, of a forward and a backward pass that err.
+
+    Kinks are not crossed here: crossing one is no small change, and is counted apart.
+    """
+    slopes = forward if network.activation in JUMP or network.pools else z
+    by_weight: list[Float[np.ndarray, "..."]] = []
+    by_bias: list[Float[np.ndarray, "..."]] = []
+    force = force + erring[-1]
+    for l in range(network.depth, 0, -1):
+        before, _ = network.activations(l)
+        back = pull_back_to_potential(network, l, slopes[l - 1], force) / -len(force)
+        by_weight.insert(0, network.linear(l).gradient(activate(before, z[l - 1]), back))
+        bias = bias_gradient(network, l, back)
+        if bias is not None:
+            by_bias.insert(0, bias)
+        pulled = activation_slope(before, slopes[l - 1]) * network.linear(l).pull_back(back)
+        force = -len(force) * pulled + erring[l - 1]
+    return [*by_weight, *by_bias]
