@@ -32,7 +32,7 @@ from pcbench.theory.nonlinear.layered import (
     weigh,
 )
 from pcbench.theory.rounding.bounds import CONFIDENCE, of_both
-from pcbench.theory.rounding.feedforward import is_small
+from pcbench.theory.rounding.feedforward import flushed, is_small, with_underflow
 from pcbench.theory.rounding.layered import parameter_rounding
 from pcbench.theory.rounding.stochastic import DRAWS, PERTURBED, PROBES, allowed, draws, generator
 from pcbench.theory.rounding.underflow import underflow
@@ -63,7 +63,10 @@ def backpropagation_rounding(
         Bounds; infinite where errors grow too large for float64 to tell (``feedforward_rounding``).
     """
     forward = feedforward(network, x)
-    units = unit_roundings(network, [*forward[:-1], y], u, precision)
+    activities = [*forward[:-1], y]
+    units = with_underflow(
+        network, activities, unit_roundings(network, activities, u, precision), u
+    )
     rng = generator()
     entries = min(weight.size for weight in network.weights)
     repeats = draws(min(entries, forward[-1].size))
@@ -86,16 +89,16 @@ def backpropagation_rounding(
     own_rounding = [weight for weight, _ in own]
     if network.biases is not None:
         own_rounding += [bias for _, bias in own]
-    changes = []
+    changes, small = [], flushed(network, activities, u)
     for z in noisy:
-        erring = [probe * s * rng.standard_normal(s.shape) for s in passes.std]
+        erring = [probe * np.hypot(s, small) * rng.standard_normal(s.shape) for s in passes.std]
         output = weigh(y - z[-1], precision)[1]
         gradients = _gradients(network, forward, z, erring, output)
         changes.append(
             [float(np.linalg.norm(a - b)) for a, b in zip(gradients, exact, strict=True)]
         )
     drawn = allowed(changes, of_both(u), probe)
-    lost = underflow(network.weights, [*forward, force], steepest=network.steepest)
+    lost = underflow(network.weights, [*forward, force], carried=False, steepest=network.steepest)
     return tuple(float(a + b) + lost for a, b in zip(drawn, own_rounding, strict=True))
 
 

@@ -5,7 +5,8 @@ them. What that does to the loss is known to first order: rounding of ``z_l`` by
 ``N𝓛`` by ``-⟨λ_l, δ_l⟩``, where backpropagation gives ``λ_l``. How far the activities go, and what
 that makes of slopes, takes stochastic arithmetic, as in ``stochastic.py``: forward passes whose
 every activity is perturbed by errors of the size that ``units.py`` derives. What is
-evaluated at the activities, wherever they are, rounds as in ``layered.py``, too.
+evaluated at the activities, wherever they are, rounds as in ``layered.py``, too. What is flushed
+to zero on the way (``underflow.py``) is drawn with it.
 
 A deep network of large weights that saturates may magnify an error ``2^30`` times, and what is not
 small any more does not grow in proportion. The errors are then drawn smaller; where the smallest
@@ -15,7 +16,7 @@ that stand out from float64's rounding still grow too large, there is no bound.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 import numpy as np
@@ -74,7 +75,9 @@ def feedforward_rounding(
     forward = feedforward(network, x)
     activities = [*forward[:-1], y]
     there = layered_rounding(network, activities, u, precision)
-    units = unit_roundings(network, activities, u, precision)
+    units = with_underflow(
+        network, activities, unit_roundings(network, activities, u, precision), u
+    )
     variances = _loss_variances(network, forward, units)
     # Float32's own size is used as it is: what it makes of activities is no small change.
     probes = [probe for probe in PROBES if probe > u] or [u]
@@ -87,7 +90,6 @@ def feedforward_rounding(
         return FeedforwardRounding(inf, each, inf, each, inf, inf)
     scale = CONFIDENCE * of_both(u)
     flips = _flips(network, forward, units, scale * drawn.last_hidden)
-    lost = underflow(network.weights, activities, forward=True, steepest=network.steepest)
     second = (scale * drawn.outputs) ** 2 / 2
     sample_losses = there.sample_energies + scale * np.sqrt(variances) + second
     sample_residuals = there.sample_residuals + scale * drawn.sample_slopes + flips
@@ -97,9 +99,25 @@ def feedforward_rounding(
         sample_losses=tuple(sample_losses.tolist()),
         residual=there.residual + scale * drawn.slopes + float(np.linalg.norm(flips)),
         sample_residuals=tuple(sample_residuals.tolist()),
-        activities=scale * drawn.activities + lost,
-        prediction=_evaluation(units[-1], of_both(u)) + scale * drawn.predictions + lost,
+        activities=scale * drawn.activities,
+        prediction=_evaluation(units[-1], of_both(u)) + scale * drawn.predictions,
     )
+
+
+def with_underflow(
+    network: Layered, activities: Sequence[Batch], units: Sequence[UnitRounding], u: float
+) -> list[UnitRounding]:
+    """Return layers whose activities may be flushed to zero, too, in units of ``u``."""
+    lost = flushed(network, activities, u)
+    return [replace(unit, value_std=np.hypot(unit.value_std, lost)) for unit in units]
+
+
+def flushed(network: Layered, activities: Sequence[Batch], u: float) -> float:
+    """What an activity or a force may be off by where it is flushed, in units of both roundings."""
+    lost = underflow(
+        network.weights, activities, forward=True, carried=False, steepest=network.steepest
+    )
+    return lost / of_both(u)
 
 
 def _evaluation(last: UnitRounding, u: float) -> float:
