@@ -11,7 +11,14 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench.checks import Check
-from pcbench.contract import DType, ExactInference, InferenceSettings, IterativeInference
+from pcbench.contract import (
+    DType,
+    ErrorInference,
+    ExactInference,
+    GradientInference,
+    InferenceSettings,
+    IterativeInference,
+)
 from pcbench.judges.answers import InferenceResult
 from pcbench.judges.basis import Basis
 from pcbench.judges.problem import Problem
@@ -26,6 +33,7 @@ from pcbench.judges.reported import (
     diverged,
     layers,
     reported,
+    steps_in_theory,
     well_formed,
 )
 from pcbench.judges.rounding import Activities, Rounding, of_parameters
@@ -43,6 +51,9 @@ from pcbench.theory.nonlinear.layered import (
 from pcbench.theory.rounding.feedforward import FeedforwardRounding
 from pcbench.theory.rounding.layered import LayeredRounding
 from pcbench.theory.rounding.perturbation import EquilibriumRounding
+
+_FAR = 1e6
+"""So many times the loss, where inference begins, no energy is on its way to an equilibrium."""
 
 DAMPED = "a damped step is only taken where it lowers the energy (theory.md 3.3)"
 
@@ -190,7 +201,7 @@ class InferenceJudge:
         may_rise
             How far above the loss steps of that size may lead the energy; infinite if not judged.
         """
-        well_formed = self.form(label, result)
+        well_formed = self.form(label, result, settings)
         yield well_formed
         if not well_formed.passed:
             return
@@ -337,8 +348,14 @@ class InferenceJudge:
             [f"sample {n}" for n in range(1, self.samples + 1)],
         )
 
-    def form(self, label: str, result: InferenceResult) -> Check:
-        """Check that every array has the shape that is due, and that inference did not diverge."""
+    def form(
+        self, label: str, result: InferenceResult, settings: InferenceSettings | None = None
+    ) -> Check:
+        """Check that every array has the shape that is due, and that inference did not diverge.
+
+        With the settings, steps of descent may have led far up as well; and where the theory's own
+        do, the check is undecided.
+        """
         depth = self.network.depth
         due: list[tuple[Float[np.ndarray, "..."] | None, tuple[int, ...] | None]] = [
             *zip_longest(result.activities, self.shapes),
@@ -351,8 +368,13 @@ class InferenceJudge:
             due.append((result.path, (len(result.path), depth)))
         prefix = f"{label}: " if label else ""
         check = well_formed(f"{prefix}malformed answers", due, finite=False)
-        if check.passed and not all(
-            np.isfinite(array).all() for array, _ in due if array is not None
-        ):
-            return diverged(prefix, result.energy, result.steps, self.loss)
-        return check
+        if not check.passed:
+            return check
+        finite = all(np.isfinite(array).all() for array, _ in due if array is not None)
+        if isinstance(settings, GradientInference | ErrorInference):
+            with np.errstate(over="ignore", invalid="ignore"):
+                reached = self.energy(result)
+            if not finite or not reached <= _FAR * (self.loss + self.forward_rounding.loss):
+                about, too = steps_in_theory(self.problem, settings, result.steps)
+                return diverged(prefix, reached, result.steps, self.loss, about, excused=too)
+        return check if finite else diverged(prefix, result.energy, result.steps, self.loss)

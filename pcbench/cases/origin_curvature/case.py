@@ -238,7 +238,7 @@ def _difference(
         there = Problem(problem.network, weights, problem.x, problem.y)
         judge, subject = InferenceJudge(there, backend.dtype), Subject(backend, there)
         result = subject.infer(settings)
-        well_formed = judge.form("inference", result)
+        well_formed = judge.form("inference", result, settings)
         if not well_formed.passed:
             return slopes, 1.0, well_formed
         activities, rounding = judge.clamped(result), judge.rounding(result)
