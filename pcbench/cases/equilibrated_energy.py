@@ -91,7 +91,7 @@ class TheoremJudge:
 
     def checks(self, result: InferenceResult, answers: Evaluation | None) -> Iterator[Check]:
         """Hold the answers against the theory; what is not even well-formed, against that."""
-        form = self._judge.form("", result)
+        form = self._judge.form("", result, self._settings)
         if form.passed and answers is not None:
             form = well_formed(form.name, answers.due(self._problem))
         yield form

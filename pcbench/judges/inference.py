@@ -12,7 +12,14 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench.checks import Check
-from pcbench.contract import DType, ExactInference, InferenceSettings, IterativeInference
+from pcbench.contract import (
+    DType,
+    ErrorInference,
+    ExactInference,
+    GradientInference,
+    InferenceSettings,
+    IterativeInference,
+)
 from pcbench.judges.answers import InferenceResult
 from pcbench.judges.basis import Basis
 from pcbench.judges.problem import Problem
@@ -27,6 +34,7 @@ from pcbench.judges.reported import (
     diverged,
     layers,
     reported,
+    steps_in_theory,
     well_formed,
 )
 from pcbench.theory.linear.equilibrium import equilibrated_energy
@@ -46,6 +54,9 @@ from pcbench.theory.rounding.passes import FeedforwardRounding, feedforward_roun
 from pcbench.theory.rounding.perturbation import EquilibriumRounding, equilibrium_rounding
 
 Activities = list[Float[np.ndarray, "N _d"]]
+
+_FAR = 1e6
+"""So many times the loss, where inference begins, no energy is on its way to an equilibrium."""
 
 DAMPED = "a damped step is only taken where it lowers the energy (theory.md 3.3)"
 
@@ -183,7 +194,7 @@ class InferenceJudge:
         ``must_converge``, a budget spent before the residual was reached fails. Steps of that size
         ``may_rise`` so far above the loss; infinite if not judged.
         """
-        well_formed = self.form(label, result)
+        well_formed = self.form(label, result, settings)
         yield well_formed
         if not well_formed.passed:
             return
@@ -330,8 +341,14 @@ class InferenceJudge:
             [f"sample {n}" for n in range(1, self.samples + 1)],
         )
 
-    def form(self, label: str, result: InferenceResult) -> Check:
-        """Check that every array has the shape that is due, and that inference did not diverge."""
+    def form(
+        self, label: str, result: InferenceResult, settings: InferenceSettings | None = None
+    ) -> Check:
+        """Check that every array has the shape that is due, and that inference did not diverge.
+
+        With the settings, steps of descent may have led far up as well; and where the theory's own
+        do, the check is undecided.
+        """
         depth = self.network.depth
         due: list[tuple[Float[np.ndarray, "..."] | None, tuple[int, ...] | None]] = [
             *zip_longest(result.activities, self.shapes),
@@ -344,11 +361,16 @@ class InferenceJudge:
             due.append((result.path, (len(result.path), depth)))
         prefix = f"{label}: " if label else ""
         check = well_formed(f"{prefix}malformed answers", due, finite=False)
-        if check.passed and not all(
-            np.isfinite(array).all() for array, _ in due if array is not None
-        ):
-            return diverged(prefix, result.energy, result.steps, self.loss)
-        return check
+        if not check.passed:
+            return check
+        finite = all(np.isfinite(array).all() for array, _ in due if array is not None)
+        if isinstance(settings, GradientInference | ErrorInference):
+            with np.errstate(over="ignore", invalid="ignore"):
+                reached = self.energy(result)
+            if not finite or not reached <= _FAR * (self.loss + self.forward_rounding.loss):
+                about, too = steps_in_theory(self.problem, settings, result.steps)
+                return diverged(prefix, reached, result.steps, self.loss, about, excused=too)
+        return check if finite else diverged(prefix, result.energy, result.steps, self.loss)
 
 
 def of_parameters(rounding: LayeredRounding, problem: Problem) -> tuple[float, ...]:

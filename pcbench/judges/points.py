@@ -164,7 +164,7 @@ class PointJudge:
     @cached_property
     def well_formed(self) -> Check:
         """Check that every array has the shape that is due, and holds numbers."""
-        form = self._judge.form("inference", self._result)
+        form = self._judge.form("inference", self._result, self._settings)
         if not form.passed:
             return form
         shapes = [parameter.shape for parameter in self._problem.parameters]
