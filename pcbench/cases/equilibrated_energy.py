@@ -12,13 +12,10 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    model_validator,
 )
 
 from pcbench import checks
@@ -50,10 +47,8 @@ from pcbench.theory.linear.equilibrium import (
     output_covariance_norm,
     residuals,
 )
-from pcbench.theory.rounding.bounds import unfinished_inference, unit_roundoff
+from pcbench.theory.rounding.bounds import unfinished_inference
 from pcbench.theory.rounding.perturbation import (
-    EquilibriumRounding,
-    equilibrium_rounding,
     loss_gradient_rounding,
 )
 from pcbench.theory.rounding.range import UndecidableError
@@ -96,14 +91,13 @@ class TheoremJudge:
 
     def checks(self, result: InferenceResult, answers: Evaluation | None) -> Iterator[Check]:
         """Hold the answers against the theory; what is not even well-formed, against that."""
-        form = self._judge.form("", result)
+        form = self._judge.form("", result, self._settings)
         if form.passed and answers is not None:
             form = well_formed(form.name, answers.due(self._problem))
         yield form
         if not form.passed or answers is None:
             return
-        yield from self._energy(result, answers)
-        yield from self._bounds(result, answers)
+        yield from self._values(result, answers)
         yield from self._gradients(result, answers)
         yield from self._activities(result)
         yield from self._reported(result)
@@ -116,7 +110,7 @@ class TheoremJudge:
             "gradients of the loss", answers.loss_gradients, expected, off, layers(len(expected))
         )
 
-    def _energy(self, result: InferenceResult, answers: Evaluation) -> Iterator[Check]:
+    def _values(self, result: InferenceResult, answers: Evaluation) -> Iterator[Check]:
         name, expected, off = "energy at equilibrium", self.theorem_1, self._rounding.energy
         if self._unfinished is None:
             yield self._expect(THEOREM_1).approx(name, result.energy, expected, off)
@@ -133,10 +127,8 @@ class TheoremJudge:
             yield Basis(DEFINITION, self._derivation, how).each_close(
                 "energy of each layer", energies, by_definition, each, layers(len(each))
             )
-
-    def _bounds(self, result: InferenceResult, answers: Evaluation) -> Iterator[Check]:
-        off, loss = self._rounding.energy, equilibrium.loss(self._weights, self._x, self._y)
-        yield from _forward(self._problem, self._rounding, self._judge.u, answers)
+        yield from _forward(self._judge, answers)
+        loss = equilibrium.loss(self._weights, self._x, self._y)
         least = loss / output_covariance_norm(self._weights)
         most = loss + (self._unfinished.energy if self._unfinished else 0.0)
         yield self._expect(THEOREM_1).at_least("energy ≥ loss/λ_max(S)", result.energy, least, off)
@@ -216,18 +208,14 @@ class TheoremJudge:
 
 def without_equilibrium(subject: Subject) -> Iterator[Check]:
     """Judge loss and prediction alone, which need no inverse of ``S``."""
-    problem, u = subject.problem, unit_roundoff(subject.backend.dtype)
-    rounding = equilibrium_rounding(problem.weights, problem.x, problem.y, u)
-    answers = Evaluation(subject.predict(problem.x), subject.loss(), [], np.empty(0), [])
-    yield from _forward(problem, rounding, u, answers)
+    answers = Evaluation(subject.predict(subject.problem.x), subject.loss(), [], np.empty(0), [])
+    yield from _forward(InferenceJudge(subject.problem, subject.backend.dtype), answers)
 
 
-def _forward(
-    problem: Problem, rounding: EquilibriumRounding, u: float, answers: Evaluation
-) -> Iterator[Check]:
+def _forward(judge: InferenceJudge, answers: Evaluation) -> Iterator[Check]:
     """Hold loss and prediction against their definitions."""
-    weights, x, y = problem.weights, problem.x, problem.y
-    expect = Basis(DEFINITION, _derivation(u))
+    weights, x, y = judge.problem.weights, judge.problem.x, judge.problem.y
+    expect, rounding = Basis(DEFINITION, _derivation(judge.u)), judge.exact_rounding
     yield expect.all_close("loss", answers.loss, equilibrium.loss(weights, x, y), rounding.loss)
     predicted = y - residuals(weights, x, y)
     yield expect.distance("prediction", answers.prediction, predicted, rounding.prediction)
@@ -243,10 +231,8 @@ _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
 Array = Float[np.ndarray, "_out _inp"]
 
 
-class Training(BaseModel):
+class Training(CaseParameters):
     """Training by predictive coding, with Adam, as in figure 1."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     steps: NonNegativeInt = Field(100, description="0 checks the initial weights alone.")
     learning_rate: PositiveFloat = 1e-3
@@ -261,14 +247,13 @@ class Parameters(CaseParameters):
     inference: InferenceSettings = ExactInference()
     training: Training = Training()
 
-    @model_validator(mode="after")
-    def _batch_fits(self) -> Parameters:
+    def contradictions(self) -> Iterator[str]:
+        """Say which settings do not fit together."""
         if self.training.batch > self.data.samples:
-            raise ValueError(
+            yield (
                 f"training.batch is {self.training.batch} but data.samples only "
                 f"{self.data.samples}; raise data.samples or lower training.batch"
             )
-        return self
 
 
 class EquilibratedEnergy(Case[Parameters]):

@@ -203,7 +203,7 @@ def _curvature_along(
             there = problem.at(rounded([sign * width * d for d in direction], backend.dtype))
             judge, subject = InferenceJudge(there, backend.dtype), Subject(backend, there)
             result = subject.infer(settings)
-            well_formed = judge.form("inference", result)
+            well_formed = judge.form("inference", result, settings)
             if not well_formed.passed:
                 return Moved(slopes, 1.0, well_formed)
             activities, rounding = judge.clamped(result), judge.rounding(result)

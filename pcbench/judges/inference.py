@@ -6,12 +6,20 @@ from collections.abc import Iterator
 from functools import cached_property
 from itertools import zip_longest
 from math import inf
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from jaxtyping import Float
 
 from pcbench.checks import Check
-from pcbench.contract import DType, ExactInference, InferenceSettings, IterativeInference
+from pcbench.contract import (
+    DType,
+    ErrorInference,
+    ExactInference,
+    GradientInference,
+    InferenceSettings,
+    IterativeInference,
+)
 from pcbench.judges.answers import InferenceResult
 from pcbench.judges.basis import Basis
 from pcbench.judges.problem import Problem
@@ -26,9 +34,9 @@ from pcbench.judges.reported import (
     diverged,
     layers,
     reported,
+    steps_in_theory,
     well_formed,
 )
-from pcbench.judges.rounding import Activities, Rounding, of_parameters
 from pcbench.theory.linear.equilibrium import equilibrated_energy
 from pcbench.theory.nonlinear import curvature
 from pcbench.theory.nonlinear.layered import (
@@ -40,9 +48,15 @@ from pcbench.theory.nonlinear.layered import (
     layered_loss,
     weighted_errors,
 )
-from pcbench.theory.rounding.layered import LayeredRounding
-from pcbench.theory.rounding.passes import FeedforwardRounding
-from pcbench.theory.rounding.perturbation import EquilibriumRounding
+from pcbench.theory.rounding.bounds import unit_roundoff
+from pcbench.theory.rounding.layered import LayeredRounding, layered_rounding
+from pcbench.theory.rounding.passes import FeedforwardRounding, feedforward_rounding
+from pcbench.theory.rounding.perturbation import EquilibriumRounding, equilibrium_rounding
+
+Activities = list[Float[np.ndarray, "N _d"]]
+
+_FAR = 1e6
+"""So many times the loss, where inference begins, no energy is on its way to an equilibrium."""
 
 DAMPED = "a damped step is only taken where it lowers the energy (theory.md 3.3)"
 
@@ -50,14 +64,18 @@ DAMPED = "a damped step is only taken where it lowers the energy (theory.md 3.3)
 class InferenceJudge:
     """Holds answers about one batch against the definition of the energy.
 
-    The problem's numbers fit the dtype, which is the backend's.
+    Bounds on what they may be off by are found once each, of the start of every engine and of where
+    each ended. The problem's numbers fit the dtype, which is the backend's; targets that are not
+    observed need be no numbers.
     """
 
     def __init__(self, problem: Problem, dtype: DType) -> None:
         self.network, self._x, self._y = problem.layered, problem.x, problem.y
         self.problem, self._precision = problem, problem.precision
         self.samples = len(self._x)
-        self._rounding = Rounding(problem, dtype)
+        self.u = unit_roundoff(dtype)
+        self._derivation = f"rounding at u = {self.u:.2g} at these activities (theory.md 4)"
+        self._known: WeakKeyDictionary[InferenceResult, LayeredRounding] = WeakKeyDictionary()
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
@@ -136,23 +154,30 @@ class InferenceJudge:
         return curvature.least_curvatures(self.network, self.clamped(result), self._precision)
 
     def rounding(self, result: InferenceResult) -> LayeredRounding:
-        """Bound what evaluating energy and slopes at these activities may be off by."""
-        return self._rounding.of(result, self.clamped(result))
+        """Bound what evaluating energy and slopes at an answer's activities may be off by."""
+        if result not in self._known:
+            self._known[result] = layered_rounding(
+                self.network, self.clamped(result), self.u, self._precision
+            )
+        return self._known[result]
 
-    @property
-    def u(self) -> float:
-        """Unit roundoff of the backend's dtype."""
-        return self._rounding.u
-
-    @property
+    @cached_property
     def forward_rounding(self) -> FeedforwardRounding:
         """Bound what the start of every engine, and what is evaluated there, may be off by."""
-        return self._rounding.start
+        return feedforward_rounding(self.network, self._x, self._y, self.u, self._precision)
 
-    @property
+    @cached_property
     def exact_rounding(self) -> EquilibriumRounding:
-        """Bound what exact inference, and the closed forms, may be off by in a linear network."""
-        return self._rounding.exact
+        """Bound what exact inference, and the closed forms, may be off by in a linear network.
+
+        Outputs that are not observed are taken as observed where they are predicted: they pull at
+        nothing then, either.
+        """
+        completed = self._y
+        if self._precision is not None:
+            prediction = feedforward(self.network, self._x)[-1]
+            completed = np.where(self._precision > 0, self._y, prediction)
+        return equilibrium_rounding(self.network.weights, self._x, completed, self.u)
 
     def checks(
         self,
@@ -169,7 +194,7 @@ class InferenceJudge:
         ``must_converge``, a budget spent before the residual was reached fails. Steps of that size
         ``may_rise`` so far above the loss; infinite if not judged.
         """
-        well_formed = self.form(label, result)
+        well_formed = self.form(label, result, settings)
         yield well_formed
         if not well_formed.passed:
             return
@@ -270,7 +295,7 @@ class InferenceJudge:
         )
 
     def _expect(self, label: str, source: str) -> Basis:
-        return Basis(source, self._rounding.derivation, label=label)
+        return Basis(source, self._derivation, label=label)
 
     def _sample_energies(self, activities: Activities) -> Float[np.ndarray, " N"]:
         """``½ Σ_l e_lᵀ π e_l`` of every sample, by definition."""
@@ -316,8 +341,14 @@ class InferenceJudge:
             [f"sample {n}" for n in range(1, self.samples + 1)],
         )
 
-    def form(self, label: str, result: InferenceResult) -> Check:
-        """Check that every array has the shape that is due, and that inference did not diverge."""
+    def form(
+        self, label: str, result: InferenceResult, settings: InferenceSettings | None = None
+    ) -> Check:
+        """Check that every array has the shape that is due, and that inference did not diverge.
+
+        With the settings, steps of descent may have led far up as well; and where the theory's own
+        do, the check is undecided.
+        """
         depth = self.network.depth
         due: list[tuple[Float[np.ndarray, "..."] | None, tuple[int, ...] | None]] = [
             *zip_longest(result.activities, self.shapes),
@@ -330,8 +361,18 @@ class InferenceJudge:
             due.append((result.path, (len(result.path), depth)))
         prefix = f"{label}: " if label else ""
         check = well_formed(f"{prefix}malformed answers", due, finite=False)
-        if check.passed and not all(
-            np.isfinite(array).all() for array, _ in due if array is not None
-        ):
-            return diverged(prefix, result.energy, result.steps, self.loss)
-        return check
+        if not check.passed:
+            return check
+        finite = all(np.isfinite(array).all() for array, _ in due if array is not None)
+        if isinstance(settings, GradientInference | ErrorInference):
+            with np.errstate(over="ignore", invalid="ignore"):
+                reached = self.energy(result)
+            if not finite or not reached <= _FAR * (self.loss + self.forward_rounding.loss):
+                about, too = steps_in_theory(self.problem, settings, result.steps)
+                return diverged(prefix, reached, result.steps, self.loss, about, excused=too)
+        return check if finite else diverged(prefix, result.energy, result.steps, self.loss)
+
+
+def of_parameters(rounding: LayeredRounding, problem: Problem) -> tuple[float, ...]:
+    """Return the bounds on gradients, in the order of the parameters."""
+    return (*rounding.gradients, *(rounding.biases if problem.network.bias else ()))

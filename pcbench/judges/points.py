@@ -35,8 +35,8 @@ from pcbench.theory.linear.equilibrium import (
     equilibrated_energy_gradient,
     loss_gradient,
 )
-from pcbench.theory.rounding.bounds import unfinished_inference, unit_roundoff
-from pcbench.theory.rounding.perturbation import equilibrium_rounding, loss_gradient_rounding
+from pcbench.theory.rounding.bounds import unfinished_inference
+from pcbench.theory.rounding.perturbation import loss_gradient_rounding
 
 Point = Float[np.ndarray, " P"]
 Points = Float[np.ndarray, "K P"]
@@ -159,13 +159,12 @@ class PointJudge:
         self.answer, self._settings = answer, settings
         self._problem, self._result = answer.problem, answer.result
         self._judge = InferenceJudge(answer.problem, dtype)
-        self.network = self._judge.network
-        self.u = unit_roundoff(dtype)
+        self.network, self.u = self._judge.network, self._judge.u
 
     @cached_property
     def well_formed(self) -> Check:
         """Check that every array has the shape that is due, and holds numbers."""
-        form = self._judge.form("inference", self._result)
+        form = self._judge.form("inference", self._result, self._settings)
         if not form.passed:
             return form
         shapes = [parameter.shape for parameter in self._problem.parameters]
@@ -242,7 +241,7 @@ class PointJudge:
     def _theorem_1(self) -> Expected:
         """A linear network: closed forms, and all that the residual asked for may leave."""
         weights, x, y = self._problem.weights, self._problem.x, self._problem.y
-        rounding = equilibrium_rounding(weights, x, y, self.u)
+        rounding = self._judge.exact_rounding
         energy, left, gradients_left = equilibrated_energy(weights, x, y), 0.0, 0.0
         if isinstance(self._settings, IterativeInference):
             force = max(self._settings.residual * self._judge.start, rounding.residual)

@@ -11,18 +11,30 @@ from jaxtyping import Float, Num
 from pcbench import checks
 from pcbench.checks import Check, Tolerance
 from pcbench.contract import (
+    ErrorInference,
     GaussNewtonInference,
+    GradientInference,
     InferenceSettings,
     IterativeInference,
     OdeInference,
 )
 from pcbench.judges.answers import InferenceResult
+from pcbench.judges.problem import Problem
+from pcbench.theory.nonlinear.curvature import largest_curvatures
+from pcbench.theory.nonlinear.inference_steps import Rule, inference_steps
+from pcbench.theory.nonlinear.layered import feedforward
 
 DEFINITION = "definitions of energy and loss (theory.md 1)"
 STATIONARITY = "stationarity in the activities (theory.md 2.2)"
 CONTRACT = "the contract of a backend (pcbench/contract/backend.py)"
 STARTS_AT_THE_LOSS = "inference begins at the feedforward activities, where the energy is the loss"
 UNFINISHED = "inference that stops early is not at equilibrium (theory.md 2.3)"
+_RISEN = 1.05
+"""Of the first energy: short steps never lead up, and rounding makes nothing of the kind."""
+
+_TRIED = 2_000
+"""So many of the theory's own steps are taken at most."""
+
 _YES_OR_NO = Tolerance(0.5, "it is so or it is not")
 
 
@@ -76,22 +88,54 @@ def arrived(
     return bool(residual <= settings.residual)
 
 
-def diverged(label: str, energy: float, steps: int, bound: float) -> Check:
-    """Fail an answer with numbers that are not finite, and say what happened.
+def diverged(
+    label: str, energy: float, steps: int, bound: float, about: str = "", *, excused: bool = False
+) -> Check:
+    """Fail an answer of inference that diverged, and say what happened.
 
-    ``label`` goes before the name of the check; ``bound`` is what the energy should be at most.
+    ``label`` goes before the name of the check; ``bound`` is what the energy should be at most;
+    ``about`` says more of the step. Where it is excused, the check is undecided.
     """
+    name = f"{label}finite energy"
+    story = f"{label}inference diverged: after {steps} steps the energy is {energy:.3g}"
+    if excused:
+        return checks.undecided(name, f"{story}{about}.", source=STARTS_AT_THE_LOSS)
     failed = checks.at_most(
-        f"{label}finite energy",
-        np.nan if np.isfinite(energy) else energy,
+        name,
+        np.nan if np.isfinite(energy) and not about else energy,
         bound,
         _YES_OR_NO,
         source=STARTS_AT_THE_LOSS,
     )
-    story = f"inference diverged: after {steps} steps the energy is {energy:.3g}"
-    if np.isfinite(energy):
+    if np.isfinite(energy) and not about:
         story += ", and an answer is not finite"
-    return failed.model_copy(update={"message": f"{label}{story}."})
+    return failed.model_copy(update={"message": f"{story}{about}."})
+
+
+def steps_in_theory(
+    problem: Problem, settings: GradientInference | ErrorInference, steps: int
+) -> tuple[str, bool]:
+    """Say what steps of that size do in theory, and whether they lead up there as well."""
+    network, in_errors = problem.layered, isinstance(settings, ErrorInference)
+    rule = Rule(
+        settings.step,
+        min(max(steps, 1), _TRIED, settings.max_steps),
+        halve=getattr(settings, "halve", False),
+        smallest=getattr(settings, "smallest_step", 0.0),
+        in_errors=in_errors,
+    )
+    with np.errstate(all="ignore"):
+        taken = inference_steps(network, problem.x, problem.y, rule, problem.precision)
+        energies = taken.energies.sum(axis=1)
+    size = f"; steps of {settings.step:.3g}"
+    if not in_errors:
+        start = [*feedforward(network, problem.x)[:-1], problem.y]
+        most = float(largest_curvatures(network, start, problem.precision).max())
+        size += f", where 2/λ_max is {2 / most:.3g} at the start,"
+    # In this form NaN has risen.
+    if not (energies <= _RISEN * energies[0]).all():
+        return f"{size} lead up in theory, too; ask for a smaller step", True
+    return f"{size} do not lead up in theory", False
 
 
 def differing(

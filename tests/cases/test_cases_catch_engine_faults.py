@@ -125,17 +125,20 @@ def test_an_origin_whose_inference_is_not_finished_is_not_judged_by_what_it_says
     ]
 
 
-def test_divergence_is_a_failure_that_says_so():
-    chosen = ["engines.gradient.step=3", "engines.gradient.max_steps=2000", "data.samples=4"]
+@pytest.mark.parametrize("steps", [40, 2000])
+def test_divergence_that_the_step_asked_for_leads_to_says_so_and_is_no_failure(steps):
+    chosen = ["engines.gradient.step=3", f"engines.gradient.max_steps={steps}", "data.samples=4"]
     report = run_suites(
         load_suites(
             ["nonlinear"], overrides=chosen, select="smooth and silu and post and bias=true"
         )
     )
     [case] = report.cases
-    assert case.status == "failed"
+    assert case.status == "undecided"
     [diverged] = [check for check in case.checks if check.name == "gradient: finite energy"]
-    assert "gradient: inference diverged: after" in diverged.message
+    assert f"gradient: inference diverged: after {steps} steps" in diverged.message
+    assert "steps of 3, where 2/λ_max is" in diverged.message
+    assert [check.name for check in case.checks if check.status == "failed"] == []
     assert "gauss-newton and" not in "".join(check.name for check in case.checks)
 
 

@@ -14,9 +14,9 @@ from pcbench.judges.agreement import is_smooth
 from pcbench.judges.answers import Array, Evaluation, Subject
 from pcbench.judges.basis import Basis
 from pcbench.judges.differences import first_derivative
+from pcbench.judges.inference import InferenceJudge, of_parameters
 from pcbench.judges.problem import Problem, rounded
 from pcbench.judges.reported import DEFINITION, array_names, layers, well_formed
-from pcbench.judges.rounding import Rounding, of_parameters
 from pcbench.judges.training.step_expected import backpropagated, known_loss_off, loss_off
 from pcbench.theory.nonlinear import layered
 from pcbench.theory.nonlinear.layered import (
@@ -80,15 +80,15 @@ class EvaluationJudge:
     def __init__(self, problem: Problem, activities: list[Array], dtype: DType) -> None:
         self._problem, self._activities, self._dtype = problem, activities, dtype
         self._network, self._u = problem.layered, unit_roundoff(dtype)
-        self._rounding = Rounding(problem, dtype)
+        self._rounding = InferenceJudge(problem, dtype)
 
     @property
     def prediction_off(self) -> float:
         """Bound on the rounding of ``ŷ``, of a linear network in either order of its products."""
-        forward = self._rounding.start.prediction
+        forward = self._rounding.forward_rounding.prediction
         if not self._problem.network.is_linear:
             return forward
-        return max(forward, self._rounding.exact.prediction)
+        return max(forward, self._rounding.exact_rounding.prediction)
 
     def well_formed(self, answers: Evaluation) -> Check:
         """Check that every array has the shape that is due, and holds numbers."""

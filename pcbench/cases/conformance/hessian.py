@@ -19,10 +19,10 @@ from pcbench.judges.answers import Array, Subject
 from pcbench.judges.basis import Basis
 from pcbench.judges.differences import second_derivative
 from pcbench.judges.hessian import ProductJudge
+from pcbench.judges.inference import of_parameters
 from pcbench.judges.points import joined, split
 from pcbench.judges.problem import Problem, rounded
 from pcbench.judges.reported import differing
-from pcbench.judges.rounding import of_parameters
 from pcbench.judges.training.step_expected import backpropagated
 from pcbench.spectra import HessianOperator
 from pcbench.theory.nonlinear.layered import (

@@ -15,7 +15,7 @@ from math import log
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.optimize import brentq
 
 from pcbench.checks import Check
@@ -47,6 +47,11 @@ class Crossings:
     def whole(self) -> Times:
         """The first step at which it had fallen."""
         return np.asarray(np.ceil(self.latest))
+
+    def without(self, runs: Bool[np.ndarray, " R"]) -> Crossings:
+        """Return the same, where some runs, seeds fastest, never fell."""
+        never = runs.reshape(self.latest.shape)
+        return Crossings(*(np.where(never, np.inf, ends) for ends in (self.earliest, self.latest)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +143,6 @@ def power_of_shifted_logarithm(first: float, second: float, third: float) -> flo
     # Where the last time is hardly longer than the one before, u is as good as 0.
     u = brentq(excess, _NEAREST, _FARTHEST) if excess(_NEAREST) < 0 else 0.0
     return after / float(np.log1p(1 / (1 + u)))
-
-
-def extrapolated(times: Times, ratio: float, exponent: float) -> Times:
-    """Fill in infinite times by a power law, from the two scales before; the first two stay."""
-    filled = times.copy()
-    for scale in range(2, len(filled)):
-        before, last = filled[scale - 2 : scale]
-        with np.errstate(invalid="ignore"):  # two that are infinite predict nothing
-            grown = last + ratio**exponent * (last - before)
-        filled[scale] = np.where(np.isinf(filled[scale]), grown, filled[scale])
-    return filled
 
 
 def _at_corners(fit: Callable[..., Seeds], times: Crossings) -> Bounds:

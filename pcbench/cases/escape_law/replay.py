@@ -1,4 +1,4 @@
-"""Whole runs, compared with descent in closed form where there is one, or counted as they leave."""
+"""Whole runs, compared with descent in theory where it is known, or counted as they leave."""
 
 from __future__ import annotations
 
@@ -6,40 +6,57 @@ from collections.abc import Iterator
 from itertools import compress
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from pcbench import checks
-from pcbench.cases.escape_law.fits import extrapolated
 from pcbench.cases.escape_law.parameters import Parameters
-from pcbench.cases.escape_law.runs import Left
+from pcbench.cases.escape_law.runs import Left, rises
 from pcbench.checks import Check
 from pcbench.contract import DType, ExactInference
-from pcbench.judges.problem import Problem
+from pcbench.judges.problem import Problem, theory_of
 from pcbench.judges.reported import counted
-from pcbench.theory.dynamics.escape import Moments, escape_exponent, steps_to_fall
+from pcbench.theory.dynamics.escape import Moments, Samples, steps_to_fall
+from pcbench.theory.nonlinear.layered import energy_gradients, layered_energies, layered_loss
+from pcbench.theory.nonlinear.second_order import relaxed_activities
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
 
 DESCENT = "PC is descent on the equilibrated energy (theory.md 2.1)"
 
 
-def runs(problem: Problem, left: Left, dtype: DType, asked: Parameters) -> Iterator[Check]:
-    """Judge every run by itself, as closely as theory knows it."""
-    known = isinstance(asked.inference, ExactInference) or left.objective == "loss"
-    if known and problem.network.is_linear:
-        yield from _replayed(problem, left, dtype, asked)
-    else:
-        yield from _counted(problem, left, asked)
+_TRIED = 100
+"""A rise later than after so many steps is not looked for in inference that the theory relaxes."""
 
 
-def _replayed(problem: Problem, left: Left, dtype: DType, asked: Parameters) -> Iterator[Check]:
-    """Compare every run of a linear network with descent in closed form.
+def runs(
+    problem: Problem, left: Left, dtype: DType, asked: Parameters
+) -> tuple[list[Check], Bool[np.ndarray, " R"]]:
+    """Judge every run by itself, as closely as theory knows it.
+
+    Returns
+    -------
+    tuple
+        The checks, and which runs diverge in theory, too: no law speaks of them.
+    """
+    if left.objective == "loss" or (
+        isinstance(asked.inference, ExactInference) and problem.network.is_linear
+    ):
+        return _replayed(problem, left, dtype, asked)
+    return _counted(problem, left, asked)
+
+
+def _replayed(
+    problem: Problem, left: Left, dtype: DType, asked: Parameters
+) -> tuple[list[Check], Bool[np.ndarray, " R"]]:
+    """Compare every run with descent in theory: in closed form, or by backpropagation.
 
     What neither has seen the end of within the budget agrees.
     """
-    most = asked.training.max_steps
+    most, network = asked.training.max_steps, problem.network
     fallen = steps_to_fall(
         left.weights,
-        Moments.of(problem.x, problem.y),
+        Moments.of(problem.x, problem.y)
+        if network.is_linear
+        else Samples(problem.x, problem.y, theory_of(network.activation)),
         left.objective,
         step=asked.training.learning_rate,
         fraction=asked.fraction,
@@ -47,20 +64,12 @@ def _replayed(problem: Problem, left: Left, dtype: DType, asked: Parameters) -> 
     )
     kept = np.isinf(fallen.diverged_at)
     source = DESCENT if left.objective == "energy" else "gradient descent on the loss"
-    if not kept.all():
-        yield checks.undecided(
-            f"{left.learner}: runs that diverge",
-            f"Training diverged at step {fallen.diverged_at.min():.0f} at learning rate "
-            f"{asked.training.learning_rate:g} in {int((~kept).sum())} of {len(kept)} runs of "
-            f"{left.learner}, by the closed form, too; lower training.learning_rate, or "
-            "scales.largest.",
-            source=source,
-        )
+    made = list(_diverging(left, fallen.diverged_at, asked, source))
     if not kept.any():
-        return
+        return made, ~kept
     for measure, times in left.measures.items():
         due = np.minimum(fallen.loss if measure == "loss" else fallen.energy, most)
-        yield checks.each_close(
+        check = checks.each_close(
             f"{left.learner}: steps until the {measure} falls",
             np.minimum(times.whole.ravel(), most)[kept],
             np.ceil(due)[kept],
@@ -79,26 +88,82 @@ def _replayed(problem: Problem, left: Left, dtype: DType, asked: Parameters) -> 
                 )
             ),
         )
+        made.append(check)
+    return made, ~kept
 
 
-def _counted(problem: Problem, left: Left, asked: Parameters) -> Iterator[Check]:
-    """Count the runs that leave.
+def _counted(
+    problem: Problem, left: Left, asked: Parameters
+) -> tuple[list[Check], Bool[np.ndarray, " R"]]:
+    """Count the runs that leave: all must that do not diverge in theory, too.
 
-    All must, but for BP's that its law would have out in no less than half the budget.
+    Of runs that rose and have not left the theory repeats each, and otherwise the first that rose.
     """
-    power = float(escape_exponent(problem.network.n_layers))
+    rose = np.isfinite(left.rose_at)
+    tried = np.flatnonzero(rose & left.lost)
+    if not len(tried) and rose.any():
+        tried = np.array([np.argmin(left.rose_at)])
+    too = [run for run in tried if _rises_too(problem, left, int(run), asked)]
+    unstable = rose.copy()
+    if len(too) < len(tried):
+        unstable[:] = False
+        unstable[too] = True
+    made = list(_diverging(left, np.where(unstable, left.rose_at, np.inf), asked, DESCENT))
+    kept = ~unstable
+    if not kept.any():
+        return made, unstable
     for measure, times in left.measures.items():
-        due = np.ones(times.whole.shape, bool)
-        if left.objective == "loss":
-            foreseen = extrapolated(times.whole, asked.scales.ratio, power)
-            due[2:] = ~(foreseen > asked.training.max_steps / 2)[2:]
-        yield checks.at_least(
+        check = checks.at_least(
             f"{left.learner}: runs whose {measure} fell within the budget",
-            float((np.isfinite(times.whole) & due).sum()),
-            float(due.sum()),
+            float(np.isfinite(times.whole.ravel())[kept].sum()),
+            float(kept.sum()),
             counted("runs"),
             source="a saddle is left (theory.md 2.7)",
         )
+        made.append(check)
+    return made, unstable
+
+
+def _diverging(
+    left: Left, diverged_at: Float[np.ndarray, " R"], asked: Parameters, source: str
+) -> Iterator[Check]:
+    """Say which runs diverge in theory, too, if any do."""
+    gone = np.isfinite(diverged_at)
+    if gone.any():
+        yield checks.undecided(
+            f"{left.learner}: runs that diverge",
+            f"Training diverged at step {diverged_at.min():.0f} at learning rate "
+            f"{asked.training.learning_rate:g} in {int(gone.sum())} of {len(gone)} runs of "
+            f"{left.learner}, in theory, too: the {left.objective} rises before it has fallen. "
+            "Lower training.learning_rate, or scales.largest.",
+            source=source,
+        )
+
+
+def _rises_too(problem: Problem, left: Left, run: int, asked: Parameters) -> bool:
+    """Whether by the step after which a run rose the theory's has risen, too.
+
+    By half as much: inference that stops early is off by some of it.
+    """
+    steps = left.rose_at[run]
+    if steps > _TRIED:
+        return False
+    weights, values = [layer[run] for layer in left.weights], []
+    for _ in range(int(steps) + 1):
+        now = problem.at(weights).layered
+        try:
+            activities = relaxed_activities(now, problem.x, problem.y)
+        except (ArithmeticError, np.linalg.LinAlgError):
+            return True  # beyond what float64 can tell, after as many steps
+        energy = float(layered_energies(now, activities).sum())
+        values.append([layered_loss(now, problem.x, problem.y), energy])
+        gradients, _ = energy_gradients(now, activities)
+        weights = [
+            weight - asked.training.learning_rate * gradient
+            for weight, gradient in zip(weights, gradients, strict=True)
+        ]
+    losses, energies = np.transpose(values)[:, :, None]
+    return bool(np.isfinite(rises(losses, energies, part=0.5)).all())
 
 
 def _steps_off(

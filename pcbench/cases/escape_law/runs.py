@@ -23,10 +23,13 @@ from pcbench.judges.training.curves import (
 )
 from pcbench.networks import NearOrigin
 from pcbench.statistics import escape_times
-from pcbench.theory.dynamics.escape import Moments, escape_exponent, steps_to_fall
+from pcbench.theory.dynamics.escape import RISE, Moments, escape_exponent, steps_to_fall
 
 SOON, SELDOM = 100, 1000
 """Steps between two looks at who has left: few of little, and few looks at much."""
+
+DOUBLED = 1.0
+"""Of the first loss: a loss is no energy, but nowhere near an origin it rises by as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +42,19 @@ class Left:
     weights: Replicas
     loss: Crossings
     energy: Crossings
+    rose_at: Float[np.ndarray, " R"]
+    """After which step a run had risen (:func:`rises`), before both had fallen, or infinity."""
+
+    @property
+    def lost(self) -> Bool[np.ndarray, " R"]:
+        """Which runs have not left."""
+        fell = np.isfinite(self.loss.latest) & np.isfinite(self.energy.latest)
+        return np.asarray(~fell.ravel())
 
     @property
     def everywhere(self) -> int:
         """How many scales, from the largest on, every seed left from, by both measures."""
-        left = np.isfinite(self.loss.latest) & np.isfinite(self.energy.latest)
+        left = ~self.lost.reshape(self.loss.latest.shape)
         return int(np.argmin(np.append(left.all(axis=1), False)))
 
     @property
@@ -61,7 +72,12 @@ class Left:
             weights=[layer[:runs] for layer in self.weights],
             loss=self.loss[:scales],
             energy=self.energy[:scales],
+            rose_at=self.rose_at[:runs],
         )
+
+    def without(self, runs: Bool[np.ndarray, " R"]) -> Left:
+        """Return all, some of which count as never having left."""
+        return replace(self, loss=self.loss.without(runs), energy=self.energy.without(runs))
 
 
 def leave(context: Context, problem: Problem, asked: Parameters, learner: str) -> Left:
@@ -91,8 +107,13 @@ def leave(context: Context, problem: Problem, asked: Parameters, learner: str) -
     pauses = looks(trainer, course, budget, stop=both_have_fallen)
     for _ in context.progress(f"steps of {learner}", pauses, -(-budget.steps // look)):
         pass
-    fell = (crossings(each, fraction, asked.seeds) for each in (course.losses, course.energies))
-    return Left(learner, objective, scales, weights, *fell)
+    loss, energy = (
+        crossings(each, fraction, asked.seeds) for each in (course.losses, course.energies)
+    )
+    rose_at = rises(course.losses, course.energies)
+    end = np.maximum(loss.whole, energy.whole).ravel()
+    rose_at = np.where(rose_at < end, rose_at, np.inf)
+    return Left(learner, objective, scales, weights, loss, energy, rose_at)
 
 
 def scaled_draws(
@@ -109,6 +130,20 @@ def scaled_draws(
         (scales[:, None, None, None] * layer).reshape(-1, *layer.shape[1:]) for layer in draws
     ]
     return rounded(weights, dtype)
+
+
+def rises(
+    losses: Float[np.ndarray, "T R"], energies: Float[np.ndarray, "T R"], part: float = 1.0
+) -> Float[np.ndarray, " R"]:
+    """Return after how many steps something had risen as in steps that are too long; or infinity.
+
+    The energy, which of BP is the loss, by a part of ``RISE`` above the least so far; or the loss,
+    on which PC does not descend, by a part of ``DOUBLED``. What is no number has risen.
+    """
+    with np.errstate(invalid="ignore"):
+        rose = ~(energies <= np.fmin.accumulate(energies) + part * RISE * energies[0])
+        rose |= ~(losses <= np.fmin.accumulate(losses) + part * DOUBLED * losses[0])
+    return np.where(rose.any(axis=0), rose.argmax(axis=0), np.inf)
 
 
 def crossings(values: Float[np.ndarray, "T R"], fraction: float, seeds: int) -> Crossings:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Annotated, ClassVar
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from pcbench import checks
 from pcbench.case import Case, CaseParameters, Columns, Context, Finding
@@ -70,18 +70,18 @@ class Parameters(CaseParameters):
         f"closed form; for up to {MAX_UNITS} hidden units.",
     )
 
-    @model_validator(mode="after")
-    def _uses_what_is_given(self) -> Parameters:
+    def contradictions(self) -> Iterator[str]:
+        """Say which settings do not fit together."""
         for label, engine in self.engines.items():
             if "residual" in engine.model_fields_set:
-                raise ValueError(
+                yield (
                     f"engines.{label}.residual goes unused: every engine is run to each of "
                     "residuals; write it there"
                 )
         gradient = any(isinstance(each, GradientInference) for each in self.engines.values())
         for name in ("early", "steps"):
             if getattr(self, name) and not gradient:
-                raise ValueError(
+                yield (
                     f"{name} is about engines that descend the gradient, and goes unused without "
                     "one; leave it out, or give one with engine: gradient"
                 )
@@ -89,11 +89,10 @@ class Parameters(CaseParameters):
         if self.steps and (
             network.activation != "identity" or network.bias or network.convolutions
         ):
-            raise ValueError(
+            yield (
                 "steps are held against a closed form, that of linear networks without biases, and "
                 "go unused in others; leave steps out"
             )
-        return self
 
 
 class InferenceCost(Case[Parameters]):

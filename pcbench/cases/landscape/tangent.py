@@ -14,7 +14,7 @@ from pcbench.checks import Check
 from pcbench.contract import DType, Hessian, InferenceSettings, Objective
 from pcbench.judges.agreement import stiffness
 from pcbench.judges.basis import Basis
-from pcbench.judges.differences import REACH, Line, line, step_of
+from pcbench.judges.differences import first_derivative, second_derivative
 from pcbench.judges.points import (
     Point,
     PointJudge,
@@ -31,6 +31,70 @@ from pcbench.spectra import HessianOperator, dense
 from pcbench.theory.nonlinear.curvature import least_curvatures
 from pcbench.theory.nonlinear.layered import feedforward, layered_errors
 from pcbench.theory.rounding.bounds import CONFIDENCE, hessian_rounding
+
+REACH = (-4, -2, -1, 1, 2, 4)
+"""Multiples of the step at which a line is evaluated, beside its centre."""
+
+
+def step_of(u: float) -> float:
+    """``h``, of a unit vector among weights of order one, for a unit roundoff ``u``.
+
+    It balances for the curvature what differences leave out, in ``h⁴``, against what values are off
+    by.
+    """
+    return float(u ** (1 / 6))
+
+
+def line(centre: Point, direction: Point, h: float) -> Points:
+    """The points of a line beside its centre, one a row."""
+    return centre + h * np.outer(REACH, direction)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line along a unit vector, judged at multiples of ``h``, the centre first.
+
+    Derivatives come from values, with a bound on how far they may be from the truth.
+    """
+
+    h: float
+    direction: Point
+    judges: dict[int, PointJudge]
+
+    def derivatives(
+        self, objective: Objective, gradient: Point, product: Point
+    ) -> Iterator[tuple[float, float]]:
+        """``d/dt`` and ``d²/dt²`` of an objective's values, as the derivatives should have them.
+
+        ``gradient`` and ``product``, the Hessian times the direction, are those at the centre: they
+        carry points that rounding put off the line back to it.
+        """
+        centre, values, off = self.judges[0], {}, {}
+        for k, judge in self.judges.items():
+            t = k * self.h
+            there, here = (joined(each.answer.problem.parameters) for each in (judge, centre))
+            aside = there - here - t * self.direction
+            carried = float(gradient @ aside) + t * float(product @ aside)
+            values[k] = judge.answer.value(objective) - carried
+            off[k] = judge.uncertainty(objective, centre.least_curvature)
+        for derivative in (first_derivative, second_derivative):
+            once, twice = derivative(values, self.h, 1), derivative(values, self.h, 2)
+            weights = {
+                k: abs(derivative({j: float(j == k) for j in values}, self.h, 1)) for k in values
+            }
+            yield once, abs(once - twice) + sum(weight * off[k] for k, weight in weights.items())
+
+    @property
+    def drift(self) -> tuple[float, float]:
+        """``‖dz/dt‖`` and ``‖d²z/dt²‖`` of all hidden activities at equilibrium.
+
+        A force ``ρ`` that inference left at the centre puts its gradient and its Hessian off by
+        ``⟨ρ, dz/dt⟩/N`` and ``⟨ρ, d²z/dt²⟩/N`` along the line, to first order: differentiate
+        ``𝓕_z(θ, z*) = 0`` once and twice, and expand ``𝓕_θ v`` and ``vᵀ ∇²𝓕* v`` in ``δz``.
+        """
+        activities = {k: judge.answer.result.hidden for k, judge in self.judges.items()}
+        first = float(np.linalg.norm(first_derivative(activities, self.h, 1)))
+        return first, float(np.linalg.norm(second_derivative(activities, self.h, 1)))
 
 
 def slice_rounding(judge: PointJudge, objective: Objective) -> tuple[float, float]:

@@ -17,7 +17,6 @@ from pcbench.case import Case, CaseParameters, Columns, Context, Finding
 from pcbench.cases.matrix_completion.draws import Draws
 from pcbench.cases.matrix_completion.escape import (
     Claims,
-    Finish,
     SaddleEscapes,
     escape,
     finish,
@@ -27,12 +26,11 @@ from pcbench.cases.matrix_completion.escape import (
     traceless,
 )
 from pcbench.cases.matrix_completion.parameters import Parameters, Way
-from pcbench.cases.matrix_completion.path import Descent, Path, Saddle, descend
+from pcbench.cases.matrix_completion.path import Descent, Path, Saddle
 from pcbench.checks import Check, all_passed
 from pcbench.contract import ExactInference
 from pcbench.judges.answers import training_needs
 from pcbench.judges.claims import insist
-from pcbench.statistics import paired_ratio
 
 
 class MatrixCompletion(Case[Parameters]):
@@ -55,7 +53,7 @@ class MatrixCompletion(Case[Parameters]):
         """Follow BP, judge the saddles that it passed, and let both learners leave them."""
         asked = self.parameters
         draws = Draws.pose(context, asked)
-        descent = descend(draws)
+        descent = Descent(draws)
         yield from of_paths(descent.paths)
         yield of_draws(descent)
         yield of_saddles(descent.saddles)
@@ -73,7 +71,7 @@ class MatrixCompletion(Case[Parameters]):
         claims = Claims(draws, descent.saddles, escapes)
         yield of_ratios(claims)
         if asked.escape.finish:
-            yield from of_finish(finish(draws, descent, asked.ways[0]))
+            yield from finish(draws, descent, asked.ways[0])
         findings = list(self._compare(claims))
         yield from findings
         insist(findings)
@@ -194,18 +192,3 @@ def of_ratios(claims: Claims) -> Columns:
                 row = (rank, *published, count, ratio.low, ratio.estimate, ratio.high)
                 table.append(row)
     return Columns.of_rows("steps of PC over those of BP", names, table)
-
-
-def of_finish(finish: Finish) -> Iterator[Columns]:
-    """Steps from near the origin to the goal: what is won at saddles may be lost at the end."""
-    name = f"{finish.way}: steps to the loss at which paths stop"
-    table: dict[str, list[float]] = {"draw": [draw + 1.0 for draw in finish.draws]}
-    for learner, times in (("BP", finish.theirs), ("PC", finish.ours)):
-        table[f"{learner} steps"] = times.times.tolist()
-        table[f"{learner} arrived"] = [float(seen) for seen in times.observed]
-    yield Columns(name, table)
-    if finish.draws:
-        ratio = paired_ratio(finish.ours, finish.theirs)
-        row = (len(finish.draws), ratio.low, ratio.estimate, ratio.high, ratio.confidence)
-        names = ("draws", "low", "median", "high", "confidence")
-        yield Columns.of_rows(f"{name}, times those of BP", names, [row])

@@ -26,6 +26,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from pcbench import checks
+from pcbench.case import Columns
 from pcbench.cases.matrix_completion.draws import Draws, whole
 from pcbench.cases.matrix_completion.parameters import Way
 from pcbench.cases.matrix_completion.path import Descent, Saddle, Seen
@@ -38,7 +39,7 @@ from pcbench.judges.problem import Problem
 from pcbench.judges.reported import CONTRACT, layers
 from pcbench.judges.training.curves import Course, Escapes
 from pcbench.judges.training.step_expected import expect, gradient_norms, loss_off
-from pcbench.statistics import Times, escape_times
+from pcbench.statistics import Times, escape_times, paired_ratio
 from pcbench.theory.nonlinear.layered import feedforward
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
 
@@ -225,20 +226,11 @@ def escape(draws: Draws, saddles: Sequence[Saddle], way: Way) -> SaddleEscapes:
     return SaddleEscapes(course, replace(times(course.losses[1:]), visible=0.0), saddles)
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """PC's steps from near the origin to the loss at which paths stop, and those of BP's paths."""
-
-    way: Way
-    draws: Sequence[int]
-    ours: Times
-    theirs: Times
-
-
-def finish(draws: Draws, descent: Descent, way: Way) -> Finish:
+def finish(draws: Draws, descent: Descent, way: Way) -> Iterator[Columns]:
     """Train from near the origin to the loss at which paths stop, with as many steps.
 
-    Of the targets that count for the learner; in the first draws whose path was stable.
+    Of the targets that count for the learner; in the first draws whose path was stable. What is won
+    at saddles may be lost at the end.
     """
     asked, budget = draws.asked, draws.budget(draws.asked.training.steps)
     goal = asked.training.stop
@@ -251,7 +243,18 @@ def finish(draws: Draws, descent: Descent, way: Way) -> Finish:
     starts = [draws.problems[draw] for draw in chosen] or draws.problems
     ours = draws.train(draws.trainer(starts, way), chosen, budget, arrived).losses
     theirs = descent.course.losses[:, chosen]
-    return Finish(way, chosen, _arrivals(ours, goal), _arrivals(theirs, goal))
+    pc, bp = _arrivals(ours, goal), _arrivals(theirs, goal)
+    name = f"{way}: steps to the loss at which paths stop"
+    table: dict[str, list[float]] = {"draw": [draw + 1.0 for draw in chosen]}
+    for learner, times in (("BP", bp), ("PC", pc)):
+        table[f"{learner} steps"] = times.times.tolist()
+        table[f"{learner} arrived"] = [float(seen) for seen in times.observed]
+    yield Columns(name, table)
+    if chosen:
+        ratio = paired_ratio(pc, bp)
+        row = (len(chosen), ratio.low, ratio.estimate, ratio.high, ratio.confidence)
+        names = ("draws", "low", "median", "high", "confidence")
+        yield Columns.of_rows(f"{name}, times those of BP", names, [row])
 
 
 def _arrivals(losses: Float[np.ndarray, "T R"], goal: float) -> Times:

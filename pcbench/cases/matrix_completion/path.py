@@ -14,16 +14,13 @@ saddles.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from pcbench.cases.matrix_completion.draws import Draws, whole
 from pcbench.cases.matrix_completion.parameters import Masking, Way
-from pcbench.contract import Trainer
 from pcbench.judges.problem import Problem, Weights
 from pcbench.judges.training.curves import Course
 from pcbench.theory.arrays import chain
@@ -173,47 +170,24 @@ class Saddle:
         return f"draw {self.draw + 1}, rank {self.rank}"
 
 
-@dataclass(frozen=True, slots=True)
 class Descent:
-    """What came of the paths, one a draw, with saddles in the order of draws and ranks.
-
-    ``unstable`` has the step at which a draw's loss rose, so that its path ended, and ``dropped``
-    how many points of rest of a draw were no saddles by the criteria.
-    """
-
-    course: Course
-    paths: Sequence[Path]
-    saddles: Sequence[Saddle]
-    unstable: dict[int, int]
-    dropped: Counter[int]
-
-
-def descend(draws: Draws) -> Descent:
-    """Follow backpropagation until the loss is at its goal, or rises, or the budget is spent.
+    """Follows backpropagation until the loss is at its goal, or rises, or the budget is spent.
 
     Gradient descent whose steps are short beside the curvature lowers the loss at every step. From
-    the first step at which it rises by more than half of the dtype's digits, a draw takes no part.
+    the first step at which it rises by more than half of the dtype's digits, a draw takes no part:
+    it is in ``unstable``, with the step.
 
     A draw that still rests at a saddle when its budget is spent has that saddle like any other:
-    those that take the longest to leave must not be missing from the comparison.
-    """
-    trainer = draws.trainer(draws.problems, Way("BP", "matched", "matched"))
-    watch = _Watch(trainer, draws)
-    budget = draws.budget(draws.asked.training.steps)
-    course = draws.train(trainer, range(len(draws)), budget, watch)
-    watch.close(course)
-    return Descent(course, watch.paths, watch.saddles(), watch.unstable, watch.dropped)
+    those that take the longest to leave must not be missing from the comparison. How many points of
+    rest of a draw were no saddles by the criteria is in ``dropped``.
 
-
-class _Watch:
-    """Looks at every draw's network each time that training comes to the host.
-
-    The norm of a gradient is known one run after the parameters that it belongs to, which wait for
-    it.
+    Every draw's network is looked at each time that training comes to the host. The norm of a
+    gradient is known one run after the parameters that it belongs to, which wait for it.
     """
 
-    def __init__(self, trainer: Trainer[Any], draws: Draws) -> None:
-        self._trainer, self._draws, self._goal = trainer, draws, draws.asked.training.stop
+    def __init__(self, draws: Draws) -> None:
+        self._draws, self._goal = draws, draws.asked.training.stop
+        self._trainer = draws.trainer(draws.problems, Way("BP", "matched", "matched"))
         self._rise = 1 + float(np.sqrt(unit_roundoff(draws.context.backend.dtype)))
         self.paths = [Path() for _ in draws.problems]
         self.unstable: dict[int, int] = {}
@@ -223,8 +197,14 @@ class _Watch:
         self._found = {
             (draw, 0): Saddle(draw, 0, 0, problem) for draw, problem in enumerate(draws.problems)
         }
+        budget = draws.budget(draws.asked.training.steps)
+        self.course = draws.train(self._trainer, range(len(draws)), budget, self._look)
+        for draw, path in enumerate(self.paths):
+            floor = path.resting()
+            if self.course.fates[draw] == "out of steps" and floor is not None:
+                self._keep(draw, floor)
 
-    def __call__(self, course: Course) -> Bool[np.ndarray, " R"]:
+    def _look(self, course: Course) -> Bool[np.ndarray, " R"]:
         """Take the last run in, and say whose path ends here."""
         begun = int(course.recorded[-1])
         for draw, weights in self._waiting.items():
@@ -267,13 +247,6 @@ class _Watch:
         if lowest:
             self._floors[draw] = seen, weights
 
-    def close(self, course: Course) -> None:
-        """Keep where draws rest whose budget is spent."""
-        for draw, path in enumerate(self.paths):
-            look = path.resting()
-            if course.fates[draw] == "out of steps" and look is not None:
-                self._keep(draw, look)
-
     def _keep(self, draw: int, look: int) -> None:
         """Keep the floor of a valley, unless one of the same rank is lower, or it is no saddle."""
         path = self.paths[draw]
@@ -289,8 +262,9 @@ class _Watch:
         if known is None or _height(saddle) < _height(known):
             self._found[draw, rank] = saddle
 
+    @property
     def saddles(self) -> list[Saddle]:
-        """Return those found, in the order of draws and ranks."""
+        """Those found, in the order of draws and ranks."""
         return [self._found[place] for place in sorted(self._found)]
 
 

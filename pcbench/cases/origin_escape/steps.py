@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -12,12 +11,19 @@ from pcbench.cases.origin_escape.run import Later, Outcome, Start
 from pcbench.checks import Check
 from pcbench.contract import Objective, Sgd, TrainingSettings
 from pcbench.judges.basis import Basis, folded
+from pcbench.judges.problem import Weights
 from pcbench.judges.reported import DEFINITION, array_names, layers
 from pcbench.judges.training.curves import LEARNERS, Scaling
 from pcbench.judges.training.step_expected import known_norm_off, loss_off
 from pcbench.judges.training.step_judge import StepJudge
+from pcbench.theory.dynamics.growth import (
+    FirstSteps,
+    growth,
+    least_slope,
+    top_direction,
+    vanishing_slopes,
+)
 from pcbench.theory.dynamics.growth import first_steps as predicted_steps
-from pcbench.theory.dynamics.growth import growth, least_slope, top_direction, vanishing_slopes
 from pcbench.theory.nonlinear.layered import layered_loss
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
 from pcbench.theory.rounding.range import UndecidableError
@@ -35,58 +41,42 @@ SEEDS = 2
 """Whose gradient norms are replayed: a replay is on the host, in float64, several times over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Steps:
-    """The first ``K`` steps of all seeds by one learner, and their parameters before and after.
-
-    ``batches`` has every seed's inputs and targets, a step each; ``rate`` is ``η`` times the scale
-    of gradients.
-    """
-
-    before: list[Float[np.ndarray, "R ..."]]
-    after: list[Float[np.ndarray, "R ..."]]
-    gradient_norms: Float[np.ndarray, "K R L"]
-    batches: list[list[tuple[Float[np.ndarray, "N d_0"], Float[np.ndarray, "N d_L"]]]]
-    rate: float
-
-    @classmethod
-    def take(cls, start: Start, learner: str, scaling: Scaling) -> Steps:
-        """Take them with a trainer of their own."""
-        asked, trainer = start.asked, start.trainer(learner, scaling)
-        before = trainer.parameters()
-        rows = start.first_batches(asked.judged)
-        record = trainer.run(asked.judged, rows)
-        x, y = start.problem.x, start.problem.y
-        seen: list[Int[np.ndarray, "K N"]] = (
-            [np.tile(np.arange(len(x)), (asked.judged, 1))] * asked.seeds
-            if rows is None
-            else list(rows.transpose(1, 0, 2))
-        )
-        batches = [[(x[one], y[one]) for one in seed] for seed in seen]
-        rate = asked.training.rate(scaling) * start.settings(learner, scaling).scale
-        return cls(before, trainer.parameters(), record.gradient_norms, batches, rate)
+Batches = list[tuple[Float[np.ndarray, "N d_0"], Float[np.ndarray, "N d_L"]]]
+"""Inputs and targets of a seed, a step each."""
 
 
 @folded
 def first_steps(start: Start, scaling: Scaling) -> Iterator[Check]:
-    """Judge the first steps of both learners."""
-    u = unit_roundoff(start.context.backend.dtype)
+    """Judge the first steps of both learners, taken by trainers of their own."""
+    u, asked = unit_roundoff(start.context.backend.dtype), start.asked
+    x, y, rows = start.problem.x, start.problem.y, start.first_batches(asked.judged)
+    whole = np.tile(np.arange(len(x)), (asked.judged, 1))
     for learner, objective in LEARNERS.items():
-        steps = Steps.take(start, learner, scaling)
-        for seed in range(SEEDS):
-            yield from _norms(steps, seed, learner, objective, u)
-        for seed in range(start.asked.seeds):
-            made = list(_at_the_start(steps, seed, objective, u))
+        trainer = start.trainer(learner, scaling)
+        before = trainer.parameters()
+        norms = trainer.run(asked.judged, rows).gradient_norms
+        after = trainer.parameters()[start.problem.network.n_layers - 1]
+        rate = asked.training.rate(scaling) * start.settings(learner, scaling).scale
+        for seed in range(asked.seeds):
+            weights, seen = [weight[seed] for weight in before], norms[:, seed]
+            batches = [(x[one], y[one]) for one in (whole if rows is None else rows[:, seed])]
+            made = list[Check]()
+            if seed < SEEDS:
+                predicted = predicted_steps(weights, batches, rate, objective, u)
+                made.append(_norms(weights, seen, predicted, learner, u))
+            made += _at_the_start(weights, batches[0], seen[0], objective, u)
             if objective == "energy" and start.problem.network.n_hidden > 1:
-                made += _growth(steps, seed, start, u)
+                made += _growth(weights, batches, rate, after[seed], start.problem.y, u)
             yield from (check.at(f"seed {seed + 1}") for check in made)
 
 
 def _norms(
-    steps: Steps, seed: int, learner: str, objective: Objective, u: float
-) -> Iterator[Check]:
-    weights = [weight[seed] for weight in steps.before]
-    predicted = predicted_steps(weights, steps.batches[seed], steps.rate, objective, u)
+    weights: Weights,
+    seen: Float[np.ndarray, "K L"],
+    predicted: FirstSteps,
+    learner: str,
+    u: float,
+) -> Check:
     off = [
         [
             known_norm_off(norm, weight.size, off, u)
@@ -99,20 +89,24 @@ def _norms(
         for step in range(1, len(predicted.norms) + 1)
         for layer in layers(len(weights))
     ]
-    name, seen = f"gradient norms of the first steps ({learner})", steps.gradient_norms[:, seed]
+    name = f"gradient norms of the first steps ({learner})"
     basis = Basis(
         REPLAY, "rounding of weights, gradients and norms along a replay in float64 (theory.md 4)"
     )
-    check = basis.each_close(name, seen.ravel(), predicted.norms.ravel(), np.ravel(off), labels)
-    yield check.at(f"seed {seed + 1}")
+    return basis.each_close(name, seen.ravel(), predicted.norms.ravel(), np.ravel(off), labels)
 
 
-def _at_the_start(steps: Steps, seed: int, objective: Objective, u: float) -> Iterator[Check]:
+def _at_the_start(
+    weights: Weights,
+    batch: tuple[Float[np.ndarray, "N d_0"], Float[np.ndarray, "N d_L"]],
+    seen: Float[np.ndarray, " L"],
+    objective: Objective,
+    u: float,
+) -> Iterator[Check]:
     """Check that BP's gradient is as small as weights near the origin make it, and PC's is not."""
-    weights, (x, y) = [weight[seed] for weight in steps.before], steps.batches[seed][0]
-    seen, rounding = steps.gradient_norms[0, seed], "rounding of a sum of squares (theory.md 4)"
+    rounding = "rounding of a sum of squares (theory.md 4)"
     if objective == "loss":
-        bounds = vanishing_slopes(weights, x, y)
+        bounds = vanishing_slopes(weights, *batch)
         layer = int(np.argmax(seen / bounds))
         yield Basis(VANISHING, rounding).at_most(
             "gradient norm at the start (BP)",
@@ -122,7 +116,7 @@ def _at_the_start(steps: Steps, seed: int, objective: Objective, u: float) -> It
             f"layer {layer + 1}",
         )
         return
-    least = least_slope(weights, x, y)
+    least = least_slope(weights, *batch)
     if least > 0 and len(weights) > 1:  # where it is not, the weights are not near the origin
         off = known_norm_off(least, weights[-1].size, 0.0, u)
         yield Basis(STRICT, rounding).at_least(
@@ -130,23 +124,29 @@ def _at_the_start(steps: Steps, seed: int, objective: Objective, u: float) -> It
         )
 
 
-def _growth(steps: Steps, seed: int, start: Start, u: float) -> Iterator[Check]:
+def _growth(
+    weights: Weights,
+    batches: Batches,
+    rate: float,
+    after: Float[np.ndarray, "d_L d"],
+    y: Float[np.ndarray, "samples d_L"],
+    u: float,
+) -> Iterator[Check]:
     """Check how much the last layer has grown along the top eigenvector of ``Σ_yy``."""
-    weights = [weight[seed] for weight in steps.before]
-    _, top = top_direction(start.problem.y)
-    predicted = growth(weights, steps.batches[seed], steps.rate, top)[-1]
+    _, top = top_direction(y)
+    predicted = growth(weights, batches, rate, top)[-1]
     if not predicted.off < predicted.law - 1:
         return  # weights that far from the origin need not grow
     began = float(np.linalg.norm(top @ weights[-1]))
-    ended = float(np.linalg.norm(top @ steps.after[start.problem.network.n_layers - 1][seed]))
+    ended = float(np.linalg.norm(top @ after))
     size = float(np.linalg.norm(weights[-1]))
-    rounding = CONFIDENCE * u * np.sqrt(2 * (len(steps.batches[seed]) + len(top)))
+    rounding = CONFIDENCE * u * np.sqrt(2 * (len(batches) + len(top)))
     yield GROWTH.within(
         "growth of W_L along the top eigenvector of Σ_yy (PC)",
         ended / began,
         predicted.interval,
         rounding * max(size, ended) / began,
-        f"law {predicted.law:.6g} after {len(steps.batches[seed])} steps",
+        f"law {predicted.law:.6g} after {len(batches)} steps",
     )
 
 
@@ -173,8 +173,7 @@ def later_step(
     for place, seed in enumerate(later.alive):
         problem = start.problem.at([array[place] for array in later.before])
         if rows is not None:
-            seen = rows[0, place]
-            problem = replace(problem, x=problem.x[seen], y=problem.y[seen])
+            problem = problem.rows(rows[0, place])
         try:
             problem.demand_range(start.context.backend.dtype)
         except UndecidableError:  # the step, which has been judged, says so

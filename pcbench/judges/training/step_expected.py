@@ -15,7 +15,6 @@ from pcbench.judges.answers import InferenceResult
 from pcbench.judges.basis import Basis
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.rounding import Rounding
 from pcbench.networks import NetworkSpec
 from pcbench.theory.linear.equilibrium import (
     equilibrated_energy,
@@ -123,14 +122,14 @@ def loss_off(problem: Problem, dtype: DType) -> float:
 
     In a linear network a prediction may come of a forward pass, or of products from the output.
     """
-    return known_loss_off(problem, Rounding(problem, dtype))
+    return known_loss_off(problem, InferenceJudge(problem, dtype))
 
 
-def known_loss_off(problem: Problem, rounding: Rounding) -> float:
+def known_loss_off(problem: Problem, judge: InferenceJudge) -> float:
     """Bound the same, where bounds on rounding are at hand."""
     if problem.network.is_linear and problem.precision is None:
-        return rounding.exact.loss
-    return rounding.start.loss
+        return judge.exact_rounding.loss
+    return judge.forward_rounding.loss
 
 
 def backpropagated(problem: Problem, dtype: DType) -> tuple[Gradients, tuple[float, ...]]:
@@ -157,12 +156,12 @@ def _equilibrium(problem: Problem, dtype: DType) -> Expected:
 
     Rounding is what exact inference carries, and then what evaluation at its activities loses.
     """
-    judge, rounding = InferenceJudge(problem, dtype), Rounding(problem, dtype)
+    judge = InferenceJudge(problem, dtype)
     weights, x, y, precision = problem.weights, problem.x, problem.y, problem.precision
-    exact, hidden = rounding.exact, equilibrium_activities(weights, x, y, precision)[:-1]
+    exact, hidden = judge.exact_rounding, equilibrium_activities(weights, x, y, precision)[:-1]
     # Forces are as many times errors as precisions are.
     most = 1.0 if precision is None else max(1.0, float(np.max(precision)))
-    there = layered_rounding(judge.network, [*hidden, y], rounding.u, precision)
+    there = layered_rounding(judge.network, [*hidden, y], judge.u, precision)
     return Expected(
         judge.loss,
         loss_off(problem, dtype),

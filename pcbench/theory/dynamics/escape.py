@@ -29,11 +29,13 @@ moments alone. With ``P = W_{L:1}``, the moment
     \frac{∂𝓕^*}{∂W_l} = W_{L:l+1}^T \bigl( S^{-1} G \, W_{l-1:1}^T - A \, W_{L:l} \, M_l \bigr) ,
 
 ``M_1 = 0``, ``M_{l+1} = I + W_l M_l W_lᵀ``. Predictive coding with complete inference
-is descent on ``𝓕*``, so this is what it does, step by step.
+is descent on ``𝓕*``, so this is what it does, step by step. Networks with an activation have no
+such moments, and ``𝓛`` of all samples and its gradients come from backpropagation.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from math import log1p
@@ -41,8 +43,9 @@ from math import log1p
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.theory.arrays import Inputs, Targets
+from pcbench.theory.arrays import Inputs, Targets, Units
 from pcbench.theory.linear.saddles import Objective, origin_eigenvalues
+from pcbench.theory.nonlinear.activations import Activation, activate, activation_slope
 
 
 def escape_rates(
@@ -121,6 +124,15 @@ class Moments:
 
 
 @dataclass(frozen=True, slots=True)
+class Samples:
+    """A batch, and the activation between the dense layers of a network without biases."""
+
+    x: Float[np.ndarray, "N d_0"]
+    y: Float[np.ndarray, "N d_L"]
+    activation: Activation
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """Where ``R`` replicas stand: losses and energies, ``(R,)``, and an objective's gradients."""
 
@@ -129,8 +141,47 @@ class Standing:
     gradients: WeightStacks
 
 
-def standing(weights: WeightStacks, moments: Moments, objective: Objective) -> Standing:
-    """Return loss, energy and the gradients of one of them; of the loss, the energy is the loss."""
+def standing(weights: WeightStacks, data: Moments | Samples, objective: Objective) -> Standing:
+    """Return loss, energy and the gradients of one of them; of the loss, the energy is the loss.
+
+    Of samples the loss alone is known.
+    """
+    if isinstance(data, Samples):
+        if objective != "loss":
+            raise ValueError("the equilibrated energy has a closed form in linear networks alone")
+        return _of_samples(weights, data)
+    return _of_moments(weights, data, objective)
+
+
+def _of_samples(weights: WeightStacks, batch: Samples) -> Standing:
+    """Backpropagate. Without biases, pre- and post-activation networks have one loss."""
+    driven: Products = [np.broadcast_to(batch.x, (len(weights[0]), *batch.x.shape))]
+    potentials: Products = []
+    for weight in weights:
+        if potentials:
+            driven.append(_by_row(activate, batch.activation, potentials[-1]))
+        potentials.append(driven[-1] @ _transposed(weight))
+    force = potentials.pop() - batch.y
+    losses = np.sum(force**2, axis=(1, 2)) / (2 * len(batch.x))
+    gradients: WeightStacks = []
+    for weight, below in zip(reversed(weights), reversed(driven), strict=True):
+        gradients.insert(0, _transposed(force) @ below / len(batch.x))
+        if potentials:
+            slope = _by_row(activation_slope, batch.activation, potentials.pop())
+            force = slope * (force @ weight)
+    return Standing(losses, losses, gradients)
+
+
+def _by_row(
+    function: Callable[[Activation, Units], Units],
+    activation: Activation,
+    potentials: Float[np.ndarray, "R N _d"],
+) -> Float[np.ndarray, "R N _d"]:
+    rows = potentials.reshape(-1, potentials.shape[2])
+    return function(activation, rows).reshape(potentials.shape)
+
+
+def _of_moments(weights: WeightStacks, moments: Moments, objective: Objective) -> Standing:
     above: Products = [np.eye(len(moments.yy))[None]]  # W_{L:l+1}, from l = L down to 0
     for weight in reversed(weights):
         above.append(above[-1] @ weight)
@@ -173,8 +224,12 @@ def _pulled(
 class Fallen:
     """Steps in which loss and energy of each replica fell; infinite where they did not.
 
-    Interpolated in the value between the last step that was above a threshold and the first that
-    was not: rounded up, it is the number of that first step.
+    ``diverged_at`` is the step after which what a replica descends on had risen (:data:`RISE`),
+    before both had fallen; infinite where it never did. Steps of descent that are short enough
+    never rise, and after one that is too long rounding may decide what follows.
+
+    Between the last step that was above a threshold and the first that was not, interpolated in the
+    value: rounded up, it is the number of that first step.
     """
 
     loss: Float[np.ndarray, " R"]
@@ -183,14 +238,14 @@ class Fallen:
     diverged_at: Float[np.ndarray, " R"]
 
 
-# As far above its first value, or 1, no loss is on its way to an optimum.
-_FAR = 1e6
+RISE = 0.05
+"""Of its first value: no rounding makes an objective rise by as much above the least so far."""
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def steps_to_fall(
     weights: WeightStacks,
-    moments: Moments,
+    data: Moments | Samples,
     objective: Objective,
     *,
     step: float,
@@ -199,21 +254,24 @@ def steps_to_fall(
 ) -> Fallen:
     """Descend until loss and energy have fallen by a fraction of what they began with.
 
-    Every step of size ``step`` sees the whole batch. A replica that has not fallen after
-    ``max_steps - 1`` steps is given up, and so is one that has diverged.
+    Every step of size ``step`` sees the whole batch: its moments, or with an activation its
+    samples. A replica that has not fallen after ``max_steps - 1`` steps is given up, and so is one
+    that has diverged.
     """
     alive = np.arange(len(weights[0]))
     replicas = len(alive)
     fallen = Fallen(*np.full((3, replicas), np.inf))
-    first = np.empty(0)
-    thresholds = before = np.empty(0)
+    thresholds = before = least = rise = np.empty(0)
     for taken in range(max_steps):
-        at = standing(weights, moments, objective)
+        at = standing(weights, data, objective)
         values = np.stack([at.losses, at.energies])
+        descended = values[int(objective == "energy")]
         if not taken:
-            thresholds, before, first = (1 - fraction) * values, values, at.losses
-        far = alive[~(at.losses <= _FAR * np.maximum(first[alive], 1.0))]
-        fallen.diverged_at[far] = np.minimum(fallen.diverged_at[far], taken)
+            thresholds, before = (1 - fraction) * values, values
+            least, rise = descended, RISE * descended
+        going = descended <= least + rise  # where it is NaN, it has risen
+        fallen.diverged_at[alive[~going]] = taken
+        least = np.fmin(least, descended)
         share = (before - thresholds) / (before - values) if taken else np.ones_like(values)
         for known, now, of_step in zip(
             (fallen.loss, fallen.energy), values <= thresholds, share, strict=True
@@ -222,11 +280,12 @@ def steps_to_fall(
             known[alive[crossed]] = max(taken - 1, 0) + of_step[crossed] * (taken > 0)
         gradients = at.gradients
         on = np.isinf(np.maximum(fallen.loss, fallen.energy)[alive])
-        on &= np.isfinite(values).all(axis=0)
+        on &= going & np.isfinite(values).all(axis=0)
         if not on.any():
             break
         if not on.all():
             alive, thresholds, values = alive[on], thresholds[:, on], values[:, on]
+            least, rise = least[on], rise[on]
             weights, gradients = [w[on] for w in weights], [g[on] for g in gradients]
         weights = [w - step * g for w, g in zip(weights, gradients, strict=True)]
         before = values

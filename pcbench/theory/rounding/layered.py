@@ -54,7 +54,10 @@ def layered_rounding(
     residual, residuals = _residuals(network, activities, units, u)
     parameters = [parameter_rounding(network, l, unit, u) for l, unit in enumerate(units, start=1)]
     lost = underflow(
-        network.weights, [*activities, *(unit.error for unit in units)], steepest=network.steepest
+        network.weights,
+        [*activities, *(unit.error for unit in units), units[-1].force],
+        carried=False,
+        steepest=network.steepest,
     )
     return LayeredRounding(
         errors=tuple(vector_bound(unit.error_std, unit, u) + lost for unit in units),

@@ -5,7 +5,8 @@ and a backward pass that of all above. Both are repeated with errors of the size
 derives for each unit (stochastic arithmetic, as in ``stochastic.py``): of every activity as it is
 made, and of every force as it is pulled back. What that changes, times ``λ``, and what the last
 product rounds by itself, is the tolerance. For the loss a first order is enough: rounding of
-``z_l`` by ``δ_l`` moves ``N𝓛`` by ``-⟨λ_l, δ_l⟩``, where backpropagation gives ``λ_l``.
+``z_l`` by ``δ_l`` moves ``N𝓛`` by ``-⟨λ_l, δ_l⟩``, where backpropagation gives ``λ_l``. What is
+flushed to zero on the way (``underflow.py``) is drawn with it.
 
 The slope of a rectifier whose potential is as near to its kink as rounding carries it may be
 either, and so may the force that goes through it: what all such doubts may change at once is added
@@ -19,7 +20,7 @@ that stand out from float64's rounding still grow too large, there is no bound.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 import numpy as np
@@ -81,7 +82,9 @@ def feedforward_rounding(
     forward = feedforward(network, x)
     activities = [*forward[:-1], y]
     there = layered_rounding(network, activities, u, precision)
-    units = unit_roundings(network, activities, u, precision)
+    units = with_underflow(
+        network, activities, unit_roundings(network, activities, u, precision), u
+    )
     variances = _loss_variances(network, forward, units)
     # Float32's own size is used as it is: what it makes of activities is no small change.
     probes = [probe for probe in PROBES if probe > u] or [u]
@@ -94,7 +97,6 @@ def feedforward_rounding(
         return FeedforwardRounding(inf, each, inf, each, inf, inf)
     scale = CONFIDENCE * of_both(u)
     flips = _flips(network, forward, units, scale * drawn.last_hidden)
-    lost = underflow(network.weights, activities, forward=True, steepest=network.steepest)
     by_itself = vector_bound(units[-1].value_std, units[-1], of_both(u))
     second = (scale * drawn.outputs) ** 2 / 2
     sample_losses = there.sample_energies + scale * np.sqrt(variances) + second
@@ -105,9 +107,25 @@ def feedforward_rounding(
         sample_losses=tuple(sample_losses.tolist()),
         residual=there.residual + scale * drawn.slopes + float(np.linalg.norm(flips)),
         sample_residuals=tuple(sample_residuals.tolist()),
-        activities=scale * drawn.activities + lost,
-        prediction=by_itself + scale * drawn.predictions + lost,
+        activities=scale * drawn.activities,
+        prediction=by_itself + scale * drawn.predictions,
     )
+
+
+def with_underflow(
+    network: Layered, activities: Sequence[Batch], units: Sequence[UnitRounding], u: float
+) -> list[UnitRounding]:
+    """Return layers whose activities may be flushed to zero, too, in units of ``u``."""
+    lost = flushed(network, activities, u)
+    return [replace(unit, value_std=np.hypot(unit.value_std, lost)) for unit in units]
+
+
+def flushed(network: Layered, activities: Sequence[Batch], u: float) -> float:
+    """What an activity or a force may be off by where it is flushed, in units of both roundings."""
+    lost = underflow(
+        network.weights, activities, forward=True, carried=False, steepest=network.steepest
+    )
+    return lost / of_both(u)
 
 
 # Squares may overflow, to no bound at all.
@@ -228,7 +246,10 @@ def backpropagation_rounding(
     Infinite where errors grow too large for float64 to tell.
     """
     forward = feedforward(network, x)
-    units = unit_roundings(network, [*forward[:-1], y], u, precision)
+    activities = [*forward[:-1], y]
+    units = with_underflow(
+        network, activities, unit_roundings(network, activities, u, precision), u
+    )
     rng = generator()
     entries = min(weight.size for weight in network.weights)
     repeats = draws(min(entries, forward[-1].size))
@@ -250,16 +271,16 @@ def backpropagation_rounding(
     own_rounding = [weight for weight, _ in own]
     if network.biases is not None:
         own_rounding += [bias for _, bias in own]
-    changes = []
+    changes, small = [], flushed(network, activities, u)
     for z in noisy:
-        erring = [probe * s * rng.standard_normal(s.shape) for s in std]
+        erring = [probe * np.hypot(s, small) * rng.standard_normal(s.shape) for s in std]
         output = weigh(y - z[-1], precision)[1]
         gradients = _gradients(network, forward, z, erring, output)
         changes.append(
             [float(np.linalg.norm(a - b)) for a, b in zip(gradients, exact, strict=True)]
         )
     drawn = allowed(changes, of_both(u), probe)
-    lost = underflow(network.weights, [*forward, force], steepest=network.steepest)
+    lost = underflow(network.weights, [*forward, force], carried=False, steepest=network.steepest)
     return tuple(float(a + b) + lost for a, b in zip(drawn, own_rounding, strict=True))
 
 

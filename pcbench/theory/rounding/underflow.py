@@ -10,12 +10,18 @@ is off by more than
 .. math:: 2^{-126} \; 6 N \Big(\sum_l |A_l| + \sum_l d_l\Big) \;
           \max_l(1, ‖z_l‖, ‖e_l‖) \prod_l \max(1, s ‖A_l‖) ,
 
-with ``s`` the steepest slope of an activation, and ``‖A‖`` the largest singular value.
+with ``s`` the steepest slope of an activation, and ``‖A‖`` the largest singular value. In a deep
+network that saturates the product may be ``1e80`` and nothing of the kind travels. At activities
+that are given, no number goes further than a potential, the error above it and the activities
+below: ``max_l`` stands for ``∏_l`` then. What activities and forces are off by themselves, and so
+bring along from layer to layer, is drawn with their rounding (``feedforward.py``,
+``backpropagation.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import TypeVar
 
 import numpy as np
@@ -35,6 +41,7 @@ def underflow(
     arrays: Sequence[Float[np.ndarray, "_n _d"]],
     *,
     forward: bool = False,
+    carried: bool = True,
     steepest: float = STEEPEST,
 ) -> float:
     """Bound what numbers that are flushed to zero change in the norm of any answer.
@@ -49,14 +56,15 @@ def underflow(
         ``s``, at least 1.
     forward
         Whether activities alone are asked about, which are multiplied by nothing but weights.
+    carried
+        Whether numbers pass all layers; otherwise activities are given, and one is all they pass.
     """
     samples = max(1, *(len(array) for array in arrays))
     count = sum(weight.size for weight in weights) + sum(array.shape[1] for array in arrays)
     sizes = [float(np.sqrt(np.nansum(array**2))) for array in arrays]
     lost: float = SMALLEST * 6 * samples * count * (1.0 if forward else max(1.0, *sizes))
-    for weight in weights:
-        lost *= max(1.0, steepest * _norm(weight))
-    return lost
+    passed = [max(1.0, steepest * _norm(weight)) for weight in weights]
+    return lost * (prod(passed) if carried else steepest * max(passed))
 
 
 def norm_underflow(norm: Norm, size: int) -> Norm:

@@ -99,6 +99,23 @@ def test_gauss_newton_is_undecided_only_where_rounding_hides_what_is_left(times,
     assert found[BUDGET] == status
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("engine", [GradientInference, ErrorInference])
+@pytest.mark.parametrize(("step", "status"), [(1e-3, "failed"), (100.0, "undecided")])
+def test_descent_that_diverged_fails_where_its_step_leads_down_and_nothing_else_is_judged(
+    step, status, engine, dtype
+):
+    problem = problem_of("linear", 5, dtype)
+    judge = InferenceJudge(problem, dtype)
+    far = [1e7 * z for z in between(problem, 0.5)]
+    asked = Asked(engine(step=step, max_steps=20), must_converge=True)
+    [check] = verdicts(judge, "descent", answered(judge, far, problem, 20), asked)
+    assert (check.name, check.status) == ("descent: finite energy", status)
+    assert check.message.startswith("descent: inference diverged: after 20 steps the energy is ")
+    assert f"steps of {step:g}" in check.message
+    assert ("ask for a smaller step" in check.message) == (status == "undecided")
+
+
 def uphill(judge, problem, rise):
     """Hidden activities from which the energy is this much above the loss."""
     start = feedforward(judge.network, problem.x)

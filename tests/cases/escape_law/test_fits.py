@@ -96,14 +96,6 @@ def test_times_that_do_not_grow_bound_nothing():
     assert np.isposinf(bounds.upper).all()
 
 
-def test_censored_times_are_extrapolated_by_the_law_from_the_two_scales_before():
-    times = 2 * SCALES[:6, None] ** -2.0 + 5
-    cut = np.where(SCALES[:6, None] < SCALES[3], np.inf, times)
-    assert fits.extrapolated(cut, RATIO, 2.0) == pytest.approx(times)
-    never = fits.extrapolated(np.full((4, 1), np.inf), RATIO, 2.0)
-    assert not np.isfinite(never).any()
-
-
 # Times within a step
 
 

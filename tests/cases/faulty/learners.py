@@ -27,6 +27,7 @@ LEARNER_FAULTS: dict[str, type[Backend]] = as_backends(
             "A factor of 2 lost from the objective.",
             retrained(lambda asked: {"learning_rate": 2 * asked.learning_rate}),
         ),
+        StandsStill=("No update is made.", retrained(lambda asked: {"scale": 0.0})),
         AscentByPredictiveCoding=("PC's gradient has the wrong sign.", ascending("energy")),
         AscentByBackpropagation=("BP's gradient has the wrong sign.", ascending("loss")),
     ),

@@ -5,13 +5,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from pcbench.theory.dynamics.escape import Moments, standing, steps_to_fall
+from pcbench.theory.dynamics.escape import Moments, Samples, standing, steps_to_fall
 from pcbench.theory.linear.equilibrium import (
     equilibrated_energy,
     equilibrated_energy_gradient,
     loss,
     loss_gradient,
 )
+from pcbench.theory.nonlinear.layered import Layered, layered_loss, layered_loss_gradients
 
 RNG = np.random.default_rng(3)
 X = RNG.standard_normal((9, 4))
@@ -81,3 +82,30 @@ def test_who_does_not_fall_in_the_budget_or_diverges_has_no_time():
     assert np.isinf(short.loss).all()
     assert np.isfinite(long.loss).tolist() == [True, False, False]
     assert np.isfinite(long.diverged_at).tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize("convention", ["post", "pre"])
+@pytest.mark.parametrize("widths", WIDTHS)
+def test_gradients_of_networks_with_an_activation_are_those_of_each_by_itself(widths, convention):
+    weights = replicas(widths)
+    seen = standing(weights, Samples(X, Y, "tanh"), "loss")
+    for replica in range(3):
+        network = Layered([weight[replica] for weight in weights], None, "tanh", convention)
+        assert seen.losses[replica] == pytest.approx(layered_loss(network, X, Y), rel=1e-12)
+        for ours, theirs in zip(
+            seen.gradients, layered_loss_gradients(network, X, Y)[0], strict=True
+        ):
+            assert np.allclose(ours[replica], theirs, rtol=1e-12, atol=1e-13)
+    with pytest.raises(ValueError, match="linear networks alone"):
+        standing(weights, Samples(X, Y, "tanh"), "energy")
+
+
+def test_a_step_that_is_too_long_diverges_and_a_short_one_of_the_same_network_falls():
+    weights = replicas((4, 5, 5, 3), scale=0.1)
+    for step, ends in ((0.1, True), (50.0, False)):
+        fallen = steps_to_fall(
+            weights, Samples(X, Y, "tanh"), "loss", step=step, fraction=0.1, max_steps=2000
+        )
+        assert np.isfinite(fallen.loss).all() == ends
+        assert np.isinf(fallen.diverged_at).all() == ends
+        assert ends or fallen.diverged_at.min() < 5

@@ -5,8 +5,17 @@ import pytest
 import torch
 
 from pcbench.theory.linear.equilibrium import loss_gradient, output_covariance_norm, residuals
-from pcbench.theory.nonlinear.layered import Layered, layered_loss_gradients
+from pcbench.theory.nonlinear.layered import (
+    Layered,
+    activity_residuals,
+    energy_gradients,
+    feedforward,
+    layered_energies,
+    layered_loss,
+    layered_loss_gradients,
+)
 from pcbench.theory.rounding.bounds import unit_roundoff
+from pcbench.theory.rounding.layered import layered_rounding
 from pcbench.theory.rounding.optimisers import AdamSteps, GradientDescent
 from pcbench.theory.rounding.passes import backpropagation_rounding, feedforward_rounding
 from pcbench.theory.rounding.perturbation import equilibrium_rounding
@@ -157,3 +166,50 @@ def test_saturated_networks_have_a_bound_as_long_as_float64_can_tell(depth, std,
             for l, (a, b) in enumerate(zip(gradients, summed_otherwise, strict=True))
         ]
         assert (np.array(apart) < 0.2 * np.array(bounds)).all()
+
+
+DEEP = [("float64", 20, 30.0), ("float64", 40, 1e3), ("float32", 20, 30.0), ("float32", 40, 1e3)]
+
+
+def saturated(dtype, depth, std):
+    rng = np.random.default_rng(1)
+    weights = [(std * rng.standard_normal((50, 50))).astype(dtype) for _ in range(depth)]
+    x, y = rng.standard_normal((2, 6, 50)).astype(dtype)
+    network = Layered([w.astype(float) for w in weights], None, "tanh", "post")
+    return network, weights, x, y
+
+
+@pytest.mark.parametrize(("dtype", "depth", "std"), DEEP)
+def test_what_is_flushed_in_a_deep_saturated_network_is_no_excuse(dtype, depth, std):
+    """Once 5e140 was allowed on an energy of 1e9: products of norms that nothing travels by."""
+    network, _, x, y = saturated(dtype, depth, std)
+    x, y, u = x.astype(float), y.astype(float), unit_roundoff(dtype)
+    at = [*feedforward(network, x)[:-1], y]
+    bounds = layered_rounding(network, at, u)
+    assert max(bounds.energies) < 1e-3 * layered_energies(network, at).max()
+    assert max(bounds.gradients) < 1e-3 * max(map(np.linalg.norm, energy_gradients(network, at)[0]))
+    forces = np.concatenate(activity_residuals(network, at), axis=1)
+    assert bounds.residual < 1e-3 * np.linalg.norm(forces)
+    assert feedforward_rounding(network, x, y, u).loss < 1e-2 * layered_loss(network, x, y)
+    largest = max(map(np.linalg.norm, layered_loss_gradients(network, x, y)[0]))
+    assert max(backpropagation_rounding(network, x, y, u)) < 0.1 * largest
+
+
+@pytest.mark.usefixtures("flushing")
+@pytest.mark.parametrize(("dtype", "depth", "std"), DEEP)
+def test_a_backend_that_flushes_is_within_the_bounds_of_a_deep_saturated_network(dtype, depth, std):
+    network, weights, x, y = saturated(dtype, depth, std)
+    layers = [torch.tensor(weight, requires_grad=True) for weight in weights]
+    z = torch.tensor(x)
+    for number, layer in enumerate(layers, start=1):
+        z = z @ layer.T
+        z = torch.tanh(z) if number < depth else z
+    loss = ((torch.tensor(y) - z) ** 2).sum() / (2 * len(x))
+    gradients = torch.autograd.grad(loss, layers)
+    x, y, u = x.astype(float), y.astype(float), unit_roundoff(dtype)
+    allowed = backpropagation_rounding(network, x, y, u)
+    due, _ = layered_loss_gradients(network, x, y)
+    for ours, theirs, off in zip(due, gradients, allowed, strict=True):
+        assert np.linalg.norm(theirs.numpy().astype(float) - ours) <= off
+    off = feedforward_rounding(network, x, y, u).loss
+    assert abs(loss.item() - layered_loss(network, x, y)) <= off
