@@ -160,12 +160,12 @@ def _of_samples(weights: WeightStacks, batch: Samples) -> Standing:
     for weight in weights:
         if potentials:
             driven.append(_by_row(activate, batch.activation, potentials[-1]))
-        potentials.append(driven[-1] @ _transposed(weight))
+        potentials.append(driven[-1] @ weight.mT)
     force = potentials.pop() - batch.y
     losses = np.sum(force**2, axis=(1, 2)) / (2 * len(batch.x))
     gradients: WeightStacks = []
     for weight, below in zip(reversed(weights), reversed(driven), strict=True):
-        gradients.insert(0, _transposed(force) @ below / len(batch.x))
+        gradients.insert(0, force.mT @ below / len(batch.x))
         if potentials:
             slope = _by_row(activation_slope, batch.activation, potentials.pop())
             force = slope * (force @ weight)
