@@ -144,7 +144,7 @@ def first_steps(draws: Draws, saddles: Sequence[Saddle], way: Way) -> Iterator[C
             for start, gradient in zip(problem.parameters, due.gradients, strict=True)
         ]
         # A gradient of 0 times a rate that the dtype does not hold is no number, either.
-        held = [max(step, np.abs(end).max()) <= np.finfo(dtype).max for end in steps]
+        held = [max(step, np.abs(end).max()) <= float(np.finfo(dtype).max) for end in steps]
         norms = record.gradient_norms[0, place]
         name = f"{way}: gradient norm at a saddle"
         yield from compress(gradient_norms(slope, name, norms, due, u, where), held)

@@ -213,7 +213,7 @@ class StepJudge:
             left = InferenceJudge(problem, dtype).force(result)
             if not left**2 <= float(np.finfo(dtype).max):
                 return f"the force that inference left, {left:.2g}, has no square in {dtype}"
-        largest = np.finfo(dtype).max
+        largest = float(np.finfo(dtype).max)
         # Times a gradient of 0 it is no number, either.
         if not np.max(self._settings.learning_rate) * self._settings.scale <= largest:
             return f"the rate itself leaves the range of {dtype}"
