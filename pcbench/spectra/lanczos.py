@@ -73,7 +73,7 @@ class Krylov:
     """
 
     def __init__(self, operator: LinearOperator, start: Vector) -> None:
-        self._operator = operator
+        self._operator, self.size = operator, len(start)
         self._basis = np.empty((_GROWTH, len(start)), operator.dtype)
         self._basis[0] = start / np.linalg.norm(start)
         self._diagonal: list[float] = []
@@ -85,11 +85,6 @@ class Krylov:
     def steps(self) -> int:
         """``k``: products so far, and the size of ``T``."""
         return len(self._diagonal)
-
-    @property
-    def size(self) -> int:
-        """``P``."""
-        return int(self._basis.shape[1])
 
     @property
     def couplings(self) -> Float[np.ndarray, " k"]:
@@ -248,7 +243,7 @@ def _arrived(
     return bool((left[:count] <= low).all() and (left[-count:] <= high).all())
 
 
-def _pair(vector: Float[np.ndarray, " P"], image: Float[np.ndarray, " P"]) -> Eigenpair:
+def _pair(vector: Vector, image: Vector) -> Eigenpair:
     value = float(vector @ image)
     return Eigenpair(value, vector, float(np.linalg.norm(image - value * vector)))
 

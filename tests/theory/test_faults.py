@@ -49,10 +49,18 @@ FAULTS = {
         SQUARE,
     ),
     "S summed from 1": Fault(
-        equilibrium, "(weights)[1:-1]", "(weights)[:-1]", comparisons.energy, SQUARE
+        equilibrium,
+        "reach = chains_from_output(weights)[1:-1]",
+        "reach = chains_from_output(weights)[:-1]",
+        comparisons.energy,
+        SQUARE,
     ),
     "S summed from 3": Fault(
-        equilibrium, "(weights)[1:-1]", "(weights)[2:-1]", comparisons.energy, SQUARE
+        equilibrium,
+        "reach = chains_from_output(weights)[1:-1]",
+        "reach = chains_from_output(weights)[2:-1]",
+        comparisons.energy,
+        SQUARE,
     ),
     "S of products transposed": Fault(
         equilibrium,
@@ -212,7 +220,11 @@ FAULTS = {
         UNEQUAL,
     ),
     "contraction of an ascent": Fault(
-        equilibrium, "1 - step *", "1 + step *", comparisons.contraction_rate, UNEQUAL
+        equilibrium,
+        "1 - step * eigenvalues",
+        "1 + step * eigenvalues",
+        comparisons.contraction_rate,
+        UNEQUAL,
     ),
     "origin without the block of the energy": Fault(
         saddles,

@@ -108,10 +108,12 @@ def origin_spectrum(
     zeros only).
     """
     small = origin_eigenvalues(_require_hidden(widths, slopes), x, y, objective, slopes)
-    eigenvalues = np.repeat(small, widths[-2])
     n_parameters = sum(out * inp for inp, out in pairwise(widths))
-    zeros = np.zeros(n_parameters - len(eigenvalues))
-    return np.sort(np.concatenate([eigenvalues, zeros]))
+    return _with_zeros(np.repeat(small, widths[-2]), n_parameters)
+
+
+def _with_zeros(eigenvalues: Float[np.ndarray, " n"], size: int) -> Float[np.ndarray, " P"]:
+    return np.sort(np.concatenate([eigenvalues, np.zeros(size - len(eigenvalues))]))
 
 
 def origin_eigenvalues(
@@ -168,10 +170,7 @@ def zero_rank_spectrum(
     corner = _corner(weights, y, objective)
     _, r = np.linalg.qr(cross)
     small = np.block([[np.zeros((len(r),) * 2), r], [r.T, corner]])
-    eigenvalues = np.linalg.eigvalsh(small)
-    n_parameters = sum(weight.size for weight in weights)
-    zeros = np.zeros(n_parameters - len(eigenvalues))
-    return np.sort(np.concatenate([eigenvalues, zeros]))
+    return _with_zeros(np.linalg.eigvalsh(small), sum(weight.size for weight in weights))
 
 
 def zero_rank_operator(
