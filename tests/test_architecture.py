@@ -105,7 +105,7 @@ def test_the_reference_backend_is_no_relative_of_the_one_that_is_held_against_it
 
 def test_torch_is_imported_by_its_backend_and_by_doctor_alone():
     elsewhere = {name for name in importers("torch") if not name.startswith("backends/torch/")}
-    assert elsewhere == {"cli/sections/machine.py"}
+    assert elsewhere == {"cli/machine.py"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
