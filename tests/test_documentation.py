@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import pcbench
+from pcbench.cli import app
 from pcbench.registry import BACKENDS, CASES, FAULTS
 from pcbench.suite import load_suites, shipped_suites
 from tests.helpers.plugged_in import plugged_in

@@ -103,15 +103,13 @@ def network_shape(parameters: Mapping[str, JsonValue]) -> str:
         shape = f"{network['hidden_layers']}×{network['width']}"
     else:
         return ABSENT
-    if channels := _channels(network.get("convolutions")):
-        shape = f"conv {channels}, {shape}"
+    convolutions = network.get("convolutions")
+    layers = convolutions if isinstance(convolutions, list) else []
+    channels = [str(layer.get("channels")) for layer in layers if isinstance(layer, dict)]
+    if channels:
+        shape = f"conv {'-'.join(channels)}, {shape}"
     activation = network.get("activation")
     return shape if activation in (None, "identity") else f"{shape} {activation}"
-
-
-def _channels(convolutions: JsonValue) -> str:
-    layers = convolutions if isinstance(convolutions, list) else []
-    return "-".join(str(layer.get("channels")) for layer in layers if isinstance(layer, dict))
 
 
 _UNLIMITED = 10**6

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pcbench.suite.expand import IDENTITY, Axis
+from pcbench.suite.expand import IDENTITY
 from pcbench.suite.yaml.document import parse
 from pcbench.suite.yaml.node import Node, Path, dotted, split
 from pcbench.suite.yaml.problems import Position, SuiteError
@@ -37,10 +37,6 @@ class Override:
 
     path: Path
     value: Node
-
-    def replaces(self, axis: Axis) -> bool:
-        """Whether the axis varies what is set here: the parameter, or a part of it."""
-        return axis.path[: len(self.path)] == self.path
 
 
 class Setting(str):

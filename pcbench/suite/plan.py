@@ -100,7 +100,9 @@ def _overridden(
     case_id: str, axes: Sequence[Axis], selected: Sequence[Variant], overrides: Sequence[Override]
 ) -> list[Variant]:
     """Return the variants that stand for those selected, without the axes that are overridden."""
-    axes = [axis for axis in axes if not any(each.replaces(axis) for each in overrides)]
+    # An axis is overridden if it varies the parameter, or a part of it.
+    paths = [each.path for each in overrides]
+    axes = [axis for axis in axes if not any(axis.path[: len(path)] == path for path in paths)]
     return [
         variant
         for variant in variants(case_id, axes)

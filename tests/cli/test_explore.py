@@ -173,7 +173,7 @@ def test_what_is_registered_as_a_kind_and_is_none_is_named(invoke, monkeypatch):
     monkeypatch.setitem(registry.CASES._added, "impostor", dict)
     done = invoke("show", "impostor")
     assert done.code == 2
-    assert "'impostor' is not a subclass" in done.err
+    assert "'impostor' is <class 'dict'>, not a subclass of Case" in done.err
 
 
 def test_validate_tells_of_every_suite_how_many_cases_it_has(invoke, suite):

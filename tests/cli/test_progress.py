@@ -8,6 +8,7 @@ from rich.progress import Progress
 
 from pcbench.cli.live import MOST_OF_A_MESSAGE, _AuditLines, _RunBars, _RunLines
 from pcbench.report import CaseResult
+from tests.helpers.toy_suites import ORIGIN, write_suite
 
 
 def result(case, status, message="", suite=""):
@@ -84,3 +85,13 @@ def test_progress_names_the_suite_of_a_case_where_several_run(capsys, progress):
     bars = _RunBars(progress, named=True)
     bars.case_finished(result("bad", "failed", "off", suite="paper"))
     assert progress.console.file.getvalue() == "failed paper: bad\n    off\n"
+
+
+def test_a_run_of_several_suites_names_them_in_its_log(invoke, tmp_path):
+    suites = [
+        write_suite(tmp_path / f"{name}.yaml", ORIGIN, name=name) for name in ("one", "other")
+    ]
+    lines = [line.rpartition(" (")[0] for line in invoke("run", *suites).err.splitlines()]
+    assert lines == ["[1/2] passed one: origin", "[2/2] passed other: origin"]
+    (line,) = invoke("run", suites[0]).err.splitlines()
+    assert line.startswith("[1/1] passed origin (")
