@@ -112,10 +112,10 @@ def _descent(
         z = [x, *(start * each for each in forward[1:]), q.y]
         velocities, path = [0 * each for each in z], [energies(z)]
         while norm(z) > settings.residual * begun and len(path) <= settings.max_steps:
-            seen = z if in_turn else list(z)
+            of_all = forces(z)
             for layer in range(len(z) - 2, 0, -1):
-                step = settings.step * forces(seen)[layer - 1]
-                velocities[layer] = momentum * velocities[layer] - step
+                force = (forces(z) if in_turn else of_all)[layer - 1]
+                velocities[layer] = momentum * velocities[layer] - settings.step * force
                 z[layer] = z[layer] + velocities[layer]
             path.append(energies(z))
         residual = norm(z) / begun
