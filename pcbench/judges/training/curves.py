@@ -34,6 +34,9 @@ LEARNERS: dict[str, Objective] = {"BP": "loss", "PC": "energy"}
 _FAR = 1e6
 
 
+Replicas = list[Float[np.ndarray, "R ..."]]
+
+
 def scale(scaling: Scaling, objective: Objective, batch: int, outputs: int) -> float:
     """Return what the gradient of an objective is multiplied by (protocols, "matched scaling").
 
@@ -224,9 +227,6 @@ class Escapes:
     def first_gradients(self) -> Float[np.ndarray, " R"]:
         """``‖∇‖`` of the learner's objective where replicas began, over all parameters."""
         return np.asarray(np.linalg.norm(self.course.gradient_norms[0], axis=-1))
-
-
-Replicas = list[Float[np.ndarray, "R ..."]]
 
 
 def draw_seeds(
