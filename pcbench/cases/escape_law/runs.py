@@ -130,13 +130,11 @@ def scaled_draws(
 
     So that of one seed, a time depends on ``σ`` and on nothing else.
     """
-    dtype = context.backend.dtype
-    rngs = context.rng("weights"), context.rng("biases")
-    draws = draw_seeds(problem.network, NearOrigin(std=1.0), seeds, rngs, dtype)
+    draws = draw_seeds(context, problem.network, NearOrigin(std=1.0), seeds)
     weights = [
         (scales[:, None, None, None] * layer).reshape(-1, *layer.shape[1:]) for layer in draws
     ]
-    return rounded(weights, dtype)
+    return rounded(weights, context.backend.dtype)
 
 
 def rises(
