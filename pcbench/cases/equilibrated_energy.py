@@ -58,6 +58,12 @@ ENVELOPE = "Theorem 1 differentiated; envelope theorem (theory.md 2.1)"
 LOCAL = "-(1/N) e_lᵀ z_{l-1} at the activities reached (theory.md 2.2)"
 
 
+EDGE = "what the dtype can hold (theory.md 4)"
+_BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
+
+Array = Float[np.ndarray, "_out _inp"]
+
+
 class TheoremJudge:
     """What the theory demands of an answer about one batch, and how closely.
 
@@ -223,12 +229,6 @@ def _forward(judge: InferenceJudge, answers: Evaluation) -> Iterator[Check]:
 
 def _derivation(u: float) -> str:
     return f"rounding at u = {u:.2g} through this network (theory.md 4)"
-
-
-EDGE = "what the dtype can hold (theory.md 4)"
-_BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
-
-Array = Float[np.ndarray, "_out _inp"]
 
 
 class Training(CaseParameters):

@@ -29,6 +29,16 @@ from pcbench.theory.rounding.bounds import (
 )
 from pcbench.theory.rounding.stochastic import with_rounding
 
+SOURCES: dict[Objective, str] = {
+    "loss": "the Hessian of the loss: backpropagation, differentiated",
+    "energy": "the Hessian of an equilibrated energy (theory.md 3.1)",
+}
+
+# A residual of 1 is no solution at all: of much less, rounding must not be the excuse.
+UNSOLVABLE = 0.02
+
+Vector = Float[np.ndarray, " P"]
+
 
 def block_eigenvalues(matrix: Float[np.ndarray, "P P"]) -> Float[np.ndarray, " P"]:
     """All eigenvalues of a symmetric matrix, ascending, block by block of its sparsity.
@@ -102,17 +112,6 @@ def extremes_series(objective: Objective, found: Extremes) -> Columns:
             "products": [float(found.steps)] * rows,
         },
     )
-
-
-SOURCES: dict[Objective, str] = {
-    "loss": "the Hessian of the loss: backpropagation, differentiated",
-    "energy": "the Hessian of an equilibrated energy (theory.md 3.1)",
-}
-
-# A residual of 1 is no solution at all: of much less, rounding must not be the excuse.
-UNSOLVABLE = 0.02
-
-Vector = Float[np.ndarray, " P"]
 
 
 @dataclass(frozen=True, slots=True)

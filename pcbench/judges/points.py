@@ -46,6 +46,10 @@ Points = Float[np.ndarray, "K P"]
 BLOCK = 2**20
 
 
+THEOREM_1 = "Theorem 1 (theory.md 2.1)"
+LOCAL = "-(1/N) Σ_n (∂f_l/∂θ_l)ᵀ e_l at the activities reached (theory.md 1)"
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a backend says of one point, brought to the host.
@@ -129,10 +133,6 @@ def _ask_block(
             result.each(one),
             {"loss": [one(g) for g in by_loss], "energy": [one(g) for g in by_energy]},
         )
-
-
-THEOREM_1 = "Theorem 1 (theory.md 2.1)"
-LOCAL = "-(1/N) Σ_n (∂f_l/∂θ_l)ᵀ e_l at the activities reached (theory.md 1)"
 
 
 @dataclass(frozen=True, slots=True)

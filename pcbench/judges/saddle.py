@@ -43,6 +43,12 @@ from pcbench.theory.rounding.bounds import (
 )
 from pcbench.theory.rounding.perturbation import equilibrium_rounding
 
+# A dense Hessian of so many parameters takes 3.2 GB; beyond, the ends of its spectrum are compared.
+MAX_PARAMETERS = 20_000
+# Rows of the Hessian asked for at a time: enough to keep a backend busy, few enough that the
+# vectors stay small beside the Hessian itself.
+ROWS = 256
+
 
 def refuse_sigmoid(name: object) -> object:
     """Say why, where a name that is known would only be called unknown."""
@@ -95,13 +101,6 @@ def critical_point_checks(
         ):
             name, zero = f"critical point of the {objective}", 0 * problem.weights[layer - 1]
             yield basis.distance(name, backend.to_host(gradient), zero, bound, f"layer {layer}")
-
-
-# A dense Hessian of so many parameters takes 3.2 GB; beyond, the ends of its spectrum are compared.
-MAX_PARAMETERS = 20_000
-# Rows of the Hessian asked for at a time: enough to keep a backend busy, few enough that the
-# vectors stay small beside the Hessian itself.
-ROWS = 256
 
 
 class DuringParameters(CaseParameters):

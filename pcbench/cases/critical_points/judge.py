@@ -24,6 +24,16 @@ from pcbench.theory.linear.critical import curvature_along, curvature_rounding, 
 from pcbench.theory.rounding.bounds import hessian_rounding, unit_roundoff
 from pcbench.theory.rounding.perturbation import equilibrium_rounding
 
+Long = list[Shaped[np.ndarray, "_out _inp"]]
+
+# Newton's method doubles digits a step, and float64 arrives with ten of them or more.
+_REFINEMENTS = 4
+# Random combinations of kernel directions, besides the basis itself: a fall that takes several of
+# them at once is missed by the basis.
+_COMBINATIONS = 32
+_ORDER = 4
+_STEPS = 2.0 ** -np.arange(2, 13)
+
 
 @folded
 def checks_anywhere(judged: Judged, points: Points, rng: np.random.Generator) -> Iterator[Check]:
@@ -170,17 +180,6 @@ def tables(points: Sequence[CriticalPoint]) -> Iterator[Columns]:
                 "points": [float(count) for _, count in counts],
             },
         )
-
-
-Long = list[Shaped[np.ndarray, "_out _inp"]]
-
-# Newton's method doubles digits a step, and float64 arrives with ten of them or more.
-_REFINEMENTS = 4
-# Random combinations of kernel directions, besides the basis itself: a fall that takes several of
-# them at once is missed by the basis.
-_COMBINATIONS = 32
-_ORDER = 4
-_STEPS = 2.0 ** -np.arange(2, 13)
 
 
 def refined(point: CriticalPoint) -> Weights:

@@ -32,6 +32,9 @@ _NEAREST = 1e-12
 _FARTHEST = 1e9  # κ is then the exponent of a power law in all but name
 
 
+NEARER = "the nearer end of the interval"
+
+
 @dataclass(frozen=True, slots=True)
 class Crossings:
     """When something fell through its threshold, in steps; infinite where it did not."""
@@ -162,9 +165,6 @@ def _change(before: Bounds, last: Bounds) -> Seeds:
     with np.errstate(invalid="ignore"):
         ends = last.upper - before.lower, last.lower - before.upper
         return np.asarray(np.abs(ends).max(axis=0))
-
-
-NEARER = "the nearer end of the interval"
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,13 @@ DOUBLED = 1.0
 """Of the first loss: a loss is no energy, but nowhere near an origin it rises by as much."""
 
 
+_FACTORS = (0.5, 1.0, 2.0)
+"""Rows vary in length, from row to row and layer to layer."""
+
+_BENT = 0.5
+"""Of its potential, tanh passes that on at 1.9: more than the activities are by the escape."""
+
+
 @dataclass(frozen=True, slots=True)
 class Left:
     """A learner's runs, and when loss and energy fell in them, ``(scales, seeds)``."""
@@ -123,13 +130,11 @@ def scaled_draws(
 
     So that of one seed, a time depends on ``σ`` and on nothing else.
     """
-    dtype = context.backend.dtype
-    rngs = context.rng("weights"), context.rng("biases")
-    draws = draw_seeds(problem.network, NearOrigin(std=1.0), seeds, rngs, dtype)
+    draws = draw_seeds(context, problem.network, NearOrigin(std=1.0), seeds)
     weights = [
         (scales[:, None, None, None] * layer).reshape(-1, *layer.shape[1:]) for layer in draws
     ]
-    return rounded(weights, dtype)
+    return rounded(weights, context.backend.dtype)
 
 
 def rises(
@@ -171,13 +176,6 @@ def crossings(values: Float[np.ndarray, "T R"], fraction: float, seeds: int) -> 
         earliest[replica] = step - 1 + max(share - off, 0.0)
         latest[replica] = step - 1 + min(share + off, 1.0)
     return Crossings(earliest.reshape(-1, seeds), latest.reshape(-1, seeds))
-
-
-_FACTORS = (0.5, 1.0, 2.0)
-"""Rows vary in length, from row to row and layer to layer."""
-
-_BENT = 0.5
-"""Of its potential, tanh passes that on at 1.9: more than the activities are by the escape."""
 
 
 def chain_power(

@@ -49,6 +49,12 @@ DESCENT = Basis(
 _FAR = 1e3
 
 
+REPLICAS = 16
+"""Points that are timed together."""
+
+Grid = Float[np.ndarray, "points 2"]
+
+
 class Paths(CaseParameters):
     """Stochastic gradient descent from near the point, in matched scaling, as in figure 2."""
 
@@ -155,10 +161,6 @@ def _columns(name: str, path: tuple[Answer, ...]) -> Columns:
     for objective in LEARNERS.values():
         columns[objective] = [answer.value(objective) for answer in path]
     return Columns(name, columns)
-
-
-REPLICAS = 16
-"""Points that are timed together."""
 
 
 class SmoothNetwork(NetworkParameters):
@@ -327,9 +329,6 @@ def _refuse_sizes(asked: Parameters, size: int) -> None:
             f"a path of {size:,} parameters cannot be plotted; this kind takes paths of up to "
             f"{MOST_PLOTTED}; leave paths out"
         )
-
-
-Grid = Float[np.ndarray, "points 2"]
 
 
 def coordinates(extent: float, points: int) -> Grid:

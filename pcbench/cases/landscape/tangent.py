@@ -36,6 +36,21 @@ REACH = (-4, -2, -1, 1, 2, 4)
 """Multiples of the step at which a line is evaluated, beside its centre."""
 
 
+# The Hessian is asked for row by row, and its eigenvectors cost the cube of this: some seconds.
+MOST_EXTREME = 2_000
+
+SPECTRAL = Basis(
+    "an eigenvector is multiplied by its eigenvalue",
+    "rounding of the Hessian, twice, and of multiple eigenvalues",
+)
+
+TAYLOR = Basis(
+    "Taylor's theorem: values along a line have the slope and curvature of the derivatives",
+    "how far differences of two steps are apart; rounding and forces that are left, magnified by "
+    "the step; and rounding of the derivative",
+)
+
+
 def step_of(u: float) -> float:
     """``h``, of a unit vector among weights of order one, for a unit roundoff ``u``.
 
@@ -139,15 +154,6 @@ def slice_rounding(judge: PointJudge, objective: Objective) -> tuple[float, floa
     return expected.gradients_off.get(objective, relative * m * e * z / n), hessian
 
 
-# The Hessian is asked for row by row, and its eigenvectors cost the cube of this: some seconds.
-MOST_EXTREME = 2_000
-
-SPECTRAL = Basis(
-    "an eigenvector is multiplied by its eigenvalue",
-    "rounding of the Hessian, twice, and of multiple eigenvalues",
-)
-
-
 def random_directions(parameters: int, rng: np.random.Generator, dtype: DType) -> Points:
     """Two orthonormal directions, uniform on the sphere, up to rounding to the dtype."""
     [first, second] = rng.standard_normal((2, parameters))
@@ -205,13 +211,6 @@ def _across(vector: Point, others: list[Point]) -> Point:
 def _staged(vectors: list[Point], dtype: DType) -> Points:
     """Make vectors unit vectors whose numbers the dtype has."""
     return np.stack(rounded([vector / np.linalg.norm(vector) for vector in vectors], dtype))
-
-
-TAYLOR = Basis(
-    "Taylor's theorem: values along a line have the slope and curvature of the derivatives",
-    "how far differences of two steps are apart; rounding and forces that are left, magnified by "
-    "the step; and rounding of the derivative",
-)
 
 
 class Tangent:

@@ -46,6 +46,14 @@ from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
 EVALUATION = "rounding of evaluation (theory.md 4)"
 
 
+EDGE = "what the dtype can hold (theory.md 4)"
+ROUNDING = "rounding of inference and evaluation (theory.md 4)"
+# Steps after which a target that must not be seen would show.
+_TRACE = 3
+
+FIGURE_6 = "figure 6 (arXiv:2408.11979)"
+
+
 @folded
 def path_checks(saddles: Sequence[Saddle], rate: float, dtype: DType) -> Iterator[Check]:
     """Compare what the path recorded at its saddles with the closed form at the same parameters.
@@ -107,12 +115,6 @@ def beyond_stationary(problem: Problem, rank: int, seen: Seen, dtype: DType) -> 
     first = seen.gradient_norms[0] * np.linalg.norm(x @ weights[0].T, 2) / of_inputs[kept][-1]
     apart = samples * (first + last) / singular[rank - 1]
     return float(np.linalg.norm(singular[rank:]) + 2 * apart)
-
-
-EDGE = "what the dtype can hold (theory.md 4)"
-ROUNDING = "rounding of inference and evaluation (theory.md 4)"
-# Steps after which a target that must not be seen would show.
-_TRACE = 3
 
 
 @folded
@@ -264,9 +266,6 @@ def _arrivals(losses: Float[np.ndarray, "T R"], goal: float) -> Times:
     last = np.isfinite(losses).sum(axis=0)
     # A loss that was there before any step is there after one.
     return Times(np.where(seen, np.maximum(np.argmax(there, axis=0), 1), last).astype(float), seen)
-
-
-FIGURE_6 = "figure 6 (arXiv:2408.11979)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,10 @@ TIMED_STEPS = 20
 """Of a measurement, norms recorded as in training; fewer where looks are closer."""
 
 
+MOST_ROWS = 400
+"""Of a series: a plot shows no more, and a report of a hundred thousand steps would be large."""
+
+
 class OriginEscape(Case[Parameters]):
     """Both learners, from near the origin, over seeds."""
 
@@ -192,10 +196,6 @@ def _median(times: Times) -> float:
     """Return the median time; NaN where it is censored."""
     ordered = np.sort(np.where(times.observed, times.times, np.inf))
     return float(np.median(ordered)) if np.isfinite(ordered[len(ordered) // 2]) else np.nan
-
-
-MOST_ROWS = 400
-"""Of a series: a plot shows no more, and a report of a hundred thousand steps would be large."""
 
 
 def series(label: str, outcome: Outcome) -> Iterator[Columns]:

@@ -58,14 +58,8 @@ class Start:
                 f"a trajectory of {problem.network.n_parameters} parameters is no plot; leave "
                 f"trajectories out, or use a network with at most {MAX_TRAJECTORY}"
             )
-        dtype = context.backend.dtype
-        seeds = draw_seeds(
-            problem.network,
-            asked.network.initialisation,
-            asked.seeds,
-            (context.rng("weights"), context.rng("biases")),
-            dtype,
-        )
+        initialisation = asked.network.initialisation
+        seeds = draw_seeds(context, problem.network, initialisation, asked.seeds)
         batches = None
         if asked.training.batch is not None:
             batches = Batches(
@@ -77,7 +71,7 @@ class Start:
         test = None
         if asked.test is not None:
             samples = context.load(asked.test_data, "test")
-            x, y = rounded([samples.x.reshape(asked.test, -1), samples.y], dtype)
+            x, y = rounded([samples.x.reshape(asked.test, -1), samples.y], context.backend.dtype)
             test = x, y
         backend = context.backend
         staged = backend.to_device(problem.x), backend.to_device(problem.y)

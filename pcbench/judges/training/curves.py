@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
+from pcbench.case import Context
 from pcbench.contract import (
-    DType,
     InferenceSettings,
     Objective,
     Optimiser,
@@ -32,6 +32,9 @@ LEARNERS: dict[str, Objective] = {"BP": "loss", "PC": "energy"}
 
 # A loss this many times its first one, or 1, is on its way to infinity: no optimum is that way.
 _FAR = 1e6
+
+
+Replicas = list[Float[np.ndarray, "R ..."]]
 
 
 def scale(scaling: Scaling, objective: Objective, batch: int, outputs: int) -> float:
@@ -226,25 +229,19 @@ class Escapes:
         return np.asarray(np.linalg.norm(self.course.gradient_norms[0], axis=-1))
 
 
-Replicas = list[Float[np.ndarray, "R ..."]]
-
-
 def draw_seeds(
-    network: NetworkSpec,
-    initialisation: Initialisation,
-    seeds: int,
-    rngs: tuple[np.random.Generator, np.random.Generator],
-    dtype: DType,
+    context: Context, network: NetworkSpec, initialisation: Initialisation, seeds: int
 ) -> Replicas:
     """Draw initial weights, then biases, of every seed, rounded to the dtype.
 
-    Of ``rngs`` one is for weights, one for biases. The first seeds are the same however many there
-    are.
+    The streams are ``weights`` and ``biases``; the first seeds are the same however many there are.
     """
+    weights, biases = context.rng("weights"), context.rng("biases")
     draws = [
-        [*initialisation.draw(network, rngs[0]), *initialisation.draw_biases(network, rngs[1])]
+        [*initialisation.draw(network, weights), *initialisation.draw_biases(network, biases)]
         for _ in range(seeds)
     ]
+    dtype = context.backend.dtype
     return [np.stack(rounded(arrays, dtype)) for arrays in zip(*draws, strict=True)]
 
 

@@ -1,8 +1,11 @@
 """Courses of training: who ends when and why, and batches that belong to a seed."""
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 
+from pcbench.case import Context
 from pcbench.contract import Record, Trainer
 from pcbench.judges.training.curves import Batches, Budget, Course, draw_seeds, looks, scale
 from pcbench.networks import NearOrigin, NetworkSpec
@@ -127,8 +130,9 @@ def test_seeds_are_the_same_however_many_there_are():
     network = NetworkSpec((3, 4, 2), bias=True)
 
     def draw(seeds):
-        rngs = np.random.default_rng(1), np.random.default_rng(2)
-        return draw_seeds(network, NearOrigin(std=0.1), seeds, rngs, "float32")
+        context = Mock(spec=Context, backend=Mock(dtype="float32"))
+        context.rng.side_effect = lambda stream: np.random.default_rng(int(stream == "biases") + 1)
+        return draw_seeds(context, network, NearOrigin(std=0.1), seeds)
 
     few, many = draw(2), draw(5)
     assert [array.shape for array in many] == [(5, 4, 3), (5, 2, 4), (5, 4), (5, 2)]
