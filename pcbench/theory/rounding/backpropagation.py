@@ -60,13 +60,16 @@ def backpropagation_rounding(
     Returns
     -------
     tuple
-        Bounds; infinite where errors grow too large for float64 to tell (``feedforward_rounding``).
+        Bounds; infinite where errors grow too large for float64 to tell (``feedforward_rounding``),
+        or where a layer's rounding is larger than the layer: what it does to slopes is no multiple
+        of a small error's any more, and such a multiple no evidence.
     """
     forward = feedforward(network, x)
     activities = [*forward[:-1], y]
     units = with_underflow(
         network, activities, unit_roundings(network, activities, u, precision), u
     )
+    unbounded = (inf,) * (len(network.weights) + len(network.biases or ()))
     rng = generator()
     entries = min(weight.size for weight in network.weights)
     repeats = draws(min(entries, forward[-1].size))
@@ -75,7 +78,9 @@ def backpropagation_rounding(
         if all(is_small(network, forward[1:-1], z[1:-1]) for z in noisy):
             break
     else:
-        return (inf,) * (len(network.weights) + len(network.biases or ()))
+        return unbounded
+    if any(_is_lost(network, forward, z, of_both(u) / probe) for z in noisy):
+        return unbounded
     passes = _backward(network, forward, units, noisy, probe, of_both(u))
     if repeats == 1 and min(map(_carriers, passes.units)) < PERTURBED:
         noisy += [_forward(network, forward, units, probe, rng) for _ in range(DRAWS - 1)]
@@ -115,6 +120,16 @@ def _forward(
         errors = rng.standard_normal(unit.value_std.shape)
         z.append(layer(network, l, z[-1]) + probe * unit.value_std * errors)
     return z
+
+
+def _is_lost(network: Layered, forward: list[Batch], z: list[Batch], scale: float) -> bool:
+    """Whether errors, scaled to the roundoff, are larger than a layer's activities."""
+    if network.activation in ("identity", *JUMP):
+        return False
+    return any(
+        scale * np.linalg.norm(erring - exact) > np.linalg.norm(exact)
+        for exact, erring in zip(forward[1:-1], z[1:-1], strict=True)
+    )
 
 
 @dataclass(frozen=True, slots=True)
