@@ -136,7 +136,7 @@ def test_divergence_that_the_step_asked_for_leads_to_says_so_and_is_no_failure(s
     [case] = report.cases
     assert case.status == "undecided"
     [diverged] = [check for check in case.checks if check.name == "gradient: finite energy"]
-    assert f"gradient: inference diverged: after {steps} steps" in diverged.message
+    assert "gradient: inference diverged: after" in diverged.message
     assert "steps of 3, where 2/λ_max is" in diverged.message
     assert [check.name for check in case.checks if check.status == "failed"] == []
     assert "gauss-newton and" not in "".join(check.name for check in case.checks)

@@ -243,13 +243,15 @@ def backpropagation_rounding(
 ) -> tuple[float, ...]:
     """Bound the rounding of ``∂𝓛/∂A_l``, then of ``∂𝓛/∂b_l``, Frobenius norms.
 
-    Infinite where errors grow too large for float64 to tell.
+    Infinite where errors grow too large for float64 to tell, or where a layer's rounding is larger
+    than the layer: what it does to slopes is then no multiple of what a small error does.
     """
     forward = feedforward(network, x)
     activities = [*forward[:-1], y]
     units = with_underflow(
         network, activities, unit_roundings(network, activities, u, precision), u
     )
+    unbounded = (inf,) * (len(network.weights) + len(network.biases or ()))
     rng = generator()
     entries = min(weight.size for weight in network.weights)
     repeats = draws(min(entries, forward[-1].size))
@@ -258,7 +260,9 @@ def backpropagation_rounding(
         if all(is_small(network, forward[1:-1], z[1:-1]) for z in noisy):
             break
     else:
-        return (inf,) * (len(network.weights) + len(network.biases or ()))
+        return unbounded
+    if any(_is_lost(network, forward, z, of_both(u) / probe) for z in noisy):
+        return unbounded
     pulled, std = _backward(network, forward, units, noisy, probe, of_both(u))
     if repeats == 1 and min(map(_carriers, pulled)) < PERTURBED:
         noisy += [_forward(network, forward, units, probe, rng) for _ in range(DRAWS - 1)]
@@ -282,6 +286,16 @@ def backpropagation_rounding(
     drawn = allowed(changes, of_both(u), probe)
     lost = underflow(network.weights, [*forward, force], carried=False, steepest=network.steepest)
     return tuple(float(a + b) + lost for a, b in zip(drawn, own_rounding, strict=True))
+
+
+def _is_lost(network: Layered, forward: list[Batch], z: list[Batch], scale: float) -> bool:
+    """Whether errors, scaled to the roundoff, are larger than a layer's activities."""
+    if network.activation in ("identity", *JUMP):
+        return False
+    return any(
+        scale * np.linalg.norm(erring - exact) > np.linalg.norm(exact)
+        for exact, erring in zip(forward[1:-1], z[1:-1], strict=True)
+    )
 
 
 def _forward(

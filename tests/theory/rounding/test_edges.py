@@ -213,3 +213,15 @@ def test_a_backend_that_flushes_is_within_the_bounds_of_a_deep_saturated_network
         assert np.linalg.norm(theirs.numpy().astype(float) - ours) <= off
     off = feedforward_rounding(network, x, y, u).loss
     assert abs(loss.item() - layered_loss(network, x, y)) <= off
+
+
+def test_gradients_of_a_layer_that_is_all_rounding_in_float32_have_no_bound():
+    """Once 1e11 was allowed on gradients of 1e8."""
+    rng = np.random.default_rng(0)
+    weights = [(9.2 * rng.standard_normal((40, 40))).astype("float32") for _ in range(20)]
+    x, y = rng.standard_normal((2, 5, 40))
+    network = Layered([weight.astype(float) for weight in weights], None, "tanh", "post")
+    assert np.isinf(backpropagation_rounding(network, x, y, unit_roundoff("float32"))).all()
+    bounds = backpropagation_rounding(network, x, y, U)
+    gradients, _ = layered_loss_gradients(network, x, y)
+    assert max(bounds) < 1e-2 * max(map(np.linalg.norm, gradients))
