@@ -11,7 +11,7 @@ import numpy as np
 from pcbench.audit import FaultyBackend, FaultyModel
 from pcbench.case import CaseSkippedError
 from pcbench.checks import Check
-from pcbench.contract import Hessian, Trainer
+from pcbench.contract import Hessian, Trainer, engines
 from pcbench.data import Places
 from pcbench.runner import Observer
 from pcbench.runner.context import RunContext
@@ -25,28 +25,42 @@ class Shift:
     ----------
     answer
         What is asked for: a method of the model, ``infer.`` or ``run.`` and a field of its answer,
-        or ``rate``, the learning rate that a trainer steps by.
+        ``rate``, the learning rate that a trainer steps by, or ``asked.`` and a setting of
+        inference. Of the backend: ``to_host``, what any array is brought as; ``describe``, the
+        device that it names; and ``build``, the parameters on the host, which it writes into.
     how
         ``scale`` makes all of it larger by the share ``by``; ``tilt`` likewise, the first by
         nothing, the last by all of it, and those between by powers; ``first`` and ``last`` add
         ``by`` to that entry (of a Hessian, on its diagonal) of the last array, where there are
         several; ``corner`` adds it to the first row and last column of a Hessian; ``shape`` adds
-        an axis; ``drop`` leaves the last array out; ``flip`` is for what is true or false.
+        an axis; ``drop`` leaves the last array out; ``flip`` is for what is true or false;
+        ``finite`` puts 0 for what is not finite, or refused; ``lost`` NaN for the first entry;
+        ``coarse`` rounds to float32.
     after
         How many calls are answered as they should be.
     by
         By how much.
+    calls
+        How many calls after these are answered wrongly; 0 for all.
     """
 
     answer: str
     how: str = "first"
     after: int = 0
     by: float = 0.0
+    calls: int = 0
 
     def __call__(self, array):
         if self.how == "flip":
             return not array
         array = np.array(array, np.float64)
+        if self.how == "finite":
+            return np.nan_to_num(array, posinf=0.0, neginf=0.0)
+        if self.how == "coarse":
+            return array.astype(np.float32).astype(np.float64)
+        if self.how == "lost":
+            array.reshape(-1)[0] = np.nan
+            return array
         if self.how == "shape":
             return array[..., None]
         if self.how == "scale":
@@ -67,7 +81,8 @@ class _Asked:
         """Count the calls, and say whether this one is to be answered wrongly."""
         calls = self.memory.setdefault("calls", Counter())
         calls[answer] += 1
-        return answer == self.shift.answer and calls[answer] > self.shift.after
+        shift, number = self.shift, calls[answer] - self.shift.after
+        return answer == shift.answer and 0 < number <= (shift.calls or number)
 
     def wrong(self, answer, value, *, device=True):
         """Return an answer, shifted if it is the one."""
@@ -123,7 +138,7 @@ class ShiftedTrainer(_Asked, Trainer):
             record,
             **{
                 name: self.wrong(f"run.{name}", getattr(record, name), device=False)
-                for name in (*fields, "inference_steps", "residuals")
+                for name in (*fields, "recorded", "inference_steps", "residuals")
             },
         )
 
@@ -142,8 +157,11 @@ class ShiftedModel(_Asked, FaultyModel):
         model.shift = self.shift
         return model
 
-    def infer(self, *asked, **named):
-        reached = super().infer(*asked, **named)
+    def infer(self, x, y, settings, precision=None):
+        name = self.shift.answer.removeprefix("asked.")
+        if hasattr(settings, name) and self.meant(f"asked.{name}"):
+            settings = settings.model_copy(update={name: getattr(settings, name) + self.shift.by})
+        reached = super().infer(x, y, settings, precision)
         activities = list(reached.activities)
         if len(activities) > 2:
             activities[1:-1] = self.wrong("infer.activities", activities[1:-1])
@@ -178,7 +196,13 @@ class ShiftedModel(_Asked, FaultyModel):
 
 def _passed_on(name):
     def method(self, *asked, **named):
-        return self.wrong(name, getattr(FaultyModel, name)(self, *asked, **named))
+        try:
+            answer = getattr(FaultyModel, name)(self, *asked, **named)
+        except ValueError:
+            if self.shift.answer != name or self.shift.how != "finite":
+                raise
+            answer = self.device(np.zeros(()))
+        return self.wrong(name, answer)
 
     return method
 
@@ -187,22 +211,46 @@ for _name in ("predict", "loss", "loss_gradients", "energies", "energy_gradients
     setattr(ShiftedModel, _name, _passed_on(_name))
 
 
-class ShiftedBackend(FaultyBackend):
-    """A correct backend but for one answer."""
+class ShiftedBackend(_Asked, FaultyBackend):
+    """A correct backend but for one answer, with some of its engines of inference."""
 
     shift = NOTHING
+    engines = None
+
+    @property
+    def backend(self):
+        return self.inner
+
+    @property
+    def capabilities(self):
+        """Return the correct backend's, without the engines that are not to be asked."""
+        others = {
+            settings.capability
+            for name, settings in engines()
+            if self.engines is not None and name not in self.engines
+        }
+        return self.inner.capabilities - others
 
     def build(self, network, parameters):
         inner = self.inner.build(network, parameters)
+        if self.meant("build"):
+            parameters[0].reshape(-1)[0] += self.shift.by
         model = ShiftedModel(inner, self.inner, network, parameters, self.memory)
         model.shift = self.shift
         return model
 
+    def to_host(self, array):
+        return self.wrong("to_host", super().to_host(array), device=False)
 
-def checks_of(case, backend, shift=NOTHING):
+    def describe(self):
+        described = super().describe()
+        return described | {"device": "elsewhere"} if self.meant("describe") else described
+
+
+def checks_of(case, backend, shift=NOTHING, engines=None):
     """Run a case with an answer shifted, untimed; return its checks by name."""
     shifted = ShiftedBackend(backend)
-    shifted.shift = shift
+    shifted.shift, shifted.engines = shift, engines
     context = RunContext(case, shifted, Places.default(), Observer(), timed=False)
     made = {}
     with contextlib.suppress(CaseSkippedError):
