@@ -1,7 +1,7 @@
 """What the checks of ``conformance`` read, question by question, engine by engine.
 
-Of a course backpropagation alone is walked: predictive coding goes through the same comparisons, and
-has them walked in training.
+Of a course backpropagation alone is walked: predictive coding goes through the same comparisons,
+and has them walked in training.
 """
 
 from tests.cases.tolerances.shifted_answers import Shift
