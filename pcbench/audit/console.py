@@ -63,13 +63,13 @@ def render_audit(audit: Audit, console: Console, *, verbose: bool = False) -> No
 
 
 def _print_heading(audit: Audit, console: Console) -> None:
-    claims = "every fault that it meets" if audit.covers is None else ", ".join(audit.covers)
+    parts = "all that its cases ask" if audit.covers is None else ", ".join(audit.covers)
     print_line(
         console,
         plain(audit.suite, "bold"),
         plain(f"pcbench {audit.environment.pcbench} · {audit.created}", _ASIDE),
     )
-    print_prose(console, f"claims to judge: {claims}", style=_ASIDE)
+    print_prose(console, f"parts of the contract that it says it checks: {parts}", style=_ASIDE)
     console.print()
 
 
@@ -100,13 +100,13 @@ def _print_table(faults: Sequence[FaultResult], console: Console) -> None:
     print_table(console, columns, rows)
     legend = "A check is the first that failed, in the cheapest case that has one that does."
     if not all(fault.claimed for fault in faults):
-        legend += " Parts in brackets are none that the suite claims to judge."
+        legend += " The suite does not say that it checks the parts in brackets."
     print_prose(console, legend, style=_ASIDE)
     console.print()
 
 
 def _print_uncaught(audit: Audit, outcome: Outcome, console: Console, *, verbose: bool) -> None:
-    """Print the faults of an outcome, those first that the suite claims to judge."""
+    """Print the faults of an outcome, those first that the suite says it checks."""
     faults = [fault for fault in audit.faults if fault.outcome == outcome]
     named = [fault for fault in faults if fault.claimed or verbose or outcome in EXERCISED]
     if not faults:
@@ -140,24 +140,26 @@ def _verdict(audit: Audit) -> Text:
     """Make the last line: whether the suite judges what it claims to."""
     refuting = audit.refuting
     if refuting:
-        return plain("Refuted", "bold red") + plain(
-            f": the suite claims to judge what these corrupt, and passes {', '.join(refuting)}."
+        return plain("Missed", "bold red") + plain(
+            f": the suite says that it checks what these change, and passes {', '.join(refuting)}."
         )
     open_claims = [
         fault.name for fault in audit.faults if fault.claimed and fault.outcome != "caught"
     ]
     if open_claims:
-        return plain("Not refuted", "yellow") + plain(
-            f", but not all is shown: cases were left out, changed or skipped, and those that are "
-            f"left do not meet {', '.join(open_claims)}."
+        return plain("None missed", "yellow") + plain(
+            f", but not all were tried: cases were left out, changed or skipped, and those "
+            f"that are left do not meet {', '.join(open_claims)}."
         )
     if not any(fault.claimed for fault in audit.faults):
         return plain("Nothing shown", "yellow") + plain(
-            ": none of these faults is in a part that the suite claims to judge."
+            ": none of these faults is in a part that the suite says it checks."
         )
     if audit.untried:
-        return plain("Borne out so far", "green") + plain(
-            f": of the faults that were tried, every one in what the suite claims is caught; "
+        return plain("None missed so far", "green") + plain(
+            f": every fault that was tried in the parts that the suite checks is caught; "
             f"{audit.untried} were not tried."
         )
-    return plain("Borne out", "green") + plain(": every fault in what the suite claims is caught.")
+    return plain("None missed", "green") + plain(
+        ": every fault in the parts that the suite checks is caught."
+    )

@@ -28,7 +28,7 @@ def test_an_audit_prints_its_table_and_writes_its_document(suite, tmp_path):
     covering(suite, "[loss, energies]")
     file = tmp_path / "audit.json"
     done = pcbench("audit", suite, "--faults", "loss or energies", "--json", file)
-    assert (done.returncode, done.stdout.splitlines()[-1][:9]) == (0, "Borne out")
+    assert (done.returncode, done.stdout.splitlines()[-1][:11]) == (0, "None missed")
     assert "2 cases with the correct backend" in done.stderr
     assert "caught LossSummed" in done.stderr
     document = json.loads(file.read_text(encoding="utf-8"))
@@ -45,7 +45,7 @@ def test_a_fault_that_survives_is_exit_code_1(suite):
     write_suite(suite, counting)
     done = pcbench("audit", suite, "--faults", "CountsOn", "-q")
     assert done.returncode == 1
-    assert done.stdout.splitlines()[-1].startswith("Refuted: ")
+    assert done.stdout.splitlines()[-1].startswith("Missed: ")
     assert done.stderr == ""
 
 

@@ -62,15 +62,15 @@ def test_faults_that_are_not_claimed_are_counted_and_named_when_asked_for(audit)
 def test_the_score_and_the_verdict_come_last(audit):
     *_, score, verdict = printed(audit).splitlines()
     assert score.startswith("1 caught of 3 that changed an answer, of 5 tried, in ")
-    assert verdict.startswith("Refuted: the suite claims to judge what these corrupt, and passes ")
+    assert verdict.startswith("Missed: the suite says that it checks what these change, and ")
     assert verdict.endswith(" MiscountedPasses, Breaks.")
 
 
 @pytest.mark.parametrize(
     ("covers", "narrowed", "verdict"),
     [
-        (["loss"], False, "Refuted: "),
-        (["loss"], True, "Not refuted, but not all is shown: "),
+        (["loss"], False, "Missed: "),
+        (["loss"], True, "None missed, but not all were tried: "),
         (["purity"], False, "Nothing shown: "),
     ],
 )
@@ -82,15 +82,18 @@ def test_the_verdict_says_how_much_is_shown(tmp_path, covers, narrowed, verdict)
 def test_a_claim_that_holds_is_said_to(tmp_path):
     audit = audited(tmp_path, DoubledLoss, MiscountedPasses, covers=["loss"])
     text = printed(audit)
-    assert text.splitlines()[-1] == "Borne out: every fault in what the suite claims is caught."
-    assert "claims to judge: loss" in text
+    assert (
+        text.splitlines()[-1]
+        == "None missed: every fault in the parts that the suite checks is caught."
+    )
+    assert "parts of the contract that it says it checks: loss" in text
     assert "(inference_account)" in text
 
 
 def test_a_claim_of_which_faults_were_not_tried_holds_so_far(tmp_path):
     audit = audited(tmp_path, DoubledLoss, covers=["loss"]).model_copy(update={"untried": 3})
     verdict = printed(audit).splitlines()[-1]
-    assert verdict.startswith("Borne out so far: ")
+    assert verdict.startswith("None missed so far: ")
     assert verdict.endswith("; 3 were not tried.")
 
 
