@@ -116,7 +116,7 @@ class Audit(_Record):
 
     @property
     def exit_code(self) -> int:
-        """0 if no fault is missed that the suite says it checks, 1 if one is, 130 if interrupted."""
+        """0 if no fault is missed that the suite should catch, 1 if one is, 130 if interrupted."""
         if self.interrupted:
             return 130
         return 1 if self.refuting else 0
