@@ -62,6 +62,7 @@ READ_EVERYWHERE = {
     "steps of inference": Shift("infer.steps", by=-10.0),
     "ends of the path": Shift("infer.path"),
     "rise of the energy in a step": Shift("infer.path", "last", by=10.0),
+    "rise of the energy of a sample": Shift("infer.activities", by=1.0),
     "energy at equilibrium": Shift("infer.energies"),
     "energy": Shift("infer.energies"),
     "loss": Shift("loss"),
