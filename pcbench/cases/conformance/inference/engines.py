@@ -210,7 +210,7 @@ def of_all(each: Sequence[Asked]) -> Asked:
     if not isinstance(first, OdeInference) and not hasattr(first, "step"):
         return each[0]
 
-    def of(name: str) -> list[float]:
+    def of(name: str) -> list[Any]:
         return [getattr(settings, name) for settings in all_settings]
 
     shared: dict[str, float] = {"residual": max(of("residual"))}
