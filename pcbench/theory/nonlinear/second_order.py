@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.sparse.linalg import LinearOperator, cg
 
 from pcbench.theory.arrays import Batch, Inputs, Targets
@@ -97,7 +97,7 @@ def _relaxed(
     y: Batch,
     precision: Precision | None,
     z: Units,
-    cuts: Sequence[int] | Float[np.ndarray, "..."],
+    cuts: Int[np.ndarray, "..."],
     residual: float,
 ) -> Units:
     """Descend from the hidden activities of one sample."""
