@@ -244,7 +244,7 @@ def backpropagation_rounding(
     """Bound the rounding of ``∂𝓛/∂A_l``, then of ``∂𝓛/∂b_l``, Frobenius norms.
 
     Infinite where errors grow too large for float64 to tell, or where a layer's rounding is larger
-    than the layer: what it does to slopes is then no multiple of what a small error does.
+    than the layer and than 1: what it does to slopes is no multiple of what a small error does.
     """
     forward = feedforward(network, x)
     activities = [*forward[:-1], y]
@@ -289,11 +289,14 @@ def backpropagation_rounding(
 
 
 def _is_lost(network: Layered, forward: list[Batch], z: list[Batch], scale: float) -> bool:
-    """Whether errors, scaled to the roundoff, are larger than a layer's activities."""
+    """Whether errors, scaled to the roundoff, are larger than a layer's activities, and than 1.
+
+    Slopes of smooth activations change on a scale of 1: smaller errors do little to them.
+    """
     if network.activation in ("identity", *JUMP):
         return False
     return any(
-        scale * np.linalg.norm(erring - exact) > np.linalg.norm(exact)
+        scale * np.linalg.norm(erring - exact) > max(1.0, np.linalg.norm(exact))
         for exact, erring in zip(forward[1:-1], z[1:-1], strict=True)
     )
 
