@@ -296,7 +296,7 @@ def _is_lost(network: Layered, forward: list[Batch], z: list[Batch], scale: floa
     if network.activation in ("identity", *JUMP):
         return False
     return any(
-        scale * np.linalg.norm(erring - exact) > max(1.0, np.linalg.norm(exact))
+        scale * np.linalg.norm(erring - exact) > max(1.0, float(np.linalg.norm(exact)))
         for exact, erring in zip(forward[1:-1], z[1:-1], strict=True)
     )
 
