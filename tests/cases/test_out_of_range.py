@@ -96,6 +96,23 @@ def test_training_that_diverges_is_no_failure_of_a_correct_backend(
         assert re.search(told, result.message)
 
 
+@pytest.mark.parametrize(
+    ("engine", "rate"),
+    [(engine, rate) for engine in ("gradient", "error", "gauss_newton") for rate in (50.0, 1e6)]
+    + [("ode", 1e6)],
+)
+def test_nor_is_inference_after_a_step_that_is_far_too_long(tmp_path, engine, rate):
+    """Inference that goes on from weights so large ends far from equilibrium, or nowhere."""
+    training = {"batch": 8, "steps": 4, "learning_rate": rate}
+    network = {"hidden_layers": 1, "width": 10}
+    settings = {"data": DATA, "network": network, "training": training}
+    asked = {**settings, "inference": {"engine": engine}}
+    result = run(tmp_path, "equilibrated_energy", asked, "float64")
+    assert result.status in {"passed", "undecided"}, result.message
+    if engine in ("gradient", "error"):
+        assert "lead up in theory, too; ask for a smaller step" in result.message
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_an_equilibrium_whose_least_curvature_float64_hides_is_undecided(monkeypatch, seed):
     def parameters(self, spec, rng):
