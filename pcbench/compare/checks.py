@@ -94,7 +94,11 @@ SAME_TOLERANCE = 1e-5
 """Relative difference up to which two tolerances are the same: they are made of condition numbers,
 which round differently from machine to machine, and six significant digits are shown."""
 
-RENAMED = {"finite energy": "malformed answers"}
+RENAMED = {
+    "finite energy": "malformed answers",
+    "numbers made of what is none": "finite answers from non-finite input",
+    "predictions made of what is none": "finite predictions from non-finite input",
+}
 """Former names of checks in reports of schema 1; what is before a colon has stayed."""
 
 

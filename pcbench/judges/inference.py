@@ -32,9 +32,9 @@ from pcbench.judges.reported import (
     budget_spent,
     counts_match,
     diverged,
+    diverges_in_theory,
     layers,
     reported,
-    steps_in_theory,
     well_formed,
 )
 from pcbench.theory.linear.equilibrium import equilibrated_energy
@@ -56,7 +56,7 @@ from pcbench.theory.rounding.perturbation import EquilibriumRounding, equilibriu
 Activities = list[Float[np.ndarray, "N _d"]]
 
 _FAR = 1e6
-"""So many times the loss, where inference begins, no energy is on its way to an equilibrium."""
+"""An energy so many times the loss, where inference begins, counts as diverged."""
 
 DAMPED = "a damped step is only taken where it lowers the energy (theory.md 3.3)"
 
@@ -346,8 +346,8 @@ class InferenceJudge:
     ) -> Check:
         """Check that every array has the shape that is due, and that inference did not diverge.
 
-        With the settings, steps of descent may have led far up as well; and where the theory's own
-        do, the check is undecided.
+        If settings of descent are given, an energy far above the loss fails, too; and the check is
+        undecided where steps of that size diverge in theory as well.
         """
         depth = self.network.depth
         due: list[tuple[Float[np.ndarray, "..."] | None, tuple[int, ...] | None]] = [
@@ -367,9 +367,10 @@ class InferenceJudge:
         if isinstance(settings, GradientInference | ErrorInference):
             with np.errstate(over="ignore", invalid="ignore"):
                 reached = self.energy(result)
-            if not finite or not reached <= _FAR * (self.loss + self.forward_rounding.loss):
-                about, too = steps_in_theory(self.problem, settings, result.steps)
-                return diverged(prefix, reached, result.steps, self.loss, about, excused=too)
+            # Of activities that are no numbers, neither is the energy.
+            if not reached <= _FAR * (self.loss + self.forward_rounding.loss):
+                too, explanation = diverges_in_theory(self.problem, settings, result.steps)
+                return diverged(prefix, reached, result.steps, self.loss, explanation, excused=too)
         return check if finite else diverged(prefix, result.energy, result.steps, self.loss)
 
 

@@ -89,33 +89,35 @@ def arrived(
 
 
 def diverged(
-    label: str, energy: float, steps: int, bound: float, about: str = "", *, excused: bool = False
+    label: str,
+    energy: float,
+    steps: int,
+    bound: float,
+    explanation: str = "",
+    *,
+    excused: bool = False,
 ) -> Check:
     """Fail an answer of inference that diverged, and say what happened.
 
     ``label`` goes before the name of the check; ``bound`` is what the energy should be at most;
-    ``about`` says more of the step. Where it is excused, the check is undecided.
+    ``explanation`` goes on. Where it is excused, the check is undecided.
     """
     name = f"{label}finite energy"
     story = f"{label}inference diverged: after {steps} steps the energy is {energy:.3g}"
     if excused:
-        return checks.undecided(name, f"{story}{about}.", source=STARTS_AT_THE_LOSS)
-    failed = checks.at_most(
-        name,
-        np.nan if np.isfinite(energy) and not about else energy,
-        bound,
-        _YES_OR_NO,
-        source=STARTS_AT_THE_LOSS,
-    )
-    if np.isfinite(energy) and not about:
+        return checks.undecided(name, f"{story}{explanation}.", source=STARTS_AT_THE_LOSS)
+    # It fails also where another part of the answer is what is not finite.
+    seen = np.nan if energy <= bound + _YES_OR_NO.value else energy
+    failed = checks.at_most(name, seen, bound, _YES_OR_NO, source=STARTS_AT_THE_LOSS)
+    if np.isfinite(energy) and not explanation:
         story += ", and an answer is not finite"
-    return failed.model_copy(update={"message": f"{story}{about}."})
+    return failed.model_copy(update={"message": f"{story}{explanation}."})
 
 
-def steps_in_theory(
+def diverges_in_theory(
     problem: Problem, settings: GradientInference | ErrorInference, steps: int
-) -> tuple[str, bool]:
-    """Say what steps of that size do in theory, and whether they lead up there as well."""
+) -> tuple[bool, str]:
+    """Say whether steps of that size lead up in theory as well, and explain it."""
     network, in_errors = problem.layered, isinstance(settings, ErrorInference)
     rule = Rule(
         settings.step,
@@ -132,10 +134,11 @@ def steps_in_theory(
         start = [*feedforward(network, problem.x)[:-1], problem.y]
         most = float(largest_curvatures(network, start, problem.precision).max())
         size += f", where 2/λ_max is {2 / most:.3g} at the start,"
-    # In this form NaN has risen.
-    if not (energies <= _RISEN * energies[0]).all():
-        return f"{size} lead up in theory, too; ask for a smaller step", True
-    return f"{size} do not lead up in theory", False
+    # Steps that are halved may lead up at first, and count by where they end. NaN has risen.
+    seen = energies[-1:] if rule.halve else energies
+    if not (seen <= _RISEN * energies[0]).all():
+        return True, f"{size} lead up in theory, too; ask for a smaller step"
+    return False, f"{size} do not lead up in theory"
 
 
 def differing(

@@ -193,7 +193,7 @@ def _poisoned(
     made = made.union(*(_by_inference(subject, engine) for engine in engines))
     total = len(values) + _TOLD_BY_INFERENCE * len(engines)
     where = ", ".join([poison.name, *sorted(made)])
-    yield none_of("numbers made of what is none", len(made), total, "answers", where=where)
+    yield none_of("finite answers from non-finite input", len(made), total, "answers", where=where)
 
 
 def _predictions(
@@ -203,7 +203,10 @@ def _predictions(
     samples = np.arange(len(predicted))
     own = samples == poison.sample if poison.sample is not None else samples >= 0
     if poison.predicted:
-        name, made = "predictions made of what is none", np.isfinite(predicted[own]).all(axis=1)
+        name, made = (
+            "finite predictions from non-finite input",
+            np.isfinite(predicted[own]).all(axis=1),
+        )
         yield none_of(name, int(made.sum()), int(own.sum()), "samples", where=poison.name)
     others = ~own if poison.predicted else samples >= 0
     if others.any():

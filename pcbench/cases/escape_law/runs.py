@@ -190,7 +190,8 @@ def chain_power(
     if near := too_near(scales[0], times[0]):
         return near
     if np.isinf(times).any():
-        return "a chain of single units has not left within training.max_steps"
+        late = "has not left within training.max_steps, or its steps are too long"
+        return f"a chain of single units {late}"
     powers = np.array([power_of_shifted_logarithm(*chain) for chain in times.T])
     return Bounds(powers.min(keepdims=True), powers.max(keepdims=True))
 

@@ -141,12 +141,14 @@ def first_steps(draws: Draws, saddles: Sequence[Saddle], way: Way) -> Iterator[C
         seen = record.losses[0, place]
         yield loss.approx(f"{way}: loss at a saddle", seen, due.loss, due.loss_off, at)
         where = [f"{saddle}, {each}" for each in layers(len(due.gradients))]
-        steps = [
-            start - step * gradient
-            for start, gradient in zip(problem.parameters, due.gradients, strict=True)
-        ]
+        with np.errstate(over="ignore", invalid="ignore"):  # a step may leave the range
+            steps = [
+                start - step * gradient
+                for start, gradient in zip(problem.parameters, due.gradients, strict=True)
+            ]
         # A gradient of 0 times a rate that the dtype does not hold is no number, either.
-        held = [max(step, np.abs(end).max()) <= float(np.finfo(dtype).max) for end in steps]
+        largest = float(np.finfo(dtype).max)
+        held = [bool(np.maximum(step, np.abs(end).max()) <= largest) for end in steps]
         norms = record.gradient_norms[0, place]
         name = f"{way}: gradient norm at a saddle"
         yield from compress(gradient_norms(slope, name, norms, due, u, where), held)

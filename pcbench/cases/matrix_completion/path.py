@@ -199,6 +199,7 @@ class Descent:
         }
         budget = draws.budget(draws.asked.training.steps)
         self.course = draws.train(self._trainer, range(len(draws)), budget, self._look)
+        del self._trainer  # and its parameters on the device
         for draw, path in enumerate(self.paths):
             floor = path.resting()
             if self.course.fates[draw] == "out of steps" and floor is not None:

@@ -164,7 +164,7 @@ def _equilibrium(problem: Problem, dtype: DType) -> Expected:
     there = layered_rounding(judge.network, [*hidden, y], judge.u, precision)
     return Expected(
         judge.loss,
-        loss_off(problem, dtype),
+        known_loss_off(problem, judge),
         equilibrated_energy(weights, x, y, precision),
         most * exact.energy + sum(there.energies),
         [*equilibrated_energy_gradient(weights, x, y, precision)],

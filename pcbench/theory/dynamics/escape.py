@@ -234,7 +234,6 @@ class Fallen:
 
     loss: Float[np.ndarray, " R"]
     energy: Float[np.ndarray, " R"]
-    # After which step, before both had fallen, the loss was far above its first value.
     diverged_at: Float[np.ndarray, " R"]
 
 

@@ -234,7 +234,8 @@ class FirstSteps:
     """Gradient norms of ``K`` steps, before each update."""
 
     norms: Float[np.ndarray, "K L"]  # NaN where weights or S are beyond float64
-    off: Float[np.ndarray, "K L"]  # by rounding, infinite where float64 cannot tell
+    # By rounding of gradients, not of the norm itself; infinite where float64 cannot tell.
+    off: Float[np.ndarray, "K L"]
 
 
 def first_steps(

@@ -266,6 +266,8 @@ def backpropagation_rounding(
     pulled, std = _backward(network, forward, units, noisy, probe, of_both(u))
     if repeats == 1 and min(map(_carriers, pulled)) < PERTURBED:
         noisy += [_forward(network, forward, units, probe, rng) for _ in range(DRAWS - 1)]
+        if any(_is_lost(network, forward, z, of_both(u) / probe) for z in noisy):
+            return unbounded
         pulled, std = _backward(network, forward, units, noisy, probe, of_both(u))
     force = weigh(y - forward[-1], precision)[1]
     exact = _gradients(network, forward, forward, [np.zeros_like(z) for z in forward], force)

@@ -14,8 +14,7 @@ with ``s`` the steepest slope of an activation, and ``‖A‖`` the largest sing
 network that saturates the product may be ``1e80`` and nothing of the kind travels. At activities
 that are given, no number goes further than a potential, the error above it and the activities
 below: ``max_l`` stands for ``∏_l`` then. What activities and forces are off by themselves, and so
-bring along from layer to layer, is drawn with their rounding (``feedforward.py``,
-``backpropagation.py``).
+bring along from layer to layer, is drawn with their rounding (``passes.py``).
 """
 
 from __future__ import annotations

@@ -427,7 +427,7 @@ told(
         ),
     ),
 )
-told("robustness", "predictions made of what is none", "NanInputIsZero")
+told("robustness", "finite predictions from non-finite input", "NanInputIsZero")
 told(
     "robustness",
     "predictions of other samples",
@@ -435,7 +435,7 @@ told(
         Leaks=("Predictions pass through a mean over the batch.", leaks_nan),
     ),
 )
-told("robustness", "numbers made of what is none", "AlwaysConverged")
+told("robustness", "finite answers from non-finite input", "AlwaysConverged")
 
 
 class Less(TorchBackend):

@@ -152,9 +152,9 @@ READ = {
         "no samples: prediction of another shape": Shift("predict", "shape"),
         "no samples: numbers for a mean over none": Shift("loss", "finite"),
         "predictions of another shape": Shift("predict", "shape", after=1),
-        "predictions made of what is none": Shift("predict", "finite", after=1),
+        "finite predictions from non-finite input": Shift("predict", "finite", after=1),
         "predictions of other samples": Shift("predict", after=4),
-        "numbers made of what is none": Shift("loss", "finite", after=1),
+        "finite answers from non-finite input": Shift("loss", "finite", after=1),
     },
 }
 
