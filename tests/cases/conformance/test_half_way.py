@@ -116,6 +116,29 @@ def test_descent_that_diverged_fails_where_its_step_leads_down_and_nothing_else_
     assert ("ask for a smaller step" in check.message) == (status == "undecided")
 
 
+@pytest.mark.parametrize("engine", [GradientInference, ErrorInference, GaussNewtonInference])
+@pytest.mark.parametrize("part", ["energies", "residual", "sample_residuals", "path"])
+def test_an_answer_that_is_not_finite_fails_wherever_descent_has_led(part, engine):
+    problem = problem_of("linear", 5, "float64")
+    judge = InferenceJudge(problem, "float64")
+    honest = answered(judge, between(problem, 0.5), problem, 20)
+    broken = replace(honest, **{part: getattr(honest, part) * np.nan})
+    asked = Asked(engine(max_steps=20), must_converge=True)
+    [check] = verdicts(judge, "descent", broken, asked)
+    assert (check.name, check.status) == ("descent: finite energy", "failed")
+    assert ("energy is nan" if part == "energies" else "an answer is not finite") in check.message
+
+
+@pytest.mark.parametrize(("halve", "status"), [(True, "failed"), (False, "undecided")])
+def test_steps_that_should_have_been_halved_are_no_excuse(halve, status):
+    problem = problem_of("linear", 5, "float64")
+    judge = InferenceJudge(problem, "float64")
+    far = answered(judge, [1e7 * z for z in between(problem, 0.5)], problem, 60)
+    settings = GradientInference(step=1.5, halve=halve, max_steps=60)
+    [check] = verdicts(judge, "descent", far, Asked(settings, must_converge=True))
+    assert (check.name, check.status) == ("descent: finite energy", status)
+
+
 def uphill(judge, problem, rise):
     """Hidden activities from which the energy is this much above the loss."""
     start = feedforward(judge.network, problem.x)
