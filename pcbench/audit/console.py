@@ -69,7 +69,7 @@ def _print_heading(audit: Audit, console: Console) -> None:
         plain(audit.suite, "bold"),
         plain(f"pcbench {audit.environment.pcbench} · {audit.created}", _ASIDE),
     )
-    print_prose(console, f"parts of the contract that it says it checks: {parts}", style=_ASIDE)
+    print_prose(console, f"claims to check: {parts}", style=_ASIDE)
     console.print()
 
 
@@ -141,7 +141,7 @@ def _verdict(audit: Audit) -> Text:
     refuting = audit.refuting
     if refuting:
         return plain("Missed", "bold red") + plain(
-            f": the suite says that it checks what these change, and passes {', '.join(refuting)}."
+            f": {', '.join(refuting)}. The suite claims to check these parts, but passed."
         )
     open_claims = [
         fault.name for fault in audit.faults if fault.claimed and fault.outcome != "caught"

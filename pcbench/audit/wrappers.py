@@ -37,8 +37,20 @@ OPTIONAL = frozenset({"precision", "residual"})
 
 
 def bound(method: str, arguments: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a question by their names."""
-    return dict(zip(QUESTIONS[method], arguments, strict=False)) | dict(named)
+    """Return the arguments of a question by their names.
+
+    Raises
+    ------
+    TypeError
+        If there are too many, too few, or others.
+    """
+    names = QUESTIONS[method]
+    given = dict(zip(names, arguments, strict=False))
+    missing = {*names} - OPTIONAL - {*given, *named}
+    if len(arguments) > len(names) or missing or {*named} - ({*names} - {*given}):
+        asked = ", ".join([f"{len(arguments)} by place", *named])
+        raise TypeError(f"{method} takes {', '.join(names)}; it was given {asked}")
+    return given | dict(named)
 
 
 def put_question(
@@ -159,8 +171,17 @@ class FaultyBackend(Backend[Any]):
     def __init__(self, inner: Backend[Any], models: type[FaultyModel] = FaultyModel) -> None:
         super().__init__(inner.device, inner.dtype)
         self.inner, self._models = inner, models
-        self.name, self.capabilities = inner.name, inner.capabilities  # type: ignore[misc]
         self.memory: dict[str, Any] = {}
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """The correct backend's."""
+        return self.inner.name
+
+    @property
+    def capabilities(self) -> frozenset[str]:  # type: ignore[override]
+        """The correct backend's, unless the mistake is to declare others."""
+        return self.inner.capabilities
 
     def build(self, network: NetworkSpec, parameters: Sequence[Host]) -> Model[Any]:
         """Build the correct model, and put the mistake of its class around it."""

@@ -209,7 +209,8 @@ def show(
     from pcbench.registry import CASES
 
     if case in CASES.names():
-        return typer.echo(explain_kind(case))
+        typer.echo(explain_kind(case))
+        return
     choice = "" if suites else explain_choice(case)
     if choice:
         typer.echo(choice)

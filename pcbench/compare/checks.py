@@ -99,7 +99,8 @@ RENAMED = {
     "numbers made of what is none": "finite answers from non-finite input",
     "predictions made of what is none": "finite predictions from non-finite input",
 }
-"""Former names of checks in reports of schema 1; what is before a colon has stayed."""
+"""Other names of a check: in earlier reports of schema 1, or where inference has diverged. What is
+before a colon is the same."""
 
 
 def compare_checks(base: CaseResult, new: CaseResult, *, same_inputs: bool) -> Iterator[Change]:
@@ -110,7 +111,8 @@ def compare_checks(base: CaseResult, new: CaseResult, *, same_inputs: bool) -> I
     """
     moved = (base.backend, base.device) != (new.backend, new.device)
     for name, old, now in pair(base.checks, new.checks, present_name):
-        change = partial(Change, case=new.id, check=now.name if now else name)
+        shown = now or old
+        change = partial(Change, case=new.id, check=shown.name if shown else name)
         if old and now:
             if old.status != now.status:
                 yield change(

@@ -12,13 +12,14 @@ from pcbench.suite.load import (
 )
 from pcbench.suite.model import OutlinedCase, PlannedCase, Suite
 from pcbench.suite.options import Setting, parse_selection
-from pcbench.suite.yaml.problems import Position, SuiteError
+from pcbench.suite.yaml.problems import Position, Problem, SuiteError
 
 __all__ = [
     "QUICK",
     "OutlinedCase",
     "PlannedCase",
     "Position",
+    "Problem",
     "Setting",
     "Suite",
     "SuiteError",

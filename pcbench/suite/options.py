@@ -167,7 +167,7 @@ class _Parser:
             raise self.error(f"a name is missing before {before}")
         self.position += 1
         sought = name.casefold()
-        ends = r"(?![\d.])" if "=" in sought and sought[-1].isdigit() else ""
+        ends = r"(?![\d.]|e[-+]?\d)" if "=" in sought and sought[-1].isdigit() else ""
         part = re.compile(re.escape(sought) + ends)
         return lambda parts, whole: (
             any(part.search(word.casefold()) for word in parts)

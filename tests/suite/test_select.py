@@ -45,7 +45,7 @@ def test_selection(load, expression, selected):
 
 @pytest.mark.parametrize("expression", ["low=1]", "low=1", "A[LOW=1"])
 def test_a_part_of_a_concrete_id_selects_with_whole_numbers(load, expression):
-    text = "suite: s\ncases: [{id: a, kind: ordered, matrix: {low: [0, 1, 1.5, 10]}}]"
+    text = "suite: s\ncases: [{id: a, kind: ordered, matrix: {low: [0, 1, 1.5, 10, 1.0e-05]}}]"
     assert [case.id for case in load(text, select=expression).cases] == ["a[low=1]"]
 
 

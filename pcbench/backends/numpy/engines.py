@@ -352,12 +352,12 @@ def _descend(
             break
         fresh = not left
         if fresh:
-            linearised, left = damping, settings.reuse
+            damped_by, left = damping, settings.reuse
             solve = gauss_newton_curvature(state, 0).cholesky(damping)
         slopes = side_by_side(state.slopes(), like=clamped.x)
         moves = -solve(slopes)
         trial = state.moved(by_layer(moves, state.hidden))
-        promised = float(np.sum(moves * (linearised * moves - slopes))) / 2
+        promised = float(np.sum(moves * (damped_by * moves - slopes))) / 2
         energy, tried = (float(at.energies().sum()) for at in (state, trial))
         noise = _noise(trial)
         calmer = bool(slope_norms(trial) < slope_norms(state))

@@ -6,7 +6,7 @@ leave it out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -23,7 +23,6 @@ from pcbench.backends.torch.hessians import (
 )
 from pcbench.backends.torch.layers import (
     Layer,
-    Linearisation,
     along,
     in_order,
     parameters_of,
@@ -125,13 +124,24 @@ class LayeredModel(Model[Tensor]):
         self, activities: Activities, precision: Precision = None
     ) -> Float[Tensor, "*#replica L"]:
         """``1/(2N) Σ_n ‖z_l - f_l(z_{l-1})‖²`` for ``l = 1 … L``."""
-        layers = self._errors(activities, precision)
-        return torch.stack([_half_mean(error, force) for _, error, force in layers], dim=-1)
+        _refuse_nothing(activities[0])
+        # Slopes are not kept: energies need none.
+        values = [layer(below) for layer, below in zip(self.layers, activities, strict=False)]
+        errors = _errors(values, activities, precision)
+        return torch.stack([_half_mean(error, force) for error, force in errors], dim=-1)
 
     def energy_gradients(self, activities: Activities, precision: Precision = None) -> list[Tensor]:
         """``∂𝓕/∂W_l``, local to each layer, then ``∂𝓕/∂b_l``."""
-        layers, n = self._errors(activities, precision), activities[0].shape[-2]
-        return in_order([tangent.gradients(force / -n) for tangent, _, force in layers])
+        _refuse_nothing(activities[0])
+        tangents = [layer.at(below) for layer, below in zip(self.layers, activities, strict=False)]
+        errors = _errors([tangent.value for tangent in tangents], activities, precision)
+        n = activities[0].shape[-2]
+        return in_order(
+            [
+                tangent.gradients(force / -n)
+                for tangent, (_, force) in zip(tangents, errors, strict=True)
+            ]
+        )
 
     def loss_hessian(self, x: Batch, y: Batch, precision: Precision = None) -> Hessian[Tensor]:
         """``∇²𝓛``."""
@@ -163,23 +173,20 @@ class LayeredModel(Model[Tensor]):
         """Return the network at other parameters, which it shares with the caller."""
         return LayeredModel(along(self.layers, parameters), self.solves_exactly)
 
-    def _errors(
-        self, activities: Activities, precision: Precision
-    ) -> Iterator[tuple[Linearisation, Batch, Batch]]:
-        """Return each layer at the activity below it, with ``e_l`` and ``(π e)_l``."""
-        _refuse_nothing(activities[0])
-        tangents = [layer.at(below) for layer, below in zip(self.layers, activities, strict=False)]
-        hidden = zip(activities[1:-1], tangents, strict=False)
-        errors = [above - tangent.value for above, tangent in hidden]
-        output = _output_error(activities[-1], tangents[-1].value, precision)
-        forces = [*errors, _weighed(output, precision)]
-        return zip(tangents, [*errors, output], forces, strict=True)
-
 
 def _refuse_nothing(x: Batch) -> None:
     """Refuse a batch whose derivatives would be sums over nothing: zeros, as at a minimum."""
     if x.shape[-2] == 0:
         raise ValueError("a mean over no samples is no number; give a batch of at least one")
+
+
+def _errors(
+    values: Sequence[Batch], activities: Activities, precision: Precision
+) -> list[tuple[Batch, Batch]]:
+    """Return ``e_l`` and ``(π e)_l`` of each layer, whose values at the activities are given."""
+    hidden = [above - value for above, value in zip(activities[1:-1], values, strict=False)]
+    output = _output_error(activities[-1], values[-1], precision)
+    return [*zip(hidden, hidden, strict=True), (output, _weighed(output, precision))]
 
 
 def _output_error(y: Batch, prediction: Batch, precision: Precision) -> Batch:

@@ -231,10 +231,6 @@ class ShiftedBackend(_Asked, FaultyBackend):
         }
         return self.inner.capabilities - others
 
-    @capabilities.setter
-    def capabilities(self, offered):
-        """Take no other: they are the correct backend's."""
-
     def build(self, network, parameters):
         inner = self.inner.build(network, parameters)
         if self.meant("build"):
