@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import wraps
-from math import inf, isnan
 from typing import TYPE_CHECKING, Any, ParamSpec, SupportsFloat
 
 from pcbench import checks
@@ -97,14 +96,13 @@ class Basis:
         name: str,
         seen: ArrayLike,
         due: ArrayLike,
-        off: Iterable[Number],
+        off: ArrayLike,
         labels: Sequence[str] = (),
     ) -> Check:
         """Check ``|seen - due| ≤ off``, every entry by its own; labels name the entries."""
         name, source = self._named(name), self.source
-        bounds = [_bound(one) for one in off]
         check = checks.each_close(
-            name, seen, due, bounds, self.derivation, source=source, labels=labels
+            name, seen, due, off, self.derivation, source=source, labels=labels
         )
         return check.at(self.where) if self.where else check
 
@@ -119,18 +117,13 @@ class Basis:
         **more: Any,
     ) -> Check:
         where = ", ".join(place for place in (self.where, where) if place)
-        tolerance, source = checks.Tolerance(_bound(off), self.derivation), self.source
+        tolerance, source = checks.Tolerance(float(off), self.derivation), self.source
         return comparison(
             self._named(name), seen, due, tolerance, source=source, where=where, **more
         )
 
     def _named(self, name: str) -> str:
         return f"{self.label}: {name}" if self.label else name
-
-
-def _bound(off: Number) -> float:
-    """Return a bound as a number: one that has overflowed to NaN bounds nothing."""
-    return inf if isnan(float(off)) else float(off)
 
 
 def folded(make: Callable[P, Iterable[Check]]) -> Callable[P, Iterator[Check]]:

@@ -122,3 +122,23 @@ def test_the_table_of_the_documentation_works_as_it_stands(tmp_path):
     outcomes = [fault.outcome for fault in audited(tmp_path, *names["FAULTS"]).faults]
     assert outcomes == ["caught", "caught"]
     assert Fault.of(names["EpsilonInTheLoss"]).mistake == Fault.of(names["FAULTS"][0]).mistake
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [((X,), {}), ((X, Y, None, None), {}), ((X, Y), {"precison": Y}), ((X, Y), {"y": Y})],
+)
+def test_a_question_with_other_arguments_is_refused_as_by_any_model(arguments, named):
+    _, correct, faulty = built(FaultyModel)
+    for model in (correct, faulty):
+        with pytest.raises(TypeError):
+            model.loss(*arguments, **named)
+
+
+def test_a_fault_may_declare_other_capabilities_than_the_correct_backend():
+    class Boasts(FaultyBackend):
+        capabilities = frozenset()
+
+    correct = TorchBackend()
+    assert Boasts(correct).capabilities == frozenset()
+    assert FaultyBackend(correct).capabilities == correct.capabilities

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import inf
+from math import inf, isnan
 
 import numpy as np
 from jaxtyping import Float
@@ -137,12 +137,13 @@ def covariance_probe(weights: Weights) -> float | None:
 
 
 def _unbounded(weights: Weights, x: Matrix, y: Matrix, u: float) -> EquilibriumRounding:
-    """Bound the prediction and the loss alone."""
+    """Bound the prediction and the loss alone, if they are in float64's range."""
     off = residuals(weights, x, y)
     product = _perturbed_product(PROBE, repetitions(y.size, DRAWS))
-    _, prediction = _from_output(weights, x, product)
-    drawn = allowed(_norm([prediction - (y - off)]), u, PROBE)
-    off_prediction = float(drawn) + underflow(weights, [x, y], forward=True)
+    with np.errstate(over="ignore", invalid="ignore"):
+        _, prediction = _from_output(weights, x, product)
+        drawn = float(allowed(_norm([prediction - (y - off)]), u, PROBE))
+    off_prediction = (inf if isnan(drawn) else drawn) + underflow(weights, [x, y], forward=True)
     loss, each = _loss_off(off, off_prediction, u), (inf,) * len(weights)
     return EquilibriumRounding(inf, loss, off_prediction, each, each, inf, inf)
 
