@@ -85,3 +85,14 @@ def test_parameters_that_are_lost_between_steps_are_a_mistake_and_no_divergence(
     assert changed.where == f"before step {step}"
     assert "40 of 384 numbers" in changed.message
     assert verdicts[MALFORMED].status == "failed"
+
+
+def test_a_rate_that_the_dtype_does_not_hold_is_undecided_also_where_gradients_are_zero():
+    problem, parameters = pose(dtype="float32", widths=(3, 4, 4, 2))
+    origin = [0 * array for array in parameters]
+    problem = problem.at([array[0] for array in origin])
+    asked = settings("BP", rate=1e300)
+    verdicts = judge(TorchBackend(dtype="float32"), problem, origin, asked, "BP")
+    check = verdicts["malformed answers of training"]
+    assert check.status == "undecided"
+    assert "the rate itself leaves the range of float32" in check.message

@@ -11,6 +11,7 @@ import pytest
 from pcbench.backends.torch import TorchBackend
 from pcbench.cases.conformance.draw import Draw
 from pcbench.cases.conformance.inference.engines import Asked, ask_for, verdicts
+from pcbench.cases.equilibrated_energy import TheoremJudge
 from pcbench.contract import (
     ErrorInference,
     ExactInference,
@@ -20,6 +21,7 @@ from pcbench.contract import (
 )
 from pcbench.judges.answers import InferenceResult, Subject
 from pcbench.judges.inference import InferenceJudge
+from pcbench.judges.problem import rounded
 from pcbench.theory.nonlinear.layered import activity_residuals, feedforward, layered_energies
 
 pytestmark = pytest.mark.usefixtures("without_shapes")
@@ -127,6 +129,20 @@ def test_an_answer_that_is_not_finite_fails_wherever_descent_has_led(part, engin
     [check] = verdicts(judge, "descent", broken, asked)
     assert (check.name, check.status) == ("descent: finite energy", "failed")
     assert ("energy is nan" if part == "energies" else "an answer is not finite") in check.message
+
+
+def test_far_from_equilibrium_energies_and_gradients_round_as_they_do_there():
+    """Theorem 1's own bounds are those of its equilibrium, where numbers are far smaller."""
+    problem = problem_of("linear", 5, "float32")
+    judge = InferenceJudge(problem, "float32")
+    subject = Subject(TorchBackend("cpu", "float32"), problem)
+    hidden = rounded([300 * z for z in between(problem, 0.5)], "float32")
+    answers = subject.evaluate([problem.x, *hidden, problem.y])
+    far = replace(answered(judge, hidden, problem), energies=answers.energies)
+    theorem = TheoremJudge(problem, OdeInference(), "float32")
+    found = {check.name: check.status for check in theorem.checks(far, answers)}
+    assert found["energy of each layer"] == found["local gradients"] == "passed"
+    assert found["energy at equilibrium"] == "failed"
 
 
 @pytest.mark.parametrize(("halve", "status"), [(True, "failed"), (False, "undecided")])
