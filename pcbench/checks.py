@@ -250,10 +250,10 @@ def _norm(array: NDArray[float64]) -> float:
     """Return the Frobenius norm, also where squares leave the range of float64."""
     import numpy as np
 
-    norm, size = float(np.linalg.norm(array)), float(np.max(np.abs(array)))
-    if 1e-140 < norm < math.inf or not 0 < size < math.inf:
+    norm = float(np.linalg.norm(array))
+    if 1e-140 < norm < math.inf or not array.any():
         return norm
-    return size * float(np.linalg.norm(array / size))
+    return math.hypot(*array.ravel())  # it scales before it squares
 
 
 def _worst_entry(
