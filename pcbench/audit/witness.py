@@ -78,11 +78,10 @@ class Testimony:
         return samples != self._first_batch
 
     def both(self, ask: Callable[[Any], Any], judged: Any, correct: Any) -> tuple[Any, Any]:
-        """Return the answers of the judged one and, until the first difference, of the correct one.
+        """Return the answers of the tested model and, until they differ once, of the correct one.
 
-        The correct one is asked first: a mistake may be to write into what it was given. If it
-        refuses, and the judged one does not, they differ, and the other way round; if both refuse,
-        they are alike.
+        The correct one is asked first: a mistake may be to write into what it was given. If one of
+        them refuses, and the other does not, they differ; if both refuse, they are alike.
         """
         if correct is None or self.differs:
             return ask(judged), None
@@ -101,7 +100,7 @@ class Testimony:
     def compared(
         self, ask: Callable[[Any], Any], judged: Any, correct: Any, to_host: Callable[[Any], Host]
     ) -> Any:
-        """Return the answer of the judged one, and keep whether it is another than is correct."""
+        """Return the answer of the tested model, and keep whether it is another than is correct."""
         found, expected = self.both(ask, judged, correct)
         if correct is not None and not self.differs:
             self.differs = not same(found, expected, to_host)
@@ -131,7 +130,7 @@ class Witness(FaultyBackend):
         self.correct, self.testimony = correct, Testimony(deadline)
 
     def build(self, network: NetworkSpec, parameters: Sequence[Host]) -> Model[Any]:
-        """Build the model that is judged, and the correct one."""
+        """Build the model that is tested, and the correct one."""
         uses = network_uses(network, parameters)
         self.testimony.note("build", uses)
         correct = None

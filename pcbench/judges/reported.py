@@ -33,7 +33,7 @@ _RISEN = 1.05
 """Of the first energy: short steps never lead up, and rounding makes nothing of the kind."""
 
 _TRIED = 2_000
-"""So many of the theory's own steps are taken at most."""
+"""At most this many steps are taken by the theory."""
 
 _YES_OR_NO = Tolerance(0.5, "it is so or it is not")
 

@@ -50,7 +50,7 @@ class Initialisation(BaseModel, ABC):
 
 
 class OfLayers(Initialisation):
-    """A point of any network: layers are independent of each other."""
+    """Draws each layer independently, in any network."""
 
     def draw(self, network: NetworkSpec, rng: np.random.Generator) -> Weights:
         """Draw every layer independently."""

@@ -178,7 +178,7 @@ def energy_hessian(
     residual: float | None,
     runtime: OnJax,
 ) -> JaxHessian:
-    """``∇²𝓕*`` at equilibrium, its inner systems solved to what the dtype allows unless said."""
+    """``∇²𝓕*`` at equilibrium, its inner systems solved to ``residual``, by default to rounding."""
     if residual is None:
         residual = _EPSILONS * float(jnp.finfo(batch.x.dtype).eps)
     prepared = runtime.run(_prepare, network, parameters, (batch, hidden))

@@ -88,7 +88,7 @@ Computing = Callable[..., AbstractContextManager[None]]
 
 
 class JpcModel(Model[jax.Array]):
-    """A network of JPC's layers; every call is made in surroundings with the backend's dtype."""
+    """A network of JPC's layers; every call is made with the backend's dtype set."""
 
     def __init__(
         self, network: NetworkSpec, parameters: Sequence[jax.Array], computing: Computing

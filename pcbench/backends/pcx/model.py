@@ -193,7 +193,7 @@ class PcxModel(Model[jax.Array]):
     """A network of PCX's modules.
 
     PCX's modules keep what they compute; here every call begins and ends without activities, and is
-    made in surroundings with the backend's dtype.
+    made with the backend's dtype set.
     """
 
     def __init__(

@@ -24,7 +24,7 @@ DESCENT = "PC is descent on the equilibrated energy (theory.md 2.1)"
 
 
 _REPEATED = 5
-"""So many runs are repeated at most: each step of theirs relaxes every sample."""
+"""At most this many runs are repeated: each of their steps relaxes every sample."""
 
 _TRIED = 100
 """A rise later than after so many steps is not looked for in inference that the theory relaxes."""
@@ -98,7 +98,7 @@ def _replayed(
 def _counted(
     problem: Problem, left: Left, asked: Parameters
 ) -> tuple[list[Check], Bool[np.ndarray, " R"]]:
-    """Count the runs that leave: all must that do not diverge in theory, too.
+    """Count the runs that leave: all must, except those that diverge in theory, too.
 
     Of runs that rose and have not left the theory repeats some, and otherwise the first that rose.
     """
@@ -159,7 +159,7 @@ def _rises_too(problem: Problem, left: Left, run: int, asked: Parameters) -> boo
         try:
             activities = relaxed_activities(now, problem.x, problem.y)
         except (ArithmeticError, np.linalg.LinAlgError):
-            return bool(values)  # after steps of its own the theory is where float64 cannot tell
+            return bool(values)  # float64 cannot tell any more; at the first step it has to
         energy = float(layered_energies(now, activities).sum())
         values.append([layered_loss(now, problem.x, problem.y), energy])
         gradients, _ = energy_gradients(now, activities)

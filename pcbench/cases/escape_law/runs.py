@@ -140,7 +140,7 @@ def scaled_draws(
 def rises(
     losses: Float[np.ndarray, "T R"], energies: Float[np.ndarray, "T R"], part: float = 1.0
 ) -> Float[np.ndarray, " R"]:
-    """Return after how many steps something had risen as in steps that are too long; or infinity.
+    """Return the first step at which energy or loss had risen too far, or infinity.
 
     The energy, which of BP is the loss, by a part of ``RISE`` above the least so far; or the loss,
     on which PC does not descend, by a part of ``DOUBLED``. What is no number has risen.

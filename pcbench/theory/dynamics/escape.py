@@ -238,7 +238,7 @@ class Fallen:
 
 
 RISE = 0.05
-"""Of its first value: no rounding makes an objective rise by as much above the least so far."""
+"""Share of an objective's first value: a rise above its least value by more is never rounding."""
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")
