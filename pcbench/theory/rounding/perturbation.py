@@ -82,7 +82,10 @@ def equilibrium_rounding(weights: Weights, x: Inputs, y: Targets, u: float) -> E
     product = _perturbed_product(probe, repeats)
     erring, exact = (_theorem_1(weights, x, y, by) for by in (product, np.matmul))
     own_changes = [_apart(ours, theirs) for ours, theirs in zip(erring, exact, strict=True)]
-    reached, found, output, prediction = _two_passes(weights, x, y, product)
+    try:
+        reached, found, output, prediction = _two_passes(weights, x, y, product)
+    except np.linalg.LinAlgError:  # a simulated rounding took S from positive definite
+        return _unbounded(weights, x, y, u)
     errors = prediction_errors(weights, reached)
     forces = hidden_forces(weights, errors)
     gradients = [

@@ -179,6 +179,17 @@ def saturated(dtype, depth, std):
     return network, weights, x, y
 
 
+def test_a_covariance_that_a_simulated_rounding_makes_indefinite_leaves_no_bound():
+    """Once an error: the factorisation of the covariance that rounding had moved."""
+    rng = np.random.default_rng(134)
+    std = 10 ** rng.uniform(-1, 3)
+    weights = [std * rng.standard_normal(shape) for shape in ((10, 1), (1, 10), (6, 1))]
+    x, y = rng.standard_normal((1, 1)), rng.standard_normal((1, 6))
+    bounds = equilibrium_rounding(weights, x, y, U)
+    assert bounds.energy == np.inf
+    assert np.isfinite([bounds.loss, bounds.prediction]).all()
+
+
 @pytest.mark.parametrize(("dtype", "depth", "std"), DEEP)
 def test_what_is_flushed_in_a_deep_saturated_network_is_no_excuse(dtype, depth, std):
     """Once 5e140 was allowed on an energy of 1e9: products of norms that nothing travels by."""
