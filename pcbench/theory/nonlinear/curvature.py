@@ -185,10 +185,15 @@ def _extreme_curvature(
         dense = hessian_rows(network, sample, np.eye(size), precision)
         return float(np.linalg.eigvalsh(dense)[0 if least else -1])
     if least and not network.images:
-        try:
-            return _least_of_blocks(*sample_hessian(network, sample, precision))
-        except LinAlgError:
-            pass  # not positive definite: the least is negative, and found by iteration
+        blocks = sample_hessian(network, sample, precision)
+        # ‖H‖ is at most that of a row of blocks. What it rounds to may take a positive least
+        # eigenvalue below zero, where iteration would look for it among its like for minutes.
+        largest = max(np.linalg.norm(block) for row in blocks for block in row)
+        for shift in (0.0, 3 * size * np.finfo(float).eps * float(largest)):
+            try:
+                return _least_of_blocks(*blocks, shift) - 2 * shift
+            except LinAlgError:
+                pass  # not positive definite: the least is negative, and found by iteration
     found = extreme_eigenvalue(
         lambda v: hessian_rows(network, sample, v.reshape(1, -1), precision)[0],
         size,
@@ -233,12 +238,13 @@ def sample_hessian(
     return diagonal, below[:-1]
 
 
-def _least_of_blocks(diagonal: Sequence[Matrix], below: Sequence[Matrix]) -> float:
-    """``λ_min``, from below: the inverse's largest eigenvalue is well separated.
+def _least_of_blocks(diagonal: Sequence[Matrix], below: Sequence[Matrix], shift: float) -> float:
+    """``λ_min`` of ``H + shift I``, from below: the inverse's largest eigenvalue stands alone.
 
     By block Cholesky: ``C_l C_lᵀ = H_{l,l} - G_{l-1} G_{l-1}ᵀ``, ``G_l = H_{l+1,l} C_l⁻ᵀ``. Raises
     a ``LinAlgError`` if the matrix is not positive definite.
     """
+    diagonal = [block + shift * np.eye(len(block)) for block in diagonal]
     factors, couplings, rest = [], [], diagonal[0]
     for block, after in zip(below, diagonal[1:], strict=True):
         factors.append(np.linalg.cholesky(rest))
