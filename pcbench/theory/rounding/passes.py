@@ -286,7 +286,8 @@ def backpropagation_rounding(
             [float(np.linalg.norm(a - b)) for a, b in zip(gradients, exact, strict=True)]
         )
     drawn = allowed(changes, of_both(u), probe)
-    lost = underflow(network.weights, [*forward, force], carried=False, steepest=network.steepest)
+    sent = backpropagated(network, forward, force)
+    lost = underflow(network.weights, [*forward, *sent], carried=False, steepest=network.steepest)
     return tuple(float(a + b) + lost for a, b in zip(drawn, own_rounding, strict=True))
 
 
