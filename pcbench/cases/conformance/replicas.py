@@ -15,7 +15,13 @@ import numpy as np
 from pcbench import checks
 from pcbench.cases.conformance.draw import offered
 from pcbench.cases.conformance.evaluation import EvaluationJudge, anywhere
-from pcbench.cases.conformance.inference.engines import ask_for, of_all, step_of, verdicts
+from pcbench.cases.conformance.inference.engines import (
+    ask_for,
+    most_curved,
+    of_all,
+    step_of,
+    verdicts,
+)
 from pcbench.cases.conformance.inference.settings import as_stepped, settings_of, steepest
 from pcbench.cases.conformance.inference.steps import decided, expected_steps, rounding_of
 from pcbench.checks import Check
@@ -35,6 +41,8 @@ _SHORT, _LONG = 0.7, 5.0
 # The first replica to arrive does so after some steps, and others have more to take.
 _FIRST, _BUDGET, _LONG_BUDGET = 3, 12, 6
 _OF_NEWTON, _NEWTON_STEPS = 0.05, 8
+# The flow is held to go down in replicas whose largest curvatures differ by less than that.
+_ALIKE = 10.0
 
 
 def replicas(
@@ -71,12 +79,16 @@ def _engine(engine: str, subject: Subject, problems: Sequence[Problem]) -> Itera
     yield from forms
     if not checks.all_passed(forms):
         return
+    stiffness = [most_curved(judge) for judge in judges]
     finished = [_finished(asked.settings, answer) for answer in answers]
     yield as_reported(f"{engine}: converged in every replica", result.converged, all(finished))
     for index, (answer, judge) in enumerate(zip(answers, judges, strict=True)):
         own = replace(answer, converged=finished[index])
         # Steps that are shorter than a replica's own go down by less, in proportion at least.
         shorter = step_of(asked) / step_of(each[index])
+        # The flow's budget, in steps of the stiffest, may end before others have gone anywhere.
+        if engine == "ode" and max(stiffness) > _ALIKE * stiffness[index]:
+            shorter = 0.0
         due = replace(asked, decrease=each[index].decrease * shorter)
         made = verdicts(judge, engine, own, due)
         yield from (check.at(f"replica {index + 1}") for check in made)
