@@ -75,7 +75,10 @@ def _engine(engine: str, subject: Subject, problems: Sequence[Problem]) -> Itera
     asked = of_all(each)
     result = subject.infer(asked.settings)
     answers = [result.replica(index, len(problems)) for index in range(len(problems))]
-    forms = [judge.form(engine, answer) for judge, answer in zip(judges, answers, strict=True)]
+    forms = [
+        judge.form(engine, answer, asked.settings)
+        for judge, answer in zip(judges, answers, strict=True)
+    ]
     yield from forms
     if not checks.all_passed(forms):
         return
@@ -132,11 +135,17 @@ def _walked(
     engine: str, subject: Subject, judges: Sequence[InferenceJudge], rule: Rule
 ) -> Iterator[Check]:
     """Compare with the theory's steps, of all replicas together and of each alone."""
+    label = f"{engine}: {'halving' if rule.halve else 'residual'}"
+    for number, judge in enumerate(judges, start=1):
+        off = judge.forward_rounding.residual
+        if off >= judge.start:
+            reason = f"{label}: the force at the start, {judge.start:.2g}, is lost in rounding."
+            yield checks.undecided(label, reason, source=ALONE, where=f"replica {number}")
+            return
     budget = min(decided(judge, rule).budget for judge in judges)
     if budget < 1:
         return
     rule = replace(rule, budget=budget)
-    label = f"{engine}: {'halving' if rule.halve else 'residual'}"
     together, alone = yield from _asked(engine, subject, judges, settings_of(rule))
     dues = [expected_steps(judge, rule) for judge in judges]
     for number, (judge, due) in enumerate(zip(judges, dues, strict=True)):
@@ -152,8 +161,8 @@ def _walked(
 def _newton(subject: Subject, judges: Sequence[InferenceJudge]) -> Iterator[Check]:
     """Compare replicas with themselves alone, where the same linear systems are solved.
 
-    A step solves a system of condition ``κ``, and so is off by ``κ u`` of the activities; what
-    earlier ones are off by, a later one brings down.
+    A step solves a system of condition ``κ`` for what is missed, and so is off by ``κ u`` of that
+    and of the activities; what earlier ones are off by, a later one brings down.
     """
     engine = "gauss_newton"
     settings = GaussNewtonInference(residual=_OF_NEWTON, max_steps=_NEWTON_STEPS)
@@ -167,7 +176,8 @@ def _newton(subject: Subject, judges: Sequence[InferenceJudge]) -> Iterator[Chec
         if least <= 0:
             continue  # no bound on what a system may do to its rounding
         y, where = judge.problem.y, f"replica {number + 1}"
-        size = np.linalg.norm(other.hidden) + np.linalg.norm(y[np.isfinite(y)])
+        missed = np.sqrt(2 * judge.samples * judge.loss)
+        size = np.linalg.norm(other.hidden) + np.linalg.norm(y[np.isfinite(y)]) + missed
         off = CONFIDENCE * judge.u * (other.steps + 1) * most / least * float(size)
         yield basis.distance("activities as alone", one.hidden, other.hidden, off, where)
         off *= most / judge.start
@@ -191,7 +201,9 @@ def _asked(
     together = [whole.replica(index, count) for index in range(count)]
     alone = [Subject(subject.backend, judge.problem).infer(settings) for judge in judges]
     for answers in (together, alone):
-        forms = [judge.form(engine, one) for judge, one in zip(judges, answers, strict=True)]
+        forms = [
+            judge.form(engine, one, settings) for judge, one in zip(judges, answers, strict=True)
+        ]
         yield from forms
         if not checks.all_passed(forms):
             answers.clear()

@@ -355,7 +355,8 @@ def _foretold(judge: InferenceJudge, decay: float) -> float:
         raise UndecidableError(
             f"{STEPS} steps are sure to bring the residual down by no more than rounding may"
         )
-    return max(_least(judge), left)
+    # Backends compare in their own dtype: ask for what float32 holds.
+    return float(np.nextafter(np.float32(max(_least(judge), left)), np.float32(1)))
 
 
 def _least(judge: InferenceJudge) -> float:
