@@ -42,12 +42,7 @@ class FaultyTrainer(Trainer[Any]):
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
-        self,
-        origin: FaultyModel,
-        x: Any,
-        y: Any,
-        settings: TrainingSettings,
-        precision: Any = None,
+        self, origin: FaultyModel, x: Any, y: Any, settings: TrainingSettings, precision: Any = None
     ) -> None:
         self.origin, self.backend, self.network = origin, origin.backend, origin.network
         self.settings, self._replicated = settings, origin.replicated
@@ -72,8 +67,7 @@ class FaultyTrainer(Trainer[Any]):
     @property
     def model(self) -> Model[Any]:  # type: ignore[override]
         """The network at its current parameters."""
-        parameters = self.theta if self._replicated else self._alone(self.theta, 0)
-        return self.backend.build(self.network, [np.asarray(p, float) for p in parameters])
+        return self.backend.build(self.network, FaultyTrainer.parameters(self))
 
     def parameters(self) -> list[Float[np.ndarray, "*R ..."]]:
         """Bring weights, then biases, to the host."""
@@ -103,10 +97,9 @@ class FaultyTrainer(Trainer[Any]):
         losses, energies = (np.array(column) for column in zip(*made, strict=True))
         norms, sizes, inferred, residuals = (np.array(c) for c in zip(*details, strict=True))
         recorded = np.arange(0, steps, every)
+        by_replica = (losses, energies, norms, sizes, residuals)
         if not self._replicated:
-            losses, energies, norms, sizes, residuals = (
-                array[:, 0] for array in (losses, energies, norms, sizes, residuals)
-            )
+            losses, energies, norms, sizes, residuals = (array[:, 0] for array in by_replica)
         return Record(losses, energies, recorded, norms, sizes, inferred, residuals)
 
     def chosen(self, batches: Int[np.ndarray, "T *#R N"] | None, step: int) -> Rows | None:
@@ -181,10 +174,8 @@ class FaultyTrainer(Trainer[Any]):
     ) -> tuple[list[list[float]], list[list[float]], float, list[float]]:
         """Return norms of gradients and of parameters, steps of inference, and residuals."""
         norms = [[float(np.linalg.norm(g)) for g in slope.gradients] for slope in slopes]
-        sizes = [
-            [float(np.linalg.norm(a[place].astype(float))) for a in before]
-            for place in range(len(slopes))
-        ]
+        alone = (self._alone(before, place) for place in range(len(slopes)))
+        sizes = [[float(np.linalg.norm(array)) for array in arrays] for arrays in alone]
         inferred = float(max((slope.steps for slope in slopes), default=0))
         return norms, sizes, inferred, [slope.residual for slope in slopes]
 

@@ -129,13 +129,13 @@ class FaultyModel(Model[Any]):
         """Bring an array to the host."""
         return self.backend.to_host(array)
 
-    def device(self, array: Host) -> Any:
+    def device(self, array: Any) -> Any:
         """Stage an array."""
-        return self.backend.to_device(array)
+        return self.backend.to_device(np.asarray(array, np.float64))
 
     def changed(self, array: Any, change: Callable[[Host], Any]) -> Any:
         """Return an array with a change that is made on the host."""
-        return self.device(np.asarray(change(self.host(array)), np.float64))
+        return self.device(change(self.host(array)))
 
     def ask(self, method: str, arguments: Mapping[str, Any]) -> Any:
         """Put a question to the correct model: what is not overridden passes through here."""

@@ -28,7 +28,7 @@ from pcbench.networks import activation
 
 
 def _derivative_forgotten(q: Question) -> Any:
-    """Take the gradients of the network without activations."""
+    """Backpropagation forgets the derivative of the activation, as if the network were linear."""
     straight = replace(q.network, activation="identity")
     model, backend = q.model, q.model.backend
     inner = backend.build(straight, model.parameters)
@@ -36,7 +36,7 @@ def _derivative_forgotten(q: Question) -> Any:
 
 
 def _still_where_activated(q: Question) -> Any:
-    """Take steps of nothing."""
+    """In networks with activations only gradient inference moves; other engines tell, and stay."""
     able = Capability.GRADIENT_INFERENCE in q.model.backend.capabilities
     others = GaussNewtonInference | ErrorInference | OdeInference
     if not able or q.network.is_linear or not isinstance(q.settings, others):
@@ -62,7 +62,7 @@ def _kernels(change: Callable[[Host], Any]) -> Callable[[Building], Model[Any]]:
 
 
 def _channels_last(q: Question) -> Any:
-    """Put every pixel in the place of another."""
+    """Images are read channel by channel where they were flattened pixel by pixel."""
     if not q.network.convolutions:
         return q.ask()
     channels, height, width = q.network.convolutions[0].image
@@ -93,21 +93,11 @@ NETWORKS = (
         )
     ),
     *faults(Part.ACTIVATIONS, "loss_gradients", needs={Trait.ACTIVATION})(
-        DerivativeForgotten=(
-            "Backpropagation forgets the derivative of the activation, as if the network were "
-            "linear.",
-            _derivative_forgotten,
-        )
+        DerivativeForgotten=_derivative_forgotten
     ),
     *faults(
         Part.ACTIVATIONS, "infer", needs={Trait.ACTIVATION, Trait.ITERATIVE}, when=lambda q: q.plain
-    )(
-        StillWhereActivated=(
-            "In networks with activations only gradient inference moves; other engines tell, and "
-            "stay.",
-            _still_where_activated,
-        )
-    ),
+    )(StillWhereActivated=_still_where_activated),
     *building_faults(Part.BIASES, needs={Trait.BIAS})(
         BiasesIgnored=(
             "Biases are taken for zeros.",
@@ -138,10 +128,7 @@ NETWORKS = (
         ),
     ),
     *faults(Part.CONVOLUTIONS, "predict", needs={Capability.CONVOLUTIONS})(
-        ChannelsLast=(
-            "Images are read channel by channel where they were flattened pixel by pixel.",
-            _channels_last,
-        )
+        ChannelsLast=_channels_last
     ),
     *faults(Part.CONVOLUTIONS, "energy_gradients", needs={Capability.CONVOLUTIONS})(
         KernelGradientsAveraged=(
@@ -166,7 +153,7 @@ def _block_repeated(z: Host) -> Any:
 
 
 def _gradients_of_a_block(q: Question) -> list[Host]:
-    """Cut the batch, and keep its size in the mean."""
+    """Local gradients leave out what comes after the 32nd sample."""
     samples = q.samples
     if samples <= _SAMPLES or q.precision is not None:
         return list(q.ask())
@@ -175,7 +162,7 @@ def _gradients_of_a_block(q: Question) -> list[Host]:
 
 
 def _loss_of_a_block(q: Question) -> Any:
-    """Put the prediction in place of further targets."""
+    """The loss leaves out what comes after the 64th output."""
     predicted = q.also("predict", x=q.x)
     targets = np.broadcast_to(q.y, predicted.shape).copy()
     targets[..., _OUTPUTS:] = predicted[..., _OUTPUTS:]
@@ -183,6 +170,7 @@ def _loss_of_a_block(q: Question) -> Any:
 
 
 def _units_cut_off(q: Question) -> list[Host]:
+    """Gradients of the loss are zero from the 65th unit of a layer on."""
     found = [gradient.copy() for gradient in q.ask()]
     for gradient in found:
         gradient[(slice(None),) * int(q.replicated) + (slice(_OUTPUTS, None),)] = 0
@@ -204,24 +192,20 @@ def _from_the_fifth_layer(factor: float) -> Callable[..., Slope]:
 
 
 def _shorter_steps(q: Question) -> Any:
+    """Inference divides its step by the number of replicas, as a mean over them would."""
     if not isinstance(q.settings, GradientInference | ErrorInference):
         return q.ask()
-    step = q.settings.step / len(q.model.parameters[0])
-    return q.ask(settings=q.settings.model_copy(update={"step": step}))
+    return q.adjusted(step=q.settings.step / len(q.model.parameters[0]))
 
 
 def _moves_on(q: Question) -> Any:
-    """Take as many steps with all replicas."""
+    """A replica that has arrived moves on until the last one has."""
     reached = q.ask()
     own = isinstance(q.settings, GradientInference | ErrorInference | GaussNewtonInference)
     if not own or not reached.steps:
         return reached
-    on = q.settings.model_copy(update={"residual": 1e-300, "max_steps": reached.steps})
-    return replace(q.ask(settings=on), converged=reached.converged)
-
-
-def _replicated(q: Question) -> bool:
-    return q.replicated
+    on = q.adjusted(residual=1e-300, max_steps=reached.steps)
+    return replace(on, converged=reached.converged)
 
 
 SHAPES = (
@@ -231,12 +215,7 @@ SHAPES = (
             lambda q: _block_repeated(q.ask()),
         )
     ),
-    *faults(Part.SHAPES, "energy_gradients")(
-        GradientsOfABlock=(
-            "Local gradients leave out what comes after the 32nd sample.",
-            _gradients_of_a_block,
-        )
-    ),
+    *faults(Part.SHAPES, "energy_gradients")(GradientsOfABlock=_gradients_of_a_block),
     *faults(Part.SHAPES, "infer")(
         UnrelaxedPastABlock=(
             "Inference leaves hidden activities from the 33rd sample on at those of the 32nd.",
@@ -244,13 +223,10 @@ SHAPES = (
         )
     ),
     *faults(Part.SHAPES, "loss", when=lambda q: q.network.widths[-1] > _OUTPUTS)(
-        LossOfABlock=("The loss leaves out what comes after the 64th output.", _loss_of_a_block)
+        LossOfABlock=_loss_of_a_block
     ),
     *faults(Part.SHAPES, "loss_gradients")(
-        UnitsPastABlock=(
-            "Gradients of the loss are zero from the 65th unit of a layer on.",
-            _units_cut_off,
-        ),
+        UnitsPastABlock=_units_cut_off,
         GradientsClipped=(
             "Gradients of the loss are clipped at 1000, against explosions.",
             lambda q: [gradient.clip(-_HUGE, _HUGE) for gradient in q.ask()],
@@ -276,7 +252,7 @@ SHAPES = (
     ),
 )
 REPLICAS = (
-    *faults(Part.REPLICAS, "loss", needs={Capability.REPLICAS}, when=_replicated)(
+    *faults(Part.REPLICAS, "loss", needs={Capability.REPLICAS})(
         ReplicasInReverse=(
             "The losses of replicas come in the opposite order.",
             lambda q: q.ask()[::-1],
@@ -286,13 +262,13 @@ REPLICAS = (
             lambda q: np.full_like(losses := q.ask(), losses.mean()),
         ),
     ),
-    *faults(Part.REPLICAS, "infer", needs={Capability.REPLICAS}, when=_replicated)(
+    *faults(Part.REPLICAS, "infer", needs={Capability.REPLICAS})(
         FirstReplicaForAll=(
             "All replicas are given the activities of the first: a broadcast along the wrong axis.",
             hidden(lambda z: np.broadcast_to(z[:1], z.shape).copy() if z.ndim == 3 else z),
         )
     ),
-    *faults(Part.REPLICAS, "energy_gradients", needs={Capability.REPLICAS}, when=_replicated)(
+    *faults(Part.REPLICAS, "energy_gradients", needs={Capability.REPLICAS})(
         GradientsSummedOverReplicas=(
             "Local gradients are summed over replicas, as of weights that they share.",
             lambda q: [
@@ -300,17 +276,11 @@ REPLICAS = (
             ],
         )
     ),
-    *faults(Part.REPLICAS, "infer", needs={Capability.REPLICAS, Trait.ITERATIVE}, when=_replicated)(
-        StepOverReplicas=(
-            "Inference divides its step by the number of replicas, as a mean over them would.",
-            _shorter_steps,
-        ),
-        MovesOnWithTheOthers=(
-            "A replica that has arrived moves on until the last one has.",
-            _moves_on,
-        ),
+    *faults(Part.REPLICAS, "infer", needs={Capability.REPLICAS, Trait.ITERATIVE})(
+        StepOverReplicas=_shorter_steps,
+        MovesOnWithTheOthers=_moves_on,
     ),
-    *faults(Part.REPLICAS, "infer", needs={Capability.REPLICAS, Trait.RECORDED}, when=_replicated)(
+    *faults(Part.REPLICAS, "infer", needs={Capability.REPLICAS, Trait.RECORDED})(
         RecordsOfNeighbours=(
             "Replicas are given each other's records.",
             recorded(lambda path: path[::-1]),

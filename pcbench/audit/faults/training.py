@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from pcbench.audit.tables import Question, faults, trainer_faults
+from pcbench.audit.tables import faults, trainer_faults
 from pcbench.audit.trainer import FaultyTrainer, Rows, Slope
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import Host
@@ -18,25 +18,17 @@ from pcbench.contract.parts import Part
 Method = Callable[..., Any]
 
 
-def _other_settings(change: Callable[[Any], dict[str, Any]]) -> Callable[[Question], Any]:
-    """Train by other settings than were asked for."""
-    return lambda q: q.ask(settings=replace(q.settings, **change(q.settings)))
-
-
-class PreviousBatch(FaultyTrainer):
+def _previous_batch(
+    trainer: FaultyTrainer, correct: Method, place: int, rows: Rows | None
+) -> Slope:
     """Gradients are those of the batch before."""
-
-    _now: Rows | None = None
-    _before: Rows | None = None
-
-    def slope(self, place: int, rows: Rows | None) -> Slope:
-        """Keep the rows for the next step."""
-        correct = super().slope(place, rows)
-        if place == 0:
-            self._before, self._now = self._now, rows
-        if self._before is None:
-            return correct
-        return replace(correct, gradients=super().slope(place, self._before).gradients)
+    slope: Slope = correct(place, rows)
+    batches = vars(trainer).setdefault("batches", [None])
+    if place == 0:
+        batches.append(rows)
+    if batches[-2] is None:
+        return slope
+    return replace(slope, gradients=correct(place, batches[-2]).gradients)
 
 
 class LeavesItsModel(FaultyTrainer):
@@ -48,28 +40,22 @@ class LeavesItsModel(FaultyTrainer):
         return self.origin.inner
 
 
-class LivesOnTheHost(FaultyTrainer):
+def _lives_on_the_host(trainer: FaultyTrainer, correct: Method, *gradients: list[Host]) -> Any:
     """Parameters are brought to the host without a copy, and go on learning there."""
-
-    _given: Sequence[Host] = ()
-
-    def parameters(self) -> list[Host]:
-        """Remember what was given."""
-        found = super().parameters()
-        self._given = found
+    found, kept = correct(*gradients), vars(trainer)
+    if not gradients:  # these are the parameters
+        kept["given"] = found
         return found
-
-    def update(self, gradients: list[Host]) -> None:
-        """Write into it."""
-        super().update(gradients)
-        for there, here in zip(self._given, super().parameters(), strict=False):
-            if there.shape == here.shape:
-                there[:] = here
+    for there, here in zip(kept.get("given", ()), FaultyTrainer.parameters(trainer), strict=False):
+        if there.shape == here.shape:
+            there[:] = here
+    return found
 
 
 def _stale_activities(
     trainer: FaultyTrainer, _: Method, place: int, reached: list[Any]
 ) -> list[Any]:
+    """Weights learn from the activities of the step before."""
     kept, own = vars(trainer).setdefault("kept", {}), trainer.alive[place]
     stale: list[Any] = kept.get(own, reached)
     kept[own] = reached
@@ -90,11 +76,13 @@ def frozen(which: Callable[[int], slice], *, after: int = 0) -> Method:
 
 
 def _starts_elsewhere(trainer: FaultyTrainer, correct: Method, replicas: int) -> None:
+    """Training begins beside the model's parameters: they are initialised once more."""
     correct(replicas)
     trainer.theta[0] = trainer.theta[0] * trainer.theta[0].dtype.type(1.001)
 
 
 def _moves_its_model(trainer: FaultyTrainer, correct: Method, gradients: list[Host]) -> None:
+    """Training writes into the model that it came from: nothing was copied."""
     correct(gradients)
     origin = trainer.origin
     at_first = len(origin.parameters[0]) if origin.replicated else 1
@@ -103,6 +91,7 @@ def _moves_its_model(trainer: FaultyTrainer, correct: Method, gradients: list[Ho
 
 
 def _becomes_nan(trainer: FaultyTrainer, correct: Method, gradients: list[Host]) -> None:
+    """Parameters become NaN in the first step: a division by a norm of zero."""
     correct(gradients)
     trainer.theta[0][:] = np.nan
 
@@ -138,6 +127,7 @@ def _norms(change: Callable[..., Any]) -> Method:
 def _records_the_first(
     _: FaultyTrainer, correct: Method, steps: int, *more: Any, **named: Any
 ) -> Any:
+    """A run records the loss of its first step, over and over."""
     record = correct(steps, *more, **named)
     return replace(record, losses=np.repeat(record.losses[:1], steps, axis=0))
 
@@ -146,34 +136,34 @@ RULES = (
     *faults(Part.TRAINING, "trainer", needs={Trait.PREDICTIVE_CODING})(
         PredictiveCodingIsBackpropagation=(
             "What calls itself predictive coding is backpropagation: nothing is inferred.",
-            _other_settings(lambda asked: {"objective": "loss"}),
+            lambda q: q.adjusted(objective="loss"),
         )
     ),
     *faults(Part.TRAINING, "trainer", needs={Trait.BACKPROPAGATION})(
         BackpropagationInfers=(
             "What calls itself backpropagation infers first.",
-            _other_settings(lambda asked: {"objective": "energy"}),
+            lambda q: q.adjusted(objective="energy"),
         )
     ),
     *faults(Part.TRAINING, "trainer", needs={Trait.SCALED})(
         ScaleForgotten=(
             "Gradients are not scaled as asked for.",
-            _other_settings(lambda asked: {"scale": 1.0}),
+            lambda q: q.adjusted(scale=1.0),
         )
     ),
     *faults(Part.OPTIMISERS, "trainer")(
         LongerSteps=(
             "Steps are a hundredth longer than asked for: by a schedule that was not asked for.",
-            _other_settings(lambda asked: {"learning_rate": 1.01 * asked.learning_rate}),
+            lambda q: q.adjusted(learning_rate=1.01 * q.settings.learning_rate),
         ),
         Ascent=(
             "The update is added, not subtracted: training climbs.",
-            _other_settings(lambda asked: {"scale": -asked.scale}),
+            lambda q: q.adjusted(scale=-q.settings.scale),
         ),
     ),
 )
 LEARNING = (
-    PreviousBatch,
+    *trainer_faults(Part.TRAINING, "slope")(PreviousBatch=_previous_batch),
     *trainer_faults(Part.TRAINING, "scaled")(
         SumForMean=(
             "The gradient that is followed is summed over the batch; the one that is recorded is "
@@ -184,13 +174,10 @@ LEARNING = (
         )
     ),
     *trainer_faults(Part.TRAINING, "activities", needs={Trait.PREDICTIVE_CODING})(
-        LearnsFromStaleActivities=(
-            "Weights learn from the activities of the step before.",
-            _stale_activities,
-        )
+        LearnsFromStaleActivities=_stale_activities
     ),
     LeavesItsModel,
-    LivesOnTheHost,
+    *trainer_faults(Part.TRAINING, "parameters", "update")(LivesOnTheHost=_lives_on_the_host),
     *trainer_faults(Part.TRAINING, "update")(
         FirstLayerFrozen=(
             "The first layer's weights are not updated.",
@@ -200,14 +187,8 @@ LEARNING = (
             "The last layer's weights are not updated.",
             frozen(lambda layers: slice(layers - 1, layers)),
         ),
-        MovesItsModel=(
-            "Training writes into the model that it came from: nothing was copied.",
-            _moves_its_model,
-        ),
-        ParametersBecomeNan=(
-            "Parameters become NaN in the first step: a division by a norm of zero.",
-            _becomes_nan,
-        ),
+        MovesItsModel=_moves_its_model,
+        ParametersBecomeNan=_becomes_nan,
     ),
     *trainer_faults(Part.BIASES, "update", needs={Trait.BIAS})(
         BiasesFrozen=(
@@ -221,12 +202,7 @@ LEARNING = (
             lambda trainer, correct, batches, step: correct(batches, 0),
         )
     ),
-    *trainer_faults(Part.TRAINING, "begin")(
-        StartsElsewhere=(
-            "Training begins beside the model's parameters: they are initialised once more.",
-            _starts_elsewhere,
-        )
-    ),
+    *trainer_faults(Part.TRAINING, "begin")(StartsElsewhere=_starts_elsewhere),
     *trainer_faults(Part.TRAINING, "keep", needs={Capability.REPLICAS})(
         KeepsInOrder=(
             "Replicas are kept in the order that they had, whatever was asked for.",
@@ -272,10 +248,7 @@ RECORDS = (
             "Norms are recorded at every step, whatever was asked for.",
             lambda trainer, correct, steps, batches=None, every=1: correct(steps, batches),
         ),
-        RecordsTheFirst=(
-            "A run records the loss of its first step, over and over.",
-            _records_the_first,
-        ),
+        RecordsTheFirst=_records_the_first,
     ),
     *trainer_faults(Part.TRAINING, "details", needs={Trait.ITERATIVE})(
         ResidualHalved=(
