@@ -126,6 +126,7 @@ def _methods(mistaken: Mistaken) -> frozenset[str]:
     if issubclass(mistaken, FaultyTrainer):
         return frozenset({"trainer"})
     models = issubclass(mistaken, FaultyModel)
-    base, names = (FaultyModel, QUESTIONS) if models else (FaultyBackend, _OF_BACKENDS)
+    base: type = FaultyModel if models else FaultyBackend
+    names: Iterable[str] = QUESTIONS if models else _OF_BACKENDS
     own = {name for name in names if getattr(mistaken, name) is not getattr(base, name)}
     return frozenset(own.union(QUESTIONS) if "build" in own else own)

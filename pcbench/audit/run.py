@@ -183,8 +183,12 @@ def _try_fault(
         watched = Witness(correct.inner, deadline=deadline)
         witness = Witness(fault.put_into(watched), fault.beside(watched))
         result: CaseResult | None = None
+
+        def find(faulty: Witness = witness) -> Backend[Any]:
+            return faulty
+
         with suppress(OutOfTime):
-            result = run_case(case, lambda it=witness: it, places, Observer(), verdict_only=True)
+            result = run_case(case, find, places, Observer(), verdict_only=True)
         failed = [each for each in result.checks if each.status == "failed"] if result else []
         if failed or (result and result.status == "failed"):
             outcome, name = "caught", case.id

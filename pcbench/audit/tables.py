@@ -32,17 +32,9 @@ Table = Callable[..., list[type[Any]]]
 class Question:
     """A question on its way to the correct model, as a row sees it: on the host.
 
-    Its arguments are attributes, by their names in the contract (``x``, ``y``, ``activities``,
-    ``precision``, ``settings``, …).
-
-    Attributes
-    ----------
-    model
-        The model that is asked.
-    method
-        Of the contract.
-    given
-        The arguments, on the device.
+    The ``model`` is asked by this ``method`` of the contract, with the arguments ``given`` on the
+    device. On the host they are attributes, by their names in the contract (``x``, ``y``,
+    ``activities``, ``precision``, ``settings``, …).
     """
 
     def __init__(self, model: FaultyModel, method: str, given: Mapping[str, Any]) -> None:
@@ -126,35 +118,6 @@ class _Multiplied(Hessian[Any]):
         return model.device(self.mistake(correct, model.host(vectors)))
 
 
-@dataclass(frozen=True, slots=True)
-class Building:
-    """A network that is to be built, as a row sees it."""
-
-    backend: FaultyBackend
-    network: NetworkSpec
-    parameters: list[Host]
-
-    @property
-    def replicated(self) -> bool:
-        """Whether parameters have the axis of replicas."""
-        return self.parameters[0].ndim > len(self.network.shapes[0])
-
-    @property
-    def weights(self) -> list[Host]:
-        """``W_1 … W_L``."""
-        return self.parameters[: self.network.n_layers]
-
-    @property
-    def biases(self) -> list[Host]:
-        """``b_1 … b_L``; none where the network has none."""
-        return self.parameters[self.network.n_layers :]
-
-    def build(self, *, parameters: Iterable[Host] | None = None, **changed: Any) -> Model[Any]:
-        """Build it with other parameters, or another network: ``changed`` names what differs."""
-        chosen = self.parameters if parameters is None else list(parameters)
-        return FaultyBackend.build(self.backend, replace(self.network, **changed), chosen)
-
-
 def faults(
     part: Part,
     *methods: str,
@@ -181,7 +144,10 @@ def faults(
     engines = {need for need in needed if need.endswith("_inference")}
 
     def applies(q: Question) -> bool:
-        given = {Capability.REPLICAS: q.replicated, Capability.PRECISION: q.weighted}
+        given: dict[str, bool] = {
+            Capability.REPLICAS: q.replicated,
+            Capability.PRECISION: q.weighted,
+        }
         by_engine = not engines or q.settings.capability in engines
         return by_engine and all(given.get(need, True) for need in needed) and when(q)
 
@@ -200,14 +166,16 @@ def faults(
 def building_faults(part: Part, needs: Iterable[str] = ()) -> Table:
     """Begin a table of backends that build another model than they are asked for.
 
-    The function of a row takes the :class:`Building` and returns the wrong model. ``part`` and
-    ``needs`` are those of :func:`faults`.
+    The function of a row takes a network and its parameters, weights and then biases, and returns
+    those that are built. ``part`` and ``needs`` are those of :func:`faults`.
     """
 
-    def overriding(_: str, wrong: Callable[[Building], Model[Any]]) -> Callable[..., Any]:
-        return lambda backend, network, parameters: wrong(
-            Building(backend, network, list(parameters))
-        )
+    def overriding(_: str, wrong: Callable[..., tuple[NetworkSpec, Iterable[Host]]]) -> Any:
+        def build(backend: FaultyBackend, network: NetworkSpec, parameters: Any) -> Model[Any]:
+            other, changed = wrong(network, list(parameters))
+            return FaultyBackend.build(backend, other, list(changed))
+
+        return build
 
     return _table(FaultyBackend, part, ["build"], needs, overriding)
 

@@ -43,21 +43,10 @@ class OutOfTime(BaseException):
 class Witness(FaultyBackend):
     """Passes questions on to a backend and keeps what it sees.
 
-    Parameters
-    ----------
-    tested
-        The backend whose answers count.
-    correct
-        The correct backend; ``None`` where nothing is to be compared.
-    deadline
-        When no further question is taken, in seconds of :func:`time.monotonic`.
-
-    Attributes
-    ----------
-    occasions
-        The sorts of questions asked.
-    differs
-        Whether some answer was not that of the correct backend.
+    The answers of the ``tested`` backend count; they are compared with those of the ``correct``
+    one, if there is one. After the ``deadline``, in seconds of :func:`time.monotonic`, no further
+    question is taken. It keeps the ``occasions``, the sorts of questions asked, and whether some
+    answer ``differs`` from that of the correct backend.
     """
 
     def __init__(
@@ -102,36 +91,31 @@ class Witness(FaultyBackend):
         if time.monotonic() > self.deadline:
             raise OutOfTime
 
-    def both(self, ask: Callable[[Any], Any], tested: Any, correct: Any) -> tuple[Any, Any]:
-        """Return the answers of the tested model and, until they differ once, of the correct one.
+    def ask(self, question: Callable[[Any], Any], tested: Any, correct: Any) -> Any:
+        """Return the answer of the tested one, and keep whether it is another than is correct."""
+        return self.both(question, tested, correct)[0]
+
+    def both(self, question: Callable[[Any], Any], tested: Any, correct: Any) -> tuple[Any, Any]:
+        """Return the answers of the tested one and, until they differ once, of the correct one.
 
         The correct one is asked first: a mistake may be to write into what it was given. If one of
         them refuses, and the other does not, they differ; if both refuse, they are alike.
         """
         if correct is None or self.differs:
-            return ask(tested), None
+            return question(tested), None
         try:
-            expected = ask(correct)
+            expected = question(correct)
         except Exception:  # however a backend refuses
-            found = ask(tested)
+            found = question(tested)
             self.differs = True
             return found, None
         try:
-            return ask(tested), expected
+            found = question(tested)
         except Exception:
             self.differs = True
             raise
-
-    def ask(self, question: Callable[[Any], Any], tested: Any, correct: Any) -> Any:
-        """Return the answer of the tested one, and keep whether it is another than is correct."""
-        found, expected = self.both(question, tested, correct)
-        if correct is not None:
-            self.compare(found, expected)
-        return found
-
-    def compare(self, found: Any, expected: Any) -> None:
-        """Keep whether two answers differ."""
-        self.differs = self.differs or not same(found, expected, self.inner.to_host)
+        self.differs = not same(found, expected, self.inner.to_host)
+        return found, expected
 
 
 class _Model(FaultyModel):
@@ -168,11 +152,10 @@ class _Model(FaultyModel):
         if method in _HESSIANS:
             return _Hessian(self, found, expected)
         if comparing:
-            witness.compare([np.array(self.host(each)) for each in lent], before)
+            after = [np.array(self.host(each)) for each in lent]
+            witness.differs |= not same(before, after, self.host)
         if method == "trainer":
             return _Trainer(self, found, expected)
-        if comparing:
-            witness.compare(found, expected)
         if method == "infer" and not found.converged:
             settled = {Trait.ASKED_AGAIN, Trait.OTHER_BATCH}
             witness.note("infer", (uses - settled) | {Trait.UNFINISHED})
@@ -246,8 +229,11 @@ def same(one: Any, other: Any, to_host: Callable[[Any], Host]) -> bool:
     """Whether two answers are the same, number for number.
 
     Zero is zero, of either sign, and what is no number is the same as itself. Answers are arrays of
-    a backend or of NumPy, numbers, and sequences and dataclasses of such.
+    a backend or of NumPy, numbers, and sequences and dataclasses of such; Hessians and trainers are
+    not compared, but what they are asked later.
     """
+    if isinstance(one, Hessian | Trainer):
+        return True
     one, other = (each.item() if isinstance(each, np.generic) else each for each in (one, other))
     if is_dataclass(one) and type(one) is type(other):
         one, other = ([getattr(a, f.name) for f in fields(a)] for a in (one, other))
@@ -256,5 +242,5 @@ def same(one: Any, other: Any, to_host: Callable[[Any], Host]) -> bool:
         return len(one) == len(other) and all(same(a, b, to_host) for a, b in pairs)
     if one is None or other is None or isinstance(one, bool | int | float | str):
         return type(one) is type(other) and (one == other or (one != one and other != other))
-    arrays = [a if isinstance(a, np.ndarray) else np.array(to_host(a)) for a in (one, other)]
-    return np.array_equal(*arrays, equal_nan=True)
+    one, other = (a if isinstance(a, np.ndarray) else np.array(to_host(a)) for a in (one, other))
+    return np.array_equal(one, other, equal_nan=True)

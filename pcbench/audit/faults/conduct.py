@@ -111,7 +111,7 @@ FAULTS = (
     *building_faults(Part.ROBUSTNESS, needs={Trait.BIAS})(
         NanBiasIsZero=(
             "NaN in a bias is replaced by zero when the model is built.",
-            lambda b: b.build(parameters=[*b.weights, *map(np.nan_to_num, b.biases)]),
+            lambda n, p: (n, [*p[: n.n_layers], *map(np.nan_to_num, p[n.n_layers :])]),
         )
     ),
     *faults(Part.ROBUSTNESS, "loss", "loss_gradients", needs={Capability.PRECISION})(

@@ -11,7 +11,7 @@ import numpy as np
 
 from pcbench.audit.faults.engines import recorded
 from pcbench.audit.faults.inference import hidden
-from pcbench.audit.tables import Building, Question, building_faults, faults, trainer_faults
+from pcbench.audit.tables import Question, building_faults, faults, trainer_faults
 from pcbench.audit.trainer import FaultyTrainer, Rows, Slope
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import Host, put_question
@@ -20,11 +20,10 @@ from pcbench.contract import (
     ErrorInference,
     GaussNewtonInference,
     GradientInference,
-    Model,
     OdeInference,
 )
 from pcbench.contract.parts import Part
-from pcbench.networks import activation
+from pcbench.networks import NetworkSpec, activation
 
 
 def _derivative_forgotten(q: Question) -> Any:
@@ -50,13 +49,13 @@ def _biases_changed(q: Question, factor: int | float) -> list[Host]:
     return [*correct[:layers], *(factor * gradient for gradient in correct[layers:])]
 
 
-def _kernels(change: Callable[[Host], Any]) -> Callable[[Building], Model[Any]]:
+def _kernels(change: Callable[[Host], Any]) -> Callable[..., Any]:
     """Change every kernel, ``(*R, channels out, channels in, side, side)``."""
 
-    def wrong(b: Building) -> Model[Any]:
-        count = len(b.network.convolutions)
-        changed = [change(kernel).copy() for kernel in b.parameters[:count]]
-        return b.build(parameters=[*changed, *b.parameters[count:]])
+    def wrong(network: NetworkSpec, parameters: list[Host]) -> tuple[NetworkSpec, list[Host]]:
+        count = len(network.convolutions)
+        changed = [change(kernel).copy() for kernel in parameters[:count]]
+        return network, [*changed, *parameters[count:]]
 
     return wrong
 
@@ -75,15 +74,15 @@ NETWORKS = (
         PostForPre=(
             "The activation sits where the other convention has it: post for pre, and pre for "
             "post.",
-            lambda b: b.build(convention="pre" if b.network.convention == "post" else "post"),
+            lambda n, p: (replace(n, convention="pre" if n.convention == "post" else "post"), p),
         ),
         ActivationLeftOut=(
             "The activation is never applied.",
-            lambda b: b.build(activation="identity"),
+            lambda n, p: (replace(n, activation="identity"), p),
         ),
         LeakForgotten=(
             "The leaky rectifier does not leak.",
-            lambda b: b.build(activation=b.network.activation.removeprefix("leaky_")),
+            lambda n, p: (replace(n, activation=n.activation.removeprefix("leaky_")), p),
         ),
     ),
     *faults(Part.ACTIVATIONS, "predict", needs={Trait.ACTIVATION})(
@@ -101,7 +100,7 @@ NETWORKS = (
     *building_faults(Part.BIASES, needs={Trait.BIAS})(
         BiasesIgnored=(
             "Biases are taken for zeros.",
-            lambda b: b.build(parameters=[*b.weights, *(0 * bias for bias in b.biases)]),
+            lambda n, p: (n, [*p[: n.n_layers], *(0 * bias for bias in p[n.n_layers :])]),
         )
     ),
     *faults(Part.BIASES, "energy_gradients", needs={Trait.BIAS})(
@@ -245,9 +244,7 @@ SHAPES = (
     *building_faults(Part.SHAPES)(
         TinyWeightsPruned=(
             "Layers of weights that are all below 0.001 are taken for zero.",
-            lambda b: b.build(
-                parameters=[(np.abs(p).max(initial=1e-300) >= _TINY) * p for p in b.parameters]
-            ),
+            lambda n, p: (n, [(np.abs(a).max(initial=1e-300) >= _TINY) * a for a in p]),
         )
     ),
 )
@@ -289,10 +286,11 @@ REPLICAS = (
     *building_faults(Part.REPLICAS, needs={Capability.REPLICAS, Trait.ACTIVATION})(
         RectifierNotInReplicas=(
             "With replicas, rectifiers and SiLU are not applied: that case fell out of a table.",
-            lambda b: (
-                b.build(activation="identity")
-                if b.replicated and b.network.activation in ("relu", "leaky_relu", "silu")
-                else b.build()
+            lambda n, p: (
+                replace(n, activation="identity")
+                if p[0].ndim > len(n.shapes[0]) and n.activation in ("relu", "leaky_relu", "silu")
+                else n,
+                p,
             ),
         )
     ),

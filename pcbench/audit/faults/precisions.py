@@ -145,7 +145,7 @@ DTYPES = (
     *building_faults(Part.DTYPE)(
         SingleWeights=(
             "Weights pass through float32 when the model is built.",
-            lambda b: b.build(parameters=map(single, b.parameters)),
+            lambda n, p: (n, map(single, p)),
         )
     ),
     *faults(Part.DTYPE, "predict", "loss")(

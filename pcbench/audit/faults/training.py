@@ -96,30 +96,24 @@ def _becomes_nan(trainer: FaultyTrainer, correct: Method, gradients: list[Host])
     trainer.theta[0][:] = np.nan
 
 
-def _after_the_update(name: str) -> Method:
-    """Record a loss or an energy that is computed anew."""
+def _recorded(name: str, change: Callable[[FaultyTrainer, Any], Any]) -> Method:
+    """Change one of the numbers that are recorded of a step."""
 
-    def wrong(trainer: FaultyTrainer, correct: Method, slopes: list[Slope], rows: Any) -> Any:
-        after = [getattr(trainer.slope(place, rows), name) for place in range(len(slopes))]
-        told = zip(slopes, after, strict=True)
-        return correct([replace(slope, **{name: value}) for slope, value in told], rows)
+    def wrong(trainer: FaultyTrainer, correct: Method, *step: Any) -> Any:
+        found = correct(*step)
+        return found | {name: change(trainer, np.array(found[name]))}
 
     return wrong
 
 
-def _recorded(name: str, factor: int | float) -> Method:
-    """Multiply a number that is recorded of where each step began, an attribute of `Slope`."""
-    return lambda trainer, correct, slopes, before: correct(
-        [replace(slope, **{name: factor * getattr(slope, name)}) for slope in slopes], before
-    )
-
-
-def _norms(change: Callable[..., Any]) -> Method:
-    """Change the gradient norms that are recorded, a list for each replica."""
+def _after_the_update(name: str) -> Method:
+    """Record a loss or an energy that is computed anew."""
 
     def wrong(trainer: FaultyTrainer, correct: Method, *step: Any) -> Any:
-        norms, *others = correct(*step)
-        return change(trainer, norms), *others
+        *_, rows = step
+        after = [trainer.slope(place, rows) for place in range(len(trainer.alive))]
+        values = {"losses": [s.loss for s in after], "energies": [s.energy for s in after]}
+        return correct(*step) | {name: values[name]}
 
     return wrong
 
@@ -215,32 +209,32 @@ LEARNING = (
     ),
 )
 RECORDS = (
-    *trainer_faults(Part.TRAINING, "values")(
+    *trainer_faults(Part.TRAINING, "recorded")(
         LossAfter=(
             "The loss that is recorded is that after the update.",
-            _after_the_update("loss"),
+            _after_the_update("losses"),
         ),
         EnergyAfter=(
             "The energy that is recorded is that after the update.",
-            _after_the_update("energy"),
+            _after_the_update("energies"),
         ),
     ),
-    *trainer_faults(Part.TRAINING, "details", needs={Trait.SCALED})(
+    *trainer_faults(Part.TRAINING, "recorded", needs={Trait.SCALED})(
         ScaledNorms=(
             "The gradient norms that are recorded are those after scaling.",
-            _norms(lambda trainer, norms: trainer.settings.scale * np.array(norms)),
+            _recorded("gradient_norms", lambda trainer, norms: trainer.settings.scale * norms),
         )
     ),
-    *trainer_faults(Part.TRAINING, "details", needs={Capability.REPLICAS})(
+    *trainer_faults(Part.TRAINING, "recorded", needs={Capability.REPLICAS})(
         NormsOfNeighbours=(
             "Replicas are recorded with each other's gradient norms.",
-            _norms(lambda trainer, norms: norms[::-1]),
+            _recorded("gradient_norms", lambda trainer, norms: norms[::-1]),
         )
     ),
-    *trainer_faults(Part.TRAINING, "details")(
+    *trainer_faults(Part.TRAINING, "recorded")(
         NormsAfter=(
             "The parameter norms that are recorded are those after the update.",
-            lambda trainer, correct, slopes, before: correct(slopes, trainer.theta),
+            lambda trainer, correct, slopes, before, rows: correct(slopes, trainer.theta, rows),
         )
     ),
     *trainer_faults(Part.TRAINING, "run")(
@@ -250,20 +244,20 @@ RECORDS = (
         ),
         RecordsTheFirst=_records_the_first,
     ),
-    *trainer_faults(Part.TRAINING, "details", needs={Trait.ITERATIVE})(
+    *trainer_faults(Part.TRAINING, "recorded", needs={Trait.ITERATIVE})(
         ResidualHalved=(
             "The residual of inference that is recorded is half of what was left.",
-            _recorded("residual", 0.5),
+            _recorded("residuals", lambda trainer, residuals: 0.5 * residuals),
         ),
         InferenceNotCounted=(
             "Steps of inference are not counted.",
-            _recorded("steps", 0),
+            _recorded("inference_steps", lambda trainer, steps: 0 * steps),
         ),
     ),
-    *trainer_faults(Part.TRAINING, "values", "details", needs={Capability.REPLICAS})(
+    *trainer_faults(Part.TRAINING, "recorded", needs={Capability.REPLICAS})(
         ForgetsAReplica=(
             "One replica is missing in what is recorded.",
-            lambda trainer, correct, slopes, context: correct(slopes[1:] or slopes, context),
+            lambda trainer, correct, slopes, *more: correct(slopes[1:] or slopes, *more),
         )
     ),
 )
