@@ -29,30 +29,14 @@ _OF_BACKENDS = ("build", "to_device", "to_host")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One mistake.
+    """One mistake."""
 
-    Attributes
-    ----------
-    name
-        That of its class.
-    mistake
-        What is wrong, in a sentence.
-    part
-        What of the contract it corrupts.
-    needs
-        What has to be in use for it to be made at all.
-    methods
-        The methods of the contract whose answers it may change.
-    plugin
-        The entry point that it came by.
-    """
-
-    name: str
-    mistake: str
-    part: Part
-    needs: frozenset[str]
-    methods: frozenset[str]
-    plugin: str
+    name: str  # that of its class
+    mistake: str  # what is wrong, in a sentence
+    part: Part  # what of the contract it corrupts
+    needs: frozenset[str]  # what has to be in use for it to be made at all
+    methods: frozenset[str]  # of the contract, whose answers it may change
+    plugin: str  # the entry point that it came by
     _made_by: Mistaken
 
     @classmethod
@@ -77,24 +61,16 @@ class Fault:
         part = getattr(mistaken, "part", None)
         if not isinstance(part, Part):
             raise BrokenPluginError(f"the fault {name!r} has no 'part': name one of pcbench.Part")
-        known = {*capabilities(), *Trait}
-        if not isinstance(mistaken.needs, frozenset | set) or not mistaken.needs <= known:
+        needs = mistaken.needs
+        if not isinstance(needs, frozenset | set) or not needs <= {*capabilities(), *Trait}:
             raise BrokenPluginError(
-                f"the fault {name!r} has 'needs' that are no set of Capability and Trait: "
-                f"{mistaken.needs!r}"
+                f"the fault {name!r} has 'needs' that are no set of Capability and Trait: {needs!r}"
             )
         methods = _methods(mistaken)
         if not methods:
             raise BrokenPluginError(f"the fault {name!r} overrides no method of the contract")
-        return cls(
-            name=name,
-            mistake=" ".join(mistake.replace("``", "").split()),
-            part=part,
-            needs=frozenset(map(str, mistaken.needs)),
-            methods=methods,
-            plugin=plugin,
-            _made_by=mistaken,
-        )
+        sentence = " ".join(mistake.replace("``", "").split())
+        return cls(name, sentence, part, frozenset(map(str, needs)), methods, plugin, mistaken)
 
     def put_into(self, correct: Backend[Any]) -> FaultyBackend:
         """Return a backend with the mistake around a correct one."""
@@ -110,10 +86,7 @@ class Fault:
 
     def may_show(self, occasions: Iterable[Occasion]) -> bool:
         """Whether questions of these sorts can meet the mistake."""
-        return any(
-            occasion.method in self.methods and self.needs <= occasion.uses
-            for occasion in occasions
-        )
+        return any(method in self.methods and self.needs <= uses for method, uses in occasions)
 
 
 def put(mistaken: Mistaken, correct: Backend[Any]) -> FaultyBackend:
@@ -152,11 +125,8 @@ def _methods(mistaken: Mistaken) -> frozenset[str]:
     """Return the methods of the contract whose answers a class may change."""
     if issubclass(mistaken, FaultyTrainer):
         return frozenset({"trainer"})
-    if issubclass(mistaken, FaultyModel):
-        return _overridden(mistaken, FaultyModel, QUESTIONS)
-    own = _overridden(mistaken, FaultyBackend, _OF_BACKENDS)
-    return own | frozenset(QUESTIONS) if "build" in own else own
-
-
-def _overridden(found: type, base: type, names: Iterable[str]) -> frozenset[str]:
-    return frozenset(name for name in names if getattr(found, name) is not getattr(base, name))
+    models = issubclass(mistaken, FaultyModel)
+    base: type = FaultyModel if models else FaultyBackend
+    names: Iterable[str] = QUESTIONS if models else _OF_BACKENDS
+    own = {name for name in names if getattr(mistaken, name) is not getattr(base, name)}
+    return frozenset(own.union(QUESTIONS) if "build" in own else own)

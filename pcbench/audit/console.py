@@ -42,47 +42,34 @@ _ADVICE: dict[Outcome, str] = {
 def render_audit(audit: Audit, console: Console, *, verbose: bool = False) -> None:
     """Print an audit: a table of the faults that changed an answer, the others, and the score.
 
-    Parameters
-    ----------
-    audit
-        What to print; nothing else is looked at.
-    console
-        Where to print it; :func:`pcbench.report.console.make_console` makes one.
-    verbose
-        Also list, one by one, the faults that are no part of what the suite claims and that no
-        case could tell.
+    Where ``verbose``, also list, one by one, the faults that are no part of what the suite claims
+    and that no case could tell.
     """
-    _print_heading(audit, console)
+    parts = "all that its cases ask" if audit.covers is None else ", ".join(audit.covers)
+    made = plain(f"pcbench {audit.environment.pcbench} · {audit.created}", _ASIDE)
+    print_line(console, plain(audit.suite, "bold"), made)
+    print_prose(console, f"claims to check: {parts}", style=_ASIDE)
+    console.print()
     exercised = [fault for fault in audit.faults if fault.exercised]
     if exercised:
         _print_table(exercised, console)
     for outcome in _ADVICE:
         _print_uncaught(audit, outcome, console, verbose=verbose)
-    print_line(console, _score(audit))
+    score = audit.score
+    cut = "; interrupted, the faults after these were not tried" if audit.interrupted else ""
+    counts = (
+        f"{score.caught} caught of {score.exercised} that changed an answer, of {score.catalogue} "
+        f"tried, in {audit.duration_s:.1f} s{cut}"
+    )
+    print_line(console, plain(counts))
     print_line(console, _verdict(audit))
 
 
-def _print_heading(audit: Audit, console: Console) -> None:
-    parts = "all that its cases ask" if audit.covers is None else ", ".join(audit.covers)
-    print_line(
-        console,
-        plain(audit.suite, "bold"),
-        plain(f"pcbench {audit.environment.pcbench} · {audit.created}", _ASIDE),
-    )
-    print_prose(console, f"claims to check: {parts}", style=_ASIDE)
-    console.print()
-
-
 def _print_table(faults: Sequence[FaultResult], console: Console) -> None:
+    names = ("fault", "mistake", "part", "outcome", "check", "case", "cases", "time")
     columns = [
-        Column("fault"),
-        Column("mistake", labelled=False),
-        Column("part"),
-        Column("outcome", labelled=False),
-        Column("check"),
-        Column("case"),
-        Column("cases", right=True),
-        Column("time", right=True),
+        Column(name, labelled=name not in ("mistake", "outcome"), right=name in ("cases", "time"))
+        for name in names
     ]
     rows = [
         [
@@ -127,31 +114,21 @@ def _print_uncaught(audit: Audit, outcome: Outcome, console: Console, *, verbose
     console.print()
 
 
-def _score(audit: Audit) -> Text:
-    score = audit.score
-    cut = "; interrupted, the faults after these were not tried" if audit.interrupted else ""
-    return plain(
-        f"{score.caught} caught of {score.exercised} that changed an answer, of {score.catalogue} "
-        f"tried, in {audit.duration_s:.1f} s{cut}"
-    )
-
-
 def _verdict(audit: Audit) -> Text:
     """Make the last line: whether the suite judges what it claims to."""
-    refuting = audit.refuting
-    if refuting:
+    claimed = [fault for fault in audit.faults if fault.claimed]
+    untold = ", ".join(fault.name for fault in claimed if fault.outcome != "caught")
+    if audit.refuting:
+        missed = ", ".join(audit.refuting)
         return plain("Missed", "bold red") + plain(
-            f": {', '.join(refuting)}. The suite claims to check these parts, but passed."
+            f": {missed}. The suite claims to check these parts, but passed."
         )
-    open_claims = [
-        fault.name for fault in audit.faults if fault.claimed and fault.outcome != "caught"
-    ]
-    if open_claims:
+    if untold:
         return plain("None missed", "yellow") + plain(
-            f", but not all were tried: cases were left out, changed or skipped, and those "
-            f"that are left do not meet {', '.join(open_claims)}."
+            ", but not all were tried: cases were left out, changed or skipped, and those "
+            f"that are left do not meet {untold}."
         )
-    if not any(fault.claimed for fault in audit.faults):
+    if not claimed:
         return plain("Nothing shown", "yellow") + plain(
             ": none of these faults is in a part that the suite says it checks."
         )

@@ -107,12 +107,12 @@ class Audit(_Record):
     @property
     def refuting(self) -> list[str]:
         """Names of the faults that refute what the suite claims."""
-        return [fault.name for fault in self.faults if self._refutes(fault)]
-
-    def _refutes(self, fault: FaultResult) -> bool:
-        if not fault.claimed or fault.outcome == "caught":
-            return False
-        return fault.exercised or not self.narrowed
+        return [
+            fault.name
+            for fault in self.faults
+            if fault.claimed and fault.outcome != "caught"
+            if fault.exercised or not self.narrowed
+        ]
 
     @property
     def exit_code(self) -> int:

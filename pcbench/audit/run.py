@@ -6,12 +6,11 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from pcbench.audit.catalogue import Fault
 from pcbench.audit.model import EXERCISED, Audit, AuditedCase, FaultResult, Outcome
-from pcbench.audit.witness import Occasion, OutOfTime, Testimony, Witness
+from pcbench.audit.witness import OutOfTime, Witness
 from pcbench.contract import Backend
 from pcbench.contract.parts import Part
 from pcbench.data import Places
@@ -76,11 +75,9 @@ def audit_suites(
     suites
         They are audited together, as one; what they claim is what any of them claims.
     faults
-        What to try.
+        What to try; of the catalogue, so many were ``left_out``.
     narrowed
         Whether cases were left out or changed.
-    left_out
-        How many faults of the catalogue were not chosen.
     places
         Where data are.
     observer
@@ -97,34 +94,41 @@ def audit_suites(
     observer = observer or AuditObserver()
     began, results, interrupted = time.perf_counter(), list[FaultResult](), False
     plan = [case for suite in suites for case in suite.cases]
-    backends, cases, tried = Backends(plan), list[AuditedCase](), list[_Tried]()
-    covers = _covers(suites)
+    backends, cases, passed = Backends(plan), list[AuditedCase](), list[_Passed]()
+    claims = [suite.covers for suite in suites if suite.covers is not None]
+    covers = [part for part in Part if any(part in claim for claim in claims)]
+    claimed = covers if len(claims) == len(suites) else None
     try:
         with insistent_interrupts(), one_thread_for_the_judge():
             observer.correct_started(len(plan))
             for case in plan:
                 observer.case_started(case)
-                audited, passed = _pass(case, backends, places)
+                audited, witness = _pass(case, backends, places)
                 observer.case_finished(case)
                 cases.append(audited)
-                tried += [passed] if passed else []
-            if not tried:
-                raise IncorrectBackendError(_nothing_to_audit(cases))
+                if witness is not None:
+                    passed.append((case, witness, audited.duration_s))
+            if not passed:
+                reasons = dict.fromkeys(case.message for case in cases)
+                raise IncorrectBackendError(
+                    "every case was skipped, so that there is nothing to audit: "
+                    f"{'; '.join(reasons)}. Choose another backend with --backend, or other cases "
+                    "with -k."
+                )
             # Ends of a scale of powers of 4: so coarse that the order rarely differs between runs.
-            tried.sort(key=lambda each: math.ceil(math.log(max(each.duration_s, 0.01), 4)))
+            passed.sort(key=lambda each: math.ceil(math.log(max(each[2], 0.01), 4)))
             observer.faults_started(len(faults))
             for fault in faults:
                 observer.fault_started(fault)
-                result = _try_fault(fault, tried, places, covers, observer)
-                results.append(result)
-                observer.fault_finished(result)
+                results.append(_try_fault(fault, passed, places, claimed, observer))
+                observer.fault_finished(results[-1])
     except KeyboardInterrupt:
         interrupted = True
-    order = {each.case.id: place for place, each in enumerate(tried)}
+    order = {case.id: place for place, (case, _, _) in enumerate(passed)}
     return Audit(
         **heading(suites, backends, began),
         interrupted=interrupted,
-        covers=covers,
+        covers=claimed,
         narrowed=narrowed or any(case.status == "skipped" for case in cases),
         untried=left_out + len(faults) - len(results),
         cases=sorted(cases, key=lambda case: order.get(case.id, len(order))),
@@ -132,33 +136,19 @@ def audit_suites(
     )
 
 
-def _covers(suites: Sequence[Suite]) -> list[Part] | None:
-    """Return what any of the suites claims; ``None`` if one of them does not say."""
-    claims = [suite.covers for suite in suites]
-    if any(claim is None for claim in claims):
-        return None
-    return [part for part in Part if any(part in claim for claim in claims if claim)]
-
-
-@dataclass(frozen=True, slots=True)
-class _Tried:
-    """A case that the correct backend has passed, what it asks, and the time it took."""
-
-    case: PlannedCase
-    backend: Backend[Any]
-    occasions: frozenset[Occasion]
-    duration_s: float
+_Passed = tuple[PlannedCase, Witness, float]
+"""A case that the correct backend has passed, the witness of that, and the seconds it took."""
 
 
 def _pass(
     case: PlannedCase, backends: Backends, places: Places
-) -> tuple[AuditedCase, _Tried | None]:
-    """Run a case with the correct backend, which has to pass."""
-    asked: list[Witness] = []
+) -> tuple[AuditedCase, Witness | None]:
+    """Run a case with the correct backend, which has to pass; of a skipped one none is witness."""
+    witnesses: list[Witness] = []
 
     def find() -> Backend[Any]:
-        asked.append(Witness(backends.of(case)))
-        return asked[0]
+        witnesses.append(Witness(backends.of(case)))
+        return witnesses[0]
 
     result = run_case(case, find, places, Observer(), verdict_only=True)
     if result.status in ("failed", "errored"):  # what is undecided may still catch a fault
@@ -167,43 +157,41 @@ def _pass(
             f"fault can be told from that: {result.message} An audit needs a backend that passes; "
             "see 'pcbench run', or choose one with --backend, or other cases with -k."
         )
-    audited = AuditedCase.model_validate(
-        result.model_dump(include={"id", "kind", "status", "message", "duration_s"})
-    )
-    if result.status == "skipped":
-        return audited, None
-    occasions = frozenset(asked[0].testimony.occasions)
-    return audited, _Tried(case, asked[0].inner, occasions, result.duration_s)
-
-
-def _nothing_to_audit(cases: Sequence[AuditedCase]) -> str:
-    reasons = dict.fromkeys(case.message for case in cases)
-    return (
-        f"every case was skipped, so that there is nothing to audit: {'; '.join(reasons)}. "
-        "Choose another backend with --backend, or other cases with -k."
-    )
+    kept = result.model_dump(include={"id", "kind", "status", "message", "duration_s"})
+    return AuditedCase(**kept), None if result.status == "skipped" else witnesses[0]
 
 
 def _try_fault(
     fault: Fault,
-    cases: Sequence[_Tried],
+    passed: Sequence[_Passed],
     places: Places,
     covers: Sequence[Part] | None,
     observer: AuditObserver,
 ) -> FaultResult:
     """Run cases, the cheapest first, with a fault put in, until a check fails."""
     began = time.monotonic()
-    meeting = [tried for tried in cases if fault.may_show(tried.occasions)]
+    meeting = [each for each in passed if fault.may_show(each[1].occasions)]
     outcome: Outcome = "no difference" if meeting else "not met"
-    check = case = message = ""
+    check = name = message = ""
     run = 0
-    for tried in meeting:
-        observer.case_started(tried.case)
+    for case, correct, duration_s in meeting:
+        observer.case_started(case)
         run += 1
-        result, testimony = _run(fault, tried, places)
+        # The backend is made anew, so that what a mistake remembers is of this case alone, and the
+        # order of cases, which goes by what they took, changes no verdict.
+        deadline = time.monotonic() + max(PATIENCE_S, PATIENCE * duration_s)
+        watched = Witness(correct.inner, deadline=deadline)
+        witness = Witness(fault.put_into(watched), fault.beside(watched))
+        result: CaseResult | None = None
+
+        def find(faulty: Witness = witness) -> Backend[Any]:
+            return faulty
+
+        with suppress(OutOfTime):
+            result = run_case(case, find, places, Observer(), verdict_only=True)
         failed = [each for each in result.checks if each.status == "failed"] if result else []
         if failed or (result and result.status == "failed"):
-            outcome, case = "caught", tried.case.id
+            outcome, name = "caught", case.id
             check = failed[0].name if failed else "no check could be made"
             message = failed[0].explanation if failed else result.message if result else ""
             break
@@ -211,9 +199,9 @@ def _try_fault(
             # Worth more than an answer that changed nothing, and less than a check: see the notes
             # on outcomes. A later case may still have one that fails.
             if outcome not in ("crashed", "out of time"):
-                case, message = tried.case.id, result.message if result else ""
+                name, message = case.id, result.message if result else ""
                 outcome = "crashed" if result else "out of time"
-        elif testimony.differs and outcome == "no difference":
+        elif witness.differs and outcome == "no difference":
             outcome = "survived"
     return FaultResult(
         name=fault.name,
@@ -223,23 +211,8 @@ def _try_fault(
         outcome=outcome,
         claimed=outcome in EXERCISED if covers is None else fault.part in covers,
         check=check,
-        case=case,
+        case=name,
         message=message,
         cases=run,
         duration_s=time.monotonic() - began,
     )
-
-
-def _run(fault: Fault, tried: _Tried, places: Places) -> tuple[CaseResult | None, Testimony]:
-    """Run one case with the fault; the result is ``None`` where time was up.
-
-    The backend is made anew, so that what a mistake remembers is of this case alone, and the
-    order of cases, which goes by what they took, changes no verdict.
-    """
-    deadline = time.monotonic() + max(PATIENCE_S, PATIENCE * tried.duration_s)
-    watched = Witness(tried.backend, deadline=deadline)
-    witness = Witness(fault.put_into(watched), fault.beside(watched))
-    result = None
-    with suppress(OutOfTime):
-        result = run_case(tried.case, lambda: witness, places, Observer(), verdict_only=True)
-    return result, witness.testimony

@@ -1,8 +1,11 @@
-"""Faults as rows of tables: a name, the mistake in a sentence, and the expression that makes it.
+"""Faults as rows of tables: a name, the mistake in a sentence, and what makes it.
 
 A table binds once what its rows share: the part of the contract, the methods whose answers are
 wrong, and what has to be in use. :func:`faults` makes faulty models of its rows,
 :func:`building_faults` faulty backends, and :func:`trainer_faults` faulty trainers.
+
+A row is named by its keyword, and is the sentence and a function, such as a lambda; or a function
+alone, whose docstring is the sentence.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from jaxtyping import Float
 
 from pcbench.audit.trainer import FaultyTrainer
 from pcbench.audit.wrappers import QUESTIONS, FaultyBackend, FaultyModel, Host, bound
-from pcbench.contract import Hessian, Inference, Model, Trainer
+from pcbench.contract import Capability, Hessian, Inference, Model, Trainer, TrainingSettings
 from pcbench.contract.parts import Part
 from pcbench.networks import NetworkSpec
 
@@ -29,17 +32,9 @@ Table = Callable[..., list[type[Any]]]
 class Question:
     """A question on its way to the correct model, as a row sees it: on the host.
 
-    Its arguments are attributes, by their names in the contract (``x``, ``y``, ``activities``,
-    ``precision``, ``settings``, …).
-
-    Attributes
-    ----------
-    model
-        The model that is asked.
-    method
-        Of the contract.
-    given
-        The arguments, on the device.
+    The ``model`` is asked by this ``method`` of the contract, with the arguments ``given`` on the
+    device. On the host they are attributes, by their names in the contract (``x``, ``y``,
+    ``activities``, ``precision``, ``settings``, …).
     """
 
     def __init__(self, model: FaultyModel, method: str, given: Mapping[str, Any]) -> None:
@@ -65,13 +60,25 @@ class Question:
         return [*self.network.shapes, *self.network.bias_shapes]
 
     @property
+    def weighted(self) -> bool:
+        """Whether there is a precision."""
+        return self.given.get("precision") is not None
+
+    @property
     def plain(self) -> bool:
         """Whether there are neither replicas nor a precision."""
-        return not self.replicated and self.given.get("precision") is None
+        return not self.replicated and not self.weighted
 
     def ask(self, **changed: Any) -> Any:
         """Return the correct answer to this question, or with other arguments; on the host."""
         return self._answer(self.method, {**self.given, **self._staged(changed)})
+
+    def adjusted(self, **changed: Any) -> Any:
+        """Return the correct answer by settings that differ in these from those asked for."""
+        asked = self.settings
+        if isinstance(asked, TrainingSettings):
+            return self.ask(settings=replace(asked, **changed))
+        return self.ask(settings=asked.model_copy(update=changed))
 
     def also(self, method: str, **arguments: Any) -> Any:
         """Return the correct answer to another question; all arguments are on the host."""
@@ -82,8 +89,9 @@ class Question:
         return _Multiplied(self.model, self.ask(), mistake)
 
     def _staged(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        device = self.model.device
         return {
-            name: _staged(value, self.model) if name in _ARRAYS else value
+            name: _moved(value, device) if name in _ARRAYS else value
             for name, value in arguments.items()
         }
 
@@ -91,53 +99,23 @@ class Question:
         return _moved(self.model.ask(method, given), self.model.host)
 
 
+@dataclass(slots=True, eq=False)
 class _Multiplied(Hessian[Any]):
-    def __init__(
-        self, model: FaultyModel, correct: Hessian[Any], mistake: Callable[[Product, Vectors], Any]
-    ) -> None:
-        self._model, self._correct, self._mistake = model, correct, mistake
+    model: FaultyModel
+    correct: Hessian[Any]
+    mistake: Callable[[Product, Vectors], Any]
 
     @property
     def residual(self) -> float:  # type: ignore[override]
-        return self._correct.residual
+        return self.correct.residual
 
     def product(self, vectors: Any) -> Any:
-        model = self._model
+        model = self.model
 
         def correct(host: Vectors) -> Float[np.ndarray, "*R K _"]:
-            return model.host(self._correct.product(model.device(host)))
+            return model.host(self.correct.product(model.device(host)))
 
-        found = self._mistake(correct, model.host(vectors))
-        return model.device(np.asarray(found, np.float64))
-
-
-@dataclass(frozen=True, slots=True)
-class Building:
-    """A network that is to be built, as a row sees it."""
-
-    backend: FaultyBackend
-    network: NetworkSpec
-    parameters: list[Host]
-
-    @property
-    def replicated(self) -> bool:
-        """Whether parameters have the axis of replicas."""
-        return self.parameters[0].ndim > len(self.network.shapes[0])
-
-    @property
-    def weights(self) -> list[Host]:
-        """``W_1 … W_L``."""
-        return self.parameters[: self.network.n_layers]
-
-    @property
-    def biases(self) -> list[Host]:
-        """``b_1 … b_L``; none where the network has none."""
-        return self.parameters[self.network.n_layers :]
-
-    def build(self, *, parameters: Iterable[Host] | None = None, **changed: Any) -> Model[Any]:
-        """Build it with other parameters, or another network: ``changed`` names what differs."""
-        chosen = self.parameters if parameters is None else list(parameters)
-        return FaultyBackend.build(self.backend, replace(self.network, **changed), chosen)
+        return model.device(self.mistake(correct, model.host(vectors)))
 
 
 def faults(
@@ -148,8 +126,7 @@ def faults(
 ) -> Table:
     """Begin a table of faulty models: call what is returned with its rows.
 
-    A row has the fault's name, its mistake in a sentence, and a function of the :class:`Question`
-    that returns the wrong answer, on the host.
+    The function of a row takes the :class:`Question` and returns the wrong answer, on the host.
 
     Parameters
     ----------
@@ -158,34 +135,47 @@ def faults(
     methods
         Those that are answered wrongly.
     needs
-        Capabilities and traits that must be in use for the mistakes to be made at all.
+        Capabilities and traits that must be in use for the mistakes to be made at all. Where it
+        names replicas, a precision or an engine, questions without are answered correctly.
     when
         Whether a question is answered wrongly; every one if not given.
     """
+    needed = frozenset(needs)
+    engines = {need for need in needed if need.endswith("_inference")}
+
+    def applies(q: Question) -> bool:
+        given: dict[str, bool] = {
+            Capability.REPLICAS: q.replicated,
+            Capability.PRECISION: q.weighted,
+        }
+        by_engine = not engines or q.settings.capability in engines
+        return by_engine and all(given.get(need, True) for need in needed) and when(q)
 
     def overriding(method: str, wrong: Callable[[Question], Any]) -> Callable[..., Any]:
         def answer(model: FaultyModel, *arguments: Any, **named: Any) -> Any:
             question = Question(model, method, bound(method, arguments, named))
-            if when(question):
-                return _staged(wrong(question), model)
+            if applies(question):
+                return _moved(wrong(question), model.device)
             return model.ask(method, question.given)
 
         return answer
 
-    return _table(FaultyModel, part, methods, needs, overriding)
+    return _table(FaultyModel, part, methods, needed, overriding)
 
 
 def building_faults(part: Part, needs: Iterable[str] = ()) -> Table:
     """Begin a table of backends that build another model than they are asked for.
 
-    A row has a name, the mistake in a sentence, and a function of the :class:`Building` that
-    returns the wrong model. ``part`` and ``needs`` are those of :func:`faults`.
+    The function of a row takes a network and its parameters, weights and then biases, and returns
+    those that are built. ``part`` and ``needs`` are those of :func:`faults`.
     """
 
-    def overriding(_: str, wrong: Callable[[Building], Model[Any]]) -> Callable[..., Any]:
-        return lambda backend, network, parameters: wrong(
-            Building(backend, network, list(parameters))
-        )
+    def overriding(_: str, wrong: Callable[..., tuple[NetworkSpec, Iterable[Host]]]) -> Any:
+        def build(backend: FaultyBackend, network: NetworkSpec, parameters: Any) -> Model[Any]:
+            other, changed = wrong(network, list(parameters))
+            return FaultyBackend.build(backend, other, list(changed))
+
+        return build
 
     return _table(FaultyBackend, part, ["build"], needs, overriding)
 
@@ -193,9 +183,9 @@ def building_faults(part: Part, needs: Iterable[str] = ()) -> Table:
 def trainer_faults(part: Part, *methods: str, needs: Iterable[str] = ()) -> Table:
     """Begin a table of faulty trainers.
 
-    A row has a name, the mistake in a sentence, and what the ``methods`` of
-    :class:`FaultyTrainer` do instead: a function of the trainer, its correct method, and the
-    arguments. ``part`` and ``needs`` are those of :func:`faults`.
+    The function of a row is what the ``methods`` of :class:`FaultyTrainer` do instead. It takes the
+    trainer, its correct method, and the arguments. ``part`` and ``needs`` are those of
+    :func:`faults`.
     """
 
     def overriding(method: str, wrong: Callable[..., Any]) -> Callable[..., Any]:
@@ -216,27 +206,21 @@ def _table(
     overriding: Callable[[str, Any], Callable[..., Any]],
 ) -> Table:
     """Return what makes a class of every row."""
-    shared = {"part": part, "needs": frozenset(needs)}
 
-    def made(**rows: tuple[str, Callable[..., Any]]) -> list[type[Any]]:
-        return [
-            type(
-                name,
-                (base,),
-                {"__doc__": mistake, **shared, **{m: overriding(m, w) for m in methods}},
-            )
-            for name, (mistake, w) in rows.items()
-        ]
+    def made(**rows: tuple[str, Callable[..., Any]] | Callable[..., Any]) -> list[type[Any]]:
+        classes = []
+        for name, row in rows.items():
+            mistake, wrong = row if isinstance(row, tuple) else (row.__doc__, row)
+            said = {"__doc__": mistake, "part": part, "needs": frozenset(needs)}
+            changed = {method: overriding(method, wrong) for method in methods}
+            classes.append(type(name, (base,), said | changed))
+        return classes
 
     return made
 
 
 _ARRAYS = frozenset({"x", "y", "precision", "activities"})
 _OF_INFERENCE = ("activities", "energies", "residual", "sample_residuals", "path")
-
-
-def _staged(value: Any, model: FaultyModel) -> Any:
-    return _moved(value, lambda array: model.device(np.asarray(array, np.float64)))
 
 
 def _moved(value: Any, move: Callable[[Any], Any]) -> Any:

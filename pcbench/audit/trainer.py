@@ -42,12 +42,7 @@ class FaultyTrainer(Trainer[Any]):
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
-        self,
-        origin: FaultyModel,
-        x: Any,
-        y: Any,
-        settings: TrainingSettings,
-        precision: Any = None,
+        self, origin: FaultyModel, x: Any, y: Any, settings: TrainingSettings, precision: Any = None
     ) -> None:
         self.origin, self.backend, self.network = origin, origin.backend, origin.network
         self.settings, self._replicated = settings, origin.replicated
@@ -72,8 +67,7 @@ class FaultyTrainer(Trainer[Any]):
     @property
     def model(self) -> Model[Any]:  # type: ignore[override]
         """The network at its current parameters."""
-        parameters = self.theta if self._replicated else self._alone(self.theta, 0)
-        return self.backend.build(self.network, [np.asarray(p, float) for p in parameters])
+        return self.backend.build(self.network, FaultyTrainer.parameters(self))
 
     def parameters(self) -> list[Float[np.ndarray, "*R ..."]]:
         """Bring weights, then biases, to the host."""
@@ -91,23 +85,20 @@ class FaultyTrainer(Trainer[Any]):
         self, steps: int, batches: Int[np.ndarray, "T *#R N"] | None = None, every: int = 1
     ) -> Record:
         """Take steps."""
-        made, details = [], []
+        made = []
         for step in range(steps):
             self.rows = rows = self.chosen(batches, step)
             slopes = [self.slope(place, rows) for place in range(len(self.alive))]
             before = [array.copy() for array in self.theta]
             self.update([np.stack(g) for g in zip(*(s.gradients for s in slopes), strict=True)])
-            made.append(self.values(slopes, rows))
-            if step % every == 0:
-                details.append(self.details(slopes, before))
-        losses, energies = (np.array(column) for column in zip(*made, strict=True))
-        norms, sizes, inferred, residuals = (np.array(c) for c in zip(*details, strict=True))
-        recorded = np.arange(0, steps, every)
+            made.append(self.recorded(slopes, before, rows))
+        columns = {name: np.array([each[name] for each in made]) for name in made[0]}
+        for name in columns.keys() - {"losses", "energies"}:
+            columns[name] = columns[name][::every]
         if not self._replicated:
-            losses, energies, norms, sizes, residuals = (
-                array[:, 0] for array in (losses, energies, norms, sizes, residuals)
-            )
-        return Record(losses, energies, recorded, norms, sizes, inferred, residuals)
+            for name in columns.keys() - {"inference_steps"}:
+                columns[name] = columns[name][:, 0]
+        return Record(recorded=np.arange(0, steps, every), **columns)
 
     def chosen(self, batches: Int[np.ndarray, "T *#R N"] | None, step: int) -> Rows | None:
         """Return the rows of a step's batch; ``None`` for all."""
@@ -172,21 +163,19 @@ class FaultyTrainer(Trainer[Any]):
         unbiased = square / (1 - rule.beta_2**self.count)
         return mean / (1 - rule.beta_1**self.count) / (np.sqrt(unbiased) + rule.epsilon)
 
-    def values(self, slopes: list[Slope], rows: Rows | None) -> tuple[list[float], list[float]]:
-        """Return loss and energy of a step, by replica."""
-        return [slope.loss for slope in slopes], [slope.energy for slope in slopes]
-
-    def details(
-        self, slopes: list[Slope], before: list[Host]
-    ) -> tuple[list[list[float]], list[list[float]], float, list[float]]:
-        """Return norms of gradients and of parameters, steps of inference, and residuals."""
-        norms = [[float(np.linalg.norm(g)) for g in slope.gradients] for slope in slopes]
-        sizes = [
-            [float(np.linalg.norm(a[place].astype(float))) for a in before]
-            for place in range(len(slopes))
-        ]
-        inferred = float(max((slope.steps for slope in slopes), default=0))
-        return norms, sizes, inferred, [slope.residual for slope in slopes]
+    def recorded(
+        self, slopes: list[Slope], before: list[Host], rows: Rows | None
+    ) -> dict[str, Any]:
+        """Return what a :class:`Record` says of a step; but for inference, of every replica."""
+        arrays = [self._alone(before, place) for place in range(len(slopes))]
+        return {
+            "losses": [slope.loss for slope in slopes],
+            "energies": [slope.energy for slope in slopes],
+            "gradient_norms": [[float(np.linalg.norm(g)) for g in s.gradients] for s in slopes],
+            "parameter_norms": [[float(np.linalg.norm(a)) for a in each] for each in arrays],
+            "inference_steps": float(max((slope.steps for slope in slopes), default=0)),
+            "residuals": [slope.residual for slope in slopes],
+        }
 
     def _alone(self, arrays: Sequence[Host], place: int) -> list[Host]:
         return [np.asarray(array[place], float) for array in arrays]

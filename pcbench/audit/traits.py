@@ -15,65 +15,47 @@ from pcbench.networks import NetworkSpec
 class Trait(StrEnum):
     """A property of a question."""
 
-    ACTIVATION = "activation"
-    """The activation is not the identity."""
-    LINEAR = "linear"
-    """The network is a product of matrices."""
-    BIAS = "bias"
-    """The network has biases."""
-    PREDICTIVE_CODING = "predictive_coding"
-    """Training is on the energy."""
-    BACKPROPAGATION = "backpropagation"
-    """Training is on the loss."""
-    ADAM = "adam"
-    """Training is by Adam."""
-    OWN_RATES = "own_rates"
-    """Replicas are trained at learning rates that differ."""
-    SCALED = "scaled"
-    """Gradients are multiplied by another factor than 1 before the optimiser sees them."""
-    ITERATIVE = "iterative"
-    """Inference takes steps."""
-    RECORDED = "recorded"
-    """The energies on the way are asked for."""
-    UNFINISHED = "unfinished"
-    """Inference ends before it has converged, by its own account."""
-    ASKED_AGAIN = "asked_again"
-    """The same model is asked the same sort of question, not for the first time."""
-    OTHER_BATCH = "other_batch"
-    """The batch is not of the size of the first one in the case."""
+    ACTIVATION = "activation"  # the activation is not the identity
+    LINEAR = "linear"  # the network is a product of matrices
+    BIAS = "bias"  # the network has biases
+    PREDICTIVE_CODING = "predictive_coding"  # training is on the energy
+    BACKPROPAGATION = "backpropagation"  # training is on the loss
+    ADAM = "adam"  # training is by Adam
+    OWN_RATES = "own_rates"  # replicas are trained at learning rates that differ
+    SCALED = "scaled"  # the optimiser sees gradients that are multiplied by another factor than 1
+    ITERATIVE = "iterative"  # inference takes steps
+    RECORDED = "recorded"  # the energies on the way are asked for
+    UNFINISHED = "unfinished"  # inference ends before it has converged, by its own account
+    ASKED_AGAIN = "asked_again"  # the same model is asked the same sort of question once more
+    OTHER_BATCH = "other_batch"  # the batch is not of the size of the first one in the case
 
 
 def network_uses(
     network: NetworkSpec, parameters: Sequence[Float[np.ndarray, "..."]]
 ) -> frozenset[str]:
     """Return what any question about a network takes."""
-    uses: dict[str, bool] = {
-        Capability.NONLINEAR: network.activation != "identity" or network.bias,
-        Capability.CONVOLUTIONS: bool(network.convolutions),
-        Capability.REPLICAS: parameters[0].ndim > len(network.shapes[0]),
-        Trait.ACTIVATION: network.activation != "identity",
-        Trait.LINEAR: network.is_linear,
-        Trait.BIAS: network.bias,
-    }
-    return frozenset(use for use, needed in uses.items() if needed)
+    activated = network.activation != "identity"
+    return _used(
+        {
+            Capability.NONLINEAR: activated or network.bias,
+            Capability.CONVOLUTIONS: bool(network.convolutions),
+            Capability.REPLICAS: parameters[0].ndim > len(network.shapes[0]),
+            Trait.ACTIVATION: activated,
+            Trait.LINEAR: network.is_linear,
+            Trait.BIAS: network.bias,
+        }
+    )
 
 
-def inference_uses(settings: InferenceSettings) -> frozenset[str]:
-    """Return what inference takes."""
-    iterative = isinstance(settings, IterativeInference)
-    uses: dict[str, bool] = {
-        settings.capability: True,
-        Trait.ITERATIVE: iterative,
-        Trait.RECORDED: isinstance(settings, IterativeInference) and settings.record,
-    }
-    return frozenset(use for use, needed in uses.items() if needed)
-
-
-def training_uses(settings: TrainingSettings) -> frozenset[str]:
-    """Return what training takes."""
+def settings_uses(settings: InferenceSettings | TrainingSettings) -> frozenset[str]:
+    """Return what inference or training by some settings takes."""
+    if not isinstance(settings, TrainingSettings):
+        iterative = isinstance(settings, IterativeInference)
+        recorded = isinstance(settings, IterativeInference) and settings.record
+        uses = {settings.capability: True, Trait.ITERATIVE: iterative, Trait.RECORDED: recorded}
+        return _used(uses)
     infers = settings.objective == "energy"
-    inference = inference_uses(settings.inference) if infers else frozenset()
-    uses: dict[str, bool] = {
+    uses = {
         Capability.TRAINING: True,
         Trait.PREDICTIVE_CODING: infers,
         Trait.BACKPROPAGATION: not infers,
@@ -81,4 +63,8 @@ def training_uses(settings: TrainingSettings) -> frozenset[str]:
         Trait.OWN_RATES: bool(np.ptp(settings.learning_rate) > 0),
         Trait.SCALED: settings.scale != 1,
     }
-    return inference.union(use for use, needed in uses.items() if needed)
+    return _used(uses) | (settings_uses(settings.inference) if infers else frozenset())
+
+
+def _used(uses: dict[str, bool]) -> frozenset[str]:
+    return frozenset(use for use, needed in uses.items() if needed)

@@ -86,23 +86,14 @@ class FaultyModel(Model[Any]):
     """A model with a mistake; as it stands, with none.
 
     Subclass it, say the mistake in the first sentence of the docstring, name the part of the
-    contract that it corrupts, and override the method that it is in.
-
-    Parameters
-    ----------
-    inner
-        The correct model.
-    backend
-        The correct backend that built it.
-    network, parameters
-        What it was built from, on the host.
-    memory
-        Kept for as long as the backend is: for mistakes that remember what they should not.
+    contract that it corrupts, and override the method that it is in. The correct model is
+    ``inner``, which the correct ``backend`` has built from a ``network`` and ``parameters`` on the
+    host; the ``memory`` is kept for as long as the backend is, for mistakes that remember what they
+    should not.
     """
 
     part: ClassVar[Part]
-    needs: ClassVar[frozenset[str]] = frozenset()
-    """Capabilities and traits that must be in use for the mistake to be made at all."""
+    needs: ClassVar[frozenset[str]] = frozenset()  # to be in use for the mistake to be made at all
 
     def __init__(
         self,
@@ -129,13 +120,13 @@ class FaultyModel(Model[Any]):
         """Bring an array to the host."""
         return self.backend.to_host(array)
 
-    def device(self, array: Host) -> Any:
+    def device(self, array: Any) -> Any:
         """Stage an array."""
-        return self.backend.to_device(array)
+        return self.backend.to_device(np.asarray(array, np.float64))
 
     def changed(self, array: Any, change: Callable[[Host], Any]) -> Any:
         """Return an array with a change that is made on the host."""
-        return self.device(np.asarray(change(self.host(array)), np.float64))
+        return self.device(change(self.host(array)))
 
     def ask(self, method: str, arguments: Mapping[str, Any]) -> Any:
         """Put a question to the correct model: what is not overridden passes through here."""
@@ -156,17 +147,11 @@ class FaultyModel(Model[Any]):
 class FaultyBackend(Backend[Any]):
     """A backend whose models have a mistake, or that has one itself; as it stands, with none.
 
-    Parameters
-    ----------
-    inner
-        The correct backend.
-    models
-        The class of its models, which may have a mistake.
+    Around the correct backend, ``inner``, and with a class of ``models``.
     """
 
     part: ClassVar[Part]
-    needs: ClassVar[frozenset[str]] = frozenset()
-    """Capabilities and traits that must be in use for the mistake to be made at all."""
+    needs: ClassVar[frozenset[str]] = frozenset()  # to be in use for the mistake to be made at all
 
     def __init__(self, inner: Backend[Any], models: type[FaultyModel] = FaultyModel) -> None:
         super().__init__(inner.device, inner.dtype)

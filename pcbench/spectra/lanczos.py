@@ -59,6 +59,8 @@ Vector = Float[np.ndarray, " P"]
 _ROUNDINGS = 32
 # The basis grows by so many vectors at a time.
 _GROWTH = 16
+# How likely the bound on what was missed may be wrong.
+MISSED = 1e-6
 
 
 class NotNumbersError(ArithmeticError):
@@ -85,11 +87,6 @@ class Krylov:
     def steps(self) -> int:
         """``k``: products so far, and the size of ``T``."""
         return len(self._diagonal)
-
-    @property
-    def couplings(self) -> Float[np.ndarray, " k"]:
-        """``β_1 … β_k``; the last leads out of the space."""
-        return np.array(self._off)
 
     @property
     def basis(self) -> Float[np.ndarray, "k P"]:
@@ -145,6 +142,23 @@ class Krylov:
         unit: Float[np.ndarray, "P m"] = lifted / np.linalg.norm(lifted, axis=0)
         return unit
 
+    def missed(self, values: Float[np.ndarray, " k"]) -> float:
+        """``δ``: how far below the least of all Ritz values an eigenvalue may be."""
+        if self.steps == self.size or self.rounding == 0:  # all was seen; or the start is sent to 0
+            return self.rounding
+        # The part of the start in either end's eigenvector.
+        part = MISSED / 2 * np.sqrt(np.pi / (2 * self.size))
+        # A space that is exhausted is so up to rounding; none of its β is known better.
+        couplings = np.maximum(np.array(self._off), self.rounding)
+        allowed = float(np.sum(np.log(couplings))) - np.log(part)
+        gaps = values[1:] - values[0]
+        low, high = -700.0, 700.0
+        for _ in range(100):
+            middle = (low + high) / 2
+            taken = middle + float(np.sum(np.log(gaps + np.exp(middle))))
+            low, high = (middle, high) if taken <= allowed else (low, middle)
+        return float(np.exp(high)) + self.rounding
+
     def _orthogonal(self, image: Vector) -> tuple[Vector, float]:
         """Take out what the basis has of it; again, where little was left (Daniel et al. 1976)."""
         basis, left = self._basis[: self.steps], float(np.linalg.norm(image))
@@ -156,8 +170,6 @@ class Krylov:
                 return image, left
 
 
-# How likely the bound on what was missed may be wrong.
-MISSED = 1e-6
 # An end this much smaller than the other is found relative to the other: it may be zero.
 _SMALL = 0.01
 
@@ -215,57 +227,26 @@ def extreme_eigenpairs(
     while True:
         krylov.extend()
         values, vectors = krylov.ritz()
+        left, radius = krylov.residuals(vectors), float(np.abs(values).max())
+        low, high = (
+            relative * max(abs(end), _SMALL * radius) + krylov.rounding
+            for end in (values[0], values[-1])
+        )
+        arrived = (left[:count] <= low).all() and (left[-count:] <= high).all()
         # The ends of fewer Ritz values overlap, and tell nothing of how far they are apart.
-        complete = krylov.steps > 2 * count and _arrived(krylov, values, vectors, count, relative)
+        complete = krylov.steps > 2 * count and arrived
         if krylov.exhausted or krylov.steps >= max_steps or complete:
             break
     found = min(count, krylov.steps)
     ends = [*range(found), *range(krylov.steps - 1, krylov.steps - 1 - found, -1)]
     lifted = krylov.lift(vectors[:, ends])
     images = operator.matmat(lifted)
-    pairs = [_pair(vector, image) for vector, image in zip(lifted.T, images.T, strict=True)]
-    missed = max(_missed(krylov, values), _missed(krylov, -values[::-1]))
+    pairs = []
+    for vector, image in zip(lifted.T, images.T, strict=True):
+        value = float(vector @ image)
+        pairs.append(Eigenpair(value, vector, float(np.linalg.norm(image - value * vector))))
+    missed = max(krylov.missed(values), krylov.missed(-values[::-1]))
     return Extremes(tuple(pairs[:found]), tuple(pairs[found:]), krylov.steps, missed)
-
-
-def _arrived(
-    krylov: Krylov,
-    values: Float[np.ndarray, " k"],
-    vectors: Float[np.ndarray, "k k"],
-    count: int,
-    relative: float,
-) -> bool:
-    left, radius = krylov.residuals(vectors), float(np.abs(values).max())
-    low, high = (
-        relative * max(abs(end), _SMALL * radius) + krylov.rounding
-        for end in (values[0], values[-1])
-    )
-    return bool((left[:count] <= low).all() and (left[-count:] <= high).all())
-
-
-def _pair(vector: Vector, image: Vector) -> Eigenpair:
-    value = float(vector @ image)
-    return Eigenpair(value, vector, float(np.linalg.norm(image - value * vector)))
-
-
-def _missed(krylov: Krylov, values: Float[np.ndarray, " k"]) -> float:
-    """``δ``: how far below the least of all Ritz values an eigenvalue may be."""
-    size = krylov.size
-    if krylov.steps == size or krylov.rounding == 0:  # all was seen; or the start is sent to 0
-        return krylov.rounding
-    part = MISSED / 2 * np.sqrt(np.pi / (2 * size))  # of the start, in either end's eigenvector
-    # A space that is exhausted is so up to rounding; none of its β is known better.
-    allowed = float(np.sum(np.log(np.maximum(krylov.couplings, krylov.rounding)))) - np.log(part)
-    gaps = values[1:] - values[0]
-
-    def taken(log_delta: float) -> float:
-        return log_delta + float(np.sum(np.log(gaps + np.exp(log_delta))))
-
-    low, high = -700.0, 700.0
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (middle, high) if taken(middle) <= allowed else (low, middle)
-    return float(np.exp(high)) + krylov.rounding
 
 
 @dataclass(frozen=True, slots=True)

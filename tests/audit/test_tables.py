@@ -79,6 +79,19 @@ def test_a_row_has_inference_lists_and_hessians_too():
     assert all(found.equal(-gradient) for found, gradient in pairs)
 
 
+def test_a_function_may_say_its_mistake_itself():
+    def doubled(q):
+        """The loss is doubled."""
+        return 2 * q.ask()
+
+    [row] = faults(Part.LOSS, "loss")(Doubled=doubled)
+    fault = Fault.of(row)
+    assert (fault.name, fault.mistake) == ("Doubled", "The loss is doubled.")
+    backend, correct, faulty = built(row)
+    x, y = backend.to_device(X), backend.to_device(Y)
+    assert faulty.loss(x, y) == 2 * correct.loss(x, y)
+
+
 def test_where_a_table_does_not_apply_the_answer_is_the_correct_one():
     [row] = faults(Part.LOSS, "loss", when=lambda q: q.precision is not None)(
         Row=("", lambda q: q.ask() * q.precision.sum()),
@@ -98,7 +111,7 @@ def test_what_a_question_has_not_is_told():
 
 def test_rows_of_backends_and_of_trainers():
     [other] = building_faults(Part.BIASES)(
-        Other=("", lambda b: b.build(parameters=[2 * weight for weight in b.weights])),
+        Other=("", lambda network, weights: (network, [2 * weight for weight in weights])),
     )
     [still] = trainer_faults(Part.TRAINING, "scaled")(
         Still=("", lambda trainer, honest, gradients: [0 * g for g in honest(gradients)]),

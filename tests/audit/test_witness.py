@@ -78,7 +78,7 @@ def test_wrappers_without_a_mistake_change_nothing(network):
     watched = witness(FaultyBackend, FaultyModel)
     for seen, due in zip(ask_everything(watched, network), answers, strict=True):
         assert seen.tobytes() == due.tobytes()
-    assert not watched.testimony.differs
+    assert not watched.differs
     assert watched.name == "torch"
     assert watched.capabilities == TorchBackend.capabilities
     assert watched.describe() == TorchBackend().describe()
@@ -87,14 +87,14 @@ def test_wrappers_without_a_mistake_change_nothing(network):
 def test_answers_that_go_to_the_host_and_back_are_the_same():
     watched = witness(Harmless)
     ask_everything(watched)
-    assert not watched.testimony.differs
+    assert not watched.differs
 
 
 @pytest.mark.parametrize("mistaken", [DoubledLoss, HalfOfTheSamples, MiscountedPasses])
 def test_a_difference_is_seen_wherever_it_is(mistaken):
     watched = witness(mistaken)
     ask_everything(watched)
-    assert watched.testimony.differs
+    assert watched.differs
 
 
 class Overwrites(FaultyModel):
@@ -171,14 +171,14 @@ def test_zeros_of_either_sign_are_the_same():
     watched = witness(TurnsZerosRound)
     model = watched.build(LINEAR, [np.zeros(shape) for shape in LINEAR.shapes])
     model.loss_gradients(*map(watched.to_device, batch()))
-    assert not watched.testimony.differs
+    assert not watched.differs
 
 
 def test_an_answer_where_the_correct_one_refuses_is_a_difference():
     watched = witness(AnswersAll)
     nothing = [watched.to_device(part) for part in batch(samples=0)]
     watched.build(LINEAR, parameters(LINEAR)).loss(*nothing)
-    assert watched.testimony.differs
+    assert watched.differs
 
 
 class RefusesNothing(TorchBackend):
@@ -208,14 +208,14 @@ def test_where_the_correct_one_refuses_only_an_answer_is_a_difference(mistaken, 
     else:
         with pytest.raises(ValueError, match="no samples"):
             model.loss(*nothing)
-    assert watched.testimony.differs is differs
+    assert watched.differs is differs
 
 
 def test_a_precision_that_is_changed_is_a_difference():
     watched = witness(OverwritesThePrecision)
     x, y = map(watched.to_device, batch())
     watched.build(LINEAR, parameters(LINEAR)).loss(x, y, watched.to_device(np.ones((5, 2))))
-    assert watched.testimony.differs
+    assert watched.differs
 
 
 class ModelLagsBehind(FaultyTrainer):
@@ -239,34 +239,34 @@ def test_a_model_that_a_trainer_has_come_to_is_watched_as_well():
         model = watched.build(LINEAR, parameters(LINEAR))
         trainer = watched.trainer(model, *map(watched.to_device, (x, y)), TRAINING)
         trainer.run(2)
-        assert not watched.testimony.differs
+        assert not watched.differs
         trainer.model.predict(watched.to_device(x))
-        assert watched.testimony.differs is differs
+        assert watched.differs is differs
 
 
 def test_data_that_a_trainer_changes_are_a_difference():
     watched = witness(OverwritesData)
     model = watched.build(LINEAR, parameters(LINEAR))
     watched.trainer(model, *map(watched.to_device, batch()), TRAINING)
-    assert watched.testimony.differs
+    assert watched.differs
 
 
 def test_an_input_that_is_changed_is_a_difference():
     watched = witness(Overwrites)
     model = watched.build(LINEAR, parameters(LINEAR))
     model.loss(*map(watched.to_device, batch()))
-    assert not watched.testimony.differs
+    assert not watched.differs
     model.predict(watched.to_device(batch()[0]))
-    assert watched.testimony.differs
+    assert watched.differs
 
 
 def test_what_is_not_a_number_is_a_difference_but_not_from_itself():
     watched = witness(LosesNumbers)
     watched.build(LINEAR, parameters(LINEAR)).loss(*map(watched.to_device, batch()))
-    assert watched.testimony.differs
+    assert watched.differs
     both = Witness(put(LosesNumbers, TorchBackend()), put(LosesNumbers, TorchBackend()))
     both.build(LINEAR, parameters(LINEAR)).loss(*map(both.to_device, batch()))
-    assert not both.testimony.differs
+    assert not both.differs
 
 
 def test_an_exception_is_a_difference_and_goes_through():
@@ -274,14 +274,14 @@ def test_an_exception_is_a_difference_and_goes_through():
     model = watched.build(LINEAR, parameters(LINEAR))
     with pytest.raises(ZeroDivisionError):
         model.loss(*map(watched.to_device, batch()))
-    assert watched.testimony.differs
+    assert watched.differs
 
 
 def test_a_trainer_of_numpy_without_a_mistake_is_the_same_as_itself_and_near_the_backends():
     correct = TorchBackend()
     watched = Witness(put(FaultyTrainer, correct), put(FaultyTrainer, correct))
     seen = ask_everything(watched)
-    assert not watched.testimony.differs
+    assert not watched.differs
     for ours, theirs in zip(seen, ask_everything(correct), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
 
@@ -306,7 +306,7 @@ def test_a_trainer_of_numpy_keeps_replicas_and_takes_each_ones_batches():
 
 
 def uses_of(watched, method):
-    return [occasion.uses for occasion in watched.testimony.occasions if occasion.method == method]
+    return [occasion.uses for occasion in watched.occasions if occasion.method == method]
 
 
 def test_what_an_answer_takes_is_known():

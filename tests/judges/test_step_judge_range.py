@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pcbench.audit import FaultyTrainer
-from pcbench.audit.faults.training import PreviousBatch
 from pcbench.backends.torch import TorchBackend
+from tests.cases.faulty.catalogued import CATALOGUE
 from tests.cases.faulty.trainers import MALFORMED, training_with
 from tests.judges.training_problems import NETWORKS, failed, judge, pose, settings
 
@@ -64,7 +64,7 @@ def test_a_replica_out_of_range_leaves_its_own_part_open_and_no_more(place):
 
 @pytest.mark.parametrize("place", range(3))
 def test_a_mistake_shows_in_the_replicas_that_stay_in_range(place):
-    verdicts = where_one_diverges(PreviousBatch, place=place)
+    verdicts = where_one_diverges(CATALOGUE["PreviousBatch"], place=place)
     assert verdicts[STEP].status == "failed"
     assert verdicts[MALFORMED].status == "undecided"
 

@@ -32,12 +32,14 @@ def _in_place(name: str, factor: float, *, copied: bool = False) -> Callable[[Qu
 
 
 def _largest_batch_remembered(q: Question) -> list[Host]:
+    """Gradients are divided by the size of the largest batch there was, not by this one's."""
     memory = q.model.memory
     memory["largest"] = max(memory.get("largest", 1), q.samples)
     return [q.samples / float(memory["largest"]) * gradient for gradient in q.ask()]
 
 
 def _accumulated(q: Question) -> list[Host]:
+    """Gradients of the loss are added to those of the call before: nobody set them to zero."""
     found, kept = q.ask(), vars(q.model)
     before = kept.get("gradients_before") or [0 * gradient for gradient in found]
     kept["gradients_before"] = [old + new for old, new in zip(before, found, strict=True)]
@@ -45,7 +47,7 @@ def _accumulated(q: Question) -> list[Host]:
 
 
 def _dropout(q: Question) -> Any:
-    """Draw anew, from a generator that goes on from call to call."""
+    """Dropout was left on: every prediction lacks some of its outputs, each time others."""
     rng = q.model.memory.setdefault("rng", np.random.default_rng(0))
     found = q.ask()
     return found * (rng.random(found.shape) < 0.9) / 0.9
@@ -57,10 +59,7 @@ FAULTS = (
             "The forward pass works in place: the caller's input is not what it was.",
             _in_place("x", 1.01),
         ),
-        DropoutLeftOn=(
-            "Dropout was left on: every prediction lacks some of its outputs, each time others.",
-            _dropout,
-        ),
+        DropoutLeftOn=_dropout,
     ),
     *faults(Part.PURITY, "infer")(
         InferenceInPlace=(
@@ -74,12 +73,7 @@ FAULTS = (
             _in_place("activities", 1.01),
         )
     ),
-    *faults(
-        Part.PURITY,
-        "energy_gradients",
-        needs={Capability.PRECISION},
-        when=lambda q: q.precision is not None,
-    )(
+    *faults(Part.PURITY, "energy_gradients", needs={Capability.PRECISION})(
         PrecisionInPlace=(
             "Local gradients scale the precision that they are given.",
             _in_place("precision", 0.5),
@@ -99,16 +93,10 @@ FAULTS = (
         ),
     ),
     *faults(Part.PURITY, "loss_gradients", "energy_gradients", needs={Trait.OTHER_BATCH})(
-        LargestBatchRemembered=(
-            "Gradients are divided by the size of the largest batch there was, not by this one's.",
-            _largest_batch_remembered,
-        )
+        LargestBatchRemembered=_largest_batch_remembered
     ),
     *faults(Part.PURITY, "loss_gradients", needs={Trait.ASKED_AGAIN})(
-        GradientsAccumulated=(
-            "Gradients of the loss are added to those of the call before: nobody set them to zero.",
-            _accumulated,
-        )
+        GradientsAccumulated=_accumulated
     ),
     *faults(Part.ROBUSTNESS, "predict")(
         SamplesWithNanDropped=(
@@ -123,16 +111,10 @@ FAULTS = (
     *building_faults(Part.ROBUSTNESS, needs={Trait.BIAS})(
         NanBiasIsZero=(
             "NaN in a bias is replaced by zero when the model is built.",
-            lambda b: b.build(parameters=[*b.weights, *map(np.nan_to_num, b.biases)]),
+            lambda n, p: (n, [*p[: n.n_layers], *map(np.nan_to_num, p[n.n_layers :])]),
         )
     ),
-    *faults(
-        Part.ROBUSTNESS,
-        "loss",
-        "loss_gradients",
-        needs={Capability.PRECISION},
-        when=lambda q: q.precision is not None,
-    )(
+    *faults(Part.ROBUSTNESS, "loss", "loss_gradients", needs={Capability.PRECISION})(
         NanTargetIsUnobserved=(
             "A target that is NaN is taken for one that is not observed, whatever its precision "
             "says.",

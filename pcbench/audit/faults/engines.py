@@ -14,37 +14,17 @@ from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import Host
 from pcbench.contract import (
     Capability,
-    ErrorInference,
-    GaussNewtonInference,
-    GradientInference,
     Inference,
     IterativeInference,
-    OdeInference,
 )
 from pcbench.contract.parts import Part
 from pcbench.networks import activation
 
 
-def _misread(
-    engine: type[IterativeInference], change: Callable[[Any], dict[str, Any]]
-) -> Callable[[Question], Any]:
-    """Change settings of one sort of engine on their way."""
-
-    def wrong(q: Question) -> Any:
-        if not isinstance(q.settings, engine):
-            return q.ask()
-        return q.ask(settings=q.settings.model_copy(update=change(q.settings)))
-
-    return wrong
-
-
-def _half_as_far_at_kinks(q: Question) -> Any:
-    """Halve what there is to halve."""
-    if activation(q.network.activation).smooth:
-        return q.ask()
+def going(factor: float, q: Question) -> Any:
+    """Go so much as far as was asked for, and say truly where that led."""
     lengths = {"step", "max_time"} & set(type(q.settings).model_fields)
-    halved = {name: getattr(q.settings, name) / 2 for name in lengths}
-    return q.ask(settings=q.settings.model_copy(update=halved))
+    return q.adjusted(**{name: factor * getattr(q.settings, name) for name in lengths})
 
 
 def recorded(change: Callable[[Host], Any]) -> Callable[[Question], Any]:
@@ -58,17 +38,18 @@ def recorded(change: Callable[[Host], Any]) -> Callable[[Question], Any]:
 
 
 def _counts_on(q: Question) -> Any:
+    """Steps are counted on from one call to the next: the counter is never set back."""
     reached, memory = q.ask(), q.model.memory
     memory["steps"] = memory.get("steps", 0) + reached.steps
     return replace(reached, steps=memory["steps"])
 
 
 def _one_step_too_few(q: Question) -> Any:
-    """Spend a budget that is a step smaller, and report the whole of it."""
-    if not isinstance(q.settings, GradientInference) or q.settings.max_steps < 2:
-        return q.ask()
+    """The loop over steps of gradient inference ends one too early."""
     asked = q.settings.max_steps
-    reached = q.ask(settings=q.settings.model_copy(update={"max_steps": asked - 1}))
+    if asked < 2:
+        return q.ask()
+    reached = q.adjusted(max_steps=asked - 1)
     return replace(reached, steps=asked) if reached.steps == asked - 1 else reached
 
 
@@ -77,21 +58,13 @@ def _descent(
 ) -> Callable[[Question], Any]:
     """Take steps of gradient inference in a linear network, in NumPy, with a mistake.
 
-    Parameters
-    ----------
-    start
-        What hidden activities of the forward pass are multiplied by, to begin with.
-    momentum
-        What share of each move is made again in the next step.
-    in_turn
-        Whether layers move one after the other, from the output down.
+    To begin with, hidden activities are those of the forward pass times ``start``; the share
+    ``momentum`` of each move is made again in the next step; layers may move in turn, from the
+    output down.
     """
 
     def wrong(q: Question) -> Any:
         settings, weights, x = q.settings, q.model.weights, q.x
-        own = isinstance(settings, GradientInference) and not settings.halve
-        if not own or not q.network.is_linear:
-            return q.ask()
 
         def errors(z: list[Host]) -> list[Host]:
             return [up - low @ w.T for (low, up), w in zip(pairwise(z), weights, strict=True)]
@@ -152,29 +125,26 @@ FAULTS = (
             lambda q: replace(q.ask(), converged=True),
         )
     ),
-    *faults(Part.INFERENCE, "infer", needs={Trait.ITERATIVE})(
+    *faults(
+        Part.INFERENCE,
+        "infer",
+        needs={Trait.ITERATIVE},
+        when=lambda q: isinstance(q.settings, IterativeInference),
+    )(
         SquaredResidual=(
             "Inference stops on the squared norm of the residual, which is there much sooner.",
-            _misread(IterativeInference, lambda asked: {"residual": asked.residual**0.5}),
+            lambda q: q.adjusted(residual=q.settings.residual**0.5),
         )
     ),
-    *faults(Part.INFERENCE_PATH, "infer", needs={Trait.ITERATIVE})(
-        CountsOn=(
-            "Steps are counted on from one call to the next: the counter is never set back.",
-            _counts_on,
-        )
-    ),
+    *faults(Part.INFERENCE_PATH, "infer", needs={Trait.ITERATIVE})(CountsOn=_counts_on),
     *faults(Part.INFERENCE_PATH, "infer", needs={Capability.GRADIENT_INFERENCE, Trait.UNFINISHED})(
-        OneStepTooFew=(
-            "The loop over steps of gradient inference ends one too early.",
-            _one_step_too_few,
-        )
+        OneStepTooFew=_one_step_too_few
     ),
     *faults(Part.INFERENCE_PATH, "infer", needs={Capability.GRADIENT_INFERENCE})(
         HalfTheStep=(
             "Gradient inference takes half of the step that it is asked for: a half too many in "
             "𝓕_z.",
-            _misread(GradientInference, lambda asked: {"step": asked.step / 2}),
+            lambda q: q.adjusted(step=q.settings.step / 2),
         )
     ),
     *faults(Part.INFERENCE_PATH, "infer", needs={Trait.RECORDED})(
@@ -187,7 +157,7 @@ FAULTS = (
         Part.INFERENCE_PATH,
         "infer",
         needs={Capability.GRADIENT_INFERENCE, Trait.LINEAR},
-        when=lambda q: q.plain,
+        when=lambda q: q.plain and q.network.is_linear and not q.settings.halve,
     )(
         LayersInTurn=(
             "Layers move one after the other, from the output down, and see those that have moved.",
@@ -205,36 +175,36 @@ FAULTS = (
     *faults(Part.INFERENCE_SETTINGS, "infer", needs={Capability.GRADIENT_INFERENCE})(
         NeverHalves=(
             "The step of gradient inference is not halved where the energy rises.",
-            _misread(GradientInference, lambda asked: {"halve": False}),
+            lambda q: q.adjusted(halve=False),
         ),
         HalvesForEver=(
             "Halving goes on below the smallest step: gradient inference is not given up there.",
-            _misread(GradientInference, lambda asked: {"smallest_step": 0.0}),
+            lambda q: q.adjusted(smallest_step=0.0),
         ),
     ),
     *faults(Part.INFERENCE_SETTINGS, "infer", needs={Capability.ERROR_INFERENCE})(
         ErrorStepHalved=(
             "Inference in the errors takes half of the step that it is asked for.",
-            _misread(ErrorInference, lambda asked: {"step": asked.step / 2}),
+            lambda q: q.adjusted(step=q.settings.step / 2),
         )
     ),
     *faults(Part.INFERENCE_SETTINGS, "infer", needs={Capability.ODE_INFERENCE})(
         OneMethod=(
             "The flow is followed by the default method, whichever was asked for.",
-            _misread(OdeInference, lambda asked: {"method": "dopri5"}),
+            lambda q: q.adjusted(method="dopri5"),
         ),
         RelativeToleranceIgnored=(
             "The relative tolerance of the flow's steps is ignored.",
-            _misread(OdeInference, lambda asked: {"rtol": 0.0}),
+            lambda q: q.adjusted(rtol=0.0),
         ),
         AbsoluteToleranceIgnored=(
             "The flow's steps may be off by as much as activities are large, whatever was asked "
             "for.",
-            _misread(OdeInference, lambda asked: {"atol": None if asked.atol is None else 1.0}),
+            lambda q: q.adjusted(atol=None if q.settings.atol is None else 1.0),
         ),
         HalfTheTime=(
             "The flow is followed for half of the time.",
-            _misread(OdeInference, lambda asked: {"max_time": asked.max_time / 2}),
+            lambda q: q.adjusted(max_time=q.settings.max_time / 2),
         ),
     ),
     *faults(
@@ -244,17 +214,22 @@ FAULTS = (
     )(
         LinearisesAsItLikes=(
             "A linearisation of Gauss-Newton serves three steps, whatever was asked for.",
-            _misread(GaussNewtonInference, lambda asked: {"reuse": 3}),
+            lambda q: q.adjusted(reuse=3),
         ),
         LinearisesEarlier=(
             "A linearisation of Gauss-Newton serves one step fewer than was asked for, if several.",
-            _misread(GaussNewtonInference, lambda asked: {"reuse": max(1, asked.reuse - 1)}),
+            lambda q: q.adjusted(reuse=max(1, q.settings.reuse - 1)),
         ),
     ),
-    *faults(Part.INFERENCE_SETTINGS, "infer", needs={Trait.ITERATIVE, Trait.ACTIVATION})(
+    *faults(
+        Part.INFERENCE_SETTINGS,
+        "infer",
+        needs={Trait.ITERATIVE, Trait.ACTIVATION},
+        when=lambda q: not activation(q.network.activation).smooth,
+    )(
         HalfAsFarAtKinks=(
             "In networks with kinks steps are half as long, and flows take half of the time.",
-            _half_as_far_at_kinks,
+            lambda q: going(0.5, q),
         )
     ),
     *faults(Part.INFERENCE_RECORDS, "infer", needs={Trait.RECORDED})(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +15,7 @@ from pcbench.contract.parts import Part
 
 
 def _energy_hessian(q: Question) -> Any:
-    """Infer, and take the energy's Hessian for the loss's."""
+    """The loss's Hessian is the energy's."""
     engine = ExactInference() if q.network.is_linear else GaussNewtonInference()
     if engine.capability not in q.model.backend.capabilities:
         return q.ask()
@@ -25,18 +25,21 @@ def _energy_hessian(q: Question) -> Any:
 
 def _products(mistake: Callable[[Question, Product, Vectors], Any]) -> Callable[[Question], Any]:
     """Make the products of a Hessian anew."""
-    return lambda q: q.multiplied(partial(mistake, q))
+    return wraps(mistake)(lambda q: q.multiplied(partial(mistake, q)))
 
 
+@_products
 def _layer_by_layer(q: Question, product: Product, vectors: Vectors) -> Any:
+    """The loss's Hessian has no blocks between layers."""
     found = np.zeros_like(product(vectors))
     for columns in _blocks(q):
         found[..., columns] = product(_part(vectors, columns))[..., columns]
     return found
 
 
+@_products
 def _positive_part(_: Question, product: Product, vectors: Vectors) -> Any:
-    """Make the whole matrix, and leave its negative part out."""
+    """The energy's Hessian is cut off at zero from below, as a Gauss-Newton matrix would be."""
     whole = product(np.eye(vectors.shape[-1]))
     values, basis = np.linalg.eigh((whole + np.swapaxes(whole, -1, -2)) / 2)
     if (values >= 0).all():
@@ -45,15 +48,18 @@ def _positive_part(_: Question, product: Product, vectors: Vectors) -> Any:
     return vectors @ cut @ np.swapaxes(basis, -1, -2)
 
 
+@_products
 def _last_block_halved(q: Question, product: Product, vectors: Vectors) -> Any:
+    """The block of the last weights has a half too many."""
     columns = _blocks(q)[q.network.n_layers - 1]
     found = np.array(product(vectors))
     found[..., columns] -= product(_part(vectors, columns))[..., columns] / 2
     return found
 
 
+@_products
 def _column_major(q: Question, product: Product, vectors: Vectors) -> Any:
-    """Put every entry in the place of another."""
+    """Weights are flattened column by column, where the contract has them row by row."""
     places = zip(_blocks(q), q.shapes, strict=True)
     order = np.concatenate(
         [np.arange(b.start, b.stop).reshape(shape).ravel(order="F") for b, shape in places]
@@ -76,40 +82,27 @@ def _blocks(q: Question) -> list[slice]:
 
 FAULTS = (
     *faults(Part.LOSS_HESSIAN, "loss_hessian")(
-        EnergyForLossHessian=("The loss's Hessian is the energy's.", _energy_hessian),
+        EnergyForLossHessian=_energy_hessian,
         LossHessianSummed=(
             "The loss's Hessian is summed over the batch, where a mean is due.",
             _products(lambda q, product, vectors: q.samples * product(vectors)),
         ),
-        LossHessianOfOneBlock=(
-            "The loss's Hessian has no blocks between layers.",
-            _products(_layer_by_layer),
-        ),
+        LossHessianOfOneBlock=_layer_by_layer,
     ),
     *faults(Part.ENERGY_HESSIAN, "energy_hessian")(
         LossForEnergyHessian=(
             "The energy's Hessian is the loss's: the movement of the equilibrium is left out.",
             lambda q: q.also("loss_hessian", x=q.activities[0], y=q.activities[-1]),
         ),
-        NoNegativeCurvature=(
-            "The energy's Hessian is cut off at zero from below, as a Gauss-Newton matrix would "
-            "be.",
-            _products(_positive_part),
-        ),
+        NoNegativeCurvature=_positive_part,
         EnergyHessianOfOneSign=(
             "The energy's Hessian has the wrong sign.",
             _products(lambda q, product, vectors: -product(vectors)),
         ),
-        LastBlockHalved=(
-            "The block of the last weights has a half too many.",
-            _products(_last_block_halved),
-        ),
+        LastBlockHalved=_last_block_halved,
     ),
     *faults(Part.ENERGY_HESSIAN, "loss_hessian", "energy_hessian")(
-        ColumnMajor=(
-            "Weights are flattened column by column, where the contract has them row by row.",
-            _products(_column_major),
-        ),
+        ColumnMajor=_column_major,
         NotSymmetric=(
             "Products leak into the parameter after each: an index off by one in the scatter.",
             _products(lambda q, product, v: product(v) + 0.01 * np.roll(v, 1, axis=-1)),

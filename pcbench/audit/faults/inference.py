@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pcbench.audit.faults.engines import going
 from pcbench.audit.tables import Question, faults
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import Host
@@ -20,7 +21,6 @@ from pcbench.contract import (
     GradientInference,
     InferenceSettings,
     IterativeInference,
-    OdeInference,
 )
 from pcbench.contract.parts import Part
 
@@ -46,6 +46,7 @@ def feedforward(q: Question, x: Host) -> list[Host]:
 
 
 def _five_steps(q: Question) -> Any:
+    """Inference is five gradient steps whatever is asked for, and says that it is done."""
     if Capability.GRADIENT_INFERENCE not in q.model.backend.capabilities:
         return q.ask()
     wanted = q.settings.residual if isinstance(q.settings, IterativeInference) else 0.0
@@ -96,39 +97,19 @@ def _output_divided(by: Callable[[int, int], float]) -> Callable[[Question], Any
     return wrong
 
 
-def _steps_of_the_mean(q: Question) -> Any:
-    """Go so much less far, and say truly where that led."""
-    share, settings = 1 / len(q.x), q.settings
-    if q.network.activation != "identity" and not q.replicated:
-        if isinstance(settings, ErrorInference | GradientInference):
-            settings = settings.model_copy(update={"step": share * settings.step})
-        if isinstance(settings, OdeInference):
-            settings = settings.model_copy(update={"max_time": share * settings.max_time})
-    return q.ask(settings=settings)
-
-
 def _closed_form(
     *, first: int = 2, identity: float = 1.0, transposed: bool = False
 ) -> Callable[[Question], Any]:
     """Infer by the closed form of linear networks, with a mistake (theory.md 2.1).
 
     ``e_L = S⁻¹(y - ŷ)`` and ``e_l = W_{l+1}ᵀ e_{l+1}``, with
-    ``S = I + Σ_{l=2}^{L} W_{L:l} W_{L:l}ᵀ``.
-
-    Parameters
-    ----------
-    first
-        Where the sum in ``S`` starts.
-    identity
-        What stands in ``S`` for the identity's ones.
-    transposed
-        Whether errors are pulled back by ``W``, where it is square.
+    ``S = I + Σ_{l=2}^{L} W_{L:l} W_{L:l}ᵀ``. The sum may start at another layer than the ``first``
+    that is due, another number stand for ones in ``I``, and errors be pulled back by ``W``, where
+    it is square.
     """
 
     def wrong(q: Question) -> Any:
         correct, weights = q.ask(), q.model.weights
-        if not isinstance(q.settings, ExactInference) or not q.network.is_linear:
-            return correct
         off = q.y - reduce(lambda z, weight: z @ weight.T, weights, q.x)
         errors = _errors(weights, off, first, identity, transposed)
         if all(map(np.array_equal, errors, _errors(weights, off, 2, 1.0, False))):
@@ -163,7 +144,7 @@ FAULTS = (
         Part.INFERENCE,
         "infer",
         needs={Trait.LINEAR, Capability.EXACT_INFERENCE},
-        when=lambda q: q.plain,
+        when=lambda q: q.plain and q.network.is_linear,
     )(
         NoIdentity=("The identity is missing from S.", _closed_form(identity=1e-6)),
         SumFromOne=("The sum in S starts at layer 1, off by one.", _closed_form(first=1)),
@@ -194,10 +175,7 @@ FAULTS = (
         ),
     ),
     *faults(Part.INFERENCE, "infer")(
-        FiveSteps=(
-            "Inference is five gradient steps whatever is asked for, and says that it is done.",
-            _five_steps,
-        ),
+        FiveSteps=_five_steps,
         OutputRelaxes=(
             "The output is not clamped: it ends half the way to the prediction.",
             _activities(lambda q, z: [*z[:-1], (z[-1] + q.also("predict", x=q.x)) / 2]),
@@ -247,10 +225,15 @@ FAULTS = (
             ),
         ),
     ),
-    *faults(Part.ACTIVATIONS, "infer", needs={Trait.ACTIVATION})(
+    *faults(
+        Part.ACTIVATIONS,
+        "infer",
+        needs={Trait.ACTIVATION},
+        when=lambda q: q.network.activation != "identity" and not q.replicated,
+    )(
         StepsOfTheMean=(
             "With activations inference descends on the mean of the energies: N times slower.",
-            _steps_of_the_mean,
+            lambda q: going(1 / q.samples, q),
         )
     ),
 )

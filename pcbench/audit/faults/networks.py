@@ -11,7 +11,7 @@ import numpy as np
 
 from pcbench.audit.faults.engines import recorded
 from pcbench.audit.faults.inference import hidden
-from pcbench.audit.tables import Building, Question, building_faults, faults, trainer_faults
+from pcbench.audit.tables import Question, building_faults, faults, trainer_faults
 from pcbench.audit.trainer import FaultyTrainer, Rows, Slope
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import Host, put_question
@@ -20,15 +20,14 @@ from pcbench.contract import (
     ErrorInference,
     GaussNewtonInference,
     GradientInference,
-    Model,
     OdeInference,
 )
 from pcbench.contract.parts import Part
-from pcbench.networks import activation
+from pcbench.networks import NetworkSpec, activation
 
 
 def _derivative_forgotten(q: Question) -> Any:
-    """Take the gradients of the network without activations."""
+    """Backpropagation forgets the derivative of the activation, as if the network were linear."""
     straight = replace(q.network, activation="identity")
     model, backend = q.model, q.model.backend
     inner = backend.build(straight, model.parameters)
@@ -36,7 +35,7 @@ def _derivative_forgotten(q: Question) -> Any:
 
 
 def _still_where_activated(q: Question) -> Any:
-    """Take steps of nothing."""
+    """In networks with activations only gradient inference moves; other engines tell, and stay."""
     able = Capability.GRADIENT_INFERENCE in q.model.backend.capabilities
     others = GaussNewtonInference | ErrorInference | OdeInference
     if not able or q.network.is_linear or not isinstance(q.settings, others):
@@ -50,19 +49,19 @@ def _biases_changed(q: Question, factor: int | float) -> list[Host]:
     return [*correct[:layers], *(factor * gradient for gradient in correct[layers:])]
 
 
-def _kernels(change: Callable[[Host], Any]) -> Callable[[Building], Model[Any]]:
+def _kernels(change: Callable[[Host], Any]) -> Callable[..., Any]:
     """Change every kernel, ``(*R, channels out, channels in, side, side)``."""
 
-    def wrong(b: Building) -> Model[Any]:
-        count = len(b.network.convolutions)
-        changed = [change(kernel).copy() for kernel in b.parameters[:count]]
-        return b.build(parameters=[*changed, *b.parameters[count:]])
+    def wrong(network: NetworkSpec, parameters: list[Host]) -> tuple[NetworkSpec, list[Host]]:
+        count = len(network.convolutions)
+        changed = [change(kernel).copy() for kernel in parameters[:count]]
+        return network, [*changed, *parameters[count:]]
 
     return wrong
 
 
 def _channels_last(q: Question) -> Any:
-    """Put every pixel in the place of another."""
+    """Images are read channel by channel where they were flattened pixel by pixel."""
     if not q.network.convolutions:
         return q.ask()
     channels, height, width = q.network.convolutions[0].image
@@ -75,15 +74,15 @@ NETWORKS = (
         PostForPre=(
             "The activation sits where the other convention has it: post for pre, and pre for "
             "post.",
-            lambda b: b.build(convention="pre" if b.network.convention == "post" else "post"),
+            lambda n, p: (replace(n, convention="pre" if n.convention == "post" else "post"), p),
         ),
         ActivationLeftOut=(
             "The activation is never applied.",
-            lambda b: b.build(activation="identity"),
+            lambda n, p: (replace(n, activation="identity"), p),
         ),
         LeakForgotten=(
             "The leaky rectifier does not leak.",
-            lambda b: b.build(activation=b.network.activation.removeprefix("leaky_")),
+            lambda n, p: (replace(n, activation=n.activation.removeprefix("leaky_")), p),
         ),
     ),
     *faults(Part.ACTIVATIONS, "predict", needs={Trait.ACTIVATION})(
@@ -93,25 +92,15 @@ NETWORKS = (
         )
     ),
     *faults(Part.ACTIVATIONS, "loss_gradients", needs={Trait.ACTIVATION})(
-        DerivativeForgotten=(
-            "Backpropagation forgets the derivative of the activation, as if the network were "
-            "linear.",
-            _derivative_forgotten,
-        )
+        DerivativeForgotten=_derivative_forgotten
     ),
     *faults(
         Part.ACTIVATIONS, "infer", needs={Trait.ACTIVATION, Trait.ITERATIVE}, when=lambda q: q.plain
-    )(
-        StillWhereActivated=(
-            "In networks with activations only gradient inference moves; other engines tell, and "
-            "stay.",
-            _still_where_activated,
-        )
-    ),
+    )(StillWhereActivated=_still_where_activated),
     *building_faults(Part.BIASES, needs={Trait.BIAS})(
         BiasesIgnored=(
             "Biases are taken for zeros.",
-            lambda b: b.build(parameters=[*b.weights, *(0 * bias for bias in b.biases)]),
+            lambda n, p: (n, [*p[: n.n_layers], *(0 * bias for bias in p[n.n_layers :])]),
         )
     ),
     *faults(Part.BIASES, "energy_gradients", needs={Trait.BIAS})(
@@ -138,10 +127,7 @@ NETWORKS = (
         ),
     ),
     *faults(Part.CONVOLUTIONS, "predict", needs={Capability.CONVOLUTIONS})(
-        ChannelsLast=(
-            "Images are read channel by channel where they were flattened pixel by pixel.",
-            _channels_last,
-        )
+        ChannelsLast=_channels_last
     ),
     *faults(Part.CONVOLUTIONS, "energy_gradients", needs={Capability.CONVOLUTIONS})(
         KernelGradientsAveraged=(
@@ -166,7 +152,7 @@ def _block_repeated(z: Host) -> Any:
 
 
 def _gradients_of_a_block(q: Question) -> list[Host]:
-    """Cut the batch, and keep its size in the mean."""
+    """Local gradients leave out what comes after the 32nd sample."""
     samples = q.samples
     if samples <= _SAMPLES or q.precision is not None:
         return list(q.ask())
@@ -175,7 +161,7 @@ def _gradients_of_a_block(q: Question) -> list[Host]:
 
 
 def _loss_of_a_block(q: Question) -> Any:
-    """Put the prediction in place of further targets."""
+    """The loss leaves out what comes after the 64th output."""
     predicted = q.also("predict", x=q.x)
     targets = np.broadcast_to(q.y, predicted.shape).copy()
     targets[..., _OUTPUTS:] = predicted[..., _OUTPUTS:]
@@ -183,6 +169,7 @@ def _loss_of_a_block(q: Question) -> Any:
 
 
 def _units_cut_off(q: Question) -> list[Host]:
+    """Gradients of the loss are zero from the 65th unit of a layer on."""
     found = [gradient.copy() for gradient in q.ask()]
     for gradient in found:
         gradient[(slice(None),) * int(q.replicated) + (slice(_OUTPUTS, None),)] = 0
@@ -204,24 +191,20 @@ def _from_the_fifth_layer(factor: float) -> Callable[..., Slope]:
 
 
 def _shorter_steps(q: Question) -> Any:
+    """Inference divides its step by the number of replicas, as a mean over them would."""
     if not isinstance(q.settings, GradientInference | ErrorInference):
         return q.ask()
-    step = q.settings.step / len(q.model.parameters[0])
-    return q.ask(settings=q.settings.model_copy(update={"step": step}))
+    return q.adjusted(step=q.settings.step / len(q.model.parameters[0]))
 
 
 def _moves_on(q: Question) -> Any:
-    """Take as many steps with all replicas."""
+    """A replica that has arrived moves on until the last one has."""
     reached = q.ask()
     own = isinstance(q.settings, GradientInference | ErrorInference | GaussNewtonInference)
     if not own or not reached.steps:
         return reached
-    on = q.settings.model_copy(update={"residual": 1e-300, "max_steps": reached.steps})
-    return replace(q.ask(settings=on), converged=reached.converged)
-
-
-def _replicated(q: Question) -> bool:
-    return q.replicated
+    on = q.adjusted(residual=1e-300, max_steps=reached.steps)
+    return replace(on, converged=reached.converged)
 
 
 SHAPES = (
@@ -231,12 +214,7 @@ SHAPES = (
             lambda q: _block_repeated(q.ask()),
         )
     ),
-    *faults(Part.SHAPES, "energy_gradients")(
-        GradientsOfABlock=(
-            "Local gradients leave out what comes after the 32nd sample.",
-            _gradients_of_a_block,
-        )
-    ),
+    *faults(Part.SHAPES, "energy_gradients")(GradientsOfABlock=_gradients_of_a_block),
     *faults(Part.SHAPES, "infer")(
         UnrelaxedPastABlock=(
             "Inference leaves hidden activities from the 33rd sample on at those of the 32nd.",
@@ -244,13 +222,10 @@ SHAPES = (
         )
     ),
     *faults(Part.SHAPES, "loss", when=lambda q: q.network.widths[-1] > _OUTPUTS)(
-        LossOfABlock=("The loss leaves out what comes after the 64th output.", _loss_of_a_block)
+        LossOfABlock=_loss_of_a_block
     ),
     *faults(Part.SHAPES, "loss_gradients")(
-        UnitsPastABlock=(
-            "Gradients of the loss are zero from the 65th unit of a layer on.",
-            _units_cut_off,
-        ),
+        UnitsPastABlock=_units_cut_off,
         GradientsClipped=(
             "Gradients of the loss are clipped at 1000, against explosions.",
             lambda q: [gradient.clip(-_HUGE, _HUGE) for gradient in q.ask()],
@@ -269,14 +244,12 @@ SHAPES = (
     *building_faults(Part.SHAPES)(
         TinyWeightsPruned=(
             "Layers of weights that are all below 0.001 are taken for zero.",
-            lambda b: b.build(
-                parameters=[(np.abs(p).max(initial=1e-300) >= _TINY) * p for p in b.parameters]
-            ),
+            lambda n, p: (n, [(np.abs(a).max(initial=1e-300) >= _TINY) * a for a in p]),
         )
     ),
 )
 REPLICAS = (
-    *faults(Part.REPLICAS, "loss", needs={Capability.REPLICAS}, when=_replicated)(
+    *faults(Part.REPLICAS, "loss", needs={Capability.REPLICAS})(
         ReplicasInReverse=(
             "The losses of replicas come in the opposite order.",
             lambda q: q.ask()[::-1],
@@ -286,13 +259,13 @@ REPLICAS = (
             lambda q: np.full_like(losses := q.ask(), losses.mean()),
         ),
     ),
-    *faults(Part.REPLICAS, "infer", needs={Capability.REPLICAS}, when=_replicated)(
+    *faults(Part.REPLICAS, "infer", needs={Capability.REPLICAS})(
         FirstReplicaForAll=(
             "All replicas are given the activities of the first: a broadcast along the wrong axis.",
             hidden(lambda z: np.broadcast_to(z[:1], z.shape).copy() if z.ndim == 3 else z),
         )
     ),
-    *faults(Part.REPLICAS, "energy_gradients", needs={Capability.REPLICAS}, when=_replicated)(
+    *faults(Part.REPLICAS, "energy_gradients", needs={Capability.REPLICAS})(
         GradientsSummedOverReplicas=(
             "Local gradients are summed over replicas, as of weights that they share.",
             lambda q: [
@@ -300,17 +273,11 @@ REPLICAS = (
             ],
         )
     ),
-    *faults(Part.REPLICAS, "infer", needs={Capability.REPLICAS, Trait.ITERATIVE}, when=_replicated)(
-        StepOverReplicas=(
-            "Inference divides its step by the number of replicas, as a mean over them would.",
-            _shorter_steps,
-        ),
-        MovesOnWithTheOthers=(
-            "A replica that has arrived moves on until the last one has.",
-            _moves_on,
-        ),
+    *faults(Part.REPLICAS, "infer", needs={Capability.REPLICAS, Trait.ITERATIVE})(
+        StepOverReplicas=_shorter_steps,
+        MovesOnWithTheOthers=_moves_on,
     ),
-    *faults(Part.REPLICAS, "infer", needs={Capability.REPLICAS, Trait.RECORDED}, when=_replicated)(
+    *faults(Part.REPLICAS, "infer", needs={Capability.REPLICAS, Trait.RECORDED})(
         RecordsOfNeighbours=(
             "Replicas are given each other's records.",
             recorded(lambda path: path[::-1]),
@@ -319,10 +286,11 @@ REPLICAS = (
     *building_faults(Part.REPLICAS, needs={Capability.REPLICAS, Trait.ACTIVATION})(
         RectifierNotInReplicas=(
             "With replicas, rectifiers and SiLU are not applied: that case fell out of a table.",
-            lambda b: (
-                b.build(activation="identity")
-                if b.replicated and b.network.activation in ("relu", "leaky_relu", "silu")
-                else b.build()
+            lambda n, p: (
+                replace(n, activation="identity")
+                if p[0].ndim > len(n.shapes[0]) and n.activation in ("relu", "leaky_relu", "silu")
+                else n,
+                p,
             ),
         )
     ),

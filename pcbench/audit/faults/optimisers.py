@@ -17,19 +17,20 @@ from pcbench.contract.parts import Part
 
 
 def _reversed_rates(trainer: FaultyTrainer, correct: Method, replicas: int) -> None:
+    """Learning rates are handed to the replicas in reverse."""
     correct(replicas)
     trainer.rates = trainer.rates[::-1].copy()
 
 
 def _first_rates(trainer: FaultyTrainer, correct: Method, replicas: Sequence[int]) -> None:
-    """Give the first rates to the replicas that are left."""
+    """Replicas that are kept go on with the learning rates of others."""
     rates = trainer.rates[: len(replicas)]
     correct(replicas)
     trainer.rates = rates
 
 
 def _first_moments(trainer: FaultyTrainer, correct: Method, replicas: Sequence[int]) -> None:
-    """Give the first moments to the replicas that are left."""
+    """Replicas that are kept go on with Adam's moments of others."""
     means, squares = (
         [moment[: len(replicas)] for moment in moments]
         for moments in (trainer.means, trainer.squares)
@@ -39,12 +40,13 @@ def _first_moments(trainer: FaultyTrainer, correct: Method, replicas: Sequence[i
 
 
 def _one_counted_before(trainer: FaultyTrainer, correct: Method, gradients: list[Host]) -> None:
+    """Adam counts its steps from one."""
     trainer.count = trainer.count or 1
     correct(gradients)
 
 
 def _momentum(trainer: FaultyTrainer, correct: Method, index: int, gradient: Host) -> Host:
-    """Add nine tenths of the move before."""
+    """Gradient descent has momentum, the default of an optimiser that was copied."""
     move: Host = correct(index, gradient)
     if not isinstance(trainer.settings.optimiser, Adam):
         move = (0.9 * trainer.means[index] + move).astype(gradient.dtype)
@@ -54,13 +56,10 @@ def _momentum(trainer: FaultyTrainer, correct: Method, index: int, gradient: Hos
 
 OPTIMISERS = (
     *trainer_faults(Part.OPTIMISERS, "begin", needs={Capability.REPLICAS, Trait.OWN_RATES})(
-        SwappedRates=("Learning rates are handed to the replicas in reverse.", _reversed_rates)
+        SwappedRates=_reversed_rates
     ),
     *trainer_faults(Part.OPTIMISERS, "keep", needs={Capability.REPLICAS, Trait.OWN_RATES})(
-        KeepMixesRates=(
-            "Replicas that are kept go on with the learning rates of others.",
-            _first_rates,
-        )
+        KeepMixesRates=_first_rates
     ),
     *trainer_faults(Part.OPTIMISERS, "shared", needs={Trait.ADAM, Capability.REPLICAS})(
         SharedMoments=(
@@ -69,10 +68,7 @@ OPTIMISERS = (
         )
     ),
     *trainer_faults(Part.OPTIMISERS, "keep", needs={Trait.ADAM, Capability.REPLICAS})(
-        KeepMixesMoments=(
-            "Replicas that are kept go on with Adam's moments of others.",
-            _first_moments,
-        )
+        KeepMixesMoments=_first_moments
     ),
     *trainer_faults(Part.OPTIMISERS, "moved", needs={Trait.ADAM})(
         NoBiasCorrection=(
@@ -88,21 +84,15 @@ OPTIMISERS = (
             ),
         ),
     ),
-    *trainer_faults(Part.OPTIMISERS, "update", needs={Trait.ADAM})(
-        StaleCount=("Adam counts its steps from one.", _one_counted_before)
-    ),
-    *trainer_faults(Part.OPTIMISERS, "direction")(
-        Momentum=(
-            "Gradient descent has momentum, the default of an optimiser that was copied.",
-            _momentum,
-        )
-    ),
+    *trainer_faults(Part.OPTIMISERS, "update", needs={Trait.ADAM})(StaleCount=_one_counted_before),
+    *trainer_faults(Part.OPTIMISERS, "direction")(Momentum=_momentum),
 )
 
 
 def _corrected_for_ten_steps(
     trainer: FaultyTrainer, correct: Method, rule: Adam, mean: Host, square: Host
 ) -> Any:
+    """Adam's bias correction stays what it is after the tenth step."""
     count, trainer.count = trainer.count, min(trainer.count, 10)
     moved = correct(rule, mean, square)
     trainer.count = count
@@ -115,12 +105,14 @@ def _forget(trainer: FaultyTrainer) -> None:
 
 
 def _reset(trainer: FaultyTrainer, correct: Method, gradients: list[Host]) -> None:
+    """Adam's moments are set back to zero every fifty steps."""
     if trainer.count and trainer.count % 50 == 0:
         _forget(trainer)
     correct(gradients)
 
 
 def _lost_between_runs(trainer: FaultyTrainer, correct: Method, steps: int, *arguments: Any) -> Any:
+    """Adam begins anew with every run after one of several steps."""
     record = correct(steps, *arguments)
     if steps > 1:
         trainer.count = 0
@@ -129,13 +121,14 @@ def _lost_between_runs(trainer: FaultyTrainer, correct: Method, steps: int, *arg
 
 
 def _decaying(trainer: FaultyTrainer, correct: Method, gradients: list[Host]) -> None:
+    """The learning rate decays by a percent every twenty steps."""
     correct(gradients)
     if trainer.count % 20 == 0:
         trainer.rates = (0.99 * trainer.rates).astype(trainer.rates.dtype)
 
 
 def _warmed_up(trainer: FaultyTrainer, correct: Method, index: int, gradient: Host) -> Host:
-    """Add half of the gradient before."""
+    """Gradient descent gets momentum once it has warmed up, after twenty-five steps."""
     move: Host = correct(index, gradient)
     if not isinstance(trainer.settings.optimiser, Adam):
         before, trainer.means[index] = trainer.means[index], gradient
@@ -146,23 +139,13 @@ def _warmed_up(trainer: FaultyTrainer, correct: Method, index: int, gradient: Ho
 
 LONG_RUNS = (
     *trainer_faults(Part.OPTIMISERS, "moved", needs={Trait.ADAM})(
-        BiasCorrectionFrozen=(
-            "Adam's bias correction stays what it is after the tenth step.",
-            _corrected_for_ten_steps,
-        )
+        BiasCorrectionFrozen=_corrected_for_ten_steps
     ),
-    *trainer_faults(Part.OPTIMISERS, "update", needs={Trait.ADAM})(
-        MomentsReset=("Adam's moments are set back to zero every fifty steps.", _reset)
-    ),
+    *trainer_faults(Part.OPTIMISERS, "update", needs={Trait.ADAM})(MomentsReset=_reset),
     *trainer_faults(Part.OPTIMISERS, "run", needs={Trait.ADAM})(
-        MomentsLostBetweenRuns=(
-            "Adam begins anew with every run after one of several steps.",
-            _lost_between_runs,
-        )
+        MomentsLostBetweenRuns=_lost_between_runs
     ),
-    *trainer_faults(Part.OPTIMISERS, "update")(
-        RateDecays=("The learning rate decays by a percent every twenty steps.", _decaying)
-    ),
+    *trainer_faults(Part.OPTIMISERS, "update")(RateDecays=_decaying),
     *trainer_faults(Part.TRAINING, "chosen")(
         EpochsAlike=(
             "From the fortieth step of a run on, batches come again in the same order.",
@@ -175,11 +158,6 @@ LONG_RUNS = (
             frozen(lambda layers: slice(1), after=30),
         )
     ),
-    *trainer_faults(Part.OPTIMISERS, "direction")(
-        WarmUp=(
-            "Gradient descent gets momentum once it has warmed up, after twenty-five steps.",
-            _warmed_up,
-        )
-    ),
+    *trainer_faults(Part.OPTIMISERS, "direction")(WarmUp=_warmed_up),
 )
 FAULTS = (*OPTIMISERS, *LONG_RUNS)

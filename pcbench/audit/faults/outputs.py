@@ -42,7 +42,7 @@ def _decayed(q: Question) -> list[Host]:
 
 
 def _one_sample_left_out(q: Question) -> list[Host]:
-    """Leave the last sample out, and divide by the size of the whole batch all the same."""
+    """The loop over samples that local gradients are added up in ends one too early."""
     samples = q.samples
     if samples < 2:
         return list(q.ask())
@@ -53,6 +53,7 @@ def _one_sample_left_out(q: Question) -> list[Host]:
 
 
 def _of_the_batch_before(q: Question) -> list[Host]:
+    """Local gradients are those of the batch before."""
     activities, memory = q.activities, q.model.memory
     shapes = str([z.shape for z in activities])
     before = memory.get(shapes, activities)
@@ -165,11 +166,8 @@ FAULTS = (
                 g / 2 if index == q.network.n_layers - 1 else g for index, g in enumerate(q.ask())
             ],
         ),
-        OneSampleLeftOut=(
-            "The loop over samples that local gradients are added up in ends one too early.",
-            _one_sample_left_out,
-        ),
-        StaleActivities=("Local gradients are those of the batch before.", _of_the_batch_before),
+        OneSampleLeftOut=_one_sample_left_out,
+        StaleActivities=_of_the_batch_before,
     ),
     *faults(Part.ENERGY_GRADIENTS, "energy_gradients", when=lambda q: q.plain)(
         GradientsBeforeInference=(

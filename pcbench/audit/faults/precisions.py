@@ -16,10 +16,6 @@ _SMALL = 0.02
 _NEEDS = frozenset({Capability.PRECISION})
 
 
-def _given(q: Question) -> bool:
-    return q.precision is not None
-
-
 def _unobserved_are_zeros(q: Question) -> Any:
     """Weigh all outputs alike; a target that is none is zero."""
     return q.ask(y=np.nan_to_num(q.y), precision=np.ones_like(q.precision))
@@ -36,7 +32,7 @@ def _at_most_one(q: Question) -> Any:
 
 
 FAULTS = (
-    *faults(Part.PRECISION, "infer", needs=_NEEDS, when=_given)(
+    *faults(Part.PRECISION, "infer", needs=_NEEDS)(
         UnobservedAreZeros=(
             "Inference takes outputs that are not observed for observed ones with a target of "
             "zero.",
@@ -56,7 +52,7 @@ FAULTS = (
             _at_most_one,
         ),
     ),
-    *faults(Part.PRECISION, "loss", "loss_gradients", needs=_NEEDS, when=_given)(
+    *faults(Part.PRECISION, "loss", "loss_gradients", needs=_NEEDS)(
         LossOfUnobserved=(
             "The loss counts outputs that are not observed, with a target of zero.",
             _unobserved_are_zeros,
@@ -70,7 +66,7 @@ FAULTS = (
             lambda q: q.ask(precision=np.where(q.precision < _SMALL, 0.0, q.precision)),
         ),
     ),
-    *faults(Part.PRECISION, "loss", needs=_NEEDS, when=_given)(
+    *faults(Part.PRECISION, "loss", needs=_NEEDS)(
         LossOverObserved=(
             "The loss is a mean over the observed outputs, where one over samples is due.",
             lambda q: q.ask() / q.precision.mean(),
@@ -80,40 +76,34 @@ FAULTS = (
             lambda q: q.ask() / (q.precision > 0).any(axis=-1).mean(),
         ),
     ),
-    *faults(Part.PRECISION, "energy_gradients", needs=_NEEDS, when=_given)(
+    *faults(Part.PRECISION, "energy_gradients", needs=_NEEDS)(
         UnobservedPullAtWeights=(
             "Local gradients of the last layer see outputs that are not observed, with a target "
             "of 0.",
             _unobserved_are_zero_activities,
         )
     ),
-    *faults(Part.PRECISION, "trainer", needs=_NEEDS, when=_given)(
+    *faults(Part.PRECISION, "trainer", needs=_NEEDS)(
         TrainingSeesUnobserved=(
             "Training sees outputs that are not observed, with a target of zero.",
             _unobserved_are_zeros,
         ),
         TrainingPrecisionAtMostOne=("Training takes a precision above 1 for 1.", _at_most_one),
     ),
-    *faults(
-        Part.PRECISION,
-        "loss",
-        "loss_gradients",
-        needs=_NEEDS | {Capability.REPLICAS},
-        when=lambda q: q.replicated and _given(q),
-    )(
+    *faults(Part.PRECISION, "loss", "loss_gradients", needs=_NEEDS | {Capability.REPLICAS})(
         ReplicasSeeUnobserved=(
             "With replicas, the loss and its gradients count what is not observed, with a target "
             "of 0.",
             _unobserved_are_zeros,
         )
     ),
-    *faults(Part.PRECISION, "loss_hessian", needs=_NEEDS, when=_given)(
+    *faults(Part.PRECISION, "loss_hessian", needs=_NEEDS)(
         HessianPrecisionAtMostOne=(
             "Hessians of the loss take a precision above 1 for 1.",
             _at_most_one,
         )
     ),
-    *faults(Part.PRECISION, "energy_hessian", needs=_NEEDS, when=_given)(
+    *faults(Part.PRECISION, "energy_hessian", needs=_NEEDS)(
         EnergyHessianSeesUnobserved=(
             "Hessians of the energy weigh all outputs alike, observed or not.",
             _unobserved_are_zero_activities,
@@ -144,7 +134,7 @@ class SingleData(FaultyBackend):
 
 
 def _factors_in_tensor_floats(q: Question) -> Any:
-    """Round the input of the first product; of local gradients, what the last product makes."""
+    """TF32 is left on: factors of matrix products have a mantissa of 10 bits."""
     if q.method == "energy_gradients":
         return [tensor_float(gradient) for gradient in q.ask()]
     return q.ask(x=tensor_float(q.x))
@@ -155,7 +145,7 @@ DTYPES = (
     *building_faults(Part.DTYPE)(
         SingleWeights=(
             "Weights pass through float32 when the model is built.",
-            lambda b: b.build(parameters=map(single, b.parameters)),
+            lambda n, p: (n, map(single, p)),
         )
     ),
     *faults(Part.DTYPE, "predict", "loss")(
@@ -177,9 +167,6 @@ DTYPES = (
         )
     ),
     *faults(Part.DTYPE, "predict", "loss_gradients", "energy_gradients")(
-        TensorFloats=(
-            "TF32 is left on: factors of matrix products have a mantissa of 10 bits.",
-            _factors_in_tensor_floats,
-        )
+        TensorFloats=_factors_in_tensor_floats
     ),
 )

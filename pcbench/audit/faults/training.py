@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from pcbench.audit.tables import Question, faults, trainer_faults
+from pcbench.audit.tables import faults, trainer_faults
 from pcbench.audit.trainer import FaultyTrainer, Rows, Slope
 from pcbench.audit.traits import Trait
 from pcbench.audit.wrappers import Host
@@ -18,25 +18,17 @@ from pcbench.contract.parts import Part
 Method = Callable[..., Any]
 
 
-def _other_settings(change: Callable[[Any], dict[str, Any]]) -> Callable[[Question], Any]:
-    """Train by other settings than were asked for."""
-    return lambda q: q.ask(settings=replace(q.settings, **change(q.settings)))
-
-
-class PreviousBatch(FaultyTrainer):
+def _previous_batch(
+    trainer: FaultyTrainer, correct: Method, place: int, rows: Rows | None
+) -> Slope:
     """Gradients are those of the batch before."""
-
-    _now: Rows | None = None
-    _before: Rows | None = None
-
-    def slope(self, place: int, rows: Rows | None) -> Slope:
-        """Keep the rows for the next step."""
-        correct = super().slope(place, rows)
-        if place == 0:
-            self._before, self._now = self._now, rows
-        if self._before is None:
-            return correct
-        return replace(correct, gradients=super().slope(place, self._before).gradients)
+    slope: Slope = correct(place, rows)
+    batches = vars(trainer).setdefault("batches", [None])
+    if place == 0:
+        batches.append(rows)
+    if batches[-2] is None:
+        return slope
+    return replace(slope, gradients=correct(place, batches[-2]).gradients)
 
 
 class LeavesItsModel(FaultyTrainer):
@@ -48,28 +40,22 @@ class LeavesItsModel(FaultyTrainer):
         return self.origin.inner
 
 
-class LivesOnTheHost(FaultyTrainer):
+def _lives_on_the_host(trainer: FaultyTrainer, correct: Method, *gradients: list[Host]) -> Any:
     """Parameters are brought to the host without a copy, and go on learning there."""
-
-    _given: Sequence[Host] = ()
-
-    def parameters(self) -> list[Host]:
-        """Remember what was given."""
-        found = super().parameters()
-        self._given = found
+    found, kept = correct(*gradients), vars(trainer)
+    if not gradients:  # these are the parameters
+        kept["given"] = found
         return found
-
-    def update(self, gradients: list[Host]) -> None:
-        """Write into it."""
-        super().update(gradients)
-        for there, here in zip(self._given, super().parameters(), strict=False):
-            if there.shape == here.shape:
-                there[:] = here
+    for there, here in zip(kept.get("given", ()), FaultyTrainer.parameters(trainer), strict=False):
+        if there.shape == here.shape:
+            there[:] = here
+    return found
 
 
 def _stale_activities(
     trainer: FaultyTrainer, _: Method, place: int, reached: list[Any]
 ) -> list[Any]:
+    """Weights learn from the activities of the step before."""
     kept, own = vars(trainer).setdefault("kept", {}), trainer.alive[place]
     stale: list[Any] = kept.get(own, reached)
     kept[own] = reached
@@ -90,11 +76,13 @@ def frozen(which: Callable[[int], slice], *, after: int = 0) -> Method:
 
 
 def _starts_elsewhere(trainer: FaultyTrainer, correct: Method, replicas: int) -> None:
+    """Training begins beside the model's parameters: they are initialised once more."""
     correct(replicas)
     trainer.theta[0] = trainer.theta[0] * trainer.theta[0].dtype.type(1.001)
 
 
 def _moves_its_model(trainer: FaultyTrainer, correct: Method, gradients: list[Host]) -> None:
+    """Training writes into the model that it came from: nothing was copied."""
     correct(gradients)
     origin = trainer.origin
     at_first = len(origin.parameters[0]) if origin.replicated else 1
@@ -103,34 +91,29 @@ def _moves_its_model(trainer: FaultyTrainer, correct: Method, gradients: list[Ho
 
 
 def _becomes_nan(trainer: FaultyTrainer, correct: Method, gradients: list[Host]) -> None:
+    """Parameters become NaN in the first step: a division by a norm of zero."""
     correct(gradients)
     trainer.theta[0][:] = np.nan
+
+
+def _recorded(name: str, change: Callable[[FaultyTrainer, Any], Any]) -> Method:
+    """Change one of the numbers that are recorded of a step."""
+
+    def wrong(trainer: FaultyTrainer, correct: Method, *step: Any) -> Any:
+        found = correct(*step)
+        return found | {name: change(trainer, np.array(found[name]))}
+
+    return wrong
 
 
 def _after_the_update(name: str) -> Method:
     """Record a loss or an energy that is computed anew."""
 
-    def wrong(trainer: FaultyTrainer, correct: Method, slopes: list[Slope], rows: Any) -> Any:
-        after = [getattr(trainer.slope(place, rows), name) for place in range(len(slopes))]
-        told = zip(slopes, after, strict=True)
-        return correct([replace(slope, **{name: value}) for slope, value in told], rows)
-
-    return wrong
-
-
-def _recorded(name: str, factor: int | float) -> Method:
-    """Multiply a number that is recorded of where each step began, an attribute of `Slope`."""
-    return lambda trainer, correct, slopes, before: correct(
-        [replace(slope, **{name: factor * getattr(slope, name)}) for slope in slopes], before
-    )
-
-
-def _norms(change: Callable[..., Any]) -> Method:
-    """Change the gradient norms that are recorded, a list for each replica."""
-
     def wrong(trainer: FaultyTrainer, correct: Method, *step: Any) -> Any:
-        norms, *others = correct(*step)
-        return change(trainer, norms), *others
+        *_, rows = step
+        after = [trainer.slope(place, rows) for place in range(len(trainer.alive))]
+        values = {"losses": [s.loss for s in after], "energies": [s.energy for s in after]}
+        return correct(*step) | {name: values[name]}
 
     return wrong
 
@@ -138,6 +121,7 @@ def _norms(change: Callable[..., Any]) -> Method:
 def _records_the_first(
     _: FaultyTrainer, correct: Method, steps: int, *more: Any, **named: Any
 ) -> Any:
+    """A run records the loss of its first step, over and over."""
     record = correct(steps, *more, **named)
     return replace(record, losses=np.repeat(record.losses[:1], steps, axis=0))
 
@@ -146,34 +130,34 @@ RULES = (
     *faults(Part.TRAINING, "trainer", needs={Trait.PREDICTIVE_CODING})(
         PredictiveCodingIsBackpropagation=(
             "What calls itself predictive coding is backpropagation: nothing is inferred.",
-            _other_settings(lambda asked: {"objective": "loss"}),
+            lambda q: q.adjusted(objective="loss"),
         )
     ),
     *faults(Part.TRAINING, "trainer", needs={Trait.BACKPROPAGATION})(
         BackpropagationInfers=(
             "What calls itself backpropagation infers first.",
-            _other_settings(lambda asked: {"objective": "energy"}),
+            lambda q: q.adjusted(objective="energy"),
         )
     ),
     *faults(Part.TRAINING, "trainer", needs={Trait.SCALED})(
         ScaleForgotten=(
             "Gradients are not scaled as asked for.",
-            _other_settings(lambda asked: {"scale": 1.0}),
+            lambda q: q.adjusted(scale=1.0),
         )
     ),
     *faults(Part.OPTIMISERS, "trainer")(
         LongerSteps=(
             "Steps are a hundredth longer than asked for: by a schedule that was not asked for.",
-            _other_settings(lambda asked: {"learning_rate": 1.01 * asked.learning_rate}),
+            lambda q: q.adjusted(learning_rate=1.01 * q.settings.learning_rate),
         ),
         Ascent=(
             "The update is added, not subtracted: training climbs.",
-            _other_settings(lambda asked: {"scale": -asked.scale}),
+            lambda q: q.adjusted(scale=-q.settings.scale),
         ),
     ),
 )
 LEARNING = (
-    PreviousBatch,
+    *trainer_faults(Part.TRAINING, "slope")(PreviousBatch=_previous_batch),
     *trainer_faults(Part.TRAINING, "scaled")(
         SumForMean=(
             "The gradient that is followed is summed over the batch; the one that is recorded is "
@@ -184,13 +168,10 @@ LEARNING = (
         )
     ),
     *trainer_faults(Part.TRAINING, "activities", needs={Trait.PREDICTIVE_CODING})(
-        LearnsFromStaleActivities=(
-            "Weights learn from the activities of the step before.",
-            _stale_activities,
-        )
+        LearnsFromStaleActivities=_stale_activities
     ),
     LeavesItsModel,
-    LivesOnTheHost,
+    *trainer_faults(Part.TRAINING, "parameters", "update")(LivesOnTheHost=_lives_on_the_host),
     *trainer_faults(Part.TRAINING, "update")(
         FirstLayerFrozen=(
             "The first layer's weights are not updated.",
@@ -200,14 +181,8 @@ LEARNING = (
             "The last layer's weights are not updated.",
             frozen(lambda layers: slice(layers - 1, layers)),
         ),
-        MovesItsModel=(
-            "Training writes into the model that it came from: nothing was copied.",
-            _moves_its_model,
-        ),
-        ParametersBecomeNan=(
-            "Parameters become NaN in the first step: a division by a norm of zero.",
-            _becomes_nan,
-        ),
+        MovesItsModel=_moves_its_model,
+        ParametersBecomeNan=_becomes_nan,
     ),
     *trainer_faults(Part.BIASES, "update", needs={Trait.BIAS})(
         BiasesFrozen=(
@@ -221,12 +196,7 @@ LEARNING = (
             lambda trainer, correct, batches, step: correct(batches, 0),
         )
     ),
-    *trainer_faults(Part.TRAINING, "begin")(
-        StartsElsewhere=(
-            "Training begins beside the model's parameters: they are initialised once more.",
-            _starts_elsewhere,
-        )
-    ),
+    *trainer_faults(Part.TRAINING, "begin")(StartsElsewhere=_starts_elsewhere),
     *trainer_faults(Part.TRAINING, "keep", needs={Capability.REPLICAS})(
         KeepsInOrder=(
             "Replicas are kept in the order that they had, whatever was asked for.",
@@ -239,32 +209,32 @@ LEARNING = (
     ),
 )
 RECORDS = (
-    *trainer_faults(Part.TRAINING, "values")(
+    *trainer_faults(Part.TRAINING, "recorded")(
         LossAfter=(
             "The loss that is recorded is that after the update.",
-            _after_the_update("loss"),
+            _after_the_update("losses"),
         ),
         EnergyAfter=(
             "The energy that is recorded is that after the update.",
-            _after_the_update("energy"),
+            _after_the_update("energies"),
         ),
     ),
-    *trainer_faults(Part.TRAINING, "details", needs={Trait.SCALED})(
+    *trainer_faults(Part.TRAINING, "recorded", needs={Trait.SCALED})(
         ScaledNorms=(
             "The gradient norms that are recorded are those after scaling.",
-            _norms(lambda trainer, norms: trainer.settings.scale * np.array(norms)),
+            _recorded("gradient_norms", lambda trainer, norms: trainer.settings.scale * norms),
         )
     ),
-    *trainer_faults(Part.TRAINING, "details", needs={Capability.REPLICAS})(
+    *trainer_faults(Part.TRAINING, "recorded", needs={Capability.REPLICAS})(
         NormsOfNeighbours=(
             "Replicas are recorded with each other's gradient norms.",
-            _norms(lambda trainer, norms: norms[::-1]),
+            _recorded("gradient_norms", lambda trainer, norms: norms[::-1]),
         )
     ),
-    *trainer_faults(Part.TRAINING, "details")(
+    *trainer_faults(Part.TRAINING, "recorded")(
         NormsAfter=(
             "The parameter norms that are recorded are those after the update.",
-            lambda trainer, correct, slopes, before: correct(slopes, trainer.theta),
+            lambda trainer, correct, slopes, before, rows: correct(slopes, trainer.theta, rows),
         )
     ),
     *trainer_faults(Part.TRAINING, "run")(
@@ -272,25 +242,22 @@ RECORDS = (
             "Norms are recorded at every step, whatever was asked for.",
             lambda trainer, correct, steps, batches=None, every=1: correct(steps, batches),
         ),
-        RecordsTheFirst=(
-            "A run records the loss of its first step, over and over.",
-            _records_the_first,
-        ),
+        RecordsTheFirst=_records_the_first,
     ),
-    *trainer_faults(Part.TRAINING, "details", needs={Trait.ITERATIVE})(
+    *trainer_faults(Part.TRAINING, "recorded", needs={Trait.ITERATIVE})(
         ResidualHalved=(
             "The residual of inference that is recorded is half of what was left.",
-            _recorded("residual", 0.5),
+            _recorded("residuals", lambda trainer, residuals: 0.5 * residuals),
         ),
         InferenceNotCounted=(
             "Steps of inference are not counted.",
-            _recorded("steps", 0),
+            _recorded("inference_steps", lambda trainer, steps: 0 * steps),
         ),
     ),
-    *trainer_faults(Part.TRAINING, "values", "details", needs={Capability.REPLICAS})(
+    *trainer_faults(Part.TRAINING, "recorded", needs={Capability.REPLICAS})(
         ForgetsAReplica=(
             "One replica is missing in what is recorded.",
-            lambda trainer, correct, slopes, context: correct(slopes[1:] or slopes, context),
+            lambda trainer, correct, slopes, *more: correct(slopes[1:] or slopes, *more),
         )
     ),
 )

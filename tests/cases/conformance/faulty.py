@@ -225,10 +225,10 @@ told(
 # Replicas
 
 
-def one_for_all(b):
-    if not b.replicated:
-        return b.build()
-    return b.build(parameters=[np.broadcast_to(p[:1], p.shape) for p in b.parameters])
+def one_for_all(network, parameters):
+    if parameters[0].ndim == len(network.shapes[0]):
+        return network, parameters
+    return network, [np.broadcast_to(p[:1], p.shape) for p in parameters]
 
 
 def any_replica(q):
