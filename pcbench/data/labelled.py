@@ -9,9 +9,9 @@ import zlib
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, get_args
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -30,35 +30,24 @@ from pcbench.data.base import (
     Split,
 )
 
+FileVersion = tuple[Path, int, int]
+"""A file as it stands, with its last modification in ns since the epoch and its size in bytes."""
 
-@dataclass(frozen=True, slots=True)
-class FileVersion:
-    """A file as it stands now: the key under which its content may be remembered."""
 
-    path: Path
-    modified_ns: int  # last modified, since the epoch
-    size: int  # in bytes, as stored
-
-    @classmethod
-    def of(cls, path: Path) -> FileVersion:
-        """Look at the file without opening it."""
-        with _explained(path):
-            status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe, say, would wait for ever
-            raise DatasetCorruptError(f"{path} is not a regular file, and one is due there")
-        return cls(path, status.st_mtime_ns, status.st_size)
+def version_of(path: Path) -> FileVersion:
+    """Look at a file without opening it; what is returned is a key to remember its content by."""
+    with _explained(path):
+        status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe, say, would wait for ever
+        raise DatasetCorruptError(f"{path} is not a regular file, and one is due there")
+    return path, status.st_mtime_ns, status.st_size
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[io.BufferedIOBase]:
     """Open a file for reading, decompressed if its name ends in ``.gz``."""
-    with _explained(path):
-        if path.suffix == ".gz":
-            with gzip.open(path) as stream:
-                yield stream
-        else:
-            with path.open("rb") as stream:
-                yield stream
+    with _explained(path), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+        yield stream
 
 
 @contextmanager
@@ -74,8 +63,12 @@ def _explained(path: Path) -> Iterator[None]:
         raise DatasetCorruptError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-F = TypeVar("F")
-Pixels = UInt8[np.ndarray, "N *size"]
+Labelled = tuple[UInt8[np.ndarray, "N *size"], UInt8[np.ndarray, " N"]]
+"""Pixels and labels."""
+
+Files = tuple[Path, ...]
+"""What a split is read from."""
+
 N_CLASSES = 10
 
 # The largest split of any dataset here has 60,000 images. A file that promises more than this is
@@ -86,8 +79,7 @@ MOST_IMAGES = 100_000
 class LabelledParameters(DatasetParameters):
     """Parameters of a dataset of ten classes, with a training and a test split."""
 
-    # How many samples each split has as published, where that is known without its files; those
-    # on a machine may be a part of it.
+    # Samples of each split as published; those on a machine may be a part of it.
     published: ClassVar[Mapping[Split, int]] = {}
 
     split: Split = Field("train", description="Which split to draw from.")
@@ -130,8 +122,8 @@ def require_classes(labels: UInt8[np.ndarray, " N"], source: str) -> None:
         raise DatasetCorruptError(f"{source} holds the label {labels.max()}, outside 0 to 9")
 
 
-class ImageDataset(Dataset[LabelledParameters], Generic[F]):
-    """Images of ten classes, in files of which ``F`` is what a split is read from.
+class ImageDataset(Dataset[LabelledParameters]):
+    """Images of ten classes, read from files.
 
     Pixels become ``(pixel / 255 - mean) / std``; targets are one-hot ``(N, 10)``.
     """
@@ -142,19 +134,26 @@ class ImageDataset(Dataset[LabelledParameters], Generic[F]):
 
     @classmethod
     @abstractmethod
-    def _find(cls, places: Places, split: Split) -> F | None: ...
+    def _find(cls, place: Path, split: Split) -> Files | None:
+        """Return what a split is read from, if it is all in this place."""
 
     @abstractmethod
     def _wanted(self, split: Split) -> str:
         """Say what should be put where, to follow "put"."""
 
     @abstractmethod
-    def _read(self, found: F, split: Split) -> tuple[Pixels, UInt8[np.ndarray, " N"]]: ...
+    def _read(self, found: Files, split: Split) -> Labelled: ...
+
+    @classmethod
+    def locate(cls, places: Places) -> dict[Split, Path | None]:
+        """Return what each split is read from, of several files the first."""
+        found = {split: places.first(partial(cls._find, split=split)) for split in get_args(Split)}
+        return {split: files and files[0] for split, files in found.items()}
 
     def load(self, rng: np.random.Generator) -> Samples:
         """Return chosen images, flat or ``(N, channels, height, width)``, and their classes."""
         split = self.parameters.split
-        found = self._find(self.places, split)
+        found = self.places.first(partial(self._find, split=split))
         if found is None:
             raise DatasetMissingError(
                 f"the {split} split of {self.name} is not on this machine: put "

@@ -114,6 +114,11 @@ class NetworkParameters(BaseModel):
             return tuple(self.widths)
         return (self.width or 0,) * (self.hidden_layers or 0)
 
+    @property
+    def is_linear(self) -> bool:
+        """Whether the theorems speak about it."""
+        return self.activation == "identity" and not (self.bias or self.convolutions)
+
     def specification(self, input_shape: tuple[int, ...], output_width: int) -> NetworkSpec:
         """Return the whole network, between inputs of a shape and an output of a width.
 
