@@ -67,8 +67,7 @@ Split = Literal["train", "test"]
 class DatasetParameters(BaseModel):
     """What every dataset understands; a dataset subclasses it to add its own.
 
-    ``samples`` is drawn without replacement from the split by the case's own random stream, so the
-    same suite, seed and case see the same samples whatever else runs.
+    Samples are drawn by the case's own random stream, the same whatever else runs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

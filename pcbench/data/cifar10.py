@@ -33,6 +33,7 @@ from pcbench.data.labelled import (
 )
 
 FILES: dict[Split, str] = {"train": "data_batch_*.bin", "test": "test_batch.bin"}
+FOLDER, ARCHIVE = "cifar-10-batches-bin", "cifar-10-binary.tar.gz"
 RECORD = 1 + 3 * 32 * 32
 MOST_BYTES = MOST_IMAGES * RECORD
 
@@ -105,8 +106,7 @@ class _Bounded(io.RawIOBase):
     """An unpacked stream that ends in an error where it is longer than any CIFAR-10."""
 
     def __init__(self, stream: io.BufferedIOBase, path: Path) -> None:
-        self._stream = stream
-        self._path = path
+        self._stream, self._path = stream, path
         self._left = MOST_BYTES + 2**20  # for headers, padding and two short texts
 
     def read(self, size: int = -1) -> bytes:
@@ -115,10 +115,6 @@ class _Bounded(io.RawIOBase):
         if self._left < 0:
             raise DatasetCorruptError(f"{self._path} unpacks to more than {MOST_IMAGES} records")
         return content
-
-
-FOLDER = "cifar-10-batches-bin"
-ARCHIVE = "cifar-10-binary.tar.gz"
 
 
 class Cifar10Parameters(LabelledParameters):

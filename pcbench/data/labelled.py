@@ -7,14 +7,14 @@ import io
 import stat
 import zlib
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, get_args
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
@@ -63,11 +63,8 @@ def _explained(path: Path) -> Iterator[None]:
         raise DatasetCorruptError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-Labelled = tuple[UInt8[np.ndarray, "N *size"], UInt8[np.ndarray, " N"]]
-"""Pixels and labels."""
-
-Files = tuple[Path, ...]
-"""What a split is read from."""
+Labelled = tuple[UInt8[np.ndarray, "N *size"], UInt8[np.ndarray, " N"]]  # pixels and labels
+Files = tuple[Path, ...]  # what a split is read from
 
 N_CLASSES = 10
 
@@ -96,24 +93,23 @@ class LabelledParameters(DatasetParameters):
         return self
 
 
-def choose(
-    available: int, parameters: LabelledParameters, rng: np.random.Generator
-) -> Int[np.ndarray, " N"]:
-    """Choose ``N = parameters.samples`` of the ``available`` samples, without replacement."""
-    if parameters.samples > available:
-        raise DatasetTooSmallError(
-            f"{parameters.name}'s {parameters.split} split holds {available} samples here, and "
-            f"{parameters.samples} are asked for; ask for at most {available}"
-        )
-    chosen: Int[np.ndarray, " N"] = rng.choice(available, parameters.samples, replace=False)
-    return chosen
-
-
-def as_samples(
-    x: Float[np.ndarray, "N channels *size"], labels: UInt8[np.ndarray, " N"], shape: Shape
+def drawn(
+    inputs: Shaped[np.ndarray, "N *size"],
+    labels: UInt8[np.ndarray, " N"],
+    parameters: LabelledParameters,
+    rng: np.random.Generator,
+    convert: Callable[[Shaped[np.ndarray, "n *size"]], Float[np.ndarray, "n channels *size"]],
 ) -> Samples:
-    """Pair inputs in the wanted shape with one-hot targets ``(N, 10)``."""
-    return Samples(x=x.reshape(len(x), -1) if shape == "flat" else x, y=np.eye(N_CLASSES)[labels])
+    """Choose samples without replacement, convert their inputs, and code their labels one-hot."""
+    if parameters.samples > len(inputs):
+        raise DatasetTooSmallError(
+            f"{parameters.name}'s {parameters.split} split holds {len(inputs)} samples here, and "
+            f"{parameters.samples} are asked for; ask for at most {len(inputs)}"
+        )
+    chosen = rng.choice(len(inputs), parameters.samples, replace=False)
+    x = convert(inputs[chosen])
+    flat = parameters.shape == "flat"
+    return Samples(x.reshape(len(x), -1) if flat else x, np.eye(N_CLASSES)[labels[chosen]])
 
 
 def require_classes(labels: UInt8[np.ndarray, " N"], source: str) -> None:
@@ -148,7 +144,7 @@ class ImageDataset(Dataset[LabelledParameters]):
     def locate(cls, places: Places) -> dict[Split, Path | None]:
         """Return what each split is read from, of several files the first."""
         found = {split: places.first(partial(cls._find, split=split)) for split in get_args(Split)}
-        return {split: files and files[0] for split, files in found.items()}
+        return {split: files[0] if files else None for split, files in found.items()}
 
     def load(self, rng: np.random.Generator) -> Samples:
         """Return chosen images, flat or ``(N, channels, height, width)``, and their classes."""
@@ -160,7 +156,11 @@ class ImageDataset(Dataset[LabelledParameters]):
                 f"{self._wanted(split)}"
             )
         pixels, labels = self._read(found, split)
-        chosen = choose(len(pixels), self.parameters, rng)
         shift, scale = np.array([self.mean, self.std])[..., None, None]
-        x = pixels[chosen].reshape(-1, *self.size).astype(np.float64)
-        return as_samples((x / 255 - shift) / scale, labels[chosen], self.parameters.shape)
+
+        def normalised(chosen: Shaped[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+            x = chosen.reshape(-1, *self.size).astype(np.float64)
+            normal: Float[np.ndarray, "..."] = (x / 255 - shift) / scale
+            return normal
+
+        return drawn(pixels, labels, self.parameters, rng, normalised)

@@ -20,7 +20,7 @@ from uuid import uuid4
 import numpy as np
 
 from pcbench.data.base import Dataset, DatasetCorruptError, DatasetMissingError, Samples
-from pcbench.data.labelled import N_CLASSES, LabelledParameters, as_samples, choose
+from pcbench.data.labelled import N_CLASSES, LabelledParameters, drawn
 
 SEED = 42  # the generator's own default, named because it is part of what the cache holds
 
@@ -54,8 +54,7 @@ class Mnist1d(Dataset[Mnist1dParameters]):
         arrays = _arrays(self.places.cache)
         suffix = "" if self.parameters.split == "train" else "_test"
         x, labels = arrays[f"x{suffix}"], arrays[f"y{suffix}"]
-        chosen = choose(len(x), self.parameters, rng)
-        return as_samples(x[chosen][:, None], labels[chosen], self.parameters.shape)
+        return drawn(x, labels, self.parameters, rng, lambda chosen: chosen[:, None])
 
 
 @lru_cache(maxsize=1)

@@ -18,8 +18,7 @@ from pcbench.registry import Registry
 Formula = Callable[[Any, Any], Any]
 """``formula(xp, a)``: a function of the array ``a``, in the functions of the namespace ``xp``."""
 
-LEAK = 0.01
-"""Slope of ``leaky_relu`` for negative inputs, and at 0."""
+LEAK = 0.01  # slope of leaky_relu for negative inputs, and at 0
 
 
 @dataclass(frozen=True, slots=True)

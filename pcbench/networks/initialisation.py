@@ -9,12 +9,12 @@ import zlib
 from abc import ABC, abstractmethod
 from math import prod
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float, Shaped
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat
 
 from pcbench.networks.specification import NetworkSpec
 
@@ -285,3 +285,21 @@ class Saved(Initialisation):
                 f"{name} in {self.path!r} holds {held}; save finite real numbers"
             )
         return np.asarray(array, np.float64)
+
+
+InitialisationField = Annotated[
+    Annotated[
+        Origin
+        | NearOrigin
+        | LecunNormal
+        | XavierNormal
+        | KaimingUniform
+        | Orthogonal
+        | PenultimateOnly
+        | ZeroRank
+        | Saved,
+        Field(discriminator="name"),
+    ],
+    # A bare name stands for an initialisation with its default settings.
+    BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value),
+]

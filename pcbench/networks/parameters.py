@@ -5,21 +5,15 @@ from __future__ import annotations
 from math import prod
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from pcbench.networks.activations import ActivationName
 from pcbench.networks.initialisation import (
     ImpossibleNetworkError,
-    KaimingUniform,
+    InitialisationField,
     LecunNormal,
-    NearOrigin,
     OfLayers,
-    Origin,
-    Orthogonal,
-    PenultimateOnly,
     Saved,
-    XavierNormal,
-    ZeroRank,
 )
 from pcbench.networks.specification import Convention, Convolution, NetworkSpec
 
@@ -27,23 +21,6 @@ MAX_WIDTH = 100_000
 MAX_HIDDEN_LAYERS = 1_000
 
 Width = Annotated[PositiveInt, Field(le=MAX_WIDTH)]
-
-InitialisationField = Annotated[
-    Annotated[
-        Origin
-        | NearOrigin
-        | LecunNormal
-        | XavierNormal
-        | KaimingUniform
-        | Orthogonal
-        | PenultimateOnly
-        | ZeroRank
-        | Saved,
-        Field(discriminator="name"),
-    ],
-    # A bare name stands for an initialisation with its default settings.
-    BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value),
-]
 
 
 class ConvolutionParameters(BaseModel):

@@ -13,8 +13,7 @@ from typing import Literal
 
 from pcbench.networks.activations import ActivationName
 
-Image = tuple[int, int, int]
-"""Channels, height, width."""
+Image = tuple[int, int, int]  # channels, height, width
 
 
 @dataclass(frozen=True, slots=True)
