@@ -107,7 +107,8 @@ def judge(
         label = f"candidate {number}"
         examination = examine(point, context.rng(label))
         artifact, series = record_of(label, folder, point, examination)
-        yield from (artifact, *series)
+        yield artifact
+        yield from series
         stories.append(f"{label}: {examination.conclusion}; see {artifact.path}")
     strict = none_of(
         "candidates for non-strict saddles",
