@@ -11,57 +11,32 @@ from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import (
-    Field,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-)
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from pcbench import checks
 from pcbench.case import Case, CaseParameters, Columns, Context, Finding
 from pcbench.checks import Check
 from pcbench.contract import DType, ExactInference, InferenceSettings, IterativeInference
 from pcbench.data import DataField
+from pcbench.judges import reported
 from pcbench.judges.answers import Evaluation, InferenceResult, Subject
 from pcbench.judges.basis import Basis
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import LinearNetwork, Problem, rounded
-from pcbench.judges.reported import (
-    CONTRACT,
-    DEFINITION,
-    STATIONARITY,
-    UNFINISHED,
-    arrived,
-    as_reported,
-    budget_spent,
-    counted,
-    layers,
-    well_formed,
-)
+from pcbench.judges.reported import DEFINITION
 from pcbench.theory.linear import equilibrium
-from pcbench.theory.linear.equilibrium import (
-    equilibrated_energy,
-    equilibrated_energy_gradient,
-    loss_gradient,
-    output_covariance_norm,
-    residuals,
-)
+from pcbench.theory.linear.equilibrium import equilibrated_energy_gradient
 from pcbench.theory.rounding.bounds import unfinished_inference
-from pcbench.theory.rounding.perturbation import (
-    loss_gradient_rounding,
-)
+from pcbench.theory.rounding.perturbation import loss_gradient_rounding
 from pcbench.theory.rounding.range import UndecidableError
 
 THEOREM_1 = "Theorem 1 (theory.md 2.1)"
 ENVELOPE = "Theorem 1 differentiated; envelope theorem (theory.md 2.1)"
 LOCAL = "-(1/N) e_lᵀ z_{l-1} at the activities reached (theory.md 2.2)"
-
-
 EDGE = "what the dtype can hold (theory.md 4)"
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
 
-Array = Float[np.ndarray, "_out _inp"]
+Array = Float[np.ndarray, "..."]
 
 
 class TheoremJudge:
@@ -73,158 +48,118 @@ class TheoremJudge:
 
     def __init__(self, problem: Problem, settings: InferenceSettings, dtype: DType) -> None:
         self._problem, self._settings = problem, settings
-        self._weights, self._x, self._y = problem.weights, problem.x, problem.y
-        self._judge = InferenceJudge(problem, dtype)
-        self._rounding = self._judge.exact_rounding
-        self._derivation = _derivation(self._judge.u)
-        self._unfinished = None
-        self._residual = 0.0
+        self._at = problem.weights, problem.x, problem.y
+        self._layers = reported.layers(len(problem.weights))
+        self.judge = InferenceJudge(problem, dtype)
+        self._rounding, self._derivation = self.judge.exact_rounding, _derivation(self.judge.u)
+        self._unfinished, self._residual = None, 0.0
         if isinstance(settings, IterativeInference):
             # Where rounding is more than what was asked for, it is all that can be had.
-            self._residual = max(settings.residual * self._judge.start, self._rounding.residual)
-            self._unfinished = unfinished_inference(self._weights, self._x, self._y, self._residual)
+            self._residual = max(settings.residual * self.judge.start, self._rounding.residual)
+            self._unfinished = unfinished_inference(*self._at, self._residual)
             self._derivation += f"; residual {self._residual:.2g} asked for"
-        self.theorem_1 = equilibrated_energy(self._weights, self._x, self._y)
-
-    def evaluate(self, subject: Subject, result: InferenceResult) -> Evaluation | None:
-        """Ask about the activities reached, the output clamped; where they are malformed, nothing.
-
-        Activities of other shapes would not be judged but break whatever is asked of them.
-        """
-        if [activity.shape for activity in result.activities] != self._judge.shapes:
-            return None
-        return subject.evaluate(self._judge.clamped(result))
+        self.theorem_1 = equilibrium.equilibrated_energy(*self._at)
 
     def checks(self, result: InferenceResult, answers: Evaluation | None) -> Iterator[Check]:
         """Hold the answers against the theory; what is not even well-formed, against that."""
-        form = self._judge.form("", result, self._settings)
+        form = self.judge.form("", result, self._settings)
         if form.passed and answers is not None:
-            form = well_formed(form.name, answers.due(self._problem))
+            form = reported.well_formed(form.name, answers.due(self._problem))
         yield form
         if not form.passed or answers is None:
             return
-        yield from self._values(result, answers)
-        yield from self._gradients(result, answers)
-        yield from self._activities(result)
-        yield from self._reported(result)
+        exact, layers = self._rounding, len(self._layers)
+        energies, gradients, residual = (exact.energy,) * layers, exact.gradients, exact.residual
+        if self._unfinished is not None:
+            # Far from equilibrium, where inference may stop early, other numbers round.
+            there = self.judge.rounding(result)
+            energies, gradients, residual = there.energies, there.gradients, there.residual
+        yield from self._values(result, answers, energies)
+        yield from self._gradients(result, answers, gradients)
+        yield from self._activities(result, residual)
 
     def backpropagation(self, answers: Evaluation) -> Iterator[Check]:
         """Hold the gradients of the loss against theirs."""
-        expected = loss_gradient(self._weights, self._x, self._y)
-        off = loss_gradient_rounding(self._weights, self._x, self._y, self._judge.u)
-        yield from self._expect(DEFINITION).distances(
-            "gradients of the loss", answers.loss_gradients, expected, off, layers(len(expected))
-        )
+        seen, expected = answers.loss_gradients, equilibrium.loss_gradient(*self._at)
+        off, expect = loss_gradient_rounding(*self._at, self.judge.u), self._expect(DEFINITION)
+        yield from expect.distances("gradients of the loss", seen, expected, off, self._layers)
 
-    def _values(self, result: InferenceResult, answers: Evaluation) -> Iterator[Check]:
-        name, expected, off = "energy at equilibrium", self.theorem_1, self._rounding.energy
+    def _values(
+        self, result: InferenceResult, answers: Evaluation, each: Sequence[float]
+    ) -> Iterator[Check]:
+        expected, off, left = self.theorem_1, self._rounding.energy, 0.0
+        name, energy, expect = "energy at equilibrium", result.energy, self._expect(THEOREM_1)
         if self._unfinished is None:
-            yield self._expect(THEOREM_1).approx(name, result.energy, expected, off)
+            yield expect.approx(name, energy, expected, off)
         else:
-            most = expected + self._unfinished.energy
+            left = self._unfinished.energy
             source = f"{THEOREM_1}; the residual leaves at most ‖ρ‖²/(2N λ_min(H_z)) (2.3)"
-            yield self._expect(source).within(name, result.energy, (expected, most), off)
-        by_definition = self._judge.energies(result)
-        each, _, _ = self._evaluated(result)
+            yield self._expect(source).within(name, energy, (expected, expected + left), off)
+        by_definition = self.judge.energies(result)
         for how, energies in (
             ("as inference has them", result.energies),
             ("at the same activities", answers.energies),
         ):
             yield Basis(DEFINITION, self._derivation, how).each_close(
-                "energy of each layer", energies, by_definition, each, layers(len(each))
+                "energy of each layer", energies, by_definition, each, self._layers
             )
-        yield from _forward(self._judge, answers)
-        loss = equilibrium.loss(self._weights, self._x, self._y)
-        least = loss / output_covariance_norm(self._weights)
-        most = loss + (self._unfinished.energy if self._unfinished else 0.0)
-        yield self._expect(THEOREM_1).at_least("energy ≥ loss/λ_max(S)", result.energy, least, off)
-        yield self._expect(THEOREM_1).at_most("energy ≤ loss", result.energy, most, off)
+        yield from _forward(self.judge, answers.loss, answers.prediction)
+        loss = equilibrium.loss(*self._at)
+        least = loss / equilibrium.output_covariance_norm(self._problem.weights)
+        yield expect.at_least("energy ≥ loss/λ_max(S)", energy, least, off)
+        yield expect.at_most("energy ≤ loss", energy, loss + left, off)
 
-    def _gradients(self, result: InferenceResult, answers: Evaluation) -> Iterator[Check]:
-        observed, rounding = answers.energy_gradients, np.array(self._rounding.gradients)
-        expected = equilibrated_energy_gradient(self._weights, self._x, self._y)
-        off = rounding if self._unfinished is None else rounding + self._unfinished.gradients
-        names = layers(len(expected))
-        yield from self._expect(ENVELOPE).distances(
-            "weight gradients", observed, expected, off.tolist(), names
-        )
-        local, (_, local_off, _) = self._judge.gradients(result), self._evaluated(result)
-        yield from self._expect(LOCAL).distances(
-            "local gradients", observed, local, local_off, names
-        )
+    def _gradients(
+        self, result: InferenceResult, answers: Evaluation, local_off: Sequence[float]
+    ) -> Iterator[Check]:
+        observed, off = answers.energy_gradients, np.array(self._rounding.gradients)
+        if self._unfinished is not None:
+            off = off + self._unfinished.gradients
+        for source, name, expected, bounds in (
+            (ENVELOPE, "weight gradients", equilibrated_energy_gradient(*self._at), off.tolist()),
+            (LOCAL, "local gradients", self.judge.gradients(result), local_off),
+        ):
+            expect = self._expect(source)
+            yield from expect.distances(name, observed, expected, bounds, self._layers)
 
-    def _activities(self, result: InferenceResult) -> Iterator[Check]:
-        expect, rounding = self._expect(STATIONARITY), self._rounding
-        yield expect.all_close(
-            "clamped input",
-            result.activities[0],
-            self._x,
-            self._judge.u * (1 + float(np.abs(self._x).max())),
-            ["sample", "input"],
-        )
-        yield expect.distance("clamped output", result.activities[-1], self._y, rounding.output)
-        residual = self._judge.force(result)
-        yield self._in_time(
-            result, expect.at_most("hidden residual", residual, self._residual, rounding.residual)
-        )
-        if self._unfinished is None:
-            return
-        reported = float(result.residual) * self._judge.start
-        _, _, off = self._evaluated(result)
-        off += residual / self._judge.start * self._judge.forward_rounding.residual
-        yield expect.approx("reported residual", reported, residual, off)
-        few_roundings = "a few roundings: what was asked for is reached or it is not"
-        within_budget = Basis(UNFINISHED, few_roundings).at_most(
-            "residual within the budget",
-            reported,
-            self._residual,
-            4 * self._judge.u * self._residual,
-        )
-        yield self._in_time(result, within_budget)
-
-    def _evaluated(self, result: InferenceResult) -> tuple[Sequence[float], Sequence[float], float]:
-        """Bound the rounding of layers' energies, gradients and the residual where it ended.
-
-        Inference that may stop early may end far from equilibrium, where other numbers round.
-        """
-        if self._unfinished is None:
-            bounds = self._rounding
-            return [bounds.energy] * len(bounds.gradients), bounds.gradients, bounds.residual
-        there = self._judge.rounding(result)
-        return there.energies, there.gradients, there.residual
-
-    def _in_time(self, result: InferenceResult, check: Check) -> Check:
-        return budget_spent(check, self._settings, result, float(result.residual))
-
-    def _reported(self, result: InferenceResult) -> Iterator[Check]:
-        """Check what inference says of itself: whether it converged, and in how many steps."""
+    def _activities(self, result: InferenceResult, off: float) -> Iterator[Check]:
+        """Check clamps, residuals, and what inference says of itself."""
+        expect, judge, settings = self._expect(reported.STATIONARITY), self.judge, self._settings
+        _, x, y = self._at
+        input_off, axes = judge.u * (1 + float(np.abs(x).max())), ["sample", "input"]
+        yield expect.all_close("clamped input", result.activities[0], x, input_off, axes)
+        yield expect.distance("clamped output", result.activities[-1], y, self._rounding.output)
+        residual, rounding = judge.force(result), self._rounding.residual
+        hidden = expect.at_most("hidden residual", residual, self._residual, rounding)
+        yield reported.budget_spent(hidden, settings, result, float(result.residual))
         reached, fewest, most = bool(result.residual <= 1.0), 0, 0
-        if isinstance(self._settings, IterativeInference):
-            most = self._settings.max_steps
-            fewest = int(self._judge.start > 2 * self._residual)
-            reached = arrived(self._settings, result.residual, result.sample_residuals)
-        yield as_reported("converged as reported", result.converged, reached)
-        yield checks.within(
-            "steps of inference", result.steps, (fewest, most), counted("steps"), source=CONTRACT
-        )
+        if isinstance(settings, IterativeInference):
+            told, asked = float(result.residual) * judge.start, self._residual
+            off += residual / judge.start * judge.forward_rounding.residual
+            yield expect.approx("reported residual", told, residual, off)
+            few_roundings = "a few roundings: what was asked for is reached or it is not"
+            within_budget = Basis(reported.UNFINISHED, few_roundings).at_most(
+                "residual within the budget", told, asked, 4 * judge.u * asked
+            )
+            yield reported.budget_spent(within_budget, settings, result, float(result.residual))
+            fewest, most = int(judge.start > 2 * asked), settings.max_steps
+            reached = reported.arrived(settings, result.residual, result.sample_residuals)
+        yield reported.as_reported("converged as reported", result.converged, reached)
+        name, tolerance = "steps of inference", reported.counted("steps")
+        steps = result.steps, (fewest, most)
+        yield checks.within(name, *steps, tolerance, source=reported.CONTRACT)
 
     def _expect(self, source: str) -> Basis:
         return Basis(source, self._derivation)
 
 
-def without_equilibrium(subject: Subject) -> Iterator[Check]:
-    """Judge loss and prediction alone, which need no inverse of ``S``."""
-    answers = Evaluation(subject.predict(subject.problem.x), subject.loss(), [], np.empty(0), [])
-    yield from _forward(InferenceJudge(subject.problem, subject.backend.dtype), answers)
-
-
-def _forward(judge: InferenceJudge, answers: Evaluation) -> Iterator[Check]:
-    """Hold loss and prediction against their definitions."""
+def _forward(judge: InferenceJudge, loss: Array, prediction: Array) -> Iterator[Check]:
+    """Hold loss and prediction, which need no inverse of ``S``, against their definitions."""
     weights, x, y = judge.problem.weights, judge.problem.x, judge.problem.y
     expect, rounding = Basis(DEFINITION, _derivation(judge.u)), judge.exact_rounding
-    yield expect.all_close("loss", answers.loss, equilibrium.loss(weights, x, y), rounding.loss)
-    predicted = y - residuals(weights, x, y)
-    yield expect.distance("prediction", answers.prediction, predicted, rounding.prediction)
+    yield expect.all_close("loss", loss, equilibrium.loss(weights, x, y), rounding.loss)
+    predicted = y - equilibrium.residuals(weights, x, y)
+    yield expect.distance("prediction", prediction, predicted, rounding.prediction)
 
 
 def _derivation(u: float) -> str:
@@ -276,9 +211,8 @@ class EquilibratedEnergy(Case[Parameters]):
         backend = context.backend
         problem = Problem.pose(context, self.parameters.data, self.parameters.network)
         batches = _batches(problem.x, problem.y, training.batch, context.rng("batches"))
-        optimiser = Adam(training.learning_rate)
-        weights = problem.weights
-        worst = checks.Worst()
+        weights, worst = problem.weights, checks.Worst()
+        moments = [(np.zeros_like(weight), np.zeros_like(weight)) for weight in weights]
         path: list[tuple[float, ...]] = []
         for step in context.progress("training", range(training.steps + 1), training.steps + 1):
             batch = Problem(problem.network, weights, *next(batches))
@@ -296,21 +230,29 @@ class EquilibratedEnergy(Case[Parameters]):
                 )
                 worst.add(checks.undecided("training within range", reason, source=EDGE))
                 if not step:
-                    found = without_equilibrium(subject)
+                    answered = subject.loss(), subject.predict(batch.x)
+                    found = _forward(InferenceJudge(batch, backend.dtype), *answered)
                     worst.add(*(check.at("step 0") for check in found))
                 break
-            judge, result = TheoremJudge(batch, inference, backend.dtype), subject.infer(inference)
-            answers = judge.evaluate(subject, result)
-            verdicts = list(judge.checks(result, answers))
+            theorem, result = (
+                TheoremJudge(batch, inference, backend.dtype),
+                subject.infer(inference),
+            )
+            judge, answers = theorem.judge, None
+            # Activities of other shapes would not be judged but break whatever is asked of them.
+            if [activity.shape for activity in result.activities] == judge.shapes:
+                answers = subject.evaluate(judge.clamped(result))
+            verdicts = list(theorem.checks(result, answers))
             if answers and not step:
-                verdicts += judge.backpropagation(answers)
+                verdicts += theorem.backpropagation(answers)
             worst.add(*(check.at(f"step {step}") for check in verdicts))
             if not answers:
                 break
-            path.append((step, answers.loss.sum(), result.energy, judge.theorem_1))
+            path.append((step, answers.loss.sum(), result.energy, theorem.theorem_1))
             if not checks.all_passed(verdicts):
                 break  # where wrong gradients lead proves nothing more
-            weights = rounded(optimiser.update(weights, answers.energy_gradients), backend.dtype)
+            gradients, rate = answers.energy_gradients, training.learning_rate
+            weights = rounded(adam(weights, gradients, moments, rate, step + 1), backend.dtype)
         yield from worst
         yield Columns.of_rows("training", ("step", "loss", "energy", "theorem 1"), path)
 
@@ -333,29 +275,25 @@ def _batches(
             yield x[rows], y[rows]
 
 
-class Adam:
-    """Kingma & Ba 2015 (arXiv:1412.6980), algorithm 1, with its default decay rates.
+def adam(
+    weights: Sequence[Array],
+    gradients: Sequence[Array],
+    moments: Sequence[tuple[Array, Array]],
+    rate: float,
+    steps: int,
+) -> list[Array]:
+    """Return the weights after one step of so many; the moments are changed in place.
 
-    On the host and in float64, so that no backend needs an optimiser to be judged, and all walk the
-    same path where their gradients agree.
+    Kingma & Ba 2015 (arXiv:1412.6980), algorithm 1, with its default decay rates: on the host and
+    in float64, so that no backend needs an optimiser to be judged, and all walk the same path where
+    their gradients agree.
     """
-
-    def __init__(self, learning_rate: float) -> None:
-        self._rate, self._steps = learning_rate, 0
-        self._moments: list[tuple[Array, Array]] = []
-
-    def update(self, weights: Sequence[Array], gradients: Sequence[Array]) -> list[Array]:
-        """Return the weights after one step."""
-        if not self._steps:
-            self._moments = [(np.zeros_like(weight), np.zeros_like(weight)) for weight in weights]
-        self._steps += 1
-        rate = self._rate / (1 - _BETA_1**self._steps)
-        scale = 1 / np.sqrt(1 - _BETA_2**self._steps)
-        updated = []
-        for weight, gradient, (mean, square) in zip(weights, gradients, self._moments, strict=True):
-            mean *= _BETA_1
-            mean += (1 - _BETA_1) * gradient
-            square *= _BETA_2
-            square += (1 - _BETA_2) * gradient**2
-            updated.append(weight - rate * mean / (scale * np.sqrt(square) + _EPSILON))
-        return updated
+    rate, scale = rate / (1 - _BETA_1**steps), 1 / np.sqrt(1 - _BETA_2**steps)
+    updated = []
+    for weight, gradient, (mean, square) in zip(weights, gradients, moments, strict=True):
+        mean *= _BETA_1
+        mean += (1 - _BETA_1) * gradient
+        square *= _BETA_2
+        square += (1 - _BETA_2) * gradient**2
+        updated.append(weight - rate * mean / (scale * np.sqrt(square) + _EPSILON))
+    return updated

@@ -29,7 +29,15 @@ from pcbench.judges.problem import Problem, rounded
 from pcbench.judges.reported import array_names, counts_match
 from pcbench.networks import NetworkParameters
 
-ENVELOPE = "envelope theorem (theory.md 2.1)"
+ENVELOPE = Basis(
+    "envelope theorem (theory.md 2.1)",
+    "a third of how far differences of two steps are apart, doubled; rounding; and what the "
+    "residual leaves of energy and gradient",
+)
+LOCAL = Basis(
+    "-(1/N) Σ_n (∂f_l/∂θ_l)ᵀ e_l at the activities reached (theory.md 1)",
+    "rounding at these activities (theory.md 4)",
+)
 
 
 class Parameters(CaseParameters):
@@ -100,11 +108,8 @@ class Equilibrium(Case[Parameters]):
         (first, settings), *_ = engines
         if first not in found:
             return
-        arrived = {
-            label: result
-            for label, result in found.items()
-            if result.converged or not asked.unfinished  # else judged to have arrived above
-        }
+        # Where engines must finish, it was judged above that they did.
+        arrived = {k: v for k, v in found.items() if v.converged or not asked.unfinished}
         smooth = is_smooth(problem.network) and first in arrived
         if smooth:
             yield from agreement(problem, arrived, samples=judge.samples)
@@ -123,13 +128,9 @@ def _local_gradients(
     """Hold the gradients at the activities reached against their definition."""
     observed, expected = subject.energy_gradients(judge.clamped(result)), judge.gradients(result)
     yield counts_match("number of gradients", len(observed), len(expected), "arrays")
-    expect = Basis(
-        "-(1/N) Σ_n (∂f_l/∂θ_l)ᵀ e_l at the activities reached (theory.md 1)",
-        "rounding at these activities (theory.md 4)",
+    yield from LOCAL.distances(
+        "local gradients", observed, expected, judge.gradients_off(result), array_names(expected)
     )
-    off = judge.gradients_off(result)
-    names = array_names(expected)
-    yield from expect.distances("local gradients", observed, expected, off, names)
 
 
 @folded
@@ -150,11 +151,9 @@ def _envelope(
     gradient, stiff = judge.gradients(result), stiffness(judge.least_curvatures(result))
     rounding = sum(judge.rounding(result).energies)
     h = (float(np.linalg.norm(joined(problem.parameters))) or 1.0) * judge.u ** (1 / 3)
-    expect = Basis(
-        ENVELOPE,
-        "a third of how far differences of two steps are apart, doubled; rounding; and what the "
-        "residual leaves of energy and gradient",
-    )
+    # All errors together are no larger than the loss has them: 𝓕* ≤ 𝓛.
+    size = max(float(np.linalg.norm(z)) for z in judge.clamped(result)[:-1])
+    size += float(np.sqrt(2 * judge.samples * judge.loss))
     for index in range(directions):
         direction = [rng.standard_normal(p.shape) for p in problem.parameters]
         length = float(np.linalg.norm(joined(direction)))
@@ -173,18 +172,10 @@ def _envelope(
         along = float(joined(gradient) @ (joined(points[1]) - joined(points[-1]))) / 2
         missed = abs(slopes[2] / 2 - slopes[1]) / 3
         unfinished = left**2 / (2 * judge.samples) * stiff
-        off = 2 * missed + 2 * (rounding + unfinished) + _slack(judge, result, left * stiff) * h
+        # How far the gradient may be from that at equilibrium: 𝓕_θz δz with ‖δz‖ ≤ ‖ρ‖/c, each
+        # layer as in theory.unfinished_inference.
+        dz = left * stiff
+        slack = judge.network.depth * dz * (size + dz) / judge.samples
+        off = 2 * missed + 2 * (rounding + unfinished) + slack * h
         name, where = "weight gradients along a direction", f"direction {index + 1}"
-        yield expect.approx(name, along, slopes[1], off, where)
-
-
-def _slack(judge: InferenceJudge, result: InferenceResult, dz: float) -> float:
-    """How far the gradient at these activities may be from that at equilibrium.
-
-    ``𝓕_θz δz`` with ``‖δz‖ ≤ ‖ρ‖/c``, each layer as in ``theory.unfinished_inference``.
-    """
-    activities = judge.clamped(result)
-    # All errors together are no larger than the loss has them: 𝓕* ≤ 𝓛.
-    size = max(float(np.linalg.norm(z)) for z in activities[:-1])
-    size += float(np.sqrt(2 * judge.samples * judge.loss))
-    return judge.network.depth * dz * (size + dz) / judge.samples
+        yield ENVELOPE.approx(name, along, slopes[1], off, where)

@@ -12,12 +12,10 @@ from functools import partial
 from typing import ClassVar, get_args
 
 import numpy as np
-from jaxtyping import Float
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from pcbench import checks
+from pcbench import checks, spectra
 from pcbench.case import Case, CaseParameters, CaseSkippedError, Columns, Context, Finding
-from pcbench.checks import Check
 from pcbench.contract import (
     Capability,
     ExactInference,
@@ -32,15 +30,7 @@ from pcbench.judges.hessian import ProductJudge, extremes_series, numbers_missin
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
 from pcbench.networks import NetworkParameters, activation
-from pcbench.spectra import (
-    Density,
-    Extremes,
-    HessianOperator,
-    NotNumbersError,
-    dense,
-    extreme_eigenpairs,
-    spectral_density,
-)
+from pcbench.spectra import Density, Extremes, HessianOperator
 
 RESIDUALS = "an eigenvalue lies within the residual of a vector of unit length"
 QUADRATURE = "stochastic Lanczos quadrature and its confidence band"
@@ -137,7 +127,12 @@ class HessianSpectrum(Case[Parameters]):
                 judging = ProductJudge(problem, objective, activities, backend.dtype)
             except ValueError as error:
                 raise CaseSkippedError(str(error)) from error
-            yield from self._spectrum(context, operator, judging)
+            try:
+                yield from self._spectrum(context, operator, judging)
+            except spectra.NotNumbersError:
+                yield numbers_missing(objective, size, size)
+            # Whether the inner systems of all products were solved.
+            yield from judging.solved(operator)
         yield context.measure("loss gradients", lambda: model.loss_gradients(x, y))
         vector = backend.to_device(np.ones((1, size)) / np.sqrt(size))
         for objective, hessian in hessians.items():
@@ -148,26 +143,16 @@ class HessianSpectrum(Case[Parameters]):
     def _spectrum(
         self, context: Context, operator: HessianOperator, judge: ProductJudge
     ) -> Iterator[Finding]:
-        """Ask for products and spectrum; then check that the inner systems of all were solved."""
-        try:
-            yield from self._judged(context, operator, judge)
-        except NotNumbersError:
-            yield numbers_missing(judge.objective, operator.shape[0], operator.shape[0])
-        yield from judge.solved(operator)
-
-    def _judged(
-        self, context: Context, operator: HessianOperator, judge: ProductJudge
-    ) -> Iterator[Finding]:
         """Ask for products, extremes, and the distribution; then compare all with the matrix."""
-        asked, objective = self.parameters, judge.objective
+        asked, objective, size = self.parameters, judge.objective, operator.shape[0]
         rng = context.rng(f"Hessian of the {objective}")
-        vectors = rng.standard_normal((asked.directions, operator.shape[0]))
+        vectors = rng.standard_normal((asked.directions, size))
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         products = list(judge.findings(operator, vectors))
         yield from products
         if not checks.all_passed(products):
             return
-        found = extreme_eigenpairs(
+        found = spectra.extreme_eigenpairs(
             operator,
             rng,
             count=asked.eigenvalues,
@@ -178,70 +163,52 @@ class HessianSpectrum(Case[Parameters]):
         yield extremes_series(objective, found)
         density = None
         if asked.probes:
-            density = spectral_density(
+            density = spectra.spectral_density(
                 operator, rng, probes=asked.probes, steps=asked.density_steps
             )
-            yield from _density_series(objective, density)
-        if operator.shape[0] <= asked.whole:
+            shares = {"share from": density.lower.tolist(), "share to": density.upper.tolist()}
+            columns = {"eigenvalue": density.at.tolist(), **shares}
+            yield Columns(f"distribution of the {objective}", columns)
+            columns = {"eigenvalue": density.nodes.tolist(), "weight": density.weights.tolist()}
+            yield Columns(f"density of the {objective}", columns)
+        if size <= asked.whole:
             yield from _against_whole(operator, judge, found, density)
 
     @property
     def _inference(self) -> InferenceSettings:
-        asked = self.parameters
-        if asked.inference is not None:
-            return asked.inference
-        network = asked.network
-        linear = network.activation == "identity" and not (network.bias or network.convolutions)
-        return ExactInference() if linear else GaussNewtonInference(residual=1e-8, max_steps=200)
+        linear = self.parameters.network.is_linear
+        default = ExactInference() if linear else GaussNewtonInference(residual=1e-8, max_steps=200)
+        return self.parameters.inference or default
 
 
 def _against_whole(
-    operator: HessianOperator, judge: ProductJudge, found: Extremes, density: Density | None
+    operator: HessianOperator,
+    judge: ProductJudge,
+    found: Extremes,
+    density: Density | None,
 ) -> Iterator[Finding]:
     """Compare extremes and distribution with all eigenvalues of the whole matrix."""
-    objective = judge.objective
-    matrix = dense(operator)
+    objective, matrix = judge.objective, spectra.dense(operator)
     eigenvalues = np.linalg.eigvalsh((matrix + matrix.T) / 2)
     yield Columns(f"spectrum of the {objective}", {"eigenvalue": eigenvalues.tolist()})
     # To first order an eigenvalue moves by what its own vector's product does; that of the two ends
     # stands for those between.
-    rounding = max(judge.product(pair.vector).rounding for pair in (found.least, found.largest))
+    ends = {"least": found.least, "largest": found.largest}
+    rounding = max(judge.product(pair.vector).rounding for pair in ends.values())
     rounding = judge.allowed(rounding, operator.hessian.residual)
     basis = Basis(RESIDUALS, f"its residual, and {judge.derivation}")
-    for end, pair, exact in zip(
-        ("least", "largest"), (found.least, found.largest), eigenvalues[[0, -1]], strict=True
-    ):
+    for (end, pair), exact in zip(ends.items(), eigenvalues[[0, -1]], strict=True):
         name = f"{end} eigenvalue of the {objective}"
         yield basis.approx(name, pair.value, exact, pair.residual + rounding)
-    if density is not None:
-        yield _within_band(objective, eigenvalues, density, rounding)
-
-
-def _within_band(
-    objective: Objective, eigenvalues: Float[np.ndarray, " P"], density: Density, rounding: float
-) -> Check:
-    """Check that the share of eigenvalues below every point lies within the band."""
+    if density is None:
+        return
+    # The share of eigenvalues below every point.
     moved = density.rounding + rounding
-    share = [
+    above, below = (
         np.searchsorted(eigenvalues, density.at + off, side="right") / len(eigenvalues)
         for off in (moved, -moved)
-    ]
-    outside = max(float(np.max(density.lower - share[0])), float(np.max(share[1] - density.upper)))
-    basis = Basis(QUADRATURE, "half an eigenvalue: shares are whole ones")
-    name = f"distribution of the {objective} within its band"
-    return basis.at_most(name, outside, 0.0, 0.5 / len(eigenvalues))
-
-
-def _density_series(objective: Objective, density: Density) -> Iterator[Columns]:
-    yield Columns(
-        f"distribution of the {objective}",
-        {
-            "eigenvalue": density.at.tolist(),
-            "share from": density.lower.tolist(),
-            "share to": density.upper.tolist(),
-        },
     )
-    yield Columns(
-        f"density of the {objective}",
-        {"eigenvalue": density.nodes.tolist(), "weight": density.weights.tolist()},
+    outside = max(float(np.max(density.lower - above)), float(np.max(below - density.upper)))
+    yield Basis(QUADRATURE, "half an eigenvalue: shares are whole ones").at_most(
+        f"distribution of the {objective} within its band", outside, 0.0, 0.5 / len(eigenvalues)
     )

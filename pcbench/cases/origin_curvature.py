@@ -20,16 +20,14 @@ less than it is away from zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from itertools import repeat
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
-from pcbench import checks
-from pcbench.case import Case, CaseParameters, CaseSkippedError, Context, Finding
+from pcbench.case import Case, CaseParameters, CaseSkippedError, Context
 from pcbench.checks import Check
 from pcbench.contract import Backend, GaussNewtonInference, InferenceSettings, IterativeInference
 from pcbench.data import DataField
@@ -46,7 +44,10 @@ from pcbench.theory.nonlinear.activations import activation_slope
 from pcbench.theory.nonlinear.layered import feedforward
 from pcbench.theory.rounding.bounds import unit_roundoff
 
-SOURCE = "the origin of a non-linear network (theory.md 3.2)"
+BASIS = Basis(
+    "the origin of a non-linear network (theory.md 3.2)",
+    "twice how far differences of two steps are apart, and rounding over the step",
+)
 
 
 class OriginNetwork(NetworkParameters):
@@ -105,81 +106,54 @@ class OriginCurvature(Case[Parameters]):
         """Return the capabilities behind the engine and the network."""
         return needs(self.parameters.network, {"": self.parameters.inference})
 
-    def run(self, context: Context) -> Iterator[Finding]:
-        """Compare ``∇²𝓕*(0) V`` with the closed form along random directions and the steepest."""
-        asked = self.parameters
-        problem = Problem.pose(context, asked.data, asked.network)
-        rng = context.rng("directions")
-        if asked.network.one_sided:
-            yield from self._one_side(context, problem, rng)
-            return
-        last = -(_slope(asked.network, problem) ** 2) * (problem.y.T @ problem.y) / len(problem.x)
-        eigenvalues, eigenvectors = np.linalg.eigh(last)
-        steepest = [np.zeros_like(weight) for weight in problem.weights]
-        steepest[-1][:, 0] = eigenvectors[:, 0]
-        directions = [
-            _unit([rng.standard_normal(weight.shape) for weight in problem.weights])
-            for _ in range(asked.directions)
-        ]
-        worst = checks.Worst()
-        for index, along in enumerate([*directions, steepest], start=1):
-            moved = _curvature_along(context.backend, problem, along, asked.inference)
-            expected = [*(np.zeros_like(d) for d in along[:-1]), last @ along[-1]]
-            worst.add(*moved.checks("curvature times a direction", expected, index))
-            if not moved.well_formed.passed:
-                break
-        yield from worst
-        if not moved.well_formed.passed:
-            return
-        curvature, expect = moved.curvature(steepest), moved.expect
-        name = "curvature along the steepest direction"
-        yield expect.approx(name, curvature, float(eigenvalues[0]), moved.off)
-        yield expect.below("strict saddle of the energy", curvature, 0.0, moved.off)
-
     @folded
-    def _one_side(
-        self, context: Context, problem: Problem, rng: np.random.Generator
-    ) -> Iterator[Check]:
-        """Compare how gradients grow on the way out, along random directions."""
-        for index in range(1, self.parameters.directions + 1):
-            along = _unit(one_sided_direction(problem, rng))
-            moved = _curvature_along(
-                context.backend, problem, along, self.parameters.inference, sides=(1,)
+    def run(self, context: Context) -> Iterator[Check]:
+        """Compare ``∇²𝓕*(0) V`` with the closed form along random directions and the steepest.
+
+        Where the origin is a kink: how gradients grow on the way out, along random directions.
+        """
+        asked, one_sided = self.parameters, self.parameters.network.one_sided
+        sides = (1,) if one_sided else (1, -1)
+        problem = Problem.pose(context, asked.data, asked.network)
+        rng, numbers = context.rng("directions"), range(asked.directions)
+        if one_sided:
+            name = "one-sided curvature times a direction"
+            directions = [_unit(one_sided_direction(problem, rng)) for _ in numbers]
+        else:
+            name, slope = "curvature times a direction", 1.0
+            if asked.network.convention == "pre":
+                slope = float(activation_slope(problem.layered.activation, np.zeros((1, 1)))[0, 0])
+            last = -(slope**2) * (problem.y.T @ problem.y) / len(problem.x)
+            eigenvalues, eigenvectors = np.linalg.eigh(last)
+            directions = [
+                _unit([rng.standard_normal(weight.shape) for weight in problem.weights])
+                for _ in numbers
+            ]
+            steepest = [np.zeros_like(weight) for weight in problem.weights]
+            steepest[-1][:, 0] = eigenvectors[:, 0]
+            directions.append(steepest)
+        for index, along in enumerate(directions, start=1):
+            product, off, form = _curvature_along(
+                context.backend, problem, along, asked.inference, sides
             )
-            expected = one_sided_growth(problem, along)
-            yield from moved.checks("one-sided curvature times a direction", expected, index)
-            if not moved.well_formed.passed:
+            yield form
+            if not form.passed:
                 return
-            name, where = "one-sidedly strict saddle of the energy", f"direction {index}"
-            yield moved.expect.below(name, moved.curvature(along), 0.0, moved.off, where)
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """``∇²𝓕*(0) V``, one array a layer, from gradients to both sides of the origin.
-
-    ``off`` is how far differences of a step may leave it from the truth; ``well_formed`` says
-    whether inference answered at all, at every point that was asked for.
-    """
-
-    product: Weights
-    off: float
-    well_formed: Check
-    expect: ClassVar[Basis] = Basis(
-        SOURCE, "twice how far differences of two steps are apart, and rounding over the step"
-    )
-
-    def checks(self, name: str, expected: Weights, direction: int) -> Iterator[Check]:
-        """Compare the product along a direction with what it should be, layer by layer."""
-        yield self.well_formed
-        if self.well_formed.passed:
-            names = [f"{layer}, direction {direction}" for layer in layers(len(expected))]
-            offs = repeat(self.off)
-            yield from self.expect.distances(name, self.product, expected, offs, names)
-
-    def curvature(self, along: Weights) -> float:
-        """``vᵀ ∇²𝓕*(0) v``, for the direction of the product."""
-        return sum(float(np.sum(d * s)) for d, s in zip(along, self.product, strict=True))
+            expected = (
+                one_sided_growth(problem, along)
+                if one_sided
+                else [*(np.zeros_like(d) for d in along[:-1]), last @ along[-1]]
+            )
+            names = [f"{layer}, direction {index}" for layer in layers(len(along))]
+            yield from BASIS.distances(name, product, expected, repeat(off), names)
+            curvature = sum(float(np.sum(d * s)) for d, s in zip(along, product, strict=True))
+            if one_sided:
+                strict = "one-sidedly strict saddle of the energy"
+                yield BASIS.below(strict, curvature, 0.0, off, f"direction {index}")
+        if not one_sided:
+            steepest_name = "curvature along the steepest direction"
+            yield BASIS.approx(steepest_name, curvature, eigenvalues[0], off)
+            yield BASIS.below("strict saddle of the energy", curvature, 0.0, off)
 
 
 def _curvature_along(
@@ -187,9 +161,9 @@ def _curvature_along(
     problem: Problem,
     direction: Weights,
     settings: InferenceSettings,
-    sides: tuple[int, ...] = (1, -1),
-) -> Moved:
-    """``(∇𝓕*(hV) - ∇𝓕*(-hV)) / 2h``, and how far it may be off.
+    sides: Sequence[int],
+) -> tuple[Weights, float, Check]:
+    """``(∇𝓕*(hV) - ∇𝓕*(-hV)) / 2h``, how far it may be off, and whether inference answered at all.
 
     Of one side, ``∇𝓕*(hV) / h``: the gradient at the origin is zero. Rounding and the residual may
     have moved it; and the same for ``2h`` shows what it leaves out, of first order in ``h`` with
@@ -203,23 +177,21 @@ def _curvature_along(
             there = problem.at(rounded([sign * width * d for d in direction], backend.dtype))
             judge, subject = InferenceJudge(there, backend.dtype), Subject(backend, there)
             result = subject.infer(settings)
-            well_formed = judge.form("inference", result, settings)
-            if not well_formed.passed:
-                return Moved(slopes, 1.0, well_formed)
+            form = judge.form("inference", result, settings)
+            if not form.passed:
+                return slopes, 1.0, form
             activities, rounding = judge.clamped(result), judge.rounding(result)
             residual = judge.force(result)
             # On the kinks of rectifiers no force vanishes: what is left there widens the tolerance.
             if isinstance(settings, IterativeInference) and is_smooth(there.network):
                 begun = settings.residual * judge.forward_rounding.residual
+                most, allowed = settings.residual * judge.start, rounding.residual + begun
                 derivation = "rounding at these activities (theory.md 4)"
-                well_formed = Basis(UNFINISHED, derivation, label="inference").at_most(
-                    "residual within the budget",
-                    residual,
-                    settings.residual * judge.start,
-                    rounding.residual + begun,
+                form = Basis(UNFINISHED, derivation, label="inference").at_most(
+                    "residual within the budget", residual, most, allowed
                 )
-                if not well_formed.passed:
-                    return Moved(slopes, 1.0, well_formed)
+                if not form.passed:
+                    return slopes, 1.0, form
             left = residual + rounding.residual
             size = max(float(np.linalg.norm(z)) for z in activities)
             off += sum(rounding.gradients) + 2 * len(slopes) * left * size / judge.samples
@@ -228,14 +200,7 @@ def _curvature_along(
         products.append(slopes)
         offs.append(off / step)
     squares = sum(float(np.sum((a - b) ** 2)) for a, b in zip(*products, strict=True))
-    return Moved(products[0], offs[0] + 2 * float(np.sqrt(squares)), well_formed)
-
-
-def _slope(network: OriginNetwork, problem: Problem) -> float:
-    """``φ'(0)`` in the pre convention, of a rectifier that of its awake side; 1 in post."""
-    if network.convention == "post" or network.one_sided:
-        return 1.0
-    return float(activation_slope(problem.layered.activation, np.zeros((1, 1)))[0, 0])
+    return products[0], offs[0] + 2 * float(np.sqrt(squares)), form
 
 
 def _unit(direction: Weights) -> Weights:
@@ -264,8 +229,7 @@ def one_sided_direction(problem: Problem, rng: np.random.Generator) -> Weights:
 
 def one_sided_growth(problem: Problem, along: Weights) -> Weights:
     """How all weight gradients grow from zero along a direction, a layer each."""
-    there = problem.at(along)
-    last_hidden = feedforward(there.layered, problem.x)[-2]
+    last_hidden = feedforward(problem.at(along).layered, problem.x)[-2]
     drawn = np.maximum(problem.y @ along[-1], 0.0)
     by_last = -problem.y.T @ (np.where(last_hidden > 0, 1.0, 0.0) * drawn) / len(problem.x)
     return [*(np.zeros_like(layer) for layer in along[:-1]), by_last]

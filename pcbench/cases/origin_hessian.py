@@ -18,24 +18,12 @@ from pydantic import BeforeValidator, Field, model_validator
 from pcbench.case import Case, CaseParameters, Context, Finding
 from pcbench.contract import Capability, Objective
 from pcbench.data import DataField
+from pcbench.judges import saddle
 from pcbench.judges.answers import needs
 from pcbench.judges.problem import Problem
-from pcbench.judges.saddle import (
-    DuringParameters,
-    Theorem,
-    refuse_sigmoid,
-    saddle_findings,
-    saddle_inference,
-)
 from pcbench.networks import InitialisationField, NetworkParameters, Origin
 from pcbench.networks.activations import ActivationName, activation
-from pcbench.theory.linear.saddles import (
-    Slopes,
-    Steps,
-    origin_hessian,
-    origin_spectrum,
-    zero_rank_curvature_bound,
-)
+from pcbench.theory.linear import saddles
 
 THEOREM_2 = "Theorem 2 (theory.md 2.4)"
 NON_LINEAR = "the origin of a non-linear network (theory.md 3.2)"
@@ -44,7 +32,7 @@ NON_LINEAR = "the origin of a non-linear network (theory.md 3.2)"
 class OriginNetwork(NetworkParameters):
     """A network with at least one hidden layer and all weights zero."""
 
-    activation: Annotated[ActivationName, BeforeValidator(refuse_sigmoid)] = "identity"
+    activation: Annotated[ActivationName, BeforeValidator(saddle.refuse_sigmoid)] = "identity"
     initialisation: InitialisationField = Origin()
 
     @model_validator(mode="after")
@@ -76,7 +64,7 @@ class Parameters(CaseParameters):
 
     data: DataField
     network: OriginNetwork
-    during: DuringParameters | None = Field(
+    during: saddle.DuringParameters | None = Field(
         None, description="Also look at the Hessian during inference; for small networks."
     )
 
@@ -95,7 +83,7 @@ class OriginHessian(Case[Parameters]):
     def needs(self) -> frozenset[str]:
         """Return what inference at a critical point and Hessians need."""
         network = self.parameters.network
-        engine = saddle_inference(network.specification((1,), 1))
+        engine = saddle.saddle_inference(network.specification((1,), 1))
         through = {Capability.UNROLLED_HESSIAN} if self.parameters.during else set()
         return needs(network, {"": engine}) | {Capability.HESSIAN} | through
 
@@ -103,28 +91,28 @@ class OriginHessian(Case[Parameters]):
         """Check that the origin is critical, then both Hessians there."""
         problem = Problem.pose(context, self.parameters.data, self.parameters.network)
         spec, x, y = problem.network, problem.x, problem.y
-        slopes = Slopes.of(problem.layered.activation, spec.convention)
+        slopes = saddles.Slopes.of(problem.layered.activation, spec.convention)
 
         def spectrum(objective: Objective) -> Float[np.ndarray, " P"]:
-            return origin_spectrum(spec.widths, x, y, objective, slopes)
+            return saddles.origin_spectrum(spec.widths, x, y, objective, slopes)
 
         def ends(objective: Objective) -> tuple[float, float]:
             values = spectrum(objective)
             return float(values[0]), float(values[-1])
 
-        def during(steps: Steps) -> scipy.sparse.csr_array:
+        def during(steps: saddles.Steps) -> scipy.sparse.csr_array:
             # At the origin H_z is the identity: all of the corner comes alike.
             passed = 1 - abs(1 - steps.step) ** (2 * steps.number)
-            part = Slopes(slopes.cross, passed * slopes.corner)
-            return origin_hessian(spec.widths, x, y, "energy", part)
+            part = saddles.Slopes(slopes.cross, passed * slopes.corner)
+            return saddles.origin_hessian(spec.widths, x, y, "energy", part)
 
-        theorem = Theorem(
+        theorem = saddle.Theorem(
             THEOREM_2 if spec.is_linear else NON_LINEAR,
-            lambda objective: origin_hessian(spec.widths, x, y, objective, slopes),
+            lambda objective: saddles.origin_hessian(spec.widths, x, y, objective, slopes),
             spectrum,
             ends,
             # At the origin M of theory.md 2.5 is the identity.
-            slopes.corner * zero_rank_curvature_bound(problem.weights, y),
+            slopes.corner * saddles.zero_rank_curvature_bound(problem.weights, y),
             during,
         )
-        yield from saddle_findings(context, problem, theorem, self.parameters.during)
+        yield from saddle.saddle_findings(context, problem, theorem, self.parameters.during)

@@ -15,17 +15,10 @@ from pydantic import Field, model_validator
 from pcbench.case import Case, CaseParameters, CaseSkippedError, Context, Finding
 from pcbench.contract import Capability
 from pcbench.data import DataField
+from pcbench.judges import saddle
 from pcbench.judges.problem import LinearNetwork, Problem
-from pcbench.judges.saddle import DuringParameters, Theorem, saddle_findings
 from pcbench.networks import InitialisationField, PenultimateOnly, ZeroRank
-from pcbench.theory.linear.equilibrium import contraction_rate
-from pcbench.theory.linear.saddles import (
-    Steps,
-    zero_rank_curvature_bound,
-    zero_rank_ends,
-    zero_rank_hessian,
-    zero_rank_spectrum,
-)
+from pcbench.theory.linear import equilibrium, saddles
 
 THEOREM_3 = "Theorem 3 and its whole Hessian (theory.md 2.5)"
 
@@ -50,7 +43,7 @@ class Parameters(CaseParameters):
 
     data: DataField
     network: SaddleNetwork
-    during: DuringParameters | None = Field(
+    during: saddle.DuringParameters | None = Field(
         None, description="Also look at the Hessian during inference; for small networks."
     )
 
@@ -76,21 +69,21 @@ class ZeroRankSaddle(Case[Parameters]):
         problem = Problem.pose(context, self.parameters.data, self.parameters.network)
         weights, x, y = problem.weights, problem.x, problem.y
 
-        def during(steps: Steps) -> scipy.sparse.csr_array:
-            rate = contraction_rate(weights, steps.step)
+        def during(steps: saddles.Steps) -> scipy.sparse.csr_array:
+            rate = equilibrium.contraction_rate(weights, steps.step)
             if rate > 1:
                 raise CaseSkippedError(
                     f"steps of {steps.step} diverge at this saddle, by {rate:.3g} each; write a "
                     "smaller during.step"
                 )
-            return zero_rank_hessian(weights, x, y, "energy", steps)
+            return saddles.zero_rank_hessian(weights, x, y, "energy", steps)
 
-        theorem = Theorem(
+        theorem = saddle.Theorem(
             THEOREM_3,
-            lambda objective: zero_rank_hessian(weights, x, y, objective),
-            lambda objective: zero_rank_spectrum(weights, x, y, objective),
-            lambda objective: zero_rank_ends(weights, x, y, objective),
-            zero_rank_curvature_bound(weights, y),
+            lambda objective: saddles.zero_rank_hessian(weights, x, y, objective),
+            lambda objective: saddles.zero_rank_spectrum(weights, x, y, objective),
+            lambda objective: saddles.zero_rank_ends(weights, x, y, objective),
+            saddles.zero_rank_curvature_bound(weights, y),
             during,
         )
-        yield from saddle_findings(context, problem, theorem, self.parameters.during)
+        yield from saddle.saddle_findings(context, problem, theorem, self.parameters.during)

@@ -67,8 +67,7 @@ Split = Literal["train", "test"]
 class DatasetParameters(BaseModel):
     """What every dataset understands; a dataset subclasses it to add its own.
 
-    ``samples`` is drawn without replacement from the split by the case's own random stream, so the
-    same suite, seed and case see the same samples whatever else runs.
+    Samples are drawn by the case's own random stream, the same whatever else runs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,16 +80,9 @@ class DatasetParameters(BaseModel):
 class Samples:
     """Inputs and targets, one sample a row, in float64.
 
-    Attributes
-    ----------
-    x
-        Inputs: flat ``(N, d_0)``, images ``(N, channels, height, width)`` or signals
-        ``(N, channels, length)``.
-    y
-        Targets, ``(N, d_L)``: one-hot classes or real vectors.
-    observed
-        Which of the targets are observed, ``(N, d_L)``; ``None`` if all are. The others hold what
-        is true there, which a network is not to see.
+    ``x`` is flat, or images ``(N, channels, height, width)``, or signals ``(N, channels, length)``;
+    ``y`` one-hot classes or real vectors. Targets that are not ``observed`` hold what is true
+    there, which a network is not to see; ``None`` if all are.
     """
 
     x: Float[np.ndarray, "N *shape"]
@@ -109,8 +101,7 @@ class Dataset(ABC, Generic[P]):
     Parameters: ClassVar[type[DatasetParameters]]
 
     def __init__(self, parameters: P, places: Places) -> None:
-        self.parameters = parameters
-        self.places = places
+        self.parameters, self.places = parameters, places
 
     @classmethod
     def locate(cls, places: Places) -> dict[Split, Path | None]:
@@ -122,17 +113,7 @@ class Dataset(ABC, Generic[P]):
 
     @abstractmethod
     def load(self, rng: np.random.Generator) -> Samples:
-        """Return ``parameters.samples`` samples, chosen by ``rng``.
-
-        Raises
-        ------
-        DatasetMissingError
-            If the files are not on this machine.
-        DatasetCorruptError
-            If a file is there and is not what it should be.
-        DatasetTooSmallError
-            If the split holds fewer samples than that.
-        """
+        """Return ``parameters.samples`` samples, chosen by ``rng``, or raise a ``DatasetError``."""
 
 
 class DatasetError(Exception):

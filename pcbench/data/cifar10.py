@@ -19,49 +19,45 @@ from typing import ClassVar, Literal
 import numpy as np
 from jaxtyping import UInt8
 
-from pcbench.data.base import (
-    VARIABLE,
-    DatasetCorruptError,
-    Places,
-    Split,
-)
+from pcbench.data.base import VARIABLE, DatasetCorruptError, Split
 from pcbench.data.labelled import (
     MOST_IMAGES,
+    Files,
     FileVersion,
     ImageDataset,
+    Labelled,
     LabelledParameters,
-    Pixels,
     opened,
     require_classes,
+    version_of,
 )
 
 FILES: dict[Split, str] = {"train": "data_batch_*.bin", "test": "test_batch.bin"}
+FOLDER, ARCHIVE = "cifar-10-batches-bin", "cifar-10-binary.tar.gz"
 RECORD = 1 + 3 * 32 * 32
 MOST_BYTES = MOST_IMAGES * RECORD
 
 
 @lru_cache(maxsize=2)  # both splits of the original: 184 MB
-def read_files(files: tuple[FileVersion, ...]) -> UInt8[np.ndarray, "N 3073"]:
-    """Read the records of all files, one file after the other."""
-    folder = files[0].path.parent
-    if sum(file.size for file in files) > MOST_BYTES:
-        raise DatasetCorruptError(f"{folder} holds more than {MOST_IMAGES} records of CIFAR-10")
-    contents = []
-    for file in files:
-        with opened(file.path) as stream:
-            contents.append(_records(stream.read(file.size), str(file.path)))
-    return np.concatenate(contents)
-
-
-@lru_cache(maxsize=2)
-def read_archive(archive: FileVersion, split: Split) -> UInt8[np.ndarray, "N 3073"]:
-    """Read the records of one split from the archive, in the order of its files' names."""
-    members = _members(archive.path, FILES[split])
-    if not members:
-        raise DatasetCorruptError(f"{archive.path} has no member {FILES[split]}")
-    return np.concatenate(
-        [_records(members[name], f"{name} in {archive.path}") for name in sorted(members)]
-    )
+def read_records(files: tuple[FileVersion, ...], split: Split) -> UInt8[np.ndarray, "N 3073"]:
+    """Read the records of a split from its files, or from the archive, in the order of names."""
+    first = files[0][0]
+    if first.name == ARCHIVE:
+        members = _members(first, FILES[split])
+        if not members:
+            raise DatasetCorruptError(f"{first} has no member {FILES[split]}")
+        return np.concatenate(
+            [_records(members[name], f"{name} in {first}") for name in sorted(members)]
+        )
+    if sum(size for _, _, size in files) > MOST_BYTES:
+        raise DatasetCorruptError(
+            f"{first.parent} holds more than {MOST_IMAGES} records of CIFAR-10"
+        )
+    read = []
+    for path, _, size in files:
+        with opened(path) as stream:
+            read.append(_records(stream.read(size), str(path)))
+    return np.concatenate(read)
 
 
 def _records(content: bytes, source: str) -> UInt8[np.ndarray, "N 3073"]:
@@ -110,8 +106,7 @@ class _Bounded(io.RawIOBase):
     """An unpacked stream that ends in an error where it is longer than any CIFAR-10."""
 
     def __init__(self, stream: io.BufferedIOBase, path: Path) -> None:
-        self._stream = stream
-        self._path = path
+        self._stream, self._path = stream, path
         self._left = MOST_BYTES + 2**20  # for headers, padding and two short texts
 
     def read(self, size: int = -1) -> bytes:
@@ -122,10 +117,6 @@ class _Bounded(io.RawIOBase):
         return content
 
 
-FOLDER = "cifar-10-batches-bin"
-ARCHIVE = "cifar-10-binary.tar.gz"
-
-
 class Cifar10Parameters(LabelledParameters):
     """Parameters of the dataset ``cifar10``."""
 
@@ -133,7 +124,7 @@ class Cifar10Parameters(LabelledParameters):
     name: Literal["cifar10"]
 
 
-class Cifar10(ImageDataset[Path]):
+class Cifar10(ImageDataset):
     """CIFAR-10 (Krizhevsky, 2009), or a part of it in the same files."""
 
     name = "cifar10"
@@ -143,23 +134,14 @@ class Cifar10(ImageDataset[Path]):
     mean, std = (0.4914, 0.4822, 0.4465), (0.247, 0.243, 0.261)  # of red, green and blue
 
     @classmethod
-    def locate(cls, places: Places) -> dict[Split, Path | None]:
-        """Return the directory or the archive of each split."""
-        return {split: cls._find(places, split) for split in FILES}
-
-    @classmethod
-    def _find(cls, places: Places, split: Split) -> Path | None:
-        """Return the directory of the split's files, else the archive, in the first place."""
-
-        def find(place: Path) -> Path | None:
-            for parent in (place / "cifar10", place):
-                if any((parent / FOLDER).glob(FILES[split])):
-                    return parent / FOLDER
-                if os.path.exists(parent / ARCHIVE):
-                    return parent / ARCHIVE
-            return None
-
-        return places.first(find)
+    def _find(cls, place: Path, split: Split) -> Files | None:
+        """Return the directory of the split's files, else the archive."""
+        for parent in (place / "cifar10", place):
+            if any((parent / FOLDER).glob(FILES[split])):
+                return (parent / FOLDER,)
+            if os.path.exists(parent / ARCHIVE):
+                return (parent / ARCHIVE,)
+        return None
 
     def _wanted(self, split: Split) -> str:
         return (
@@ -167,10 +149,8 @@ class Cifar10(ImageDataset[Path]):
             f"{VARIABLE} to a directory that holds cifar10/"
         )
 
-    def _read(self, found: Path, split: Split) -> tuple[Pixels, UInt8[np.ndarray, " N"]]:
-        if found.name == ARCHIVE:
-            records = read_archive(FileVersion.of(found), split)
-        else:
-            files = sorted(found.glob(FILES[split]))
-            records = read_files(tuple(map(FileVersion.of, files)))
+    def _read(self, found: Files, split: Split) -> Labelled:
+        [place] = found
+        files = [place] if place.name == ARCHIVE else sorted(place.glob(FILES[split]))
+        records = read_records(tuple(map(version_of, files)), split)
         return records[:, 1:], records[:, 0]

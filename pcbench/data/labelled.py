@@ -7,14 +7,14 @@ import io
 import stat
 import zlib
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, get_args
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
@@ -30,35 +30,24 @@ from pcbench.data.base import (
     Split,
 )
 
+FileVersion = tuple[Path, int, int]
+"""A file as it stands, with its last modification in ns since the epoch and its size in bytes."""
 
-@dataclass(frozen=True, slots=True)
-class FileVersion:
-    """A file as it stands now: the key under which its content may be remembered."""
 
-    path: Path
-    modified_ns: int  # last modified, since the epoch
-    size: int  # in bytes, as stored
-
-    @classmethod
-    def of(cls, path: Path) -> FileVersion:
-        """Look at the file without opening it."""
-        with _explained(path):
-            status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe, say, would wait for ever
-            raise DatasetCorruptError(f"{path} is not a regular file, and one is due there")
-        return cls(path, status.st_mtime_ns, status.st_size)
+def version_of(path: Path) -> FileVersion:
+    """Look at a file without opening it; what is returned is a key to remember its content by."""
+    with _explained(path):
+        status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe, say, would wait for ever
+        raise DatasetCorruptError(f"{path} is not a regular file, and one is due there")
+    return path, status.st_mtime_ns, status.st_size
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[io.BufferedIOBase]:
     """Open a file for reading, decompressed if its name ends in ``.gz``."""
-    with _explained(path):
-        if path.suffix == ".gz":
-            with gzip.open(path) as stream:
-                yield stream
-        else:
-            with path.open("rb") as stream:
-                yield stream
+    with _explained(path), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+        yield stream
 
 
 @contextmanager
@@ -74,8 +63,9 @@ def _explained(path: Path) -> Iterator[None]:
         raise DatasetCorruptError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-F = TypeVar("F")
-Pixels = UInt8[np.ndarray, "N *size"]
+Labelled = tuple[UInt8[np.ndarray, "N *size"], UInt8[np.ndarray, " N"]]  # pixels and labels
+Files = tuple[Path, ...]  # what a split is read from
+
 N_CLASSES = 10
 
 # The largest split of any dataset here has 60,000 images. A file that promises more than this is
@@ -86,8 +76,7 @@ MOST_IMAGES = 100_000
 class LabelledParameters(DatasetParameters):
     """Parameters of a dataset of ten classes, with a training and a test split."""
 
-    # How many samples each split has as published, where that is known without its files; those
-    # on a machine may be a part of it.
+    # Samples of each split as published; those on a machine may be a part of it.
     published: ClassVar[Mapping[Split, int]] = {}
 
     split: Split = Field("train", description="Which split to draw from.")
@@ -104,24 +93,23 @@ class LabelledParameters(DatasetParameters):
         return self
 
 
-def choose(
-    available: int, parameters: LabelledParameters, rng: np.random.Generator
-) -> Int[np.ndarray, " N"]:
-    """Choose ``N = parameters.samples`` of the ``available`` samples, without replacement."""
-    if parameters.samples > available:
-        raise DatasetTooSmallError(
-            f"{parameters.name}'s {parameters.split} split holds {available} samples here, and "
-            f"{parameters.samples} are asked for; ask for at most {available}"
-        )
-    chosen: Int[np.ndarray, " N"] = rng.choice(available, parameters.samples, replace=False)
-    return chosen
-
-
-def as_samples(
-    x: Float[np.ndarray, "N channels *size"], labels: UInt8[np.ndarray, " N"], shape: Shape
+def drawn(
+    inputs: Shaped[np.ndarray, "N *size"],
+    labels: UInt8[np.ndarray, " N"],
+    parameters: LabelledParameters,
+    rng: np.random.Generator,
+    convert: Callable[[Shaped[np.ndarray, "n *size"]], Float[np.ndarray, "n channels *size"]],
 ) -> Samples:
-    """Pair inputs in the wanted shape with one-hot targets ``(N, 10)``."""
-    return Samples(x=x.reshape(len(x), -1) if shape == "flat" else x, y=np.eye(N_CLASSES)[labels])
+    """Choose samples without replacement, convert their inputs, and code their labels one-hot."""
+    if parameters.samples > len(inputs):
+        raise DatasetTooSmallError(
+            f"{parameters.name}'s {parameters.split} split holds {len(inputs)} samples here, and "
+            f"{parameters.samples} are asked for; ask for at most {len(inputs)}"
+        )
+    chosen = rng.choice(len(inputs), parameters.samples, replace=False)
+    x = convert(inputs[chosen])
+    flat = parameters.shape == "flat"
+    return Samples(x.reshape(len(x), -1) if flat else x, np.eye(N_CLASSES)[labels[chosen]])
 
 
 def require_classes(labels: UInt8[np.ndarray, " N"], source: str) -> None:
@@ -130,8 +118,8 @@ def require_classes(labels: UInt8[np.ndarray, " N"], source: str) -> None:
         raise DatasetCorruptError(f"{source} holds the label {labels.max()}, outside 0 to 9")
 
 
-class ImageDataset(Dataset[LabelledParameters], Generic[F]):
-    """Images of ten classes, in files of which ``F`` is what a split is read from.
+class ImageDataset(Dataset[LabelledParameters]):
+    """Images of ten classes, read from files.
 
     Pixels become ``(pixel / 255 - mean) / std``; targets are one-hot ``(N, 10)``.
     """
@@ -142,26 +130,37 @@ class ImageDataset(Dataset[LabelledParameters], Generic[F]):
 
     @classmethod
     @abstractmethod
-    def _find(cls, places: Places, split: Split) -> F | None: ...
+    def _find(cls, place: Path, split: Split) -> Files | None:
+        """Return what a split is read from, if it is all in this place."""
 
     @abstractmethod
     def _wanted(self, split: Split) -> str:
         """Say what should be put where, to follow "put"."""
 
     @abstractmethod
-    def _read(self, found: F, split: Split) -> tuple[Pixels, UInt8[np.ndarray, " N"]]: ...
+    def _read(self, found: Files, split: Split) -> Labelled: ...
+
+    @classmethod
+    def locate(cls, places: Places) -> dict[Split, Path | None]:
+        """Return what each split is read from, of several files the first."""
+        found = {split: places.first(partial(cls._find, split=split)) for split in get_args(Split)}
+        return {split: files[0] if files else None for split, files in found.items()}
 
     def load(self, rng: np.random.Generator) -> Samples:
         """Return chosen images, flat or ``(N, channels, height, width)``, and their classes."""
         split = self.parameters.split
-        found = self._find(self.places, split)
+        found = self.places.first(partial(self._find, split=split))
         if found is None:
             raise DatasetMissingError(
                 f"the {split} split of {self.name} is not on this machine: put "
                 f"{self._wanted(split)}"
             )
         pixels, labels = self._read(found, split)
-        chosen = choose(len(pixels), self.parameters, rng)
         shift, scale = np.array([self.mean, self.std])[..., None, None]
-        x = pixels[chosen].reshape(-1, *self.size).astype(np.float64)
-        return as_samples((x / 255 - shift) / scale, labels[chosen], self.parameters.shape)
+
+        def normalised(chosen: Shaped[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+            x = chosen.reshape(-1, *self.size).astype(np.float64)
+            normal: Float[np.ndarray, "..."] = (x / 255 - shift) / scale
+            return normal
+
+        return drawn(pixels, labels, self.parameters, rng, normalised)

@@ -17,20 +17,17 @@ from typing import ClassVar, Literal
 import numpy as np
 from jaxtyping import UInt8
 
-from pcbench.data.base import (
-    VARIABLE,
-    DatasetCorruptError,
-    Places,
-    Split,
-)
+from pcbench.data.base import VARIABLE, DatasetCorruptError, Split
 from pcbench.data.labelled import (
     MOST_IMAGES,
+    Files,
     FileVersion,
     ImageDataset,
+    Labelled,
     LabelledParameters,
-    Pixels,
     opened,
     require_classes,
+    version_of,
 )
 
 SIDE = 28
@@ -38,16 +35,14 @@ UNSIGNED_BYTES = 8
 CONTENT = {1: "labels", 3: "images"}
 
 
-def read_pair(
-    images: FileVersion, labels: FileVersion
-) -> tuple[UInt8[np.ndarray, "N 28 28"], UInt8[np.ndarray, " N"]]:
+def read_pair(images: Path, labels: Path) -> Labelled:
     """Read a split's images and labels."""
-    pixels = _read(images, (SIDE, SIDE))
-    classes = _read(labels, ())
-    require_classes(classes, str(labels.path))
+    pixels = _read(version_of(images), (SIDE, SIDE))
+    classes = _read(version_of(labels), ())
+    require_classes(classes, str(labels))
     if len(pixels) != len(classes):
         raise DatasetCorruptError(
-            f"{images.path} holds {len(pixels)} images, but {labels.path} {len(classes)} labels"
+            f"{images} holds {len(pixels)} images, but {labels} {len(classes)} labels"
         )
     return pixels, classes
 
@@ -55,7 +50,7 @@ def read_pair(
 @lru_cache(maxsize=8)  # both files of both splits of two datasets: 110 MB
 def _read(file: FileVersion, item: tuple[int, ...]) -> UInt8[np.ndarray, "N *item"]:
     """Read an array of unsigned bytes, of items of that shape along its first axis."""
-    path, n_axes = file.path, 1 + len(item)
+    (path, *_), n_axes = file, 1 + len(item)
     with opened(path) as stream:
         magic = stream.read(4)
         if magic != bytes((0, 0, UNSIGNED_BYTES, n_axes)):
@@ -95,21 +90,14 @@ def _misfit(magic: bytes, n_axes: int) -> str:
 
 PREFIX: dict[Split, str] = {"train": "train", "test": "t10k"}
 PUBLISHED: dict[Split, int] = {"train": 60_000, "test": 10_000}  # of either
-Pair = tuple[Path, Path]
 IMAGES, LABELS = "images{}idx3-ubyte", "labels{}idx1-ubyte"
 
 
-class IdxDataset(ImageDataset[Pair]):
+class IdxDataset(ImageDataset):
     """What the two share: four IDX files, gzipped or plain, in a folder of the dataset's own."""
 
     size = (1, SIDE, SIDE)
     folders: ClassVar[tuple[str, ...]]
-
-    @classmethod
-    def locate(cls, places: Places) -> dict[Split, Path | None]:
-        """Return the file of images of each split, where its labels are there too."""
-        found = {split: cls._find(places, split) for split in PREFIX}
-        return {split: pair and pair[0] for split, pair in found.items()}
 
     def _wanted(self, split: Split) -> str:
         prefix = PREFIX[split]
@@ -119,20 +107,18 @@ class IdxDataset(ImageDataset[Pair]):
             f"directory that holds {self.folders[0]}"
         )
 
-    def _read(self, found: Pair, split: Split) -> tuple[Pixels, UInt8[np.ndarray, " N"]]:
-        return read_pair(FileVersion.of(found[0]), FileVersion.of(found[1]))
+    def _read(self, found: Files, split: Split) -> Labelled:
+        return read_pair(*found)
 
     @classmethod
-    def _find(cls, places: Places, split: Split) -> Pair | None:
-        def find(place: Path) -> Pair | None:
-            for folder in cls.folders:
-                images = _spelled(place / folder, f"{PREFIX[split]}-{IMAGES}")
-                labels = _spelled(place / folder, f"{PREFIX[split]}-{LABELS}")
-                if images and labels:
-                    return images, labels
-            return None
-
-        return places.first(find)
+    def _find(cls, place: Path, split: Split) -> Files | None:
+        """Return the files of images and of labels, where both are in one folder."""
+        for folder in cls.folders:
+            images = _spelled(place / folder, f"{PREFIX[split]}-{IMAGES}")
+            labels = _spelled(place / folder, f"{PREFIX[split]}-{LABELS}")
+            if images and labels:
+                return images, labels
+        return None
 
 
 def _spelled(folder: Path, name: str) -> Path | None:

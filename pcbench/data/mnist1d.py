@@ -20,7 +20,7 @@ from uuid import uuid4
 import numpy as np
 
 from pcbench.data.base import Dataset, DatasetCorruptError, DatasetMissingError, Samples
-from pcbench.data.labelled import N_CLASSES, LabelledParameters, as_samples, choose
+from pcbench.data.labelled import N_CLASSES, LabelledParameters, drawn
 
 SEED = 42  # the generator's own default, named because it is part of what the cache holds
 
@@ -54,8 +54,7 @@ class Mnist1d(Dataset[Mnist1dParameters]):
         arrays = _arrays(self.places.cache)
         suffix = "" if self.parameters.split == "train" else "_test"
         x, labels = arrays[f"x{suffix}"], arrays[f"y{suffix}"]
-        chosen = choose(len(x), self.parameters, rng)
-        return as_samples(x[chosen][:, None], labels[chosen], self.parameters.shape)
+        return drawn(x, labels, self.parameters, rng, lambda chosen: chosen[:, None])
 
 
 @lru_cache(maxsize=1)
@@ -63,7 +62,7 @@ def _arrays(cache: Path) -> Arrays:
     """Return both splits, from the cache where it holds them."""
     try:
         file = cache / "mnist1d" / _file_name()
-        if (kept := _read(file)) is not None:
+        if kept := _read(file):
             return kept
         arrays = _generate()
     except ImportError as error:
@@ -82,11 +81,8 @@ def _arrays(cache: Path) -> Arrays:
 
 
 def _file_name() -> str:
-    """Name the cache by all that its numbers depend on, to the last bit.
-
-    The version of ``mnist1d`` stands for its default arguments, which are in its code. It draws and
-    standardises with NumPy, and interpolates and smooths with SciPy.
-    """
+    # All that the numbers depend on, to the last bit: mnist1d's version stands for its default
+    # arguments, and it computes with NumPy and SciPy.
     versions = (f"{package}-{version(package)}" for package in ("mnist1d", "numpy", "scipy"))
     return f"{'-'.join(versions)}-seed{SEED}.npz"
 
@@ -115,11 +111,9 @@ def _global_generators_kept() -> Iterator[None]:
 
 
 def _read(file: Path) -> Arrays | None:
-    """Return what the cache holds, or None where it is absent or of no use: it is then rewritten.
-
-    Nothing is unpickled, and zip's checksums vouch for every byte.
-    """
+    """Return what the cache holds, or None: it is then written anew."""
     try:
+        # Nothing is unpickled, and zip's checksums vouch for every byte.
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in LAYOUT}
     except Exception:  # damaged bytes draw many kinds out of zipfile and NumPy, to one effect

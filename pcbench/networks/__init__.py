@@ -4,6 +4,7 @@ from pcbench.networks.activations import ACTIVATIONS, LEAK, Activation, Activati
 from pcbench.networks.initialisation import (
     ImpossibleNetworkError,
     Initialisation,
+    InitialisationField,
     KaimingUniform,
     LecunNormal,
     NearOrigin,
@@ -14,7 +15,7 @@ from pcbench.networks.initialisation import (
     XavierNormal,
     ZeroRank,
 )
-from pcbench.networks.parameters import InitialisationField, NetworkParameters
+from pcbench.networks.parameters import NetworkParameters
 from pcbench.networks.specification import Convention, Convolution, Dense, Layer, NetworkSpec
 
 __all__ = [

@@ -18,8 +18,7 @@ from pcbench.registry import Registry
 Formula = Callable[[Any, Any], Any]
 """``formula(xp, a)``: a function of the array ``a``, in the functions of the namespace ``xp``."""
 
-LEAK = 0.01
-"""Slope of ``leaky_relu`` for negative inputs, and at 0."""
+LEAK = 0.01  # slope of leaky_relu for negative inputs, and at 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +55,8 @@ class Activation:
         return float(self.slope(np, np.zeros(1))[0])
 
 
-def _ones(xp: Any, a: Any) -> Any:
-    return xp.ones_like(a)
-
-
 def _zeros(xp: Any, a: Any) -> Any:
     return xp.zeros_like(a)
-
-
-def _tanh_slope(xp: Any, a: Any) -> Any:
-    return 1 - xp.tanh(a) ** 2
 
 
 def _tanh_curvature(xp: Any, a: Any) -> Any:
@@ -77,10 +68,6 @@ def _sigmoid(xp: Any, a: Any) -> Any:
     """``1/(1 + e⁻ᵃ)``, written for each sign so that no exponential overflows."""
     small = xp.exp(xp.where(a.real > 0, -a, a))
     return xp.where(a.real > 0, 1, small) / (1 + small)
-
-
-def _silu(xp: Any, a: Any) -> Any:
-    return a * _sigmoid(xp, a)
 
 
 def _silu_slope(xp: Any, a: Any) -> Any:
@@ -97,20 +84,24 @@ def _rectifier(name: str, leak: float) -> Activation:
     def slope(xp: Any, a: Any) -> Any:
         return xp.where(a.real > 0, 1.0, leak)
 
-    def value(xp: Any, a: Any) -> Any:
-        return a * slope(xp, a)
-
-    return Activation(name, value, slope, _zeros, max_slope=1.0, max_curvature=0.0, smooth=False)
+    return Activation(name, lambda xp, a: a * slope(xp, a), slope, _zeros, 1.0, 0.0, smooth=False)
 
 
 ROWS = (
-    Activation("identity", lambda _, a: a, _ones, _zeros, max_slope=1.0, max_curvature=0.0),
+    Activation("identity", lambda _, a: a, lambda xp, a: xp.ones_like(a), _zeros, 1.0, 0.0),
     # |φ''| is largest where tanh² = 1/3: 4/(3√3).
-    Activation("tanh", lambda xp, a: xp.tanh(a), _tanh_slope, _tanh_curvature, 1.0, 0.77),
+    Activation(
+        "tanh",
+        lambda xp, a: xp.tanh(a),
+        lambda xp, a: 1 - xp.tanh(a) ** 2,
+        _tanh_curvature,
+        1.0,
+        0.77,
+    ),
     _rectifier("relu", 0.0),
     _rectifier("leaky_relu", LEAK),
     # |φ'| is largest near a = 2.4: 1.0998; |φ''| at 0.
-    Activation("silu", _silu, _silu_slope, _silu_curvature, 1.1, 0.5),
+    Activation("silu", lambda xp, a: a * _sigmoid(xp, a), _silu_slope, _silu_curvature, 1.1, 0.5),
 )
 
 ACTIVATIONS = Registry("pcbench.activations", "activation", {row.name: row for row in ROWS})

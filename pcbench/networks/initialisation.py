@@ -9,17 +9,18 @@ import zlib
 from abc import ABC, abstractmethod
 from math import prod
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Annotated, Literal
 from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float, Shaped
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat
 
 from pcbench.networks.specification import NetworkSpec
 
 Array = Float[np.ndarray, "_out ..."]
 Weights = list[Array]
+Biases = list[Float[np.ndarray, " _out"]]
 Shape = tuple[int, ...]
 
 
@@ -39,9 +40,7 @@ class Initialisation(BaseModel, ABC):
         Raises an ``ImpossibleNetworkError`` if a network of this shape has no such point.
         """
 
-    def draw_biases(
-        self, network: NetworkSpec, rng: np.random.Generator
-    ) -> list[Float[np.ndarray, " _out"]]:
+    def draw_biases(self, network: NetworkSpec, rng: np.random.Generator) -> Biases:
         """Draw the biases, one vector a layer: zeros. Empty where the network has none."""
         return [np.zeros(shape) for shape in network.bias_shapes]
 
@@ -85,7 +84,7 @@ class LecunNormal(OfLayers):
     name: Literal["lecun_normal"] = "lecun_normal"
 
     def _layer(self, shape: Shape, rng: np.random.Generator) -> Array:
-        return np.asarray(rng.standard_normal(shape) / np.sqrt(fan_in(shape)))
+        return np.asarray(rng.standard_normal(shape) / np.sqrt(_fan_in(shape)))
 
 
 class XavierNormal(OfLayers):
@@ -94,9 +93,8 @@ class XavierNormal(OfLayers):
     name: Literal["xavier_normal"] = "xavier_normal"
 
     def _layer(self, shape: Shape, rng: np.random.Generator) -> Array:
-        return np.asarray(
-            rng.standard_normal(shape) * np.sqrt(2 / (fan_in(shape) + fan_in(shape, of=1)))
-        )
+        fans = _fan_in(shape) + prod(shape) // shape[1]  # what an input reaches is its fan-out
+        return np.asarray(rng.standard_normal(shape) * np.sqrt(2 / fans))
 
 
 class KaimingUniform(OfLayers):
@@ -105,14 +103,12 @@ class KaimingUniform(OfLayers):
     name: Literal["kaiming_uniform"] = "kaiming_uniform"
 
     def _layer(self, shape: Shape, rng: np.random.Generator) -> Array:
-        return np.asarray(rng.uniform(-1, 1, shape) / np.sqrt(fan_in(shape)))
+        return np.asarray(rng.uniform(-1, 1, shape) / np.sqrt(_fan_in(shape)))
 
-    def draw_biases(
-        self, network: NetworkSpec, rng: np.random.Generator
-    ) -> list[Float[np.ndarray, " _out"]]:
+    def draw_biases(self, network: NetworkSpec, rng: np.random.Generator) -> Biases:
         """Draw every bias from the distribution of its layer's weights."""
         return [
-            rng.uniform(-1, 1, bias) / np.sqrt(fan_in(weight))
+            rng.uniform(-1, 1, bias) / np.sqrt(_fan_in(weight))
             for weight, bias in zip(network.shapes, network.bias_shapes, strict=False)
         ]
 
@@ -124,7 +120,7 @@ class Orthogonal(OfLayers):
     gain: PositiveFloat = 1.0
 
     def _layer(self, shape: Shape, rng: np.random.Generator) -> Array:
-        return self.gain * _orthogonal(shape[0], fan_in(shape), rng).reshape(shape)
+        return self.gain * _orthogonal(shape[0], _fan_in(shape), rng).reshape(shape)
 
 
 class PenultimateOnly(Initialisation):
@@ -187,9 +183,9 @@ class ZeroRank(Initialisation):
         return [k for k in range(1, network.n_layers - 1) if network.widths[k] > 1]
 
 
-def fan_in(shape: tuple[int, ...], of: int = 0) -> int:
-    """Inputs of one unit; with ``of=1`` its fan-out, outputs that one input reaches."""
-    return prod(shape) // shape[of]
+def _fan_in(shape: Shape) -> int:
+    """Inputs of one unit."""
+    return prod(shape[1:])
 
 
 def _orthogonal(out: int, inp: int, rng: np.random.Generator) -> Float[np.ndarray, "out inp"]:
@@ -219,9 +215,7 @@ class Saved(Initialisation):
         """Read the weights."""
         return self._read(network)[: network.n_layers]
 
-    def draw_biases(
-        self, network: NetworkSpec, rng: np.random.Generator
-    ) -> list[Float[np.ndarray, " _out"]]:
+    def draw_biases(self, network: NetworkSpec, rng: np.random.Generator) -> Biases:
         """Read the biases, if the network has any."""
         return self._read(network)[network.n_layers :]
 
@@ -235,24 +229,25 @@ class Saved(Initialisation):
     def _read(self, network: NetworkSpec, *, with_ends: bool = True) -> Weights:
         """Read weights, then biases; without the ends, widths of input and output may be any."""
         last = network.n_layers
-        due: dict[str, tuple[int | None, ...]] = {}
-        for letter, shapes in (("W", network.shapes), ("b", network.bias_shapes)):
-            for layer, shape in enumerate(shapes, start=1):
-                out, *inputs = shape
-                open_out, open_in = (not with_ends and layer == end for end in (last, 1))
-                due[f"{letter}_{layer}"] = (
-                    None if open_out else out,
-                    *(None if open_in else size for size in inputs),
-                )
+        due: dict[str, list[int | None]] = {
+            f"{letter}_{layer}": [*shape]
+            for letter, shapes in (("W", network.shapes), ("b", network.bias_shapes))
+            for layer, shape in enumerate(shapes, start=1)
+        }
+        if not with_ends:
+            due["W_1"][1:] = [None] * (len(due["W_1"]) - 1)
+            for name in {f"W_{last}", f"b_{last}"} & {*due}:
+                due[name][0] = None
         if not Path(self.path).is_file():
             raise ImpossibleNetworkError(
                 f"there is no file {self.path!r}; make initialisation.path that of saved weights"
             )
         try:
-            with Path(self.path).open("rb") as stream, _opened(stream) as file:
+            with Path(self.path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 unused = sorted({*file.files} - {*due} - BESIDE_A_CANDIDATE)
                 found = {name: file[name] for name in due if name in file.files}
-        except (OSError, BadZipFile, ValueError, EOFError, zlib.error) as error:
+        # One array alone, which is no archive, is a TypeError of `with`.
+        except (OSError, BadZipFile, ValueError, TypeError, EOFError, zlib.error) as error:
             raise ImpossibleNetworkError(
                 f"{self.path!r} is no .npz file of numbers, as numpy.savez writes them"
             ) from error
@@ -270,7 +265,7 @@ class Saved(Initialisation):
         return [self._fitting(name, found[name], shape) for name, shape in due.items()]
 
     def _fitting(
-        self, name: str, array: Shaped[np.ndarray, "..."], due: tuple[int | None, ...]
+        self, name: str, array: Shaped[np.ndarray, "..."], due: list[int | None]
     ) -> Float[np.ndarray, "..."]:
         """Return an entry as float64, or refuse it."""
         fits = len(array.shape) == len(due) and all(
@@ -278,7 +273,7 @@ class Saved(Initialisation):
         )
         if not fits:
             shape = ", ".join("any" if size is None else str(size) for size in due)
-            turned = array.ndim == 2 and array.shape[::-1] == due
+            turned = array.ndim == 2 and [*array.shape[::-1]] == due
             raise ImpossibleNetworkError(
                 f"{name} in {self.path!r} has shape {array.shape}, and the network needs ({shape})"
                 f"{': save it transposed' if turned else ', one row a unit'}"
@@ -292,8 +287,19 @@ class Saved(Initialisation):
         return np.asarray(array, np.float64)
 
 
-def _opened(stream: BinaryIO) -> np.lib.npyio.NpzFile:
-    opened = np.load(stream, allow_pickle=False)
-    if not isinstance(opened, np.lib.npyio.NpzFile):
-        raise ValueError("one array, where several are due")
-    return opened
+InitialisationField = Annotated[
+    Annotated[
+        Origin
+        | NearOrigin
+        | LecunNormal
+        | XavierNormal
+        | KaimingUniform
+        | Orthogonal
+        | PenultimateOnly
+        | ZeroRank
+        | Saved,
+        Field(discriminator="name"),
+    ],
+    # A bare name stands for an initialisation with its default settings.
+    BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value),
+]

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from pcbench.networks.activations import ActivationName
 from pcbench.networks.initialisation import (
     ImpossibleNetworkError,
-    KaimingUniform,
+    InitialisationField,
     LecunNormal,
-    NearOrigin,
     OfLayers,
-    Origin,
-    Orthogonal,
-    PenultimateOnly,
     Saved,
-    XavierNormal,
-    ZeroRank,
 )
 from pcbench.networks.specification import Convention, Convolution, NetworkSpec
 
@@ -27,28 +21,6 @@ MAX_WIDTH = 100_000
 MAX_HIDDEN_LAYERS = 1_000
 
 Width = Annotated[PositiveInt, Field(le=MAX_WIDTH)]
-
-
-def _by_name(value: Any) -> Any:
-    """Let a bare name stand for an initialisation with its default settings."""
-    return {"name": value} if isinstance(value, str) else value
-
-
-InitialisationField = Annotated[
-    Annotated[
-        Origin
-        | NearOrigin
-        | LecunNormal
-        | XavierNormal
-        | KaimingUniform
-        | Orthogonal
-        | PenultimateOnly
-        | ZeroRank
-        | Saved,
-        Field(discriminator="name"),
-    ],
-    BeforeValidator(_by_name),
-]
 
 
 class ConvolutionParameters(BaseModel):
@@ -62,8 +34,7 @@ class ConvolutionParameters(BaseModel):
 
     @model_validator(mode="after")
     def _has_a_centre(self) -> ConvolutionParameters:
-        if self.kernel % 2 == 0:
-            raise ValueError(f"a kernel of side {self.kernel} has no centre; make it odd")
+        Convolution((1, self.pool, self.pool), self.channels, self.kernel, self.pool)
         return self
 
 
@@ -100,7 +71,7 @@ class NetworkParameters(BaseModel):
         by_count = self.hidden_layers is not None or self.width is not None
         if self.widths is not None and by_count:
             raise ValueError("give either widths, or hidden_layers and width, not both")
-        if self.widths is None and (self.hidden_layers is None or self.width is None):
+        if self.widths is None and None in (self.hidden_layers, self.width):
             raise ValueError(
                 "give hidden_layers and width, or widths (a list, one per hidden layer)"
             )
@@ -118,9 +89,12 @@ class NetworkParameters(BaseModel):
         """Units of each fully connected hidden layer."""
         if self.widths is not None:
             return tuple(self.widths)
-        assert self.hidden_layers is not None  # for the type checker: see _written_one_way
-        assert self.width is not None
-        return (self.width,) * self.hidden_layers
+        return (self.width or 0,) * (self.hidden_layers or 0)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the theorems speak about it."""
+        return self.activation == "identity" and not (self.bias or self.convolutions)
 
     def specification(self, input_shape: tuple[int, ...], output_width: int) -> NetworkSpec:
         """Return the whole network, between inputs of a shape and an output of a width.
@@ -137,22 +111,18 @@ class NetworkParameters(BaseModel):
                     "data.shape: image, or leave network.convolutions out"
                 )
             channels, height, width = shape
+            image = channels, height, width
             try:
-                convolutions.append(
-                    Convolution((channels, height, width), layer.channels, layer.kernel, layer.pool)
-                )
+                made = Convolution(image, layer.channels, layer.kernel, layer.pool)
             except ValueError as error:
                 raise ImpossibleNetworkError(str(error)) from error
-            shape = convolutions[-1].output_image
+            convolutions.append(made)
+            shape = made.output_image
+        widths = *(layer.outputs for layer in convolutions), *self.hidden
         return NetworkSpec(
-            widths=(
-                prod(input_shape),
-                *(layer.outputs for layer in convolutions),
-                *self.hidden,
-                output_width,
-            ),
-            activation=self.activation,
-            convention=self.convention,
-            bias=self.bias,
-            convolutions=tuple(convolutions),
+            (prod(input_shape), *widths, output_width),
+            self.activation,
+            self.convention,
+            self.bias,
+            tuple(convolutions),
         )

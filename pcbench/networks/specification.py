@@ -13,8 +13,7 @@ from typing import Literal
 
 from pcbench.networks.activations import ActivationName
 
-Image = tuple[int, int, int]
-"""Channels, height, width."""
+Image = tuple[int, int, int]  # channels, height, width
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +27,6 @@ class Dense:
     def weight_shape(self) -> tuple[int, ...]:
         """``(d_l, d_{l-1})``."""
         return self.outputs, self.inputs
-
-    @property
-    def bias_shape(self) -> tuple[int, ...]:
-        """``(d_l,)``."""
-        return (self.outputs,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +73,8 @@ class Convolution:
         """``(channels out, channels in, kernel, kernel)``."""
         return self.channels, self.image[0], self.kernel, self.kernel
 
-    @property
-    def bias_shape(self) -> tuple[int, ...]:
-        """``(channels out,)``."""
-        return (self.channels,)
-
 
 Layer = Dense | Convolution
-
-
 Convention = Literal["post", "pre"]
 
 
@@ -147,7 +134,7 @@ class NetworkSpec:
     @property
     def bias_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Shape of the biases of every layer; empty where there are none."""
-        return tuple(layer.bias_shape for layer in self.layers) if self.bias else ()
+        return tuple(shape[:1] for shape in self.shapes) if self.bias else ()
 
     @property
     def n_parameters(self) -> int:

@@ -9,8 +9,8 @@ from pcbench.backends.torch import TorchBackend
 from pcbench.case import CaseSkippedError, Columns, Context
 from pcbench.cases.critical_points.case import CriticalPoints, Parameters, draw_batch, draw_starts
 from pcbench.cases.critical_points.judge import arrivals, examine, judge, refined
-from pcbench.cases.critical_points.point import Batch, Verdict
-from pcbench.cases.critical_points.search import Fate, Judged, Search
+from pcbench.cases.critical_points.point import Verdict
+from pcbench.cases.critical_points.search import Batch, Fate, Judged, Search
 from pcbench.checks import Check
 from pcbench.networks import NetworkSpec
 from pcbench.runner.context import Findings
@@ -135,7 +135,7 @@ def test_scales_the_wrong_way_round_are_refused():
 def fates(asked, iterations, starts=None, limit=50.0):
     batch = draw_batch(asked, np.random.default_rng(1))
     network = NetworkSpec(tuple(asked.widths))
-    judged = Judged(TorchBackend(), network, batch.x, batch.y)
+    judged = Judged(TorchBackend(), network, batch)
     if starts is None:
         starts = draw_starts(asked, network, np.random.default_rng(2))
     search = Search(judged, starts, 1e-10, 1e-6, limit)
@@ -167,12 +167,12 @@ def test_the_origin_has_arrived_before_the_first_step():
 
 def planted():
     weights, x, y = non_strict_saddle()
-    judged = Judged(TorchBackend(), NetworkSpec((2, 1, 2)), x, y)
+    judged = Judged(TorchBackend(), NetworkSpec((2, 1, 2)), Batch(x, y, exact=False))
     point = np.concatenate([weight.ravel() for weight in weights])[None]
     search = Search(judged, point, 1e-10, 1e-6, 50.0)
     for _ in search.run(5):
         pass
-    return judged, arrivals(judged, Batch(x, y, exact=False), search)
+    return judged, arrivals(search)
 
 
 def test_a_genuine_non_strict_saddle_is_found_kept_and_fails_the_check(tmp_path):
@@ -220,9 +220,7 @@ def test_the_fall_along_the_kernel_is_of_third_order():
 def test_a_minimum_that_is_taken_for_a_candidate_shows_no_fall():
     asked = Parameters(widths=[2, 2, 2], starts=20)
     search = fates(asked, 200)
-    batch = draw_batch(asked, np.random.default_rng(1))
-    judged = Judged(TorchBackend(), NetworkSpec((2, 2, 2)), batch.x, batch.y)
-    points = arrivals(judged, batch, search)
+    points = arrivals(search)
     minimum = next(point for point in points if point.verdict is Verdict.MINIMUM)
     examination = examine(minimum, np.random.default_rng(0))
     assert "no fall was found" in examination.conclusion
@@ -231,14 +229,13 @@ def test_a_minimum_that_is_taken_for_a_candidate_shows_no_fall():
 def test_refinement_brings_a_point_that_was_moved_back():
     asked = Parameters(widths=[2, 2, 2], starts=40)
     search = fates(asked, 200)
-    batch = draw_batch(asked, np.random.default_rng(1))
-    judged = Judged(TorchBackend(), NetworkSpec((2, 2, 2)), batch.x, batch.y)
+    judged = search.judged
     search.points += 1e-7
     search.hessians = judged.hessians(search.points)
-    point = next(p for p in arrivals(judged, batch, search) if p.verdict is not Verdict.MINIMUM)
+    point = next(p for p in arrivals(search) if p.verdict is not Verdict.MINIMUM)
     again = np.concatenate([weight.ravel() for weight in refined(point)])[None]
     assert point.gradient_norm > 1e-9
-    assert np.linalg.norm(judged.landscape(again).gradients) < 1e-3 * point.gradient_norm
+    assert np.linalg.norm(judged.landscape(again)[2]) < 1e-3 * point.gradient_norm
 
 
 # Every check bites

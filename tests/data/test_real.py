@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from pcbench.data.cifar10 import Cifar10
-from pcbench.data.labelled import FileVersion
 from pcbench.data.mnist import FashionMnist, Mnist, read_pair
 
 # SHA-256 of the files, unpacked.
@@ -56,7 +55,7 @@ def labels(dataset, places, split):
     """Read the labels of a split, leaving the images as they are."""
     images = dataset.locate(places)[split]
     names = images.with_name(images.name.replace("images-idx3", "labels-idx1"))
-    return read_pair(FileVersion.of(images), FileVersion.of(names))[1]
+    return read_pair(images, names)[1]
 
 
 # How often each digit occurs in MNIST as published.

@@ -19,8 +19,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from pcbench import checks
 from pcbench.case import Case, CaseParameters, CaseSkippedError, Columns, Context, Finding
 from pcbench.cases.critical_points.judge import arrivals, checks_anywhere, judge
-from pcbench.cases.critical_points.point import Batch
-from pcbench.cases.critical_points.search import Fate, Judged, Points, Search
+from pcbench.cases.critical_points.search import Batch, Fate, Judged, Points, Search
 from pcbench.checks import Tolerance
 from pcbench.contract import Capability
 from pcbench.networks import NetworkSpec
@@ -100,14 +99,14 @@ class CriticalPoints(Case[Parameters]):
         asked = self.parameters
         network = NetworkSpec(tuple(asked.widths))
         batch = draw_batch(asked, context.rng("data"))
-        judged = Judged(context.backend, network, batch.x, batch.y)
+        judged = Judged(context.backend, network, batch)
         starts = draw_starts(asked, network, context.rng("starts"))
         yield from checks_anywhere(judged, starts[:_CHECKED_STARTS], context.rng("directions"))
         search = Search(judged, starts, asked.gradient, asked.step, asked.limit)
         for _ in context.progress("search", search.run(asked.iterations), asked.iterations):
             pass
         search.polish(_POLISH)
-        points = arrivals(judged, batch, search)
+        points = arrivals(search)
         if batch.exact:
             yield checks.at_least(
                 "share of starts that arrive",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from jaxtyping import Float, Int, Shaped
 
 from pcbench import checks
 from pcbench.case import Artifact, Columns, Context, Finding
-from pcbench.cases.critical_points.point import LEMMA_A, Batch, CriticalPoint, Verdict, Weights
-from pcbench.cases.critical_points.search import Fate, Judged, Points, Search
+from pcbench.cases.critical_points.point import LEMMA_A, CriticalPoint, Verdict
+from pcbench.cases.critical_points.search import Fate, Judged, Points, Search, Weights
 from pcbench.checks import Check
 from pcbench.judges.basis import Basis, folded
 from pcbench.judges.points import joined
@@ -43,56 +43,49 @@ def checks_anywhere(judged: Judged, points: Points, rng: np.random.Generator) ->
     Hessian may never see the saddles at which that would show.
     """
     u = unit_roundoff("float64")
-    gradients, hessians = judged.landscape(points).gradients, judged.hessians(points)
+    (*_, gradients), hessians = judged.landscape(points), judged.hessians(points)
+    x, y, _ = judged.batch
     curvature = Basis(
         "Theorem 1, as a power series (theory.md 2.1)",
         f"rounding of a Hessian at u = {u:.2g} (theory.md 4)",
     )
-    for start, (point, gradient, hessian) in enumerate(
-        zip(points, gradients, hessians, strict=True), start=1
-    ):
+    scaling = Basis(LEMMA_A, f"rounding of the gradients at u = {u:.2g} (theory.md 4)")
+    rows = zip(points, gradients, hessians, strict=True)
+    for start, (point, gradient, hessian) in enumerate(rows, start=1):
         weights = judged.weights(point)
-        rounding = equilibrium_rounding(weights, judged.x, judged.y, u)
-        scaling = Basis(LEMMA_A, f"rounding of the gradients at u = {u:.2g} (theory.md 4)")
+        rounding = equilibrium_rounding(weights, x, y, u)
         yield scaling.each_close(
             "Lemma A: slope along a scaling of two layers",
             critical.scaling_slopes(weights, judged.weights(gradient)),
-            -critical.output_forces(weights, judged.x, judged.y),
+            -critical.output_forces(weights, x, y),
             critical.scaling_bounds(weights, rounding.gradients),
             [f"layers {l} and {l + 1}" for l in range(1, len(weights))],
         ).at(f"start {start}")
         v = rng.standard_normal(len(point))
         v /= np.linalg.norm(v)
-        bound = hessian_rounding(weights, judged.x, judged.y, u).eigenvalue
+        bound = hessian_rounding(weights, x, y, u).eigenvalue
         own = curvature_rounding(weights, float(np.linalg.norm(hessian, 2)))
-        expected = curvature_along(weights, judged.weights(v), judged.x, judged.y)
+        expected = curvature_along(weights, judged.weights(v), x, y)
         name, at = "curvature along a random direction", f"start {start}"
         yield curvature.approx(name, v @ hessian @ v, expected, bound + own, at)
 
 
-def arrivals(judged: Judged, batch: Batch, search: Search) -> list[CriticalPoint]:
+def arrivals(search: Search) -> list[CriticalPoint]:
     """Gather what the backend says of the points that the search arrived at."""
     which: Int[np.ndarray, " K"] = np.flatnonzero(search.fates == Fate.ARRIVED)
-    return _gathered(judged, batch, search.points[which], search.hessians[which])
+    return _gathered(search.judged, search.points[which], search.hessians[which])
 
 
 def _gathered(
-    judged: Judged, batch: Batch, points: Points, hessians: Float[np.ndarray, "K P P"]
+    judged: Judged, points: Points, hessians: Float[np.ndarray, "K P P"]
 ) -> list[CriticalPoint]:
     if len(points) == 0:
         return []
-    there = judged.landscape(points)
-    rows = zip(points, there.energies, there.losses, there.gradients, hessians, strict=True)
+    weights, (energies, losses, gradients) = judged.weights, judged.landscape(points)
+    rows = zip(points, energies, losses, gradients, hessians, strict=True)
     return [
-        CriticalPoint(
-            judged.weights(point),
-            batch,
-            float(energy),
-            float(loss),
-            judged.weights(gradient),
-            hessian,
-        )
-        for point, energy, loss, gradient, hessian in rows
+        CriticalPoint(judged.batch, weights(at), float(f), float(l), weights(gradient), hessian)
+        for at, f, l, gradient, hessian in rows
     ]
 
 
@@ -111,11 +104,12 @@ def judge(
     candidates = [point for point in closer if point.verdict is Verdict.CANDIDATE]
     stories = []
     for number, point in enumerate(candidates, start=1):
-        examination = examine(point, context.rng(f"candidate {number}"))
-        artifact = artifact_of(folder, point, examination)
+        label = f"candidate {number}"
+        examination = examine(point, context.rng(label))
+        artifact, series = record_of(label, folder, point, examination)
         yield artifact
-        stories.append(f"candidate {number}: {examination.conclusion}; see {artifact.path}")
-        yield from series_of(f"candidate {number}", point, examination)
+        yield from series
+        stories.append(f"{label}: {examination.conclusion}; see {artifact.path}")
     strict = none_of(
         "candidates for non-strict saddles",
         len(candidates),
@@ -136,11 +130,11 @@ def _closer(judged: Judged, point: CriticalPoint) -> CriticalPoint:
     if point.verdict is not Verdict.CANDIDATE:
         return point
     nearer = joined(refined(point))[None]
-    [again] = _gathered(judged, point.batch, nearer, judged.hessians(nearer))
+    [again] = _gathered(judged, nearer, judged.hessians(nearer))
     point = again if again.gradient_norm <= point.gradient_norm else point
     beyond = joined(point.weights) + point.newton_step
     [hessian] = judged.hessians(beyond[None])
-    return replace(point, drift=float(np.linalg.norm(hessian - point.hessian, 2)))
+    return point.drifted(float(np.linalg.norm(hessian - point.hessian, 2)))
 
 
 def tables(points: Sequence[CriticalPoint]) -> Iterator[Columns]:
@@ -157,28 +151,24 @@ def tables(points: Sequence[CriticalPoint]) -> Iterator[Columns]:
             "index": point.index,
             "least eigenvalue": point.eigenvalues[0],
             "predicted curvature": point.certificate.curvature if point.certificate else np.nan,
-            "measured curvature": point.along_certificate if point.certificate else np.nan,
+            "measured curvature": point.along_certificate,
             "norm of the weights": np.sqrt(sum(np.sum(w**2) for w in point.weights)),
             "distance": point.distance,
         }
         for point in points
     ]
     yield Columns("critical points", {k: [float(row[k]) for row in rows] for k in rows[0]})
-    sorts: defaultdict[tuple[Verdict, str], Counter[tuple[int, int, float]]] = defaultdict(Counter)
+    sorts: defaultdict[tuple[int, str], Counter[tuple[float, ...]]] = defaultdict(Counter)
+    verdicts = [*Verdict]
     for point in points:
         lemma = point.certificate.lemma if point.certificate else ""
         energy = float(f"{max(point.energy, 1e-12):.6g}")
-        sorts[point.verdict, lemma][*point.ranks, energy] += 1
-    for verdict, by in sorted(sorts, key=lambda sort: ([*Verdict].index(sort[0]), sort[1])):
-        counts = sorted(sorts[verdict, by].items())
-        yield Columns(
-            f"found: {verdict}" + (f" by Lemma {by}" if by else ""),
-            {
-                "rank of W_L:1": [float(rank) for (rank, _, _), _ in counts],
-                "rank of W_L-1:1": [float(hidden_rank) for (_, hidden_rank, _), _ in counts],
-                "energy": [energy for (_, _, energy), _ in counts],
-                "points": [float(count) for _, count in counts],
-            },
+        sorts[verdicts.index(point.verdict), lemma][*point.ranks, energy] += 1
+    for (verdict, by), counts in sorted(sorts.items()):
+        yield Columns.of_rows(
+            f"found: {verdicts[verdict]}" + (f" by Lemma {by}" if by else ""),
+            ("rank of W_L:1", "rank of W_L-1:1", "energy", "points"),
+            [(*sort, count) for sort, count in sorted(counts.items())],
         )
 
 
@@ -187,7 +177,7 @@ def refined(point: CriticalPoint) -> Weights:
 
     Along the kernel of the Hessian, where Newton's method has no say, nothing moves.
     """
-    values, vectors = point.eigenpairs
+    values, vectors = point.eigenvalues, point.eigenvectors
     firm = np.abs(values) > point.curvature_tolerance.value
     inverse = vectors[:, firm] / values[firm] @ vectors[:, firm].T
     weights, size = [w.astype(np.longdouble) for w in point.weights], len(values)
@@ -231,13 +221,13 @@ def examine(point: CriticalPoint, rng: np.random.Generator) -> Examination:
     By Theorem 1's power series in ``numpy.longdouble``, which on x86 has 11 bits more than float64;
     elsewhere it may be float64 itself, and nothing is lost but those.
     """
-    values, vectors = point.eigenpairs
-    kernel = vectors[:, np.abs(values) <= point.curvature_tolerance.value].T
+    flat = np.abs(point.eigenvalues) <= point.curvature_tolerance.value
+    kernel = point.eigenvectors[:, flat].T
     mixed = rng.standard_normal((_COMBINATIONS if len(kernel) > 1 else 0, len(kernel))) @ kernel
     directions = np.concatenate([kernel, mixed])
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     weights = [weight.astype(np.longdouble) for weight in point.weights]
-    here = _series(point, weights, np.zeros(len(values)), 0)[0]
+    here = _series(point, weights, np.zeros(len(flat)), 0)[0]
     # Differences of energies this small are rounding.
     floor = 64 * np.finfo(np.longdouble).eps * abs(here)
     coefficients, falls = [], []
@@ -256,37 +246,30 @@ def examine(point: CriticalPoint, rng: np.random.Generator) -> Examination:
     )
 
 
-def artifact_of(folder: str, point: CriticalPoint, examination: Examination) -> Artifact:
-    """Return everything that reproduces a candidate, as a file in a folder, named by its weights.
+def record_of(
+    label: str, folder: str, point: CriticalPoint, found: Examination
+) -> tuple[Artifact, list[Columns]]:
+    """Return everything that reproduces a candidate, as a file in a folder and as series.
 
-    It holds ``W_1 … W_L``, ``x``, ``y``, the ``hessian`` and ``energy``, and of the examination
-    ``directions``, ``coefficients`` and ``falls``.
+    The file, which is named by the weights, holds ``W_1 … W_L``, ``x``, ``y``, the ``hessian`` and
+    ``energy``, and of the examination ``directions``, ``coefficients`` and ``falls``.
     """
+    x, y, _ = point.batch
     name = sha256(b"".join(weight.tobytes() for weight in point.weights)).hexdigest()[:12]
-    weights = {f"W_{layer}": weight for layer, weight in enumerate(point.weights, start=1)}
-    arrays = weights | {
-        "x": point.batch.x,
-        "y": point.batch.y,
-        "hessian": point.hessian,
-        "energy": np.array(point.energy),
-        "directions": examination.directions,
-        "coefficients": examination.coefficients,
-        "falls": examination.falls,
+    arrays = {f"W_{layer}": weight for layer, weight in enumerate(point.weights, start=1)}
+    arrays |= {"x": x, "y": y, "hessian": point.hessian, "energy": np.array(point.energy)}
+    arrays |= {
+        "directions": found.directions,
+        "coefficients": found.coefficients,
+        "falls": found.falls,
     }
-    return Artifact(str(Path(folder) / f"candidate-{name}.npz"), arrays)
-
-
-def series_of(label: str, point: CriticalPoint, examination: Examination) -> list[Columns]:
-    """Return weights, batch and examination as series, so that the report has the candidate too."""
-    x, y = point.batch.x, point.batch.y
     batch = {f"x_{i}": column.tolist() for i, column in enumerate(x.T, start=1)}
     batch |= {f"y_{i}": column.tolist() for i, column in enumerate(y.T, start=1)}
-    parameters = np.concatenate([weight.ravel() for weight in point.weights])
-    along = {f"t^{k}": c.tolist() for k, c in enumerate(examination.coefficients.T, start=2)}
-    return [
-        Columns(f"{label}: parameters", {"value": parameters.tolist()}),
+    along = {f"t^{k}": c.tolist() for k, c in enumerate(found.coefficients.T, start=2)}
+    return Artifact(str(Path(folder) / f"candidate-{name}.npz"), arrays), [
+        Columns(f"{label}: parameters", {"value": joined(point.weights).tolist()}),
         Columns(f"{label}: batch", batch),
-        Columns(f"{label}: along the kernel", {**along, "fall": examination.falls.tolist()}),
+        Columns(f"{label}: along the kernel", {**along, "fall": found.falls.tolist()}),
     ]
 
 

@@ -10,9 +10,8 @@ arrived or left.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -21,6 +20,7 @@ from pcbench.contract import Backend, ExactInference
 from pcbench.judges.points import split
 from pcbench.networks import NetworkSpec
 
+Numbers = Float[np.ndarray, " R"]
 Points = Float[np.ndarray, "R P"]
 Weights = list[Float[np.ndarray, "*R _out _inp"]]
 
@@ -34,46 +34,35 @@ _LEAST_FACTOR, _LARGEST_FACTOR = 1e-2, 1e12
 class Fate(StrEnum):
     """What became of a start."""
 
-    ARRIVED = "arrived"
-    """The gradient is within the tolerance, and no step is left to take."""
-    LEFT = "left for infinity"
-    """Weights grew beyond the limit: the gradient falls without end."""
-    STUCK = "stuck"
-    """No step makes the gradient smaller: a minimum of its norm that is no zero."""
-    UNFINISHED = "unfinished"
-    """The iterations were used up."""
+    ARRIVED = "arrived"  # the gradient is within the tolerance, and no step is left to take
+    LEFT = "left for infinity"  # weights grew beyond the limit: the gradient falls without end
+    STUCK = "stuck"  # no step makes the gradient smaller: a minimum of its norm that is no zero
+    UNFINISHED = "unfinished"  # the iterations were used up
 
 
-@dataclass(frozen=True, slots=True)
-class Landscape:
-    """``𝓕*``, ``𝓛`` and ``∇𝓕*`` at ``R`` points, by a backend."""
+class Batch(NamedTuple):
+    """Inputs and targets, and whether the targets are a linear function of the inputs."""
 
-    energies: Float[np.ndarray, " R"]
-    losses: Float[np.ndarray, " R"]
-    gradients: Points
+    x: Float[np.ndarray, "N d_0"]
+    y: Float[np.ndarray, "N d_L"]
+    exact: bool
 
 
 class Judged:
     """A backend's equilibrated energy of one linear network on one batch, at many points."""
 
-    def __init__(
-        self,
-        backend: Backend[Any],
-        network: NetworkSpec,
-        x: Float[np.ndarray, "N d_0"],
-        y: Float[np.ndarray, "N d_L"],
-    ) -> None:
-        self._backend, self.network, self.x, self.y = backend, network, x, y
-        self._x, self._y = backend.to_device(x), backend.to_device(y)
+    def __init__(self, backend: Backend[Any], network: NetworkSpec, batch: Batch) -> None:
+        self._backend, self._network, self.batch = backend, network, batch
+        self._x, self._y = backend.to_device(batch.x), backend.to_device(batch.y)
 
-    def landscape(self, points: Points) -> Landscape:
-        """Ask for energies, losses and gradients."""
+    def landscape(self, points: Points) -> tuple[Numbers, Numbers, Points]:
+        """Ask for energies, losses and gradients, ``𝓕*``, ``𝓛`` and ``∇𝓕*``."""
         model, activities = self._equilibrium(points)
         to_host = self._backend.to_host
         gradients = [
             to_host(g).reshape(len(points), -1) for g in model.energy_gradients(activities)
         ]
-        return Landscape(
+        return (
             to_host(model.energies(activities)).sum(axis=-1),
             to_host(model.loss(self._x, self._y)),
             np.concatenate(gradients, axis=1),
@@ -83,18 +72,16 @@ class Judged:
         """Ask for whole Hessians."""
         model, activities = self._equilibrium(points)
         identity = np.broadcast_to(np.eye(points.shape[1]), (len(points), *points.shape[1:] * 2))
-        hessian = model.energy_hessian(activities)
-        products: Float[np.ndarray, "R P P"] = self._backend.to_host(
-            hessian.product(self._backend.to_device(identity))
-        )
-        return products
+        product = model.energy_hessian(activities).product(self._backend.to_device(identity))
+        hessians: Float[np.ndarray, "R P P"] = self._backend.to_host(product)
+        return hessians
 
     def weights(self, point: Float[np.ndarray, "*R P"]) -> Weights:
         """Split parameters into ``W_1 … W_L``."""
-        return split(self.network, point)
+        return split(self._network, point)
 
     def _equilibrium(self, points: Points) -> tuple[Any, list[Any]]:
-        model = self._backend.build(self.network, self.weights(points))
+        model = self._backend.build(self._network, self.weights(points))
         reached = model.infer(self._x, self._y, ExactInference())
         return model, [*reached.activities[:-1], self._y]
 
@@ -102,22 +89,16 @@ class Judged:
 class Search:
     """Starts on their way to critical points, with ``∇𝓕*`` and ``∇²𝓕*`` where each is.
 
-    Parameters
-    ----------
-    gradient
-        ``‖∇𝓕*‖`` within which a start has arrived, if its next step is short too.
-    step
-        What counts as short: a step no longer than this, where ``max(1, ‖θ‖)`` is 1. On the way to
-        infinity the gradient vanishes as well, and steps do not.
-    limit
-        ``‖θ‖`` beyond which a start has left.
+    A start has arrived where ``‖∇𝓕*‖`` is within ``gradient`` and its next step no longer than
+    ``step``, where ``max(1, ‖θ‖)`` is 1: on the way to infinity the gradient vanishes as well, and
+    steps do not. Beyond ``limit`` in ``‖θ‖`` it has left.
     """
 
     def __init__(
         self, judged: Judged, starts: Points, gradient: float, step: float, limit: float
     ) -> None:
-        self._judged, self._wanted = judged, (gradient, step, limit)
-        self.points, self.gradients = starts.copy(), judged.landscape(starts).gradients
+        self.judged, self._wanted = judged, (gradient, step, limit)
+        self.points, (*_, self.gradients) = starts.copy(), judged.landscape(starts)
         self.hessians = judged.hessians(starts)
         self.fates = np.full(len(starts), Fate.UNFINISHED, dtype=object)
         self._factors = np.ones(len(starts))
@@ -169,11 +150,11 @@ class Search:
 
     def _try(self, which: Int[np.ndarray, " K"], steps: Points) -> None:
         trials = self.points[which] + steps
-        gradients = self._judged.landscape(trials).gradients
+        *_, gradients = self.judged.landscape(trials)
         better = np.sum(gradients**2, axis=1) < np.sum(self.gradients[which] ** 2, axis=1)
         moved = which[better]
         self.points[moved], self.gradients[moved] = trials[better], gradients[better]
         if len(moved):
-            self.hessians[moved] = self._judged.hessians(trials[better])
+            self.hessians[moved] = self.judged.hessians(trials[better])
         self._factors[moved] = np.maximum(self._factors[moved] / _EASE, _LEAST_FACTOR)
         self._factors[which[~better]] *= _TIGHTEN

@@ -85,10 +85,7 @@ class Parameters(CaseParameters):
                     f"{name} is about engines that descend the gradient, and goes unused without "
                     "one; leave it out, or give one with engine: gradient"
                 )
-        network = self.network
-        if self.steps and (
-            network.activation != "identity" or network.bias or network.convolutions
-        ):
+        if self.steps and not self.network.is_linear:
             yield (
                 "steps are held against a closed form, that of linear networks without biases, and "
                 "go unused in others; leave steps out"
@@ -120,7 +117,7 @@ class InferenceCost(Case[Parameters]):
         yield context.measure("gradients of the loss (BP)", lambda: model.loss_gradients(*batch))
         yield from self._prices(context, subject, judge, engines)
         for label, engine in engines.items():
-            if isinstance(engine, GradientInference) and asked.steps and problem.network.is_linear:
+            if isinstance(engine, GradientInference) and asked.steps:
                 yield from descent_findings(subject, judge, label, engine, asked.steps)
 
     def _prices(
@@ -194,7 +191,7 @@ class Prices:
         self.arrived: dict[str, InferenceResult] = {}
         self.nearest: InferenceResult | None = None
         self.spent: set[str] = set()
-        self._columns: dict[str, dict[str, list[float]]] = {}
+        self._rows: dict[str, list[dict[str, float]]] = {}
         self._short: dict[str, Columns] = {}
 
     def add(
@@ -208,18 +205,13 @@ class Prices:
             self.spent.add(label)
         if self.nearest is None or result.residual < self.nearest.residual:
             self.nearest = result
-        residuals, short = result.sample_residuals, np.empty(0, int)
-        if asked and residuals is not None:
-            short = np.flatnonzero(~(residuals <= asked))
+        residuals = np.empty(0) if result.sample_residuals is None else result.sample_residuals
+        short = np.flatnonzero(~(residuals <= asked)) if asked else np.empty(0, int)
         self._short.pop(label, None)
-        if residuals is not None and len(short):
-            self._short[label] = Columns(
-                f"samples of {label} above the residual",
-                {
-                    "sample": short.astype(float).tolist(),
-                    "residual reached": residuals[short].astype(float).tolist(),
-                },
-            )
+        if len(short):
+            reached = residuals[short].astype(float).tolist()
+            columns = {"sample": short.astype(float).tolist(), "residual reached": reached}
+            self._short[label] = Columns(f"samples of {label} above the residual", columns)
         cost = {
             "steps": float(result.steps),
             "passes": float("nan") if result.passes is None else result.passes,
@@ -232,13 +224,12 @@ class Prices:
             "energy": result.energy,
             **cost,
         }
-        columns = self._columns.setdefault(label, {name: [] for name in row})
-        for name, value in row.items():
-            columns[name].append(value)
+        self._rows.setdefault(label, []).append(row)
         return cost
 
     def __iter__(self) -> Iterator[Columns]:
-        for label, columns in self._columns.items():
+        for label, rows in self._rows.items():
+            columns = {name: [row[name] for row in rows] for name in rows[0]}
             yield Columns(f"price of {label}", columns)
         yield from self._short.values()
 
@@ -266,15 +257,10 @@ def early_findings(
         if not checks.all_passed(made):
             continue
         gradient = joined(judge.gradients(result))
-        sizes = float(np.linalg.norm(gradient)), float(np.linalg.norm(exact))
-        cosine = float(gradient @ exact) / (sizes[0] * sizes[1] or 1.0)
-        row = (
-            stop,
-            result.energy / settled.energy - 1 if settled.energy else 0.0,
-            np.degrees(np.arccos(np.clip(cosine, -1, 1))),
-            sizes[0] / sizes[1] if sizes[1] else 1.0,
-        )
-        bias.append(row)
+        size, due = float(np.linalg.norm(gradient)), float(np.linalg.norm(exact))
+        above = result.energy / settled.energy - 1 if settled.energy else 0.0
+        angle = np.degrees(np.arccos(np.clip(float(gradient @ exact) / (size * due or 1.0), -1, 1)))
+        bias.append((stop, above, angle, size / due if due else 1.0))
     yield from worst
     names = (
         "steps",

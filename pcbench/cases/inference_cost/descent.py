@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -47,24 +47,26 @@ def descent_findings(
     table: list[tuple[float, ...]] = []
     worst = checks.Worst()
     for step in (engine.step, descent.best_step, BEYOND * descent.largest_step):
-        before: _Residual | None = None
+        before, rate = None, descent.rate(step)
         for count in sorted(set(steps)):
-            if count * np.log(max(descent.rate(step), 1.0)) > np.log(MOST_GROWTH):
+            if count * np.log(max(rate, 1.0)) > np.log(MOST_GROWTH):
                 continue
             settings = GradientInference(step=step, max_steps=count, residual=NEVER)
             result = subject.infer(settings)
-            well_formed = judge.form(f"{label}: descent", result).at(_where(settings))
+            where = f"{count} steps of {step:.3g}"
+            well_formed = judge.form(f"{label}: descent", result).at(where)
             worst.add(well_formed)
             if not well_formed.passed:
                 continue
-            after = _Residual.of(judge, descent, result, settings)
-            worst.add(*_compare(judge, descent, label, result, settings, after))
+            after, made = _compare(judge, descent, label, result, settings)
+            worst.add(*(check.at(where) for check in made))
             measured = float("nan")
             if before is not None and before.is_told and after.is_told:
-                measured = after.rate_since(before)
-                worst.add(_rate_check(label, before, after).at(f"steps of {step:.3g}"))
+                check = _rate_check(label, before, after)
+                measured = (after.seen / before.seen) ** (1 / (count - before.steps))
+                worst.add(check.at(f"steps of {step:.3g}"))
             before = after
-            table.append((step, descent.rate(step), measured, count, result.energy))
+            table.append((step, rate, measured, count, result.energy))
     yield from worst
     names = ("step", "rate", "measured rate", "after", "energy")
     yield Columns.of_rows(f"contraction of {label}", names, table)
@@ -80,73 +82,18 @@ def descent_findings(
     )
 
 
-def _where(settings: GradientInference) -> str:
-    return f"{settings.max_steps} steps of {settings.step:.3g}"
+class _Residual(NamedTuple):
+    """What is left after some steps: as reported, in closed form, and the tolerance."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Residual:
-    """What is left after some steps: as reported, in closed form, and how far rounding may reach.
-
-    ``apart`` is how far rounding may have carried the activities. Every step rounds anew, and the
-    steps after it multiply that by at most ``ρ`` each.
-    """
-
-    count: int
+    steps: int
     seen: float
     expected: float
-    apart: float
     tolerance: float
-
-    @classmethod
-    def of(
-        cls,
-        judge: InferenceJudge,
-        descent: Descent,
-        result: InferenceResult,
-        settings: GradientInference,
-    ) -> _Residual:
-        step, count = settings.step, settings.max_steps
-        reached, begun = judge.rounding(result), judge.forward_rounding
-        made = max(float(np.linalg.norm(reached.errors[:-1])), begun.activities)
-        anew = step * max(reached.residual, begun.residual) + made
-        apart = anew * float(np.sum(descent.rate(step) ** np.arange(count + 1)))
-        expected = descent.residual(step, count)
-        evaluated = reached.residual + expected / judge.start * begun.residual
-        return cls(
-            count,
-            float(result.residual) * judge.start,
-            expected,
-            apart,
-            float(descent.curvatures[-1]) * apart + evaluated,
-        )
 
     @property
     def is_told(self) -> bool:
         """Whether rounding leaves enough of it to tell a rate."""
         return self.tolerance < self.expected / 4 and self.seen > 0
-
-    def rate_since(self, before: _Residual) -> float:
-        """Return what a step has left of the residual, on average."""
-        return float((self.seen / before.seen) ** (1 / (self.count - before.count)))
-
-
-def _rate_check(label: str, before: _Residual, after: _Residual) -> Check:
-    """Compare the measured rate with that of the closed form over the same steps.
-
-    A relative error ``δ`` of a residual, up to a quarter, moves its logarithm by up to ``4δ/3``.
-    """
-    steps = after.count - before.count
-    expected = float((after.expected / before.expected) ** (1 / steps))
-    off = sum(end.tolerance / end.expected for end in (before, after)) * 4 / 3 / steps
-    derivation = "rounding of both residuals, over the steps between them (theory.md 2.3, 4)"
-    return Basis(SOURCE, derivation, label=label).approx(
-        "contraction a step",
-        after.rate_since(before),
-        expected,
-        float(expected * np.expm1(off)) + 4 * np.finfo(float).eps,
-        f"from step {before.count} to {after.count}",
-    )
 
 
 def _compare(
@@ -155,16 +102,47 @@ def _compare(
     label: str,
     result: InferenceResult,
     settings: GradientInference,
-    left: _Residual,
-) -> Iterator[Check]:
-    """Compare energy and residual after all steps with what the eigenvalues of H_z make of them."""
-    where, largest = _where(settings), float(descent.curvatures[-1])
+) -> tuple[_Residual, list[Check]]:
+    """Compare energy and residual after all steps with what the eigenvalues of H_z make of them.
+
+    Every step rounds anew, and the steps after it multiply that by at most ``ρ`` each: rounding may
+    have carried the activities ``apart`` by so much.
+    """
+    step, count, largest = settings.step, settings.max_steps, float(descent.curvatures[-1])
+    reached, begun = judge.rounding(result), judge.forward_rounding
+    made = max(float(np.linalg.norm(reached.errors[:-1])), begun.activities)
+    anew = step * max(reached.residual, begun.residual) + made
+    apart = anew * float(np.sum(descent.rate(step) ** np.arange(count + 1)))
+    expected = descent.residual(step, count)
+    evaluated = reached.residual + expected / judge.start * begun.residual
+    seen, off = float(result.residual) * judge.start, largest * apart + evaluated
     derivation = "rounding of every step, carried on at the rate ρ (theory.md 2.3, 4)"
     expect = Basis(SOURCE, derivation, label=label)
-    yield expect.approx("residual after n steps", left.seen, left.expected, left.tolerance, where)
-    gap = (left.expected * left.apart + largest * left.apart**2 / 2) / judge.samples
-    energy = descent.energy(settings.step, settings.max_steps)
-    off = gap + sum(judge.rounding(result).energies)
-    yield expect.approx("energy after n steps", result.energy, energy, off, where)
-    name = f"{label}: steps taken"
-    yield counts_match(name, result.steps, settings.max_steps, "steps", where=where)
+    gap = (expected * apart + largest * apart**2 / 2) / judge.samples + sum(reached.energies)
+    energy = descent.energy(step, count)
+    return _Residual(count, seen, expected, off), [
+        expect.approx("residual after n steps", seen, expected, off),
+        expect.approx("energy after n steps", result.energy, energy, gap),
+        counts_match(f"{label}: steps taken", result.steps, count, "steps"),
+    ]
+
+
+def _rate_check(label: str, before: _Residual, after: _Residual) -> Check:
+    """Compare the measured rate with that of the closed form over the same steps.
+
+    A relative error ``δ`` of a residual, up to a quarter, moves its logarithm by up to ``4δ/3``.
+    """
+    steps = after.steps - before.steps
+    seen, expected = (
+        float((end / start) ** (1 / steps))
+        for end, start in ((after.seen, before.seen), (after.expected, before.expected))
+    )
+    off = sum(end.tolerance / end.expected for end in (before, after)) * 4 / 3 / steps
+    derivation = "rounding of both residuals, over the steps between them (theory.md 2.3, 4)"
+    return Basis(SOURCE, derivation, label=label).approx(
+        "contraction a step",
+        seen,
+        expected,
+        float(expected * np.expm1(off)) + 4 * np.finfo(float).eps,
+        f"from step {before.steps} to {after.steps}",
+    )

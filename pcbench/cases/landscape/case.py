@@ -8,7 +8,6 @@ of a linear network by Theorem 1, slopes and curvatures by differences of the va
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
@@ -37,8 +36,8 @@ from pcbench.networks import NetworkParameters, Origin, activation
 from pcbench.theory.rounding.bounds import unit_roundoff
 from pcbench.theory.rounding.underflow import SMALLEST
 
-MOST_PLOTTED = 16
-"""Each is a column of a path."""
+MOST_PLOTTED = 16  # parameters: each is a column of a path
+REPLICAS = 16  # points that are timed together
 
 DESCENT = Basis(
     "gradient descent on the closed form (theory.md 2.1)",
@@ -47,12 +46,6 @@ DESCENT = Basis(
 
 # Further out a step that is too long has left the landscape for good.
 _FAR = 1e3
-
-
-REPLICAS = 16
-"""Points that are timed together."""
-
-Grid = Float[np.ndarray, "points 2"]
 
 
 class Paths(CaseParameters):
@@ -75,15 +68,14 @@ class Walk:
         self, context: Context, problem: Problem, settings: InferenceSettings, asked: Paths
     ) -> None:
         self._context, self._problem, self._settings = context, problem, settings
-        self._asked, self._dtype = asked, context.backend.dtype
-        self._u = unit_roundoff(self._dtype)
+        self._rate, self._dtype = asked.learning_rate, context.backend.dtype
         origin = joined(problem.parameters)
         away = context.rng("starts").standard_normal((asked.starts, len(origin)))
         [self._starts] = rounded([origin + asked.std * away], self._dtype)
         rng = context.rng("batches")
         # Both learners see the same batches: what differs is the objective alone.
         drawn = [rng.choice(len(problem.x), asked.batch, replace=False) for _ in range(asked.steps)]
-        self._batches = [replace(problem, x=problem.x[rows], y=problem.y[rows]) for rows in drawn]
+        self._batches = [problem.rows(rows) for rows in drawn]
 
     def growth(self) -> Columns:
         """By how much ``‖W_L‖`` grows on PC's paths as long as they are near the origin.
@@ -91,10 +83,8 @@ class Walk:
         ``(1 + η λ_max(Σ_yy))`` a step, by Theorem 2 (theory.md 2.4), with two hidden layers or more
         and in the direction of steepest descent; BP stays there.
         """
-        y, rate = self._problem.y, self._asked.learning_rate
-        a_step = 1 + rate * float(np.linalg.eigvalsh(y.T @ y / len(y))[-1])
-        steps = np.arange(self._asked.steps + 1.0)
-        growth = a_step**steps
+        y, steps = self._problem.y, np.arange(len(self._batches) + 1.0)
+        growth = (1 + self._rate * float(np.linalg.eigvalsh(y.T @ y / len(y))[-1])) ** steps
         return Columns(
             "growth of W_L near the origin", {"step": steps.tolist(), "factor": growth.tolist()}
         )
@@ -121,46 +111,33 @@ class Walk:
             if not checks.all_passed(verdicts) or np.abs(points).max() > _FAR:
                 break
         for start, path in enumerate(zip(*seen, strict=True), start=1):
-            yield _columns(f"path {start} of {learner}", path)
+            along = np.stack([joined(answer.problem.parameters) for answer in path])
+            columns = {"step": [float(step) for step in range(len(path))]}
+            columns |= {f"parameter {i}": c.tolist() for i, c in enumerate(along.T, start=1)}
+            for each in LEARNERS.values():
+                columns[each] = [answer.value(each) for answer in path]
+            yield Columns(f"path {start} of {learner}", columns)
 
     def _step(
         self, points: Points, batch: Problem, objective: Objective
     ) -> tuple[Points, list[Check]]:
         """Move all points against the backend's gradient, and check that by the theory's."""
         judges = judged(self._context, batch, points, self._settings)
-        formed = [judge.well_formed for judge in judges]
-        if not checks.all_passed(formed):
-            return points, formed
-        rate = self._asked.learning_rate
+        made, rate = [judge.well_formed for judge in judges], self._rate
+        if not checks.all_passed(made):
+            return points, made
         slopes = np.stack([judge.answer.gradient(objective) for judge in judges])
         [moved] = rounded([points - rate * slopes], self._dtype)
         # Each entry may be flushed to zero as it is rounded to the dtype.
         flushed = SMALLEST * np.sqrt(points.shape[1])
-        made = [
-            DESCENT.distance(
-                f"steps on the {objective}",
-                after,
-                before - rate * judge.expected.gradients[objective],
-                rate * judge.expected.gradients_off[objective]
-                + self._u * np.linalg.norm(after)
-                + flushed,
-                f"path {number}",
-            )
-            for number, (judge, before, after) in enumerate(
-                zip(judges, points, moved, strict=True), start=1
-            )
-        ]
-        return moved, formed + made
-
-
-def _columns(name: str, path: tuple[Answer, ...]) -> Columns:
-    """Coordinates and values of one path."""
-    points = np.stack([joined(answer.problem.parameters) for answer in path])
-    columns = {"step": [float(step) for step in range(len(path))]}
-    columns |= {f"parameter {i}": column.tolist() for i, column in enumerate(points.T, start=1)}
-    for objective in LEARNERS.values():
-        columns[objective] = [answer.value(objective) for answer in path]
-    return Columns(name, columns)
+        rows = zip(judges, points, moved, strict=True)
+        for number, (judge, before, after) in enumerate(rows, start=1):
+            expected, where = judge.expected, f"path {number}"
+            due = before - rate * expected.gradients[objective]
+            off = rate * expected.gradients_off[objective] + judge.u * np.linalg.norm(after)
+            name = f"steps on the {objective}"
+            made.append(DESCENT.distance(name, after, due, off + flushed, where))
+        return moved, made
 
 
 class SmoothNetwork(NetworkParameters):
@@ -176,11 +153,6 @@ class SmoothNetwork(NetworkParameters):
                 "smooth activation: identity, tanh or silu"
             )
         return self
-
-    @property
-    def is_linear(self) -> bool:
-        """Whether Theorem 1 speaks about it."""
-        return self.activation == "identity" and not self.bias
 
 
 class Parameters(CaseParameters):
@@ -292,21 +264,20 @@ class Landscape(Case[Parameters]):
         if not centre.well_formed.passed:
             return
         tangent, size = Tangent(context, problem, centre, settings), problem.network.n_parameters
-        formed = [tangent.form(each, np.ones((1, size))) for each in get_args(Objective)]
+        formed = [tangent.form(each) for each in get_args(Objective)]
         yield from formed
         if not checks.all_passed(formed):
             return
         if asked.directions == "extreme":
-            extreme = tangent.extreme_directions(asked.curvature_of)
-            yield from tangent.eigenvectors(extreme)
-            directions = extreme.vectors
+            directions, made = tangent.extreme(asked.curvature_of)
+            yield from made
         else:
             rng = context.rng("directions")
             directions = random_directions(size, rng, context.backend.dtype)
         yield Columns("directions", {"u": directions[0].tolist(), "v": directions[1].tolist()})
         yield from tangent.findings(directions)
-        grid = coordinates(asked.extent, asked.points)
-        yield from slices(context, problem, directions, grid, settings)
+        ticks = np.linspace(-asked.extent, asked.extent, asked.points)
+        yield from slices(context, problem, directions, ticks, settings)
         if asked.paths is not None:
             walk = Walk(context, problem, settings, asked.paths)
             if isinstance(asked.network.initialisation, Origin) and problem.network.n_hidden > 1:
@@ -331,22 +302,20 @@ def _refuse_sizes(asked: Parameters, size: int) -> None:
         )
 
 
-def coordinates(extent: float, points: int) -> Grid:
-    """``(u, v)`` of all points of a square grid, one a row; ``v`` runs fastest."""
-    ticks = np.linspace(-extent, extent, points)
-    return np.stack(np.meshgrid(ticks, ticks, indexing="ij"), axis=-1).reshape(-1, 2)
-
-
 def slices(
-    context: Context, problem: Problem, directions: Points, grid: Grid, settings: InferenceSettings
+    context: Context,
+    problem: Problem,
+    directions: Points,
+    ticks: Float[np.ndarray, " points"],
+    settings: InferenceSettings,
 ) -> Iterator[Check | Columns]:
-    """Judge every point of the grid, and give what there is to plot.
+    """Judge every point of the grid of ticks, and give what there is to plot.
 
     The gradient field is what a learner follows: gradients, projected on the two directions ``u``
-    and ``v``, one a row. ``grid`` has the points as ``coordinates`` gives them; ``settings`` say
-    how energies are found.
+    and ``v``, one a row; ``v`` runs fastest. ``settings`` say how energies are found.
     """
-    rows = np.split(joined(problem.parameters) + grid @ directions, int(np.sqrt(len(grid))))
+    grid = np.stack(np.meshgrid(ticks, ticks, indexing="ij"), axis=-1).reshape(-1, 2)
+    rows = np.split(joined(problem.parameters) + grid @ directions, len(ticks))
     columns: dict[str, list[float]] = {"u": [], "v": [], "loss": [], "energy": []}
     columns |= {f"slope of the {o} along {w}": [] for o in get_args(Objective) for w in "uv"}
     place = iter(grid.tolist())

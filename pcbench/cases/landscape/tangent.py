@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
@@ -35,7 +34,6 @@ from pcbench.theory.rounding.bounds import CONFIDENCE, hessian_rounding
 REACH = (-4, -2, -1, 1, 2, 4)
 """Multiples of the step at which a line is evaluated, beside its centre."""
 
-
 # The Hessian is asked for row by row, and its eigenvectors cost the cube of this: some seconds.
 MOST_EXTREME = 2_000
 
@@ -51,65 +49,44 @@ TAYLOR = Basis(
 )
 
 
-def step_of(u: float) -> float:
-    """``h``, of a unit vector among weights of order one, for a unit roundoff ``u``.
+def _derivatives(
+    h: float,
+    direction: Point,
+    judges: dict[int, PointJudge],
+    objective: Objective,
+    gradient: Point,
+    product: Point,
+) -> Iterator[tuple[float, float]]:
+    """``d/dt`` and ``d²/dt²`` of values at multiples of ``h`` along a line, the centre among them.
 
-    It balances for the curvature what differences leave out, in ``h⁴``, against what values are off
-    by.
+    Each with a bound on how far it may be from the truth. ``gradient`` and ``product``, the Hessian
+    times the direction, are those at the centre: they carry points that rounding put off the line
+    back to it.
     """
-    return float(u ** (1 / 6))
+    centre, values, off = judges[0], {}, {}
+    for k, judge in judges.items():
+        t = k * h
+        there, here = (joined(each.answer.problem.parameters) for each in (judge, centre))
+        aside = there - here - t * direction
+        carried = float(gradient @ aside) + t * float(product @ aside)
+        values[k] = judge.answer.value(objective) - carried
+        off[k] = judge.uncertainty(objective, centre.least_curvature)
+    for derivative in (first_derivative, second_derivative):
+        once, twice = derivative(values, h, 1), derivative(values, h, 2)
+        weights = {k: abs(derivative({j: float(j == k) for j in values}, h, 1)) for k in values}
+        yield once, abs(once - twice) + sum(weight * off[k] for k, weight in weights.items())
 
 
-def line(centre: Point, direction: Point, h: float) -> Points:
-    """The points of a line beside its centre, one a row."""
-    return centre + h * np.outer(REACH, direction)
+def _drift(h: float, judges: dict[int, PointJudge]) -> tuple[float, float]:
+    """``‖dz/dt‖`` and ``‖d²z/dt²‖`` of all hidden activities at equilibrium, along a line.
 
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line along a unit vector, judged at multiples of ``h``, the centre first.
-
-    Derivatives come from values, with a bound on how far they may be from the truth.
+    A force ``ρ`` that inference left at the centre puts its gradient and its Hessian off by ``⟨ρ,
+    dz/dt⟩/N`` and ``⟨ρ, d²z/dt²⟩/N`` along the line, to first order: differentiate ``𝓕_z(θ, z*) =
+    0`` once and twice, and expand ``𝓕_θ v`` and ``vᵀ ∇²𝓕* v`` in ``δz``.
     """
-
-    h: float
-    direction: Point
-    judges: dict[int, PointJudge]
-
-    def derivatives(
-        self, objective: Objective, gradient: Point, product: Point
-    ) -> Iterator[tuple[float, float]]:
-        """``d/dt`` and ``d²/dt²`` of an objective's values, as the derivatives should have them.
-
-        ``gradient`` and ``product``, the Hessian times the direction, are those at the centre: they
-        carry points that rounding put off the line back to it.
-        """
-        centre, values, off = self.judges[0], {}, {}
-        for k, judge in self.judges.items():
-            t = k * self.h
-            there, here = (joined(each.answer.problem.parameters) for each in (judge, centre))
-            aside = there - here - t * self.direction
-            carried = float(gradient @ aside) + t * float(product @ aside)
-            values[k] = judge.answer.value(objective) - carried
-            off[k] = judge.uncertainty(objective, centre.least_curvature)
-        for derivative in (first_derivative, second_derivative):
-            once, twice = derivative(values, self.h, 1), derivative(values, self.h, 2)
-            weights = {
-                k: abs(derivative({j: float(j == k) for j in values}, self.h, 1)) for k in values
-            }
-            yield once, abs(once - twice) + sum(weight * off[k] for k, weight in weights.items())
-
-    @property
-    def drift(self) -> tuple[float, float]:
-        """``‖dz/dt‖`` and ``‖d²z/dt²‖`` of all hidden activities at equilibrium.
-
-        A force ``ρ`` that inference left at the centre puts its gradient and its Hessian off by
-        ``⟨ρ, dz/dt⟩/N`` and ``⟨ρ, d²z/dt²⟩/N`` along the line, to first order: differentiate
-        ``𝓕_z(θ, z*) = 0`` once and twice, and expand ``𝓕_θ v`` and ``vᵀ ∇²𝓕* v`` in ``δz``.
-        """
-        activities = {k: judge.answer.result.hidden for k, judge in self.judges.items()}
-        first = float(np.linalg.norm(first_derivative(activities, self.h, 1)))
-        return first, float(np.linalg.norm(second_derivative(activities, self.h, 1)))
+    activities = {k: judge.answer.result.hidden for k, judge in judges.items()}
+    first = float(np.linalg.norm(first_derivative(activities, h, 1)))
+    return first, float(np.linalg.norm(second_derivative(activities, h, 1)))
 
 
 def slice_rounding(judge: PointJudge, objective: Objective) -> tuple[float, float]:
@@ -160,45 +137,26 @@ def random_directions(parameters: int, rng: np.random.Generator, dtype: DType) -
     return _staged([first, _across(second, [first])], dtype)
 
 
-@dataclass(frozen=True, slots=True)
-class ExtremeDirections:
-    """Eigenvectors, a row each, of the least and the largest eigenvalue of an objective's Hessian.
+def extreme_directions(
+    hessian: Float[np.ndarray, "P P"], rounding: float, rng: np.random.Generator, dtype: DType
+) -> tuple[Points, tuple[float, float]]:
+    """Eigenvectors, a row each, of the least and the largest eigenvalue, and these; in the dtype.
 
-    Their numbers fit the dtype; ``norm`` is ``‖∇²‖₂``, the larger of the two magnitudes.
+    At saddles eigenvalues are multiple. Which basis a library returns then is an accident, of the
+    machine as well; eigenvalues that rounding cannot tell from the extreme one are taken as one,
+    and a random vector, projected, stands for them: the same on every machine.
     """
-
-    objective: Objective
-    vectors: Points
-    eigenvalues: tuple[float, float]
-    norm: float
-
-    @classmethod
-    def of(
-        cls,
-        objective: Objective,
-        hessian: Float[np.ndarray, "P P"],
-        rounding: float,
-        rng: np.random.Generator,
-        dtype: DType,
-    ) -> ExtremeDirections:
-        """Choose a random vector among all that belong to an extreme eigenvalue.
-
-        At saddles eigenvalues are multiple. Which basis a library returns then is an accident, of
-        the machine as well; eigenvalues that rounding cannot tell from the extreme one are taken
-        as one, and the same random vector, projected, stands for them on every machine.
-        """
-        eigenvalues, basis = np.linalg.eigh((hessian + hessian.T) / 2)
-        least, largest = float(eigenvalues[0]), float(eigenvalues[-1])
-        chosen: list[Point] = []
-        for extreme in (least, largest):
-            together = np.abs(eigenvalues - extreme) <= 2 * rounding
-            if largest - least <= 4 * rounding:
-                together[:] = True
-            space = basis[:, together]
-            draw = rng.standard_normal(len(hessian))
-            chosen.append(_across(space @ (space.T @ draw), chosen))
-        vectors = _staged(chosen, dtype)
-        return cls(objective, vectors, (least, largest), max(abs(least), abs(largest)))
+    eigenvalues, basis = np.linalg.eigh((hessian + hessian.T) / 2)
+    least, largest = float(eigenvalues[0]), float(eigenvalues[-1])
+    chosen: list[Point] = []
+    for extreme in (least, largest):
+        together = np.abs(eigenvalues - extreme) <= 2 * rounding
+        if largest - least <= 4 * rounding:
+            together[:] = True
+        space = basis[:, together]
+        draw = rng.standard_normal(len(hessian))
+        chosen.append(_across(space @ (space.T @ draw), chosen))
+    return _staged(chosen, dtype), (least, largest)
 
 
 def _across(vector: Point, others: list[Point]) -> Point:
@@ -240,37 +198,31 @@ class Tangent:
         backend = self._context.backend
         return backend.to_host(self._hessians[objective].product(backend.to_device(vectors)))
 
-    def form(self, objective: Objective, vectors: Points) -> Check:
+    def form(self, objective: Objective) -> Check:
         """Check that products have the shape that is due, and are numbers."""
+        vectors = np.ones((1, self._problem.network.n_parameters))
         product = self.product(objective, vectors)
         name = f"Hessian of the {objective}: malformed answers"
         return well_formed(name, [(product, vectors.shape)], things="products")
 
-    def extreme_directions(self, objective: Objective) -> ExtremeDirections:
-        """Find the directions of the extreme curvatures, from the whole Hessian."""
+    def extreme(self, objective: Objective) -> tuple[Points, list[Check]]:
+        """Find the directions of the extreme curvatures, and check ``‖∇² v - θ v‖`` of both.
+
+        They come from the whole Hessian, and the product is of ``v`` alone.
+        """
         progress, backend = self._context.progress, self._context.backend
         size, stage = self._problem.network.n_parameters, f"Hessian of the {objective}"
         operator = HessianOperator(backend, self._hessians[objective], size)
         whole = dense(operator, lambda starts, total: progress(stage, starts, total))
-        return ExtremeDirections.of(
-            objective,
-            whole,
-            self._rounding[objective][1],
-            self._context.rng("directions"),
-            backend.dtype,
-        )
-
-    def eigenvectors(self, extreme: ExtremeDirections) -> Iterator[Check]:
-        """Check ``‖∇² v - θ v‖`` for both directions, where the product is of ``v`` alone."""
-        objective, rounding = extreme.objective, self._rounding[extreme.objective][1]
+        rounding, rng = self._rounding[objective][1], self._context.rng("directions")
+        vectors, eigenvalues = extreme_directions(whole, rounding, rng, backend.dtype)
         # Rows, and the product; eigenvalues that were taken as one; LAPACK; and v in the dtype.
-        lapack = extreme.vectors.shape[1] * 2.0**-52
-        off = 6 * rounding + (lapack + 4 * self._centre.u) * extreme.norm
-        for which, value, vector in zip(
-            ("least", "largest"), extreme.eigenvalues, extreme.vectors, strict=True
-        ):
+        off = 6 * rounding + (size * 2.0**-52 + 4 * self._centre.u) * max(map(abs, eigenvalues))
+        made = []
+        for which, value, vector in zip(("least", "largest"), eigenvalues, vectors, strict=True):
             name, seen = f"eigenvector of the {which} curvature of the {objective}", vector[None]
-            yield SPECTRAL.distance(name, self.product(objective, seen), value * seen, off)
+            made.append(SPECTRAL.distance(name, self.product(objective, seen), value * seen, off))
+        return vectors, made
 
     def findings(self, directions: Points) -> Iterator[Check]:
         """Compare slopes and curvatures along two directions with values along four lines.
@@ -280,54 +232,40 @@ class Tangent:
         """
         u, v = directions
         ways = np.stack([u, v, (u + v) / np.sqrt(2), (u - v) / np.sqrt(2)])
-        h, origin = step_of(self._centre.u), joined(self._problem.parameters)
-        points = np.concatenate([line(origin, way, h) for way in ways])
+        # Of a unit vector among weights of order one: it balances for the curvature what
+        # differences leave out, in h⁴, against what values are off by.
+        h, origin = float(self._centre.u ** (1 / 6)), joined(self._problem.parameters)
+        points = np.concatenate([origin + h * np.outer(REACH, way) for way in ways])
         judges = judged(self._context, self._problem, points, self._settings)
         yield from (check.at("next to the point") for check in verdicts_of(judges))
         if not are_well_formed(judges):
             return
-        lines = []
-        for index, way in enumerate(ways):
-            around = zip(REACH, judges[len(REACH) * index :], strict=False)
-            lines.append(Line(h, way, {0: self._centre, **dict(around)}))
+        lines = [
+            {0: self._centre, **dict(zip(REACH, judges[start:], strict=False))}
+            for start in range(0, len(judges), len(REACH))
+        ]
         for objective in get_args(Objective):
-            yield from self._along(objective, directions, lines)
-
-    def _along(
-        self, objective: Objective, directions: Points, lines: list[Line]
-    ) -> Iterator[Check]:
-        gradient = self._centre.answer.gradient(objective)
-        of_u, of_v = self.product(objective, directions)
-        products = [of_u, of_v, (of_u + of_v) / np.sqrt(2), (of_u - of_v) / np.sqrt(2)]
-        of_gradient, of_hessian = self._rounding[objective]
-        curvatures = []
-        for name, way, product in zip("uv+-", lines, products, strict=True):
-            # What inference left undone moves the energy's derivatives; the loss has none to do.
-            slope_left, curvature_left = 0.0, 0.0
-            if objective == "energy":
-                force = self._centre.force / len(self._problem.x)
-                slope_left, curvature_left = (force * drift for drift in way.drift)
-            (slope, slope_off), (curvature, off) = way.derivatives(objective, gradient, product)
-            off = off + curvature_left + of_hessian
-            curvatures.append((curvature, off))
-            if name not in "uv":
-                continue
-            yield TAYLOR.approx(
-                f"slope of the {objective} along {name}",
-                gradient @ way.direction,
-                slope,
-                slope_off + slope_left + of_gradient,
-            )
-            yield TAYLOR.approx(
-                f"curvature of the {objective} along {name}",
-                product @ way.direction,
-                curvature,
-                off,
-            )
-        _, _, (one, one_off), (other, other_off) = curvatures
-        yield TAYLOR.approx(
-            f"mixed curvature of the {objective}",
-            directions[0] @ of_v,
-            (one - other) / 2,
-            (one_off + other_off) / 2,
-        )
+            gradient = self._centre.answer.gradient(objective)
+            of_u, of_v = self.product(objective, directions)
+            products = [of_u, of_v, (of_u + of_v) / np.sqrt(2), (of_u - of_v) / np.sqrt(2)]
+            of_gradient, of_hessian = self._rounding[objective]
+            curvatures = []
+            for name, way, line, product in zip("uv+-", ways, lines, products, strict=True):
+                # What inference left undone moves derivatives of the energy alone.
+                slope_left, curvature_left = 0.0, 0.0
+                if objective == "energy":
+                    force = self._centre.force / len(self._problem.x)
+                    slope_left, curvature_left = (force * drift for drift in _drift(h, line))
+                (slope, slope_off), (curvature, off) = _derivatives(
+                    h, way, line, objective, gradient, product
+                )
+                off = off + curvature_left + of_hessian
+                curvatures.append((curvature, off))
+                if name in "uv":
+                    slope_off = slope_off + slope_left + of_gradient
+                    what = f"of the {objective} along {name}"
+                    yield TAYLOR.approx(f"slope {what}", gradient @ way, slope, slope_off)
+                    yield TAYLOR.approx(f"curvature {what}", product @ way, curvature, off)
+            _, _, (one, one_off), (other, other_off) = curvatures
+            name, off = f"mixed curvature of the {objective}", (one_off + other_off) / 2
+            yield TAYLOR.approx(name, u @ of_v, (one - other) / 2, off)
