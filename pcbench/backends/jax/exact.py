@@ -45,9 +45,9 @@ def output_force(
 
 def infer_exactly(network: NetworkSpec, parameters: Parameters, batch: Batch) -> Inference[Array]:
     """Find the equilibrium of every replica."""
-    activities, errors, squares = over_replicas(network, _equilibrium, parameters, batch)
+    activities, errors, (squares, start) = over_replicas(network, _equilibrium, parameters, batch)
     any_number = jnp.finfo(batch.x.dtype).max
-    return ended(activities, energies(batch, errors), 0, *squares, any_number)
+    return ended(activities, energies(batch, errors), 0, squares, start, any_number)
 
 
 def _equilibrium(
