@@ -51,6 +51,7 @@ from pcbench.networks import NetworkSpec
 
 Array = TypeVar("Array")
 DType = Literal["float32", "float64"]
+HostArrays = Sequence[Float[np.ndarray, "..."]]
 
 
 class Backend(ABC, Generic[Array]):
@@ -68,9 +69,7 @@ class Backend(ABC, Generic[Array]):
         self.dtype: DType = dtype
 
     @abstractmethod
-    def build(
-        self, network: NetworkSpec, parameters: Sequence[Float[np.ndarray, "..."]]
-    ) -> Model[Array]:
+    def build(self, network: NetworkSpec, parameters: HostArrays) -> Model[Array]:
         """Make a model; the parameters are copied, cast to the backend's dtype and staged."""
 
     def trainer(

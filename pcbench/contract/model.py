@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pcbench.contract.inference import InferenceSettings
 from pcbench.errors import UsageError
@@ -165,3 +165,15 @@ class Model(ABC, Generic[Array]):
         they are, functions of the parameters. Needs ``Capability.UNROLLED_HESSIAN``.
         """
         raise BackendUnavailableError(f"{type(self).__name__} offers no unrolled Hessians")
+
+
+def check_batch(x: Any) -> None:
+    """Refuse a batch whose derivatives would be sums over nothing: zeros, as at a minimum.
+
+    Raises
+    ------
+    ValueError
+        If it has no samples.
+    """
+    if x.shape[-2] == 0:
+        raise ValueError("a mean over no samples is no number; give a batch of at least one")

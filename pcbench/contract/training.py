@@ -21,6 +21,8 @@ from pcbench.contract.model import Model
 
 Array = TypeVar("Array")
 Objective = Literal["loss", "energy"]
+Batches = Int[np.ndarray, "T *#R N"] | None
+"""Rows of the data that each of ``T`` steps sees; ``None`` for all rows at every step."""
 
 
 class Sgd(BaseModel):
@@ -120,9 +122,7 @@ class Trainer(ABC, Generic[Array]):
     model: Model[Array]
 
     @abstractmethod
-    def run(
-        self, steps: int, batches: Int[np.ndarray, "T *#R N"] | None = None, every: int = 1
-    ) -> Record:
+    def run(self, steps: int, batches: Batches = None, every: int = 1) -> Record:
         """Take ``T = steps`` steps.
 
         Parameters
@@ -130,8 +130,7 @@ class Trainer(ABC, Generic[Array]):
         steps
             How many; at least one.
         batches
-            Rows of the data that each step sees, the same for all replicas ``(T, N)`` or each its
-            own ``(T, R, N)``; ``None`` for all rows at every step.
+            The same for all replicas, ``(T, N)``, or for each its own, ``(T, R, N)``.
         every
             Norms and residuals are recorded at the first step and every so many after it.
 
@@ -158,9 +157,7 @@ class Trainer(ABC, Generic[Array]):
         """
 
 
-def check_run(
-    steps: int, batches: Int[np.ndarray, "T *#R N"] | None, every: int, samples: int
-) -> None:
+def check_run(steps: int, batches: Batches, every: int, samples: int) -> None:
     """Refuse what :meth:`Trainer.run` cannot do, before a step is taken.
 
     Raises

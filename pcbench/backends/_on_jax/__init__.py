@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
+from pkgutil import resolve_name
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
-from pcbench.contract import Backend, BackendUnavailableError, DType
+from pcbench.contract import Backend, BackendUnavailableError, DType, Model
+from pcbench.contract.backend import HostArrays
 from pcbench.networks import NetworkSpec
 
 __all__ = ["OnJax", "make_room"]
@@ -77,6 +79,10 @@ class OnJax(Backend[Any]):
     """What is imported."""
     remedy: ClassVar[str]
     """How to get it."""
+    model: ClassVar[str]
+    """``module:Class`` of its models, imported once the library is there."""
+    needs_hidden: ClassVar[bool] = False
+    """Whether it takes networks with a hidden layer only."""
     packages: ClassVar[tuple[str, ...]]
     """Whose versions a report keeps."""
 
@@ -94,12 +100,19 @@ class OnJax(Backend[Any]):
             ) from error
         self._device = _device(device, self.title)
 
-    def _describe_limits(self, network: NetworkSpec) -> str | None:
-        """Return why the library cannot have this network; unless said, nothing."""
+    def build(self, network: NetworkSpec, parameters: HostArrays) -> Model[Any]:
+        """Make a model; the parameters are copied, cast to the backend's dtype and staged."""
+        self.check(network, parameters)
+        make_room(network)
+        staged = [self.to_device(array) for array in parameters]
+        model: Model[Any] = resolve_name(self.model)(network, staged, self.run)
+        return model
 
-    def check(self, network: NetworkSpec, parameters: Sequence[Float[np.ndarray, "..."]]) -> None:
+    def check(self, network: NetworkSpec, parameters: HostArrays) -> None:
         """Refuse what the library cannot have."""
-        reason = self._describe_limits(network)
+        reason = None
+        if self.needs_hidden and not network.n_hidden:
+            reason = "takes networks with a hidden layer only"
         if network.convolutions:
             reason = "has no convolutions between flat activities; leave network.convolutions out"
         elif parameters[0].ndim > len(network.shapes[0]):
@@ -109,7 +122,7 @@ class OnJax(Backend[Any]):
 
     @contextmanager
     def computing(self, precision: object = None) -> Iterator[None]:
-        """Compute on the backend's device, in its dtype, with products in full precision.
+        """Compute on the backend's device, in its dtype, with products in its precision.
 
         A precision of the outputs is refused: it would be passed over in silence.
         """
@@ -119,13 +132,15 @@ class OnJax(Backend[Any]):
             raise BackendUnavailableError(f"{self.title} has no precision for each output")
         with (
             x64(self.dtype == "float64"),
-            jax.default_matmul_precision(FULL_PRECISION),
+            jax.default_matmul_precision(self.matrix_precision),
             jax.default_device(self._device),
         ):
             yield
 
-    def run(self, function: Callable[..., Answer], *arguments: Any) -> Answer:
-        """Call a function of JAX arrays, in the backend's dtype and precision of products.
+    def run(
+        self, function: Callable[..., Answer], *arguments: Any, precision: object = None
+    ) -> Answer:
+        """Call a function of JAX arrays, as :meth:`computing` says.
 
         On a CPU it has finished when this returns: there JAX would compute behind the caller's
         back, with no order kept among what it has begun, and nothing could be timed. A GPU works
@@ -133,8 +148,7 @@ class OnJax(Backend[Any]):
         """
         import jax
 
-        products = jax.default_matmul_precision(self.matrix_precision)
-        with x64(self.dtype == "float64"), products:
+        with self.computing(precision):
             answer = function(*arguments)
             if self._device.platform == "cpu":
                 jax.block_until_ready(answer)
@@ -146,12 +160,19 @@ class OnJax(Backend[Any]):
         """Stage a host array on the device, cast to the backend's dtype."""
         import jax
 
-        with self.computing():
-            return jax.device_put(np.array(array, self.dtype), self._device)
+        # A copy, for JAX may go on reading the host's array where the device is the CPU.
+        return self.run(jax.device_put, np.array(array, self.dtype, order="C"), self._device)
 
     def to_host(self, array: Any) -> Float[np.ndarray, "..."]:
-        """Bring an array back as float64."""
-        return np.asarray(array).astype(np.float64)
+        """Bring an array back as float64: a copy, which may be written to."""
+        return np.array(array, np.float64)
+
+    def synchronize(self) -> None:
+        """Wait for the device."""
+        import jax
+
+        jax.block_until_ready(self._unfinished)
+        self._unfinished = None
 
     @classmethod
     def devices(cls) -> list[str]:

@@ -1,11 +1,11 @@
-"""What backends on JAX share once JAX is there: activations, residuals, and waiting for answers."""
+"""What backends on JAX share once JAX is there: activations, and what inference says of its end."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass
-from functools import cache, partial, wraps
-from typing import Any, ParamSpec, TypeVar
+from dataclasses import replace
+from functools import cache, partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,17 +13,11 @@ from jax import Array
 from jaxtyping import Float
 
 from pcbench.contract.model import Inference
-from pcbench.networks import LEAK, activation
+from pcbench.networks import activation
 
 Phi = Callable[[Array], Array]
 
-
-def leaky_relu(a: Array) -> Array:
-    """``a`` above 0, and ``LEAK a`` elsewhere, with the slope of its left side at 0.
-
-    JAX's own, ``jax.nn.leaky_relu``, has the slope 1 at 0.
-    """
-    return jnp.where(a <= 0, LEAK * a, a)
+jax.tree_util.register_dataclass(Inference)
 
 
 @cache
@@ -40,69 +34,68 @@ def _with_derivative(function: Phi, derivative: Phi) -> Phi:
     return known
 
 
-Squares = Float[jax.Array, " N"]
+Rows = Float[Array, "*R N _d"]
+Squares = Float[Array, "*R N"]
 """``‖∂(N𝓕)/∂z‖²`` of every sample."""
 
 
-def squared_norms(
-    slopes: Sequence[Float[jax.Array, "N _d"]], like: Float[jax.Array, "N _d"]
-) -> Squares:
-    """Add up the squares of the forces on all hidden units of every sample."""
-    total = jnp.zeros_like(like[:, 0])
-    for slope in slopes:
-        total = total + jnp.sum(slope**2, axis=-1)
-    return total
+def squared_norms(rows: Sequence[Rows], like: Rows) -> Squares:
+    """``‖·‖²`` over all layers, of every sample."""
+    return sum(((part * part).sum(-1) for part in rows), jnp.zeros_like(like[..., 0]))
 
 
-def relative(squares: Any, start: Any) -> Any:
+def relative(squares: Array, start: Array) -> Array:
     """Return the norms in units of those at the start; absolute where these are zero."""
     return jnp.sqrt(squares / jnp.where(start > 0, start, 1))
 
 
-def unfinished(squares: Squares, start: Squares, asked: Any) -> Any:
-    """Whether the residual is above what is asked for; not where it is not finite."""
-    residual = relative(squares.sum(), start.sum())
+def residuals(squares: Squares, start: Squares) -> tuple[Squares, Float[Array, "*R"]]:
+    """Relative residuals of samples, and of the batch."""
+    return relative(squares, start), relative(squares.sum(-1), start.sum(-1))
+
+
+def unfinished(squares: Squares, start: Squares, asked: Any, *, by_sample: bool = False) -> Array:
+    """Whether a residual is above what is asked for; not where it is not finite."""
+    samples, whole = residuals(squares, start)
+    residual = samples if by_sample else whole
     return (residual > asked) & (residual < jnp.inf)
 
 
-def close(
-    activities: Sequence[Float[jax.Array, "N _d"]],
-    energies: Float[jax.Array, " L"],
-    steps: int,
+def ended(
+    activities: Sequence[Rows],
+    energies: Float[Array, "*R L"],
+    steps: Any,
     squares: Squares,
     start: Squares,
-    asked: float,
-    path: Float[jax.Array, "steps L"] | None = None,
-) -> Inference[jax.Array]:
-    """Return where inference ended, from the squared forces there and at the start."""
-    residual = relative(squares.sum(), start.sum())
+    asked: Any,
+    path: Float[Array, "*R T L"] | None = None,
+    *,
+    by_sample: bool = False,
+) -> Inference[Array]:
+    """Return where inference ended, from the squared forces there and at the start.
+
+    All of it may be traced; :func:`on_host` makes of it what the contract asks for.
+    """
+    samples, whole = residuals(squares, start)
+    arrived: Any = ((samples if by_sample else whole) <= asked).all()
     return Inference(
         activities=list(activities),
         energies=energies,
         steps=steps,
-        residual=residual,
-        converged=bool((residual <= asked) & jnp.isfinite(energies).all()),
-        sample_residuals=relative(squares, start),
+        residual=whole,
+        converged=arrived & jnp.isfinite(energies).all(),
+        sample_residuals=samples,
         path=path,
     )
 
 
-Question = ParamSpec("Question")
-Answer = TypeVar("Answer")
-
-
-def settled(ask: Callable[Question, Answer]) -> Callable[Question, Answer]:
-    """Wait for the arrays of an answer: JAX returns before it has computed, and hides the time."""
-
-    @wraps(ask)
-    def waiting(*args: Question.args, **kwargs: Question.kwargs) -> Answer:
-        answer = ask(*args, **kwargs)
-        arrays = (
-            [getattr(answer, field.name) for field in fields(answer)]
-            if is_dataclass(answer)
-            else answer
-        )
-        jax.block_until_ready(arrays)
-        return answer
-
-    return waiting
+def on_host(reached: Inference[Array], passes: float | None = None) -> Inference[Array]:
+    """Make numbers of steps and verdict, and cut off the path behind the last step."""
+    steps, path = int(reached.steps), reached.path
+    return replace(
+        reached,
+        steps=steps,
+        converged=bool(reached.converged),
+        passes=passes,
+        path=None if path is None else path[..., : steps + 1, :],
+    )

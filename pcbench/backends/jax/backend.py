@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import jax
-import numpy as np
-from jaxtyping import Float
 
 from pcbench.backends._on_jax import FULL_PRECISION, OnJax, make_room
 from pcbench.backends.jax.model import JaxModel, check_engine
 from pcbench.backends.jax.network import Batch
 from pcbench.backends.jax.training import JaxTrainer
 from pcbench.contract import Capability, DType, TrainingSettings
+from pcbench.contract.backend import HostArrays
 from pcbench.networks import NetworkSpec
 
 
@@ -38,9 +36,7 @@ class JaxBackend(OnJax):
         self.matrix_precision = jax.config.jax_default_matmul_precision or FULL_PRECISION
         self._peak = 0
 
-    def build(
-        self, network: NetworkSpec, parameters: Sequence[Float[np.ndarray, "..."]]
-    ) -> JaxModel:
+    def build(self, network: NetworkSpec, parameters: HostArrays) -> JaxModel:
         """Make a model; the parameters are copied, cast to the backend's dtype and staged."""
         make_room(network)
         return JaxModel(network, [self.to_device(array) for array in parameters], self)
@@ -58,21 +54,6 @@ class JaxBackend(OnJax):
             check_engine(model.network, settings.inference)
         copy = JaxModel(model.network, model.parameters, self)
         return JaxTrainer(copy, Batch(x, y, precision), settings)
-
-    def to_device(self, array: Float[np.ndarray, "..."]) -> jax.Array:
-        """Stage a host array on the device, cast to the backend's dtype."""
-        # A copy, for JAX may go on reading the host's array where the device is the CPU.
-        copy = np.array(array, self.dtype, order="C")
-        return self.run(jax.device_put, copy, self._device)
-
-    def to_host(self, array: jax.Array) -> Float[np.ndarray, "..."]:
-        """Bring an array back as float64: a copy, which may be written to."""
-        return np.array(array, np.float64)
-
-    def synchronize(self) -> None:
-        """Wait for the device."""
-        jax.block_until_ready(self._unfinished)
-        self._unfinished = None
 
     def peak_memory(self) -> int | None:
         """Bytes of GPU memory at the peak since the last call; ``None`` if it was before that.

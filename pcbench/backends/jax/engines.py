@@ -23,17 +23,10 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float
 
+from pcbench.backends._on_jax.answers import squared_norms
 from pcbench.backends.jax.exact import output_force
 from pcbench.backends.jax.network import Batch, Parameters, energies, layer, over_replicas
-from pcbench.backends.jax.relaxation import (
-    Engine,
-    Limits,
-    Problem,
-    Progress,
-    View,
-    look_at,
-    square_sum,
-)
+from pcbench.backends.jax.relaxation import Engine, Limits, Moved, Problem, Progress, View
 from pcbench.contract.inference import (
     ErrorInference,
     GaussNewtonInference,
@@ -60,26 +53,24 @@ class ActivityDescent(Engine):
 
     halve: bool = False
 
-    def begin(self, network: NetworkSpec, problem: Problem, view: View, limits: Limits) -> Any:
+    def begin(self, problem: Problem, view: View) -> Any:
         """Give every replica the same step."""
         if not self.halve:
             return ()
         energy = energies(problem.batch, view.errors).sum(-1)
-        return Schedule(jnp.full_like(energy, limits.step), energy)
+        return Schedule(jnp.full_like(energy, problem.limits.step), energy)
 
-    def move(
-        self, network: NetworkSpec, problem: Problem, progress: Progress, limits: Limits
-    ) -> tuple[View, Any, Bool[Array, "..."] | bool]:
+    def move(self, problem: Problem, progress: Progress) -> Moved:
         """Step downhill."""
         view, memory = progress.view, progress.memory
-        step = memory.step[..., None, None] if self.halve else limits.step
+        step = memory.step[..., None, None] if self.halve else problem.limits.step
         hidden = [z - step * slope for z, slope in zip(view.hidden, view.slopes, strict=True)]
-        moved = look_at(network, problem, tuple(hidden), in_errors=False)
+        moved = problem.look_at(tuple(hidden), in_errors=False)
         if not self.halve:
             return moved, memory, False
         energy = energies(problem.batch, moved.errors).sum(-1)
         step = jnp.where(energy > memory.energy, memory.step / 2, memory.step)
-        return moved, Schedule(step, energy), step <= limits.smallest_step
+        return moved, Schedule(step, energy), step <= problem.limits.smallest_step
 
     def passes(self, steps: int, outputs: int) -> float:
         """Forward and back, at the start and every step."""
@@ -92,13 +83,11 @@ class ErrorDescent(Engine):
 
     in_errors: ClassVar[bool] = True
 
-    def move(
-        self, network: NetworkSpec, problem: Problem, progress: Progress, limits: Limits
-    ) -> tuple[View, Any, Bool[Array, "..."] | bool]:
+    def move(self, problem: Problem, progress: Progress) -> Moved:
         """Step downhill, and roll the activities out."""
-        view = progress.view
-        errors = [e - limits.step * g for e, g in zip(view.errors[:-1], view.descent, strict=True)]
-        return look_at(network, problem, tuple(errors), in_errors=True), (), False
+        view, step = progress.view, problem.limits.step
+        errors = [e - step * g for e, g in zip(view.errors[:-1], view.descent, strict=True)]
+        return problem.look_at(tuple(errors), in_errors=True), (), False
 
     def passes(self, steps: int, outputs: int) -> float:
         """Forward, back for the slopes and back for the step."""
@@ -128,15 +117,13 @@ class GaussNewton(Engine):
     in_errors: ClassVar[bool] = True
     reuse: int = 1
 
-    def begin(self, network: NetworkSpec, problem: Problem, view: View, limits: Limits) -> Memory:
+    def begin(self, problem: Problem, view: View) -> Memory:
         """Begin without damping."""
         energy = view.sample_energies(problem.batch)
-        shape = (*view.prediction.shape, sum(network.widths[1:-1]))
+        shape = (*view.prediction.shape, sum(problem.network.widths[1:-1]))
         return Memory(jnp.zeros_like(energy), jnp.zeros(shape, energy.dtype))
 
-    def move(
-        self, network: NetworkSpec, problem: Problem, progress: Progress, limits: Limits
-    ) -> tuple[View, Any, Bool[Array, "..."] | bool]:
+    def move(self, problem: Problem, progress: Progress) -> Moved:
         """Try a step, which those samples take whose energy it does not raise.
 
         Near an equilibrium energies differ by the square of a step, by less than their rounding
@@ -144,21 +131,17 @@ class GaussNewton(Engine):
         """
         view, batch, damping = progress.view, problem.batch, progress.memory.damping
         fresh = progress.step % self.reuse == 0
-        reach = lax.cond(
-            fresh,
-            lambda: _reach(network, problem, view),
-            lambda: progress.memory.reach,
-        )
+        reach = lax.cond(fresh, lambda: _reach(problem, view), lambda: progress.memory.reach)
         gradient = jnp.concatenate(view.descent, axis=-1)
         step = _step(reach, gradient, batch.precision, damping)
-        steps = jnp.split(step, _borders(network), axis=-1)
+        steps = jnp.split(step, borders(problem.network), axis=-1)
         errors = [e + part for e, part in zip(view.errors[:-1], steps, strict=True)]
-        trial = look_at(network, problem, tuple(errors), in_errors=True)
+        trial = problem.look_at(tuple(errors), in_errors=True)
 
         energy, tried = view.sample_energies(batch), trial.sample_energies(batch)
         noise = _noise(trial, batch, tried)
-        calmer = square_sum(trial.slopes, energy) < square_sum(view.slopes, energy)
-        taken = (tried <= energy) | (calmer & (tried <= energy + noise))
+        forces, before = (squared_norms(at.slopes, like=at.prediction) for at in (trial, view))
+        taken = (tried <= energy) | ((forces < before) & (tried <= energy + noise))
         moved = jax.tree.map(lambda new, old: jnp.where(taken[..., None], new, old), trial, view)
         promised = (damping * (step * step).sum(-1) - (gradient * step).sum(-1)) / 2
         brought = jnp.where(promised > noise, (energy - tried) / promised, (_POOR + _GOOD) / 2)
@@ -171,24 +154,20 @@ class GaussNewton(Engine):
         return 3.0 * (1 + steps) + -(-steps // self.reuse) * (1 + outputs)
 
 
-def _borders(network: NetworkSpec) -> list[int]:
+def borders(network: NetworkSpec) -> list[int]:
     """Where one hidden layer ends among all hidden units."""
     return [sum(network.widths[1:end]) for end in range(2, network.n_layers)]
 
 
-def _reach(network: NetworkSpec, problem: Problem, view: View) -> Float[Array, "*R N d_L hidden"]:
-    """``K = ∂ŷ/∂e`` of every sample, by one pull for each output."""
-
-    def one(parameters: Parameters, batch: Batch, hidden: tuple[Array, ...]) -> Array:
-        return jacobian_of_outputs(network, parameters, hidden)
-
-    return over_replicas(network, one, problem.parameters, problem.batch, view.hidden)
+def _reach(problem: Problem, view: View) -> Float[Array, "*R N d_L hidden"]:
+    jacobian = partial(jacobian_of_outputs, problem.network)
+    return over_replicas(problem.network, jacobian, problem.parameters, view.hidden)
 
 
 def jacobian_of_outputs(
     network: NetworkSpec, parameters: Parameters, hidden: tuple[Array, ...]
 ) -> Float[Array, "N d_L hidden"]:
-    """``K_l = J_L ⋯ J_{l+1}`` of the hidden layers, side by side, of every sample."""
+    """``K_l = J_L ⋯ J_{l+1}`` of the hidden layers, side by side, by one pull for each output."""
     pulls = [
         jax.vjp(partial(layer, network, index, parameters), z)[1]
         for index, z in enumerate(hidden, start=1)

@@ -12,14 +12,14 @@ hidden errors is inverted by way of its outputs (Woodbury): with ``Π = P²``, `
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import jax.numpy as jnp
 from jax import Array
 from jax.scipy.linalg import cho_factor, cho_solve
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
+from pcbench.backends._on_jax.answers import Squares, ended
 from pcbench.backends.jax.network import Batch, Parameters, Rows, energies, over_replicas
+from pcbench.contract.model import Inference
 from pcbench.networks import NetworkSpec
 
 
@@ -43,43 +43,16 @@ def output_force(
     return solved if root is None else root * solved
 
 
-class Reached(NamedTuple):
-    """Where inference ended; see :class:`pcbench.contract.model.Inference`."""
-
-    activities: tuple[Rows, ...]
-    energies: Float[Array, "*R L"]
-    steps: Array | int
-    residual: Float[Array, "*R"]
-    converged: Bool[Array, ""]
-    sample_residuals: Float[Array, "*R N"]
-    path: Float[Array, "*R T L"] | None = None
-
-
-def infer_exactly(network: NetworkSpec, parameters: Parameters, batch: Batch) -> Reached:
+def infer_exactly(network: NetworkSpec, parameters: Parameters, batch: Batch) -> Inference[Array]:
     """Find the equilibrium of every replica."""
-    activities, errors, squares = over_replicas(network, _equilibrium, parameters, batch)
-    layers = energies(batch, errors)
-    sample_residuals, residual = relative(*squares)
-    # Where squares overflow, a residual relative to infinity is 0: energies tell.
-    finite = jnp.isfinite(residual).all() & jnp.isfinite(layers).all()
-    return Reached(activities, layers, 0, residual, finite, sample_residuals)
-
-
-def relative(
-    squares: Float[Array, "*R N"], start: Float[Array, "*R N"]
-) -> tuple[Float[Array, "*R N"], Float[Array, "*R"]]:
-    """Residuals of samples and of the batch, relative to the start; absolute where it was 0."""
-    return ratio(squares, start), ratio(squares.sum(-1), start.sum(-1))
-
-
-def ratio(squares: Array, start: Array) -> Array:
-    """Norms relative to those at the start, from their squares; absolute where these are 0."""
-    return jnp.sqrt(jnp.where(start > 0, squares / jnp.where(start > 0, start, 1), squares))
+    activities, errors, (squares, start) = over_replicas(network, _equilibrium, parameters, batch)
+    any_number = jnp.finfo(batch.x.dtype).max
+    return ended(activities, energies(batch, errors), 0, squares, start, any_number)
 
 
 def _equilibrium(
     weights: Parameters, batch: Batch
-) -> tuple[tuple[Rows, ...], tuple[Rows, ...], tuple[Array, Array]]:
+) -> tuple[tuple[Rows, ...], tuple[Rows, ...], tuple[Squares, Squares]]:
     """Return activities, errors of the clamped network, and squared residuals after and before."""
     x, samples = batch.x, len(batch.x)
     reach = _reach(weights)

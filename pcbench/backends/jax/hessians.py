@@ -16,17 +16,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.flatten_util import ravel_pytree
+from jax.scipy.sparse.linalg import cg
 from jaxtyping import Float
 
 from pcbench.backends._on_jax import OnJax
-from pcbench.backends.jax.engines import jacobian_of_outputs
-from pcbench.backends.jax.exact import output_force, ratio
+from pcbench.backends._on_jax.answers import relative, squared_norms
+from pcbench.backends.jax.engines import borders, jacobian_of_outputs
+from pcbench.backends.jax.exact import output_force
 from pcbench.backends.jax.network import (
     Batch,
     Number,
@@ -34,9 +38,9 @@ from pcbench.backends.jax.network import (
     Rows,
     energy,
     errors,
-    layer,
     loss_and_gradients,
     over_replicas,
+    roll_out,
 )
 from pcbench.contract.model import Hessian
 from pcbench.networks import NetworkSpec
@@ -90,10 +94,12 @@ def _every_row(
     def replica(
         parameters: Parameters, batch: Batch, prepared: Any, vectors: Array
     ) -> tuple[Array, Array]:
+        _, in_shape = ravel_pytree(parameters)
+
         def one(vector: Array) -> tuple[Array, Array]:
-            direction = _split(network, vector)
-            moved, left = product(network, (parameters, batch, prepared, numbers), direction)
-            return jnp.concatenate([part.reshape(-1) for part in moved]), left
+            asked = (parameters, batch, prepared, numbers)
+            moved, left = product(network, asked, in_shape(vector))
+            return ravel_pytree(moved)[0], left
 
         together = jax.vmap(one)
         moved: tuple[Array, Array] = (
@@ -103,15 +109,6 @@ def _every_row(
 
     products, residuals = over_replicas(network, replica, parameters, batch, prepared, vectors)
     return products, residuals.max()
-
-
-def _split(network: NetworkSpec, vector: Float[Array, "P"]) -> Parameters:
-    """Take a vector over all parameters apart."""
-    parts, at = [], 0
-    for shape in (*network.shapes, *network.bias_shapes):
-        parts.append(vector[at : at + prod(shape)].reshape(shape))
-        at += prod(shape)
-    return tuple(parts)
 
 
 _multiply = jax.jit(_every_row, static_argnums=(0, 1, 2))
@@ -151,11 +148,8 @@ class UnrolledAlong:
                 rate = step * len(batch.x)
                 return tuple(z - rate * s for z, s in zip(hidden, slopes, strict=True)), None
 
-            z, feedforward = batch.x, []
-            for index in range(network.n_hidden):
-                z = layer(network, index, parameters, z)
-                feedforward.append(z)
-            hidden, _ = lax.scan(descend, tuple(feedforward), None, length=self.steps)
+            start = roll_out(network, parameters, batch.x, [0.0] * network.n_hidden)
+            hidden, _ = lax.scan(descend, start, None, length=self.steps)
             return energy(network, parameters, batch, hidden)
 
         _, moved = jax.jvp(jax.grad(reached), (parameters,), (direction,))
@@ -220,98 +214,54 @@ _prepare = jax.jit(_prepared, static_argnums=0)
 def _along(network: NetworkSpec, asked: Asked, direction: Parameters) -> tuple[Parameters, Array]:
     parameters, batch, at, (wanted,) = asked
 
-    def gradients(parameters: Parameters, hidden: Hidden) -> tuple[Parameters, Hidden]:
-        both: tuple[Parameters, Hidden] = jax.grad(
-            lambda p, z: energy(network, p, batch, z), argnums=(0, 1)
-        )(parameters, hidden)
-        return both
-
     # What is the same for all directions and steps is computed once, and the rest is linear.
-    _, moved = jax.linearize(gradients, parameters, at.hidden)
-    _, curve = jax.linearize(lambda z: gradients(parameters, z)[1], at.hidden)
+    _, moved = jax.linearize(lambda p, z: _slopes(network, p, batch, z), parameters, at.hidden)
     still = tuple(jnp.zeros_like(z) for z in at.hidden)
     product, pulled = moved(direction, still)
     if not at.hidden:
         return product, jnp.zeros((), batch.x.dtype)
-    precondition = _gauss_newton_inverse(network, parameters, batch, at)
-    right = tuple(-slope for slope in pulled)
-    moves = _solve(curve, precondition, right, wanted)
+    right = jax.tree.map(lambda slope: -slope, pulled)
+    # A batch of one sample each; 𝓕 of all of them has 1/N of a sample's curvature.
+    alone = jax.tree.map(lambda rows: rows[:, None], (batch, at, right))
+
+    def moves_of(batch: Batch, at: _Equilibrium, right: Hidden) -> Hidden:
+        _, curve = jax.linearize(lambda z: _slopes(network, parameters, batch, z)[1], at.hidden)
+        inverse = _gauss_newton_inverse(network, parameters, batch, at)
+        moves: Hidden = cg(curve, right, tol=wanted, maxiter=_MAX_STEPS, M=inverse)[0]
+        return moves
+
+    moves = jax.tree.map(lambda rows: len(rows) * rows[:, 0], jax.vmap(moves_of)(*alone))
     # What the recursion believes is left is less than what is.
     product, left = moved(direction, moves)
-    return product, ratio(_dot(left, left), _dot(right, right)).max()
+    squares, start = (squared_norms(rows, like=batch.y) for rows in (left, right))
+    return product, relative(squares, start).max()
+
+
+def _slopes(
+    network: NetworkSpec, parameters: Parameters, batch: Batch, hidden: Hidden
+) -> tuple[Parameters, Hidden]:
+    """Differentiate ``𝓕`` in the parameters, and in the hidden activities."""
+    both: tuple[Parameters, Hidden] = jax.grad(energy, argnums=(1, 3))(
+        network, parameters, batch, hidden
+    )
+    return both
 
 
 def _gauss_newton_inverse(
     network: NetworkSpec, parameters: Parameters, batch: Batch, at: _Equilibrium
 ) -> Callable[[Hidden], Hidden]:
-    """Invert the part of ``𝓕_zz`` that leaves out how layers bend."""
-
-    def activities(hidden_errors: Hidden) -> Hidden:
-        z, hidden = batch.x, []
-        for index, error in enumerate(hidden_errors):
-            z = layer(network, index, parameters, z) + error
-            hidden.append(z)
-        return tuple(hidden)
-
+    """Invert the part of ``𝓕_zz`` that leaves out how layers bend, for a batch of one sample."""
+    activities = partial(roll_out, network, parameters, batch.x)
     hidden_errors = errors(network, parameters, batch, at.hidden)[:-1]
     _, push = jax.linearize(activities, hidden_errors)
     _, pull = jax.vjp(activities, hidden_errors)
-    borders = [sum(network.widths[1:end]) for end in range(2, network.n_layers)]
 
     def inverse(right: Hidden) -> Hidden:
         (back,) = pull(right)
         side = jnp.concatenate(back, axis=-1)
         force = jnp.einsum("nop,nph,nh->no", at.response, at.reach, side)
         moved = side - jnp.einsum("noh,no->nh", at.reach, force)
-        scaled = tuple(len(batch.x) * part for part in jnp.split(moved, borders, axis=-1))
-        moves: Hidden = push(scaled)  # 𝓕 has the 1/N that the sum of squares has not
+        moves: Hidden = push(tuple(jnp.split(moved, borders(network), axis=-1)))
         return moves
 
     return inverse
-
-
-def _solve(
-    curve: Callable[[Hidden], Hidden],
-    precondition: Callable[[Hidden], Hidden],
-    right: Hidden,
-    wanted: Number,
-) -> Hidden:
-    """Solve every sample's system."""
-    start = _dot(right, right)
-
-    def unfinished(residual: Hidden) -> Array:
-        return ratio(_dot(residual, residual), start) > wanted
-
-    def going(state: tuple[Any, ...]) -> Array:
-        step, _, residual, _, _ = state
-        return (step < _MAX_STEPS) & unfinished(residual).any()
-
-    def advance(state: tuple[Any, ...]) -> tuple[Any, ...]:
-        step, solution, residual, direction, before = state
-        steepest = precondition(residual)
-        rho = _dot(residual, steepest)
-        direction = _plus(steepest, _quotient(rho, before), direction)
-        image = curve(direction)
-        length = _quotient(rho, _dot(direction, image))
-        length = jnp.where(unfinished(residual), length, 0)  # the others have arrived
-        solution = _plus(solution, length, direction)
-        return step + 1, solution, _plus(residual, -length, image), direction, rho
-
-    none = tuple(jnp.zeros_like(part) for part in right)
-    state = (jnp.zeros((), jnp.int32), none, right, none, jnp.zeros_like(start))
-    solution: Hidden = lax.while_loop(going, advance, state)[1]
-    return solution
-
-
-def _dot(a: Hidden, b: Hidden) -> Float[Array, "N"]:
-    """Inner products over all hidden layers, of every sample."""
-    return sum((one * other).sum(-1) for one, other in zip(a, b, strict=True))
-
-
-def _quotient(above: Float[Array, "N"], below: Float[Array, "N"]) -> Float[Array, "N"]:
-    """Return 0 where nothing is left to turn, or to go."""
-    return jnp.where(below == 0, 0, above / jnp.where(below == 0, 1, below))
-
-
-def _plus(a: Hidden, factor: Float[Array, "N"], b: Hidden) -> Hidden:
-    return tuple(one + factor[:, None] * other for one, other in zip(a, b, strict=True))

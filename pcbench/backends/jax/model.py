@@ -11,8 +11,9 @@ from jax import Array
 from jaxtyping import Float
 
 from pcbench.backends._on_jax import OnJax
+from pcbench.backends._on_jax.answers import on_host
 from pcbench.backends.jax.engines import choose_engine
-from pcbench.backends.jax.exact import Reached, infer_exactly
+from pcbench.backends.jax.exact import infer_exactly
 from pcbench.backends.jax.hessians import JaxHessian, UnrolledAlong, energy_hessian, loss_along
 from pcbench.backends.jax.network import (
     Batch,
@@ -28,7 +29,13 @@ from pcbench.backends.jax.network import (
 )
 from pcbench.backends.jax.relaxation import relax
 from pcbench.contract.inference import InferenceSettings, IterativeInference
-from pcbench.contract.model import BackendUnavailableError, Hessian, Inference, Model
+from pcbench.contract.model import (
+    BackendUnavailableError,
+    Hessian,
+    Inference,
+    Model,
+    check_batch,
+)
 from pcbench.networks import NetworkSpec
 
 Activities = Sequence[Rows]
@@ -59,17 +66,16 @@ class JaxModel(Model[Array]):
     ) -> Inference[Array]:
         """Relax the hidden activities with input and output clamped."""
         check_engine(self.network, settings)
-        batch = Batch(x, y, precision)
-        if not isinstance(settings, IterativeInference):
+        batch, run = Batch(x, y, precision), self.runtime.run
+        if isinstance(settings, IterativeInference):
+            engine, limits = choose_engine(settings)
+            kept = settings.max_steps + 1 if settings.record else 0
+            reached = run(_relax, self.network, engine, kept, self.parameters, batch, limits)
+            passes = engine.passes(int(reached.steps), y.shape[-1])
+        else:
+            reached = run(_infer_exactly, self.network, self.parameters, batch)
             passes = 1 + y.shape[-1] / y.shape[-2]
-            reached = self.runtime.run(_infer_exactly, self.network, self.parameters, batch)
-            return self._inference(reached, passes)
-        engine, limits = choose_engine(settings)
-        kept = settings.max_steps + 1 if settings.record else 0
-        reached = self.runtime.run(
-            _relax, self.network, engine, kept, self.parameters, batch, limits
-        )
-        return self._inference(reached, engine.passes(int(reached.steps), y.shape[-1]))
+        return run(on_host, reached, passes)
 
     def energies(self, activities: Activities, precision: Precision = None) -> Float[Array, "*R L"]:
         """``1/(2N) Σ_n ‖z_l - f_l(z_{l-1})‖²`` for ``l = 1 … L``."""
@@ -81,7 +87,7 @@ class JaxModel(Model[Array]):
 
     def loss_hessian(self, x: Rows, y: Rows, precision: Precision = None) -> Hessian[Array]:
         """``∇²𝓛``, forward over reverse."""
-        _refuse_nothing(x)
+        check_batch(x)
         batch = Batch(x, y, precision)
         asked = (self.parameters, batch, (), ())
         return JaxHessian(loss_along, self.network, asked, self.runtime)
@@ -90,28 +96,16 @@ class JaxModel(Model[Array]):
         self, activities: Activities, precision: Precision = None, residual: float | None = None
     ) -> Hessian[Array]:
         """``∇²𝓕*`` by the implicit-function theorem, at the equilibrium that is given."""
-        _refuse_nothing(activities[0])
+        check_batch(activities[0])
         batch, hidden = clamped(activities, precision)
         return energy_hessian(self.network, self.parameters, batch, hidden, residual, self.runtime)
 
     def unrolled_hessian(self, x: Rows, y: Rows, steps: int, step: float) -> Hessian[Array]:
         """Hessian of the energy that so many steps of gradient inference reach."""
-        _refuse_nothing(x)
+        check_batch(x)
         batch = Batch(x, y, None)
         asked = (self.parameters, batch, (), (float(step),))
         return JaxHessian(UnrolledAlong(steps), self.network, asked, self.runtime)
-
-    def _inference(self, reached: Reached, passes: float) -> Inference[Array]:
-        steps, path = int(reached.steps), reached.path
-        if path is not None:  # without the rows that were not needed
-            path = self.runtime.run(lambda rows: rows[..., : steps + 1, :], path)
-        answer = reached._asdict() | {
-            "activities": list(reached.activities),
-            "steps": steps,
-            "converged": bool(reached.converged),
-            "path": path,
-        }
-        return Inference(passes=passes, **answer)
 
     def _ask(self, function: Callable[..., Any], arguments: Any) -> Any:
         return self.runtime.run(function, self.network, self.parameters, arguments)
@@ -132,12 +126,6 @@ def check_engine(network: NetworkSpec, settings: InferenceSettings) -> None:
 def clamped(activities: Activities, precision: Precision) -> tuple[Batch, tuple[Rows, ...]]:
     """Tell the hidden activities from what is clamped."""
     return Batch(activities[0], activities[-1], precision), tuple(activities[1:-1])
-
-
-def _refuse_nothing(x: Rows) -> None:
-    """Refuse a batch whose Hessian would be a sum over nothing: zero."""
-    if x.shape[-2] == 0:
-        raise ValueError("a mean over no samples is no number; give a batch of at least one")
 
 
 def _compiled(function: Callable[..., Any]) -> Any:

@@ -10,7 +10,7 @@ are NaN, then, where a mean's would be zero, as a product over no rows is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
-from pcbench.backends._on_jax.answers import from_table, leaky_relu
+from pcbench.backends._on_jax.answers import from_table
 from pcbench.networks import Convolution, NetworkSpec
 
 Parameters = tuple[Array, ...]
@@ -32,7 +32,7 @@ def layer(
     network: NetworkSpec, index: int, parameters: Parameters, z: Float[Array, "N d_in"]
 ) -> Float[Array, "N d_out"]:
     """``f(z)`` of the layer with that index, counted from 0."""
-    shape, phi = network.layers[index], _phi(network.activation)
+    shape, phi = network.layers[index], from_table(network.activation)
     post = network.convention == "post"
     if not post and index > 0:
         z = phi(z)
@@ -58,11 +58,15 @@ def forward(
     return x
 
 
-def predictions(
-    network: NetworkSpec, parameters: Parameters, below: tuple[Float[Array, "N _d"], ...]
-) -> tuple[Float[Array, "N _d"], ...]:
-    """``f_l(z_{l-1})`` for ``l = 1 … L``, each from the activity below it."""
-    return tuple(layer(network, index, parameters, z) for index, z in enumerate(below))
+def roll_out(
+    network: NetworkSpec, parameters: Parameters, x: Rows, hidden_errors: Sequence[Rows | float]
+) -> tuple[Rows, ...]:
+    """Return the hidden activities that have these errors, ``z_l = f_l(z_{l-1}) + e_l``."""
+    hidden: list[Rows] = []
+    for index, error in enumerate(hidden_errors):
+        x = layer(network, index, parameters, x) + error
+        hidden.append(x)
+    return tuple(hidden)
 
 
 def has_replicas(network: NetworkSpec, parameters: Parameters) -> bool:
@@ -122,25 +126,6 @@ def _pool(shape: Convolution, z: Float[Array, "N d_in"]) -> Float[Array, "N d_ou
     return jnp.take_along_axis(windows, winners, axis=-1).reshape(-1, prod(shape.output_image))
 
 
-# At their kink rectifiers have the slope of their left side. What is no number is passed on, by
-# their slopes too: that of JAX's own relu is 0 there, and makes a zero of it.
-def _relu(a: Array) -> Array:
-    return jnp.where(a <= 0, 0, a)
-
-
-_BY_NAME: dict[str, Callable[[Array], Array]] = {
-    "identity": lambda a: a,
-    "tanh": jnp.tanh,
-    "relu": _relu,
-    "leaky_relu": leaky_relu,
-    "silu": jax.nn.silu,
-}
-
-
-def _phi(name: str) -> Callable[[Array], Array]:
-    return _BY_NAME[name] if name in _BY_NAME else from_table(name)
-
-
 class Batch(NamedTuple):
     """Inputs, targets, and how much each output counts.
 
@@ -186,7 +171,8 @@ def errors(
     network: NetworkSpec, parameters: Parameters, batch: Batch, hidden: tuple[Rows, ...]
 ) -> tuple[Rows, ...]:
     """``e_l = z_l - f_l(z_{l-1})`` for ``l = 1 … L``, the output clamped."""
-    values = predictions(network, parameters, (batch.x, *hidden))
+    below = (batch.x, *hidden)
+    values = [layer(network, index, parameters, z) for index, z in enumerate(below)]
     inner = (z - value for z, value in zip(hidden, values, strict=False))
     return (*inner, batch.output_error(values[-1]))
 

@@ -7,6 +7,7 @@ an engine treats each by itself) that is over keeps what it had: it ends as it w
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -15,17 +16,10 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
-from pcbench.backends.jax.exact import Reached, relative
+from pcbench.backends._on_jax.answers import Squares, ended, squared_norms, unfinished
 from pcbench.backends.jax.network import Batch, Parameters, Rows, energies, layer, over_replicas
+from pcbench.contract.model import Inference
 from pcbench.networks import NetworkSpec
-
-
-class Problem(NamedTuple):
-    """A network between a clamped input and a clamped output; ``f_1(x)`` never changes."""
-
-    parameters: Parameters
-    batch: Batch
-    first: Rows
 
 
 class View(NamedTuple):
@@ -43,53 +37,9 @@ class View(NamedTuple):
 
     def sample_energies(self, batch: Batch) -> Float[Array, "*R N"]:
         """``½ Σ_l ‖e_l‖²``."""
-        output = (self.errors[-1] * batch.weigh(self.errors[-1])).sum(-1)
-        return (square_sum(self.errors[:-1], output) + output) / 2
-
-
-def look_at(
-    network: NetworkSpec, problem: Problem, given: tuple[Rows, ...], *, in_errors: bool
-) -> View:
-    """Look at hidden activities, or at those that have these errors, ``z_l = f_l(z_{l-1}) + e_l``.
-
-    Go up through the layers, and pull the forces back: to the layer below, or all the way.
-    """
-
-    def one(parameters: Parameters, batch: Batch, first: Array, given: tuple[Array, ...]) -> View:
-        value, hidden, errors, pulls = first, [], [], []
-        for index, own in enumerate(given, start=1):
-            hidden.append(value + own if in_errors else own)
-            errors.append(own if in_errors else own - value)
-            value, pull = jax.vjp(partial(layer, network, index, parameters), hidden[-1])
-            pulls.append(pull)
-        errors.append(batch.output_error(value))
-        forces = [*errors[1:-1], batch.weigh(errors[-1])]
-        slopes = [e - pull(force)[0] for e, pull, force in zip(errors, pulls, forces, strict=False)]
-        downhill: list[Array] = []
-        back = batch.weigh(errors[-1])
-        for e, pull in zip(errors[-2::-1], reversed(pulls), strict=True):
-            (back,) = pull(back)
-            downhill.append(e - back)
-        return View(
-            tuple(hidden),
-            tuple(errors),
-            value,
-            tuple(slopes),
-            tuple(reversed(downhill)) if in_errors else (),
-        )
-
-    seen: View = over_replicas(
-        network, one, problem.parameters, problem.batch, problem.first, given
-    )
-    return seen
-
-
-def square_sum(rows: tuple[Rows, ...], like: Float[Array, "*R N"]) -> Float[Array, "*R N"]:
-    """``‖·‖²`` over all layers, of every sample."""
-    total = jnp.zeros_like(like)
-    for part in rows:
-        total = total + (part * part).sum(-1)
-    return total
+        output = self.errors[-1]
+        squares = squared_norms(self.errors[:-1], like=output)
+        return (squares + (output * batch.weigh(output)).sum(-1)) / 2
 
 
 class Limits(NamedTuple):
@@ -101,8 +51,50 @@ class Limits(NamedTuple):
     smallest_step: float = 0.0
 
 
+@dataclass(frozen=True)
+class Problem:
+    """A network between a clamped input and a clamped output; ``f_1(x)`` never changes."""
+
+    network: NetworkSpec
+    parameters: Parameters
+    batch: Batch
+    first: Rows
+    limits: Limits
+
+    def look_at(self, given: tuple[Rows, ...], *, in_errors: bool) -> View:
+        """Look at hidden activities, or at those with these errors, ``z_l = f_l(z_{l-1}) + e_l``.
+
+        Go up through the layers, and pull the forces back: to the layer below, or all the way.
+        """
+
+        def one(
+            parameters: Parameters, batch: Batch, first: Array, given: tuple[Array, ...]
+        ) -> View:
+            value, hidden, errors, pulls = first, [], [], []
+            for index, own in enumerate(given, start=1):
+                hidden.append(value + own if in_errors else own)
+                errors.append(own if in_errors else own - value)
+                value, pull = jax.vjp(partial(layer, self.network, index, parameters), hidden[-1])
+                pulls.append(pull)
+            errors.append(batch.output_error(value))
+            back = batch.weigh(errors[-1])
+            forces = [*errors[1:-1], back]
+            slopes = (e - pull(f)[0] for e, pull, f in zip(errors, pulls, forces, strict=False))
+            downhill: list[Array] = []
+            for e, pull in zip(errors[-2::-1], reversed(pulls), strict=True):
+                (back,) = pull(back)
+                downhill.append(e - back)
+            descent = tuple(reversed(downhill)) if in_errors else ()
+            return View(tuple(hidden), tuple(errors), value, tuple(slopes), descent)
+
+        seen: View = over_replicas(
+            self.network, one, self.parameters, self.batch, self.first, given
+        )
+        return seen
+
+
 class Progress(NamedTuple):
-    """How far it has come, from ``‖∂(N𝓕)/∂z‖²`` of every sample at the feedforward activities.
+    """How far it has come.
 
     Replicas, or samples, that are over need no further step: they have arrived, gone to infinity,
     or been given up by the engine. Its memory is whatever it carries from step to step.
@@ -110,9 +102,12 @@ class Progress(NamedTuple):
 
     step: Int[Array, ""]
     view: View
-    start: Float[Array, "*R N"]
     over: Bool[Array, "..."]
     memory: Any
+
+
+Moved = tuple[View, Any, Bool[Array, "..."] | bool]
+"""The view after a step, the memory, and which are to be given up."""
 
 
 class Engine(ABC):
@@ -123,15 +118,13 @@ class Engine(ABC):
     in_errors: ClassVar[bool] = False
     """Whether it moves the hidden errors, or the activities."""
 
-    def begin(self, network: NetworkSpec, problem: Problem, view: View, limits: Limits) -> Any:
+    def begin(self, problem: Problem, view: View) -> Any:
         """Return the memory to start with."""
         return ()
 
     @abstractmethod
-    def move(
-        self, network: NetworkSpec, problem: Problem, progress: Progress, limits: Limits
-    ) -> tuple[View, Any, Bool[Array, "..."] | bool]:
-        """Take one step; return the view there, the memory, and which are to be given up."""
+    def move(self, problem: Problem, progress: Progress) -> Moved:
+        """Take one step."""
 
     @abstractmethod
     def passes(self, steps: int, outputs: int) -> float:
@@ -145,24 +138,26 @@ def relax(
     parameters: Parameters,
     batch: Batch,
     limits: Limits,
-) -> Reached:
+) -> Inference[Array]:
     """Step until all is over or the budget is spent.
 
     ``kept`` are rows of the path to make room for: the budget and one more; 0 keeps none.
     """
     first = over_replicas(network, lambda p, b: layer(network, 0, p, b.x), parameters, batch)
     batch = _expanded(batch, first)
-    problem = Problem(parameters, batch, first)
-    view = _feedforward(network, engine, problem)
-    start = square_sum(view.slopes, view.prediction[..., 0])
+    problem = Problem(network, parameters, batch, first, limits)
+    # The feedforward activities are those where every hidden error is zero.
+    none = tuple(jnp.zeros((*first.shape[:-1], d), first.dtype) for d in network.widths[1:-1])
+    view = problem.look_at(none, in_errors=True)
+    view = view if engine.in_errors else view._replace(descent=())
 
-    def residuals(view: View) -> tuple[Array, Array]:
-        return relative(square_sum(view.slopes, start), start)
+    def squares(view: View) -> Squares:
+        return squared_norms(view.slopes, like=view.prediction)
+
+    start = squares(view)
 
     def over(view: View) -> Array:
-        left = residuals(view)[0 if engine.by_sample else 1]
-        # NaN is neither above nor below anything: it is over, and has not arrived.
-        return ~((left > limits.residual) & (left < jnp.inf))
+        return ~unfinished(squares(view), start, limits.residual, by_sample=engine.by_sample)
 
     def going(carry: tuple[Progress, Array]) -> Array:
         progress, _ = carry
@@ -170,45 +165,35 @@ def relax(
 
     def advance(carry: tuple[Progress, Array]) -> tuple[Progress, Array]:
         progress, path = carry
-        moved, memory, spent = engine.move(network, problem, progress, limits)
+        moved, memory, spent = engine.move(problem, progress)
         view = _chosen(progress.over, progress.view, moved)
         step = progress.step + 1
         if kept:
             path = path.at[step].set(energies(batch, view.errors))
-        return Progress(step, view, start, over(view) | spent, memory), path
+        return Progress(step, view, over(view) | spent, memory), path
 
     layers = energies(batch, view.errors)
     path = jnp.zeros((kept, *layers.shape), layers.dtype)
     if kept:
         path = path.at[0].set(layers)
-    memory = engine.begin(network, problem, view, limits)
-    progress = Progress(jnp.zeros((), jnp.int32), view, start, over(view), memory)
+    memory = engine.begin(problem, view)
+    progress = Progress(jnp.zeros((), jnp.int32), view, over(view), memory)
     if network.n_hidden:  # else nothing is to be moved, and nothing pulls
         progress, path = lax.while_loop(going, advance, (progress, path))
     view = progress.view
-    layers = energies(batch, view.errors)
-    samples, whole = residuals(view)
-    arrived = (samples if engine.by_sample else whole) <= limits.residual
     output = batch.y
     if batch.precision is not None:
         output = jnp.where(batch.precision > 0, output, view.prediction)
-    return Reached(
-        activities=(batch.x, *view.hidden, output),
-        energies=layers,
-        steps=progress.step,
-        residual=whole,
-        converged=arrived.all() & jnp.isfinite(layers).all(),
-        sample_residuals=samples,
-        path=jnp.moveaxis(path, 0, -2) if kept else None,
+    return ended(
+        (batch.x, *view.hidden, output),
+        energies(batch, view.errors),
+        progress.step,
+        squares(view),
+        start,
+        limits.residual,
+        jnp.moveaxis(path, 0, -2) if kept else None,
+        by_sample=engine.by_sample,
     )
-
-
-def _feedforward(network: NetworkSpec, engine: Engine, problem: Problem) -> View:
-    """Look where every hidden error is zero."""
-    rows = problem.first.shape[:-1]
-    none = tuple(jnp.zeros((*rows, d), problem.first.dtype) for d in network.widths[1:-1])
-    view = look_at(network, problem, none, in_errors=True)
-    return view if engine.in_errors else view._replace(descent=())
 
 
 def _expanded(batch: Batch, like: Rows) -> Batch:

@@ -29,6 +29,7 @@ from pcbench.backends.jax.relaxation import Engine, Limits, relax
 from pcbench.contract import BackendUnavailableError, IterativeInference
 from pcbench.contract.training import (
     Adam,
+    Batches,
     Objective,
     Optimiser,
     Record,
@@ -139,9 +140,7 @@ class JaxTrainer(Trainer[Array]):
         self._learner = self._runtime.run(_begin, settings.optimiser, model.parameters)
         model.parameters = self._learner.parameters
 
-    def run(
-        self, steps: int, batches: Int[np.ndarray, "T *R N"] | None = None, every: int = 1
-    ) -> Record:
+    def run(self, steps: int, batches: Batches = None, every: int = 1) -> Record:
         """Take steps, all in one call of a compiled function."""
         # JAX itself would take another row than one that there is not.
         check_run(steps, batches, every, self._data.x.shape[-2])

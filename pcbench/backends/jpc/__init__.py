@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-import numpy as np
-from jaxtyping import Float
-
-from pcbench.backends._on_jax import OnJax, make_room
+from pcbench.backends._on_jax import OnJax
 from pcbench.contract.parts import Capability
-from pcbench.networks import NetworkSpec
 
 __all__ = ["JpcBackend"]
-
-
-if TYPE_CHECKING:
-    from pcbench.backends.jpc.model import JpcModel
 
 
 class JpcBackend(OnJax):
@@ -59,21 +50,10 @@ class JpcBackend(OnJax):
     )
     title: ClassVar[str] = "JPC"
     module: ClassVar[str] = "jpc"
+    model: ClassVar[str] = "pcbench.backends.jpc.model:JpcModel"
     remedy: ClassVar[str] = (
         "in an environment with pcbench, install it from its repository, "
         "https://github.com/thebuckleylab/jpc"
     )
+    needs_hidden: ClassVar[bool] = True
     packages: ClassVar[tuple[str, ...]] = ("jpc", "jax", "equinox", "diffrax", "optax")
-
-    def build(
-        self, network: NetworkSpec, parameters: Sequence[Float[np.ndarray, "..."]]
-    ) -> JpcModel:
-        """Make a model; the parameters are copied, cast to the backend's dtype and staged."""
-        from pcbench.backends.jpc.model import JpcModel
-
-        self.check(network, parameters)
-        make_room(network)
-        return JpcModel(network, [self.to_device(array) for array in parameters], self.computing)
-
-    def _describe_limits(self, network: NetworkSpec) -> str | None:
-        return None if network.n_hidden else "takes networks with a hidden layer only"

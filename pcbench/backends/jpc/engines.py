@@ -15,13 +15,19 @@ from jaxtyping import Float
 
 from pcbench.backends._on_jax.answers import (
     Squares,
-    close,
+    ended,
     from_table,
-    leaky_relu,
+    on_host,
     squared_norms,
     unfinished,
 )
-from pcbench.contract import ErrorInference, GradientInference, Inference, OdeInference
+from pcbench.contract import (
+    ErrorInference,
+    ExactInference,
+    GradientInference,
+    Inference,
+    OdeInference,
+)
 from pcbench.networks import NetworkSpec
 
 
@@ -30,16 +36,12 @@ def make_layers(
 ) -> list[eqx.nn.Sequential]:
     """Make layers as ``make_mlp`` does, of any widths, with ``φ`` where the convention has it."""
     weights, biases = parameters[: network.n_layers], parameters[network.n_layers :]
-    identity = eqx.nn.Lambda(jpc.get_act_fn("linear"))
-    match network.activation:
-        case "identity":
-            phi = identity
-        case "leaky_relu":  # JPC's is JAX's own, whose slope at 0 is another
-            phi = eqx.nn.Lambda(leaky_relu)
-        case "tanh" | "relu" | "silu" as name:
-            phi = eqx.nn.Lambda(jpc.get_act_fn(name))
-        case name:
-            phi = eqx.nn.Lambda(from_table(name))
+    identity = phi = eqx.nn.Lambda(jpc.get_act_fn("linear"))
+    name = network.activation
+    if name != "identity":
+        # Not JPC's leaky_relu: that is JAX's own, whose slope at 0 is another.
+        own = name in ("tanh", "relu", "silu")
+        phi = eqx.nn.Lambda(jpc.get_act_fn(name) if own else from_table(name))
     layers = []
     for index, weight in enumerate(weights):
         outputs, inputs = weight.shape
@@ -85,11 +87,11 @@ class Problem(NamedTuple):
     y: Any
 
 
-def infer_exactly(problem: Problem) -> Inference[jax.Array]:
+def infer_exactly(problem: Problem, _: ExactInference) -> Inference[jax.Array]:
     """``compute_linear_activity_solution``."""
     hidden = _solve(problem)
     _, start = _feedforward(problem)
-    return _ending(problem, hidden, 0, _squares(problem, hidden), start, asked=1.0)
+    return on_host(_ending(problem, hidden, 0, _squares(problem, hidden), start, 1.0))
 
 
 def infer_by_steps(
@@ -102,7 +104,7 @@ def infer_by_steps(
     of all layers, the output's included.
     """
     ways = _by_activities if isinstance(settings, GradientInference) else _by_errors
-    hidden, taken, squares, start, path = _descend(
+    reached = _descend(
         problem,
         ways,
         settings.step,
@@ -110,9 +112,7 @@ def infer_by_steps(
         jnp.asarray(settings.residual),  # with other limits, nothing is compiled anew
         jnp.asarray(settings.max_steps),
     )
-    steps = int(taken)
-    path = None if path is None else path[: steps + 1]
-    return _ending(problem, hidden, steps, squares, start, settings.residual, path)
+    return on_host(reached)
 
 
 def infer_by_ode(problem: Problem, settings: OdeInference) -> Inference[jax.Array]:
@@ -134,7 +134,7 @@ def infer_by_ode(problem: Problem, settings: OdeInference) -> Inference[jax.Arra
     while left > 0 and steps < settings.max_steps and unfinished(squares, start, settings.residual):
         stretch = min(stretch, left, _TIMEOUT)
         try:
-            passed, kept = _flow(
+            passed, taken = _flow(
                 problem, activities, _SOLVERS[settings.method](), jnp.asarray(stretch), tolerances
             )
         except eqx.EquinoxRuntimeError:  # it takes 4096 steps at a time, and no more
@@ -142,7 +142,7 @@ def infer_by_ode(problem: Problem, settings: OdeInference) -> Inference[jax.Arra
                 break  # it does not get on; the residual tells
             stretch /= 4
             continue
-        count = min(int(kept), settings.max_steps - steps)
+        count = min(int(taken), settings.max_steps - steps)
         activities = [layer[count - 1] for layer in passed]
         squares = _squares(problem, activities[:-1])
         if settings.record:
@@ -150,14 +150,9 @@ def infer_by_ode(problem: Problem, settings: OdeInference) -> Inference[jax.Arra
         steps, left = steps + count, left - stretch
         if count < _MANY_STEPS:
             stretch *= 2
-    return _ending(
-        problem,
-        activities[:-1],
-        steps,
-        squares,
-        start,
-        settings.residual,
-        jnp.concatenate(path) if settings.record else None,
+    kept = jnp.concatenate(path) if settings.record else None
+    return on_host(
+        _ending(problem, activities[:-1], steps, squares, start, settings.residual, kept)
     )
 
 
@@ -196,7 +191,7 @@ def _slopes(problem: Problem, hidden: Sequence[Batch]) -> list[Batch]:
 @eqx.filter_jit
 def _descend(
     problem: Problem, ways: Any, step: float, record: int, residual: Any, max_steps: Any
-) -> tuple[Any, ...]:
+) -> Inference[jax.Array]:
     """Take steps; at every point JPC's update tells the gradient there, and the next point."""
     optim = optax.sgd(len(problem.x) * step)
     first, look = ways(problem, optim)
@@ -219,7 +214,8 @@ def _descend(
         return steps + 1, seen, path
 
     steps, seen, path = jax.lax.while_loop(further, move, (0, begin, path))
-    return seen["hidden"], steps, squared_norms(seen["slopes"], problem.y), start, path
+    squares = squared_norms(seen["slopes"], problem.y)
+    return _ending(problem, seen["hidden"], steps, squares, start, residual, path)
 
 
 Look = Callable[[Any, Any], dict[str, Any]]
@@ -296,14 +292,7 @@ def _tolerance(problem: Problem, activities: Any, start: Squares, residual: floa
 
 
 def _ending(
-    problem: Problem,
-    hidden: Sequence[Batch],
-    steps: int,
-    squares: Squares,
-    start: Squares,
-    asked: float,
-    path: Float[jax.Array, "steps L"] | None = None,
+    problem: Problem, hidden: Sequence[Batch], steps: Any, *asked: Any
 ) -> Inference[jax.Array]:
-    energies = layer_energies(problem, hidden)
     activities = [problem.x, *hidden, problem.y]
-    return close(activities, energies, steps, squares, start, asked, path)
+    return ended(activities, layer_energies(problem, hidden), steps, *asked)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from itertools import accumulate
 from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import jpc
+from jax import Array
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 
-from pcbench.backends._on_jax.answers import settled
 from pcbench.backends.jpc.engines import (
     Problem,
     infer_by_ode,
@@ -33,11 +31,15 @@ from pcbench.contract.inference import (
 from pcbench.contract.model import BackendUnavailableError, Hessian, Inference, Model
 from pcbench.networks import NetworkSpec
 
+_REFUSED = {
+    "exact": "solves linear networks without biases in closed form; use engine: gradient",
+    "gradient": "keeps a step as it is; leave preset and halve out",
+}
 _AT_ONCE = 32
 """Products that are made side by side: more take more memory, and hardly less time."""
 
 
-class JpcHessian(Hessian[jax.Array]):
+class JpcHessian(Hessian[Array]):
     """``v ↦ ∂g(θ + εv)/∂ε`` at ``ε = 0``, by JAX's forward mode.
 
     ``g`` goes from layers and a batch to gradients in the form of layers.
@@ -49,118 +51,93 @@ class JpcHessian(Hessian[jax.Array]):
         self,
         gradients: Callable[..., Any],
         layers: Any,
-        x: Float[jax.Array, "N d_0"],
-        y: Float[jax.Array, "N d_L"],
-        computing: Callable[..., Any],
+        x: Float[Array, "N d_0"],
+        y: Float[Array, "N d_L"],
+        run: Callable[..., Any],
     ) -> None:
-        self._given, self._computing = (gradients, layers, x, y), computing
+        self._given, self._run = (gradients, layers, x, y), run
 
-    @settled
-    def product(self, vectors: Float[jax.Array, "K P"]) -> Float[jax.Array, "K P"]:
+    def product(self, vectors: Float[Array, "K P"]) -> Float[Array, "K P"]:
         """Multiply vectors, a row each."""
-        with self._computing():
-            return _products(*self._given, vectors)
+        return self._run(_products, *self._given, vectors)
 
 
 @eqx.filter_jit
 def _products(gradients: Callable[..., Any], layers: Any, x: Any, y: Any, vectors: Any) -> Any:
     parameters = parameters_of(layers)
-    ends = list(accumulate(parameter.size for parameter in parameters))[:-1]
+    _, in_shape = ravel_pytree(parameters)
 
     def slope(moved: list[Any]) -> list[Any]:
         return parameters_of(gradients(eqx.tree_at(parameters_of, layers, moved), x, y))
 
     def product(vector: Any) -> Any:
-        parts = jnp.split(vector, ends)
-        moves = [
-            part.reshape(parameter.shape) for part, parameter in zip(parts, parameters, strict=True)
-        ]
-        _, changes = jax.jvp(slope, (parameters,), (moves,))
-        return jnp.concatenate([change.ravel() for change in changes])
+        _, changes = jax.jvp(slope, (parameters,), (in_shape(vector),))
+        return ravel_pytree(changes)[0]
 
     return jax.lax.map(product, vectors, batch_size=_AT_ONCE)
 
 
-Batch = Float[jax.Array, "N _d"]
+Batch = Float[Array, "N _d"]
 Activities = Sequence[Batch]
 Precision = Batch | None
-Computing = Callable[..., AbstractContextManager[None]]
 
 
-class JpcModel(Model[jax.Array]):
+class JpcModel(Model[Array]):
     """A network of JPC's layers; every call is made with the backend's dtype set."""
 
     def __init__(
-        self, network: NetworkSpec, parameters: Sequence[jax.Array], computing: Computing
+        self, network: NetworkSpec, parameters: Sequence[Array], run: Callable[..., Any]
     ) -> None:
-        self._computing, self._linear = computing, network.is_linear
-        with computing():
-            self._layers = make_layers(network, parameters)
+        self._run, self._linear = run, network.is_linear
+        self._layers = run(make_layers, network, parameters)
 
-    @settled
     def predict(self, x: Batch) -> Batch:
         """``init_activities_with_ffwd``, of which the last is the prediction."""
-        with self._computing():
-            return jpc.init_activities_with_ffwd(self._layers, x)[-1]
+        return self._run(jpc.init_activities_with_ffwd, self._layers, x)[-1]
 
-    @settled
-    def loss(self, x: Batch, y: Batch, precision: Precision = None) -> Float[jax.Array, ""]:
+    def loss(self, x: Batch, y: Batch, precision: Precision = None) -> Array:
         """``mse_loss`` of the prediction."""
-        with self._computing(precision):
-            return _loss(self._layers, x, y)
+        return self._run(_loss, self._layers, x, y, precision=precision)
 
-    @settled
-    def loss_gradients(
-        self, x: Batch, y: Batch, precision: Precision = None
-    ) -> list[Float[jax.Array, "..."]]:
+    def loss_gradients(self, x: Batch, y: Batch, precision: Precision = None) -> list[Array]:
         """Gradients of JPC's loss of JPC's prediction, by JAX: JPC has no function for them."""
-        with self._computing(precision):
-            return parameters_of(_loss_gradients(self._layers, x, y))
+        slopes = self._run(_loss_gradients, self._layers, x, y, precision=precision)
+        return parameters_of(slopes)
 
-    @settled
     def infer(
         self, x: Batch, y: Batch, settings: InferenceSettings, precision: Precision = None
-    ) -> Inference[jax.Array]:
+    ) -> Inference[Array]:
         """Relax the hidden activities with input and output clamped."""
-        problem = Problem(self._layers, x, y)
-        with self._computing(precision):
-            match settings:
-                case ExactInference() if self._linear:
-                    return infer_exactly(problem)
-                case GradientInference(halve=False) | ErrorInference():
-                    return infer_by_steps(problem, settings)
-                case OdeInference():
-                    return infer_by_ode(problem, settings)
-        refused = {
-            "exact": "solves linear networks without biases in closed form; use engine: gradient",
-            "gradient": "keeps a step as it is; leave preset and halve out",
-        }
-        raise BackendUnavailableError(
-            f"JPC {refused.get(settings.engine, f'has no engine {settings.engine}')}"
-        )
+        infer: Callable[..., Inference[Array]]
+        match settings:
+            case ExactInference() if self._linear:
+                infer = infer_exactly
+            case GradientInference(halve=False) | ErrorInference():
+                infer = infer_by_steps
+            case OdeInference():
+                infer = infer_by_ode
+            case _:
+                raise BackendUnavailableError(
+                    f"JPC {_REFUSED.get(settings.engine, f'has no engine {settings.engine}')}"
+                )
+        return self._run(infer, Problem(self._layers, x, y), settings, precision=precision)
 
-    @settled
-    def energies(
-        self, activities: Activities, precision: Precision = None
-    ) -> Float[jax.Array, " L"]:
+    def energies(self, activities: Activities, precision: Precision = None) -> Array:
         """``pc_energy_fn`` by layer."""
         x, *hidden, y = activities
-        with self._computing(precision):
-            return layer_energies(Problem(self._layers, x, y), hidden)
+        problem = Problem(self._layers, x, y)
+        return self._run(layer_energies, problem, hidden, precision=precision)
 
-    @settled
-    def energy_gradients(
-        self, activities: Activities, precision: Precision = None
-    ) -> list[Float[jax.Array, "..."]]:
+    def energy_gradients(self, activities: Activities, precision: Precision = None) -> list[Array]:
         """``compute_pc_param_grads``."""
         x, *hidden, y = activities
-        with self._computing(precision):
-            return parameters_of(_energy_gradients(self._layers, hidden, x, y))
+        asked = (self._layers, hidden, x, y)
+        return parameters_of(self._run(_energy_gradients, *asked, precision=precision))
 
     def loss_hessian(self, x: Batch, y: Batch, precision: Precision = None) -> JpcHessian:
         """Products of JAX's derivative with the gradients of the loss."""
-        with self._computing(precision):
-            return JpcHessian(_loss_gradients, self._layers, x, y, self._computing)
+        asked = (_loss_gradients, self._layers, x, y, self._run)
+        return self._run(JpcHessian, *asked, precision=precision)
 
     def energy_hessian(
         self, activities: Activities, precision: Precision = None, residual: float | None = None
@@ -173,9 +150,8 @@ class JpcModel(Model[jax.Array]):
             raise BackendUnavailableError(
                 "JPC knows the equilibrated energy, and so its Hessian, of linear networks only"
             )
-        x, y = activities[0], activities[-1]
-        with self._computing(precision):
-            return JpcHessian(_equilibrated_gradients, self._layers, x, y, self._computing)
+        asked = (_equilibrated_gradients, self._layers, activities[0], activities[-1], self._run)
+        return self._run(JpcHessian, *asked, precision=precision)
 
 
 @eqx.filter_jit

@@ -325,8 +325,7 @@ def infer_by_gauss_newton(clamped: Clamped, settings: GaussNewtonInference) -> I
     steps = max((len(path) - 1 for path in paths), default=0)
     path = state.energies()[None]
     if paths:  # the average over the samples; an ended one stays where it is
-        kept = [np.minimum(np.arange(steps + 1), len(path) - 1) for path in paths]
-        path = np.mean([path[rows] for path, rows in zip(paths, kept, strict=True)], axis=0)
+        path = np.mean([lengthened(path, steps) for path in paths], axis=0)
     return ended(
         state,
         slope_norms(start),
@@ -335,6 +334,11 @@ def infer_by_gauss_newton(clamped: Clamped, settings: GaussNewtonInference) -> I
         path=path if settings.record else None,
         by_sample=True,
     )
+
+
+def lengthened(path: Float[np.ndarray, "T L"], steps: int) -> Float[np.ndarray, "steps L"]:
+    """Let a path that has ended stay where it is."""
+    return path[np.minimum(np.arange(steps + 1), len(path) - 1)]
 
 
 def _descend(

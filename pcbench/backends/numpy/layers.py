@@ -86,10 +86,6 @@ class AffineMap:
             self.matrix, outputs, places = weight, shape.outputs, 1
         self.offset = np.zeros(outputs) if bias is None else np.repeat(bias, places)
 
-    def along(self, weight: Entries, bias: Entries | None) -> AffineMap:
-        """Return the map of other parameters: of a direction of them, as well."""
-        return AffineMap(self.shape, weight, bias)
-
     def __call__(self, z: Batch) -> Batch:
         """``A z + b``, for every row."""
         value: Batch = z @ self.matrix.T + self.offset
@@ -194,10 +190,6 @@ class Layer:
     def is_affine(self) -> bool:
         """Whether it has the same derivative everywhere."""
         return self.before is self.after is IDENTITY and not self.pools
-
-    def along(self, weight: Entries, bias: Entries | None) -> Layer:
-        """Return the layer with other parameters."""
-        return replace(self, affine=self.affine.along(weight, bias))
 
     def at(self, z: Batch) -> LayerAt:
         """Evaluate at a batch of inputs."""
@@ -317,9 +309,9 @@ def split(
 
 
 def along(layers: Sequence[Layer], parameters: Sequence[Entries]) -> list[Layer]:
-    """Return the layers with other parameters."""
+    """Return the layers with other parameters: with a direction of them, as well."""
     return [
-        layer.along(weight, bias)
+        replace(layer, affine=AffineMap(layer.affine.shape, weight, bias))
         for layer, weight, bias in zip(layers, *split(len(layers), parameters), strict=True)
     ]
 

@@ -14,6 +14,7 @@ from pcbench.backends.numpy.engines import (
     infer_by_gradient,
     infer_by_ode,
     infer_exactly,
+    lengthened,
 )
 from pcbench.backends.numpy.hessians import EnergyHessian, UnrolledHessian
 from pcbench.backends.numpy.layers import Layer, along, in_order, parameters_of
@@ -179,12 +180,8 @@ def _joined(each: Sequence[Inference[Array]]) -> Inference[Array]:
         converged=all(answer.converged for answer in each),
         passes=max(passes) if passes else None,
         sample_residuals=np.stack(samples),
-        path=np.stack([_lengthened(path, steps) for path in paths]) if paths else None,
+        path=np.stack([lengthened(path, steps) for path in paths]) if paths else None,
     )
-
-
-def _lengthened(path: Array, steps: int) -> Array:
-    return path[np.minimum(np.arange(steps + 1), len(path) - 1)]
 
 
 def _each(method: str, join: Callable[[list[Any]], Any]) -> Any:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -165,14 +166,8 @@ class BlockTridiagonal:
             factor = scipy.linalg.cholesky_banded(banded, check_finite=False)
         except np.linalg.LinAlgError:
             return _not_a_number
-
-        def solve(rows: Rows) -> Rows:
-            solved: Rows = scipy.linalg.cho_solve_banded(
-                (factor, False), rows.T, check_finite=False
-            ).T
-            return solved
-
-        return solve
+        solve = partial(scipy.linalg.cho_solve_banded, (factor, False), check_finite=False)
+        return lambda rows: solve(rows.T).T
 
     def lu(self) -> Solve:
         """Factorise ``H``, which need not be definite, as a sparse matrix."""
@@ -180,12 +175,7 @@ class BlockTridiagonal:
             factor = scipy.sparse.linalg.splu(self.sparse())
         except RuntimeError:  # exactly singular
             return _not_a_number
-
-        def solve(rows: Rows) -> Rows:
-            solved: Rows = factor.solve(np.ascontiguousarray(rows.T)).T
-            return solved
-
-        return solve
+        return lambda rows: factor.solve(np.ascontiguousarray(rows.T)).T
 
     def banded(self) -> Float[np.ndarray, "_bands n_hidden"]:
         """Store the upper triangle diagonal by diagonal: ``H[i, j]`` at ``[bands - 1 + i - j, j]``.
@@ -193,21 +183,11 @@ class BlockTridiagonal:
         As LAPACK wants it: the main diagonal comes last.
         """
         sizes = [len(block) for block in self.diagonal]
-        starts = np.cumsum([0, *sizes])
         reach = max([sizes[0], *(a + b for a, b in pairwise(sizes))])
-        banded = np.zeros((reach, starts[-1]))
-        blocks = [
-            (start, start, block) for start, block in zip(starts, self.diagonal, strict=False)
-        ]
-        blocks += [
-            (row, column, block)
-            for (row, column), block in zip(pairwise(starts[:-1]), self.above, strict=True)
-        ]
-        for row, column, block in blocks:
-            i, j = np.indices(block.shape)
-            i, j = i + row, j + column
-            upper = i <= j
-            banded[(reach - 1 + i - j)[upper], j[upper]] = block[upper]
+        upper = sp.triu(self.sparse(), format="coo")
+        i, j = upper.coords
+        banded = np.zeros((reach, sum(sizes)))
+        banded[reach - 1 + i - j, j] = upper.data
         return banded
 
     def sparse(self) -> sp.csc_array:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from pcbench.backends.numpy.engines import refuse_bent_layers
 from pcbench.backends.numpy.model import NumpyModel, Replicas, stacked
 from pcbench.contract import BackendUnavailableError, ExactInference
-from pcbench.contract.training import Adam, Record, Trainer, TrainingSettings, check_run
+from pcbench.contract.training import Adam, Batches, Record, Trainer, TrainingSettings, check_run
 
 Array = Float[np.ndarray, "..."]
 
@@ -84,9 +84,7 @@ class NumpyTrainer(Trainer[Array]):
         return Replicas(self._models) if self._replicated else self._models[0]
 
     @np.errstate(all="ignore")
-    def run(
-        self, steps: int, batches: Int[np.ndarray, "T *R N"] | None = None, every: int = 1
-    ) -> Record:
+    def run(self, steps: int, batches: Batches = None, every: int = 1) -> Record:
         """Let each network take its steps."""
         check_run(steps, batches, every, len(self._data[0]))
         own = batches is not None and batches.ndim == 3
@@ -113,9 +111,7 @@ class NumpyTrainer(Trainer[Array]):
         self._models = [self._models[r] for r in replicas]
         self._optimisers = [self._optimisers[r] for r in replicas]
 
-    def _run(
-        self, r: int, steps: int, batches: Int[np.ndarray, "T N"] | None, every: int
-    ) -> dict[str, Array]:
+    def _run(self, r: int, steps: int, batches: Batches, every: int) -> dict[str, Array]:
         x, y, precision = self._data
         each, looks = [], []
         for step in range(steps):

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-import numpy as np
-from jaxtyping import Float
-
-from pcbench.backends._on_jax import OnJax, make_room
+from pcbench.backends._on_jax import OnJax
 from pcbench.contract.parts import Capability
-from pcbench.networks import NetworkSpec
 
 __all__ = ["PcxBackend"]
-
-
-if TYPE_CHECKING:
-    from pcbench.backends.pcx.model import PcxModel
 
 
 class PcxBackend(OnJax):
@@ -50,18 +42,9 @@ class PcxBackend(OnJax):
     )
     title: ClassVar[str] = "PCX"
     module: ClassVar[str] = "pcx"
+    model: ClassVar[str] = "pcbench.backends.pcx.model:PcxModel"
     remedy: ClassVar[str] = "install pcbench with its extra: pip install 'pcbench[pcx]'"
     packages: ClassVar[tuple[str, ...]] = ("pcx", "jax", "equinox", "optax")
-
-    def build(
-        self, network: NetworkSpec, parameters: Sequence[Float[np.ndarray, "..."]]
-    ) -> PcxModel:
-        """Make a model; the parameters are copied, cast to the backend's dtype and staged."""
-        from pcbench.backends.pcx.model import PcxModel
-
-        self.check(network, parameters)
-        make_room(network)
-        return PcxModel(network, [self.to_device(array) for array in parameters], self.computing)
 
     @contextmanager
     def computing(self, precision: object = None) -> Iterator[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,13 +14,13 @@ import pcx.functional as pxf
 import pcx.nn as pxnn
 import pcx.predictive_coding as pxc
 import pcx.utils as pxu
+from jax import Array
 from jaxtyping import Float
 
 from pcbench.backends._on_jax.answers import (
-    close,
+    ended,
     from_table,
-    leaky_relu,
-    settled,
+    on_host,
     squared_norms,
     unfinished,
 )
@@ -28,11 +28,10 @@ from pcbench.contract.inference import GradientInference, InferenceSettings
 from pcbench.contract.model import BackendUnavailableError, Inference, Model
 from pcbench.networks import NetworkSpec
 
-_ACTIVATIONS = {
+_ACTIVATIONS = {  # but leaky_relu, which at 0 has another slope in JAX
     "identity": lambda z: z,
     "tanh": jax.nn.tanh,
     "relu": jax.nn.relu,
-    "leaky_relu": leaky_relu,  # which JAX's own is not at 0
     "silu": jax.nn.silu,
 }
 
@@ -40,7 +39,7 @@ _ACTIVATIONS = {
 class Network(pxc.EnergyModule):
     """``Linear`` layers, an activation, and a ``Vode`` after each layer."""
 
-    def __init__(self, network: NetworkSpec, parameters: Sequence[Float[jax.Array, "..."]]) -> None:
+    def __init__(self, network: NetworkSpec, parameters: Sequence[Float[Array, "..."]]) -> None:
         super().__init__()
         weights, biases = parameters[: network.n_layers], parameters[network.n_layers :]
         name = network.activation
@@ -66,13 +65,15 @@ class Network(pxc.EnergyModule):
             x = vode(self.phi(u) if index < last and self.post.get() else u)
         return self.vodes[-1].get("u")
 
-    def parameters(self) -> list[Float[jax.Array, "..."]]:
+    def parameters(self) -> list[Float[Array, "..."]]:
         """Return the weights, then the biases; of gradients in this form, theirs."""
         biases = [layer.nn.bias for layer in self.layers if layer.nn.bias is not None]
         return [*(layer.nn.weight.get() for layer in self.layers), *(b.get() for b in biases)]
 
 
-Batch = Float[jax.Array, "N _d"]
+Batch = Float[Array, "N _d"]
+Activities = Sequence[Batch]
+Precision = Batch | None
 
 _CACHE = pxc.VodeParam.Cache
 _ALL = pxc.VodeParam | pxc.VodeParam.Cache
@@ -118,7 +119,7 @@ def _predict(x: Batch, *, network: Network) -> Batch:
 
 
 @pxf.jit()
-def _loss(x: Batch, y: Batch, *, network: Network) -> tuple[Float[jax.Array, ""], list[Any]]:
+def _loss(x: Batch, y: Batch, *, network: Network) -> tuple[Float[Array, ""], list[Any]]:
     """``𝓛`` and its gradients: those of the energy where every hidden ``h`` is its ``u``."""
     with pxu.step(network, (pxc.STATUS.INIT, None), clear_params=_ALL):
         (total, _), gradients = _weight_gradients(_energy_of_target)(x, y, network=network)
@@ -126,9 +127,7 @@ def _loss(x: Batch, y: Batch, *, network: Network) -> tuple[Float[jax.Array, ""]
 
 
 @pxf.jit()
-def _energies(
-    activities: Sequence[Batch], *, network: Network
-) -> tuple[Float[jax.Array, " L"], list[Any]]:
+def _energies(activities: Activities, *, network: Network) -> tuple[Float[Array, " L"], list[Any]]:
     """``𝓕`` of each layer at given activities, and the gradients of their sum."""
     x, *values = activities
     with pxu.step(network, clear_params=_ALL):
@@ -141,15 +140,12 @@ def _energies(
 @pxf.jit(static_argnums=0)
 def _relax(
     record: int, settings: dict[str, Any], x: Batch, y: Batch, *, network: Network
-) -> tuple[Any, ...]:
+) -> Inference[Array]:
     """Descend in the hidden values until the residual is reached or the budget is spent.
 
     The energy is summed over the batch: its gradient is ``∂(N𝓕)/∂z``, and the step is the
     optimiser's rate. Room is made for ``record`` energies on the way; with other settings, nothing
     is compiled anew. The network comes without activities; so it is left.
-
-    Returns hidden activities, energies of the layers, steps, squared forces of every sample there
-    and at the start, and the energies on the way, if they are to be recorded.
     """
 
     def look(network: Network) -> tuple[Any, Any]:
@@ -181,15 +177,13 @@ def _relax(
     steps, slopes, layers, path = pxf.while_loop(step, further)(
         0, slopes, layers, path, network=network, optim=optim
     )
-    hidden = [vode.h.get() for vode in network.vodes[:-1]]
+    activities = [x, *(vode.h.get() for vode in network.vodes[:-1]), y]
     network.clear_params(_ALL)
-    return hidden, layers, steps, squares(slopes), start, path
+    asked = settings["residual"]
+    return ended(activities, layers, steps, squares(slopes), start, asked, path)
 
 
-Computing = Callable[..., AbstractContextManager[None]]
-
-
-class PcxModel(Model[jax.Array]):
+class PcxModel(Model[Array]):
     """A network of PCX's modules.
 
     PCX's modules keep what they compute; here every call begins and ends without activities, and is
@@ -197,36 +191,26 @@ class PcxModel(Model[jax.Array]):
     """
 
     def __init__(
-        self, network: NetworkSpec, parameters: Sequence[jax.Array], computing: Computing
+        self, network: NetworkSpec, parameters: Sequence[Array], run: Callable[..., Any]
     ) -> None:
-        self._computing = computing
-        with computing():
-            self._network = Network(network, parameters)
+        self._run = run
+        self._network = run(Network, network, parameters)
 
-    @settled
     def predict(self, x: Batch) -> Batch:
         """The input ``u`` of the last ``Vode``, after a forward pass."""
-        with self._computing():
-            return _predict(x, network=self._network)
+        return self._ask(_predict, x)
 
-    @settled
-    def loss(self, x: Batch, y: Batch, precision: Batch | None = None) -> Float[jax.Array, ""]:
+    def loss(self, x: Batch, y: Batch, precision: Precision = None) -> Array:
         """The energy after a forward pass with the output at its target."""
-        with self._computing(precision):
-            return _loss(x, y, network=self._network)[0]
+        return self._ask(_loss, x, y, precision=precision)[0]
 
-    @settled
-    def loss_gradients(
-        self, x: Batch, y: Batch, precision: Batch | None = None
-    ) -> list[Float[jax.Array, "..."]]:
+    def loss_gradients(self, x: Batch, y: Batch, precision: Precision = None) -> list[Array]:
         """Gradients of that energy through the forward pass."""
-        with self._computing(precision):
-            return _loss(x, y, network=self._network)[1]
+        return self._ask(_loss, x, y, precision=precision)[1]
 
-    @settled
     def infer(
-        self, x: Batch, y: Batch, settings: InferenceSettings, precision: Batch | None = None
-    ) -> Inference[jax.Array]:
+        self, x: Batch, y: Batch, settings: InferenceSettings, precision: Precision = None
+    ) -> Inference[Array]:
         """Relax the hidden activities with input and output clamped."""
         if not isinstance(settings, GradientInference):
             raise BackendUnavailableError(
@@ -234,31 +218,18 @@ class PcxModel(Model[jax.Array]):
             )
         if settings.halve:
             raise BackendUnavailableError("PCX keeps a step as it is; leave preset and halve out")
-        with self._computing(precision):
-            hidden, energies, taken, squares, start, path = _relax(
-                settings.max_steps + 1 if settings.record else 0,
-                settings.model_dump(include={"step", "residual", "max_steps"}),
-                x,
-                y,
-                network=self._network,
-            )
-            steps = int(taken)
-            path = None if path is None else path[: steps + 1]
-            activities = [x, *hidden, y]
-            return close(activities, energies, steps, squares, start, settings.residual, path)
+        record = settings.max_steps + 1 if settings.record else 0
+        limits = settings.model_dump(include={"step", "residual", "max_steps"})
+        reached = self._ask(_relax, record, limits, x, y, precision=precision)
+        return self._run(on_host, reached)
 
-    @settled
-    def energies(
-        self, activities: Sequence[Batch], precision: Batch | None = None
-    ) -> Float[jax.Array, " L"]:
+    def energies(self, activities: Activities, precision: Precision = None) -> Array:
         """``Vode.energy`` of every layer, its mean over the batch."""
-        with self._computing(precision):
-            return _energies(activities, network=self._network)[0]
+        return self._ask(_energies, activities, precision=precision)[0]
 
-    @settled
-    def energy_gradients(
-        self, activities: Sequence[Batch], precision: Batch | None = None
-    ) -> list[Float[jax.Array, "..."]]:
+    def energy_gradients(self, activities: Activities, precision: Precision = None) -> list[Array]:
         """Gradients of the energy in the parameters, their mean over the batch."""
-        with self._computing(precision):
-            return _energies(activities, network=self._network)[1]
+        return self._ask(_energies, activities, precision=precision)[1]
+
+    def _ask(self, function: Callable[..., Any], *arguments: Any, precision: Any = None) -> Any:
+        return self._run(partial(function, network=self._network), *arguments, precision=precision)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +13,7 @@ from pcbench.backends.torch.layers import make_layers
 from pcbench.backends.torch.model import LayeredModel
 from pcbench.backends.torch.training import TorchTrainer
 from pcbench.contract import Backend, BackendUnavailableError, Capability, DType, TrainingSettings
+from pcbench.contract.backend import HostArrays
 from pcbench.networks import NetworkSpec
 
 # What errors say, of the CPU, of CUDA and Metal, and of the libraries of CUDA.
@@ -28,13 +28,6 @@ class TorchBackend(Backend[torch.Tensor]):
     Matrix products are done in full precision: TF32 is switched off, unless PyTorch's own variable
     ``TORCH_ALLOW_TF32_CUBLAS_OVERRIDE`` is 1. The report says which; tolerances stay float32's, so
     that checks show what TF32 costs.
-
-    Parameters
-    ----------
-    device
-        ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-    dtype
-        ``float32`` or ``float64``.
 
     Raises
     ------
@@ -57,9 +50,7 @@ class TorchBackend(Backend[torch.Tensor]):
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
         torch.backends.cudnn.allow_tf32 = tf32  # convolutions have a switch of their own
 
-    def build(
-        self, network: NetworkSpec, parameters: Sequence[Float[np.ndarray, "..."]]
-    ) -> LayeredModel:
+    def build(self, network: NetworkSpec, parameters: HostArrays) -> LayeredModel:
         """Make a model; the parameters are copied, cast to the backend's dtype and staged."""
         staged = [self.to_device(parameter) for parameter in parameters]
         return LayeredModel(make_layers(network, staged), network.is_linear)

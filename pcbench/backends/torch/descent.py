@@ -209,9 +209,5 @@ class _Flow:
 
 
 def _largest_rms(layers: Sequence[Batch]) -> Float[Tensor, ""]:
-    """Root mean square of a layer in a sample of a replica, the largest of all.
-
-    torchdiffeq's own norm averages over samples and replicas, too: one would pay for the ease of
-    the others.
-    """
+    """Root mean square of a layer in a sample of a replica, the largest of all, not their mean."""
     return torch.stack([layer.square().mean(-1).max() for layer in layers]).max().sqrt()

@@ -58,16 +58,6 @@ class OutputSystem:
         """``S⁻¹`` times every row."""
         return torch.cholesky_solve(right.mT, self.factor).mT
 
-    def solve_observed(self, off: Outputs, precision: Outputs) -> Outputs:
-        """Return ``λ = π e_L`` of outputs that count by their precision (theory.md 2.3).
-
-        Every sample has a system of its own, ``(I + P T P) v = P r`` with ``P = √π`` and ``λ = P
-        v``: where the precision is 0, no force comes from the output.
-        """
-        root = precision.sqrt()
-        factor = output_factor(self.through.unsqueeze(-3), precision)
-        return root * torch.cholesky_solve((root * off).unsqueeze(-1), factor).squeeze(-1)
-
     def pull(self, weights: Weights, force: Outputs) -> Sequence[Float[Tensor, "*#replica N _d"]]:
         """``W_{L:l+1}ᵀ λ`` for the hidden layers, the cheaper of two ways."""
         at_once = force.shape[-1] * sum(self.widths)
@@ -115,7 +105,7 @@ def infer_exactly(
         force = output_error = system.solve(off)
     else:
         off = torch.where(precision > 0, y, prediction) - prediction
-        force = system.solve_observed(off, precision)
+        force = output_force(system.through.unsqueeze(-3), off, precision)
         reached = force @ system.through  # what the hidden errors make good
         output_error = torch.where(precision > 0, off - reached, 0)
 
@@ -170,6 +160,21 @@ def _residuals(
     squares = ((pair @ (weights[-1] @ weights[-1].mT)) * pair).sum(-1).clamp(min=0)
     whole = squares.sum(-1)
     return relative(squares[1], squares[0]), relative(whole[1], whole[0])
+
+
+def output_force(
+    through: Float[Tensor, "*#R N d_L d_L"], right: Outputs, precision: Outputs | None
+) -> Outputs:
+    """``P (I + P T P)⁻¹ P`` times the right-hand side, of every sample, with ``P = √π``.
+
+    Of an output's error it is ``λ = π e_L`` at equilibrium (theory.md 2.3). Symmetric, and where
+    the precision is 0, no force comes from the output.
+    """
+    root = None if precision is None else precision.sqrt()
+    right = right if root is None else root * right
+    factor = output_factor(through, precision)
+    solved: Tensor = torch.cholesky_solve(right.unsqueeze(-1), factor).squeeze(-1)
+    return solved if root is None else root * solved
 
 
 def output_factor(

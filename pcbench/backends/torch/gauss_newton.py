@@ -33,7 +33,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pcbench.backends.torch.descent import backpropagated
-from pcbench.backends.torch.exact import output_factor
+from pcbench.backends.torch.exact import output_force
 from pcbench.backends.torch.relaxation import (
     Batch,
     Progress,
@@ -184,13 +184,6 @@ class LinearisedNetwork:
     def _force(
         self, right: Float[Tensor, "*#R N d_L"], theta: Float[Tensor, "*#R N 1"]
     ) -> Float[Tensor, "*#R N d_L"]:
-        """``P (I + θ P T P)⁻¹ P`` times every row: symmetric, and indifferent to ``Π`` being 0."""
-        precision = self.view.relaxation.precision
-        root = None if precision is None else precision.sqrt()
-        right = right if root is None else root * right
-        solved = torch.cholesky_solve(right.unsqueeze(-1), self.factor(theta)).squeeze(-1)
-        return solved if root is None else root * solved
-
-    def factor(self, theta: Float[Tensor, "*#R N 1"]) -> Float[Tensor, "*#R N d_L d_L"]:
-        """Return the lower Cholesky factor of ``I + θ P T P`` of every sample."""
-        return output_factor(theta.unsqueeze(-1) * self.through, self.view.relaxation.precision)
+        """``P (I + θ P T P)⁻¹ P`` times every row."""
+        through = theta.unsqueeze(-1) * self.through
+        return output_force(through, right, self.view.relaxation.precision)

@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pcbench.backends.torch.exact import OutputSystem
+from pcbench.backends.torch.exact import OutputSystem, output_factor
 from pcbench.backends.torch.gauss_newton import LinearisedNetwork
 from pcbench.backends.torch.layers import Layer, along, parameters_of, threads_that_pay
 from pcbench.backends.torch.relaxation import Relaxation
@@ -261,7 +261,7 @@ class ImplicitEnergyHessian(BlockedHessian):
             layer.at(z.unsqueeze(-3)) for layer, z in zip(self._layers, [x, *hidden], strict=True)
         ]
         at = LinearisedNetwork.at(Relaxation(layers, x, y, precision).at(hidden))
-        self._factor = at.factor(torch.ones_like(y[..., :1]))
+        self._factor = output_factor(at.through, precision)
         self._root = None if precision is None else precision.sqrt().unsqueeze(-3)
         self._wanted = residual or _EPSILONS * torch.finfo(y.dtype).eps
         self.residual = 0.0

@@ -6,7 +6,8 @@ leave it out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -28,8 +29,9 @@ from pcbench.backends.torch.layers import (
     parameters_of,
     threads_that_pay,
 )
-from pcbench.backends.torch.relaxation import Relaxation
+from pcbench.backends.torch.relaxation import Relaxation, View
 from pcbench.contract.inference import (
+    Engine,
     ErrorInference,
     ExactInference,
     GaussNewtonInference,
@@ -37,12 +39,26 @@ from pcbench.contract.inference import (
     InferenceSettings,
     OdeInference,
 )
-from pcbench.contract.model import BackendUnavailableError, Hessian, Inference, Model
+from pcbench.contract.model import (
+    BackendUnavailableError,
+    Hessian,
+    Inference,
+    Model,
+    check_batch,
+)
 
 Batch = Float[Tensor, "*#replica N _d"]
 Activities = Sequence[Batch]
 Precision = Batch | None
 NOT_EXACTLY = "engine: exact solves linear networks without biases; use engine: gauss_newton here"
+
+
+_ENGINES: dict[type[Engine], Callable[[Relaxation, Any], Inference[Tensor]]] = {
+    GradientInference: infer_by_gradient,
+    GaussNewtonInference: infer_by_gauss_newton,
+    ErrorInference: infer_by_errors,
+    OdeInference: infer_by_ode,
+}
 
 
 class LayeredModel(Model[Tensor]):
@@ -64,7 +80,7 @@ class LayeredModel(Model[Tensor]):
 
     def loss(self, x: Batch, y: Batch, precision: Precision = None) -> Tensor:
         """``𝓛 = 1/(2N) Σ_n (y - ŷ)ᵀ Π (y - ŷ)``."""
-        _refuse_nothing(x)
+        check_batch(x)
         error = _output_error(y, self.predict(x), precision)
         return _half_mean(error, _weighed(error, precision))
 
@@ -76,7 +92,7 @@ class LayeredModel(Model[Tensor]):
         self, x: Batch, y: Batch, precision: Precision = None
     ) -> tuple[Float[Tensor, "*#replica"], list[Tensor]]:
         """``𝓛`` and its gradients, from one pass forward and one back."""
-        _refuse_nothing(x)
+        check_batch(x)
         with threads_that_pay(self.layers, x.shape[-2], x.device):
             tangents = []
             for layer in self.layers:
@@ -96,7 +112,7 @@ class LayeredModel(Model[Tensor]):
         self, x: Batch, y: Batch, settings: InferenceSettings, precision: Precision = None
     ) -> Inference[Tensor]:
         """Relax the hidden activities with input and output clamped."""
-        _refuse_nothing(x)
+        check_batch(x)
         if replicas := self.layers[0].affine.replicas:
             # A batch that replicas share is clamped in each of them.
             x, y = (batch.expand(*replicas, *batch.shape[-2:]) for batch in (x, y))
@@ -107,45 +123,26 @@ class LayeredModel(Model[Tensor]):
                 if not self.solves_exactly:
                     raise BackendUnavailableError(NOT_EXACTLY)
                 return infer_exactly(self.weights, x, y, precision)
-            relaxation = Relaxation(self.layers, x, y, precision)
-            match settings:
-                case GradientInference():
-                    return infer_by_gradient(relaxation, settings)
-                case GaussNewtonInference():
-                    return infer_by_gauss_newton(relaxation, settings)
-                case ErrorInference():
-                    return infer_by_errors(relaxation, settings)
-                case OdeInference():
-                    return infer_by_ode(relaxation, settings)
-                case _:
-                    raise BackendUnavailableError(f"PyTorch has no engine {settings.engine}")
+            infer = _ENGINES.get(type(settings))
+            if infer is None:
+                raise BackendUnavailableError(f"PyTorch has no engine {settings.engine}")
+            return infer(Relaxation(self.layers, x, y, precision), settings)
 
     def energies(
         self, activities: Activities, precision: Precision = None
     ) -> Float[Tensor, "*#replica L"]:
         """``1/(2N) Σ_n ‖z_l - f_l(z_{l-1})‖²`` for ``l = 1 … L``."""
-        _refuse_nothing(activities[0])
-        # Slopes are not kept: energies need none.
-        values = [layer(below) for layer, below in zip(self.layers, activities, strict=False)]
-        errors = _errors(values, activities, precision)
-        return torch.stack([_half_mean(error, force) for error, force in errors], dim=-1)
+        return self._look(activities, precision).energies()
 
     def energy_gradients(self, activities: Activities, precision: Precision = None) -> list[Tensor]:
         """``∂𝓕/∂W_l``, local to each layer, then ``∂𝓕/∂b_l``."""
-        _refuse_nothing(activities[0])
-        tangents = [layer.at(below) for layer, below in zip(self.layers, activities, strict=False)]
-        errors = _errors([tangent.value for tangent in tangents], activities, precision)
-        n = activities[0].shape[-2]
-        return in_order(
-            [
-                tangent.gradients(force / -n)
-                for tangent, (_, force) in zip(tangents, errors, strict=True)
-            ]
-        )
+        view, n = self._look(activities, precision), activities[0].shape[-2]
+        forces = zip(view.tangents, view.forces, strict=True)
+        return in_order([tangent.gradients(force / -n) for tangent, force in forces])
 
     def loss_hessian(self, x: Batch, y: Batch, precision: Precision = None) -> Hessian[Tensor]:
         """``∇²𝓛``."""
-        _refuse_nothing(x)
+        check_batch(x)
         return ObjectiveHessian(
             self.layers, x, lambda layers: LayeredModel(layers).loss(x, y, precision)
         )
@@ -154,15 +151,20 @@ class LayeredModel(Model[Tensor]):
         self, activities: Activities, precision: Precision = None, residual: float | None = None
     ) -> Hessian[Tensor]:
         """``∇²𝓕*`` by the implicit-function theorem, at the equilibrium that is given."""
-        _refuse_nothing(activities[0])
+        check_batch(activities[0])
         if self.solves_exactly and precision is None:
             return LinearEnergyHessian(self.layers, activities)
         return ImplicitEnergyHessian(self.layers, activities, precision, residual)
 
     def unrolled_hessian(self, x: Batch, y: Batch, steps: int, step: float) -> Hessian[Tensor]:
         """Hessian of the energy that so many steps of gradient inference reach."""
-        _refuse_nothing(x)
+        check_batch(x)
         return unrolled_hessian(self.layers, x, y, steps, step)
+
+    def _look(self, activities: Activities, precision: Precision) -> View:
+        x, *hidden, y = activities
+        check_batch(x)
+        return Relaxation(self.layers, x, y, precision).at(hidden)
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -172,21 +174,6 @@ class LayeredModel(Model[Tensor]):
     def along(self, parameters: Sequence[Tensor]) -> LayeredModel:
         """Return the network at other parameters, which it shares with the caller."""
         return LayeredModel(along(self.layers, parameters), self.solves_exactly)
-
-
-def _refuse_nothing(x: Batch) -> None:
-    """Refuse a batch whose derivatives would be sums over nothing: zeros, as at a minimum."""
-    if x.shape[-2] == 0:
-        raise ValueError("a mean over no samples is no number; give a batch of at least one")
-
-
-def _errors(
-    values: Sequence[Batch], activities: Activities, precision: Precision
-) -> list[tuple[Batch, Batch]]:
-    """Return ``e_l`` and ``(π e)_l`` of each layer, whose values at the activities are given."""
-    hidden = [above - value for above, value in zip(activities[1:-1], values, strict=False)]
-    output = _output_error(activities[-1], values[-1], precision)
-    return [*zip(hidden, hidden, strict=True), (output, _weighed(output, precision))]
 
 
 def _output_error(y: Batch, prediction: Batch, precision: Precision) -> Batch:

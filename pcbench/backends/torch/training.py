@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -13,11 +12,19 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from pcbench.backends.torch.exact import OutputSystem, chains_from_output
+from pcbench.backends.torch.exact import OutputSystem, chains_from_output, output_force
 from pcbench.backends.torch.layers import threads_that_pay
 from pcbench.backends.torch.model import NOT_EXACTLY, LayeredModel
-from pcbench.contract import BackendUnavailableError, ExactInference, InferenceSettings
-from pcbench.contract.training import Adam, Record, Sgd, Trainer, TrainingSettings, check_run
+from pcbench.contract import BackendUnavailableError, ExactInference
+from pcbench.contract.training import (
+    Adam,
+    Batches,
+    Record,
+    Sgd,
+    Trainer,
+    TrainingSettings,
+    check_run,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +41,6 @@ class Product:
     def dense(self) -> Float[Tensor, "*R d_out d_in"]:
         """Multiply out."""
         return self.left.mT @ self.right
-
-    def norm(self) -> Float[Tensor, "*R"]:
-        """Frobenius norm, of the product multiplied out.
-
-        ``tr((left leftᵀ)(right rightᵀ))`` is its square and takes less, but where factors are large
-        and their product is small, at a plateau, it loses half the digits.
-        """
-        size: Tensor = vector_norm(self.dense().flatten(-2), dim=-1)
-        return size
 
     def subtract_from(self, weight: Float[Tensor, "*R d_out d_in"], rate: Tensor) -> None:
         """``weight ← weight - rate · leftᵀ right``, in place."""
@@ -62,13 +60,14 @@ class Slope(NamedTuple):
     """An objective at the current parameters, on a batch.
 
     The energy is that which inference reached, in ``inference_steps``, and at which relative
-    residual; of backpropagation it is the loss. Gradients are of weights, then of biases.
+    residual; of backpropagation it is the loss, and nothing is inferred. Gradients are of weights,
+    then of biases.
     """
 
     loss: Float[Tensor, "*R"]
     energy: Float[Tensor, "*R"]
     gradients: Sequence[Gradient]
-    residual: Callable[[], Float[Tensor, "*R"]]
+    residual: Callable[[], Float[Tensor, "*R"] | float] = lambda: 0.0
     inference_steps: int = 0
 
 
@@ -78,10 +77,12 @@ def dense(gradient: Gradient) -> Tensor:
 
 
 def norm(array: Gradient, replicas: int) -> Float[Tensor, "*R"]:
-    """Frobenius norm of a gradient or a parameter, with so many axes of replicas."""
-    if isinstance(array, Product):
-        return array.norm()
-    size: Tensor = vector_norm(array.flatten(replicas), dim=-1)
+    """Frobenius norm of a gradient or a parameter, with so many axes of replicas.
+
+    A product is multiplied out: ``tr((left leftᵀ)(right rightᵀ))`` is its square and takes less,
+    but where factors are large and their product is small, at a plateau, it loses half the digits.
+    """
+    size: Tensor = vector_norm(dense(array).flatten(replicas), dim=-1)
     return size
 
 
@@ -90,30 +91,8 @@ def aligned(rate: Float[Tensor, "*R"], array: Tensor) -> Tensor:
     return rate.reshape(*rate.shape, *(1,) * (array.dim() - rate.dim()))
 
 
-def slope_of_loss(model: LayeredModel, x: Batch, y: Batch, precision: Precision) -> Slope:
-    """Propagate back, layer by layer; nothing is inferred."""
-    loss, gradients = model.backpropagate(x, y, precision)
-    return Slope(loss, loss, gradients, partial(_nothing_left, model, x))
-
-
-def slope_of_energy(
-    model: LayeredModel, settings: InferenceSettings, x: Batch, y: Batch, precision: Precision
-) -> Slope:
-    """Infer by any engine, and differentiate the energy there, layer by layer."""
-    reached = model.infer(x, y, settings, precision)
-    loss = model.loss(x, y, precision)
-    gradients = model.energy_gradients(reached.activities, precision)
-    energy = reached.energies.sum(-1)
-    return Slope(loss, energy, gradients, lambda: reached.residual, reached.steps)
-
-
 def slope_from_few_rows(
-    model: LayeredModel,
-    weights: Sequence[Tensor],
-    relaxed: bool,
-    x: Batch,
-    y: Batch,
-    precision: Precision,
+    model: LayeredModel, relaxed: bool, x: Batch, y: Batch, precision: Precision
 ) -> Slope:
     r"""Look at either objective of a linear network, from ``d_L`` rows instead of a batch.
 
@@ -130,7 +109,7 @@ def slope_from_few_rows(
 
     What inference leaves is measured in the usual way, activities and all.
     """
-    asked = precision
+    asked, weights = precision, model.weights
     system = OutputSystem.of(weights) if relaxed else None
     products = system.to_output() if system else chains_from_output(weights)
     first, samples = weights[0], x.shape[-2]
@@ -152,16 +131,10 @@ def slope_from_few_rows(
         if system is not None:
             carried = carried + moment @ product
 
-    def residual() -> Tensor:
-        if relaxed:
-            return model.infer(x, y, ExactInference(), asked).residual
-        return _nothing_left(model, x)
+    def residual() -> Tensor | float:
+        return model.infer(x, y, ExactInference(), asked).residual if relaxed else 0.0
 
     return Slope(loss, energy, [*gradients, carried / -samples], residual)
-
-
-def _nothing_left(model: LayeredModel, x: Batch) -> Float[Tensor, "*R"]:
-    return torch.zeros(model.layers[0].affine.replicas, dtype=x.dtype, device=x.device)
 
 
 def _relaxed(
@@ -173,7 +146,8 @@ def _relaxed(
     if precision is None:
         solved: Tensor = torch.cholesky_solve(off, system.factor)
         return solved
-    return system.solve_observed(off.mT, precision.mT.expand(off.mT.shape)).mT
+    own = precision.mT.expand(off.mT.shape)
+    return output_force(system.through.unsqueeze(-3), off.mT, own).mT
 
 
 def _half_mean(
@@ -247,23 +221,24 @@ class TorchTrainer(Trainer[Tensor]):
         settings: TrainingSettings,
         precision: Precision = None,
     ) -> None:
+        relaxed = settings.objective == "energy"
         exact = isinstance(settings.inference, ExactInference)
-        if settings.objective == "energy" and exact and not model.solves_exactly:
+        if relaxed and exact and not model.solves_exactly:
             raise BackendUnavailableError(NOT_EXACTLY)
+        self._closed = model.solves_exactly and (exact or not relaxed)
         self._data, self._settings = (x, y, precision), settings
         self._parameters = [parameter.clone() for parameter in model.parameters]
         self.model = model.along(self._parameters)
         rate = torch.as_tensor(settings.learning_rate, dtype=x.dtype, device=x.device)
         self._optimiser = Optimiser(settings.optimiser, rate, settings.scale)
 
-    def run(
-        self, steps: int, batches: Int[np.ndarray, "T *R N"] | None = None, every: int = 1
-    ) -> Record:
+    def run(self, steps: int, batches: Batches = None, every: int = 1) -> Record:
         """Take steps; nothing comes to the host before the last, but what engines look at."""
         x, y, _ = self._data
         check_run(steps, batches, every, x.shape[-2])
-        samples = len(x) if batches is None else batches.shape[-1]
-        rule, rows = self._rule(samples, y.shape[-1])
+        rows = len(x) if batches is None else batches.shape[-1]
+        few = self._closed and y.shape[-1] <= rows
+        rows = y.shape[-1] if few else rows  # of the largest products
         chosen = None if batches is None else torch.from_numpy(batches).to(x.device)
         replicas = self.model.layers[0].affine.replicas
         recorded = np.arange(0, steps, every)
@@ -273,7 +248,7 @@ class TorchTrainer(Trainer[Tensor]):
         inference_steps = np.zeros(len(recorded))
         with threads_that_pay(self.model.layers, rows, x.device):
             for step in range(steps):
-                slope = rule(*self._batch(None if chosen is None else chosen[step]))
+                slope = self._slope(few, *self._batch(None if chosen is None else chosen[step]))
                 losses[step], energies[step] = slope.loss, slope.energy
                 if step % every == 0:
                     place = step // every
@@ -306,15 +281,19 @@ class TorchTrainer(Trainer[Tensor]):
         self.model = self.model.along(self._parameters)
         self._optimiser.keep(kept)
 
-    def _rule(self, samples: int, outputs: int) -> tuple[Callable[..., Slope], int]:
-        """Return the learning rule, and how many rows its products have."""
-        settings, relaxed = self._settings, self._settings.objective == "energy"
-        exact = isinstance(settings.inference, ExactInference) or not relaxed
-        if self.model.solves_exactly and exact and outputs <= samples:
-            return partial(slope_from_few_rows, self.model, self._parameters, relaxed), outputs
-        if relaxed:
-            return partial(slope_of_energy, self.model, settings.inference), samples
-        return partial(slope_of_loss, self.model), samples
+    def _slope(self, few: bool, x: Batch, y: Batch, precision: Precision) -> Slope:
+        """Follow the learning rule."""
+        model, relaxed = self.model, self._settings.objective == "energy"
+        if few:
+            return slope_from_few_rows(model, relaxed, x, y, precision)
+        if not relaxed:
+            loss, gradients = model.backpropagate(x, y, precision)
+            return Slope(loss, loss, gradients)
+        reached = model.infer(x, y, self._settings.inference, precision)
+        loss = model.loss(x, y, precision)
+        gradients = model.energy_gradients(reached.activities, precision)
+        energy = reached.energies.sum(-1)
+        return Slope(loss, energy, gradients, lambda: reached.residual, reached.steps)
 
     def _batch(self, rows: Int[Tensor, "*R N"] | None) -> tuple[Batch, Batch, Batch | None]:
         x, y, precision = self._data

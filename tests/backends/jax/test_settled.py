@@ -1,4 +1,4 @@
-"""Adapters to libraries on JAX return what has been computed, not what has been begun."""
+"""Backends on JAX return what has been computed, not what has been begun."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from pcbench.contract import Inference
 
 jax = pytest.importorskip("jax")
-settled = pytest.importorskip("pcbench.backends._on_jax.answers").settled
+backend = pytest.importorskip("pcbench.backends.jax").JaxBackend("cpu", "float32")
 
 
 def begun(size=1500):
@@ -28,10 +28,9 @@ def test_an_answer_is_there_when_the_call_returns(wrap):
     begun()  # compiled
     seen = []
 
-    @settled
     def ask():
         seen.append(begun())
         return wrap(seen[0])
 
-    ask()
+    backend.run(ask)
     assert seen[0].is_ready()
