@@ -34,8 +34,8 @@ class Question:
     ``check`` is the name of the check that a claim becomes if the suite insists on it
     (``required``); ``published`` settings are those of the paper in which PC has more than its
     objective for it. ``longer`` and ``more`` name what to raise where runs were too short or too
-    few, ``slower`` and ``sooner`` what to lower where runs diverged or left before it could be
-    seen; ``waiver`` tells how to have the claim reported alone.
+    few, ``sooner`` what to lower where runs left before it could be seen; ``waiver`` tells how to
+    have the claim reported alone.
     """
 
     name: str
@@ -46,7 +46,6 @@ class Question:
     published: bool
     longer: str
     more: str
-    slower: str = "training.learning_rate"
     sooner: str = "training.learning_rate"
     waiver: str = "write sooner: false"
 
@@ -128,11 +127,8 @@ class Ratios:
         if self.interval().high <= bound:
             return "borne out"
         at_best = np.where(self.lost, self.upper, self.lower)
-        return (
-            "unresolved"
-            if ratio_interval(at_best, at_best, CONFIDENCE).high <= bound
-            else "not borne out"
-        )
+        may_hold = ratio_interval(at_best, at_best, CONFIDENCE).high <= bound
+        return "unresolved" if may_hold else "not borne out"
 
 
 def answers(
@@ -145,13 +141,11 @@ def answers(
     them alone. ``groundless`` is a sentence, why no verdict would be about the claim, if so: then
     none is given.
     """
-    if groundless:
-        for question, ratios in asked.items():
-            yield _claim(question, ratios).model_copy(
-                update={"verdict": "not judged", "message": groundless}
-            )
-        return
     claims = {question: _claim(question, ratios) for question, ratios in asked.items()}
+    if groundless:
+        for claim in claims.values():
+            yield claim.model_copy(update={"verdict": "not judged", "message": groundless})
+        return
     holding = [
         f"{claim.setting} ({claim.ratio})"
         for question, claim in claims.items()
@@ -200,57 +194,39 @@ def _claim(question: Question, ratios: Ratios) -> Claim:
 
 
 def _message(question: Question, claim: Claim, ratios: Ratios) -> str:
+    """Say why a claim is not borne out, and of what leaves it open how to have less."""
+    pairs, slower = claim.pairs, "lower training.learning_rate"
+    at_once, late = (
+        " and ".join(f"{count} of {learner}" for learner, count in counts.items())
+        for counts in (ratios.at_once, ratios.late)
+    )
+    lost = f"{int(ratios.lost.sum())} of {pairs} pairs one run diverged"
     if claim.verdict == "borne out":
         return ""
-    if claim.pairs < FEWEST:
-        return f"Pairs: {claim.pairs}, where a verdict takes {FEWEST}; raise {question.more}."
+    if pairs < FEWEST:
+        return f"Pairs: {pairs}, where a verdict takes {FEWEST}; raise {question.more}."
     if ratios.tied:
         return (
-            f"All {claim.pairs} pairs are tied, and whole steps tell no more; lower "
-            f"{question.slower}, so that leaving takes more of them."
+            f"All {pairs} pairs are tied, and whole steps tell no more; {slower}, so that leaving "
+            "takes more of them."
         )
-    if claim.verdict == "unresolved":
-        return " ".join(_open(question, claim, ratios))
-    lost = f"; of {_lost(ratios)} one run diverged" if ratios.lost.any() else ""
-    runs = _by_learner(ratios.late)
-    late = f"; of {claim.pairs} pairs, {runs} had not left" if any(ratios.late.values()) else ""
-    return (
-        f"The ratio is {claim.ratio}, and its upper end should be below 1 by more "
-        f"than {ratios.tolerance.derivation}{late}{lost}."
-    )
-
-
-def _open(question: Question, claim: Claim, ratios: Ratios) -> Iterator[str]:
-    """Say, of every sort of censoring that there is, how to have less of it."""
-    if ratios.void:
-        yield (
-            f"Of {ratios.void} of {claim.pairs} pairs both runs diverged, which is evidence for "
-            f"neither; lower {question.slower}."
+    if claim.verdict == "not borne out":
+        told = f"; of {pairs} pairs, {late} had not left" if any(ratios.late.values()) else ""
+        told += f"; of {lost}" if ratios.lost.any() else ""
+        return (
+            f"The ratio is {claim.ratio}, and its upper end should be below 1 by more "
+            f"than {ratios.tolerance.derivation}{told}."
         )
-    if any(ratios.at_once.values()):
-        yield (
-            f"Of {claim.pairs} pairs, {_by_learner(ratios.at_once)} had left by the first step at "
-            f"which it can be seen; lower {question.sooner}."
-        )
-    if ratios.lost.any():
-        yield (
-            f"Of {_lost(ratios)} one run diverged, and a longer one would tell no more; "
-            f"lower {question.slower}."
-        )
-    if any(ratios.late.values()):
-        yield (
-            f"Of {claim.pairs} pairs, {_by_learner(ratios.late)} had not left when their runs "
-            f"ended; had they then, it would be borne out; raise {question.longer}, or "
-            f"{question.more}."
-        )
-
-
-def _lost(ratios: Ratios) -> str:
-    return f"{int(ratios.lost.sum())} of {len(ratios)} pairs"
-
-
-def _by_learner(counts: Mapping[str, int]) -> str:
-    return " and ".join(f"{count} of {learner}" for learner, count in counts.items())
+    reasons = {
+        f"Of {ratios.void} of {pairs} pairs both runs diverged, which is evidence for neither; "
+        f"{slower}.": ratios.void,
+        f"Of {pairs} pairs, {at_once} had left by the first step at which it can be seen; lower "
+        f"{question.sooner}.": any(ratios.at_once.values()),
+        f"Of {lost}, and a longer one would tell no more; {slower}.": ratios.lost.any(),
+        f"Of {pairs} pairs, {late} had not left when their runs ended; had they then, it would be "
+        f"borne out; raise {question.longer}, or {question.more}.": any(ratios.late.values()),
+    }
+    return " ".join(reason for reason, holds in reasons.items() if holds)
 
 
 def _check(question: Question, claim: Claim, ratios: Ratios) -> Check:
@@ -263,16 +239,11 @@ def _check(question: Question, claim: Claim, ratios: Ratios) -> Check:
         where=f"upper end of the {claim.confidence:.1%} interval of the median ratio over "
         f"{claim.pairs} pairs",
     )
-    return (
-        check
-        if check.passed
-        else check.model_copy(
-            update={
-                "message": f"{question.check}: {claim.message} To have it reported, and not "
-                f"required, {question.waiver}."
-            }
-        )
-    )
+    if check.passed:
+        return check
+    waived = f"To have it reported, and not required, {question.waiver}."
+    message = f"{question.check}: {claim.message} {waived}"
+    return check.model_copy(update={"message": message})
 
 
 def _finite(value: float) -> float | None:

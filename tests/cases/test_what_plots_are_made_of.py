@@ -14,7 +14,7 @@ from pcbench.contract import ExactInference, GradientInference, Trainer
 from pcbench.judges.answers import Subject
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.judges.training.curves import Batches
+from pcbench.judges.training.curves import Batches, Course
 from pcbench.networks import NetworkSpec
 from pcbench.theory.nonlinear.layered import energy_gradients, feedforward
 from pcbench.theory.nonlinear.second_order import relaxed_activities
@@ -36,9 +36,11 @@ def test_test_losses_and_accuracies_are_those_of_their_definitions(problem):
     seeds = [np.stack([w, np.abs(w), w[::-1]]) for w in problem.weights]
     lent, asked = Mock(spec=Context, backend=BACKEND), Mock(spec=Parameters, seeds=SEEDS)
     samples = problem.x, problem.y
-    run = _escape_run.Run(_escape_run.Start(lent, asked, problem, seeds, None, samples, samples))
+    start = _escape_run.Start(lent, asked, problem, seeds, None, samples, samples)
     model, tests = BACKEND.build(problem.network, seeds), _escape_run.Tests()
-    run._test(Mock(spec=Trainer, model=model), np.arange(SEEDS), 7, tests)
+    course = Course(SEEDS, 2)
+    course.losses = np.zeros((7, SEEDS))
+    _escape_run.add_tests(start, Mock(spec=Trainer, model=model), course, tests)
     for seed in range(SEEDS):
         outputs = problem.x
         for weights in seeds:

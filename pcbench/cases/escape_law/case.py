@@ -9,6 +9,7 @@ with theory.md 2.7; runs of BP, and of PC in linear networks, also with descent 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from pcbench import checks
 from pcbench.case import Case, CaseParameters, CaseSkippedError, Columns, Context, Finding
 from pcbench.cases.escape_law import fits
-from pcbench.cases.escape_law.fits import Unresolved, against_bound, against_law
+from pcbench.cases.escape_law.fits import against_bound, against_law
 from pcbench.cases.escape_law.parameters import Parameters
 from pcbench.cases.escape_law.replay import runs
 from pcbench.cases.escape_law.runs import Left, chain_power, chain_times, leave, too_near
@@ -34,7 +35,6 @@ from pcbench.theory.dynamics.escape import (
     steps_per_e_fold,
 )
 
-SOURCE = "leaving the origin: rates and laws (theory.md 2.7)"
 MOST_OF_A_DIRECTION = 2 / 3
 """Until the energy of a direction has fallen by that, ``W_L`` grows to ``√2``, and by then the next
 layer by a factor of ``e`` at most. Later the energy, too, waits for the layers below."""
@@ -68,15 +68,16 @@ class EscapeLaw(Case[Parameters]):
                 "the laws are about the first direction to leave, which alone takes away "
                 f"{most:.3g} of the loss in good time here; make fraction at most that"
             )
-        open_questions: list[Unresolved] = []
+        open_questions: list[str] = []
         for learner in LEARNERS:
             left = leave(context, problem, asked, learner)
             yield from self._series(left)
             made, unstable = runs(problem, left, context.backend.dtype, asked)
             yield from made
-            left = left.without(unstable)
+            loss, energy = (each.without(unstable) for each in (left.loss, left.energy))
+            left = replace(left, loss=loss, energy=energy)
             for found in self._laws(problem, left):
-                if isinstance(found, Unresolved):
+                if isinstance(found, str):
                     open_questions.append(found)
                 elif left.everywhere < len(left.scales):
                     yield found.at(f"{left.everywhere} of {len(left.scales)} scales")
@@ -85,34 +86,36 @@ class EscapeLaw(Case[Parameters]):
         if open_questions:
             raise CaseSkippedError(
                 f"these runs are too few, too short or not near enough to the origin for "
-                f"{', '.join(map(str, open_questions))}; take smaller scales or more of them "
+                f"{', '.join(open_questions)}; take smaller scales or more of them "
                 "(scales.further), more steps (training.max_steps) or a smaller "
                 "training.learning_rate"
             )
 
-    def _laws(self, problem: Problem, left: Left) -> Iterator[Check | Unresolved]:
+    def _laws(self, problem: Problem, left: Left) -> Iterator[Check | str]:
         """Fit the scales that every seed left from."""
         complete = left.everywhere
         if complete < fits.LEAST_SCALES:
-            yield Unresolved(
-                f"{left.learner}: all laws",
-                f"every seed left from {complete} scales, counted from the largest, and a fit "
-                f"needs {fits.LEAST_SCALES}; where the largest diverge, make them smaller",
+            yield (
+                f"{left.learner}: all laws (every seed left from {complete} scales, counted from "
+                f"the largest, and a fit needs {fits.LEAST_SCALES}; where the largest diverge, "
+                "make them smaller)"
             )
             return
-        kept = left.until(complete)
+        scales, loss, energy = left.scales[:complete], left.loss[:complete], left.energy[:complete]
+        kept = replace(left, scales=scales, loss=loss, energy=energy)
         if left.objective == "energy":
             yield self._in_logarithmic_time(problem, kept, "energy")
         if escape_exponent(problem.network.n_layers) == 0:
             yield self._in_logarithmic_time(problem, kept, "loss")
         elif left.objective == "loss":
-            yield from self._by_a_power(problem, kept)
+            times = fits.power(kept.loss, self.parameters.scales.ratio)
+            power = float(escape_exponent(problem.network.n_layers))
+            yield against_law("BP: power of 1/σ", times, power, HALF_WAY)
+            yield self._on_its_side(problem, kept, "above")
         else:
             yield from self._slowed_down(problem, kept)
 
-    def _in_logarithmic_time(
-        self, problem: Problem, left: Left, what: Objective
-    ) -> Check | Unresolved:
+    def _in_logarithmic_time(self, problem: Problem, left: Left, what: Objective) -> Check | str:
         """Compare the steps per e-fold of the scale with the rate at the origin."""
         layers = problem.network.n_layers
         rates = escape_rates(problem.x, problem.y, layers, left.objective)
@@ -123,24 +126,14 @@ class EscapeLaw(Case[Parameters]):
             fits.slope(left.measures[what], self.parameters.scales.ratio, gap),
             expected,
             expected / 3,  # so that half of it is not within reach of all of it
-            source=SOURCE,
         )
 
-    def _by_a_power(self, problem: Problem, left: Left) -> Iterator[Check | Unresolved]:
-        """Compare BP's loss with its power law, and rule out any logarithm."""
-        power = escape_exponent(problem.network.n_layers)
-        ratio = self.parameters.scales.ratio
-        yield against_law(
-            "BP: power of 1/σ", fits.power(left.loss, ratio), float(power), HALF_WAY, source=SOURCE
-        )
-        yield self._on_its_side(problem, left, "above")
-
-    def _slowed_down(self, problem: Problem, left: Left) -> Iterator[Check | Unresolved]:
+    def _slowed_down(self, problem: Problem, left: Left) -> Iterator[Check | str]:
         """Compare PC's loss with a power of the logarithm, and rule out BP's power law."""
         name = "PC: power of ln(1/σ)"
         chains = chain_power(problem, left.scales[fits.thirds(left.scales)], self.parameters)
         if isinstance(chains, str):
-            yield Unresolved(name, chains)
+            yield f"{name} ({chains})"
         else:
             expected = float(chains.lower[0] + chains.upper[0]) / 2
             # The law of one layer less is then beyond reach. It is approached from below.
@@ -150,14 +143,13 @@ class EscapeLaw(Case[Parameters]):
                 fits.logarithmic_power(left.loss),
                 expected,
                 (expected - below) / 2,
-                source=SOURCE,
                 missing=float(chains.upper[0] - chains.lower[0]) / 2,
             )
         yield self._on_its_side(problem, left, "below")
 
     def _on_its_side(
         self, problem: Problem, left: Left, side: Literal["above", "below"]
-    ) -> Check | Unresolved:
+    ) -> Check | str:
         """Compare the local power of ``1/σ`` with half of BP's, which no logarithm reaches."""
         name = f"{left.learner}: power of 1/σ at the smallest scales"
         half = escape_exponent(problem.network.n_layers) / 2
@@ -165,11 +157,11 @@ class EscapeLaw(Case[Parameters]):
         steps = np.median(left.loss[smallest].whole, axis=1)
         if (steps > 1).all():
             bounds = fits.local_power(left.loss, self.parameters.scales.ratio)
-            return against_bound(name, bounds, side, half, source=f"{SOURCE}: half of BP's power")
+            return against_bound(name, bounds, side, half)
         scales = left.scales[smallest]
         chains = chain_times(problem, scales, self.parameters, left.objective, max_steps=3)
         if near := too_near(scales[0], chains[0]):
-            return Unresolved(name, near)
+            return f"{name} ({near})"
         return checks.at_least(
             name,
             float(steps.min()),

@@ -25,6 +25,7 @@ from pcbench.statistics import Interval, median_interval
 Times = Float[np.ndarray, "scales seeds"]
 Seeds = Float[np.ndarray, " seeds"]
 
+SOURCE = "leaving the origin: rates and laws (theory.md 2.7)"
 LEAST_SCALES = 4
 """So many complete scales a fit of an exponent, and of its last change, needs."""
 
@@ -36,41 +37,31 @@ NEARER = "the nearer end of the interval"
 
 
 @dataclass(frozen=True, slots=True)
-class Crossings:
-    """When something fell through its threshold, in steps; infinite where it did not."""
+class Bounds:
+    """What each seed says about a number, or about the times of a fall at every scale.
 
-    earliest: Times
-    latest: Times
+    Times are in steps, and infinite of what never fell.
+    """
 
-    def __getitem__(self, scales: Any) -> Crossings:
+    lower: Seeds | Times
+    upper: Seeds | Times
+
+    def __getitem__(self, scales: Any) -> Bounds:
         """Return those of some of the scales."""
-        return Crossings(self.earliest[scales], self.latest[scales])
+        return Bounds(self.lower[scales], self.upper[scales])
 
     @property
     def whole(self) -> Times:
         """The first step at which it had fallen."""
-        return np.asarray(np.ceil(self.latest))
+        return np.asarray(np.ceil(self.upper))
 
-    def without(self, runs: Bool[np.ndarray, " R"]) -> Crossings:
+    def without(self, runs: Bool[np.ndarray, " R"]) -> Bounds:
         """Return the same, where some runs, seeds fastest, never fell."""
-        never = runs.reshape(self.latest.shape)
-        return Crossings(*(np.where(never, np.inf, ends) for ends in (self.earliest, self.latest)))
+        never = runs.reshape(self.upper.shape)
+        return Bounds(*(np.where(never, np.inf, ends) for ends in (self.lower, self.upper)))
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What each seed says about a number."""
-
-    lower: Seeds
-    upper: Seeds
-
-    def widened(self, by: Seeds | float) -> Bounds:
-        """Move both ends outwards; by NaN, to infinity."""
-        by = np.where(np.isnan(by), np.inf, by)
-        return Bounds(self.lower - by, self.upper + by)
-
-
-def power(times: Crossings, ratio: float) -> Bounds:
+def power(times: Bounds, ratio: float) -> Bounds:
     """Bound ``p`` in ``T = a σ^{-p} + b``, at the three smallest scales.
 
     Differences of neighbours have no ``b``, and are in the ratio ``ρ^p``. Corrections to the law
@@ -82,43 +73,41 @@ def power(times: Crossings, ratio: float) -> Bounds:
     def fit(first: Seeds, second: Seeds, third: Seeds) -> Seeds:
         return np.asarray(np.log((third - second) / (second - first)) / log(ratio))
 
-    last, before = _at_corners(fit, times[-3:]), _at_corners(fit, times[-4:-1])
-    return last.widened(2 * _change(before, last) / (ratio - 1))
+    return _corrected(fit, times[-4:-1], times[-3:], (ratio - 1) / 2)
 
 
-def slope(times: Crossings, ratio: float, gap: float) -> Bounds:
+def slope(times: Bounds, ratio: float, gap: float) -> Bounds:
     """Bound the steps per e-fold of ``1/σ``, over the smaller half of the scales.
 
     Corrections fall off like ``σ^g``, with the relative gap ``g > 0`` between the first rate and
     the next: by ``e^{g δ}`` from one half of the scales, ``δ`` wide, to the other, so that what is
     left is less than ``1/(e^{g δ} - 1)`` of the change from half to half.
     """
-    half = (len(times.latest) - 1) // 2
+    half = (len(times.upper) - 1) // 2
     width = half * log(ratio)
 
     def fit(first: Seeds, second: Seeds) -> Seeds:
         return np.asarray((second - first) / width)
 
-    before = _at_corners(fit, times[[-1 - 2 * half, -1 - half]])
-    last = _at_corners(fit, times[[-1 - half, -1]])
-    return last.widened(_change(before, last) / np.expm1(gap * width))
+    before, last = times[[-1 - 2 * half, -1 - half]], times[[-1 - half, -1]]
+    return _corrected(fit, before, last, np.expm1(gap * width))
 
 
-def local_power(times: Crossings, ratio: float) -> Bounds:
+def local_power(times: Bounds, ratio: float) -> Bounds:
     """Bound ``d ln T / d ln(1/σ)``, over the smallest third of the scales."""
-    width = (len(times.latest) - 1) // 3 * log(ratio)
+    width = (len(times.upper) - 1) // 3 * log(ratio)
     return _at_corners(
-        lambda before, after: np.log(after / before) / width, times[thirds(times.latest)[1:]]
+        lambda before, after: np.log(after / before) / width, times[thirds(times.upper)[1:]]
     )
 
 
-def logarithmic_power(times: Crossings) -> Bounds:
+def logarithmic_power(times: Bounds) -> Bounds:
     """Bound ``κ`` in ``T = c (Λ + b)^κ``, at three scales ``ρ^m`` apart; of a power law, infinity.
 
     ``b`` is what a width and a draw make of the scale.
     """
     fit = np.vectorize(power_of_shifted_logarithm, otypes=[float])
-    return _at_corners(fit, times[thirds(times.latest)])
+    return _at_corners(fit, times[thirds(times.upper)])
 
 
 def thirds(values: Float[np.ndarray, "scales *seeds"]) -> list[int]:
@@ -148,9 +137,9 @@ def power_of_shifted_logarithm(first: float, second: float, third: float) -> flo
     return after / float(np.log1p(1 / (1 + u)))
 
 
-def _at_corners(fit: Callable[..., Seeds], times: Crossings) -> Bounds:
+def _at_corners(fit: Callable[..., Seeds], times: Bounds) -> Bounds:
     """Evaluate a fit at all corners of a box; one that is NaN at a corner has no bounds."""
-    ends = list(zip(times.earliest, times.latest, strict=True))
+    ends = list(zip(times.lower, times.upper, strict=True))
     with np.errstate(divide="ignore", invalid="ignore"):
         corners = np.array([fit(*corner) for corner in product(*ends)])
     unknown = np.isnan(corners).any(axis=0)
@@ -160,22 +149,17 @@ def _at_corners(fit: Callable[..., Seeds], times: Crossings) -> Bounds:
     )
 
 
-def _change(before: Bounds, last: Bounds) -> Seeds:
-    """Return by how much a number may have changed."""
+def _corrected(fit: Callable[..., Seeds], before: Bounds, last: Bounds, fall: float) -> Bounds:
+    """Bound a fit to the last times, which may change as much again as from those before by 1/fall.
+
+    What is no number may have changed by anything.
+    """
+    earlier, bounds = _at_corners(fit, before), _at_corners(fit, last)
     with np.errstate(invalid="ignore"):
-        ends = last.upper - before.lower, last.lower - before.upper
-        return np.asarray(np.abs(ends).max(axis=0))
-
-
-@dataclass(frozen=True, slots=True)
-class Unresolved:
-    """A law that the runs do not contradict, and do not confirm."""
-
-    name: str
-    why: str
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.why})"
+        ends = bounds.upper - earlier.lower, bounds.lower - earlier.upper
+        off = np.abs(ends).max(axis=0) / fall
+    off = np.where(np.isnan(off), np.inf, off)
+    return Bounds(bounds.lower - off, bounds.upper + off)
 
 
 def against_law(
@@ -184,43 +168,41 @@ def against_law(
     expected: float,
     resolution: float,
     *,
-    source: str,
     missing: float = 0.0,
-) -> Check | Unresolved:
-    """Compare the median over seeds with a law.
+) -> Check | str:
+    """Compare the median over seeds with a law, or say why it is not resolved.
 
     The number may be uncertain by ``resolution``: beyond, agreement would mean nothing. What the
     law says is itself uncertain, at these scales, by ``missing``.
     """
-    interval = _median(bounds)
-    about = _about(interval, bounds)
+    interval, about = _median(bounds)
     if missing:
         about += f"; and {missing:.2g}, half of what chains of single units differ by"
     uncertain = (interval.high - interval.low) / 2 + missing
     if interval.low - missing <= expected <= interval.high + missing:
         if not uncertain <= resolution:
-            return Unresolved(name, f"to within {uncertain:.2g}, where {resolution:.2g} would tell")
+            return f"{name} (to within {uncertain:.2g}, where {resolution:.2g} would tell)"
         middle = (interval.low + interval.high) / 2
-        return Basis(source, about).approx(name, middle, expected, uncertain)
+        return Basis(SOURCE, about).approx(name, middle, expected, uncertain)
     # Its nearer end is too far from the law already; the other may be anywhere.
     nearest = interval.low if interval.low > expected else interval.high
-    return Basis(source, about, NEARER).approx(
+    return Basis(SOURCE, about, NEARER).approx(
         name, nearest, expected, missing or np.spacing(expected)
     )
 
 
 def against_bound(
-    name: str, bounds: Bounds, side: Literal["above", "below"], bound: float, *, source: str
-) -> Check | Unresolved:
+    name: str, bounds: Bounds, side: Literal["above", "below"], bound: float
+) -> Check | str:
     """Check that the whole interval of the median over seeds is on one side of a bound.
 
     If none of it is, the check fails; if a part, nothing is known.
     """
-    interval = _median(bounds)
+    interval, about = _median(bounds)
     if interval.low < bound <= interval.high:
-        return Unresolved(name, f"between {interval.low:.2g} and {interval.high:.2g}")
+        return f"{name} (between {interval.low:.2g} and {interval.high:.2g})"
     off, middle = (interval.high - interval.low) / 2, (interval.low + interval.high) / 2
-    basis = Basis(source, _about(interval, bounds))
+    basis = Basis(f"{SOURCE}: half of BP's power", about)
     if not off <= bound:
         # An end that is open is not looked at; the other says on which side it is.
         middle, off = interval.low if interval.low >= bound else interval.high, 0.0
@@ -229,14 +211,12 @@ def against_bound(
     return relation(name, middle, bound, max(off, float(np.spacing(bound))))
 
 
-def _median(bounds: Bounds) -> Interval:
+def _median(bounds: Bounds) -> tuple[Interval, str]:
+    """Bound the median over seeds, and say how."""
     # Where a fit is infinite at all corners, the interval's far end is not looked at.
     most = np.finfo(float).max
-    return median_interval(np.minimum(bounds.lower, most), np.maximum(bounds.upper, -most))
-
-
-def _about(interval: Interval, bounds: Bounds) -> str:
-    return (
+    interval = median_interval(np.minimum(bounds.lower, most), np.maximum(bounds.upper, -most))
+    return interval, (
         f"{interval.confidence:.1%} interval of the median of {len(bounds.lower)} seeds, each with "
         "what interpolation between steps misses, and with its last correction"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import compress
 
 import numpy as np
@@ -15,7 +14,7 @@ from pcbench.checks import Check
 from pcbench.contract import DType, ExactInference
 from pcbench.judges.problem import Problem, theory_of
 from pcbench.judges.reported import counted
-from pcbench.theory.dynamics.escape import Moments, Samples, steps_to_fall
+from pcbench.theory.dynamics.escape import standing, steps_to_fall
 from pcbench.theory.nonlinear.layered import energy_gradients, layered_energies, layered_loss
 from pcbench.theory.nonlinear.second_order import relaxed_activities
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
@@ -35,72 +34,75 @@ def runs(
 ) -> tuple[list[Check], Bool[np.ndarray, " R"]]:
     """Judge every run by itself, as closely as theory knows it.
 
+    Where descent has a closed form, or is backpropagation, every run is compared with descent in
+    theory; what neither has seen the end of within the budget agrees. Elsewhere all runs must
+    leave, except those that diverge in theory, too.
+
     Returns
     -------
     tuple
         The checks, and which runs diverge in theory, too: no law speaks of them.
     """
-    if left.objective == "loss" or (
-        isinstance(asked.inference, ExactInference) and problem.network.is_linear
-    ):
-        return _replayed(problem, left, dtype, asked)
-    return _counted(problem, left, asked)
-
-
-def _replayed(
-    problem: Problem, left: Left, dtype: DType, asked: Parameters
-) -> tuple[list[Check], Bool[np.ndarray, " R"]]:
-    """Compare every run with descent in theory: in closed form, or by backpropagation.
-
-    What neither has seen the end of within the budget agrees.
-    """
-    most, network = asked.training.max_steps, problem.network
-    fallen = steps_to_fall(
-        left.weights,
-        Moments.of(problem.x, problem.y)
-        if network.is_linear
-        else Samples(problem.x, problem.y, theory_of(network.activation)),
-        left.objective,
-        step=asked.training.learning_rate,
-        fraction=asked.fraction,
-        max_steps=most,
-    )
-    kept = np.isinf(fallen.diverged_at)
+    learner, most = left.learner, asked.training.max_steps
+    fallen = None
+    exact = isinstance(asked.inference, ExactInference) and problem.network.is_linear
+    if exact or left.objective == "loss":
+        fallen = steps_to_fall(
+            left.weights,
+            standing(problem.x, problem.y, left.objective, theory_of(problem.network.activation)),
+            step=asked.training.learning_rate,
+            fraction=asked.fraction,
+            max_steps=most,
+        )
+    diverged_at = _diverged_at(problem, left, asked) if fallen is None else fallen.diverged_at
     source = DESCENT if left.objective == "energy" else "gradient descent on the loss"
-    made = list(_diverging(left, fallen.diverged_at, asked, source))
+    kept, made = np.isinf(diverged_at), list[Check]()
+    if not kept.all():
+        story = (
+            f"Training diverged at step {diverged_at.min():.0f} at learning rate "
+            f"{asked.training.learning_rate:g} in {int((~kept).sum())} of {len(kept)} runs of "
+            f"{learner}, in theory, too: the {left.objective} rises before it has fallen. "
+            "Lower training.learning_rate, or scales.largest."
+        )
+        made.append(checks.undecided(f"{learner}: runs that diverge", story, source=source))
     if not kept.any():
         return made, ~kept
     for measure, times in left.measures.items():
-        due = np.minimum(fallen.loss if measure == "loss" else fallen.energy, most)
-        check = checks.each_close(
-            f"{left.learner}: steps until the {measure} falls",
-            np.minimum(times.whole.ravel(), most)[kept],
-            np.ceil(due)[kept],
-            _steps_off(due, problem, asked.fraction, dtype)[kept],
-            "half a step, and the steps that rounding of updates and of the value takes a run past "
-            "(theory.md 2.7 and 4.1)",
-            source=source,
-            labels=list(
-                compress(
-                    (
-                        f"scale {scale:.3g}, seed {seed}"
-                        for scale in left.scales
-                        for seed in range(1, times.whole.shape[1] + 1)
-                    ),
-                    kept,
-                )
-            ),
-        )
+        seen = times.whole.ravel()
+        if fallen is None:
+            check = checks.at_least(
+                f"{learner}: runs whose {measure} fell within the budget",
+                float(np.isfinite(seen)[kept].sum()),
+                float(kept.sum()),
+                counted("runs"),
+                source="a saddle is left (theory.md 2.7)",
+            )
+        else:
+            due = np.minimum(fallen.loss if measure == "loss" else fallen.energy, most)
+            labels = [
+                f"scale {scale:.3g}, seed {seed}"
+                for scale in left.scales
+                for seed in range(1, times.whole.shape[1] + 1)
+            ]
+            check = checks.each_close(
+                f"{learner}: steps until the {measure} falls",
+                np.minimum(seen, most)[kept],
+                np.ceil(due)[kept],
+                _steps_off(due, problem, asked.fraction, dtype)[kept],
+                "half a step, and the steps that rounding of updates and of the value takes a run "
+                "past (theory.md 2.7 and 4.1)",
+                source=source,
+                labels=list(compress(labels, kept)),
+            )
         made.append(check)
     return made, ~kept
 
 
-def _counted(
-    problem: Problem, left: Left, asked: Parameters
-) -> tuple[list[Check], Bool[np.ndarray, " R"]]:
-    """Count the runs that leave: all must, except those that diverge in theory, too.
+def _diverged_at(problem: Problem, left: Left, asked: Parameters) -> Float[np.ndarray, " R"]:
+    """Return after which step runs rose that rise in theory, too; infinite for others.
 
     Of runs that rose and have not left the theory repeats some, and otherwise the first that rose.
+    If all of these rise, so do all that rose.
     """
     rose = np.isfinite(left.rose_at)
     lost = np.flatnonzero(rose & left.lost)
@@ -108,40 +110,11 @@ def _counted(
     if not len(tried) and rose.any():
         tried = np.array([np.argmin(left.rose_at)])
     too = [run for run in tried if _rises_too(problem, left, int(run), asked)]
-    unstable = rose.copy()
-    if len(too) < len(tried):
-        unstable[:] = False
-        unstable[too] = True
-    made = list(_diverging(left, np.where(unstable, left.rose_at, np.inf), asked, DESCENT))
-    kept = ~unstable
-    if not kept.any():
-        return made, unstable
-    for measure, times in left.measures.items():
-        check = checks.at_least(
-            f"{left.learner}: runs whose {measure} fell within the budget",
-            float(np.isfinite(times.whole.ravel())[kept].sum()),
-            float(kept.sum()),
-            counted("runs"),
-            source="a saddle is left (theory.md 2.7)",
-        )
-        made.append(check)
-    return made, unstable
-
-
-def _diverging(
-    left: Left, diverged_at: Float[np.ndarray, " R"], asked: Parameters, source: str
-) -> Iterator[Check]:
-    """Say which runs diverge in theory, too, if any do."""
-    gone = np.isfinite(diverged_at)
-    if gone.any():
-        yield checks.undecided(
-            f"{left.learner}: runs that diverge",
-            f"Training diverged at step {diverged_at.min():.0f} at learning rate "
-            f"{asked.training.learning_rate:g} in {int(gone.sum())} of {len(gone)} runs of "
-            f"{left.learner}, in theory, too: the {left.objective} rises before it has fallen. "
-            "Lower training.learning_rate, or scales.largest.",
-            source=source,
-        )
+    if len(too) == len(tried):
+        return left.rose_at
+    diverged_at = np.full_like(left.rose_at, np.inf)
+    diverged_at[too] = left.rose_at[too]
+    return diverged_at
 
 
 def _rises_too(problem: Problem, left: Left, run: int, asked: Parameters) -> bool:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from pcbench.case import Context
-from pcbench.cases.escape_law.fits import Bounds, Crossings, power_of_shifted_logarithm
+from pcbench.cases.escape_law.fits import Bounds, power_of_shifted_logarithm
 from pcbench.cases.escape_law.parameters import Parameters
 from pcbench.contract import Objective
 from pcbench.judges.problem import Problem, rounded
 from pcbench.judges.training.curves import (
     LEARNERS,
-    Budget,
     Course,
     Replicas,
     draw_seeds,
@@ -23,7 +22,7 @@ from pcbench.judges.training.curves import (
 )
 from pcbench.networks import NearOrigin
 from pcbench.statistics import escape_times
-from pcbench.theory.dynamics.escape import RISE, Moments, escape_exponent, steps_to_fall
+from pcbench.theory.dynamics.escape import RISE, escape_exponent, standing, steps_to_fall
 
 SOON, SELDOM = 100, 1000
 """Steps between two looks at who has left: few of little, and few looks at much."""
@@ -47,61 +46,51 @@ class Left:
     objective: Objective
     scales: Float[np.ndarray, " scales"]
     weights: Replicas
-    loss: Crossings
-    energy: Crossings
+    loss: Bounds
+    energy: Bounds
     rose_at: Float[np.ndarray, " R"]
     """After which step a run had risen (:func:`rises`), before both had fallen, or infinity."""
 
     @property
     def lost(self) -> Bool[np.ndarray, " R"]:
         """Which runs have not left."""
-        fell = np.isfinite(self.loss.latest) & np.isfinite(self.energy.latest)
+        fell = np.isfinite(self.loss.upper) & np.isfinite(self.energy.upper)
         return np.asarray(~fell.ravel())
 
     @property
     def everywhere(self) -> int:
         """How many scales, from the largest on, every seed left from, by both measures."""
-        left = ~self.lost.reshape(self.loss.latest.shape)
+        left = ~self.lost.reshape(self.loss.upper.shape)
         return int(np.argmin(np.append(left.all(axis=1), False)))
 
     @property
-    def measures(self) -> dict[Objective, Crossings]:
+    def measures(self) -> dict[Objective, Bounds]:
         """What fell: of backpropagation the energy is the loss."""
-        fell: dict[Objective, Crossings] = {"loss": self.loss}
+        fell: dict[Objective, Bounds] = {"loss": self.loss}
         return fell if self.objective == "loss" else {**fell, "energy": self.energy}
-
-    def until(self, scales: int) -> Left:
-        """Return the runs from the largest scales."""
-        runs = scales * self.loss.latest.shape[1]
-        return replace(
-            self,
-            scales=self.scales[:scales],
-            weights=[layer[:runs] for layer in self.weights],
-            loss=self.loss[:scales],
-            energy=self.energy[:scales],
-            rose_at=self.rose_at[:runs],
-        )
-
-    def without(self, runs: Bool[np.ndarray, " R"]) -> Left:
-        """Return all, some of which count as never having left."""
-        return replace(self, loss=self.loss.without(runs), energy=self.energy.without(runs))
 
 
 def leave(context: Context, problem: Problem, asked: Parameters, learner: str) -> Left:
-    """Train from every scale until loss and energy have fallen, or the budget is spent."""
+    """Train from every scale until loss and energy have fallen, or the budget is spent.
+
+    Initial weights are ``σ`` times one standard normal draw a seed, seeds running fastest, so that
+    of one seed, a time depends on ``σ`` and on nothing else.
+    """
     objective, training, fraction = LEARNERS[learner], asked.training, asked.fraction
     quick = objective == "energy" or escape_exponent(problem.network.n_layers) == 0
     scales, look = asked.scales.all(further=quick), SOON if quick else SELDOM
-    weights = scaled_draws(context, problem, scales, asked.seeds)
+    draws = draw_seeds(context, problem.network, NearOrigin(std=1.0), asked.seeds)
+    weights = rounded(
+        [(scales[:, None, None, None] * layer).reshape(-1, *layer.shape[1:]) for layer in draws],
+        context.backend.dtype,
+    )
     rule = learning_rule(
         learner, "matched", training.learning_rate, problem.y.shape, asked.inference
     )
     backend, replicas = context.backend, len(weights[0])
-    model = backend.build(problem.network, weights)
-    trainer = backend.trainer(
-        model, backend.to_device(problem.x), backend.to_device(problem.y), rule
-    )
-    course = Course.begin(replicas, len(weights))
+    x, y = backend.to_device(problem.x), backend.to_device(problem.y)
+    trainer = backend.trainer(backend.build(problem.network, weights), x, y, rule)
+    course = Course(replicas, len(weights))
     fallen = np.zeros((2, replicas), bool)
 
     def both_have_fallen(course: Course) -> Bool[np.ndarray, " R"]:
@@ -110,9 +99,9 @@ def leave(context: Context, problem: Problem, asked: Parameters, learner: str) -
             known |= (values[-look - 1 : -1] <= (1 - fraction) * values[0]).any(axis=0)
         return np.asarray(fallen.all(axis=0))
 
-    budget = Budget(training.max_steps, look, every=look)
-    pauses = looks(trainer, course, budget, stop=both_have_fallen)
-    for _ in context.progress(f"steps of {learner}", pauses, -(-budget.steps // look)):
+    steps = training.max_steps
+    pauses = looks(trainer, course, steps, look, every=look, stop=both_have_fallen)
+    for _ in context.progress(f"steps of {learner}", pauses, -(-steps // look)):
         pass
     loss, energy = (
         crossings(each, fraction, asked.seeds) for each in (course.losses, course.energies)
@@ -121,20 +110,6 @@ def leave(context: Context, problem: Problem, asked: Parameters, learner: str) -
     end = np.maximum(loss.whole, energy.whole).ravel()
     rose_at = np.where(rose_at < end, rose_at, np.inf)
     return Left(learner, objective, scales, weights, loss, energy, rose_at)
-
-
-def scaled_draws(
-    context: Context, problem: Problem, scales: Float[np.ndarray, " scales"], seeds: int
-) -> Replicas:
-    """Return ``σ`` times one standard normal draw a seed, seeds running fastest, ``(R, …)`` each.
-
-    So that of one seed, a time depends on ``σ`` and on nothing else.
-    """
-    draws = draw_seeds(context, problem.network, NearOrigin(std=1.0), seeds)
-    weights = [
-        (scales[:, None, None, None] * layer).reshape(-1, *layer.shape[1:]) for layer in draws
-    ]
-    return rounded(weights, context.backend.dtype)
 
 
 def rises(
@@ -151,7 +126,7 @@ def rises(
     return np.where(rose.any(axis=0), rose.argmax(axis=0), np.inf)
 
 
-def crossings(values: Float[np.ndarray, "T R"], fraction: float, seeds: int) -> Crossings:
+def crossings(values: Float[np.ndarray, "T R"], fraction: float, seeds: int) -> Bounds:
     """Bound after how many updates values had fallen by a fraction; infinite where never.
 
     Between the two steps about the threshold the time is interpolated in the value. A straight line
@@ -175,7 +150,7 @@ def crossings(values: Float[np.ndarray, "T R"], fraction: float, seeds: int) -> 
         off = off if np.isfinite(off) else 1.0
         earliest[replica] = step - 1 + max(share - off, 0.0)
         latest[replica] = step - 1 + min(share + off, 1.0)
-    return Crossings(earliest.reshape(-1, seeds), latest.reshape(-1, seeds))
+    return Bounds(earliest.reshape(-1, seeds), latest.reshape(-1, seeds))
 
 
 def chain_power(
@@ -237,8 +212,7 @@ def chain_times(
     times = [
         steps_to_fall(
             [start.reshape(-1, 1, 1) for start in starts],
-            Moments.of(passed_on * along[:, None], target[:, None]),
-            objective,
+            standing(passed_on * along[:, None], target[:, None], objective),
             step=asked.training.learning_rate,
             fraction=float(part),
             max_steps=max_steps,

@@ -31,6 +31,7 @@ from pcbench.checks import Check, all_passed
 from pcbench.contract import ExactInference
 from pcbench.judges.answers import training_needs
 from pcbench.judges.claims import insist
+from pcbench.judges.problem import Problem
 
 
 class MatrixCompletion(Case[Parameters]):
@@ -52,7 +53,11 @@ class MatrixCompletion(Case[Parameters]):
     def run(self, context: Context) -> Iterator[Finding]:
         """Follow BP, judge the saddles that it passed, and let both learners leave them."""
         asked = self.parameters
-        draws = Draws.pose(context, asked)
+        problems = [
+            Problem.pose(context, asked.data, asked.network, partly_observed=True, draw=number)
+            for number in range(asked.draws)
+        ]
+        draws = Draws(problems, context, asked)
         descent = Descent(draws)
         yield from of_paths(descent.paths)
         yield of_draws(descent)
@@ -68,8 +73,8 @@ class MatrixCompletion(Case[Parameters]):
         }
         for way, seen in escapes.items():
             yield from of_escapes(way, seen)
-        claims = Claims(draws, descent.saddles, escapes)
-        yield of_ratios(claims)
+        claims = Claims(draws, escapes)
+        yield of_ratios(claims, descent.saddles)
         if asked.escape.finish:
             yield from finish(draws, descent, asked.ways[0])
         findings = list(self._compare(claims))
@@ -103,16 +108,10 @@ class MatrixCompletion(Case[Parameters]):
 
 def of_paths(paths: Sequence[Path]) -> Iterator[Columns]:
     """Every draw's way down."""
+    names = ("step", "loss", "gradient norm", "rank")
     for draw, path in enumerate(paths, start=1):
-        yield Columns(
-            f"path of draw {draw}",
-            {
-                "step": [float(step) for step in path.steps],
-                "loss": path.losses,
-                "gradient norm": path.gradient_norms,
-                "rank": [float(rank) for rank in path.ranks],
-            },
-        )
+        rows = zip(path.steps, path.losses, path.gradient_norms, path.ranks, strict=True)
+        yield Columns.of_rows(f"path of draw {draw}", names, list(rows))
 
 
 def of_draws(descent: Descent) -> Columns:
@@ -166,29 +165,23 @@ def of_escapes(way: Way, escapes: SaddleEscapes) -> Iterator[Columns]:
     )
     for place, saddle in enumerate(saddles):
         looks = course.recorded[np.isfinite(course.losses[course.recorded, place])]
-        yield Columns(
-            f"{way}: from {saddle}",
-            {
-                "step": [float(step) for step in looks],
-                f"loss on {counted}": course.losses[looks, place].tolist(),
-            },
-        )
+        rows = [(step, course.losses[step, place]) for step in looks]
+        yield Columns.of_rows(f"{way}: from {saddle}", ("step", f"loss on {counted}"), rows)
 
 
-def of_ratios(claims: Claims) -> Columns:
+def of_ratios(claims: Claims, saddles: Sequence[Saddle]) -> Columns:
     """How many times as long PC takes as BP, of every rank, claimed or not; no verdict.
 
     In published masking PC's loss is over all targets, BP's over the observed ones.
     """
     names = ("rank", "published scaling", "published masking", "draws", "low", "median", "high")
     table: list[tuple[float, ...]] = []
-    for rank in sorted({saddle.rank for saddle in claims.saddles}):
+    for rank in sorted({saddle.rank for saddle in saddles}):
         for way in claims.escapes:
             if way.learner == "PC":
                 ratios = claims.times(way, rank)
+                published = [how == "published" for how in (way.scaling, way.masking)]
                 ratio = ratios.interval()
-                published = [float(how == "published") for how in (way.scaling, way.masking)]
-                count = len(ratios)
-                row = (rank, *published, count, ratio.low, ratio.estimate, ratio.high)
-                table.append(row)
+                ends = ratio.low, ratio.estimate, ratio.high
+                table.append((rank, *published, len(ratios), *ends))
     return Columns.of_rows("steps of PC over those of BP", names, table)

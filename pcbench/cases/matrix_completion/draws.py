@@ -13,7 +13,7 @@ from pcbench.case import Context
 from pcbench.cases.matrix_completion.parameters import Parameters, Way
 from pcbench.contract import Trainer, TrainingSettings
 from pcbench.judges.problem import Problem
-from pcbench.judges.training.curves import Budget, Course, learning_rule, looks
+from pcbench.judges.training.curves import Course, learning_rule, looks
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,46 +29,9 @@ class Draws:
     context: Context
     asked: Parameters
 
-    @classmethod
-    def pose(cls, context: Context, asked: Parameters) -> Draws:
-        """Draw matrices and networks, each from streams of its own."""
-        problems = [
-            Problem.pose(context, asked.data, asked.network, partly_observed=True, draw=number)
-            for number in range(asked.draws)
-        ]
-        return cls(problems, context, asked)
-
-    def __len__(self) -> int:
-        return len(self.problems)
-
-    @property
-    def samples(self) -> int:
-        """``N``, the rows of one matrix."""
-        return len(self.problems[0].x)
-
-    @property
-    def outputs(self) -> int:
-        """``d_L``, the columns of a matrix."""
-        return len(self.problems[0].y[0])
-
-    def silenced(self) -> Draws:
-        """Return the same draws, where targets that are not observed are not numbers."""
-        problems = [
-            problem
-            if problem.precision is None
-            else replace(problem, y=np.where(problem.precision > 0, problem.y, np.nan))
-            for problem in self.problems
-        ]
-        return replace(self, problems=problems)
-
-    def budget(self, steps: int) -> Budget:
-        """Return how long to train, with looks as far apart as they are on BP's paths."""
-        look = self.asked.training.look
-        return Budget(steps, look, every=look)
-
     def rule(self, way: Way) -> TrainingSettings:
         """Return the rule by which a learner trains."""
-        rate, samples = self.asked.training.learning_rate, (self.samples, self.outputs)
+        rate, samples = self.asked.training.learning_rate, self.problems[0].y.shape
         return learning_rule(way.learner, way.scaling, rate, samples, self.asked.engine)
 
     def trainer(self, starts: Sequence[Problem], way: Way) -> Trainer[Any]:
@@ -90,19 +53,25 @@ class Draws:
         self,
         trainer: Trainer[Any],
         numbers: Sequence[int],
-        budget: Budget,
+        steps: int,
         stop: Callable[[Course], Bool[np.ndarray, " R"]],
     ) -> Course:
-        """Train replicas of the draws with these numbers until each has ended."""
-        course = Course.begin(len(numbers), len(self.problems[0].parameters))
+        """Train replicas of the draws with these numbers until each has ended.
+
+        Looks are as far apart as they are on BP's paths.
+        """
+        course = Course(len(numbers), len(self.problems[0].parameters))
+        look = self.asked.training.look
         if numbers:
-            for _ in looks(trainer, course, budget, batches=self.batches(numbers), stop=stop):
+            rows = self.batches(numbers)
+            for _ in looks(trainer, course, steps, look, every=look, batches=rows, stop=stop):
                 pass
         return course
 
     def batches(self, draws: Sequence[int]) -> Callable[[int, int], Int[np.ndarray, "T R N"]]:
         """Return the rows of each replica's matrix, whose number ``draws`` gives, at any step."""
-        rows = np.array(draws)[:, None] * self.samples + np.arange(self.samples)
+        samples = len(self.problems[0].x)
+        rows = np.array(draws)[:, None] * samples + np.arange(samples)
         return lambda begun, end: np.tile(rows, (end - begun, 1, 1))
 
 

@@ -170,8 +170,11 @@ def first_steps(draws: Draws, saddles: Sequence[Saddle], way: Way) -> Iterator[C
 def traceless(draws: Draws, saddles: Sequence[Saddle], way: Way) -> Check:
     """Train twice, once with NaN for what is not observed, and compare the parameters."""
     starts, rows = [s.problem for s in saddles], draws.batches([s.draw for s in saddles])
+    silenced = [
+        replace(one, y=np.where(one.weighting > 0, one.y, np.nan)) for one in draws.problems
+    ]
     ends = []
-    for each in (draws, draws.silenced()):
+    for each in (draws, replace(draws, problems=silenced)):
         trainer = each.trainer(starts, way)
         trainer.run(_TRACE, rows(0, _TRACE), _TRACE)
         ends.append(np.concatenate([part.ravel() for part in trainer.parameters()]))
@@ -215,17 +218,16 @@ def escape(draws: Draws, saddles: Sequence[Saddle], way: Way) -> SaddleEscapes:
 
     Whoever has not left when ``escape.steps`` are spent is censored.
     """
-    asked, heights = draws.asked, np.array([saddle.loss(way.masking) for saddle in saddles])
-    budget = draws.budget(asked.escape.steps)
+    asked, heights = draws.asked.escape, np.array([each.loss(way.masking) for each in saddles])
 
     def times(losses: Float[np.ndarray, "T R"]) -> Times:
-        return escape_times(losses, heights, fraction=asked.escape.fraction, window=1)
+        return escape_times(losses, heights, fraction=asked.fraction, window=1)
 
     def have_left(course: Course) -> Bool[np.ndarray, " R"]:
-        return times(course.losses[-budget.look :]).observed
+        return times(course.losses[-draws.asked.training.look :]).observed
 
     trainer = draws.trainer([saddle.problem for saddle in saddles], way)
-    course = draws.train(trainer, [saddle.draw for saddle in saddles], budget, have_left)
+    course = draws.train(trainer, [saddle.draw for saddle in saddles], asked.steps, have_left)
     # The first loss is that of the saddle, before any step: no step is too early to be seen.
     return SaddleEscapes(course, replace(times(course.losses[1:]), visible=0.0), saddles)
 
@@ -236,18 +238,16 @@ def finish(draws: Draws, descent: Descent, way: Way) -> Iterator[Columns]:
     Of the targets that count for the learner; in the first draws whose path was stable. What is won
     at saddles may be lost at the end.
     """
-    asked, budget = draws.asked, draws.budget(draws.asked.training.steps)
-    goal = asked.training.stop
-    stable = [draw for draw in range(len(draws)) if draw not in descent.unstable]
-    chosen = stable[: asked.escape.finish]
+    goal, steps = draws.asked.training.stop, draws.asked.training.steps
+    stable = [draw for draw in range(len(draws.problems)) if draw not in descent.unstable]
+    chosen = stable[: draws.asked.escape.finish]
 
     def arrived(course: Course) -> Bool[np.ndarray, " R"]:
-        return _arrivals(course.losses[-budget.look :], goal).observed
+        return _arrivals(course.losses[-draws.asked.training.look :], goal).observed
 
     starts = [draws.problems[draw] for draw in chosen] or draws.problems
-    ours = draws.train(draws.trainer(starts, way), chosen, budget, arrived).losses
-    theirs = descent.course.losses[:, chosen]
-    pc, bp = _arrivals(ours, goal), _arrivals(theirs, goal)
+    ours = draws.train(draws.trainer(starts, way), chosen, steps, arrived).losses
+    pc, bp = (_arrivals(losses, goal) for losses in (ours, descent.course.losses[:, chosen]))
     name = f"{way}: steps to the loss at which paths stop"
     table: dict[str, list[float]] = {"draw": [draw + 1.0 for draw in chosen]}
     for learner, times in (("BP", bp), ("PC", pc)):
@@ -275,7 +275,6 @@ class Claims:
     """Both learners' escapes from the same saddles, compared draw by draw."""
 
     draws: Draws
-    saddles: Sequence[Saddle]
     escapes: dict[Way, SaddleEscapes]
 
     def sooner(self, rank: int, *, required: bool) -> Iterator[Claim | Check]:
@@ -294,7 +293,7 @@ class Claims:
             ): self.times(way, rank)
             for way in self._ways()
         }
-        step = self.draws.samples * self.draws.outputs / 2
+        step = self.draws.problems[0].y.size / 2
         return answers(
             asked,
             f"what is published is a step {step:g} times BP's, or targets that BP does not see",
@@ -330,13 +329,12 @@ class Claims:
 
     def times(self, way: Way, rank: int) -> Ratios:
         """How many times as long PC takes, going that way, as BP does in the same scaling."""
-        ours, theirs, at = *self._pair(way), self.escapes[way].at(rank)
+        ours, theirs = self.escapes[way], self.escapes[way.opponent]
+        at = ours.at(rank)
         return Ratios.of_times(ours.times[at], theirs.times[at], (ours.lost[at], theirs.lost[at]))
 
     def norms(self, way: Way, rank: int) -> Ratios:
         """How many times as large BP's gradient is at saddles of a rank as that of PC."""
-        ours, theirs = (each.first_gradients[each.at(rank)] for each in self._pair(way))
-        return Ratios.of_norms(theirs, ours)
-
-    def _pair(self, way: Way) -> tuple[SaddleEscapes, SaddleEscapes]:
-        return self.escapes[way], self.escapes[way.opponent]
+        ours, theirs = self.escapes[way], self.escapes[way.opponent]
+        at = ours.at(rank)
+        return Ratios.of_norms(theirs.first_gradients[at], ours.first_gradients[at])

@@ -31,11 +31,7 @@ class Way:
     masking: Masking
 
     def __str__(self) -> str:
-        published = [
-            what
-            for what, how in (("scaling", self.scaling), ("masking", self.masking))
-            if how == "published"
-        ]
+        published = [what for what in ("scaling", "masking") if getattr(self, what) == "published"]
         return f"{self.learner}, published {' and '.join(published)}" if published else self.learner
 
     @property
@@ -168,16 +164,13 @@ class Parameters(CaseParameters):
 
     @property
     def ways(self) -> list[Way]:
-        """How PC trains from a saddle, the fairest comparison first; BP's ways are those opposite.
-
-        Where all is observed, nothing is masked.
-        """
-        scalings: list[Scaling] = [
-            each for each in get_args(Scaling) if self.scaling in (each, "both")
+        """How PC trains from a saddle, the fairest comparison first; BP's are those opposite."""
+        scalings: tuple[Scaling, ...] = get_args(Scaling)
+        maskings: tuple[Masking, ...] = get_args(Masking)
+        return [
+            Way("PC", scaling, masking)
+            for scaling in scalings
+            if self.scaling in (scaling, "both")
+            for masking in maskings
+            if self.masking in (masking, "both")
         ]
-        maskings: list[Masking] = [
-            each for each in get_args(Masking) if self.masking in (each, "both")
-        ]
-        if self.data.observed == 1:
-            maskings = ["matched"]
-        return [Way("PC", scaling, masking) for scaling in scalings for masking in maskings]

@@ -44,41 +44,18 @@ def numerical_rank(
 
 
 @dataclass(slots=True)
-class Valleys:
-    """Knows the highest point of a path since it left a valley, and the lowest after that."""
-
-    peak: float = -np.inf
-    floor: float = np.inf
-
-    @property
-    def deep(self) -> bool:
-        """Whether the path has come ``PEAK`` times lower than the last peak."""
-        return self.floor * PEAK <= self.peak
-
-    def walk(self, height: float) -> tuple[bool, bool]:
-        """Go on to a height; say whether this leaves a valley, and whether none was lower since.
-
-        A valley is left where its floor is ``PEAK`` times lower than the peak before it, and than
-        here; where the path is lowest since the last peak, the next valley may have its floor.
-        """
-        left = self.deep and self.floor * PEAK <= height
-        if left or height > self.peak:
-            self.peak = self.floor = height
-            return left, True
-        lowest = height < self.floor
-        self.floor = min(self.floor, height)
-        return False, lowest
-
-
-@dataclass(slots=True)
 class Path:
-    """One draw's way down, as it was looked at, from time to time."""
+    """One draw's way down, as it was looked at, from time to time.
+
+    It knows how high it has been since it left a valley, and how low after that, at which look.
+    """
 
     steps: list[int] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     gradient_norms: list[float] = field(default_factory=list)
     ranks: list[int] = field(default_factory=list)
-    _valleys: Valleys = field(default_factory=Valleys)
+    _peak: float = -np.inf
+    _low: float = np.inf
     _floor: int = 0
 
     def add(
@@ -87,49 +64,42 @@ class Path:
         """Take one more look in.
 
         Returns the look at the floor of a valley that the path has just left, if it has, and
-        whether this one may become such a floor.
+        whether this one may become such a floor: it is the lowest since the last peak. A valley is
+        left where its floor is ``PEAK`` times lower than the peak before it, and than here.
         """
-        left, lowest = self._valleys.walk(gradient_norm)
-        floor = self._floor
+        left = self.resting() if self._low * PEAK <= gradient_norm else None
+        turned = left is not None or gradient_norm > self._peak
+        lowest = turned or gradient_norm < self._low
+        if turned:
+            self._peak = gradient_norm
         if lowest:
-            self._floor = len(self.steps)
+            self._low, self._floor = gradient_norm, len(self.steps)
         self.steps.append(step)
         self.losses.append(loss)
         self.gradient_norms.append(gradient_norm)
         self.ranks.append(rank)
-        return floor if left else None, lowest
+        return left, lowest
 
     def resting(self) -> int | None:
         """Return the look at the floor of the valley that the path is in, if it is in one."""
-        return self._floor if self._valleys.deep else None
+        return self._floor if self._low * PEAK <= self._peak else None
 
 
 def is_saddle(problem: Problem, rank: int) -> bool:
     """Whether a point whose predictions show so many ranks is taken for a saddle of that rank.
 
-    In linear networks there is more to ask. The criteria choose what is compared, and are no
-    checks: a candidate that misses one is dropped, and counted.
+    In linear networks there is more to ask. The map must have no more rank than its predictions
+    show: how large these are says nothing of directions in which inputs are small. And the drop
+    from the rank below must have been gone all but a share, in ``‖Y - Ŷ‖``, of targets that are
+    observed entirely: others have no best in closed form. The criteria choose what is compared, and
+    are no checks: a candidate that misses one is dropped, and counted.
     """
     if not problem.network.is_linear or rank == 0:
         return True
-    return _maps_no_further(problem, rank) and _is_near_the_best(problem, rank)
-
-
-def _maps_no_further(problem: Problem, rank: int) -> bool:
-    """Whether the network's map has no more rank than its predictions show.
-
-    How large the predictions are says nothing of directions in which inputs are small.
-    """
     weights = problem.weights
     singular = np.linalg.svd(chain(weights, len(weights), 1), compute_uv=False)
-    return bool(singular[rank] <= RANK_SHARE * singular[rank - 1])
-
-
-def _is_near_the_best(problem: Problem, rank: int) -> bool:
-    """Whether the drop from the rank below has been gone all but a share, in ``‖Y - Ŷ‖``.
-
-    Of targets that are observed entirely, alone: others have no best in closed form.
-    """
+    if not singular[rank] <= RANK_SHARE * singular[rank - 1]:
+        return False
     if problem.precision is not None:
         return True
     losses = least_losses(problem.x, problem.y)
@@ -175,7 +145,7 @@ class Descent:
 
     Gradient descent whose steps are short beside the curvature lowers the loss at every step. From
     the first step at which it rises by more than half of the dtype's digits, a draw takes no part:
-    it is in ``unstable``, with the step.
+    it is in ``unstable``.
 
     A draw that still rests at a saddle when its budget is spent has that saddle like any other:
     those that take the longest to leave must not be missing from the comparison. How many points of
@@ -190,15 +160,16 @@ class Descent:
         self._trainer = draws.trainer(draws.problems, Way("BP", "matched", "matched"))
         self._rise = 1 + float(np.sqrt(unit_roundoff(draws.context.backend.dtype)))
         self.paths = [Path() for _ in draws.problems]
-        self.unstable: dict[int, int] = {}
+        self.unstable: set[int] = set()
         self.dropped: Counter[int] = Counter()
         self._waiting = {draw: problem.parameters for draw, problem in enumerate(draws.problems)}
         self._floors: dict[int, tuple[Seen, Weights]] = {}
+        self._heights: dict[tuple[int, int], float] = {}
         self._found = {
             (draw, 0): Saddle(draw, 0, 0, problem) for draw, problem in enumerate(draws.problems)
         }
-        budget = draws.budget(draws.asked.training.steps)
-        self.course = draws.train(self._trainer, range(len(draws)), budget, self._look)
+        steps = draws.asked.training.steps
+        self.course = draws.train(self._trainer, range(len(draws.problems)), steps, self._look)
         del self._trainer  # and its parameters on the device
         for draw, path in enumerate(self.paths):
             floor = path.resting()
@@ -212,9 +183,9 @@ class Descent:
             seen = Seen(float(course.losses[begun, draw]), course.gradient_norms[-1, draw])
             if begun == 0:
                 self._found[draw, 0] = Saddle(draw, 0, 0, self._draws.problems[draw], seen)
-            risen = self._risen(course, draw, begun)
-            if risen is not None:
-                self.unstable[draw] = risen
+            losses = course.losses[max(begun - 1, 0) :, draw]
+            if not (np.isfinite(losses[0]) and (losses[1:] <= self._rise * losses[:-1]).all()):
+                self.unstable.add(draw)
             elif np.isfinite(seen.gradient_norms).all():
                 self._see(draw, begun, seen, weights)
         ended = np.zeros(len(self.paths), bool)
@@ -229,14 +200,6 @@ class Descent:
             if course.fates[draw] is None and not ended[draw]
         }
         return ended
-
-    def _risen(self, course: Course, draw: int, begun: int) -> int | None:
-        """Return the first step of the last run after which the loss was higher, or not finite."""
-        losses = course.losses[max(begun - 1, 0) :, draw]
-        fell = losses[1:] <= self._rise * losses[:-1]
-        if np.isfinite(losses[0]) and fell.all():
-            return None
-        return max(begun, 1) + int(np.argmin(fell)) if fell.size else begun
 
     def _see(self, draw: int, step: int, seen: Seen, weights: Weights) -> None:
         path, problem = self.paths[draw], self._draws.problems[draw].at(weights)
@@ -259,15 +222,11 @@ class Descent:
         if not is_saddle(saddle.problem, rank):
             self.dropped[draw] += 1
             return
-        known = self._found.get((draw, rank))
-        if known is None or _height(saddle) < _height(known):
-            self._found[draw, rank] = saddle
+        height, known = path.gradient_norms[look], self._heights.get((draw, rank))
+        if known is None or height < known:
+            self._found[draw, rank], self._heights[draw, rank] = saddle, height
 
     @property
     def saddles(self) -> list[Saddle]:
         """Those found, in the order of draws and ranks."""
         return [self._found[place] for place in sorted(self._found)]
-
-
-def _height(saddle: Saddle) -> float:
-    return float(np.linalg.norm(saddle.seen.gradient_norms)) if saddle.seen else np.inf

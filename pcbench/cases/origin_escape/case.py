@@ -13,11 +13,11 @@ from functools import partial
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from pcbench.case import Case, CaseParameters, Columns, Context, Finding, Measurement
 from pcbench.cases.origin_escape.parameters import Parameters
-from pcbench.cases.origin_escape.run import Outcome, Run, Start
+from pcbench.cases.origin_escape.run import Outcome, Start, train
 from pcbench.cases.origin_escape.steps import first_steps, later_step
 from pcbench.checks import Check
 from pcbench.claims import Claim
@@ -55,7 +55,6 @@ class OriginEscape(Case[Parameters]):
         """Train by both learners in every scaling asked for, and compare."""
         asked = self.parameters
         start = Start.pose(context, asked)
-        run = Run(start)
         claims: dict[Question, Ratios] = {}
         troubles: list[Check] = []
         reached = 0.0
@@ -64,7 +63,7 @@ class OriginEscape(Case[Parameters]):
                 yield check
                 if not check.passed:
                     troubles.append(check)
-            outcomes = {learner: run(learner, scaling) for learner in LEARNERS}
+            outcomes = {learner: train(start, learner, scaling) for learner in LEARNERS}
             pc, bp = outcomes["PC"], outcomes["BP"]
             reached = max(reached, _largest(pc.course.residuals))
             claims[self._question(scaling)] = Ratios.of_times(
@@ -153,7 +152,9 @@ class OriginEscape(Case[Parameters]):
             partial(trainer.run, timed_steps, batches, training.every),
         )
         seconds = [sample / timed_steps for sample in timed.samples_s]
-        steps = _median(outcome.times)
+        steps = float(np.median(outcome.times.latest))
+        if not np.isfinite(steps):  # censored
+            steps = np.nan
         return replace(
             timed,
             samples_s=seconds,
@@ -192,21 +193,14 @@ def _largest(residuals: Float[np.ndarray, "K R"]) -> float:
     return float(ran.max()) if ran.size else float("nan")
 
 
-def _median(times: Times) -> float:
-    """Return the median time; NaN where it is censored."""
-    ordered = np.sort(np.where(times.observed, times.times, np.inf))
-    return float(np.median(ordered)) if np.isfinite(ordered[len(ordered) // 2]) else np.nan
-
-
 def series(label: str, outcome: Outcome) -> Iterator[Columns]:
     """Yield losses, norms, tests and trajectories of one learner."""
     course, tests = outcome.course, outcome.tests
-    rows = _thinned(len(course.losses))
-    yield _by_seed(f"training of {label}", rows, {"loss": course.losses, "energy": course.energies})
-    rows = _thinned(len(course.recorded))
+    measured = {"loss": course.losses, "energy": course.energies}
+    yield _by_seed(f"training of {label}", np.arange(len(course.losses)), measured)
     norms = np.linalg.norm(course.gradient_norms, axis=2)
-    whole = {"gradient norm": norms, "residual of inference": course.residuals}
-    columns = _by_seed(f"norms of {label}", rows, whole, course.recorded)
+    measured = {"gradient norm": norms, "residual of inference": course.residuals}
+    columns, rows = _by_seed(f"norms of {label}", course.recorded, measured), _rows(course.recorded)
     columns.columns["inference steps"] = course.inference_steps[rows].tolist()
     yield columns
     # Of each layer the median over seeds is enough for a plot, and a report holds few numbers.
@@ -224,22 +218,18 @@ def series(label: str, outcome: Outcome) -> Iterator[Columns]:
         measured = {"loss": np.array(tests.losses)}
         if tests.accuracies:
             measured["accuracy"] = np.array(tests.accuracies)
-        rows = _thinned(len(tests.steps))
-        yield _by_seed(f"tests of {label}", rows, measured, np.array(tests.steps))
+        yield _by_seed(f"tests of {label}", np.array(tests.steps), measured)
     if outcome.trajectory:
         path = np.array(outcome.trajectory)  # (looks, R, P)
+        names = ["step", *(f"parameter {index + 1}" for index in range(path.shape[2]))]
         for seed in range(path.shape[1]):
-            columns = Columns(
-                f"path of {label}, seed {seed + 1}", {"step": [float(k) for k in range(len(path))]}
-            )
-            for index in range(path.shape[2]):
-                columns.columns[f"parameter {index + 1}"] = path[:, seed, index].tolist()
-            yield columns
+            points = np.column_stack([np.arange(len(path)), path[:, seed]]).tolist()
+            yield Columns.of_rows(f"path of {label}, seed {seed + 1}", names, points)
 
 
 def comparison(scaling: Scaling, pc: Times, bp: Times) -> Columns:
     """Return the numbers behind a claim, for plots and other tests."""
-    ratio = paired_ratio(pc, bp)
+    ratio, count = paired_ratio(pc, bp), len(pc.times)
     return Columns(
         f"steps to escape, {scaling} scaling",
         {
@@ -248,32 +238,30 @@ def comparison(scaling: Scaling, pc: Times, bp: Times) -> Columns:
             "BP": bp.times.tolist(),
             "BP escaped": bp.observed.astype(float).tolist(),
             # The same in every row: a series has columns of one length.
-            "median ratio": [ratio.estimate] * len(pc.times),
-            "ratio, low": [ratio.low] * len(pc.times),
-            "ratio, high": [ratio.high] * len(pc.times),
-            "confidence": [ratio.confidence] * len(pc.times),
+            "median ratio": [ratio.estimate] * count,
+            "ratio, low": [ratio.low] * count,
+            "ratio, high": [ratio.high] * count,
+            "confidence": [ratio.confidence] * count,
         },
     )
 
 
 def _by_seed(
-    name: str,
-    rows: np.ndarray,
-    quantities: dict[str, Float[np.ndarray, "T R"]],
-    steps: np.ndarray | None = None,
+    name: str, steps: Int[np.ndarray, " T"], quantities: dict[str, Float[np.ndarray, "T R"]]
 ) -> Columns:
     """Make a column of every quantity and seed."""
-    at = rows if steps is None else steps[rows]
-    columns = {"step": [float(step) for step in at]}
+    rows = _rows(steps)
+    columns = {"step": steps[rows].astype(float).tolist()}
     for quantity, values in quantities.items():
         for seed in range(values.shape[1]):
             columns[f"{quantity}, seed {seed + 1}"] = values[rows, seed].tolist()
     return Columns(name, columns)
 
 
-def _thinned(length: int) -> np.ndarray:
+def _rows(steps: Int[np.ndarray, " T"]) -> Int[np.ndarray, " rows"]:
     """Choose rows evenly, the first and the last among them."""
-    return np.unique(np.linspace(0, max(length - 1, 0), min(length, MOST_ROWS)).astype(int))
+    count = len(steps)
+    return np.unique(np.linspace(0, max(count - 1, 0), min(count, MOST_ROWS)).astype(int))
 
 
 def _middle(values: Float[np.ndarray, "K R"]) -> list[float]:

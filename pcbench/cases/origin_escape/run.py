@@ -14,7 +14,6 @@ from pcbench.contract import Trainer, TrainingSettings
 from pcbench.judges.problem import Problem, rounded
 from pcbench.judges.training.curves import (
     Batches,
-    Budget,
     Course,
     Escapes,
     Replicas,
@@ -87,11 +86,6 @@ class Start:
         """Steps of an epoch."""
         return 1 if self.batches is None else self.batches.epoch
 
-    @property
-    def saddle_loss(self) -> float:
-        """``𝓛`` of all training samples where the network's output is zero."""
-        return float(np.sum(self.problem.y**2) / (2 * len(self.problem.y)))
-
     def no_saddle(self) -> str:
         """Say why seeds do not begin near the saddle at the origin; nothing if they do.
 
@@ -162,101 +156,83 @@ class Outcome(Escapes):
     later: Later | None
 
 
-class Run:
-    """Trains one learner in one scaling from where both learners start."""
-
-    def __init__(self, start: Start) -> None:
-        self._start, self._asked, self._seeds = start, start.asked, start.asked.seeds
-        self._reference = np.full(self._seeds, start.saddle_loss)
-
-    def __call__(self, learner: str, scaling: Scaling) -> Outcome:
-        """Train until every seed has ended."""
-        asked, start = self._asked, self._start
-        trainer = start.trainer(learner, scaling)
-        course = Course.begin(self._seeds, len(start.seeds))
-        tests, trajectory = Tests(), list[Float[np.ndarray, "R P"]]()
+def train(start: Start, learner: str, scaling: Scaling) -> Outcome:
+    """Train one learner in one scaling, all seeds side by side, until every seed has ended."""
+    asked, trainer = start.asked, start.trainer(learner, scaling)
+    course, tests = Course(asked.seeds, len(start.seeds)), Tests()
+    trajectory = [_where(trainer, course)] if asked.trajectories else []
+    total = asked.training.budget(start.epoch)
+    look = 1 if asked.trajectories else min(asked.training.look, total)
+    pauses = looks(
+        trainer,
+        course,
+        total,
+        look,
+        every=asked.training.every,
+        single=asked.judged > 0,
+        batches=start.batches,
+        stop=lambda course: _stopped(start, course, tests),
+    )
+    stage = f"{learner}, {scaling} scaling"
+    begun: tuple[Int[np.ndarray, " alive"], Replicas] | None = None
+    later = None
+    for alive in start.context.progress(stage, pauses, -(-total // look) + 1):
+        if asked.judged and len(course.losses) == look:
+            begun = alive, trainer.parameters()
+        elif begun is not None and later is None:
+            went_on = np.isin(begun[0], alive)
+            before = [array[went_on] for array in begun[1]]
+            later = Later(look, alive, before, trainer.parameters())
+        if start.test is not None:
+            add_tests(start, trainer, course, tests)
         if asked.trajectories:
-            trajectory.append(self._where(trainer, np.arange(self._seeds)))
+            trajectory.append(_where(trainer, course))
+    return Outcome(course, _escaped(start, course), tests, trajectory, later)
 
-        total = asked.training.budget(start.epoch)
-        look = 1 if asked.trajectories else min(asked.training.look, total)
-        pauses = looks(
-            trainer,
-            course,
-            Budget(total, look, asked.training.every, single=asked.judged > 0),
-            batches=start.batches,
-            stop=lambda course: self._stopped(course, tests),
-        )
-        stage = f"{learner}, {scaling} scaling"
-        begun: tuple[Int[np.ndarray, " alive"], Replicas] | None = None
-        later = None
-        for alive in start.context.progress(stage, pauses, -(-total // look) + 1):
-            if asked.judged and len(course.losses) == look:
-                begun = alive, trainer.parameters()
-            elif begun is not None and later is None:
-                went_on = np.isin(begun[0], alive)
-                before = [array[went_on] for array in begun[1]]
-                later = Later(look, alive, before, trainer.parameters())
-            if start.test is not None:
-                self._test(trainer, alive, len(course.losses), tests)
-            if asked.trajectories:
-                trajectory.append(self._where(trainer, alive))
-        return Outcome(course, self.escaped(course), tests, trajectory, later)
 
-    def escaped(self, course: Course) -> Times:
-        """Return when each seed left the saddle, as far as the course goes.
+def _escaped(start: Start, course: Course) -> Times:
+    """Return when each seed left the saddle, as far as the course goes.
 
-        A seed that has left for infinity instead tells nothing: it is censored at 0.
-        """
-        escape = self._asked.escape
-        times = escape_times(
-            course.losses, self._reference, fraction=escape.fraction, window=escape.window
-        )
-        return replace(times, times=np.where(Escapes(course, times).lost, 0.0, times.times))
+    It has the loss of all training samples where the network's output is zero. A seed that has left
+    for infinity instead tells nothing: it is censored at 0.
+    """
+    escape, y = start.asked.escape, start.problem.y
+    saddle = np.full(start.asked.seeds, float(np.sum(y**2) / (2 * len(y))))
+    times = escape_times(course.losses, saddle, fraction=escape.fraction, window=escape.window)
+    return replace(times, times=np.where(Escapes(course, times).lost, 0.0, times.times))
 
-    def _stopped(self, course: Course, tests: Tests) -> Bool[np.ndarray, " R"]:
-        rule, gone = self._asked.training.stop, self.escaped(course).observed
-        ended = gone & rule.escaped
-        if rule.loss is not None and len(course.losses) >= self._asked.escape.window:
-            ended |= course.losses[-self._asked.escape.window :].mean(0) < rule.loss
-        if rule.test_loss is not None and tests.losses:
-            ended |= tests.losses[-1] < rule.test_loss
-        if rule.epoch_gain is not None:
-            ended |= gone & (_last_gain(course.losses, self._start.epoch) < rule.epoch_gain)
-        return ended
 
-    def _test(
-        self, trainer: Trainer[Any], alive: Int[np.ndarray, " alive"], step: int, tests: Tests
-    ) -> None:
-        assert self._start.test is not None  # for the type checker: see the caller
-        x, y = self._start.test
-        backend = self._start.context.backend
-        outputs = np.concatenate(
-            [
-                backend.to_host(trainer.model.predict(backend.to_device(x[start : start + TESTED])))
-                for start in range(0, len(x), TESTED)
-            ],
-            axis=1,
-        )
-        tests.steps.append(step)
-        tests.losses.append(self._spread(alive, ((outputs - y) ** 2).sum((1, 2)) / (2 * len(y))))
-        if _are_classes(y):
-            right = (outputs.argmax(2) == y.argmax(1)).mean(1)
-            tests.accuracies.append(self._spread(alive, right))
+def _stopped(start: Start, course: Course, tests: Tests) -> Bool[np.ndarray, " R"]:
+    rule, window = start.asked.training.stop, start.asked.escape.window
+    gone = _escaped(start, course).observed
+    ended = gone & rule.escaped
+    if rule.loss is not None and len(course.losses) >= window:
+        ended |= course.losses[-window:].mean(0) < rule.loss
+    if rule.test_loss is not None and tests.losses:
+        ended |= tests.losses[-1] < rule.test_loss
+    if rule.epoch_gain is not None:
+        ended |= gone & (_last_gain(course.losses, start.epoch) < rule.epoch_gain)
+    return ended
 
-    def _where(
-        self, trainer: Trainer[Any], alive: Int[np.ndarray, " alive"]
-    ) -> Float[np.ndarray, "R P"]:
-        parameters = [array.reshape(len(alive), -1) for array in trainer.parameters()]
-        return self._spread(alive, np.concatenate(parameters, axis=1))
 
-    def _spread(
-        self, alive: Int[np.ndarray, " alive"], values: Float[np.ndarray, "alive *P"]
-    ) -> Float[np.ndarray, "R *P"]:
-        """Put numbers of the seeds that run where they belong, NaN elsewhere."""
-        whole = np.full((self._seeds, *values.shape[1:]), np.nan)
-        whole[alive] = values
-        return whole
+def add_tests(start: Start, trainer: Trainer[Any], course: Course, tests: Tests) -> None:
+    """Add the losses and accuracies of the running seeds on the test samples, if there are any."""
+    assert start.test is not None  # for the type checker: see the caller
+    (x, y), backend, model = start.test, start.context.backend, trainer.model
+    parts = (backend.to_device(x[begin : begin + TESTED]) for begin in range(0, len(x), TESTED))
+    outputs = np.concatenate([backend.to_host(model.predict(part)) for part in parts], axis=1)
+    tests.steps.append(len(course.losses))
+    losses = ((outputs - y) ** 2).sum((1, 2)) / (2 * len(y))
+    tests.losses.append(course.spread(losses[None])[0])
+    if _are_classes(y):
+        right = (outputs.argmax(2) == y.argmax(1)).mean(1)
+        tests.accuracies.append(course.spread(right[None])[0])
+
+
+def _where(trainer: Trainer[Any], course: Course) -> Float[np.ndarray, "R P"]:
+    parameters = [array.reshape(1, len(array), -1) for array in trainer.parameters()]
+    where: Float[np.ndarray, "R P"] = course.spread(np.concatenate(parameters, axis=2))[0]
+    return where
 
 
 def _last_gain(losses: Float[np.ndarray, "T R"], epoch: int) -> Float[np.ndarray, " R"]:

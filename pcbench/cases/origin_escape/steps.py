@@ -3,39 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from pcbench.cases.origin_escape.run import Later, Outcome, Start
+from pcbench.cases.origin_escape.run import Outcome, Start
 from pcbench.checks import Check
 from pcbench.contract import Objective, Sgd, TrainingSettings
 from pcbench.judges.basis import Basis, folded
 from pcbench.judges.problem import Weights
 from pcbench.judges.reported import DEFINITION, array_names, layers
 from pcbench.judges.training.curves import LEARNERS, Scaling
-from pcbench.judges.training.step_expected import known_norm_off, loss_off
+from pcbench.judges.training.step_expected import loss_off, norm_off
 from pcbench.judges.training.step_judge import StepJudge
-from pcbench.theory.dynamics.growth import (
-    FirstSteps,
-    growth,
-    least_slope,
-    top_direction,
-    vanishing_slopes,
-)
 from pcbench.theory.dynamics.growth import first_steps as predicted_steps
+from pcbench.theory.dynamics.growth import growth, least_slope, top_direction, vanishing_slopes
 from pcbench.theory.nonlinear.layered import layered_loss
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
 from pcbench.theory.rounding.range import UndecidableError
 from pcbench.theory.rounding.underflow import SMALLEST
 
-REPLAY = "gradient descent on the closed forms from the initial weights (theory.md 2.1, 2.7)"
+FORETOLD = Basis(
+    "gradient descent on the closed forms from the initial weights (theory.md 2.1, 2.7)",
+    "rounding of weights, gradients and norms along a replay in float64 (theory.md 4)",
+)
 GROWTH = Basis(
     "W_L grows by 1 + η λ a step along an eigenvector of Σ_yy (theory.md 2.7)",
     "rounding of a step, each; the interval is what departures from the law may bring",
 )
-VANISHING = "∂𝓛/∂W_l is a product of all other layers (theory.md 2.1)"
-STRICT = "∂𝓕*/∂W_L is of the order of W_L near the origin (theory.md 2.4, 2.7)"
+SQUARES = "rounding of a sum of squares (theory.md 4)"
+VANISHING = Basis("∂𝓛/∂W_l is a product of all other layers (theory.md 2.1)", SQUARES)
+STRICT = Basis("∂𝓕*/∂W_L is of the order of W_L near the origin (theory.md 2.4, 2.7)", SQUARES)
+SAME = Basis(
+    "one rule takes the same step, whatever was before",
+    "rounding of the parameters by either trainer (theory.md 4.5)",
+)
 
 SEEDS = 2
 """Whose gradient norms are replayed: a replay is on the host, in float64, several times over."""
@@ -62,38 +65,18 @@ def first_steps(start: Start, scaling: Scaling) -> Iterator[Check]:
             batches = [(x[one], y[one]) for one in (whole if rows is None else rows[:, seed])]
             made = list[Check]()
             if seed < SEEDS:
-                predicted = predicted_steps(weights, batches, rate, objective, u)
-                made.append(_norms(weights, seen, predicted, learner, u))
+                due, offs = predicted_steps(weights, batches, rate, objective, u)
+                sizes = np.broadcast_to([weight.size for weight in weights], due.shape)
+                known = zip(due.flat, sizes.flat, offs.flat, strict=True)
+                off = [norm_off(*each, u) for each in known]
+                places = product(range(1, asked.judged + 1), layers(len(weights)))
+                labels = [f"step {step}, {layer}" for step, layer in places]
+                name = f"gradient norms of the first steps ({learner})"
+                made.append(FORETOLD.each_close(name, seen.ravel(), due.ravel(), off, labels))
             made += _at_the_start(weights, batches[0], seen[0], objective, u)
             if objective == "energy" and start.problem.network.n_hidden > 1:
                 made += _growth(weights, batches, rate, after[seed], start.problem.y, u)
             yield from (check.at(f"seed {seed + 1}") for check in made)
-
-
-def _norms(
-    weights: Weights,
-    seen: Float[np.ndarray, "K L"],
-    predicted: FirstSteps,
-    learner: str,
-    u: float,
-) -> Check:
-    off = [
-        [
-            known_norm_off(norm, weight.size, off, u)
-            for norm, weight, off in zip(norms, weights, offs, strict=True)
-        ]
-        for norms, offs in zip(predicted.norms, predicted.off, strict=True)
-    ]
-    labels = [
-        f"step {step}, {layer}"
-        for step in range(1, len(predicted.norms) + 1)
-        for layer in layers(len(weights))
-    ]
-    name = f"gradient norms of the first steps ({learner})"
-    basis = Basis(
-        REPLAY, "rounding of weights, gradients and norms along a replay in float64 (theory.md 4)"
-    )
-    return basis.each_close(name, seen.ravel(), predicted.norms.ravel(), np.ravel(off), labels)
 
 
 def _at_the_start(
@@ -104,24 +87,21 @@ def _at_the_start(
     u: float,
 ) -> Iterator[Check]:
     """Check that BP's gradient is as small as weights near the origin make it, and PC's is not."""
-    rounding = "rounding of a sum of squares (theory.md 4)"
     if objective == "loss":
         bounds = vanishing_slopes(weights, *batch)
         layer = int(np.argmax(seen / bounds))
-        yield Basis(VANISHING, rounding).at_most(
+        yield VANISHING.at_most(
             "gradient norm at the start (BP)",
             seen[layer],
             bounds[layer],
-            known_norm_off(bounds[layer], weights[layer].size, 0.0, u),
+            norm_off(bounds[layer], weights[layer].size, 0.0, u),
             f"layer {layer + 1}",
         )
         return
     least = least_slope(weights, *batch)
     if least > 0 and len(weights) > 1:  # where it is not, the weights are not near the origin
-        off = known_norm_off(least, weights[-1].size, 0.0, u)
-        yield Basis(STRICT, rounding).at_least(
-            "gradient norm at the start (PC)", seen[-1], least, off, "last layer"
-        )
+        off = norm_off(least, weights[-1].size, 0.0, u)
+        yield STRICT.at_least("gradient norm at the start (PC)", seen[-1], least, off, "last layer")
 
 
 def _growth(
@@ -186,34 +166,17 @@ def later_step(
             loss_off(problem, start.context.backend.dtype),
             f"seed {seed + 1}",
         )
-    if inside and isinstance(settings.optimiser, Sgd):
-        yield from _same_step(start, settings, later, rows, at, inside)
-
-
-def _same_step(
-    start: Start,
-    settings: TrainingSettings,
-    later: Later,
-    rows: Int[np.ndarray, "1 alive N"] | None,
-    at: str,
-    inside: list[int],
-) -> Iterator[Check]:
-    """Check that the run took the step that a fresh trainer takes, of replicas inside the range."""
+    if not inside or not isinstance(settings.optimiser, Sgd):
+        return
     backend = start.context.backend
     model = backend.build(start.problem.network, later.before)
     fresh = backend.trainer(model, *start.staged, settings)
     fresh.run(1, rows)
-    u = unit_roundoff(start.context.backend.dtype)
     reached = fresh.parameters()
-    names = array_names([array[0] for array in reached])
-    rule = Basis(
-        "one rule takes the same step, whatever was before",
-        "rounding of the parameters by either trainer (theory.md 4.5)",
-    )
-    for name, ran, due in zip(names, later.after, reached, strict=True):
+    names, u = array_names([array[0] for array in reached]), unit_roundoff(backend.dtype)
+    name = f"parameters after a step of the run ({at})"
+    for array, ran, due in zip(names, later.after, reached, strict=True):
         for place in inside:
             off = 2 * CONFIDENCE * u * np.linalg.norm(due[place]) + SMALLEST
-            where = f"seed {later.alive[place] + 1}, {name}"
-            yield rule.distance(
-                f"parameters after a step of the run ({at})", ran[place], due[place], off, where
-            )
+            where = f"seed {later.alive[place] + 1}, {array}"
+            yield SAME.distance(name, ran[place], due[place], off, where)

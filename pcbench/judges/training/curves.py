@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -37,18 +37,6 @@ _FAR = 1e6
 Replicas = list[Float[np.ndarray, "R ..."]]
 
 
-def scale(scaling: Scaling, objective: Objective, batch: int, outputs: int) -> float:
-    """Return what the gradient of an objective is multiplied by (protocols, "matched scaling").
-
-    ``matched`` leaves both on ``1/(2N)``. The published notebooks take, for BP, a mean over batch
-    and outputs of squared errors, ``2/d_L`` times that; for PC a sum over the batch, ``N`` times:
-    at the same step size PC's step is ``N d_L / 2`` times BP's.
-    """
-    if scaling == "matched":
-        return 1.0
-    return 2 / outputs if objective == "loss" else float(batch)
-
-
 def learning_rule(
     learner: str,
     scaling: Scaling,
@@ -57,17 +45,19 @@ def learning_rule(
     inference: InferenceSettings,
     optimiser: Optimiser | None = None,
 ) -> TrainingSettings:
-    """Return the rule by which a learner, ``BP`` or ``PC``, learns.
+    """Return the rule by which a learner, ``BP`` or ``PC``, learns at the rate ``η``.
 
-    ``rate`` is ``η``, and ``samples`` are those of a step, and outputs of each. The optimiser is
-    gradient descent if not given.
+    ``samples`` are those of a step, and outputs of each. In ``matched`` scaling both objectives
+    carry ``1/(2N)``. The published notebooks take, for BP, a mean over batch and outputs of squared
+    errors, ``2/d_L`` times that; for PC a sum over the batch, ``N`` times: at the same step size
+    PC's step is ``N d_L / 2`` times BP's. The optimiser is gradient descent if not given.
     """
-    objective = LEARNERS[learner]
-    scaled = scale(scaling, objective, *samples)
-    return TrainingSettings(objective, optimiser or Sgd(), rate, scaled, inference)
+    batch, outputs = samples
+    published = {"BP": 2 / outputs, "PC": float(batch)}
+    scale = published[learner] if scaling == "published" else 1.0
+    return TrainingSettings(LEARNERS[learner], optimiser or Sgd(), rate, scale, inference)
 
 
-@dataclass(slots=True)
 class Course:
     """What became of ``R`` replicas, step by step; NaN from where a replica had ended.
 
@@ -75,90 +65,41 @@ class Course:
     says how many each replica took, and ``fates`` how each ended, ``None`` while it goes on.
     """
 
-    losses: Float[np.ndarray, "T R"]
-    energies: Float[np.ndarray, "T R"]
-    recorded: Int[np.ndarray, " K"]
-    gradient_norms: Float[np.ndarray, "K R P"]
-    parameter_norms: Float[np.ndarray, "K R P"]
-    inference_steps: Float[np.ndarray, " K"]
-    residuals: Float[np.ndarray, "K R"]
-    steps: Int[np.ndarray, " R"]
-    fates: list[Fate | None] = field(default_factory=list)
-
-    @classmethod
-    def begin(cls, replicas: int, parameters: int) -> Course:
-        """Nothing yet."""
-        return cls(
-            losses=np.empty((0, replicas)),
-            energies=np.empty((0, replicas)),
-            recorded=np.empty(0, int),
-            gradient_norms=np.empty((0, replicas, parameters)),
-            parameter_norms=np.empty((0, replicas, parameters)),
-            inference_steps=np.empty(0),
-            residuals=np.empty((0, replicas)),
-            steps=np.zeros(replicas, int),
-            fates=[None] * replicas,
-        )
+    def __init__(self, replicas: int, parameters: int) -> None:
+        self.losses: Float[np.ndarray, "T R"] = np.empty((0, replicas))
+        self.energies: Float[np.ndarray, "T R"] = np.empty((0, replicas))
+        self.recorded: Int[np.ndarray, " K"] = np.empty(0, int)
+        self.gradient_norms: Float[np.ndarray, "K R P"] = np.empty((0, replicas, parameters))
+        self.parameter_norms: Float[np.ndarray, "K R P"] = np.empty((0, replicas, parameters))
+        self.inference_steps: Float[np.ndarray, " K"] = np.empty(0)
+        self.residuals: Float[np.ndarray, "K R"] = np.empty((0, replicas))
+        self.steps: Int[np.ndarray, " R"] = np.zeros(replicas, int)
+        self.fates: list[Fate | None] = [None] * replicas
 
     @property
     def running(self) -> Int[np.ndarray, " alive"]:
         """The replicas that have not ended."""
         return np.flatnonzero([fate is None for fate in self.fates])
 
+    def spread(self, values: Num[np.ndarray, "K alive *P"]) -> Float[np.ndarray, "K R *P"]:
+        """Put numbers of the running replicas where they belong, NaN elsewhere."""
+        whole = np.full((len(values), len(self.fates), *values.shape[2:]), np.nan)
+        whole[:, self.running] = values
+        return whole
+
     def add(self, record: Record) -> None:
         """Take a run of the running replicas in."""
-        alive, replicas, begun = self.running, len(self.fates), len(self.losses)
-
-        def spread(values: Float[np.ndarray, "K alive *P"]) -> Float[np.ndarray, "K R *P"]:
-            whole = np.full((len(values), replicas, *values.shape[2:]), np.nan)
-            whole[:, alive] = values
-            return whole
-
-        for name in ("losses", "energies", "gradient_norms", "parameter_norms", "residuals"):
-            setattr(self, name, _appended(getattr(self, name), spread(getattr(record, name))))
-        self.recorded = _appended(self.recorded, begun + record.recorded)
+        self.recorded = _appended(self.recorded, len(self.losses) + record.recorded)
         self.inference_steps = _appended(self.inference_steps, record.inference_steps)
-        self.steps[alive] += len(record.losses)
+        for name in ("losses", "energies", "gradient_norms", "parameter_norms", "residuals"):
+            rows = self.spread(getattr(record, name))
+            setattr(self, name, _appended(getattr(self, name), rows))
+        self.steps[self.running] += len(record.losses)
 
     def end(self, replicas: Bool[np.ndarray, " R"], fate: Fate) -> None:
         """Let replicas that still run end."""
-        for index in self.running:
-            if replicas[index]:
-                self.fates[index] = fate
-
-    def have(self, fate: Fate) -> Bool[np.ndarray, " R"]:
-        """Which replicas have ended so."""
-        return np.array([own == fate for own in self.fates])
-
-    def diverged(self, begun: int = 0) -> Bool[np.ndarray, " R"]:
-        """Which running replicas have left for infinity, from a step on."""
-        far = np.zeros(len(self.fates), bool)
-        for index in self.running:
-            losses = self.losses[begun:, index]
-            # In this form NaN counts as far.
-            far[index] = not (losses <= _FAR * max(self.losses[0, index], 1.0)).all()
-        return far
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """How long to train, and how often to look.
-
-    After so many ``steps`` every replica ends; after every ``look`` the stopping rule is looked at,
-    and nothing comes to the host in between. Norms are recorded ``every`` so many steps within a
-    look. With ``single`` the second look is one step long, so that a step of a long run can be
-    judged.
-    """
-
-    steps: int
-    look: int
-    every: int = 1
-    single: bool = False
-
-    def ahead(self, begun: int) -> int:
-        """Return the steps of the look that begins after so many."""
-        length = 1 if self.single and begun == self.look else self.look
-        return min(length, self.steps - begun)
+        for index in np.flatnonzero(replicas):
+            self.fates[index] = self.fates[index] or fate
 
 
 def _appended(known: Num[np.ndarray, "..."], rows: Num[np.ndarray, "..."]) -> Any:
@@ -174,8 +115,11 @@ def _appended(known: Num[np.ndarray, "..."], rows: Num[np.ndarray, "..."]) -> An
 def looks(
     trainer: Trainer[Any],
     course: Course,
-    budget: Budget,
+    steps: int,
+    look: int,
     *,
+    every: int = 1,
+    single: bool = False,
     batches: Callable[[int, int], Int[np.ndarray, "T *R N"]] | None = None,
     stop: Callable[[Course], Bool[np.ndarray, " R"]] | None = None,
 ) -> Iterator[Int[np.ndarray, " alive"]]:
@@ -186,6 +130,11 @@ def looks(
 
     Parameters
     ----------
+    steps, look, every
+        After so many ``steps`` every replica ends; after every ``look`` training pauses, and
+        nothing comes to the host in between. Norms are recorded ``every`` so many steps of a look.
+    single
+        The second look is one step long, so that a step of a long run can be judged.
     batches
         Returns the batches from one step up to another, of all replicas ``(T, R, N)`` whether they
         run or not, or the same for all; ``None`` for all data at every step.
@@ -194,16 +143,18 @@ def looks(
     """
     while len(alive := course.running):
         begun = len(course.losses)
-        if begun >= budget.steps:
+        if begun >= steps:
             course.end(np.ones(len(course.fates), bool), "out of steps")
             break
-        ahead = budget.ahead(begun)
-        rows = batches(begun, begun + ahead) if batches is not None else None
+        ahead = min(1 if single and begun == look else look, steps - begun)
+        rows = None if batches is None else batches(begun, begun + ahead)
         if rows is not None and rows.ndim == 3:
             rows = rows[:, alive]
-        course.add(trainer.run(ahead, rows, budget.every))
+        course.add(trainer.run(ahead, rows, every))
         yield alive
-        course.end(course.diverged(begun), "diverged")
+        bound = _FAR * np.maximum(course.losses[0], 1.0)
+        # In this form NaN counts as far.
+        course.end(~(course.losses[begun:] <= bound).all(axis=0), "diverged")
         if stop is not None:
             course.end(stop(course), "stopped")
         on = [place for place, index in enumerate(alive) if course.fates[index] is None]
@@ -221,7 +172,8 @@ class Escapes:
     @property
     def lost(self) -> Bool[np.ndarray, " R"]:
         """Which replicas diverged before they had left."""
-        return np.asarray(self.course.have("diverged") & ~self.times.observed)
+        diverged = np.array([fate == "diverged" for fate in self.course.fates])
+        return np.asarray(diverged & ~self.times.observed)
 
     @property
     def first_gradients(self) -> Float[np.ndarray, " R"]:
@@ -265,12 +217,10 @@ class Batches:
 
     def __call__(self, start: int, stop: int) -> Int[np.ndarray, "T R N"]:
         """Return the batches of steps ``start`` up to ``stop``, of all seeds."""
-        pieces = []
-        for epoch in range(start // self.epoch, (stop - 1) // self.epoch + 1):
-            first = epoch * self.epoch
-            inside = slice(max(start - first, 0), min(stop - first, self.epoch))
-            pieces.append(self._of(epoch)[inside])
-        return np.concatenate(pieces)
+        first = start // self.epoch
+        epochs = [self._of(epoch) for epoch in range(first, (stop - 1) // self.epoch + 1)]
+        begin = first * self.epoch
+        return np.concatenate(epochs)[start - begin : stop - begin]
 
     def _of(self, epoch: int) -> Int[np.ndarray, "T R N"]:
         if self._latest is None or self._latest[0] != epoch:

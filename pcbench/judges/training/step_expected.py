@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import SupportsFloat
 
 import numpy as np
 from jaxtyping import Float
 
 from pcbench.case import CaseSkippedError
 from pcbench.checks import Check
-from pcbench.contract import Adam, DType, ExactInference, TrainingSettings
+from pcbench.contract import Adam, DType, TrainingSettings
 from pcbench.judges.answers import InferenceResult
 from pcbench.judges.basis import Basis
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
-from pcbench.networks import NetworkSpec
 from pcbench.theory.linear.equilibrium import (
     equilibrated_energy,
     equilibrated_energy_gradient,
     equilibrium_activities,
     loss_gradient,
 )
-from pcbench.theory.nonlinear.layered import layered_loss, layered_loss_gradients
+from pcbench.theory.nonlinear.layered import layered_loss_gradients
 from pcbench.theory.rounding.bounds import CONFIDENCE, FLOAT64, unit_roundoff
 from pcbench.theory.rounding.layered import layered_rounding
 from pcbench.theory.rounding.optimisers import AdamSteps, GradientDescent, Optimiser
@@ -52,12 +52,6 @@ class Expected:
     residual_off: float
 
 
-def is_closed_form(network: NetworkSpec, settings: TrainingSettings) -> bool:
-    """Whether the gradient is known without asking a backend where inference ends."""
-    exact = network.is_linear and isinstance(settings.inference, ExactInference)
-    return settings.objective == "loss" or exact
-
-
 def expect(
     problem: Problem, settings: TrainingSettings, dtype: DType, result: InferenceResult | None
 ) -> Expected:
@@ -66,11 +60,11 @@ def expect(
     ``result`` is where the backend's inference ends in this problem, for predictive coding that has
     no closed form: inference is for other kinds to judge.
     """
+    judge = InferenceJudge(problem, dtype)
     if settings.objective == "loss":
-        return _backpropagation(problem, dtype)
-    if result is None:
-        return _equilibrium(problem, dtype)
-    return _inferred(problem, dtype, result)
+        loss = judge.loss, known_loss_off(problem, judge)
+        return Expected(*loss, *loss, *backpropagated(problem, dtype), 0.0, SMALLEST)
+    return _equilibrium(judge) if result is None else _inferred(judge, result)
 
 
 def optimiser(settings: TrainingSettings, replica: int) -> Optimiser:
@@ -89,17 +83,13 @@ def optimiser(settings: TrainingSettings, replica: int) -> Optimiser:
         raise CaseSkippedError(f"{error}; give beta_2 a positive value") from error
 
 
-def norm_off(array: Float[np.ndarray, "..."], off: float, u: float) -> float:
-    """Bound what the Frobenius norm of an array that is off by so much may be off by."""
-    return known_norm_off(float(np.linalg.norm(array)), array.size, off, u)
-
-
-def known_norm_off(norm: float, size: int, off: float, u: float) -> float:
+def norm_off(norm: SupportsFloat, size: int, off: float, u: float) -> float:
     """Bound what a Frobenius norm, of ``size`` numbers that are off by so much, may be off by.
 
     Squares of one sign are added: half the relative rounding of a sum (theory.md 4.1), and a root.
     And what is too small to be a normal number may be lost.
     """
+    norm = float(norm)
     relative = CONFIDENCE * (u + FLOAT64) * (1 + np.sqrt(2 * size) / 2)
     return off + float(relative) * norm + float(norm_underflow(norm, size))
 
@@ -114,7 +104,8 @@ def gradient_norms(
 ) -> Iterator[Check]:
     """Check the recorded norm of the gradient of every array of parameters, each at its place."""
     for norm, gradient, off, at in zip(seen, due.gradients, due.gradients_off, where, strict=True):
-        yield basis.approx(name, norm, np.linalg.norm(gradient), norm_off(gradient, off, u), at)
+        expected = np.linalg.norm(gradient)
+        yield basis.approx(name, norm, expected, norm_off(expected, gradient.size, off, u), at)
 
 
 def loss_off(problem: Problem, dtype: DType) -> float:
@@ -144,23 +135,16 @@ def backpropagated(problem: Problem, dtype: DType) -> tuple[Gradients, tuple[flo
     return [*weights, *(biases or [])], rounding
 
 
-def _backpropagation(problem: Problem, dtype: DType) -> Expected:
-    gradients, gradients_off = backpropagated(problem, dtype)
-    loss = layered_loss(problem.layered, problem.x, problem.y, problem.precision)
-    off = loss_off(problem, dtype)
-    return Expected(loss, off, loss, off, gradients, gradients_off, 0.0, SMALLEST)
-
-
-def _equilibrium(problem: Problem, dtype: DType) -> Expected:
+def _equilibrium(judge: InferenceJudge) -> Expected:
     """``∂𝓕*/∂θ`` of a linear network, in closed form.
 
     Rounding is what exact inference carries, and then what evaluation at its activities loses.
     """
-    judge = InferenceJudge(problem, dtype)
+    problem, exact = judge.problem, judge.exact_rounding
     weights, x, y, precision = problem.weights, problem.x, problem.y, problem.precision
-    exact, hidden = judge.exact_rounding, equilibrium_activities(weights, x, y, precision)[:-1]
     # Forces are as many times errors as precisions are.
     most = 1.0 if precision is None else max(1.0, float(np.max(precision)))
+    hidden = equilibrium_activities(weights, x, y, precision)[:-1]
     there = layered_rounding(judge.network, [*hidden, y], judge.u, precision)
     return Expected(
         judge.loss,
@@ -174,9 +158,8 @@ def _equilibrium(problem: Problem, dtype: DType) -> Expected:
     )
 
 
-def _inferred(problem: Problem, dtype: DType, result: InferenceResult) -> Expected:
+def _inferred(judge: InferenceJudge, result: InferenceResult) -> Expected:
     """``∂𝓕/∂θ`` where inference ended."""
-    judge = InferenceJudge(problem, dtype)
     rounding, begun = judge.rounding(result), judge.forward_rounding
     residual = judge.force(result) / judge.start
     return Expected(

@@ -17,13 +17,13 @@ from jaxtyping import Float, Int
 
 from pcbench.case import Context
 from pcbench.checks import Check, undecided
-from pcbench.contract import Model, Sgd, Trainer, TrainingSettings
+from pcbench.contract import ExactInference, Model, Sgd, Trainer, TrainingSettings
 from pcbench.judges.answers import InferenceResult, Subject
 from pcbench.judges.basis import Basis, folded
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem, rounded
-from pcbench.judges.reported import DEFINITION, differing
-from pcbench.judges.training.step_expected import expect, is_closed_form, loss_off, optimiser
+from pcbench.judges.reported import DEFINITION, counts_match, differing
+from pcbench.judges.training.step_expected import expect, loss_off, optimiser
 from pcbench.judges.training.step_taken import Allowed, Parameters, StepTaken, one_run
 from pcbench.theory.nonlinear.layered import layered_loss
 from pcbench.theory.rounding.bounds import unit_roundoff
@@ -79,12 +79,15 @@ class StepJudge:
         """
         if self._batches is not None:
             steps = min(steps, len(self._batches))
-        yield from (self._named(check) for check in self._checks(steps))
+        for check in self._checks(steps):
+            name = f"{check.name} ({self._learner})"
+            message = check.message.replace(check.name, name, 1)
+            yield check.model_copy(update={"name": name, "message": message})
 
     def _checks(self, steps: int) -> Iterator[Check]:
         """Every single comparison, up to the first answer that is not well-formed."""
         model = self._backend.build(self._problem.network, self._begin)
-        before = self._outputs(model)
+        predicted = self._outputs(model)
         trainer = self._trainer(model)
         yield differing("parameters at the start", trainer.parameters(), self._begin)
         taken: list[StepTaken] = []
@@ -103,7 +106,14 @@ class StepJudge:
                 trainer.keep([running.index(replica) for replica in kept])
                 yield differing("parameters of replicas kept", trainer.parameters(), due)
                 running = kept
-            now = self._take(trainer, step, running)
+            rows = None if self._batches is None else self._batches[step : step + 1]
+            if rows is not None and rows.ndim == 3:
+                rows = rows[:, running]
+            brought = trainer.parameters()
+            before = [array.copy() for array in brought]
+            record = trainer.run(1, rows)
+            after = [array.copy() for array in trainer.parameters()]
+            now = StepTaken(step, running, rows, brought, before, after, record)
             unmoved = differing("parameters brought to the host", now.before, due)
             yield unmoved.at(f"before step {step + 1}")
             # What the backend itself has changed since the last step is no divergence.
@@ -122,13 +132,7 @@ class StepJudge:
         if taken[-1].replicas == everybody:
             yield from one_run(self._trainer(model), taken, self._allowed)
         yield self._moved_on(trainer.model, running, taken[-1])
-        yield differing("model that training began with", self._outputs(model), before)
-
-    def _named(self, check: Check) -> Check:
-        """Name the learner."""
-        name = f"{check.name} ({self._learner})"
-        message = check.message.replace(check.name, name, 1)
-        return check.model_copy(update={"name": name, "message": message})
+        yield differing("model that training began with", self._outputs(model), predicted)
 
     def _trainer(self, model: Model[Any]) -> Trainer[Any]:
         x, y, *precision = Subject(self._backend, self._problem).batch
@@ -140,40 +144,25 @@ class StepJudge:
         x = self._backend.to_device(self._problem.x[rows])
         return [self._backend.to_host(model.predict(x))]
 
-    def _take(self, trainer: Trainer[Any], step: int, replicas: list[int]) -> StepTaken:
-        rows = None if self._batches is None else self._batches[step : step + 1]
-        if rows is not None and rows.ndim == 3:
-            rows = rows[:, replicas]
-        brought = trainer.parameters()
-        before = [array.copy() for array in brought]
-        record = trainer.run(1, rows)
-        after = [array.copy() for array in trainer.parameters()]
-        return StepTaken(step, replicas, rows, brought, before, after, record)
-
     def _step(self, taken: StepTaken, *, alone: bool) -> Iterator[Check]:
         """Judge a well-formed step, of all replicas at first, and then of those that are followed.
 
         ``alone`` says that no other replica has taken it with them.
         """
-        result = (
-            None if is_closed_form(self._problem.network, self._settings) else self._infer(taken)
-        )
+        result = self._infer(taken)
         # Where host and device are one, what was given may be the memory that training goes on in.
         yield differing("parameters brought to the host", taken.brought, taken.before)
         if result is None or alone:  # those of all replicas are counted together
-            yield taken.inference_steps(0 if result is None else result.steps)
+            seen, where = taken.record.inference_steps[0], f"step {taken.step + 1}"
+            steps = 0 if result is None else result.steps
+            yield counts_match("steps of inference", seen, steps, "steps", where=where)
         for place, replica in enumerate(taken.replicas):
             if taken.step and replica not in self._followed:
                 continue
-
-            expected = expect(
-                self._at(taken, place),
-                self._settings,
-                self._backend.dtype,
-                None if result is None else result.each(partial(_of, place=place)),
-            )
+            reached = None if result is None else result.each(partial(_of, place=place))
+            problem, dtype = self._at(taken, place), self._backend.dtype
+            expected, u = expect(problem, self._settings, dtype, reached), unit_roundoff(dtype)
             where = f"step {taken.step + 1}, replica {replica + 1}"
-            u = unit_roundoff(self._backend.dtype)
             allowed: Allowed = {}
             for check in taken.checks(place, expected, self._optimisers[replica], u, self._terms):
                 allowed.setdefault(check.name, []).append(check.tolerance or inf)
@@ -205,9 +194,9 @@ class StepJudge:
                 problem.demand_definite(dtype)
         except UndecidableError as error:
             return str(error)
-        result = None
-        if not is_closed_form(problem.network, self._settings):
-            result = self._infer(taken).each(partial(_of, place=0))
+        result = self._infer(taken)
+        if result is not None:
+            result = result.each(partial(_of, place=0))
             if not np.isfinite(result.energy):
                 return ""
             left = InferenceJudge(problem, dtype).force(result)
@@ -238,15 +227,23 @@ class StepJudge:
 
     def _at(self, taken: StepTaken, place: int, *, after: bool = False) -> Problem:
         """Return a replica at a step: its parameters and its batch."""
-        rows = taken.rows_of(place)
-        problem = self._problem if rows is None else self._problem.rows(rows)
+        problem, rows = self._problem, taken.rows
+        if rows is not None:
+            problem = problem.rows(rows[0] if rows.ndim == 2 else rows[0, place])
         return problem.at([array[place] for array in (taken.after if after else taken.before)])
 
-    def _infer(self, taken: StepTaken) -> InferenceResult:
-        """Where the backend's own inference ends, of all replicas at once, as in a step."""
+    def _infer(self, taken: StepTaken) -> InferenceResult | None:
+        """Where the backend's own inference ends, of all replicas at once, as in a step.
+
+        ``None`` where the gradient is known without asking for it.
+        """
+        settings, seen = self._settings, self._problem
+        exact = seen.network.is_linear and isinstance(settings.inference, ExactInference)
+        if exact or settings.objective == "loss":
+            return None
         # Batches may have the axis of replicas.
-        seen = self._problem if taken.rows is None else self._problem.rows(taken.rows[0])
-        return Subject(self._backend, seen, taken.before).infer(self._settings.inference)
+        seen = seen if taken.rows is None else seen.rows(taken.rows[0])
+        return Subject(self._backend, seen, taken.before).infer(settings.inference)
 
     def _moved_on(self, model: Model[Any], running: list[int], taken: StepTaken) -> Check:
         """Check that the trainer's model is at the parameters that the trainer says."""

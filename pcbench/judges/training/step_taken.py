@@ -18,7 +18,6 @@ from pcbench.judges.reported import (
     DEFINITION,
     STATIONARITY,
     array_names,
-    counts_match,
     differing,
     none_of,
 )
@@ -61,25 +60,16 @@ class StepTaken:
     after: Parameters
     record: Record
 
-    def rows_of(self, place: int) -> Int[np.ndarray, " N"] | None:
-        """The batch of the replica at that place."""
-        if self.rows is None:
-            return None
-        return np.asarray(self.rows[0] if self.rows.ndim == 2 else self.rows[0, place])
-
     def of(self, places: Sequence[int]) -> StepTaken:
         """Return the step of the replicas at those places alone; shapes have to be as due."""
-        chosen, record = list(places), self.record
+        chosen, record, rows = list(places), self.record, self.rows
         if chosen == list(range(len(self.replicas))):
             return self
-        rows = self.rows
-        if rows is not None and rows.ndim == 3:
-            rows = rows[:, chosen]
         each = {**_OF_EVERY, **_OF_SOME}.values()
         return StepTaken(
             self.step,
             [self.replicas[place] for place in chosen],
-            rows,
+            rows if rows is None or rows.ndim == 2 else rows[:, chosen],
             [array[chosen] for array in self.brought],
             [array[chosen] for array in self.before],
             [array[chosen] for array in self.after],
@@ -88,38 +78,30 @@ class StepTaken:
 
     def well_formed(self, shapes: Sequence[tuple[int, ...]]) -> Check:
         """Check that every array has the shape that is due, and holds numbers."""
-        due, replicas = self._recorded(shapes), len(self.replicas)
-        wrong = sum(array.shape != shape or not np.isfinite(array).all() for array, shape in due)
-        diverged = any(not np.isfinite(array).all() for array, _ in due)
-        for parameters in (self.before, self.after):
-            finite = all(np.isfinite(array).all() for array in parameters)
-            shaped = [array.shape for array in parameters] == [(replicas, *one) for one in shapes]
-            wrong += not (finite and shaped)
-            diverged |= not finite
+        due = self._due(shapes)
+        finite = [all(np.isfinite(array).all() for array in arrays) for arrays, _ in due]
+        shaped = [[array.shape for array in arrays] == right for arrays, right in due]
         hint = ", numbers that are not finite, where a correct step stays in range"
         return none_of(
             "malformed answers of training",
-            wrong,
-            len(due) + 2,
+            sum(not (holds and fits) for holds, fits in zip(finite, shaped, strict=True)),
+            len(due),
             "answers",
             source=CONTRACT,
-            where=f"step {self.step + 1}{hint if diverged else ''}",
+            where=f"step {self.step + 1}{'' if all(finite) else hint}",
         )
 
     def is_shaped(self, shapes: Sequence[tuple[int, ...]]) -> bool:
         """Whether every array has the shape that is due, whatever it holds."""
-        due = [(len(self.replicas), *one) for one in shapes]
-        parameters = (self.brought, self.before, self.after)
-        return all([array.shape for array in arrays] == due for arrays in parameters) and all(
-            array.shape == shape for array, shape in self._recorded(shapes)
-        )
+        due = self._due(shapes)
+        return all([array.shape for array in arrays] == right for arrays, right in due)
 
-    def _recorded(
+    def _due(
         self, shapes: Sequence[tuple[int, ...]]
-    ) -> list[tuple[Num[np.ndarray, "..."], tuple[int, ...]]]:
-        """Return what is recorded, each array with the shape that is due."""
+    ) -> list[tuple[list[Num[np.ndarray, "..."]], list[tuple[int, ...]]]]:
+        """Return every answer, its arrays with the shapes that are due."""
         replicas, record = len(self.replicas), self.record
-        return [
+        recorded: list[tuple[Num[np.ndarray, "..."], tuple[int, ...]]] = [
             (record.losses, (1, replicas)),
             (record.energies, (1, replicas)),
             (record.recorded, (1,)),
@@ -128,11 +110,12 @@ class StepTaken:
             (record.inference_steps, (1,)),
             (record.residuals, (1, replicas)),
         ]
-
-    def inference_steps(self, expected: int) -> Check:
-        """Check how many steps inference took, by the record."""
-        seen, where = self.record.inference_steps[0], f"step {self.step + 1}"
-        return counts_match("steps of inference", seen, expected, "steps", where=where)
+        due = [(replicas, *shape) for shape in shapes]
+        return [
+            *(([array], [shape]) for array, shape in recorded),
+            (self.before, due),
+            (self.after, due),
+        ]
 
     def checks(
         self, place: int, expected: Expected, optimisers: Sequence[Optimiser], u: float, terms: int
@@ -151,8 +134,9 @@ class StepTaken:
             before, after, at = self.before[index][place], self.after[index][place], names[index]
             due, due_off = own.step(before, gradient, off, u, terms)
             yield step.distance(AFTER, after, due, due_off, at)
-            seen, off = record.parameter_norms[0, place, index], norm_off(before, 0.0, u)
-            norms.append(size.approx("parameter norms", seen, np.linalg.norm(before), off, at))
+            seen, was = record.parameter_norms[0, place, index], np.linalg.norm(before)
+            off = norm_off(was, before.size, 0.0, u)
+            norms.append(size.approx("parameter norms", seen, was, off, at))
         seen = record.gradient_norms[0, place]
         yield from gradient_norms(norm, "gradient norms", seen, expected, u, names)
         yield from norms

@@ -38,6 +38,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from math import log1p
 
 import numpy as np
@@ -107,69 +108,42 @@ def _require_hidden(layers: int) -> None:
 
 WeightStacks = list[Float[np.ndarray, "R _out _inp"]]
 Products = list[Float[np.ndarray, "_ _m _n"]]
+Standing = tuple[Float[np.ndarray, " R"], Float[np.ndarray, " R"], WeightStacks]
+"""Where ``R`` replicas stand: losses, energies, and the gradients of an objective."""
 
 
-@dataclass(frozen=True, slots=True)
-class Moments:
-    """``Σ_xx``, ``Σ_yx`` and ``Σ_yy`` of a batch."""
+def standing(
+    x: Inputs, y: Targets, objective: Objective, activation: Activation = "identity"
+) -> Callable[[WeightStacks], Standing]:
+    """Return what says where replicas stand on a batch, in networks without biases.
 
-    xx: Float[np.ndarray, "d_0 d_0"]
-    yx: Float[np.ndarray, "d_L d_0"]
-    yy: Float[np.ndarray, "d_L d_L"]
-
-    @classmethod
-    def of(cls, x: Inputs, y: Targets) -> Moments:
-        """Sum over a batch."""
-        return cls(x.T @ x / len(x), y.T @ x / len(x), y.T @ y / len(x))
-
-
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """A batch, and the activation between the dense layers of a network without biases."""
-
-    x: Float[np.ndarray, "N d_0"]
-    y: Float[np.ndarray, "N d_L"]
-    activation: Activation
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Where ``R`` replicas stand: losses and energies, ``(R,)``, and an objective's gradients."""
-
-    losses: Float[np.ndarray, " R"]
-    energies: Float[np.ndarray, " R"]
-    gradients: WeightStacks
-
-
-def standing(weights: WeightStacks, data: Moments | Samples, objective: Objective) -> Standing:
-    """Return loss, energy and the gradients of one of them; of the loss, the energy is the loss.
-
-    Of samples the loss alone is known.
+    Of the loss, the energy is the loss; with an activation the loss alone is known.
     """
-    if isinstance(data, Samples):
-        if objective != "loss":
-            raise ValueError("the equilibrated energy has a closed form in linear networks alone")
-        return _of_samples(weights, data)
-    return _of_moments(weights, data, objective)
+    if activation == "identity":
+        moments = (x.T @ x / len(x), y.T @ x / len(x), y.T @ y / len(x))
+        return partial(_of_moments, *moments, objective)
+    if objective != "loss":
+        raise ValueError("the equilibrated energy has a closed form in linear networks alone")
+    return partial(_of_samples, x, y, activation)
 
 
-def _of_samples(weights: WeightStacks, batch: Samples) -> Standing:
+def _of_samples(x: Inputs, y: Targets, activation: Activation, weights: WeightStacks) -> Standing:
     """Backpropagate. Without biases, pre- and post-activation networks have one loss."""
-    driven: Products = [np.broadcast_to(batch.x, (len(weights[0]), *batch.x.shape))]
+    driven: Products = [np.broadcast_to(x, (len(weights[0]), *x.shape))]
     potentials: Products = []
     for weight in weights:
         if potentials:
-            driven.append(_by_row(activate, batch.activation, potentials[-1]))
+            driven.append(_by_row(activate, activation, potentials[-1]))
         potentials.append(driven[-1] @ weight.mT)
-    force = potentials.pop() - batch.y
-    losses = np.sum(force**2, axis=(1, 2)) / (2 * len(batch.x))
+    force = potentials.pop() - y
+    losses = np.sum(force**2, axis=(1, 2)) / (2 * len(x))
     gradients: WeightStacks = []
     for weight, below in zip(reversed(weights), reversed(driven), strict=True):
-        gradients.insert(0, force.mT @ below / len(batch.x))
+        gradients.insert(0, force.mT @ below / len(x))
         if potentials:
-            slope = _by_row(activation_slope, batch.activation, potentials.pop())
+            slope = _by_row(activation_slope, activation, potentials.pop())
             force = slope * (force @ weight)
-    return Standing(losses, losses, gradients)
+    return losses, losses, gradients
 
 
 def _by_row(
@@ -181,20 +155,26 @@ def _by_row(
     return function(activation, rows).reshape(potentials.shape)
 
 
-def _of_moments(weights: WeightStacks, moments: Moments, objective: Objective) -> Standing:
-    above: Products = [np.eye(len(moments.yy))[None]]  # W_{L:l+1}, from l = L down to 0
+def _of_moments(
+    xx: Float[np.ndarray, "d_0 d_0"],
+    yx: Float[np.ndarray, "d_L d_0"],
+    yy: Float[np.ndarray, "d_L d_L"],
+    objective: Objective,
+    weights: WeightStacks,
+) -> Standing:
+    above: Products = [np.eye(len(yy))[None]]  # W_{L:l+1}, from l = L down to 0
     for weight in reversed(weights):
         above.append(above[-1] @ weight)
     above.reverse()
     product = above[0]
-    off = product @ moments.xx - moments.yx
-    predicted = product @ moments.yx.T
-    residual = moments.yy - predicted - predicted.mT
-    residual = residual + product @ moments.xx @ product.mT
+    off = product @ xx - yx
+    predicted = product @ yx.T
+    residual = yy - predicted - predicted.mT
+    residual = residual + product @ xx @ product.mT
     losses = np.trace(residual, axis1=1, axis2=2) / 2
     if objective == "loss":
-        return Standing(losses, losses, _pulled(weights, above, off))
-    covariance = np.tile(np.eye(len(moments.yy)), (len(weights[0]), 1, 1))
+        return losses, losses, _pulled(weights, above, off)
+    covariance = np.tile(np.eye(len(yy)), (len(weights[0]), 1, 1))
     covariance += sum(p @ p.mT for p in above[1:-1])
     # Of what has left float64's range nothing is asked, nor where an eigenvalue of 1 is lost in it.
     sound = np.trace(covariance, axis1=1, axis2=2) * np.finfo(float).eps < 1
@@ -206,7 +186,7 @@ def _of_moments(weights: WeightStacks, moments: Moments, objective: Objective) -
     for l, below in enumerate(weights[:-1], start=2):
         spread = np.eye(below.shape[1]) + below @ spread @ below.mT
         gradients[l - 1] -= above[l].mT @ scaled @ precision @ above[l - 1] @ spread
-    return Standing(losses, np.trace(scaled, axis1=1, axis2=2) / 2, gradients)
+    return losses, np.trace(scaled, axis1=1, axis2=2) / 2, gradients
 
 
 def _pulled(
@@ -244,8 +224,7 @@ RISE = 0.05
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def steps_to_fall(
     weights: WeightStacks,
-    data: Moments | Samples,
-    objective: Objective,
+    stand: Callable[[WeightStacks], Standing],
     *,
     step: float,
     fraction: float,
@@ -253,32 +232,25 @@ def steps_to_fall(
 ) -> Fallen:
     """Descend until loss and energy have fallen by a fraction of what they began with.
 
-    Every step of size ``step`` sees the whole batch: its moments, or with an activation its
-    samples. A replica that has not fallen after ``max_steps - 1`` steps is given up, and so is one
-    that has diverged.
+    ``stand`` is of :func:`standing`; every step of size ``step`` sees the whole batch. A replica
+    that has not fallen after ``max_steps - 1`` steps is given up, and so is one that has diverged.
     """
     alive = np.arange(len(weights[0]))
-    replicas = len(alive)
-    fallen = Fallen(*np.full((3, replicas), np.inf))
+    fell, diverged_at = np.full((2, len(alive)), np.inf), np.full(len(alive), np.inf)
     thresholds = before = least = rise = np.empty(0)
     for taken in range(max_steps):
-        at = standing(weights, data, objective)
-        values = np.stack([at.losses, at.energies])
-        descended = values[int(objective == "energy")]
+        losses, descended, gradients = stand(weights)
+        values = np.stack([losses, descended])
         if not taken:
             thresholds, before = (1 - fraction) * values, values
             least, rise = descended, RISE * descended
         going = descended <= least + rise  # where it is NaN, it has risen
-        fallen.diverged_at[alive[~going]] = taken
+        diverged_at[alive[~going]] = taken
         least = np.fmin(least, descended)
-        share = (before - thresholds) / (before - values) if taken else np.ones_like(values)
-        for known, now, of_step in zip(
-            (fallen.loss, fallen.energy), values <= thresholds, share, strict=True
-        ):
-            crossed = now & np.isinf(known[alive])
-            known[alive[crossed]] = max(taken - 1, 0) + of_step[crossed] * (taken > 0)
-        gradients = at.gradients
-        on = np.isinf(np.maximum(fallen.loss, fallen.energy)[alive])
+        share = (before - thresholds) / (before - values) if taken else np.zeros_like(values)
+        crossed = (values <= thresholds) & np.isinf(fell[:, alive])
+        fell[:, alive] = np.where(crossed, max(taken - 1, 0) + share, fell[:, alive])
+        on = np.isinf(fell[:, alive].max(axis=0))
         on &= going & np.isfinite(values).all(axis=0)
         if not on.any():
             break
@@ -288,4 +260,5 @@ def steps_to_fall(
             weights, gradients = [w[on] for w in weights], [g[on] for g in gradients]
         weights = [w - step * g for w, g in zip(weights, gradients, strict=True)]
         before = values
-    return fallen
+    loss, energy = fell
+    return Fallen(loss, energy, diverged_at)

@@ -49,12 +49,14 @@ than an eighth.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import prod
+from itertools import takewhile
+from math import isnan, nan, prod
 
 import numpy as np
 from jaxtyping import Float
+from numpy.linalg import norm
 
 from pcbench.theory.arrays import (
     Inputs,
@@ -117,12 +119,13 @@ def growth(weights: Weights, batches: Sequence[Batch], rate: float, u: Direction
     amplified, left, found = np.eye(len(last)), 0.0, []
     for x, y in batches:
         sigma = y.T @ y / len(y)
-        seen = bounds.seen(x, y)
+        slopes, departure = bounds.seen(x, y)
         largest = float(np.linalg.eigvalsh(sigma)[-1])
-        departs = seen.departure(largest, seen.last, seen.driven)
-        left = (1 + rate * largest) * left + rate * departs
+        left = (1 + rate * largest) * left + rate * departure(largest)
         amplified = (np.eye(len(last)) + rate * sigma) @ amplified
-        bounds.move(rate, seen)
+        bounds.moved = [
+            moved + rate * slope for moved, slope in zip(bounds.moved, slopes, strict=True)
+        ]
         # Known better than by its own gradient: what the law says, and what it leaves.
         grown = float(np.linalg.norm(amplified - np.eye(len(last)), 2)) * norm_of_last
         bounds.moved[-1] = grown + left
@@ -137,10 +140,10 @@ def least_slope(weights: Weights, x: Inputs, y: Targets) -> float:
     Near the origin that is of the order of ``W_L`` itself: the gradient of predictive coding does
     not vanish there. Not positive where the bound says nothing.
     """
-    sigma, seen = y.T @ y / len(y), _Bounds(weights).seen(x, y)
+    sigma, (_, departure) = y.T @ y / len(y), _Bounds(weights).seen(x, y)
     largest, to_last = float(np.linalg.eigvalsh(sigma)[-1]), chains_to_input(weights)[-2]
     driven = float(np.linalg.norm(x @ to_last.T) / np.sqrt(len(x)))
-    departs = seen.departure(largest, float(np.linalg.norm(weights[-1])), driven)
+    departs = departure(largest, float(np.linalg.norm(weights[-1])), driven)
     return float(np.linalg.norm(sigma @ weights[-1])) - departs
 
 
@@ -152,24 +155,6 @@ def vanishing_slopes(weights: Weights, x: Inputs, y: Targets) -> list[float]:
     moment = float(np.linalg.norm(residuals(weights, x, y).T @ x)) / len(x)
     norms = [spectral_norm(weight) for weight in weights]
     return [moment * prod(norms[:l] + norms[l + 1 :]) for l in range(len(norms))]
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """Bounds on what a batch sees of the weights, spectral norms, of rows over ``√N``."""
-
-    targets: float  # ‖Y‖
-    errors: float  # ‖E‖
-    apart: float  # ‖E - Y‖
-    driven: float  # ‖X W_{L-1:1}ᵀ‖
-    last: float  # ‖W_L‖
-    spread: float  # ‖M - I‖
-    slopes: list[float]  # ‖∂𝓕*/∂W_l‖, one a layer
-
-    def departure(self, largest: float, last: float, driven: float) -> float:
-        """Bound what ``-∂𝓕*/∂W_L`` has beside ``Σ_yy W_L``, in the norm of the two given."""
-        by_errors = self.apart * (self.errors + self.targets) * last * (1 + self.spread)
-        return by_errors + largest * last * self.spread + self.errors * driven
 
 
 class _Bounds:
@@ -184,12 +169,13 @@ class _Bounds:
         to_last = chains_from_output(weights[:-1])[1:-1]
         self._hidden_norms = [spectral_norm(product) for product in to_last]
 
-    def move(self, rate: float, seen: _Seen) -> None:
-        """Let every layer take a step of at most its slope."""
-        self.moved = [d + rate * slope for d, slope in zip(self.moved, seen.slopes, strict=True)]
+    def seen(self, x: Inputs, y: Targets) -> tuple[list[float], Callable[..., float]]:
+        """Bound what a batch sees, in spectral norms, of rows over ``√N``.
 
-    def seen(self, x: Inputs, y: Targets) -> _Seen:
-        """Bound what a batch sees."""
+        Returns bounds on ``‖∂𝓕*/∂W_l‖``, and a function that bounds what ``-∂𝓕*/∂W_L`` has beside
+        ``Σ_yy W_L``: of ``λ_max(Σ_yy)``, and of ``‖W_L‖`` and ``‖X W_{L-1:1}ᵀ‖``, which may be in
+        another norm.
+        """
         depth, root = len(self._norms), np.sqrt(len(x))
         inputs, targets = spectral_norm(x) / root, spectral_norm(y) / root
         driven = [
@@ -209,15 +195,16 @@ class _Bounds:
             carried = driven[l] + sum(
                 (self._product(j, l) * reach[j] * errors for j in range(1, l + 1)), start=0.0
             )
-        return _Seen(
-            targets,
-            errors,
-            sum((norm**2 for norm in reach[1:-1]), start=0.0) * targets + driven[-1],
-            driven[-2],
-            reach[-2],
-            sum((norm**2 for norm in hidden), start=0.0),
-            slopes,
-        )
+        # ‖E - Y‖ and ‖M - I‖
+        apart = sum((norm**2 for norm in reach[1:-1]), start=0.0) * targets + driven[-1]
+        spread = sum((norm**2 for norm in hidden), start=0.0)
+
+        def departure(largest: float, last: float = reach[-2], driven: float = driven[-2]) -> float:
+            by_errors: float = apart * (errors + targets) * last * (1 + spread)
+            departs: float = by_errors + largest * last * spread + errors * driven
+            return departs
+
+        return slopes, departure
 
     def _product(self, first: int, last: int) -> float:
         """Bound a product of layers ``first + 1 … last`` by those of its factors."""
@@ -229,22 +216,15 @@ class _Bounds:
         return self._product(first, last) - prod(self._norms[first:last], start=1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class FirstSteps:
-    """Gradient norms of ``K`` steps, before each update."""
-
-    norms: Float[np.ndarray, "K L"]  # NaN where weights or S are beyond float64
-    # By rounding of gradients, not of the norm itself; infinite where float64 cannot tell.
-    off: Float[np.ndarray, "K L"]
-
-
 def first_steps(
     weights: Weights, batches: Sequence[Batch], rate: float, objective: Objective, u: float
-) -> FirstSteps:
-    """Foretell the gradient norms of gradient descent in a linear network, from step 0.
+) -> tuple[Float[np.ndarray, "K L"], Float[np.ndarray, "K L"]]:
+    """Foretell the gradient norms of gradient descent in a linear network, before each update.
 
     Each step sees a batch; ``rate`` is ``η`` times the scale of gradients. The objective is
-    ``loss`` for backpropagation, ``energy`` for predictive coding with exact inference.
+    ``loss`` for backpropagation, ``energy`` for predictive coding with exact inference. The norms
+    are NaN where weights or ``S`` are beyond float64; what rounding of gradients, not of the norm
+    itself, may do to them is infinite where float64 cannot tell.
     """
     rng, both = generator(), u + FLOAT64
     drawn: list[Sequence[Float[np.ndarray, "_out _inp"] | None]] = [
@@ -252,20 +232,27 @@ def first_steps(
         for _ in range(draws(min(weight.size for weight in weights)))
     ]
     drawn.append([None] * len(weights))
+    path, probes, now = [], list[float](), list(weights)
     with np.errstate(over="ignore", invalid="ignore"):  # weights that leave the range are no error
-        path = _path(weights, batches, rate, objective)
-        norms = np.array([[_norm(slope) for slope in slopes] for _, slopes in path])
-        known = [_probe(exact, objective) for exact, _ in path]
+        for x, y in batches:
+            probes.append(_probe(now, objective))
+            # As far as float64 has them; then no numbers.
+            slopes = [np.full_like(weight, np.nan) for weight in now]
+            if not isnan(probes[-1]):
+                slopes = _gradient(now, x, y, objective)
+            path.append((now, slopes))
+            now = [weight - rate * slope for weight, slope in zip(now, slopes, strict=True)]
+        norms = np.array([[norm(slope) for slope in slopes] for _, slopes in path])
     off = np.full_like(norms, np.inf)
-    known = known[: known.index(None)] if None in known else known
-    probe = min((one for one in known if one is not None), default=PROBE)
+    known = list(takewhile(lambda probe: not isnan(probe), probes))
+    probe = min(known, default=PROBE)
     replays = [list(weights) for _ in drawn]
     for step in range(len(known)):
         (exact, slopes), (x, y) = path[step], batches[step]
         if not np.isfinite(norms[step]).all():
             break
         moved = [
-            _norm(ours - theirs) / _norm(theirs)
+            norm(ours - theirs) / norm(theirs)
             for replay in replays
             for ours, theirs in zip(replay, exact, strict=True)
             if theirs.any()
@@ -276,7 +263,7 @@ def first_steps(
         apart = []
         for index, noise in enumerate(drawn):
             erring = _gradient(replays[index], x, y, objective)
-            apart.append([_norm(a - b) for a, b in zip(erring, slopes, strict=True)])
+            apart.append([float(norm(a - b)) for a, b in zip(erring, slopes, strict=True)])
             replays[index] = [
                 _stepped(weight, rate * slope, rate * float(rounding), both, one, probe)
                 for weight, slope, rounding, one in zip(
@@ -284,28 +271,14 @@ def first_steps(
                 )
             ]
         off[step] = allowed(apart, both, probe) + by_itself
-    return FirstSteps(norms, off)
+    return norms, off
 
 
-def _path(
-    weights: Weights, batches: Sequence[Batch], rate: float, objective: Objective
-) -> list[tuple[WeightGradients, WeightGradients]]:
-    """Weights and their gradients at every step, as far as float64 has them; then no numbers."""
-    path, exact = [], list(weights)
-    for x, y in batches:
-        slopes = [np.full_like(weight, np.nan) for weight in exact]
-        if _probe(exact, objective) is not None:
-            slopes = _gradient(exact, x, y, objective)
-        path.append((exact, slopes))
-        exact = [weight - rate * slope for weight, slope in zip(exact, slopes, strict=True)]
-    return path
-
-
-def _probe(weights: Weights, objective: Objective) -> float | None:
-    """Choose the size of errors that these weights bear; ``None`` where there is none."""
+def _probe(weights: Weights, objective: Objective) -> float:
+    """Choose the size of errors that these weights bear; NaN where there is none."""
     if not all(np.isfinite(weight).all() for weight in weights):
-        return None
-    return PROBE if objective == "loss" else covariance_probe(weights)
+        return nan
+    return PROBE if objective == "loss" else covariance_probe(weights) or nan
 
 
 def _gradient(weights: Weights, x: Inputs, y: Targets, objective: Objective) -> WeightGradients:
@@ -342,7 +315,3 @@ def _stepped(
     direction = np.sign(change) if noise is None else noise
     erring: Float[np.ndarray, "_out _inp"] = after + probe * (last + spread) * direction
     return erring
-
-
-def _norm(array: Float[np.ndarray, "_rows _columns"]) -> float:
-    return float(np.linalg.norm(array))

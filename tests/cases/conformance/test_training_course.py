@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pcbench.case import Context
-from pcbench.contract import Record, Trainer
-from pcbench.judges.training.curves import Batches, Budget, Course, draw_seeds, looks, scale
+from pcbench.contract import ExactInference, Record, Trainer
+from pcbench.judges.training.curves import Batches, Course, draw_seeds, learning_rule, looks
 from pcbench.networks import NearOrigin, NetworkSpec
 
 
@@ -50,14 +50,14 @@ def test_every_replica_ends_in_its_own_way_and_the_others_go_on():
     losses = ramp(1.0, 1.0, 1.0, 1.0)
     losses[5:, 1] = np.nan
     losses[3:, 2] = 1e9
-    trainer, course = ScriptedTrainer(losses), Course.begin(4, 2)
+    trainer, course = ScriptedTrainer(losses), Course(4, 2)
 
     def stop(course):
         seen = np.zeros(4, bool)
         seen[3] = len(course.losses) >= 8
         return seen
 
-    train(trainer, course, Budget(steps=12, look=2, every=2), stop=stop)
+    train(trainer, course, steps=12, look=2, every=2, stop=stop)
     assert course.fates == ["out of steps", "diverged", "diverged", "stopped"]
     assert course.steps.tolist() == [12, 6, 4, 8]
     np.testing.assert_array_equal(course.losses[:, 0], losses[:, 0])
@@ -77,8 +77,8 @@ def test_every_replica_ends_in_its_own_way_and_the_others_go_on():
 
 
 def test_the_last_look_is_as_long_as_the_budget_leaves():
-    trainer, course = ScriptedTrainer(ramp(1.0, steps=7)), Course.begin(1, 2)
-    train(trainer, course, Budget(steps=7, look=3))
+    trainer, course = ScriptedTrainer(ramp(1.0, steps=7)), Course(1, 2)
+    train(trainer, course, steps=7, look=3)
     assert [steps for steps, _, _ in trainer.asked] == [3, 3, 1]
     assert course.losses[:, 0].tolist() == [1, 2, 3, 4, 5, 6, 7]
 
@@ -86,21 +86,22 @@ def test_the_last_look_is_as_long_as_the_budget_leaves():
 def test_a_pause_comes_before_anyone_is_dropped():
     losses = ramp(1.0, 1.0, steps=4)
     losses[1:, 0] = np.inf
-    trainer, course = ScriptedTrainer(losses), Course.begin(2, 2)
+    trainer, course = ScriptedTrainer(losses), Course(2, 2)
     seen = [
         (alive.tolist(), list(trainer.replicas))
-        for alive in looks(trainer, course, Budget(steps=4, look=2))
+        for alive in looks(trainer, course, steps=4, look=2)
     ]
     assert seen == [([0, 1], [0, 1]), ([1], [1])]
 
 
 def test_replicas_that_have_ended_no_longer_have_batches():
-    trainer, course = ScriptedTrainer(ramp(1.0, 1.0, steps=4)), Course.begin(2, 2)
+    trainer, course = ScriptedTrainer(ramp(1.0, 1.0, steps=4)), Course(2, 2)
     batches = Batches(samples=10, size=3, seeds=2, shuffler=np.random.default_rng)
     train(
         trainer,
         course,
-        Budget(steps=4, look=2),
+        steps=4,
+        look=2,
         batches=batches,
         stop=lambda course: np.array([True, False]),
     )
@@ -144,6 +145,12 @@ def test_seeds_are_the_same_however_many_there_are():
 
 @pytest.mark.parametrize(("batch", "outputs", "times"), [(64, 10, 320), (10, 10, 50)])
 def test_the_published_step_of_pc_is_so_many_times_that_of_bp(batch, outputs, times):
-    bp, pc = (scale("published", objective, batch, outputs) for objective in ("loss", "energy"))
+    def scales(scaling):
+        samples, exact = (batch, outputs), ExactInference()
+        rules = [learning_rule(who, scaling, 0.1, samples, exact) for who in ("BP", "PC")]
+        return [rule.scale for rule in rules]
+
+    bp, pc = scales("published")
     assert pc / bp == pytest.approx(times)
-    assert scale("matched", "loss", batch, outputs) == scale("matched", "energy", batch, outputs)
+    bp, pc = scales("matched")
+    assert bp == pc

@@ -289,7 +289,7 @@ def saddle(rank, *, scale=1.0, beyond=0.0):
 def escapes(saddles, times, *, norm=1.0, fate="stopped"):
     """Replicas that left after these steps, or were at the saddle after 1000, and ended so."""
     count = len(saddles)
-    course = Course.begin(count, 2)
+    course = Course(count, 2)
     course.gradient_norms = np.full((1, count, 2), norm)
     course.fates = [fate] * count
     steps = np.full(count, float(times))
@@ -307,9 +307,7 @@ def claims(draws=5, **found):
         "pc_published": Way("PC", "published", "matched"),
     }
     made = {ways[name]: escapes(saddles, **kept) for name, kept in found.items()}
-    return Claims(
-        Draws([problem] * draws, Mock(spec=Context), Mock(spec=Parameters)), saddles, made
-    )
+    return Claims(Draws([problem] * draws, Mock(spec=Context), Mock(spec=Parameters)), made)
 
 
 def steps(count, **kept):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcbench.cases.matrix_completion.path import PEAK, RANK_SHARE, Path, Valleys, numerical_rank
+from pcbench.cases.matrix_completion.path import PEAK, RANK_SHARE, Path, numerical_rank
 
 
 def floors(heights):
@@ -77,8 +77,9 @@ def test_noise_shallower_than_a_valley_finds_none_and_moves_none():
 
 
 def test_a_walk_says_where_the_lowest_is():
-    valleys = Valleys()
-    told = [valleys.walk(height) for height in (1.0, 0.3, 0.1, 0.15, 0.9)]
+    path = Path()
+    looks = [path.add(0, 1.0, height, 0) for height in (1.0, 0.3, 0.1, 0.15, 0.9)]
+    told = [(left is not None, lowest) for left, lowest in looks]
     assert told == [(False, True), (False, True), (False, True), (False, False), (True, True)]
 
 

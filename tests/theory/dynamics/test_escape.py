@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from pcbench.theory.dynamics.escape import (
-    Moments,
     escape_exponent,
     escape_rates,
     leading_share,
     logarithmic_exponent,
+    standing,
     steps_per_e_fold,
     steps_to_fall,
 )
@@ -72,7 +72,7 @@ def test_descent_on_the_loss_of_a_chain_takes_the_power_of_the_scale(layers):
     weights = [scales[:, None, None].copy() for _ in range(layers)]
     one = np.ones((1, 1))
     fallen = steps_to_fall(
-        weights, Moments.of(one, one), "loss", step=0.2, fraction=0.5, max_steps=10**6
+        weights, standing(one, one, "loss"), step=0.2, fraction=0.5, max_steps=10**6
     )
     first, second, third = np.diff(fallen.loss)
     exponent = escape_exponent(layers)
@@ -140,8 +140,7 @@ def test_a_chain_is_the_limit_of_small_steps(layers, gain):
     x, y = np.full((1, 1), 1 / gain), np.ones((1, 1))
     fallen = steps_to_fall(
         [np.full((1, 1, 1), scale)] * layers,
-        Moments.of(x, y),
-        "energy",
+        standing(x, y, "energy"),
         step=step,
         fraction=fraction,
         max_steps=10**6,

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from pcbench.theory.dynamics.escape import Moments, Samples, standing, steps_to_fall
+from pcbench.theory.dynamics.escape import standing, steps_to_fall
 from pcbench.theory.linear.equilibrium import (
     equilibrated_energy,
     equilibrated_energy_gradient,
@@ -28,16 +28,16 @@ def replicas(widths, scale=1.0):
 @pytest.mark.parametrize("widths", WIDTHS)
 def test_gradients_are_those_of_each_network_by_itself(widths, objective):
     weights = replicas(widths)
-    seen = standing(weights, Moments.of(X, Y), objective)
+    losses, energies, gradients = standing(X, Y, objective)(weights)
     value, gradient = {
         "loss": (loss, loss_gradient),
         "energy": (equilibrated_energy, equilibrated_energy_gradient),
     }[objective]
     for replica in range(3):
         alone = [weight[replica] for weight in weights]
-        assert seen.losses[replica] == pytest.approx(loss(alone, X, Y), rel=1e-12)
-        assert seen.energies[replica] == pytest.approx(value(alone, X, Y), rel=1e-11)
-        for ours, theirs in zip(seen.gradients, gradient(alone, X, Y), strict=True):
+        assert losses[replica] == pytest.approx(loss(alone, X, Y), rel=1e-12)
+        assert energies[replica] == pytest.approx(value(alone, X, Y), rel=1e-11)
+        for ours, theirs in zip(gradients, gradient(alone, X, Y), strict=True):
             assert np.allclose(ours[replica], theirs, rtol=1e-11, atol=1e-11 * abs(theirs).max())
 
 
@@ -47,7 +47,7 @@ def test_times_to_fall_are_those_of_a_plain_loop_interpolated_within_the_step(ob
     before = [weight.copy() for weight in weights]
     step, fraction = 0.1, 0.3
     seen = steps_to_fall(
-        weights, Moments.of(X, Y), objective, step=step, fraction=fraction, max_steps=2000
+        weights, standing(X, Y, objective), step=step, fraction=fraction, max_steps=2000
     )
     for ours, theirs in zip(weights, before, strict=True):
         assert np.array_equal(ours, theirs)
@@ -75,10 +75,10 @@ def test_times_to_fall_are_those_of_a_plain_loop_interpolated_within_the_step(ob
 def test_who_does_not_fall_in_the_budget_or_diverges_has_no_time():
     weights = replicas((4, 5, 3))
     weights = [np.concatenate([1e-3 * w[:1], 0 * w[:1], 1e3 * w[:1]]) for w in weights]
-    moments = Moments.of(X, Y)
+    stand = standing(X, Y, "loss")
     settings = {"step": 0.1, "fraction": 0.3}
-    short = steps_to_fall(weights, moments, "loss", max_steps=3, **settings)
-    long = steps_to_fall(weights, moments, "loss", max_steps=3000, **settings)
+    short = steps_to_fall(weights, stand, max_steps=3, **settings)
+    long = steps_to_fall(weights, stand, max_steps=3000, **settings)
     assert np.isinf(short.loss).all()
     assert np.isfinite(long.loss).tolist() == [True, False, False]
     assert np.isfinite(long.diverged_at).tolist() == [False, False, True]
@@ -88,23 +88,21 @@ def test_who_does_not_fall_in_the_budget_or_diverges_has_no_time():
 @pytest.mark.parametrize("widths", WIDTHS)
 def test_gradients_of_networks_with_an_activation_are_those_of_each_by_itself(widths, convention):
     weights = replicas(widths)
-    seen = standing(weights, Samples(X, Y, "tanh"), "loss")
+    losses, _, gradients = standing(X, Y, "loss", "tanh")(weights)
     for replica in range(3):
         network = Layered([weight[replica] for weight in weights], None, "tanh", convention)
-        assert seen.losses[replica] == pytest.approx(layered_loss(network, X, Y), rel=1e-12)
-        for ours, theirs in zip(
-            seen.gradients, layered_loss_gradients(network, X, Y)[0], strict=True
-        ):
+        assert losses[replica] == pytest.approx(layered_loss(network, X, Y), rel=1e-12)
+        for ours, theirs in zip(gradients, layered_loss_gradients(network, X, Y)[0], strict=True):
             assert np.allclose(ours[replica], theirs, rtol=1e-12, atol=1e-13)
     with pytest.raises(ValueError, match="linear networks alone"):
-        standing(weights, Samples(X, Y, "tanh"), "energy")
+        standing(X, Y, "energy", "tanh")
 
 
 def test_a_step_that_is_too_long_diverges_and_a_short_one_of_the_same_network_falls():
     weights = replicas((4, 5, 5, 3), scale=0.1)
     for step, ends in ((0.1, True), (50.0, False)):
         fallen = steps_to_fall(
-            weights, Samples(X, Y, "tanh"), "loss", step=step, fraction=0.1, max_steps=2000
+            weights, standing(X, Y, "loss", "tanh"), step=step, fraction=0.1, max_steps=2000
         )
         assert np.isfinite(fallen.loss).all() == ends
         assert np.isinf(fallen.diverged_at).all() == ends
