@@ -12,13 +12,13 @@ from pcbench.suite.expand import variants
 from pcbench.suite.grammar.layout import check_size, read_layout
 from pcbench.suite.grammar.schema import QUICK
 from pcbench.suite.model import Outline, OutlinedCase, Suite
-from pcbench.suite.options import Override, parse_overrides, parse_selection
-from pcbench.suite.yaml.node import dotted
+from pcbench.suite.options import parse_overrides, parse_selection
 from pcbench.suite.yaml.problems import Position, Problems, SuiteError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from pcbench.suite.expand import Choice
     from pcbench.suite.plan import Plan
 
 
@@ -163,20 +163,19 @@ def _same_names(suites: Sequence[Suite]) -> Problems:
     return problems
 
 
-def _unused(overrides: Iterable[Override], plans: Sequence[Plan]) -> Problems:
+def _unused(overrides: Iterable[Choice], plans: Sequence[Plan]) -> Problems:
     applied = {path for plan in plans for path in plan.applied}
-    known = {dotted(path) for plan in plans for path in plan.paths}
+    known = {".".join(path) for plan in plans for path in plan.paths}
     problems = Problems()
-    for override in overrides:
-        if override.path in applied:
+    for path, value in overrides:
+        if path in applied:
             continue
-        name = dotted(override.path)
+        name, whole = ".".join(path), ".".join(path[:-1])
         message = f"no case has the parameter {name!r}{did_you_mean(name, known)}"
         if name in known:
-            whole = dotted(override.path[:-1])
             message = (
                 f"{name!r} is a part of {whole!r}, which no case writes; set that as a whole: "
                 f"{whole}={{…}}"
             )
-        problems.note(override.value.at, message)
+        problems.note(value.at, message)
     return problems
