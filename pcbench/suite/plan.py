@@ -17,7 +17,7 @@ from pcbench.suite.expand import IDENTITY, Variant, put_all, variants
 from pcbench.suite.grammar.parameters import Fault, check, fields_by_key, known_paths
 from pcbench.suite.grammar.schema import QUICK
 from pcbench.suite.grammar.settings import RUN_SETTINGS, RunSettings, load_kind
-from pcbench.suite.model import PlannedCase
+from pcbench.suite.model import PlannedCase, Suite
 from pcbench.suite.yaml.node import NoKeysError
 from pcbench.suite.yaml.problems import Position, Problems
 
@@ -36,47 +36,47 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Plan:
-    """The concrete cases of a suite, and what overrides and messages need to know of them."""
+class Overridable:
+    """What the cases of all suites have that an override could set."""
 
-    cases: list[PlannedCase] = field(default_factory=list)  # the valid ones
     # The paths of the overrides that at least one case took.
     applied: set[Path] = field(default_factory=set)
     # All paths that an override could have had.
     paths: set[Path] = field(default_factory=lambda: {(key,) for key in RUN_SETTINGS})
-    # Whether there are cases and every kind could be loaded, so that ``applied`` and ``paths``
-    # are complete.
+    # Whether every suite has cases and every kind could be loaded, so that the others are complete.
     whole: bool = True
-    total: int = 0  # how many cases there are at the size, selected or not, before any override
 
 
-def make_plan(layout: Layout, size: str, overrides: Sequence[Choice], matches: Matcher) -> Plan:
+def plan_suite(
+    layout: Layout, size: str, overrides: Sequence[Choice], matches: Matcher, found: Overridable
+) -> Suite:
     """Plan the cases of a suite; what is wrong is added to the layout's problems.
 
     Cases are selected by their identifiers at that size, before any override; overrides apply to
     the selected cases. All other cases and sizes are validated as written, though they do not run.
     """
-    plan = Plan(whole=bool(layout.cases))
     problems = layout.problems
+    cases: list[PlannedCase] = []
+    total, whole = 0, bool(layout.cases)
     taken = {*RUN_SETTINGS, *IDENTITY}  # IDENTITY in defaults is refused by the layout already
     for entry in layout.cases:
         kinds, certain = _kinds_of(entry, problems)
-        plan.whole &= certain
+        whole &= certain
         keys = {*RUN_SETTINGS}
         for kind in kinds:
             keys.update(fields_by_key(kind.Parameters))
-            plan.paths.update(known_paths(kind.Parameters))
+            found.paths.update(known_paths(kind.Parameters))
         taken |= keys
         tree = entry.tree.over(layout.defaults.restricted(keys.__contains__))
         told: set[Problem] = set()  # what is wrong in one variant is mostly wrong in all of them
         for name, sizing in entry.sizes.items():
             sized = put_all(tree, sizing.values, f"in the size {name!r},", problems)
             sized_entry = replace(entry, tree=sized)
-            plan.paths.update(sized.paths(), (axis.path for axis in sizing.axes))
+            found.paths.update(sized.paths(), (axis.path for axis in sizing.axes))
             written = list(variants(entry.id, sizing.axes))
             selected: list[Variant] = []
             if name == entry.at(size)[0]:
-                plan.total += len(written)
+                total += len(written)
                 selected = [
                     one for one in written if matches(*_words(layout.name, sized_entry, one))
                 ]
@@ -87,16 +87,26 @@ def make_plan(layout: Layout, size: str, overrides: Sequence[Choice], matches: M
                 case, faults, applied = _plan_case(
                     variant, original, sized_entry, kinds, applying, problems
                 )
-                plan.applied |= applied
+                found.applied |= applied
                 if case and selected:
-                    plan.cases.append(case)
+                    cases.append(case)
                 _tell(faults, variant, name, told, problems)
     for key, node in (layout.defaults.as_mapping() or {}).items():
-        if plan.whole and key not in taken:  # a misspelt one would silently do nothing
+        if whole and key not in taken:  # a misspelt one would silently do nothing
             hint = did_you_mean(key, taken - {*IDENTITY})
             message = f"no case of the suite has the parameter {key!r}{hint}"
             problems.note(node.name_at, message)
-    return plan
+    found.whole &= whole
+    return Suite(
+        name=layout.name,
+        description=layout.description,
+        cases=tuple(cases),
+        path=layout.path,
+        size=size,
+        sizes=layout.sizes,
+        covers=layout.covers,
+        total=total,
+    )
 
 
 def _overridden(

@@ -197,7 +197,7 @@ def check_size(size: str, known: Iterable[str]) -> None:
 
 
 def _read_size(name: str, size: Node, axes: tuple[Axis, ...], problems: Problems) -> Size:
-    values: list[tuple[Path, Node]] = []
+    values: list[Choice] = []
     for key, node in read(size, f"the size {name!r}", SIZE, dict, problems).items():
         if key == "matrix":
             axes = _other_values(name, node, axes, problems)

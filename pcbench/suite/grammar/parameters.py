@@ -230,7 +230,8 @@ def _without_other_members(errors: Iterable[_Placed]) -> list[_Placed]:
             if not any(one.path == union and one.due for one in each)
         ]
         if meant:
-            kept += min(meant, key=lambda each: (sum(one.is_unknown for one in each), len(each)))
+            closest = min(meant, key=lambda each: (sum(one.is_unknown for one in each), len(each)))
+            kept.extend(closest)
         else:
             first, *others = (each[0] for each in members.values())
             kept.append(replace(first, alternatives=tuple(other.due for other in others)))
