@@ -9,6 +9,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,6 +66,10 @@ Settings = Annotated[
 ]
 
 
+_quiet = partial(typer.Option, "--quiet", "-q")
+_verbose = partial(typer.Option, "--verbose", "-v")
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         from pcbench._version import __version__
@@ -99,12 +104,9 @@ def run(
     select: Selection = "",
     settings: Settings = [],  # noqa: B006 - typer copies it
     json: Json = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print only failures and the count.")
-    ] = False,
+    quiet: Annotated[bool, _quiet(help="Print only failures and the count.")] = False,
     verbose: Annotated[
-        bool,
-        typer.Option("--verbose", "-v", help="Print every check, and where an error came from."),
+        bool, _verbose(help="Print every check, and where an error came from.")
     ] = False,
 ) -> None:
     """Run suites: check an implementation against the theory, and time it.
@@ -165,9 +167,8 @@ def list_suites(
         return
     found = outlines(suites or shipped_suites().values(), size=size)  # before anything is printed
     if suites:
-        for suite in found:
-            for case in suite.cases:
-                typer.echo(_line(case))
+        for case in (case for suite in found for case in suite.cases):
+            typer.echo(_line(case))
         return
     from pcbench.registry import BACKENDS, CASES, DATASETS
 
@@ -247,9 +248,7 @@ def compare(
     base: Annotated[Path, typer.Argument(metavar="BASE", help="The report to compare with.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="The report to judge.")],
     json: Json = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print only what got worse.")
-    ] = False,
+    quiet: Annotated[bool, _quiet(help="Print only what got worse.")] = False,
 ) -> None:
     """Compare two JSON reports.
 
@@ -291,12 +290,8 @@ def audit(
         ),
     ] = "",
     json: Json = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Show no progress on standard error.")
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Also name faults that changed no answer.")
-    ] = False,
+    quiet: Annotated[bool, _quiet(help="Show no progress on standard error.")] = False,
+    verbose: Annotated[bool, _verbose(help="Also name faults that changed no answer.")] = False,
 ) -> None:
     """Put deliberate mistakes (faults) into a correct backend, and see which check catches which.
 

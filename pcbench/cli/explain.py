@@ -10,7 +10,6 @@ from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from pcbench.data import dataset_class
@@ -37,17 +36,17 @@ def models_in(*parts: Any) -> list[Model]:
     return found
 
 
-def values_of(field: FieldInfo) -> list[str]:
-    """Return the words among which a field chooses; empty if it does not."""
-    return [value for part in (field.annotation, *field.metadata) for value in _values_in(part)]
-
-
-def _values_in(annotation: Any) -> list[str]:
-    if isinstance(annotation, OneOf):
-        return annotation.registry.names()
-    if get_origin(annotation) is Literal:
-        return [str(value) for value in get_args(annotation) if isinstance(value, str)]
-    return [value for part in get_args(annotation) for value in _values_in(part)]
+def values_in(*parts: Any) -> list[str]:
+    """Return the words among which an annotation and its metadata let choose; empty if none."""
+    found: list[str] = []
+    for part in parts:
+        if isinstance(part, OneOf):
+            found += part.registry.names()
+        elif get_origin(part) is Literal:
+            found += (value for value in get_args(part) if isinstance(value, str))
+        else:
+            found += values_in(*get_args(part))
+    return found
 
 
 def summary(model: Model) -> str:
@@ -64,7 +63,7 @@ def _choices_in(model: Model, seen: set[Model]) -> Iterator[tuple[str, str, Mode
         return
     seen.add(model)
     for key, field in fields_by_key(model).items():
-        values = values_of(field)
+        values = values_in(field.annotation, *field.metadata)
         if len(values) == 1 and get_origin(field.annotation) is Literal:
             yield values[0], f"{values[0]}: {summary(model)}", model
         elif len(values) > 1 and field.description:
@@ -150,8 +149,8 @@ def _fields(
         yield f"{indent}... as above"
         return
     for name, field in fields_by_key(model).items():
-        inner = list(models_in(field.annotation, *field.metadata))
-        values = values_of(field)
+        inner = models_in(field.annotation, *field.metadata)
+        values = values_in(field.annotation, *field.metadata)
         fixed = len(values) == 1 and get_origin(field.annotation) is Literal
         if fixed:
             default = f" = {values[0]}"

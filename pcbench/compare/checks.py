@@ -11,10 +11,9 @@ import json
 import math
 from collections import Counter
 from collections.abc import Hashable
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from pcbench.compare.model import Change, Effect
+from pcbench.compare.model import Change
 from pcbench.report.text import format_apart, format_expected
 
 if TYPE_CHECKING:
@@ -112,32 +111,21 @@ def compare_checks(base: CaseResult, new: CaseResult, *, same_inputs: bool) -> I
     moved = (base.backend, base.device) != (new.backend, new.device)
     for name, old, now in pair(base.checks, new.checks, present_name):
         shown = now or old
-        change = partial(Change, case=new.id, check=shown.name if shown else name)
+        change = Change.maker(new.id, shown.name if shown else name)
         if old and now:
             if old.status != now.status:
-                yield change(
-                    kind="check_verdict",
-                    effect="better" if now.passed else "worse",
-                    base=old.status,
-                    new=now.status,
-                    message=f"{old.status} before and {now.status} now{_because(now)}",
-                )
+                effect = "better" if now.passed else "worse"
+                message = f"{old.status} before and {now.status} now{_because(now)}"
+                yield change("check_verdict", effect, old.status, now.status, message)
             elif same_inputs:
                 yield from _numbers(old, now, change, moved=moved)
         elif now and both_complete(base, new):
-            yield change(
-                kind="check_added",
-                effect="worse" if now.status == "failed" else "neutral",
-                new=now.status,
-                message=f"is a new check, and {now.status}{_because(now)}",
-            )
+            effect = "worse" if now.status == "failed" else "neutral"
+            message = f"is a new check, and {now.status}{_because(now)}"
+            yield change("check_added", effect, None, now.status, message)
         elif old and both_complete(base, new):
-            yield change(
-                kind="check_removed",
-                effect="worse",
-                base=old.status,
-                message=f"is checked no more; it {old.status} before.",
-            )
+            message = f"is checked no more; it {old.status} before."
+            yield change("check_removed", "worse", old.status, None, message)
 
 
 def both_complete(base: CaseResult, new: CaseResult) -> bool:
@@ -165,18 +153,18 @@ def _numbers(
         return  # undecided both times
     allowed = max(old.tolerance, now.tolerance)
     # Moved numbers are worse where a pass rests on them; a failure stays what it was.
-    effect: Effect = "worse" if now.passed else "neutral"
+    effect = "worse" if now.passed else "neutral"
     if old.relation != now.relation or _differ(_ends(old), _ends(now), allowed):
         # What is demanded moves the answer too: the observed value needs no line of its own.
         reason = _excuse(old, now, allowed, moved=moved)
         was = format_expected(old.relation, old.expected)
         is_now = format_expected(now.relation, now.expected)
         yield change(
-            kind="expected_changed",
-            effect="neutral" if reason else effect,
-            base=[old.relation, *_ends(old)],
-            new=[now.relation, *_ends(now)],
-            message=f"was asked to be {was} before and {is_now} now"
+            "expected_changed",
+            "neutral" if reason else effect,
+            [old.relation, *_ends(old)],
+            [now.relation, *_ends(now)],
+            f"was asked to be {was} before and {is_now} now"
             f"{reason or ', though its inputs are the same'}.",
         )
     elif _differ([old.observed], [now.observed], allowed):
@@ -185,47 +173,33 @@ def _numbers(
         if old.observed is not None and now.observed is not None:
             times = abs(now.observed - old.observed) / allowed
             distance = f", {times:.3g} times the tolerance"
-        yield change(
-            kind="observed_drifted",
-            effect=effect,
-            base=old.observed,
-            new=now.observed,
-            message=f"{now.status} both times, but moved from {was} to {is_now}{distance}.",
-        )
+        message = f"{now.status} both times, but moved from {was} to {is_now}{distance}."
+        yield change("observed_drifted", effect, old.observed, now.observed, message)
     if not math.isclose(old.tolerance, now.tolerance, rel_tol=SAME_TOLERANCE):
         direction = "wider" if now.tolerance > old.tolerance else "tighter"
         was, is_now = format_apart(old.tolerance, now.tolerance)
-        yield change(
-            kind="tolerance_changed",
-            effect="neutral",
-            base=old.tolerance,
-            new=now.tolerance,
-            message=f"has a {direction} tolerance: {was} before and {is_now} now, "
-            f"from {now.derivation}.",
+        message = (
+            f"has a {direction} tolerance: {was} before and {is_now} now, from {now.derivation}."
         )
+        yield change("tolerance_changed", "neutral", old.tolerance, now.tolerance, message)
 
 
 def _excuse(old: Check, now: Check, allowed: float, *, moved: bool) -> str:
     """Say why a changed demand is no regression; empty if it may be one.
 
     The theory is asked about weights that the backend has trained, and a training run goes its own
-    way on another processor, by rounding alone.
+    way on another processor, by rounding alone. Where a single number is demanded as before, the
+    answer may have moved by as much as it did.
     """
     if moved:
         return "; another backend or device ran"
-    return ", and the answer followed" if _followed(old, now, allowed) else ""
-
-
-def _followed(old: Check, now: Check, allowed: float) -> bool:
-    """Whether a single number is demanded as before, and the answer moved by as much as it did."""
-    numbers = (old.observed, old.expected, now.observed, now.expected)
-    if old.relation != now.relation or not all(isinstance(each, float) for each in numbers):
-        return False
-    return not _differ(
-        [old.observed - old.expected],  # type: ignore[operator] # all four are floats
-        [now.observed - now.expected],  # type: ignore[operator]
-        allowed,
-    )
+    if old.relation != now.relation:
+        return ""
+    match old.observed, old.expected, now.observed, now.expected:
+        case float(was), float(was_due), float(is_now), float(is_due):
+            followed = abs((was - was_due) - (is_now - is_due)) <= allowed
+            return ", and the answer followed" if followed else ""
+    return ""
 
 
 def _ends(check: Check) -> list[float | None]:
@@ -233,14 +207,11 @@ def _ends(check: Check) -> list[float | None]:
 
 
 def _differ(old: list[float | None], now: list[float | None], allowed: float) -> bool:
-    return len(old) != len(now) or any(_apart(a, b, allowed) for a, b in zip(old, now, strict=True))
-
-
-def _apart(a: float | None, b: float | None, allowed: float) -> bool:
-    """Whether two numbers are further apart than allowed; two that are not finite are alike."""
-    if a is None or b is None:
-        return a is not b
-    return abs(a - b) > allowed
+    """Whether numbers are further apart than allowed; two that are not finite are alike."""
+    return len(old) != len(now) or any(
+        a is not b if a is None or b is None else abs(a - b) > allowed
+        for a, b in zip(old, now, strict=True)
+    )
 
 
 def compare_claims(base: CaseResult, new: CaseResult) -> Iterator[Change]:
@@ -253,24 +224,17 @@ def compare_claims(base: CaseResult, new: CaseResult) -> Iterator[Change]:
     for (name, setting), old, now in pair(
         base.claims, new.claims, lambda claim: (claim.name, claim.setting)
     ):
-        change = partial(Change, case=new.id, check=f"{name} ({setting})")
+        change = Change.maker(new.id, f"{name} ({setting})")
         if old and now and old.verdict != now.verdict:
-            effect: Effect = "neutral"
+            effect = "neutral"
             if "borne out" in (old.verdict, now.verdict):
                 effect = "better" if now.verdict == "borne out" else "worse"
             because = f": {now.message}" if now.message else "."
-            yield change(
-                kind="claim_verdict",
-                effect=effect,
-                base=old.verdict,
-                new=now.verdict,
-                message=f"{old.verdict} before, at {old.ratio}, and {now.verdict} now, "
-                f"at {now.ratio}{because}",
+            message = (
+                f"{old.verdict} before, at {old.ratio}, and {now.verdict} now, "
+                f"at {now.ratio}{because}"
             )
+            yield change("claim_verdict", effect, old.verdict, now.verdict, message)
         elif old and not now and both_complete(base, new):
-            yield change(
-                kind="claim_removed",
-                effect="worse",
-                base=old.verdict,
-                message=f"is put to the test no more; it was {old.verdict} before.",
-            )
+            message = f"is put to the test no more; it was {old.verdict} before."
+            yield change("claim_removed", "worse", old.verdict, None, message)

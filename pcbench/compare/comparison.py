@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pcbench.compare.checks import (
@@ -53,12 +54,9 @@ def compare(base: Report, new: Report) -> Comparison:
     changes: list[Change] = []
     compared = judged = unchanged = 0
     for _, old, now in pairs:
-        suite = _suite(old, now)
-        found = [
-            change.model_copy(update={"suite": suite})
-            for change in _case(old, now, interrupted=new.interrupted)
-        ]
-        changes.extend(found)
+        suite = {"suite": _suite(old, now)}
+        found = list(_case(old, now, interrupted=new.interrupted))
+        changes.extend(change.model_copy(update=suite) for change in found)
         if old and now:
             compared += 1
             judged += not _decided(old).isdisjoint(_decided(now))
@@ -79,48 +77,32 @@ def _case(old: CaseResult | None, now: CaseResult | None, *, interrupted: bool) 
     if old and now:
         yield from _both(old, now)
     elif now:
-        yield Change(
-            kind="case_added",
-            effect="worse" if now.status in ("failed", "errored") else "neutral",
-            case=now.id,
-            new=now.status,
-            message=f"is a new case; it {_outcome(now)}",
-        )
+        effect = "worse" if now.status in ("failed", "errored") else "neutral"
+        message = f"is a new case; it {_outcome(now)}"
+        yield Change.maker(now.id)("case_added", effect, None, now.status, message)
     elif old:
         reason = "was not reached before the run was interrupted" if interrupted else "is gone"
-        yield Change(
-            kind="case_removed",
-            effect="worse",
-            case=old.id,
-            base=old.status,
-            message=f"{reason}; it {_was(old)} before.",
-        )
+        message = f"{reason}; it {_was(old)} before."
+        yield Change.maker(old.id)("case_removed", "worse", old.status, None, message)
 
 
 def _both(old: CaseResult, now: CaseResult) -> Iterator[Change]:
+    change = Change.maker(now.id)
     if old.status != now.status:
-        yield Change(
-            kind="case_verdict",
-            effect=_EFFECTS[old.status][now.status],
-            case=now.id,
-            base=old.status,
-            new=now.status,
-            message=f"{_was(old)} before; now it {_outcome(now)}",
-        )
+        effect, message = _EFFECTS[old.status][now.status], f"{_was(old)} before; now it "
+        yield change("case_verdict", effect, old.status, now.status, message + _outcome(now))
     inputs = changed_inputs(old, now)
     if inputs:
+        shown = partial(json.dumps, ensure_ascii=False)
         listed = ", ".join(
-            f"{path} from {json.dumps(was, ensure_ascii=False)} "
-            f"to {json.dumps(is_now, ensure_ascii=False)}"
-            for path, (was, is_now) in inputs.items()
+            f"{path} from {shown(was)} to {shown(is_now)}" for path, (was, is_now) in inputs.items()
         )
-        yield Change(
-            kind="parameters_changed",
-            effect="neutral",
-            case=now.id,
-            base={path: was for path, (was, _) in inputs.items()},
-            new={path: is_now for path, (_, is_now) in inputs.items()},
-            message=f"was given other inputs, so its numbers are not compared: {listed}.",
+        yield change(
+            "parameters_changed",
+            "neutral",
+            {path: was for path, (was, _) in inputs.items()},
+            {path: is_now for path, (_, is_now) in inputs.items()},
+            f"was given other inputs, so its numbers are not compared: {listed}.",
         )
     yield from compare_checks(old, now, same_inputs=not inputs)
     yield from compare_claims(old, now)
@@ -182,7 +164,12 @@ def notes(base: Report, new: Report) -> Iterator[str]:
             f"{cases} ran with {old_place} before and with {new_place} now; "
             "their numbers are compared all the same."
         )
-    versions = list(_differing(_versions(base.environment), _versions(new.environment)))
+    was, is_now = _versions(base.environment), _versions(new.environment)
+    versions = [
+        f"{name} {was.get(name, ABSENT)} → {is_now.get(name, ABSENT)}"
+        for name in {**was, **is_now}
+        if was.get(name) != is_now.get(name)
+    ]
     if versions:
         yield f"Versions and machines differ: {', '.join(versions)}."
 
@@ -199,10 +186,3 @@ def _versions(environment: Environment) -> dict[str, str]:
         "platform": environment.platform,
         "processor": environment.processor,
     }
-
-
-def _differing(base: dict[str, str], new: dict[str, str]) -> Iterator[str]:
-    for name in {**base, **new}:
-        was, is_now = base.get(name, ABSENT), new.get(name, ABSENT)
-        if was != is_now:
-            yield f"{name} {was} → {is_now}"

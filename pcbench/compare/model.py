@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from pydantic import Field, JsonValue, computed_field
@@ -36,6 +37,16 @@ class Change(Record):
     base: JsonValue = Field(None, description="What the base report has; null where nothing.")
     new: JsonValue = Field(None, description="What the new report has; null where nothing.")
     message: str = Field(description="One sentence, without the names of the case and the check.")
+
+    @classmethod
+    def maker(cls, case: str, check: str = "") -> Callable[..., Change]:
+        """Return what makes changes of a case, or of one of its checks or claims.
+
+        It takes kind, effect, ``base``, ``new`` and message, in this order.
+        """
+        return lambda kind, effect, base, new, message: cls(
+            kind=kind, effect=effect, case=case, check=check, base=base, new=new, message=message
+        )
 
 
 class PairedTiming(Record):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -25,7 +27,6 @@ from pcbench.report.text import (
     print_items,
     print_line,
     print_prose,
-    print_table,
 )
 
 if TYPE_CHECKING:
@@ -91,20 +92,25 @@ def render_report(
     if not quiet:
         _print_cases(report, [*broken, *_with(report, "passed")], console, verbose=verbose)
         _print_claims(report, console)
-        _print_skipped(_with(report, "skipped"), console)
-        _print_omitted(report.cases, console)
+        _print_together(
+            _with(report, "skipped"), console, lambda case: (case.message or _NO_REASON,)
+        )
+        _print_together(
+            [case for case in report.cases if case.omitted],
+            console,
+            lambda case: tuple(f"Without {part}: {why}." for part, why in case.omitted.items()),
+            "in part",
+        )
         _print_timings(report, console)
     print_line(console, _count(report))
 
 
 def _told_apart(cases: Sequence[CaseResult]) -> list[CaseResult]:
     """Put the suite before an identifier that cases of two suites share."""
-    suites: dict[str, set[str]] = {}
-    for case in cases:
-        suites.setdefault(case.id, set()).add(case.suite)
+    uses = Counter(name for name, _ in {(case.id, case.suite) for case in cases})
     return [
         case.model_copy(update={"id": f"{case.suite}: {case.id}"})
-        if len(suites[case.id]) > 1 and case.suite
+        if uses[case.id] > 1 and case.suite
         else case
         for case in cases
     ]
@@ -152,9 +158,10 @@ def _print_broken(broken: list[CaseResult], console: Console) -> None:
         console.print()
 
 
-def _print_head(case: CaseResult, console: Console) -> None:
+def _print_head(case: CaseResult, console: Console, word: str = "") -> None:
     # The words are padded to one length, so that identifiers are aligned with each other.
-    print_line(console, plain(f"{case.status:<7}", STYLES[case.status]), plain(case.id, _TITLE))
+    style = STYLES["skipped" if word else case.status]
+    print_line(console, plain(f"{word or case.status:<7}", style), plain(case.id, _TITLE))
 
 
 def _status(status: str) -> Text:
@@ -184,67 +191,48 @@ def _print_cases(
 ) -> None:
     if not cases:
         return
-    settings = _varying(report)
     names = ["figure", "id"] if any(case.figure for case in cases) else ["id"]
-    columns = [
-        *(Column("case" if name == "id" else name) for name in names),
-        Column("data", labelled=False),
-        Column("network", labelled=False),
-        *(Column(setting) for setting in settings),
-        Column("checks", right=True),
-        Column("check", labelled=False),
-        Column("observed", right=True),
-        Column("expected"),
-        Column("margin", right=True),
-        Column("status", labelled=False),
-        Column("time", right=True),
+    columns: list[tuple[Column, Callable[[CaseResult | None, Check | None], str | Text]]] = [
+        *((Column("case" if each == "id" else each), _of_case(attrgetter(each))) for each in names),
+        (Column("data", labelled=False), _of_case(lambda case: data_name(case.parameters))),
+        (Column("network", labelled=False), _of_case(lambda case: network_shape(case.parameters))),
+        *((Column(setting), _of_case(attrgetter(setting))) for setting in _varying(report)),
+        (Column("checks", right=True), _of_case(lambda case: len(case.checks))),
+        (Column("check", labelled=False), _of_check(lambda check: check.name)),
+        (Column("observed", right=True), _of_check(lambda check: format_number(check.observed))),
+        (
+            Column("expected"),
+            _of_check(lambda check: format_expected(check.relation, check.expected)),
+        ),
+        (Column("margin", right=True), _of_check(lambda check: format_margin(check.margin))),
+        (
+            Column("status", labelled=False),
+            lambda case, check: _status(case.status if case else check.status if check else ""),
+        ),
+        (Column("time", right=True), _of_case(lambda case: f"{case.duration_s:.2f} s")),
     ]
-    rows: list[list[Text]] = []
+    rows: list[tuple[CaseResult | None, Check | None]] = []
     for case in cases:
         if verbose or case.status != "passed":
-            rows.append(_case_row(case, names, settings, None))
-            rows.extend(_check_row(check, len(names + settings)) for check in case.checks)
+            rows += [(case, None), *((None, check) for check in case.checks)]
         else:
-            tightest = min(case.checks, key=_margin, default=None)
-            rows.append(_case_row(case, names, settings, tightest))
-    print_table(console, columns, rows, heads=len(names))
+            rows.append((case, min(case.checks, key=_margin, default=None)))
+    print_items(console, columns, rows, heads=len(names))
     legend = _LEGEND if verbose else f"{_LEGEND_TIGHTEST} {_LEGEND}"
     print_prose(console, legend, style=_ASIDE)
     console.print()
 
 
+def _of_case(cell: Callable[[CaseResult], object]) -> Callable[..., str]:
+    return lambda case, _: str(cell(case)) if case else ""
+
+
+def _of_check(cell: Callable[[Check], str]) -> Callable[..., str]:
+    return lambda _, check: cell(check) if check else ""
+
+
 def _margin(check: Check) -> float:
     return -math.inf if check.margin is None else check.margin
-
-
-def _case_row(
-    case: CaseResult, names: list[str], settings: list[str], check: Check | None
-) -> list[Text]:
-    """Make the row of a case, with the check that stands for all of them if one does."""
-    return [
-        *(plain(getattr(case, name)) for name in names),
-        plain(data_name(case.parameters)),
-        plain(network_shape(case.parameters)),
-        *(plain(str(getattr(case, setting))) for setting in settings),
-        plain(str(len(case.checks))),
-        *(_verdict(check) if check else [Text()] * 4),
-        _status(case.status),
-        plain(f"{case.duration_s:.2f} s"),
-    ]
-
-
-def _check_row(check: Check, own: int) -> list[Text]:
-    """Make the row of a check, empty where its case has names, data, network and settings."""
-    return [*[Text()] * (3 + own), *_verdict(check), _status(check.status), Text()]
-
-
-def _verdict(check: Check) -> list[Text]:
-    return [
-        plain(check.name),
-        plain(format_number(check.observed)),
-        plain(format_expected(check.relation, check.expected)),
-        plain(format_margin(check.margin)),
-    ]
 
 
 def _print_claims(report: Report, console: Console) -> None:
@@ -269,29 +257,22 @@ def _print_claims(report: Report, console: Console) -> None:
     console.print()
 
 
-def _print_skipped(skipped: list[CaseResult], console: Console) -> None:
-    """Print every reason once, below the cases that it kept from running."""
-    by_reason: dict[str, list[CaseResult]] = {}
-    for case in skipped:
-        by_reason.setdefault(case.message or _NO_REASON, []).append(case)
-    for reason, cases in by_reason.items():
-        for case in cases:
-            _print_head(case, console)
-        print_prose(console, reason, indent=_INDENT, names=[case.id for case in cases])
-        console.print()
-
-
-def _print_omitted(cases: list[CaseResult], console: Console) -> None:
-    """Print what was not asked of cases that ran without it, below them."""
-    by_omission: dict[tuple[tuple[str, str], ...], list[CaseResult]] = {}
+def _print_together(
+    cases: list[CaseResult],
+    console: Console,
+    sentences: Callable[[CaseResult], tuple[str, ...]],
+    word: str = "",
+) -> None:
+    """Print cases with their status or another word, and once, below all that share it, why."""
+    together: dict[tuple[str, ...], list[CaseResult]] = {}
     for case in cases:
-        if case.omitted:
-            by_omission.setdefault(tuple(case.omitted.items()), []).append(case)
-    for omission, without in by_omission.items():
-        for case in without:
-            print_line(console, plain("in part", STYLES["skipped"]), plain(case.id, _TITLE))
-        for part, reason in omission:
-            print_prose(console, f"Without {part}: {reason}.", indent=_INDENT, names=[part])
+        together.setdefault(sentences(case), []).append(case)
+    for reasons, alike in together.items():
+        for case in alike:
+            _print_head(case, console, word)
+        names = [*(case.id for case in alike), *alike[0].omitted]
+        for reason in reasons:
+            print_prose(console, reason, indent=_INDENT, names=names)
         console.print()
 
 
@@ -351,8 +332,7 @@ def _count(report: Report) -> Text:
         for status, count in report.summary.model_dump().items()
         if count or status != "undecided"
     ]
-    seconds = report.duration_s
-    if seconds is None:
-        seconds = sum(case.duration_s for case in report.cases)
+    summed = sum(case.duration_s for case in report.cases)
+    seconds = summed if report.duration_s is None else report.duration_s
     cut = "; interrupted, the cases after these did not run" if report.interrupted else ""
     return Text(", ").join(counts) + plain(f" in {seconds:.1f} s{cut}")

@@ -6,8 +6,9 @@ JSON: a number that is not finite is stored as ``null``, and the message beside 
 
 from __future__ import annotations
 
+from collections import Counter
 from statistics import median, quantiles
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -60,9 +61,9 @@ class Timing(Record):
         details: dict[str, float | None] | None = None,
     ) -> Timing:
         """Summarise raw samples (seconds)."""
-        low, _, high = (
-            quantiles(samples_s, n=4, method="inclusive") if len(samples_s) > 1 else (0.0, 0.0, 0.0)
-        )
+        low = high = 0.0
+        if len(samples_s) > 1:
+            low, _, high = quantiles(samples_s, n=4, method="inclusive")
         return cls(
             name=name,
             samples_s=samples_s,
@@ -167,10 +168,7 @@ class Report(Record):
     @staticmethod
     def summarise(cases: list[CaseResult]) -> Summary:
         """Count cases by status."""
-        counts: dict[str, Any] = dict.fromkeys(get_args(CaseStatus), 0)
-        for case in cases:
-            counts[case.status] += 1
-        return Summary(**counts)
+        return Summary.model_validate(Counter(case.status for case in cases))
 
 
 def report_schema() -> dict[str, Any]:

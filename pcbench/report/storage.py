@@ -20,7 +20,6 @@ import shutil
 import stat
 from collections import Counter
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from pydantic import ValidationError
@@ -42,8 +41,7 @@ class UnwritableOutputError(UsageError):
 def check_writable(path: Path) -> None:
     """Find out now whether :func:`write_text` can write the file; leave everything as it is."""
     with _explained(path):
-        target = _target(path)
-        if target is not None:
+        if (target := _target(path)) is not None:
             with _scratch(target):
                 pass
 
@@ -159,10 +157,8 @@ def read_report(path: Path) -> Report:
         pointer).
     """
     try:
-        text = _decode(_read_bytes(path))
-        content = _parse(text)
-        _check_version(content)
-        return _validate(text, content)
+        text = _read_text(path)
+        return _validate(text, _parse(text))
     except _FlawError as flaw:
         raise UnreadableReportError(f"{path} {flaw}.") from flaw
 
@@ -184,7 +180,7 @@ def _indented(value: Any, margin: str = "") -> str:
     return f"{opening}\n{inner}{separator.join(items)}\n{margin}{closing}"
 
 
-def _read_bytes(path: Path) -> bytes:
+def _read_text(path: Path) -> str:
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -193,22 +189,17 @@ def _read_bytes(path: Path) -> bytes:
                     f"takes {size / 2**20:.0f} MiB, and no pcbench report is larger than "
                     f"{MAX_BYTES // 2**20}"
                 )
-            return file.read()
+            # -sig: an editor on Windows may have put a byte order mark first.
+            return file.read().decode("utf-8-sig")
     except FileNotFoundError:
         raise _FlawError("does not exist; `pcbench run SUITE --json FILE` makes a report") from None
     except IsADirectoryError:
         raise _FlawError("is a directory; name the report in it") from None
     except OSError as error:
         raise _FlawError(f"cannot be read: {error.strerror or error}") from error
-
-
-def _decode(content: bytes) -> str:
-    try:
-        # -sig: an editor on Windows may have put a byte order mark first.
-        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise _FlawError(
-            f"is not a text file (byte 0x{content[error.start]:02x} at offset {error.start}); "
+            f"is not a text file (byte 0x{error.object[error.start]:02x} at offset {error.start}); "
             "a report is JSON in UTF-8"
         ) from None
 
@@ -258,7 +249,7 @@ def _finite(literal: str) -> float:
     return number
 
 
-def _check_version(content: Any) -> None:
+def _validate(text: str, content: Any) -> Report:
     if not isinstance(content, dict) or "schema_version" not in content:
         raise _FlawError("is JSON, but not a pcbench report: it has no schema_version")
     version = content["schema_version"]
@@ -267,9 +258,6 @@ def _check_version(content: Any) -> None:
             f"has schema_version {json.dumps(version)}, and this pcbench reads {SCHEMA_VERSION}; "
             "read it with the version that wrote it, or run the suite again"
         )
-
-
-def _validate(text: str, content: Any) -> Report:
     try:
         # From the text, not from the parsed content: only in JSON does strict mode take a list
         # for a tuple, and lax mode would take "0.5" for a number.

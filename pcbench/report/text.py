@@ -66,12 +66,8 @@ def format_bytes(count: int | None) -> str:
     """Format an amount of memory: ``512 B``, ``1.5 GiB``."""
     if count is None:
         return ABSENT
-    amount = float(count)
-    for unit in ("B", "KiB", "MiB"):
-        if amount < 1024:
-            return f"{amount:.4g} {unit}"
-        amount /= 1024
-    return f"{amount:.4g} GiB"
+    power = min(max(count.bit_length() - 1, 0) // 10, 3)
+    return f"{count / 1024**power:.4g} {('B', 'KiB', 'MiB', 'GiB')[power]}"
 
 
 def format_apart(first: float | None, second: float | None) -> tuple[str, str]:
@@ -171,11 +167,13 @@ def print_items(
     console: Console,
     columns: Sequence[tuple[Column, Callable[..., str | Text]]],
     items: Sequence[tuple[Any, ...]],
+    *,
+    heads: int = 1,
 ) -> None:
     """Print a table with a row for each item: each column makes its cell of the item's parts."""
     rows = [[make(*item) for _, make in columns] for item in items]
     cells = [[plain(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
-    print_table(console, [column for column, _ in columns], cells)
+    print_table(console, [column for column, _ in columns], cells, heads=heads)
 
 
 def print_table(
@@ -199,45 +197,35 @@ def print_table(
     headings = [Text("  ").join(cell for cell in row[:heads] if cell) for row in rows]
     columns, rows = columns[heads:], [row[heads:] for row in rows]
     table = _lines(columns, rows)
-    if _width(table) + 2 <= room:
-        _print_under_heads(console, headings, table)
-    else:
+    if _width(table) + 2 > room:
         for heading, row in zip(headings, rows, strict=True):
             _print_packed(console, heading, columns, row)
+        return
+    # Each row's heading stands on a line of its own, and its cells are aligned below it.
+    for heading, line in zip([Text(), Text(), *headings], table, strict=True):
+        if heading:
+            print_line(console, heading)
+        print_line(console, line, indent=2)
 
 
 def _lines(columns: Sequence[Column], rows: Sequence[Sequence[Text]]) -> list[Text]:
     """Lay out the titles, a rule, and a line a row, every column as wide as its widest cell."""
     titles = [plain(column.title, "dim") for column in columns]
     widths = [max(cell.cell_len for cell in cells) for cells in zip(titles, *rows, strict=True)]
+    lines = []
+    for row in (titles, *rows):
+        cells = []
+        for column, width, cell in zip(columns, widths, row, strict=True):
+            space = Text(" " * (width - cell.cell_len))
+            cells.append(space + cell if column.right else cell + space)
+        lines.append(Text("  ").join(cells))
+        lines[-1].rstrip()
     rule = plain("─" * (sum(widths) + 2 * len(widths) - 2), "dim")
-    titles_line, *lines = (_padded(columns, widths, row) for row in (titles, *rows))
-    return [titles_line, rule, *lines]
-
-
-def _padded(columns: Sequence[Column], widths: Sequence[int], row: Sequence[Text]) -> Text:
-    cells = []
-    for column, width, cell in zip(columns, widths, row, strict=True):
-        space = Text(" " * (width - cell.cell_len))
-        cells.append(space + cell if column.right else cell + space)
-    line = Text("  ").join(cells)
-    line.rstrip()
-    return line
+    return [lines[0], rule, *lines[1:]]
 
 
 def _width(lines: Sequence[Text]) -> int:
     return max(line.cell_len for line in lines)
-
-
-def _print_under_heads(console: Console, heads: Sequence[Text], table: Sequence[Text]) -> None:
-    """Print each row's heading on a line of its own, and its cells aligned below it."""
-    titles, rule, *lines = table
-    for line in (titles, rule):
-        print_line(console, line, indent=2)
-    for head, line in zip(heads, lines, strict=True):
-        if head:
-            print_line(console, head)
-        print_line(console, line, indent=2)
 
 
 def _print_packed(

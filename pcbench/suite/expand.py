@@ -16,7 +16,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from pcbench.suite.grammar.schema import AXIS, CASE, MATRIX, read
-from pcbench.suite.yaml.node import Node, NoKeysError, Path, dotted, split
+from pcbench.suite.yaml.node import Node, NoKeysError, Path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -28,11 +28,15 @@ IDENTITY = tuple(CASE)
 COMPUTING = ("backend", "device", "dtype")
 
 
+Choice = tuple[Path, Node]
+"""A parameter, such as ``("network", "width")``, and a value that it takes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Axis:
     """A parameter and its values."""
 
-    path: Path  # the parameter, such as ``("network", "width")``
+    path: Path
     label: str  # in identifiers
     values: list[Node]  # at least one, all different; each has the axis for its key
 
@@ -45,7 +49,7 @@ class Variant:
     # Without the axes of backend, device and dtype: variants that differ in these alone see the
     # same weights and data.
     randomness: str
-    choices: tuple[tuple[Path, Node], ...]
+    choices: tuple[Choice, ...]
 
     def covers(self, other: Variant) -> bool:
         """Whether the other has the same value on every axis of this one."""
@@ -57,16 +61,14 @@ class Variant:
         return put_all(tree, self.choices, "the axis", problems)
 
 
-def put_all(
-    tree: Node, choices: Iterable[tuple[Path, Node]], what: str, problems: Problems
-) -> Node:
+def put_all(tree: Node, choices: Iterable[Choice], what: str, problems: Problems) -> Node:
     """Return a case's values with others put in; a path through a scalar is noted as a problem."""
     # A whole mapping goes in before its own entries, in whatever order they are written.
     for path, value in sorted(choices, key=lambda choice: len(choice[0])):
         try:
             tree = tree.put(path, value)
         except NoKeysError as error:
-            message = f"{what} {dotted(path)!r} leads through {error}, which has no keys"
+            message = f"{what} {'.'.join(path)!r} leads through {error}, which has no keys"
             problems.note(value.name_at, message)
     return tree
 
@@ -78,7 +80,7 @@ def read_axes(matrix: Node, problems: Problems) -> tuple[Axis, ...]:
     axes = [axis for axis in candidates if axis]
     uses = Counter(axis.label for axis in axes)
     return tuple(
-        replace(axis, label=dotted(axis.path)) if uses[axis.label] > 1 else axis for axis in axes
+        replace(axis, label=".".join(axis.path)) if uses[axis.label] > 1 else axis for axis in axes
     )
 
 
@@ -87,10 +89,10 @@ def path_problem(text: str, fixed: str) -> str:
 
     ``fixed`` is what to say of a path to what identifies the case.
     """
-    path = split(text)
-    if not all(path):
+    first, *others = text.split(".")
+    if not all([first, *others]):
         return f"{text!r} is not a path: write names joined by single dots"
-    return fixed.format(path[0]) if path[0] in IDENTITY else ""
+    return fixed.format(first) if first in IDENTITY else ""
 
 
 def variants(case_id: str, axes: Sequence[Axis]) -> Iterator[Variant]:
@@ -125,7 +127,7 @@ def _read_axis(key: str, node: Node, problems: Problems) -> Axis | None:
         if first is not value:
             message = f"the axis {key!r} already has {label} at {first.at}; remove one of them"
             problems.note(value.at, message)
-    path = split(key)
+    path = tuple(key.split("."))
     named = path[-1] == "name" and len(path) > 1  # data.name says which data it is
     choices = [replace(value, key_at=node.name_at) for value in values]
     return Axis(path, path[-2] if named else path[-1], choices) if choices else None

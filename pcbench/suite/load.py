@@ -12,14 +12,14 @@ from pcbench.suite.expand import variants
 from pcbench.suite.grammar.layout import check_size, read_layout
 from pcbench.suite.grammar.schema import QUICK
 from pcbench.suite.model import Outline, OutlinedCase, Suite
-from pcbench.suite.options import Override, parse_overrides, parse_selection
-from pcbench.suite.yaml.node import dotted
+from pcbench.suite.options import parse_overrides, parse_selection
 from pcbench.suite.yaml.problems import Position, Problems, SuiteError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pcbench.suite.plan import Plan
+    from pcbench.suite.expand import Choice
+    from pcbench.suite.plan import Overridable
 
 
 SUFFIXES = (".yaml", ".yml")
@@ -65,18 +65,11 @@ def load_suites(
 ) -> list[Suite]:
     """Read, expand and validate suites, every size of them.
 
-    Parameters
-    ----------
-    suites
-        Paths, or names of shipped suites.
-    size
-        The size of the cases that are returned; those that do not have it are as written.
-    overrides
-        ``PATH=VALUE``, applied to every selected case that has the parameter.
-    select
-        An expression as in :mod:`pcbench.suite.options`, over the identifiers that :func:`outlines`
-        gives at this size, so before any override. A suite of which it selects nothing is
-        returned without cases, as long as it selects something of another.
+    They are paths, or names of shipped suites; ``size``, ``overrides`` (``PATH=VALUE``) and
+    ``select`` are those of ``pcbench run``. Cases that do not have the size are returned as
+    written. The selection is by the identifiers that :func:`outlines` gives at this size, so before
+    any override; a suite of which it selects nothing is returned without cases, as long as it
+    selects something of another.
 
     Raises
     ------
@@ -86,40 +79,24 @@ def load_suites(
         selected, or two suites have one name, since a report could not tell their cases apart.
     """
     # Planning imports pydantic and the case kinds: not for those who only ask for an outline.
-    from pcbench.suite.plan import make_plan
+    from pcbench.suite.plan import Overridable, plan_suite
 
     settings = parse_overrides(overrides)
     matches = parse_selection(select or "")
     loaded: list[Suite] = []
-    plans: list[Plan] = []
-    problems = Problems()
-    whole = True
+    problems, found = Problems(), Overridable()
     for suite in suites:
         try:
             layout = read_layout(find_suite(suite))
         except SuiteError as error:
             problems.extend(error.problems)
-            whole = False
-            continue
-        plan = make_plan(layout, size, settings, matches)
-        problems.extend(layout.problems)
-        whole &= plan.whole
-        plans.append(plan)
-        loaded.append(
-            Suite(
-                name=layout.name,
-                description=layout.description,
-                cases=tuple(plan.cases),
-                path=layout.path,
-                size=size,
-                sizes=layout.sizes,
-                covers=layout.covers,
-                total=plan.total,
-            )
-        )
+            found.whole = False
+        else:
+            loaded.append(plan_suite(layout, size, settings, matches, found))
+            problems.extend(layout.problems)
     nothing = select and not any(suite.cases for suite in loaded)
-    if whole and not nothing:  # what could not be read might have had the parameter
-        problems.extend(_unused(settings, plans))
+    if found.whole and not nothing:  # what could not be read might have had the parameter
+        problems.extend(_unused(settings, found))
     problems.extend(_same_names(loaded))
     if problems:
         raise SuiteError(problems)
@@ -163,20 +140,18 @@ def _same_names(suites: Sequence[Suite]) -> Problems:
     return problems
 
 
-def _unused(overrides: Iterable[Override], plans: Sequence[Plan]) -> Problems:
-    applied = {path for plan in plans for path in plan.applied}
-    known = {dotted(path) for plan in plans for path in plan.paths}
+def _unused(overrides: Iterable[Choice], found: Overridable) -> Problems:
+    known = {".".join(path) for path in found.paths}
     problems = Problems()
-    for override in overrides:
-        if override.path in applied:
+    for path, value in overrides:
+        if path in found.applied:
             continue
-        name = dotted(override.path)
+        name, whole = ".".join(path), ".".join(path[:-1])
         message = f"no case has the parameter {name!r}{did_you_mean(name, known)}"
         if name in known:
-            whole = dotted(override.path[:-1])
             message = (
                 f"{name!r} is a part of {whole!r}, which no case writes; set that as a whole: "
                 f"{whole}={{…}}"
             )
-        problems.note(override.value.at, message)
+        problems.note(value.at, message)
     return problems

@@ -18,25 +18,15 @@ import re
 import shlex
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
-from pcbench.suite.expand import IDENTITY
+from pcbench.suite.expand import IDENTITY, Choice
 from pcbench.suite.yaml.document import parse
-from pcbench.suite.yaml.node import Node, Path, dotted, split
 from pcbench.suite.yaml.problems import Position, SuiteError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Self
-
-
-@dataclass(frozen=True, slots=True)
-class Override:
-    """A parameter's new value; its position is the option itself."""
-
-    path: Path
-    value: Node
 
 
 class Setting(str):
@@ -53,34 +43,36 @@ class Setting(str):
         return setting
 
 
-def parse_override(text: str) -> Override:
-    """Read ``PATH=VALUE``; the value is YAML, as in a suite."""
-    at = Position(text.written if isinstance(text, Setting) else f"--set {shlex.quote(text)}")
-    key, equals, value = text.partition("=")
-    path = split(key.strip())
-    if not equals or not all(path):
-        raise SuiteError.at(at, "write it as PATH=VALUE, such as network.width=300")
-    if path[0] in IDENTITY:
-        raise SuiteError.at(at, f"{path[0]!r} cannot be set; it says which case it is, not how")
-    document = parse(value, lambda _line, _column: at)
-    if document.root is None:
-        raise SuiteError.at(at, f"there is no value; write {dotted(path)}=null for none")
-    if document.problems:
-        raise SuiteError(document.problems)
-    return Override(path, document.root)
+def parse_overrides(texts: Iterable[str]) -> list[Choice]:
+    """Read ``PATH=VALUE``, all of them in order; of two with the same path the later holds.
 
-
-def parse_overrides(texts: Iterable[str]) -> list[Override]:
-    """Read all of them, in order; of two with the same path the later holds."""
+    A value is YAML, as in a suite; its position is the option itself.
+    """
     overrides, problems = [], []
     for text in texts:
         try:
-            overrides.append(parse_override(text))
+            overrides.append(_parse_override(text))
         except SuiteError as error:
             problems.extend(error.problems)
     if problems:
         raise SuiteError(problems)
     return overrides
+
+
+def _parse_override(text: str) -> Choice:
+    at = Position(text.written if isinstance(text, Setting) else f"--set {shlex.quote(text)}")
+    key, equals, value = text.partition("=")
+    path = tuple(key.strip().split("."))
+    if not equals or not all(path):
+        raise SuiteError.at(at, "write it as PATH=VALUE, such as network.width=300")
+    if path[0] in IDENTITY:
+        raise SuiteError.at(at, f"{path[0]!r} cannot be set; it says which case it is, not how")
+    node, problems = parse(value, lambda _line, _column: at)
+    if node is None:
+        raise SuiteError.at(at, f"there is no value; write {'.'.join(path)}=null for none")
+    if problems:
+        raise SuiteError(problems)
+    return path, node
 
 
 Matcher = Callable[[Collection[str], Collection[str]], bool]
@@ -89,7 +81,6 @@ Matcher = Callable[[Collection[str], Collection[str]], bool]
 MAX_DEPTH = 50  # of parentheses and negations: far more than anybody reads
 
 _TOKEN = re.compile(r"[()]|[^\s()]+")
-_OPERATORS = ("and", "or", "not", "(", ")")
 
 
 def parse_selection(expression: str, *, option: str = "-k") -> Matcher:
@@ -97,11 +88,7 @@ def parse_selection(expression: str, *, option: str = "-k") -> Matcher:
     tokens = _TOKEN.findall(expression)
     if not tokens:
         return lambda _parts, _whole: True
-    parser = _Parser(expression, tokens, option)
-    matcher = parser.expression()
-    if parser.ahead is not None:
-        raise parser.error(f"'and' or 'or' is missing before {parser.ahead!r}")
-    return matcher
+    return _Parser(expression, option, [*tokens, ""]).whole()
 
 
 @dataclass(slots=True)
@@ -109,48 +96,41 @@ class _Parser:
     """Recursive descent: a method for each rule above."""
 
     source: str
-    tokens: list[str]
     option: str
-    position: int = 0
+    tokens: list[str]  # ahead, an empty one at the end
     depth: int = 0
-
-    @property
-    def ahead(self) -> str | None:
-        """The token ahead; ``None`` at the end."""
-        return self.tokens[self.position] if self.position < len(self.tokens) else None
 
     def accept(self, token: str) -> bool:
         """Whether the token is ahead; if so it is consumed."""
-        found = self.ahead == token
-        self.position += found
-        return found
+        return self.tokens[0] == token and bool(self.tokens.pop(0))
 
     def error(self, message: str) -> SuiteError:
         return SuiteError.at(Position(f"{self.option} {shlex.quote(self.source)}"), message)
 
+    def whole(self) -> Matcher:
+        matcher = self.expression()
+        if self.tokens[0]:
+            raise self.error(f"'and' or 'or' is missing before {self.tokens[0]!r}")
+        return matcher
+
     def expression(self) -> Matcher:
-        return self.joined("or", self.conjunction, any)
+        operands = [self.conjunction()]
+        while self.accept("or"):
+            operands.append(self.conjunction())
+        return lambda parts, whole: any(each(parts, whole) for each in operands)
 
     def conjunction(self) -> Matcher:
-        return self.joined("and", self.negation, all)
-
-    def joined(
-        self,
-        operator: str,
-        operand: Callable[[], Matcher],
-        combine: Callable[[Iterable[bool]], bool],
-    ) -> Matcher:
-        operands = [operand()]
-        while self.accept(operator):
-            operands.append(operand())
-        return lambda parts, whole: combine(each(parts, whole) for each in operands)
+        operands = [self.negation()]
+        while self.accept("and"):
+            operands.append(self.negation())
+        return lambda parts, whole: all(each(parts, whole) for each in operands)
 
     def negation(self) -> Matcher:
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise self.error(f"more than {MAX_DEPTH} parentheses and 'not' within each other")
         if self.accept("not"):
-            matcher: Matcher = partial(_fails, self.negation())
+            matcher = _inverse(self.negation())
         elif self.accept("("):
             matcher = self.expression()
             if not self.accept(")"):
@@ -161,12 +141,10 @@ class _Parser:
         return matcher
 
     def name(self) -> Matcher:
-        name = self.ahead
-        if name is None or name in _OPERATORS:
-            before = "the end" if name is None else repr(name)
+        if self.tokens[0] in ("and", "or", "not", "(", ")", ""):
+            before = repr(self.tokens[0]) if self.tokens[0] else "the end"
             raise self.error(f"a name is missing before {before}")
-        self.position += 1
-        sought = name.casefold()
+        sought = self.tokens.pop(0).casefold()
         ends = r"(?![\d.]|e[-+]?\d)" if "=" in sought and sought[-1].isdigit() else ""
         part = re.compile(re.escape(sought) + ends)
         return lambda parts, whole: (
@@ -175,5 +153,5 @@ class _Parser:
         )
 
 
-def _fails(matcher: Matcher, parts: Collection[str], whole: Collection[str]) -> bool:
-    return not matcher(parts, whole)
+def _inverse(matcher: Matcher) -> Matcher:
+    return lambda parts, whole: not matcher(parts, whole)

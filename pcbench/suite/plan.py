@@ -17,17 +17,17 @@ from pcbench.suite.expand import IDENTITY, Variant, put_all, variants
 from pcbench.suite.grammar.parameters import Fault, check, fields_by_key, known_paths
 from pcbench.suite.grammar.schema import QUICK
 from pcbench.suite.grammar.settings import RUN_SETTINGS, RunSettings, load_kind
-from pcbench.suite.model import PlannedCase
+from pcbench.suite.model import PlannedCase, Suite
 from pcbench.suite.yaml.node import NoKeysError
 from pcbench.suite.yaml.problems import Position, Problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pcbench.case import Case, CaseParameters
-    from pcbench.suite.expand import Axis
+    from pcbench.suite.expand import Axis, Choice
     from pcbench.suite.grammar.layout import CaseEntry, Layout
-    from pcbench.suite.options import Matcher, Override
+    from pcbench.suite.options import Matcher
     from pcbench.suite.yaml.node import Node, Path
     from pcbench.suite.yaml.problems import Problem
 
@@ -36,47 +36,47 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Plan:
-    """The concrete cases of a suite, and what overrides and messages need to know of them."""
+class Overridable:
+    """What the cases of all suites have that an override could set."""
 
-    cases: list[PlannedCase] = field(default_factory=list)  # the valid ones
     # The paths of the overrides that at least one case took.
     applied: set[Path] = field(default_factory=set)
     # All paths that an override could have had.
     paths: set[Path] = field(default_factory=lambda: {(key,) for key in RUN_SETTINGS})
-    # Whether there are cases and every kind could be loaded, so that ``applied`` and ``paths``
-    # are complete.
+    # Whether every suite has cases and every kind could be loaded, so that the others are complete.
     whole: bool = True
-    total: int = 0  # how many cases there are at the size, selected or not, before any override
 
 
-def make_plan(layout: Layout, size: str, overrides: Sequence[Override], matches: Matcher) -> Plan:
+def plan_suite(
+    layout: Layout, size: str, overrides: Sequence[Choice], matches: Matcher, found: Overridable
+) -> Suite:
     """Plan the cases of a suite; what is wrong is added to the layout's problems.
 
     Cases are selected by their identifiers at that size, before any override; overrides apply to
     the selected cases. All other cases and sizes are validated as written, though they do not run.
     """
-    plan = Plan(whole=bool(layout.cases))
     problems = layout.problems
+    cases: list[PlannedCase] = []
+    total, whole = 0, bool(layout.cases)
     taken = {*RUN_SETTINGS, *IDENTITY}  # IDENTITY in defaults is refused by the layout already
     for entry in layout.cases:
         kinds, certain = _kinds_of(entry, problems)
-        plan.whole &= certain
+        whole &= certain
         keys = {*RUN_SETTINGS}
         for kind in kinds:
             keys.update(fields_by_key(kind.Parameters))
-            plan.paths.update(known_paths(kind.Parameters))
+            found.paths.update(known_paths(kind.Parameters))
         taken |= keys
         tree = entry.tree.over(layout.defaults.restricted(keys.__contains__))
         told: set[Problem] = set()  # what is wrong in one variant is mostly wrong in all of them
         for name, sizing in entry.sizes.items():
             sized = put_all(tree, sizing.values, f"in the size {name!r},", problems)
             sized_entry = replace(entry, tree=sized)
-            plan.paths.update(sized.paths(), (axis.path for axis in sizing.axes))
+            found.paths.update(sized.paths(), (axis.path for axis in sizing.axes))
             written = list(variants(entry.id, sizing.axes))
             selected: list[Variant] = []
             if name == entry.at(size)[0]:
-                plan.total += len(written)
+                total += len(written)
                 selected = [
                     one for one in written if matches(*_words(layout.name, sized_entry, one))
                 ]
@@ -87,22 +87,36 @@ def make_plan(layout: Layout, size: str, overrides: Sequence[Override], matches:
                 case, faults, applied = _plan_case(
                     variant, original, sized_entry, kinds, applying, problems
                 )
-                plan.applied |= applied
+                found.applied |= applied
                 if case and selected:
-                    plan.cases.append(case)
+                    cases.append(case)
                 _tell(faults, variant, name, told, problems)
-    if plan.whole:
-        _check_defaults(layout.defaults, taken, problems)
-    return plan
+    for key, node in (layout.defaults.as_mapping() or {}).items():
+        if whole and key not in taken:  # a misspelt one would silently do nothing
+            hint = did_you_mean(key, taken - {*IDENTITY})
+            message = f"no case of the suite has the parameter {key!r}{hint}"
+            problems.note(node.name_at, message)
+    found.whole &= whole
+    return Suite(
+        name=layout.name,
+        description=layout.description,
+        cases=tuple(cases),
+        path=layout.path,
+        size=size,
+        sizes=layout.sizes,
+        covers=layout.covers,
+        total=total,
+    )
 
 
 def _overridden(
-    case_id: str, axes: Sequence[Axis], selected: Sequence[Variant], overrides: Sequence[Override]
+    case_id: str, axes: Sequence[Axis], selected: Sequence[Variant], overrides: Sequence[Choice]
 ) -> list[Variant]:
     """Return the variants that stand for those selected, without the axes that are overridden."""
     # An axis is overridden if it varies the parameter, or a part of it.
-    paths = [each.path for each in overrides]
-    axes = [axis for axis in axes if not any(axis.path[: len(path)] == path for path in paths)]
+    axes = [
+        axis for axis in axes if not any(axis.path[: len(path)] == path for path, _ in overrides)
+    ]
     return [
         variant
         for variant in variants(case_id, axes)
@@ -133,25 +147,16 @@ def _kinds_of(entry: CaseEntry, problems: Problems) -> tuple[list[Kind], bool]:
     return kinds, False
 
 
-def _check_defaults(defaults: Node, taken: set[str], problems: Problems) -> None:
-    """Note defaults that no case takes: a misspelt one would silently do nothing."""
-    for key, node in (defaults.as_mapping() or {}).items():
-        if key not in taken:
-            hint = did_you_mean(key, taken - {*IDENTITY})
-            message = f"no case of the suite has the parameter {key!r}{hint}"
-            problems.note(node.name_at, message)
-
-
 def _words(suite: str, entry: CaseEntry, variant: Variant) -> tuple[list[str], list[str]]:
     """Return the words that a selection may name in part, and those that it must name in full."""
     parts = [variant.id, entry.kind]
     whole = [suite, f"suite={suite}"]
     whole += (f"figure={figure.strip()}" for figure in entry.figure.split(","))
-    data = (variant.apply(entry.tree, Problems()).as_mapping() or {}).get("data")
-    name = data and (data.as_mapping() or {}).get("name", data).value
-    if isinstance(name, str):
-        parts.append(name)
-        whole.append(f"data={name}")
+    data = variant.apply(entry.tree, Problems()).get("data")
+    name = data and data.get("name")
+    if name and isinstance(name.value, str):
+        parts.append(name.value)
+        whole.append(f"data={name.value}")
     return parts, whole
 
 
@@ -176,19 +181,18 @@ def _plan_case(
     original: Variant,
     entry: CaseEntry,
     kinds: Sequence[Kind],
-    overrides: Sequence[Override],
+    overrides: Sequence[Choice],
     problems: Problems,
 ) -> tuple[PlannedCase | None, list[Fault], set[Path]]:
     """Return the case if it is valid, what is wrong with it, and the overrides that it took."""
-    tree, applied, checked = _override(variant.apply(entry.tree, problems), kinds, overrides)
+    tree, taken, checked = _override(variant.apply(entry.tree, problems), kinds, overrides)
+    applied = {*taken}
     settings, faults = check(RunSettings, tree.restricted(RUN_SETTINGS.__contains__))
     if len(kinds) != 1:
         return None, faults + _shared([more for _, more in checked]), applied
     [kind], [(parameters, more)] = kinds, checked
-    if more and applied:
-        taken = {each.path: each for each in overrides if each.path in applied}  # the later holds
-        written = original.apply(entry.tree, Problems())
-        more = _attributed(more, written, kind, list(taken.values()))
+    if more and taken:
+        more = _attributed(more, original.apply(entry.tree, Problems()), kind, taken)
     faults += more
     if parameters is None or settings is None or faults:
         return None, faults, applied
@@ -206,24 +210,24 @@ def _plan_case(
 
 
 def _attributed(
-    faults: Sequence[Fault], tree: Node, kind: Kind, overrides: Sequence[Override]
+    faults: Sequence[Fault], tree: Node, kind: Kind, overrides: Mapping[Path, Node]
 ) -> list[Fault]:
     """Place what only overrides have made wrong at those of them without which it is not.
 
     A rule about several parameters has its place where all of them are written, in the file.
     """
 
-    def wrong(taken: Iterable[Override]) -> set[Problem]:
+    def wrong(taken: Iterable[Path]) -> set[Problem]:
         changed = tree
-        for override in taken:
+        for path in taken:
             with suppress(NoKeysError):  # without an override beneath it
-                changed = changed.put(override.path, override.value)
+                changed = changed.put(path, overrides[path])
         [(_, found)] = _check(changed, [kind])
         return {fault.problem for fault in found}
 
     as_written = wrong(())
-    without = [wrong(each for each in overrides if each is not left) for left in overrides]
-    sources = [override.value.at.file for override in overrides]
+    sources = [value.at.file for value in overrides.values()]
+    without = [wrong(path for path in overrides if path != left) for left in overrides]
     placed = []
     for fault in faults:
         problem = fault.problem
@@ -239,8 +243,7 @@ def _attributed(
 def _shared(found: Sequence[Sequence[Fault]]) -> list[Fault]:
     """Keep what is wrong by every kind, without hints: a hint is about one of the kinds."""
     bare = [[_without_hint(fault) for fault in faults] for faults in found]
-    first, *others = bare or [[]]
-    return [fault for fault in first if all(fault in other for other in others)]
+    return [fault for fault in bare[0] if all(fault in other for other in bare)] if bare else []
 
 
 def _without_hint(fault: Fault) -> Fault:
@@ -251,28 +254,28 @@ def _without_hint(fault: Fault) -> Fault:
 
 
 def _override(
-    tree: Node, kinds: Sequence[Kind], overrides: Sequence[Override]
-) -> tuple[Node, set[Path], list[Checked]]:
+    tree: Node, kinds: Sequence[Kind], overrides: Sequence[Choice]
+) -> tuple[Node, dict[Path, Node], list[Checked]]:
     """Apply the overrides whose parameter the case has; return them, and the checked parameters.
 
     Only validation can tell whether it has one: the keys of ``data`` depend on its dataset.
     """
-    applied: set[Path] = set()
+    taken: dict[Path, Node] = {}
     checked: list[Checked] | None = None
-    for override in overrides:
+    for path, value in overrides:
         try:
-            candidate = tree.put(override.path, override.value)
+            candidate = tree.put(path, value)
         except NoKeysError:  # what is a mapping in another case need not be one in this
             continue
-        if override.path[0] not in RUN_SETTINGS:
+        if path[0] not in RUN_SETTINGS:
             found = _check(candidate, kinds)
             written = set(tree.paths())
-            if not any(_has(override.path, faults, written) for _, faults in found):
+            if not any(_has(path, faults, written) for _, faults in found):
                 continue
             checked = found
         tree = candidate
-        applied.add(override.path)
-    return tree, applied, _check(tree, kinds) if checked is None else checked
+        taken[path] = value
+    return tree, taken, _check(tree, kinds) if checked is None else checked
 
 
 def _check(tree: Node, kinds: Sequence[Kind]) -> list[Checked]:

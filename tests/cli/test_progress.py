@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from pcbench.cli.live import MOST_OF_A_MESSAGE, _AuditLines, _RunBars, _RunLines
+from pcbench.cli.live import MOST_OF_A_MESSAGE, _WatchedAudit, _WatchedRun
 from pcbench.report import CaseResult
 from tests.helpers.toy_suites import ORIGIN, write_suite
 
@@ -31,7 +31,7 @@ def progress(clock):
 
 
 def test_the_live_display_counts_whatever_statuses_there_are(progress):
-    live = _RunBars(progress)
+    live = _WatchedRun(progress)
     live.run_started(4)
     for case, status in enumerate(("passed", "failed", "undecided", "passed")):
         live.case_finished(result(f"case-{case}", status))
@@ -41,14 +41,14 @@ def test_the_live_display_counts_whatever_statuses_there_are(progress):
 
 
 def test_a_failure_stays_above_the_live_display_as_soon_as_it_happens(progress):
-    live = _RunBars(progress)
+    live = _WatchedRun(progress)
     live.case_finished(result("good", "passed"))
     live.case_finished(result("bad[width=3]", "failed", "the loss\nis off"))
     assert progress.console.file.getvalue() == "failed bad[width=3]\n    the loss is off\n"
 
 
 def test_the_clock_of_a_stage_starts_at_the_stage(progress, clock):
-    live = _RunBars(progress)
+    live = _WatchedRun(progress)
     live.stage_advanced("training", 0, 2)
     clock[0] = 100.0
     live.stage_advanced("training", 1, 2)
@@ -60,14 +60,14 @@ def test_the_clock_of_a_stage_starts_at_the_stage(progress, clock):
     assert (stage.elapsed, stage.completed, stage.total) == (3.0, 1, 5)
 
 
-@pytest.mark.parametrize("lines", [_RunLines, _AuditLines])
-def test_a_log_begins_with_what_a_selection_selects(capsys, lines):
-    lines().cases_selected("mnist1d and tanh", selected=12, of=63)
+@pytest.mark.parametrize("watched", [_WatchedRun, _WatchedAudit])
+def test_a_log_begins_with_what_a_selection_selects(capsys, watched):
+    watched().cases_selected("mnist1d and tanh", selected=12, of=63)
     assert capsys.readouterr().err == "-k 'mnist1d and tanh' selects 12 of 63 cases\n"
 
 
 def test_a_log_tells_why_a_case_failed_when_it_fails(capsys):
-    lines = _RunLines()
+    lines = _WatchedRun()
     lines.run_started(3)
     lines.case_finished(result("bad", "failed", "word " * MOST_OF_A_MESSAGE))
     first, why = capsys.readouterr().err.splitlines()
@@ -78,11 +78,11 @@ def test_a_log_tells_why_a_case_failed_when_it_fails(capsys):
 
 
 def test_progress_names_the_suite_of_a_case_where_several_run(capsys, progress):
-    lines = _RunLines(named=True)
+    lines = _WatchedRun(named=True)
     lines.run_started(2)
     lines.case_finished(result("a[width=3]", "passed", suite="theory"))
     assert capsys.readouterr().err == "[1/2] passed theory: a[width=3] (1.0 s)\n"
-    bars = _RunBars(progress, named=True)
+    bars = _WatchedRun(progress, named=True)
     bars.case_finished(result("bad", "failed", "off", suite="paper"))
     assert progress.console.file.getvalue() == "failed paper: bad\n    off\n"
 

@@ -10,7 +10,7 @@ from pcbench.suite.yaml.problems import Position
 
 
 def read(text):
-    return parse(text, Position).root.plain()
+    return parse(text, Position)[0].plain()
 
 
 @pytest.mark.parametrize(

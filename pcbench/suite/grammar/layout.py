@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 
 from pcbench.contract.parts import Part
 from pcbench.registry import did_you_mean
-from pcbench.suite.expand import Axis, count, path_problem, read_axes
-from pcbench.suite.grammar.schema import CASE, NAME, QUICK, SIZE, SUITE, Schema, read
+from pcbench.suite.expand import Axis, Choice, count, path_problem, read_axes
+from pcbench.suite.grammar.schema import CASE, NAME, QUICK, SIZE, SUITE, T, read
 from pcbench.suite.yaml.document import read_document
-from pcbench.suite.yaml.node import Node, Path, dotted, split
+from pcbench.suite.yaml.node import Node
 from pcbench.suite.yaml.problems import Position, Problem, Problems, SuiteError
 
 if TYPE_CHECKING:
@@ -37,8 +37,7 @@ MAX_CASES = 10_000  # at all sizes together
 class Size:
     """What a case says at a size."""
 
-    # What it sets at which path; each has the path for its key.
-    values: tuple[tuple[Path, Node], ...]
+    values: tuple[Choice, ...]  # what it sets; each value has the path for its key
     axes: tuple[Axis, ...]  # the case's axes, with the values that they take at this size
 
 
@@ -83,74 +82,66 @@ class Layout:
 
 def read_layout(path: pathlib.Path) -> Layout:
     """Read a suite file."""
-    document = read_document(path)
-    root, problems = document.root, document.problems
-    assert root is not None  # for the type checker: read_document refuses an empty file
+    root, problems = read_document(path)
     if not isinstance(root.value, dict):
         raise SuiteError.at(
             root.at, f"a suite is a mapping with 'suite' and 'cases', not {root.shown()}"
         )
-    written = root.value
-    for key, node in written.items():
+    for key, node in root.value.items():
         if key not in SUITE:
             problems.note(node.name_at, f"unknown key {key!r}{did_you_mean(key, SUITE)}")
     return Layout(
         path=path,
-        name=_text(root, "suite", SUITE, problems, "the suite"),
-        description=_text(root, "description", SUITE, problems),
-        covers=_covers(written.get("covers"), problems),
-        defaults=_defaults(written.get("defaults", Node({}, root.at)), problems),
-        cases=_cases(root, written.get("cases"), problems),
+        name=_value(root, "suite", str, problems, "the suite"),
+        description=_value(root, "description", str, problems),
+        covers=_covers(root, problems) if "covers" in root.value else None,
+        defaults=_defaults(root, problems),
+        cases=_cases(root, problems),
         problems=problems,
     )
 
 
-def _text(
-    owner: Node, key: str, schemas: dict[str, Schema], problems: Problems, requires: str = ""
-) -> str:
-    """Read a string of a mapping, empty where it is missing or wrong.
+def _value(owner: Node, key: str, kind: type[T], problems: Problems, requires: str = "") -> T:
+    """Read what a mapping has at a key, empty where it is missing or wrong.
 
     ``requires`` is what the owner is called, if it must have the key.
     """
-    node = (owner.as_mapping() or {}).get(key)
-    if node is None and requires:
+    node = owner.get(key)
+    if node:
+        return read(node, repr(key), {**SUITE, **CASE}[key], kind, problems)
+    if requires:
         problems.note(owner.at, f"{requires} lacks {key!r}")
-    return read(node, repr(key), schemas[key], str, problems) if node else ""
+    return kind()
 
 
-def _covers(node: Node | None, problems: Problems) -> tuple[Part, ...] | None:
-    if node is None:
-        return None
+def _covers(root: Node, problems: Problems) -> tuple[Part, ...]:
     found: list[Part] = []
-    for entry in read(node, "'covers'", SUITE["covers"], list, problems):
-        if not isinstance(entry.value, str) or entry.value not in list(Part):
-            parts = [part.value for part in Part]
-            hint = did_you_mean(entry.value, parts) if isinstance(entry.value, str) else ""
+    for entry in _value(root, "covers", list, problems):
+        name, parts = entry.value, [part.value for part in Part]
+        if name in found:
+            problems.note(entry.at, f"'covers' names {name!r} twice; once is enough")
+        elif name in parts:
+            found.append(Part(name))
+        else:
+            hint = did_you_mean(name, parts) if isinstance(name, str) else ""
             message = f"'covers' must name parts of the contract; {entry.shown()} is none{hint}"
             problems.note(entry.at, message)
-        elif (part := Part(entry.value)) in found:
-            problems.note(entry.at, f"'covers' names {part.value!r} twice; once is enough")
-        else:
-            found.append(part)
     return tuple(found)
 
 
-def _defaults(node: Node, problems: Problems) -> Node:
-    written = read(node, "'defaults'", SUITE["defaults"], dict, problems)
+def _defaults(root: Node, problems: Problems) -> Node:
+    written = _value(root, "defaults", dict, problems)
     for key in written.keys() & CASE:
         message = f"{key!r} belongs to a single case; move it from 'defaults' to the case"
         problems.note(written[key].name_at, message)
-    return replace(node, value=written)
+    return Node(written, root.at)
 
 
-def _cases(root: Node, node: Node | None, problems: Problems) -> list[CaseEntry]:
-    if node is None:
-        problems.note(root.at, "the suite lacks 'cases'")
-        return []
+def _cases(root: Node, problems: Problems) -> list[CaseEntry]:
     entries: list[CaseEntry] = []
     first: dict[str, Position] = {}
     total = 0
-    for case in read(node, "'cases'", SUITE["cases"], list, problems):
+    for case in _value(root, "cases", list, problems, "the suite"):
         entry = _entry(case, problems)
         total += sum(count(size.axes) for size in entry.sizes.values())
         if total > MAX_CASES:
@@ -168,24 +159,23 @@ def _entry(case: Node, problems: Problems) -> CaseEntry:
         problems.note(case.at, f"a case is a mapping with 'id' and 'kind', not {case.shown()}")
         nothing = {QUICK: Size((), ())}
         return CaseEntry("", "", case.at, case.at, "", Node({}, case.at), nothing)
-    written = case.value
-    axes = read_axes(written["matrix"], problems) if "matrix" in written else ()
     return CaseEntry(
-        id=_text(case, "id", CASE, problems, "the case"),
-        kind=_text(case, "kind", CASE, problems, "the case"),
-        id_at=written.get("id", case).at,
-        kind_at=written.get("kind", case).at,
-        figure=_text(case, "figure", CASE, problems),
+        id=_value(case, "id", str, problems, "the case"),
+        kind=_value(case, "kind", str, problems, "the case"),
+        id_at=case.value.get("id", case).at,
+        kind_at=case.value.get("kind", case).at,
+        figure=_value(case, "figure", str, problems),
         tree=case.restricted(lambda key: key not in CASE),
-        sizes=_sizes(written.get("sizes"), axes, problems),
+        sizes=_sizes(case, problems),
     )
 
 
-def _sizes(node: Node | None, axes: tuple[Axis, ...], problems: Problems) -> dict[str, Size]:
-    """Read a case's ``sizes`` beside its matrix; what is not valid is left out, and noted."""
+def _sizes(case: Node, problems: Problems) -> dict[str, Size]:
+    """Read a case's matrix and ``sizes``; what is not valid is left out, and noted."""
+    matrix = case.get("matrix")
+    axes = read_axes(matrix, problems) if matrix else ()
     sizes = {QUICK: Size((), axes)}
-    written = read(node, "'sizes'", CASE["sizes"], dict, problems) if node else {}
-    for name, size in written.items():
+    for name, size in _value(case, "sizes", dict, problems).items():
         if name == QUICK:
             message = f"{QUICK!r} is the case as written; set there what it is to be"
             problems.note(size.name_at, message)
@@ -207,24 +197,22 @@ def check_size(size: str, known: Iterable[str]) -> None:
 
 
 def _read_size(name: str, size: Node, axes: tuple[Axis, ...], problems: Problems) -> Size:
-    values: list[tuple[Path, Node]] = []
+    values: list[Choice] = []
     for key, node in read(size, f"the size {name!r}", SIZE, dict, problems).items():
         if key == "matrix":
             axes = _other_values(name, node, axes, problems)
         elif problem := _problem(name, key, axes):
             problems.note(node.name_at, problem)
         else:
-            values.append((split(key), node))
+            values.append((tuple(key.split(".")), node))
     return Size(tuple(values), axes)
 
 
 def _problem(name: str, key: str, axes: Sequence[Axis]) -> str:
     """Say what keeps a size from setting a path; empty if nothing does."""
-    path = split(key)
     for axis in axes:
-        shared = min(len(path), len(axis.path))
-        if path[:shared] == axis.path[:shared]:
-            varied = dotted(axis.path)
+        if all(a == b for a, b in zip(key.split("."), axis.path, strict=False)):
+            varied = ".".join(axis.path)
             return (
                 f"the matrix varies {varied!r}, so the size {name!r} cannot set {key!r}; give "
                 f"it 'matrix: {{{varied}: [...]}}' instead"
@@ -236,17 +224,16 @@ def _other_values(
     name: str, matrix: Node, axes: tuple[Axis, ...], problems: Problems
 ) -> tuple[Axis, ...]:
     """Return the axes with the values that a size's ``matrix`` gives them."""
-    others = {axis.path: axis for axis in read_axes(matrix, problems)}
-    known = [axis.path for axis in axes]
-    for path in others.keys() - known:
-        hint = did_you_mean(dotted(path), map(dotted, known))
+    others = {".".join(axis.path): axis.values for axis in read_axes(matrix, problems)}
+    known = {".".join(axis.path): axis for axis in axes}
+    for path in others.keys() - known.keys():
+        hint = did_you_mean(path, known) or "; set the parameter itself"
         message = (
-            f"the case's matrix has no axis {dotted(path)!r} to which the size {name!r} could "
-            f"give other values{hint or '; set the parameter itself'}"
+            f"the case's matrix has no axis {path!r} to which the size {name!r} could give other "
+            f"values{hint}"
         )
-        problems.note(others[path].values[0].name_at, message)
+        problems.note(others[path][0].name_at, message)
     # The label stays the case's own: with fewer axes a shorter one might have done.
     return tuple(
-        replace(axis, values=others[axis.path].values) if axis.path in others else axis
-        for axis in axes
+        replace(axis, values=others.get(path, axis.values)) for path, axis in known.items()
     )

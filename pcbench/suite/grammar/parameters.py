@@ -7,6 +7,7 @@ the *file*. A location is the path of a value, but with the names of union membe
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args, get_origin
@@ -176,6 +177,11 @@ class _Placed:
     alternatives: tuple[str, ...] = ()
 
     @property
+    def is_unknown(self) -> bool:
+        """Whether it is about a key that is unknown."""
+        return self.error["type"] == "extra_forbidden"
+
+    @property
     def due(self) -> str:
         """What the value must be, to follow "must be"."""
         return " or ".join(dict.fromkeys((_due(self.error), *self.alternatives)))
@@ -218,22 +224,18 @@ def _without_other_members(errors: Iterable[_Placed]) -> list[_Placed]:
     for union, members in unions.items():
         # A member whose very type is wrong ("must be a mapping") cannot have been meant, unless
         # that holds for all of them: then the value may be any.
-        of_members = list(members.values())
         meant = [
-            each for each in of_members if not any(one.path == union and one.due for one in each)
+            each
+            for each in members.values()
+            if not any(one.path == union and one.due for one in each)
         ]
         if meant:
-            closest = min(meant, key=_distance)
+            closest = min(meant, key=lambda each: (sum(one.is_unknown for one in each), len(each)))
             kept.extend(closest)
         else:
-            first, *others = (each[0] for each in of_members)
+            first, *others = (each[0] for each in members.values())
             kept.append(replace(first, alternatives=tuple(other.due for other in others)))
     return kept
-
-
-def _distance(errors: list[_Placed]) -> tuple[int, int]:
-    unknown_keys = sum(each.error["type"] == "extra_forbidden" for each in errors)
-    return unknown_keys, len(errors)
 
 
 def _without_misspelt(faults: list[Fault]) -> list[Fault]:
@@ -246,7 +248,7 @@ def _without_misspelt(faults: list[Fault]) -> list[Fault]:
 
 def _fault(placed: _Placed, model: type[BaseModel]) -> Fault:
     error, node, path = placed.error, placed.node, placed.path
-    if error["type"] == "extra_forbidden":
+    if placed.is_unknown:
         return _unknown_key(placed, model)
     if error["type"] in ("missing", "union_tag_not_found"):
         path = (*path, _tag(error) or error["loc"][-1])
@@ -324,17 +326,8 @@ def _coerced(node: Node, value: object, path: Location = ()) -> Iterator[Fault]:
     elif isinstance(node.value, list) and isinstance(value, list | tuple):
         for index, (child, entry) in enumerate(zip(node.value, value, strict=False)):
             yield from _coerced(child, entry, (*path, index))
-    elif isinstance(value, int | float) and _same_number(node.value, value):
-        due = "an integer" if isinstance(value, int) else "a number"
-        yield Fault(Problem(node.at, f"{_name(path)} must be {due}, not {node.shown()}"))
-
-
-def _same_number(written: object, number: float) -> bool:
-    if isinstance(number, bool):
-        return False
-    if isinstance(written, str):
-        try:
-            return float(written) == number
-        except ValueError:
-            return False
-    return isinstance(written, bool) and written == number
+    elif isinstance(node.value, str | bool) and type(value) in (int, float):
+        with suppress(ValueError):  # of a string that the model itself made into a number
+            if float(node.value) == value:
+                due = "an integer" if isinstance(value, int) else "a number"
+                yield Fault(Problem(node.at, f"{_name(path)} must be {due}, not {node.shown()}"))

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from yaml import YAMLError
 
-    from pcbench.suite.yaml.problems import Position
+    # Turns a line and a column, both from 0, into a position.
+    Place = Callable[[int, int], Position]
 
 
 MAX_BYTES = 1_000_000
@@ -35,17 +36,11 @@ MAX_VALUES = 100_000  # after every alias is expanded
 _NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
-    """What a text holds."""
+def read_document(path: pathlib.Path) -> tuple[Node, Problems]:
+    """Read a suite file: its outermost value, and what does not keep the rest from being read.
 
-    root: Node | None  # the outermost value, or ``None`` if there is nothing but comments
-    # What does not keep the rest from being read: doubled keys, keys that are not strings.
-    problems: Problems
-
-
-def read_document(path: pathlib.Path) -> Document:
-    """Read a suite file."""
+    The latter are doubled keys, and keys that are not strings.
+    """
     whole = Position(str(path))
     text = _decode(_read(path, whole), whole)
     lines = text.splitlines() or [""]
@@ -55,14 +50,17 @@ def read_document(path: pathlib.Path) -> Document:
             line, column = len(lines) - 1, len(lines[-1])
         return Position(whole.file, line + 1, column + 1)
 
-    document = parse(text, place)
-    if document.root is None:
+    root, problems = parse(text, place)
+    if root is None:
         raise SuiteError.at(whole, "the file is empty; a suite has at least 'suite' and 'cases'")
-    return document
+    return root, problems
 
 
-def parse(text: str, place: Callable[[int, int], Position]) -> Document:
-    """Parse a YAML document; ``place`` turns a line and a column, from 0, into a position."""
+def parse(text: str, place: Place) -> tuple[Node | None, Problems]:
+    """Parse a YAML document; the value is ``None`` if there is nothing but comments.
+
+    ``place`` turns a line and a column, both from 0, into a position.
+    """
     unprintable = _NOT_PRINTABLE.search(text)
     if unprintable:
         at = place(*_line_and_column(text[: unprintable.start()]))
@@ -74,12 +72,12 @@ def parse(text: str, place: Callable[[int, int], Position]) -> Document:
     except yaml.YAMLError as error:
         raise SuiteError([malformed(error, text, place)]) from None
     if top is None:
-        return Document(None, Problems())
+        return None, Problems()
     builder = _Builder(place)
     root = builder.build(top)
     if builder.refused:
         raise SuiteError([*builder.refused, *builder.problems])
-    return Document(root, builder.problems)
+    return root, builder.problems
 
 
 def _read(path: pathlib.Path, whole: Position) -> bytes:
@@ -120,47 +118,40 @@ def _line_and_column(before: str) -> tuple[int, int]:
     return len(lines) - 1, len(lines[-1]) - 1
 
 
-def _check_events(text: str, place: Callable[[int, int], Position]) -> None:
+def _check_events(text: str, place: Place) -> None:
     """Refuse deep nesting, masses of values and a second document before they are composed."""
     depth = documents = values = 0
     for event in yaml.parse(text, Loader=Yaml12Loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        elif isinstance(event, yaml.DocumentStartEvent):
-            documents += 1
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        documents += isinstance(event, yaml.DocumentStartEvent)
         values += isinstance(event, yaml.NodeEvent)
-        if depth > MAX_DEPTH:
-            raise _too_deep(_start(event, place))
-        if values > MAX_VALUES:
-            raise _too_many(_start(event, place))
+        _check_limits(depth, values, event, place)
         if documents > 1:
             message = "a second document starts here; a suite file holds only one"
             raise SuiteError.at(_start(event, place), message)
 
 
-def _start(parsed: yaml.Event | yaml.Node, place: Callable[[int, int], Position]) -> Position:
+def _check_limits(depth: int, values: int, parsed: yaml.Event | yaml.Node, place: Place) -> None:
+    if depth > MAX_DEPTH:
+        message = f"values are nested more than {MAX_DEPTH} deep here; flatten them"
+        raise SuiteError.at(_start(parsed, place), message)
+    if values > MAX_VALUES:
+        message = f"there are over {MAX_VALUES:,} values, aliases expanded; split it, or use fewer"
+        raise SuiteError.at(_start(parsed, place), message)
+
+
+def _start(parsed: yaml.Event | yaml.Node, place: Place) -> Position:
     mark = parsed.start_mark
     assert mark is not None  # for the type checker: PyYAML marks whatever it parses
     return place(mark.line, mark.column)
-
-
-def _too_deep(at: Position) -> SuiteError:
-    return SuiteError.at(at, f"values are nested more than {MAX_DEPTH} deep here; flatten them")
-
-
-def _too_many(at: Position) -> SuiteError:
-    message = f"there are over {MAX_VALUES:,} values, aliases expanded; split it, or use fewer"
-    return SuiteError.at(at, message)
 
 
 @dataclass(slots=True)
 class _Builder:
     """Constructs plain data from PyYAML's nodes."""
 
-    # Turns a line and a column, both from 0, into a position.
-    place: Callable[[int, int], Position]
+    place: Place
     # What was passed over: the first of two equal keys is kept, other keys are left out.
     problems: Problems = field(default_factory=Problems)
     # What leaves a hole in the data, so that there is no point in looking further.
@@ -169,8 +160,12 @@ class _Builder:
     _around: list[yaml.Node] = field(default_factory=list)  # the collections being built
 
     def build(self, node: yaml.Node, key_at: Position | None = None) -> Node:
-        at = self._at(node)
-        self._check_limits(node, at)
+        at = _start(node, self.place)
+        if any(node is outer for outer in self._around):
+            raise SuiteError.at(at, "this value contains itself through an alias; write it out")
+        self._values += 1
+        # Once more: an alias can lie deep and hold deep data, and stands for all its values.
+        _check_limits(len(self._around), self._values, node, self.place)
         if isinstance(node, yaml.ScalarNode):
             try:
                 return Node(read_scalar(node.tag, node.value), at, key_at)
@@ -192,7 +187,7 @@ class _Builder:
     def _mapping(self, node: yaml.MappingNode) -> dict[str, Node]:
         mapping: dict[str, Node] = {}
         for key, value in node.value:
-            at = self._at(key)
+            at = _start(key, self.place)
             name = self._key(key, at)
             if name in mapping:
                 first = mapping[name].key_at
@@ -213,18 +208,6 @@ class _Builder:
             message = f"a key must be a string, not {key.shown()}; put it in quotes"
         self.problems.note(at, message)
         return None
-
-    def _check_limits(self, node: yaml.Node, at: Position) -> None:
-        if any(node is outer for outer in self._around):
-            raise SuiteError.at(at, "this value contains itself through an alias; write it out")
-        if len(self._around) > MAX_DEPTH:  # an alias can lie deep and hold deep data
-            raise _too_deep(at)
-        self._values += 1
-        if self._values > MAX_VALUES:
-            raise _too_many(at)
-
-    def _at(self, node: yaml.Node) -> Position:
-        return _start(node, self.place)
 
 
 # What to look for in PyYAML's words (libyaml's and those of pure Python), and what to say.
@@ -256,7 +239,7 @@ _SENTENCES = (
 )
 
 
-def malformed(error: YAMLError, text: str, place: Callable[[int, int], Position]) -> Problem:
+def malformed(error: YAMLError, text: str, place: Place) -> Problem:
     """Translate an error of PyYAML's scanner, parser or composer, which was reading the text."""
     if not isinstance(error, MarkedYAMLError) or error.problem_mark is None:
         return Problem(place(0, 0), f"this is not valid YAML ({error})")

@@ -108,6 +108,7 @@ def write_scalar(value: Scalar) -> str:
 
 
 Path = tuple[str, ...]
+"""The keys that lead to a value; a suite joins them by dots."""
 
 
 class NoKeysError(Exception):
@@ -147,8 +148,12 @@ class Node:
 
     def restricted(self, keep: Callable[[str], bool]) -> Node:
         """Return the mapping with only some of its keys."""
-        mapping = self.as_mapping() or {}
-        return replace(self, value={key: node for key, node in mapping.items() if keep(key)})
+        kept = {key: node for key, node in (self.as_mapping() or {}).items() if keep(key)}
+        return replace(self, value=kept)
+
+    def get(self, key: str) -> Node | None:
+        """Return the value of a key, if this is, or stands for, a mapping that has it."""
+        return (self.as_mapping() or {}).get(key)
 
     def over(self, beneath: Node) -> Node:
         """Return this value with what it leaves open taken from the one beneath, deeply.
@@ -196,16 +201,6 @@ class Node:
     def shown(self) -> str:
         """Name the value in a message."""
         return shown(self.plain())
-
-
-def split(text: str) -> Path:
-    """Split a dotted path; an empty name in it is for the caller to refuse."""
-    return tuple(text.split("."))
-
-
-def dotted(path: Path) -> str:
-    """Write a path as one does in a suite."""
-    return ".".join(path)
 
 
 def shown(value: object) -> str:
