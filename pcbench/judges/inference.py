@@ -11,11 +11,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from jaxtyping import Float
 
+from pcbench import checks
 from pcbench.checks import Check
 from pcbench.contract import (
     DType,
     ErrorInference,
     ExactInference,
+    GaussNewtonInference,
     GradientInference,
     InferenceSettings,
     IterativeInference,
@@ -26,6 +28,7 @@ from pcbench.judges.problem import Problem
 from pcbench.judges.reported import (
     CONTRACT,
     DEFINITION,
+    EDGE,
     STARTS_AT_THE_LOSS,
     STATIONARITY,
     UNFINISHED,
@@ -52,6 +55,7 @@ from pcbench.theory.rounding.bounds import unit_roundoff
 from pcbench.theory.rounding.layered import LayeredRounding, layered_rounding
 from pcbench.theory.rounding.passes import FeedforwardRounding, feedforward_rounding
 from pcbench.theory.rounding.perturbation import EquilibriumRounding, equilibrium_rounding
+from pcbench.theory.rounding.range import UndecidableError
 
 Activities = list[Float[np.ndarray, "N _d"]]
 
@@ -73,7 +77,7 @@ class InferenceJudge:
         self.network, self._x, self._y = problem.layered, problem.x, problem.y
         self.problem, self._precision = problem, problem.precision
         self.samples = len(self._x)
-        self.u = unit_roundoff(dtype)
+        self.dtype, self.u = dtype, unit_roundoff(dtype)
         self._derivation = f"rounding at u = {self.u:.2g} at these activities (theory.md 4)"
         self._known: WeakKeyDictionary[InferenceResult, LayeredRounding] = WeakKeyDictionary()
 
@@ -347,7 +351,8 @@ class InferenceJudge:
         """Check that every array has the shape that is due, and that inference did not diverge.
 
         If settings of descent are given, an energy far above the loss fails, too; and the check is
-        undecided where steps of that size diverge in theory as well.
+        undecided where steps of that size diverge in theory as well. So it is where an engine that
+        solves for the equilibrium of a linear network is given one that the dtype cannot tell.
         """
         depth = self.network.depth
         due: list[tuple[Float[np.ndarray, "..."] | None, tuple[int, ...] | None]] = [
@@ -363,6 +368,13 @@ class InferenceJudge:
         check = well_formed(f"{prefix}malformed answers", due, finite=False)
         if not check.passed:
             return check
+        if isinstance(settings, ExactInference | GaussNewtonInference) and (
+            self.problem.network.is_linear
+        ):
+            try:
+                self.problem.demand_definite(self.dtype)
+            except UndecidableError as error:
+                return checks.undecided(f"{prefix}equilibrium", f"{error}.", source=EDGE)
         finite = all(np.isfinite(array).all() for array, _ in due if array is not None)
         if isinstance(settings, GradientInference | ErrorInference):
             with np.errstate(over="ignore", invalid="ignore"):

@@ -160,9 +160,10 @@ class Problem:
         """Demand an equilibrium of a linear network that the dtype can tell, else UndecidableError.
 
         ``S`` of Theorem 1 has eigenvalues of 1 or more; where its trace is ``1/u`` or more, one of
-        1 may be lost in rounding, and an honest Cholesky factorisation fail.
+        1 may be lost in rounding, and an honest Cholesky factorisation fail. A precision weighs it.
         """
-        trace = float(np.trace(output_covariance(self.weights)))
+        heaviest = max(1.0, float(self.weighting.max()))
+        trace = heaviest * float(np.trace(output_covariance(self.weights)))
         if trace * unit_roundoff(dtype) >= 1:
             raise UndecidableError(
                 f"S of Theorem 1 has trace {trace:.2g}, and is singular to {dtype}"

@@ -29,6 +29,7 @@ STATIONARITY = "stationarity in the activities (theory.md 2.2)"
 CONTRACT = "the contract of a backend (pcbench/contract/backend.py)"
 STARTS_AT_THE_LOSS = "inference begins at the feedforward activities, where the energy is the loss"
 UNFINISHED = "inference that stops early is not at equilibrium (theory.md 2.3)"
+EDGE = "what the dtype can hold (theory.md 4)"
 _RISEN = 1.05
 """Of the first energy: short steps never lead up, and rounding makes nothing of the kind."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from jaxtyping import Float
@@ -90,9 +91,9 @@ def infer_by_ode(relaxation: Relaxation, settings: OdeInference) -> Inference[Te
     The residual is looked at after every step that the solver accepts. One step size serves all
     samples and replicas: that of the one which needs the shortest, so that each is as exact as it
     is alone. All move on until the last replica has arrived. An absolute tolerance below the
-    rounding of activities, the dtype's ``eps`` times the largest rms of a sample's layer, costs
-    steps and gains nothing: it is taken for that rounding. Where the solver
-    would go on with a step that is lost in the rounding of the time, or with numbers that are not
+    rounding of activities, the dtype's ``eps`` times the largest rms of a sample's layer in the
+    replica, costs steps and gains nothing: it is taken for that rounding. Where the solver would go
+    on with a step that is lost in the rounding of the time, or with numbers that are not
     finite, inference ends, unfinished.
     """
     try:
@@ -112,7 +113,7 @@ def infer_by_ode(relaxation: Relaxation, settings: OdeInference) -> Inference[Te
                 torch.tensor([0.0, settings.max_time], dtype=x.dtype, device=x.device),
                 method=settings.method,
                 rtol=settings.rtol,
-                atol=max(settings.atol or flow.tolerance(settings.residual), flow.rounding()),
+                atol=flow.tolerances(settings),
                 # By default times are kept in float64, which not every device knows.
                 options={"dtype": x.dtype, "norm": _largest_rms},
             )
@@ -165,22 +166,26 @@ class _Flow:
         self.progress.step += 1
         self.progress.meet(self.view, self._slopes)
 
-    def tolerance(self, residual: float) -> float:
-        """Return an absolute tolerance that leaves the residual within reach.
+    def tolerances(self, settings: OdeInference) -> tuple[Tensor, ...]:
+        """Return an absolute tolerance of every activity, the same within a replica.
 
-        Near equilibrium an explicit method takes the longest steps that are stable, and leaves
-        activities to move about by what a step may be off by. Times the steepest curvature that
-        is a force, and must be less than the one asked for.
+        Where none is asked for it leaves the residual within reach: near equilibrium an explicit
+        method takes the longest steps that are stable, and leaves activities to move about by what
+        a step may be off by. Times the steepest curvature that is a force, and must be less than
+        the one asked for. Less than the rounding of activities is asked of no step, none would be
+        accepted.
         """
         hidden, squares = self.view.activities[1:], self.progress.squares.sum(-1)
-        units = sum(z.shape[-2] * z.shape[-1] for z in hidden)
-        off = residual * _PART * (squares / units).sqrt() / self._steepest()  # rms, by replica
-        return float(off[squares > 0].min())
-
-    def rounding(self) -> float:
-        """Return the rounding of activities: less is asked of no step, none would be accepted."""
-        layers = [*self.view.activities[1:], self._relaxation.y]
-        return torch.finfo(layers[-1].dtype).eps * float(_largest_rms(layers))
+        layers = [z.square().mean(-1).amax(-1) for z in (*hidden, self._relaxation.y)]
+        rounding = torch.finfo(squares.dtype).eps * reduce(torch.maximum, layers).sqrt()
+        wanted = torch.as_tensor(settings.atol or 0.0).to(squares)
+        if not settings.atol:
+            units = sum(z.shape[-2] * z.shape[-1] for z in hidden)
+            rms = (squares / units).sqrt()
+            wanted = settings.residual * _PART * rms / self._steepest()
+            wanted = torch.where(squares > 0, wanted, wanted[squares > 0].min())
+        own = torch.maximum(wanted, rounding)[..., None, None]
+        return tuple(own.expand_as(z).reshape(-1) for z in hidden)
 
     def _steepest(self) -> Float[Tensor, "*#R"]:
         """Estimate the largest curvature of every replica by power iteration, from below."""

@@ -166,7 +166,8 @@ def _residuals(
     pair = torch.stack([off, missed])
     if len(weights) == 1:
         return torch.zeros_like(off[..., 0]), torch.zeros_like(off[..., 0, 0])
-    squares = ((pair @ (weights[-1] @ weights[-1].mT)) * pair).sum(-1)  # ‖missed W_L‖²
+    # ‖missed W_L‖²; what is orthogonal to W_L may round to below zero.
+    squares = ((pair @ (weights[-1] @ weights[-1].mT)) * pair).sum(-1).clamp(min=0)
     whole = squares.sum(-1)
     return relative(squares[1], squares[0]), relative(whole[1], whole[0])
 

@@ -226,6 +226,10 @@ class StepJudge:
             expected.gradients_off,
             strict=True,
         ):
+            for name, array in (("gradients", gradient), ("parameters", before)):
+                norm = float(np.linalg.norm(array))
+                if not norm**2 <= largest:
+                    return f"the norm of an array of {name}, {norm:.2g}, has no square in {dtype}"
             with np.errstate(over="ignore", invalid="ignore"):
                 after, _ = own.step(before, gradient, off, u, self._terms)
             if not np.abs(after).max() <= largest:

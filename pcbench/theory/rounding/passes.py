@@ -243,7 +243,8 @@ def backpropagation_rounding(
     own = [parameter_rounding(network, l, unit, both) for l, unit in enumerate(pulled, start=1)]
     # Of all weights, and then of all biases, if there are any.
     in_order = [off for kind in zip(*own, strict=True) for off in kind]
-    lost = underflow(network.weights, [*forward, force], carried=False, steepest=network.steepest)
+    sent = backpropagated(network, forward, force)
+    lost = underflow(network.weights, [*forward, *sent], carried=False, steepest=network.steepest)
     return tuple(float(a + b) + lost for a, b in zip(drawn, in_order, strict=False))
 
 

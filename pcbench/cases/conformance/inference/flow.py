@@ -125,14 +125,16 @@ def _arrived(
     """Compare activities at the time given with those of the flow itself.
 
     Each step may be off by its tolerance, root mean square over units. Rounding is that of every
-    step, and of its slopes: of activities of this size.
+    step, of activities of this size, and of slopes, which targets and inputs enter, too.
     """
     problem = judge.problem
     due = flowed(judge.network, problem.x, problem.y, settings.max_time, problem.precision)
     assert settings.atol is not None  # for the type checker
     off = (result.steps + _INTERPOLATED) * settings.atol * float(np.sqrt(due.size))
     lengths = settings.max_time * most + result.steps
+    slopes = max(judge.forward_rounding.residual, judge.rounding(result).residual)
     rounding = CONFIDENCE * judge.u * lengths * float(np.linalg.norm(due))
+    rounding += settings.max_time * slopes
     growth = 1.0 if problem.network.is_linear else float(np.e)
     return Basis(FLOW, "what every step may be off by, and its rounding").distance(
         "ode: activities at the time given", result.hidden, due, growth * (off + rounding)
