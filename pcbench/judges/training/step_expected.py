@@ -25,7 +25,7 @@ from pcbench.theory.linear.equilibrium import (
 from pcbench.theory.nonlinear.layered import layered_loss_gradients
 from pcbench.theory.rounding.bounds import CONFIDENCE, FLOAT64, unit_roundoff
 from pcbench.theory.rounding.layered import layered_rounding
-from pcbench.theory.rounding.optimisers import AdamSteps, GradientDescent, Optimiser
+from pcbench.theory.rounding.optimisers import AdamSteps, GradientDescent
 from pcbench.theory.rounding.passes import backpropagation_rounding
 from pcbench.theory.rounding.perturbation import loss_gradient_rounding
 from pcbench.theory.rounding.underflow import SMALLEST, norm_underflow
@@ -67,7 +67,7 @@ def expect(
     return _equilibrium(judge) if result is None else _inferred(judge, result)
 
 
-def optimiser(settings: TrainingSettings, replica: int) -> Optimiser:
+def optimiser(settings: TrainingSettings, replica: int) -> GradientDescent:
     """Return an optimiser of one array of a replica's parameters.
 
     Where nothing bounds the rounding of its steps, the case is skipped.

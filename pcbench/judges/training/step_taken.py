@@ -22,7 +22,7 @@ from pcbench.judges.reported import (
     none_of,
 )
 from pcbench.judges.training.step_expected import Expected, gradient_norms, norm_off
-from pcbench.theory.rounding.optimisers import Optimiser
+from pcbench.theory.rounding.optimisers import GradientDescent
 
 Parameters = list[Float[np.ndarray, "R ..."]]
 Allowed = dict[str, list[float]]
@@ -118,7 +118,12 @@ class StepTaken:
         ]
 
     def checks(
-        self, place: int, expected: Expected, optimisers: Sequence[Optimiser], u: float, terms: int
+        self,
+        place: int,
+        expected: Expected,
+        optimisers: Sequence[GradientDescent],
+        u: float,
+        terms: int,
     ) -> Iterator[Check]:
         """Judge the step of the replica at a place.
 

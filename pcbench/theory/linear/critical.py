@@ -130,16 +130,10 @@ def residual_bounds(
     ``R = U S`` with ``S = I + Σ P_k P_kᵀ`` gives ``R P_l = U P_l + Σ_k (U P_k) P_kᵀ P_l``.
     """
     products = chains_from_output(weights)[1:-1]
+    norms = [[np.linalg.norm(p.T @ product, 2) for p in products] for product in products]
     reached = np.sqrt(samples * forces)  # ‖U P_k‖
-    return np.array(
-        [
-            own
-            + sum(
-                q * np.linalg.norm(p.T @ product, 2) for q, p in zip(reached, products, strict=True)
-            )
-            for own, product in zip(reached, products, strict=True)
-        ]
-    )
+    bounds: Float[np.ndarray, " L_minus_1"] = reached + np.sum(reached * norms, axis=1)
+    return bounds
 
 
 def loss_excess_bound(
@@ -353,8 +347,9 @@ def curvature_along(
     y: Shaped[np.ndarray, "N d_L"],
 ) -> float:
     """``d²𝓕*/dt²`` at ``W_l + t V_l``, ``t = 0``: ``Vᵀ ∇²𝓕* V``, at any point, in longdouble."""
-    inputs, targets = _long([x, y])
-    return 2 * float(energy_series(_long(weights), _long(directions), inputs, targets, 2)[2])
+    groups = (weights, directions, (x, y))
+    line, direction, ends = ([np.asarray(a, np.longdouble) for a in group] for group in groups)
+    return 2 * float(energy_series(line, direction, ends[0], ends[1], 2)[2])
 
 
 def curvature_rounding(weights: Sequence[Matrix], curvature: float) -> float:
@@ -365,10 +360,6 @@ def curvature_rounding(weights: Sequence[Matrix], curvature: float) -> float:
     """
     condition = output_covariance_norm(weights)
     return CONFIDENCE * float(np.finfo(np.longdouble).eps) / 2 * condition * curvature
-
-
-def _long(parts: Sequence[Matrix]) -> list[Matrix]:
-    return [np.asarray(part, np.longdouble) for part in parts]
 
 
 def _times_line(series: list[Matrix], weight: Matrix, direction: Matrix) -> list[Matrix]:

@@ -243,22 +243,18 @@ def _last_hidden_covariance(weights: Weights) -> Float[np.ndarray, "d d"]:
     return covariance
 
 
-def _covariance_after(weights: Weights, after: Steps) -> Float[np.ndarray, "d d"]:
-    """``M_t``."""
-    curvatures, modes = np.linalg.eigh(activity_hessian(weights))
-    passed = 1 - (1 - after.step * curvatures) ** (2 * after.number)
-    last = modes[-weights[-1].shape[1] :]
-    covariance: Float[np.ndarray, "d d"] = (last * (passed / curvatures)) @ last.T
-    return covariance
-
-
 def _corner(
     weights: Weights, y: Targets, objective: Objective, after: Steps | None = None
 ) -> Float[np.ndarray, "p_L p_L"]:
     """``A``: ``-Σ_yy ⊗ M`` for the energy, zero for the loss."""
     if objective == "loss":
         return np.zeros((weights[-1].size,) * 2)
-    covariance = _covariance_after(weights, after) if after else _last_hidden_covariance(weights)
+    covariance = _last_hidden_covariance(weights)
+    if after:  # M_t
+        curvatures, modes = np.linalg.eigh(activity_hessian(weights))
+        passed = 1 - (1 - after.step * curvatures) ** (2 * after.number)
+        last = modes[-weights[-1].shape[1] :]
+        covariance = (last * (passed / curvatures)) @ last.T
     return np.kron(-(y.T @ y) / len(y), covariance)
 
 

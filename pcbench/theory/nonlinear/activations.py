@@ -13,7 +13,7 @@ digits, and complex steps take no formula with ``abs`` in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,6 @@ from pcbench.theory.arrays import Batch
 
 Entries = Float[np.ndarray, "..."]
 
-ACTIVATIONS = ("identity", "tanh", "relu", "leaky_relu", "silu")
 KINKED = ("relu", "leaky_relu")
 LEAK = 0.01
 """Slope of ``leaky_relu`` for negative inputs, and at 0."""
@@ -51,54 +50,42 @@ Activation = str | Formula
 """One of ``ACTIVATIONS``, whose formulas are here, or a formula from outside."""
 
 
+# φ, φ' and φ''; at a kink, the slope to its left, and no curvature.
+_FUNCTIONS: Mapping[str, Sequence[Callable[[Batch], Batch]]] = {
+    "identity": (lambda z: z, np.ones_like, np.zeros_like),
+    "tanh": (
+        np.tanh,
+        lambda z: 1 - np.tanh(z) ** 2,
+        lambda z: -2 * np.tanh(z) * (1 - np.tanh(z) ** 2),
+    ),
+    "relu": (lambda z: np.maximum(z, 0), lambda z: np.where(z > 0, 1.0, 0.0), np.zeros_like),
+    "leaky_relu": (
+        lambda z: np.where(z > 0, z, LEAK * z),
+        lambda z: np.where(z > 0, 1.0, LEAK),
+        np.zeros_like,
+    ),
+    "silu": (
+        lambda z: z * expit(z),
+        lambda z: expit(z) * (1 + z * expit(-z)),
+        lambda z: expit(z) * expit(-z) * (2 + z * (expit(-z) - expit(z))),
+    ),
+}
+ACTIVATIONS = tuple(_FUNCTIONS)
+
+
 def activate(name: Activation, z: Batch) -> Batch:
     """``φ(z)``."""
-    match name:
-        case Formula():
-            return name.at(z).value
-        case "tanh":
-            value: Batch = np.tanh(z)
-        case "relu":
-            value = np.maximum(z, 0)
-        case "leaky_relu":
-            value = np.where(z > 0, z, LEAK * z)
-        case "silu":
-            value = z * expit(z)
-        case _:
-            value = z
-    return value
+    return name.at(z).value if isinstance(name, Formula) else _FUNCTIONS[name][0](z)
 
 
 def activation_slope(name: Activation, z: Batch) -> Batch:
     """``φ'(z)``; at a kink, the slope to its left."""
-    match name:
-        case Formula():
-            return name.at(z).slope
-        case "tanh":
-            slope: Batch = 1 - np.tanh(z) ** 2
-        case "relu":
-            slope = np.where(z > 0, 1.0, 0.0)
-        case "leaky_relu":
-            slope = np.where(z > 0, 1.0, LEAK)
-        case "silu":
-            slope = expit(z) * (1 + z * expit(-z))
-        case _:
-            slope = np.ones_like(z)
-    return slope
+    return name.at(z).slope if isinstance(name, Formula) else _FUNCTIONS[name][1](z)
 
 
 def activation_curvature(name: Activation, z: Batch) -> Batch:
     """``φ''(z)``; 0 of what is straight or kinked."""
-    match name:
-        case Formula():
-            return name.at(z).curvature
-        case "tanh":
-            curvature: Batch = -2 * np.tanh(z) * (1 - np.tanh(z) ** 2)
-        case "silu":
-            curvature = expit(z) * expit(-z) * (2 + z * (expit(-z) - expit(z)))
-        case _:
-            curvature = np.zeros_like(z)
-    return curvature
+    return name.at(z).curvature if isinstance(name, Formula) else _FUNCTIONS[name][2](z)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -32,6 +32,7 @@ curvatures ``c`` of what comes before and after ``A_{l+1}``,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
@@ -52,25 +53,12 @@ from pcbench.theory.nonlinear.layered import (
     weighted_errors,
 )
 
-Array = Float[np.ndarray, "..."]
+_solve_lower = partial(solve_triangular, lower=True, check_finite=False)
 
 # Up to this many hidden units a dense eigensolver is as fast as an iteration, and has no tolerance.
 _DENSE_UNITS = 300
 # The iteration's relative accuracy. Error bounds divide by what it returns, so it is subtracted.
 _LANCZOS_ACCURACY = 1e-2
-
-
-def activity_hessian_product(
-    network: Layered,
-    activities: Sequence[Batch],
-    direction: Sequence[Batch],
-    precision: Precision | None = None,
-) -> list[Batch]:
-    """``∂²(N𝓕)/∂z²`` at ``z_0 … z_L`` times ``v_1 … v_{L-1}``, sample by sample.
-
-    Where convolutions pool, maxima stay where they are; kinks count as straight.
-    """
-    return slopes_moved(network, activities, direction, precision)[0]
 
 
 def slopes_moved(
@@ -82,8 +70,10 @@ def slopes_moved(
 ) -> tuple[list[Batch], list[Batch]]:
     """Return how ``∂(N𝓕)/∂z`` of the hidden layers and all ``(π e)_l`` move, to first order.
 
-    With the hidden activities by the direction; and, if given, with the parameters by those of
-    ``along``, a network whose layers are ``V_l``.
+    With the hidden activities by the direction ``v_1 … v_{L-1}``: the former is ``∂²(N𝓕)/∂z²`` at
+    ``z_0 … z_L`` times that, sample by sample. And, if given, with the parameters by those of
+    ``along``, a network whose layers are ``V_l``. Where convolutions pool, maxima stay where they
+    are; kinks count as straight.
     """
     forces = weighted_errors(network, activities, precision)
     inputs = [np.zeros_like(activities[0]), *direction]
@@ -215,7 +205,7 @@ def hessian_rows(
     cuts = np.cumsum([z.shape[1] for z in sample[1:-1]])[:-1]
     repeated = [np.repeat(z, len(rows), axis=0) for z in sample]
     blocks = np.split(rows, cuts, axis=1)
-    return np.concatenate(activity_hessian_product(network, repeated, blocks, precision), axis=1)
+    return np.concatenate(slopes_moved(network, repeated, blocks, precision)[0], axis=1)
 
 
 def sample_hessian(
@@ -262,17 +252,10 @@ def _least_of_blocks(diagonal: Sequence[Matrix], below: Sequence[Matrix], shift:
         for l in reversed(range(len(factors))):
             if l < len(couplings):
                 parts[l] = parts[l] - couplings[l].T @ parts[l + 1]
-            parts[l] = _solve_lower(factors[l], parts[l], transposed=True)
+            parts[l] = _solve_lower(factors[l], parts[l], trans=1)
         return np.concatenate(parts)
 
     size = sum(map(len, diagonal))
     # The inverse's largest stands alone: a narrow basis is enough.
     top = extreme_eigenvalue(solve, size, "LA", accuracy=_LANCZOS_ACCURACY, basis=10)
     return (1 - _LANCZOS_ACCURACY) / top
-
-
-def _solve_lower(factor: Matrix, right: Array, *, transposed: bool = False) -> Array:
-    solved: Array = solve_triangular(
-        factor, right, lower=True, trans=int(transposed), check_finite=False
-    )
-    return solved

@@ -101,11 +101,14 @@ def inference_steps(
             here, (x_now, y_now, *moving), _ = with_rounding(network, [x, y, *moving], [], *erring)
             if not (rule.in_errors or sizes):
                 moving = feedforward(here, x_now)[1:-1]
-        activities = _placed(here, x_now, y_now, moving, in_errors=rule.in_errors)
-        if erring is not None and rule.in_errors:
-            # Activities round as well, and forces may be taken from them: of errors that are small
-            # beside activities, fewer digits are left.
-            activities[1:-1] = with_rounding(network, activities[1:-1], [], *erring)[1]
+        activities = [x_now, *moving, y_now]
+        if rule.in_errors:
+            for l, error in enumerate(moving, start=1):
+                activities[l] = layer(here, l, activities[l - 1]) + error
+            if erring is not None:
+                # Activities round as well, and forces may be taken from them: of errors that are
+                # small beside activities, fewer digits are left.
+                activities[1:-1] = with_rounding(network, activities[1:-1], [], *erring)[1]
         slopes = activity_residuals(here, activities, precision)
         energies.append(layered_energies(here, activities, precision))
         norms.append(float(np.sqrt(sum(np.sum(slope**2) for slope in slopes))))
@@ -152,18 +155,6 @@ def steps_rounding(
         bounds([norm(one.energies - taken.energies, axis=1) for one in erring]),
         bounds([abs(one.residuals - taken.residuals) for one in erring]),
     )
-
-
-def _placed(
-    network: Layered, x: Batch, y: Batch, moving: Sequence[Batch], *, in_errors: bool
-) -> list[Batch]:
-    """Return ``z_0 … z_L`` with these hidden activities, or hidden errors."""
-    if not in_errors:
-        return [x, *moving, y]
-    activities = [x]
-    for l, error in enumerate(moving, start=1):
-        activities.append(layer(network, l, activities[-1]) + error)
-    return [*activities, y]
 
 
 def decided(
@@ -213,15 +204,12 @@ def room_to_kinks(network: Layered, activities: Sequence[Units]) -> float:
     A rectifier's input moves by no more than ``‖A‖`` times that, or as far where it sees
     activities themselves. Infinite without kinks. What the input of the network decides stays.
     """
-    moving = [(l, one) for l, one in _rectified(network, activities) if l > 1]
-    post = network.convention == "post"
-    norms = [float(np.linalg.norm(network.weights[l - 1], 2)) if post else 1.0 for l, _ in moving]
-    return float(
-        min(
-            (np.abs(one).min() / (a or 1.0) for (_, one), a in zip(moving, norms, strict=True)),
-            default=np.inf,
-        )
-    )
+    rooms, post = [np.inf], network.convention == "post"
+    for l, one in _rectified(network, activities):
+        if l > 1:
+            norm = np.linalg.norm(network.weights[l - 1], 2) if post else 1.0
+            rooms.append(np.abs(one).min() / (norm or 1.0))
+    return float(min(rooms))
 
 
 def _rectified(network: Layered, activities: Sequence[Batch]) -> list[tuple[int, Batch]]:

@@ -44,6 +44,11 @@ class LinearMap:
     image: tuple[int, int, int] | None = None  # what enters a convolution
 
     @property
+    def side(self) -> int:
+        """``k``: an entry of an image is seen by up to ``k²`` places; of a matrix, 1."""
+        return 1 if self.image is None else int(self.weight.shape[-1])
+
+    @property
     def columns(self) -> Rows:
         """``A_lᵀ`` as a matrix, ``(c k k, o)`` of a convolution."""
         return self.weight.reshape(len(self.weight), -1).T
@@ -280,7 +285,11 @@ def backpropagated(network: Layered, activities: Sequence[Batch], force: Batch) 
 def potential(network: Layered, l: int, z: Batch) -> Batch:
     """``A_l φᶦⁿ(z) + b_l``, of a convolution before it is pooled."""
     before, _ = network.activations(l)
-    return affine(network, l, activate(before, z))
+    potential = network.linear(l).apply(activate(before, z))
+    if network.biases is not None:
+        bias = network.biases[l - 1]
+        potential = potential + np.repeat(bias, potential.shape[1] // len(bias))
+    return potential
 
 
 def weigh(errors: Batch, precision: Precision | None) -> tuple[Batch, Batch]:
@@ -298,15 +307,6 @@ def weighted_errors(
     """``(π e)_l`` for ``l = 1 … L``: ``e_l`` in hidden layers, weighed at the output."""
     *hidden, output = layered_errors(network, activities)
     return [*hidden, weigh(output, precision)[1]]
-
-
-def affine(network: Layered, l: int, u: Batch) -> Batch:
-    """``A_l u + b_l``, of a convolution before it is pooled."""
-    potential = network.linear(l).apply(u)
-    if network.biases is not None:
-        bias = network.biases[l - 1]
-        potential = potential + np.repeat(bias, potential.shape[1] // len(bias))
-    return potential
 
 
 def bias_gradient(network: Layered, l: int, force: Batch) -> Vector | None:

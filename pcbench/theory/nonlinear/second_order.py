@@ -25,7 +25,6 @@ from scipy.sparse.linalg import LinearOperator, cg
 from pcbench.theory.arrays import Batch, Inputs, Targets
 from pcbench.theory.nonlinear.activations import activate, activation_slope
 from pcbench.theory.nonlinear.curvature import (
-    activity_hessian_product,
     force_moved,
     hessian_rows,
     output_moved,
@@ -86,15 +85,14 @@ def relaxed_activities(
     weights = None if precision is None else np.broadcast_to(np.asarray(precision), y.shape)
     for n in range(len(x)):
         own = None if weights is None else weights[n : n + 1]
-        inputs, targets = x[n : n + 1], y[n : n + 1]
-        hidden[n] = _relaxed(network, inputs, targets, own, hidden[n], cuts, residual)
+        ends = x[n : n + 1], y[n : n + 1]
+        hidden[n] = _relaxed(network, ends, own, hidden[n], cuts, residual)
     return [x, *np.split(hidden, cuts, axis=1), y]
 
 
 def _relaxed(
     network: Layered,
-    x: Batch,
-    y: Batch,
+    ends: tuple[Batch, Batch],
     precision: Precision | None,
     z: Units,
     cuts: Int[np.ndarray, "..."],
@@ -103,21 +101,10 @@ def _relaxed(
     """Descend from the hidden activities of one sample."""
 
     def at(z: Units) -> list[Batch]:
-        return [x, *np.split(z[None], cuts, axis=1), y]
+        return [ends[0], *np.split(z[None], cuts, axis=1), ends[1]]
 
     def energy(z: Units) -> float:
         return float(layered_energies(network, at(z), precision).sum())
-
-    def downhill(z: Units, step: Units, slope: float) -> Units:
-        before, length = energy(z), 1.0
-        while length > _SMALLEST_STEP:
-            moved: Units = z + length * step
-            # Near the end the decrease is less than the energy's last digit: full steps then.
-            noise = _ROUNDINGS * float(np.finfo(float).eps) * (1 + before)
-            if energy(moved) <= before + _PROMISED * length * slope + noise:
-                return moved
-            length /= 2
-        raise NoEquilibriumError("Newton's method found no way down")
 
     wanted = residual * (1 + float(np.linalg.norm(z)))
     for _ in range(_MAX_STEPS):
@@ -128,7 +115,14 @@ def _relaxed(
         step = -vectors @ ((vectors.T @ force) / sizes)
         if np.linalg.norm(force) <= wanted and values[0] > 0:
             return z + step  # converges quadratically here: what it leaves is rounding
-        z = downhill(z, step, float(force @ step))
+        before, slope, length = energy(z), float(force @ step), 1.0
+        # Near the end the decrease is less than the energy's last digit: full steps then.
+        noise = _ROUNDINGS * float(np.finfo(float).eps) * (1 + before)
+        while not energy(z + length * step) <= before + _PROMISED * length * slope + noise:
+            length /= 2
+            if length <= _SMALLEST_STEP:
+                raise NoEquilibriumError("Newton's method found no way down")
+        z = z + length * step
     raise NoEquilibriumError("Newton's method did not find a minimum of the energy")
 
 
@@ -211,7 +205,7 @@ def _solve(
         return [part.reshape(shape) for part, shape in pairs]
 
     def product(flat: Float[np.ndarray, " hidden"]) -> Float[np.ndarray, " hidden"]:
-        image = activity_hessian_product(network, activities, split(flat.ravel()), precision)
+        image, _ = slopes_moved(network, activities, split(flat.ravel()), precision)
         return np.concatenate([part.ravel() for part in image])
 
     operator = LinearOperator((whole.size,) * 2, matvec=product, dtype=np.float64)

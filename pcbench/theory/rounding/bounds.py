@@ -36,7 +36,7 @@ rounding leaves of it is ``λ u √(2n) κ``, with ``κ ≤ ((1 + max ‖A_l‖)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -138,19 +138,14 @@ def hessian_rounding(weights: Weights, x: Inputs, y: Targets, u: float) -> Hessi
     sigma = np.sqrt(least_activity_curvature(weights))
     lengths = len(x) + sum(weight.shape[0] for weight in weights) + weights[0].shape[1]
     magnified = (1 + max(np.linalg.norm(weight, 2) for weight in weights)) / sigma
-    relative = CONFIDENCE * u * np.sqrt(2 * lengths) * magnified
+    relative = float(CONFIDENCE * u * np.sqrt(2 * lengths) * magnified)
 
-    def scale(norm: str) -> float:
-        def size(array: Units) -> float:
-            if norm == "columns":
-                return float(np.linalg.norm(array, axis=0).max())
-            return float(np.linalg.norm(array, 2))
-
+    def scale(size: Callable[[Units], float]) -> float:
         return float((max(map(size, z)) + max(map(size, e)) / sigma) ** 2 / len(x))
 
     return HessianRounding(
-        entry=float(relative * scale("columns")),
-        eigenvalue=float(len(weights) * relative * scale("spectral")),
+        entry=relative * scale(lambda array: float(np.linalg.norm(array, axis=0).max())),
+        eigenvalue=len(weights) * relative * scale(lambda array: float(np.linalg.norm(array, 2))),
     )
 
 

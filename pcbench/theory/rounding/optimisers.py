@@ -30,8 +30,6 @@ its bias corrected, ``m̂`` loses up to ``t (3/(1-β_1) + 1)``, and ``v̂``, wit
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-
 import numpy as np
 from jaxtyping import Float
 
@@ -50,8 +48,8 @@ _MOMENT_ROUNDINGS = 6
 _ADAM_ROUNDINGS = 8
 
 
-class Optimiser(ABC):
-    """Takes the gradients of one array of parameters, step after step, and says where they lead.
+class GradientDescent:
+    """Takes the gradients of one array of parameters, step after step: ``θ ← θ - η g``.
 
     ``rate`` is ``η``, and ``scale`` what gradients are multiplied by first.
     """
@@ -82,9 +80,9 @@ class Optimiser(ABC):
             added = both * norm_bound(float(np.sum(variance)), float(np.max(variance)))
         return after, change_off + added + (1 + 2 * terms) * flushed
 
-    @abstractmethod
     def _update(self, gradient: Array, off: float, u: float) -> tuple[Array, float]:
         """``φ``, and a bound on what it may be off by, of a gradient that is scaled."""
+        return gradient, off
 
 
 def _added(after: Array, change: Array, change_off: float, u: float) -> float:
@@ -99,14 +97,7 @@ def _added(after: Array, change: Array, change_off: float, u: float) -> float:
     return float(np.linalg.norm(theirs + ours)) + lost
 
 
-class GradientDescent(Optimiser):
-    """``θ ← θ - η g``."""
-
-    def _update(self, gradient: Array, off: float, u: float) -> tuple[Array, float]:
-        return gradient, off
-
-
-class AdamSteps(Optimiser):
+class AdamSteps(GradientDescent):
     """``θ ← θ - η m̂/(√v̂ + ε)``.
 
     The whole history is kept and weighted anew: no moment is carried from step to step, as
@@ -132,7 +123,7 @@ class AdamSteps(Optimiser):
         m = sum((weight * g for weight, g in zip(a, self._gradients, strict=True)), 0 * gradient)
         v = sum((weight * g**2 for weight, g in zip(b, self._gradients, strict=True)), 0 * gradient)
         denominator = np.sqrt(v) + self._epsilon
-        reach = _reach(a, b)
+        reach = float(np.sqrt(np.sum(a[a > 0] ** 2 / b[a > 0])))  # C
         budget = float(np.sum(b * np.square(self._off)))
         # Where all gradients are exactly zero, so are all their terms: inputs that are zero, units
         # that are asleep. Nothing rounds there.
@@ -164,12 +155,6 @@ def _weights(decay: float, steps: int) -> Float[np.ndarray, " t"]:
         return np.append(np.zeros(steps - 1), 1.0)
     weights: Float[np.ndarray, " t"] = decay ** np.arange(steps - 1.0, -1.0, -1.0)
     return weights * (1 - decay) / (1 - decay**steps)
-
-
-def _reach(a: Float[np.ndarray, " t"], b: Float[np.ndarray, " t"]) -> float:
-    """``C``."""
-    counts = a > 0
-    return float(np.sqrt(np.sum(a[counts] ** 2 / b[counts])))
 
 
 def _bought(denominators: Array, budget: float) -> float:

@@ -82,45 +82,53 @@ def feedforward_rounding(
     forward = feedforward(network, x)
     activities = [*forward[:-1], y]
     there = layered_rounding(network, activities, u, precision)
-    units = with_underflow(
-        network, activities, unit_roundings(network, activities, u, precision), u
-    )
-    variances = _loss_variances(network, forward, units)
+    units = _with_underflow(network, activities, u, precision)
     # Float32's own size is used as it is: what it makes of activities is no small change.
-    probes = [probe for probe in PROBES if probe > u] or [u]
-    drawn = next(
-        filter(None, (_draw(network, forward, units, probe, u, precision) for probe in probes)),
-        None,
-    )
-    if drawn is None:
+    for probe in [probe for probe in PROBES if probe > u] or [u]:
+        # All draws as one batch; the last layer makes no errors of its own.
+        erring = _forward(network, forward, units[:-1], probe, generator(), DRAWS)
+        exact = [_repeated(z) for z in forward]
+        if probe <= u or _is_small(network, exact[1:-1], erring[1:-1]):
+            break
+    else:
         each = (inf,) * len(x)
         return FeedforwardRounding(inf, each, inf, each, inf, inf)
     scale = CONFIDENCE * of_both(u)
-    flips = _flips(network, forward, units, scale * drawn.last_hidden)
-    by_itself = vector_bound(units[-1].value_std, units[-1], of_both(u))
-    second = (scale * drawn.outputs) ** 2 / 2
+    # All changes are in units of the errors drawn; of each norm the largest of any draw is taken.
+    away = [_by_draw(z - own) for z, own in zip(erring, exact, strict=True)]
+    hidden = np.sqrt(sum((np.sum((off / probe) ** 2, axis=(1, 2)) for off in away[1:-1]), 0.0))
+    off = away[-1] / probe
+    weight = np.broadcast_to(1.0 if precision is None else np.asarray(precision), y.shape)
+    slopes = _slopes_apart(network, forward, units[-1], erring[-2], weight * off, probe)
+    flips = _flips(network, forward, units, scale * np.abs(away[-2] / probe).max(axis=0))
+    variances = _loss_variances(network, forward, units)
+    second = (scale * np.sqrt((weight * off**2).sum(axis=2)).max(axis=0)) ** 2 / 2
     sample_losses = there.sample_energies + scale * np.sqrt(variances) + second
-    sample_residuals = there.sample_residuals + scale * drawn.sample_slopes + flips
+    of_slopes = scale * np.linalg.norm(slopes, axis=2).max(axis=0)
+    sample_residuals = there.sample_residuals + of_slopes + flips
+    slope = float(np.sqrt(np.sum(slopes**2, axis=(1, 2)).max()))
+    prediction = float(np.sqrt(np.sum(off**2, axis=(1, 2)).max()))
     return FeedforwardRounding(
         loss=sum(there.energies)
         + (scale * float(np.sqrt(np.sum(variances))) + float(np.sum(second))) / len(x),
         sample_losses=tuple(sample_losses.tolist()),
-        residual=there.residual + scale * drawn.slopes + float(np.linalg.norm(flips)),
+        residual=there.residual + scale * slope + float(np.linalg.norm(flips)),
         sample_residuals=tuple(sample_residuals.tolist()),
-        activities=scale * drawn.activities,
-        prediction=by_itself + scale * drawn.predictions,
+        activities=scale * float(np.max(hidden)),
+        prediction=vector_bound(units[-1].value_std, units[-1], of_both(u)) + scale * prediction,
     )
 
 
-def with_underflow(
-    network: Layered, activities: Sequence[Batch], units: Sequence[UnitRounding], u: float
+def _with_underflow(
+    network: Layered, activities: Sequence[Batch], u: float, precision: Precision | None
 ) -> list[UnitRounding]:
     """Return layers whose activities may be flushed to zero, too, in units of ``u``."""
-    lost = flushed(network, activities, u)
+    lost = _flushed(network, activities, u)
+    units = unit_roundings(network, activities, u, precision)
     return [replace(unit, value_std=np.hypot(unit.value_std, lost)) for unit in units]
 
 
-def flushed(network: Layered, activities: Sequence[Batch], u: float) -> float:
+def _flushed(network: Layered, activities: Sequence[Batch], u: float) -> float:
     """What an activity or a force may be off by where it is flushed, in units of both roundings."""
     lost = underflow(
         network.weights, activities, forward=True, carried=False, steepest=network.steepest
@@ -151,51 +159,7 @@ def _flips(
     return flips
 
 
-@dataclass(frozen=True, slots=True)
-class _Drawn:
-    """The largest changes seen, in units of the errors drawn."""
-
-    activities: float  # norm of all hidden ones, of all samples
-    slopes: float  # norm of ∂(N𝓕)/∂z, of all samples
-    predictions: float  # norm of ŷ, of all samples
-    outputs: PerSample  # norms of √π ŷ of every sample
-    sample_slopes: PerSample  # norms of ∂(N𝓕)/∂z of every sample
-    last_hidden: Batch  # of every unit that the last layer sees
-
-
-def _draw(
-    network: Layered,
-    forward: list[Batch],
-    units: list[UnitRounding],
-    probe: float,
-    u: float,
-    precision: Precision | None,
-) -> _Drawn | None:
-    """Repeat the forward pass with errors, all draws as one batch; ``None`` if they grow large."""
-    rng = generator()
-    z, squares = _repeated(forward[0]), np.zeros(DRAWS)
-    for l, unit in enumerate(units[:-1], start=1):
-        errors = rng.standard_normal((len(z), unit.value_std.shape[1]))
-        z = layer(network, l, z) + probe * _repeated(unit.value_std) * errors
-        if probe > u and not is_small(network, [_repeated(forward[l])], [z]):
-            return None
-        squares += np.sum(_by_draw(z - _repeated(forward[l])) ** 2, axis=(1, 2)) / probe**2
-    off = (layer(network, network.depth, z) - _repeated(forward[-1])) / probe
-    weight = 1.0 if precision is None else np.asarray(precision, np.float64)
-    weight = _repeated(np.broadcast_to(weight, forward[-1].shape))
-    slopes = _slopes_apart(network, forward, units[-1], z, weight * off, probe)
-    away = _by_draw(z - _repeated(forward[-2])) / probe
-    return _Drawn(
-        activities=float(np.sqrt(squares.max())),
-        slopes=float(np.sqrt(np.sum(slopes**2, axis=(1, 2)).max())),
-        predictions=float(np.sqrt(np.sum(_by_draw(off**2), axis=(1, 2)).max())),
-        outputs=np.sqrt(_by_draw(weight * off**2).sum(axis=2)).max(axis=0),
-        sample_slopes=np.linalg.norm(slopes, axis=2).max(axis=0),
-        last_hidden=np.abs(away).max(axis=0),
-    )
-
-
-def is_small(network: Layered, exact: Sequence[Batch], erring: Sequence[Batch]) -> bool:
+def _is_small(network: Layered, exact: Sequence[Batch], erring: Sequence[Batch]) -> bool:
     """Whether errors of hidden activities are still in proportion to what made them.
 
     Changes are relative to an activity, or to 1. They always are in proportion where slopes do not
@@ -214,7 +178,7 @@ def _slopes_apart(
     forward: list[Batch],
     last: UnitRounding,
     z: Batch,
-    force_off: Batch,
+    force_off: Float[np.ndarray, "draws N _d"],
     probe: float,
 ) -> Float[np.ndarray, "draws N _d"]:
     """How far ``∂(N𝓕)/∂z`` at perturbed activities is from that of the forward pass.
@@ -224,10 +188,10 @@ def _slopes_apart(
     l, exact = network.depth, forward[-2]
     if l == 1:
         return np.zeros((DRAWS, len(exact), 1))
-    kinked = network.activation in JUMP
-    at = _repeated(exact) if kinked else z
-    erring = pull_back(network, l, at, _repeated(last.force) - probe * force_off)
-    return _by_draw((erring - _repeated(pull_back(network, l, exact, last.force))) / probe)
+    at = _repeated(exact) if network.activation in JUMP else z
+    force = _repeated(last.force) - probe * force_off.reshape(len(z), -1)
+    apart = pull_back(network, l, at, force) - _repeated(pull_back(network, l, exact, last.force))
+    return _by_draw(apart / probe)
 
 
 def _repeated(z: Batch) -> Batch:
@@ -246,38 +210,28 @@ def backpropagation_rounding(
     Infinite where errors grow too large for float64 to tell, or where a layer's rounding is larger
     than the layer and than 1: what it does to slopes is no multiple of what a small error does.
     """
-    forward = feedforward(network, x)
+    forward, both = feedforward(network, x), of_both(u)
     activities = [*forward[:-1], y]
-    units = with_underflow(
-        network, activities, unit_roundings(network, activities, u, precision), u
-    )
-    unbounded = (inf,) * (len(network.weights) + len(network.biases or ()))
-    rng = generator()
+    units = _with_underflow(network, activities, u, precision)
+    rng, noisy = generator(), list[list[Batch]]()
     entries = min(weight.size for weight in network.weights)
     repeats = draws(min(entries, forward[-1].size))
     for probe in PROBES:
         noisy = [_forward(network, forward, units, probe, rng) for _ in range(repeats)]
-        if all(is_small(network, forward[1:-1], z[1:-1]) for z in noisy):
+        if all(_is_small(network, forward[1:-1], z[1:-1]) for z in noisy):
             break
     else:
-        return unbounded
-    if any(_is_lost(network, forward, z, of_both(u) / probe) for z in noisy):
-        return unbounded
-    pulled, std = _backward(network, forward, units, noisy, probe, of_both(u))
-    if repeats == 1 and min(map(_carriers, pulled)) < PERTURBED:
+        noisy = []
+    while True:
+        if not noisy or any(_is_lost(network, forward, z, both / probe) for z in noisy):
+            return (inf,) * (len(network.weights) + len(network.biases or ()))
+        pulled, std = _backward(network, forward, units, noisy, probe, both)
+        if len(noisy) == DRAWS or min(map(_carriers, pulled)) >= PERTURBED:
+            break
         noisy += [_forward(network, forward, units, probe, rng) for _ in range(DRAWS - 1)]
-        if any(_is_lost(network, forward, z, of_both(u) / probe) for z in noisy):
-            return unbounded
-        pulled, std = _backward(network, forward, units, noisy, probe, of_both(u))
     force = weigh(y - forward[-1], precision)[1]
     exact = _gradients(network, forward, forward, [np.zeros_like(z) for z in forward], force)
-    own = [
-        parameter_rounding(network, l, unit, of_both(u)) for l, unit in enumerate(pulled, start=1)
-    ]
-    own_rounding = [weight for weight, _ in own]
-    if network.biases is not None:
-        own_rounding += [bias for _, bias in own]
-    changes, small = [], flushed(network, activities, u)
+    changes, small = [], _flushed(network, activities, u)
     for z in noisy:
         erring = [probe * np.hypot(s, small) * rng.standard_normal(s.shape) for s in std]
         output = weigh(y - z[-1], precision)[1]
@@ -285,10 +239,13 @@ def backpropagation_rounding(
         changes.append(
             [float(np.linalg.norm(a - b)) for a, b in zip(gradients, exact, strict=True)]
         )
-    drawn = allowed(changes, of_both(u), probe)
+    drawn = allowed(changes, both, probe)
+    own = [parameter_rounding(network, l, unit, both) for l, unit in enumerate(pulled, start=1)]
+    # Of all weights, and then of all biases, if there are any.
+    in_order = [off for kind in zip(*own, strict=True) for off in kind]
     sent = backpropagated(network, forward, force)
     lost = underflow(network.weights, [*forward, *sent], carried=False, steepest=network.steepest)
-    return tuple(float(a + b) + lost for a, b in zip(drawn, own_rounding, strict=True))
+    return tuple(float(a + b) + lost for a, b in zip(drawn, in_order, strict=False))
 
 
 def _is_lost(network: Layered, forward: list[Batch], z: list[Batch], scale: float) -> bool:
@@ -310,12 +267,15 @@ def _forward(
     units: list[UnitRounding],
     probe: float,
     rng: np.random.Generator,
+    copies: int = 1,
 ) -> list[Batch]:
-    """Return a forward pass that errs."""
-    z = [forward[0]]
-    for l, unit in enumerate(units, start=1):
-        errors = rng.standard_normal(unit.value_std.shape)
-        z.append(layer(network, l, z[-1]) + probe * unit.value_std * errors)
+    """Return copies of a forward pass, as one batch, in which the layers that are given err."""
+    z = [np.tile(forward[0], (copies, 1))]
+    for l in range(1, network.depth + 1):
+        z.append(layer(network, l, z[-1]))
+        if l <= len(units):
+            std = np.tile(units[l - 1].value_std, (copies, 1))
+            z[-1] = z[-1] + probe * std * rng.standard_normal(std.shape)
     return z
 
 
@@ -336,23 +296,16 @@ def _backward(
         before, _ = network.activations(l)
         pull = pull_rounding(network, l, forward[l - 1], made[0])
         std.insert(0, np.sqrt(pull.brought + pull.own))
-        away = [np.abs(z[l - 1] - forward[l - 1]) / probe for z in noisy]
-        near = np.abs(forward[l - 1]) < CONFIDENCE * u * np.max(away, axis=0)
+        off = np.max([np.abs(z[l - 1] - forward[l - 1]) / probe for z in noisy], axis=0)
+        near = np.abs(forward[l - 1]) < CONFIDENCE * u * off
         jump = near * JUMP.get(before, 0.0)
         # A slope in doubt lets through what is in doubt above, too.
         doubt = np.where(jump > 0, pull.doubts, pull.flips) + jump * np.abs(pull.at_input)
-        made.insert(
-            0,
-            with_force(
-                network,
-                l - 1,
-                units[l - 2],
-                pull.pulled,
-                doubt,
-                _potential_off(network, l - 1, forward, noisy, probe),
-                u,
-            ),
-        )
+        # How far rounding below carries each potential, at most in what was drawn.
+        exact = potential(network, l - 1, forward[l - 2])
+        moved = [np.abs(potential(network, l - 1, z[l - 2]) - exact) for z in noisy]
+        off = np.max(moved, axis=0) / probe
+        made.insert(0, with_force(network, l - 1, units[l - 2], pull.pulled, doubt, off, u))
     std.insert(0, np.zeros_like(forward[0]))
     return made, std
 
@@ -362,16 +315,6 @@ def _carriers(unit: UnitRounding) -> float:
     squares = unit.back**2
     fourth = float(np.sum(squares**2))
     return 3 * float(np.sum(squares)) ** 2 / fourth if fourth else np.inf
-
-
-def _potential_off(
-    network: Layered, l: int, forward: list[Batch], noisy: list[list[Batch]], probe: float
-) -> Batch:
-    """How far rounding below carries each potential, at most in what was drawn."""
-    exact = potential(network, l, forward[l - 1])
-    away = [np.abs(potential(network, l, z[l - 1]) - exact) for z in noisy]
-    largest: Batch = np.max(away, axis=0) / probe
-    return largest
 
 
 def _gradients(

@@ -22,7 +22,7 @@ itself, which is counted with it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -41,9 +41,12 @@ from pcbench.theory.nonlinear.activations import (
 )
 from pcbench.theory.nonlinear.layered import (
     Layered,
+    LinearMap,
     Precision,
     Rows,
     from_windows,
+    pool_with,
+    unpool,
     weigh,
     windows,
 )
@@ -54,65 +57,25 @@ from pcbench.theory.rounding.summation import (
     scaled_norm_bounds,
 )
 
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """Max pooling in doubt; a dense layer is made of windows of one entry."""
-
-    network: Layered
-    l: int
-    value: Batch  # the maxima
-    value_std: Batch
-    wins: Bool[np.ndarray, "_N _c _rows _columns _entries"]
-    contends: Bool[np.ndarray, "_N _c _rows _columns _entries"]
-
-    @classmethod
-    def of(cls, network: Layered, l: int, value: Batch, std: Batch, alike: Batch, u: float) -> Pool:
-        """Find the maxima of values with these standard deviations, in units of ``u``."""
-        values, stds = windows(network, l, value), windows(network, l, std)
-        first = values.argmax(axis=-1)[..., None]
-        wins = np.zeros(values.shape, bool)
-        np.put_along_axis(wins, first, True, axis=-1)
-        largest, its_std = (np.take_along_axis(a, first, axis=-1) for a in (values, stds))
-        contends = wins | (largest - values < CONFIDENCE * u * (stds + its_std))
-        value_std = np.where(contends, stds * windows(network, l, alike), 0.0).max(axis=-1)
-        return cls(
-            network,
-            l,
-            largest.reshape(len(value), -1),
-            value_std.reshape(len(value), -1),
-            wins,
-            contends,
-        )
-
-    def send(self, force: Batch) -> Batch:
-        """Return each force to where its maximum is."""
-        return self._to(force, self.wins)
-
-    def flips(self, force: Batch, steepest: Batch) -> Batch:
-        """What each entry may lose or gain by a tie."""
-        tied = self.contends.sum(axis=-1, keepdims=True) > 1
-        changed: Batch = steepest * self._to(force, self.contends & tied)
-        return changed
-
-    def _to(self, force: Batch, entries: Bool[np.ndarray, "_N _c _rows _columns _e"]) -> Batch:
-        spread = np.where(entries, force.reshape(*entries.shape[:-1], 1), 0.0)
-        return from_windows(self.network, self.l, spread)
-
-
 JUMP: Mapping[Activation, float] = {"relu": 1.0, "leaky_relu": 1 - LEAK}
 """How far the slope jumps at the kink of an activation that has one."""
 
-# Relative error of a value in units of u. Libraries keep tanh and the logistic function within 4
-# units in the last place, 8 u (NumPy 4, CUDA 2, SLEEF 1); SiLU multiplies once more, and a leaky
-# rectifier rounds its leak, too.
-_VALUE_ROUNDINGS = {"identity": 0.0, "tanh": 8.0, "relu": 0.0, "leaky_relu": 2.0, "silu": 9.0}
+Maxima = Bool[np.ndarray, "_N _c _rows _columns _entries"]
 
+# Errors in units of u: of a value, relative to it, and of a slope, which is made of the value.
+# Libraries keep tanh and the logistic function within 4 units in the last place, 8 u (NumPy 4,
+# CUDA 2, SLEEF 1); SiLU multiplies once more, and a leaky rectifier rounds its leak, too. The slope
+# 1 - t² errs by 2 t δt, by the square and by the difference; SiLU's g + z g (1 - g) by the logistic
+# g in each place, but beyond 40 g is 1 in either dtype, and what it lacks of 1 nothing at all.
+_ROUNDINGS: Mapping[str, tuple[float, Callable[[Batch], Batch]]] = {
+    "identity": (0.0, np.zeros_like),
+    "tanh": (8.0, lambda z: 16 * np.tanh(z) ** 2 + 1),
+    "relu": (0.0, np.zeros_like),
+    "leaky_relu": (2.0, lambda z: np.where(z > 0, 0.0, LEAK)),
+    "silu": (9.0, lambda z: 18 * expit(z) * (1 + np.where(z < 40.0, np.abs(z), 0.0))),
+}
 _FORMULA_ROUNDINGS = 16.0
 """What a formula from outside may err by: values and slopes, relative to themselves."""
-
-# Beyond it the logistic function is 1 in either dtype, and what it lacks of 1 nothing at all.
-_SETTLED = 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,41 +116,33 @@ def _unit_rounding(
     network: Layered, l: int, below: Batch, above: Batch, u: float, precision: Precision | None
 ) -> UnitRounding:
     before, after = network.activations(l)
-    driven, inherited = activate(before, below), _value_roundings(before)
-    potential, spread = _potential(network, l, driven, inherited)
+    linear, driven, inherited = network.linear(l), activate(before, below), _value_roundings(before)
+    bias = None if network.biases is None else network.biases[l - 1]
+    rows, columns = linear.rows(driven), linear.columns
+    potential, variance = map(linear.by_sample, rounded_product(rows, columns, bias, inherited))
+    spread = np.sqrt(variance)
     at_kink = (np.abs(potential) < CONFIDENCE * u * spread) & (after in JUMP)
-    slope = activation_slope(after, potential)
-    steepest = np.where(at_kink, 1.0, np.abs(slope))
+    steepest = np.where(at_kink, 1.0, np.abs(activation_slope(after, potential)))
     value = activate(after, potential)
-    value_std = np.hypot(steepest * spread, _value_roundings(after) * value)
-    alike = np.sqrt(_copies(network, l, driven))
+    each_std = np.hypot(steepest * spread, _value_roundings(after) * value)
+    made_of = columns.T if bias is None else np.concatenate([columns.T, bias[:, None]], axis=1)
+    alike = np.sqrt(linear.by_sample(np.outer(_counts(rows), _counts(made_of))))
 
-    pool = Pool.of(network, l, value, value_std, alike, u)
-    error, force = weigh(above - pool.value, precision)
-    weight = _weights(error, precision)
+    maxima = _possible_maxima(network, l, value, each_std, u)
+    largest_std = np.where(maxima, windows(network, l, each_std * alike), 0.0).max(axis=-1)
+    value_std = largest_std.reshape(len(value), -1)
+    error, force = weigh(above - pool_with(network, l, value, value), precision)
+    weight = np.broadcast_to(1.0 if precision is None else np.asarray(precision), error.shape)
     # The error is rounded where it is z - f; a hidden activity, where it was made of f and e.
     made = above if l < network.depth else np.zeros_like(error)
-    error_std = np.where(weight > 0, np.sqrt(pool.value_std**2 + made**2 + error**2), 0.0)
+    error_std = np.where(weight > 0, np.sqrt(value_std**2 + made**2 + error**2), 0.0)
     force_std = error_std if precision is None else np.hypot(weight * error_std, force)
 
-    back, back_std, flips = _sent_back(
-        after, potential, spread, alike, pool, force, force_std, at_kink
-    )
+    at = potential, spread, alike
+    sent = _sent_back(network, l, *at, maxima, force, force_std, at_kink)
+    shared = _shared(linear, rows, inherited, len(below)) * max(1.0, float(weight.max()))
     return UnitRounding(
-        driven,
-        inherited,
-        potential,
-        spread,
-        alike,
-        pool.value_std,
-        error,
-        error_std,
-        force,
-        force_std,
-        back,
-        back_std,
-        flips,
-        _shared(network, l, driven, inherited) * max(1.0, float(weight.max())),
+        driven, inherited, *at, value_std, error, error_std, force, force_std, *sent, shared
     )
 
 
@@ -200,86 +155,72 @@ def with_force(
     Each potential may be off by ``off``, in units of ``u``, by rounding below.
     """
     _, after = network.activations(l)
-    potential, spread, alike = unit.potential, unit.spread, unit.alike
+    potential, near = unit.potential, unit.spread + off
     # No more than one where it rises at all: pooling compares values, kinks potentials.
-    near = spread + off
     at_kink = (np.abs(potential) < CONFIDENCE * u * near) & (after in JUMP)
-    pool = Pool.of(network, l, activate(after, potential), near, alike, u)
-    still = np.zeros_like(force)
-    back, back_std, flips = _sent_back(after, potential, spread, alike, pool, force, still, at_kink)
-    passed = np.where(at_kink, 1.0, np.abs(activation_slope(after, potential))) * pool.send(doubt)
-    return replace(
-        unit, force=force, force_std=still, back=back, back_std=back_std, flips=flips + passed
+    value, still = activate(after, potential), np.zeros_like(force)
+    maxima = _possible_maxima(network, l, value, near, u)
+    back, back_std, flips = _sent_back(
+        network, l, potential, unit.spread, unit.alike, maxima, force, still, at_kink
     )
+    steepest = np.where(at_kink, 1.0, np.abs(activation_slope(after, potential)))
+    flips = flips + steepest * unpool(network, l, value, doubt)
+    return replace(unit, force=force, force_std=still, back=back, back_std=back_std, flips=flips)
+
+
+def _possible_maxima(network: Layered, l: int, value: Batch, std: Batch, u: float) -> Maxima:
+    """Where the maximum of each pooling window may be, given values and standard deviations.
+
+    A dense layer is made of windows of one entry.
+    """
+    values, stds = windows(network, l, value), windows(network, l, std)
+    first = values.argmax(axis=-1)[..., None]
+    largest, its_std = (np.take_along_axis(a, first, axis=-1) for a in (values, stds))
+    possible: Maxima = largest - values < CONFIDENCE * u * (stds + its_std)
+    np.put_along_axis(possible, first, True, axis=-1)
+    return possible
 
 
 def _sent_back(
-    after: Activation,
+    network: Layered,
+    l: int,
     potential: Batch,
     spread: Batch,
     alike: Batch,
-    pool: Pool,
+    maxima: Maxima,
     force: Batch,
     force_std: Batch,
     at_kink: Bool[np.ndarray, "_N _d"],
 ) -> tuple[Batch, Batch, Batch]:
     """``(∂f_l/∂a)ᵀ`` times a force, its standard deviation, and what flips may change of it."""
-    sent, slope = pool.send(force), activation_slope(after, potential)
-    steepest = np.where(at_kink, 1.0, np.abs(slope))
+    _, after = network.activations(l)
+    value, slope = activate(after, potential), activation_slope(after, potential)
+    sent = unpool(network, l, value, force)
     back = slope * sent
     back_std = (
         np.abs(activation_curvature(after, potential) * sent) * spread * alike
-        + np.abs(slope) * pool.send(force_std)
+        + np.abs(slope) * unpool(network, l, value, force_std)
         + slope_roundings(after, potential) * np.abs(sent) * alike
         + (0.0 if after == "identity" else np.abs(back))
     )
-    flips = np.abs(sent) * np.where(at_kink, JUMP.get(after, 0.0), 0.0) + pool.flips(
-        np.abs(force), steepest
-    )
+    # What each entry may lose or gain by a tie.
+    tied = maxima & (maxima.sum(axis=-1, keepdims=True) > 1)
+    moved = np.where(tied, np.abs(force).reshape(*tied.shape[:-1], 1), 0.0)
+    flips = np.abs(sent) * np.where(at_kink, JUMP.get(after, 0.0), 0.0)
+    flips += np.where(at_kink, 1.0, np.abs(slope)) * from_windows(network, l, moved)
     return back, back_std, flips
 
 
 def _value_roundings(name: Activation) -> float:
-    return _FORMULA_ROUNDINGS if isinstance(name, Formula) else _VALUE_ROUNDINGS[name]
+    return _FORMULA_ROUNDINGS if isinstance(name, Formula) else _ROUNDINGS[name][0]
 
 
 def slope_roundings(name: Activation, z: Batch) -> Batch:
-    """Absolute error of ``φ'(z)`` in units of ``u``, as it is made of the value.
-
-    ``1 - t²`` errs by ``2 t δt``, by the square and by the difference; SiLU's ``g + z g (1 - g)``
-    by the logistic ``g`` in each place.
-    """
-    match name:
-        case Formula():
-            roundings: Batch = _FORMULA_ROUNDINGS * np.abs(name.at(z).slope)
-        case "tanh":
-            roundings = 2 * _VALUE_ROUNDINGS[name] * np.tanh(z) ** 2 + 1
-        case "silu":
-            gate, unsettled = expit(z), np.where(z < _SETTLED, np.abs(z), 0.0)
-            roundings = 2 * _VALUE_ROUNDINGS[name] * gate * (1 + unsettled)
-        case "leaky_relu":
-            roundings = np.where(z > 0, 0.0, LEAK)
-        case _:
-            roundings = np.zeros_like(z)
-    return roundings
-
-
-def _potential(network: Layered, l: int, driven: Batch, inherited: float) -> tuple[Batch, Batch]:
-    """``A_l u + b_l`` and its standard deviation, before any pooling."""
-    bias = None if network.biases is None else network.biases[l - 1]
-    rows = network.linear(l).rows(driven)
-    value, variance = rounded_product(rows, network.linear(l).columns, bias, inherited)
-    return network.linear(l).by_sample(value), network.linear(l).by_sample(np.sqrt(variance))
-
-
-def _copies(network: Layered, l: int, driven: Batch) -> Batch:
-    """How many potentials are the same inner product, the one at hand included."""
-    weight = network.weights[l - 1]
-    columns = weight.reshape(len(weight), -1)
-    if network.biases is not None:
-        columns = np.concatenate([columns, network.biases[l - 1][:, None]], axis=1)
-    seen, units = _counts(network.linear(l).rows(driven)), _counts(columns)
-    return network.linear(l).by_sample(np.outer(seen, units))
+    """Absolute error of ``φ'(z)`` in units of ``u``."""
+    if isinstance(name, Formula):
+        roundings: Batch = _FORMULA_ROUNDINGS * np.abs(name.at(z).slope)
+        return roundings
+    return _ROUNDINGS[name][1](z)
 
 
 def _counts(rows: Rows) -> Float[np.ndarray, " _rows"]:
@@ -290,29 +231,20 @@ def _counts(rows: Rows) -> Float[np.ndarray, " _rows"]:
     return counts[place.ravel()].astype(np.float64)
 
 
-def _shared(network: Layered, l: int, driven: Batch, inherited: float) -> Float[np.ndarray, " N"]:
-    """What errors of the entries that ``A_l`` sees may do along one direction.
-
-    Every entry of an image is seen by up to ``k²`` places.
-    """
+def _shared(
+    linear: LinearMap, rows: Rows, inherited: float, samples: int
+) -> Float[np.ndarray, " N"]:
+    """What errors of the entries that ``A_l`` sees may do along one direction."""
     if not inherited:
-        return np.zeros(len(driven))
-    rows = np.abs(network.linear(l).rows(driven))
-    by_place = scaled_norm_bounds(rows, network.linear(l).columns).reshape(len(driven), -1)
-    seen = network.weights[l - 1].shape[-1] if network.is_convolution(l) else 1
+        return np.zeros(samples)
+    by_place = scaled_norm_bounds(np.abs(rows), linear.columns).reshape(samples, -1)
     largest: Float[np.ndarray, " N"] = by_place.max(axis=1)
-    return inherited * seen * largest
-
-
-def _weights(error: Batch, precision: Precision | None) -> Batch:
-    weight = 1.0 if precision is None else np.asarray(precision, np.float64)
-    return np.broadcast_to(weight, error.shape)
+    return inherited * linear.side * largest
 
 
 def map_norm_bound(network: Layered, l: int) -> float:
     """Bound ``‖A_l‖_2``: a place of an image is seen by ``k²`` patches."""
-    seen = float(network.weights[l - 1].shape[-1]) if network.is_convolution(l) else 1.0
-    return seen * operator_norm_bound(network.linear(l).columns)
+    return network.linear(l).side * operator_norm_bound(network.linear(l).columns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ def test_product_is_that_of_the_twice_differentiated_energy(arguments, seed):
         torch_hessian(network, activities, precision, n) @ np.concatenate([part[n] for part in v])
         for n in range(len(precision))
     ]
-    ours = curvature.activity_hessian_product(network, activities, v, precision)
+    ours = curvature.slopes_moved(network, activities, v, precision)[0]
     assert [part.shape for part in ours] == [part.shape for part in v]
     assert apart(np.concatenate(ours, axis=1), np.stack(expected)) < SAME
 
@@ -109,7 +109,7 @@ def test_product_is_the_central_difference_of_the_residuals(arguments, seed):
         return np.concatenate(activity_residuals(network, moved, precision), axis=1)
 
     expected = (residuals(step) - residuals(-step)) / (2 * step)
-    ours = curvature.activity_hessian_product(network, activities, v, precision)
+    ours = curvature.slopes_moved(network, activities, v, precision)[0]
     assert apart(np.concatenate(ours, axis=1), expected) < 1e-6
 
 
@@ -166,8 +166,8 @@ def test_targets_that_are_not_observed_leak_nowhere(arguments, seed):
     blank = [*activities[:-1], np.where(observed, activities[-1], np.nan)]
     v = directions(activities, seed)
     for z, found in zip(
-        curvature.activity_hessian_product(network, activities, v, observed),
-        curvature.activity_hessian_product(network, blank, v, observed),
+        curvature.slopes_moved(network, activities, v, observed)[0],
+        curvature.slopes_moved(network, blank, v, observed)[0],
         strict=True,
     ):
         assert np.array_equal(z, found)
@@ -221,7 +221,7 @@ def test_samples_do_not_mix():
 
 def test_without_hidden_layers_there_is_no_curvature():
     network, activities, precision = draw("tanh", "post", True, (3, 2), 4, 0)
-    assert curvature.activity_hessian_product(network, activities, [], precision) == []
+    assert curvature.slopes_moved(network, activities, [], precision)[0] == []
     assert curvature.least_curvatures(network, activities, precision).tolist() == [1.0] * 4
     assert curvature.largest_curvatures(network, activities, precision).tolist() == [1.0] * 4
 
@@ -273,7 +273,7 @@ def test_convolutions_curve_as_their_residuals_turn(activation, convention, pool
         (ahead - behind) / (2 * step)
         for ahead, behind in zip(residuals(step), residuals(-step), strict=True)
     ]
-    ours = curvature.activity_hessian_product(network, activities, v, precision)
+    ours = curvature.slopes_moved(network, activities, v, precision)[0]
     assert apart(ours, expected) < 1e-6
     quotient = sum((a * b).sum(axis=1) for a, b in zip(v, ours, strict=True))
     quotient /= sum((a**2).sum(axis=1) for a in v)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pcbench.theory.nonlinear.layered import Layered, affine
+from pcbench.theory.nonlinear.layered import Layered, potential
 from pcbench.theory.rounding.units import map_norm_bound
 from tests.theory.nonlinear import convolution
 
@@ -59,5 +59,5 @@ def test_a_dense_layer_is_left_as_it_is(convolved):
 
 def test_no_map_is_larger_than_its_bound(convolved):
     network, *_ = convolved
-    matrix = affine(network, 1, np.eye(40))
+    matrix = potential(network, 1, np.eye(40))
     assert np.linalg.norm(matrix, 2) <= map_norm_bound(network, 1)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pcbench.theory.linear.equilibrium import equilibrated_energy_gradient, equilibrium_activities
 from pcbench.theory.nonlinear import second_order
-from pcbench.theory.nonlinear.curvature import activity_hessian_product, least_curvatures
+from pcbench.theory.nonlinear.curvature import least_curvatures, slopes_moved
 from pcbench.theory.nonlinear.layered import (
     CONVENTIONS,
     Layered,
@@ -70,9 +70,7 @@ def equilibrium(network, x, y, precision=None):
 
     unit = np.eye(sum(z.size for z in hidden))
     for _ in range(12):
-        rows = [
-            activity_hessian_product(network, activities, split(row), precision) for row in unit
-        ]
+        rows = [slopes_moved(network, activities, split(row), precision)[0] for row in unit]
         forces = activity_residuals(network, activities, precision)
         step = np.linalg.solve(np.stack([joined(row) for row in rows]), joined(forces))
         moved = [z - s for z, s in zip(activities[1:-1], split(step), strict=True)]
