@@ -205,7 +205,7 @@ def _against_whole(
     yield Columns(f"spectrum of the {objective}", {"eigenvalue": eigenvalues.tolist()})
     # To first order an eigenvalue moves by what its own vector's product does; that of the two ends
     # stands for those between.
-    rounding = max(judge.product(pair.vector).rounding for pair in (found.least, found.largest))
+    rounding = max(judge.product(pair.vector)[1] for pair in (found.least, found.largest))
     rounding = judge.allowed(rounding, operator.hessian.residual)
     basis = Basis(RESIDUALS, f"its residual, and {judge.derivation}")
     for end, pair, exact in zip(
