@@ -110,10 +110,6 @@ class Problem:
         layers = len(self.weights)
         return replace(self, weights=list(parameters[:layers]), biases=list(parameters[layers:]))
 
-    def first(self, samples: int) -> Problem:
-        """Return the problem with its first samples alone."""
-        return self.rows(slice(samples))
-
     def rows(self, rows: slice | Int[np.ndarray, "*R n"]) -> Problem:
         """Return the problem with some of its samples, or the replicas' batches of a step."""
         precision = None if self.precision is None else self.precision[rows]

@@ -45,8 +45,8 @@ def counted(unit: str) -> Tolerance:
 
 def counts_match(
     name: str,
-    observed: float,
-    expected: float,
+    observed: float | int,
+    expected: float | int,
     unit: str,
     source: str = CONTRACT,
     where: str = "",

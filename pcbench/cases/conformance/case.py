@@ -102,24 +102,21 @@ class Parameters(CaseParameters):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Parameters:
-        layers, masked = self.draw.layers, self.draw.observed < 1
+        asked, layers = f"question: {self.question}", self.draw.layers
         if self.engine is not None and self.question != "inference":
             raise ValueError("an engine is for question: inference; leave 'engine' out")
         if self.engine == "exact" and layers != "linear":
             raise ValueError("engine: exact takes linear networks; write draw.layers: linear")
         if self.question in _DIFFERENTIABLE and layers not in ("linear", "smooth"):
             raise ValueError(
-                f"question: {self.question} is asked of networks without kinks; write "
-                "draw.layers: linear or smooth"
+                f"{asked} is asked of networks without kinks; write draw.layers: linear or smooth"
             )
-        if self.question == "unrolled_hessian" and masked:
-            raise ValueError(
-                "question: unrolled_hessian takes no precision; leave draw.observed out"
-            )
+        if self.question == "unrolled_hessian" and self.draw.observed < 1:
+            raise ValueError(f"{asked} takes no precision; leave draw.observed out")
         if self.question == "robustness" and layers == "convolutional":
             raise ValueError(
-                "question: robustness is asked of fully connected networks; write draw.layers: "
-                "linear, smooth or nonlinear"
+                f"{asked} is asked of fully connected networks; write draw.layers: linear, smooth "
+                "or nonlinear"
             )
         return self
 

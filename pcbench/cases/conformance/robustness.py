@@ -53,7 +53,7 @@ def robustness(subject: JudgedSubject, rng: np.random.Generator) -> Iterator[Che
     """Ask with an empty batch, and with inputs that are not finite."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):  # of what is done here on purpose
         warnings.simplefilter("ignore")
-        yield from _nothing(subject.at(subject.problem.first(0)))
+        yield from _nothing(subject.at(subject.problem.rows(slice(0))))
         for poison in _poisons(subject.problem, rng):
             yield from _poisoned(subject, poison, rng)
 
@@ -205,11 +205,10 @@ def _by_inference(subject: Subject, engine: str) -> set[str]:
         result = subject.infer(_settings(engine))
     except Exception:  # it refuses
         return set()
-    told = set()
-    if np.isfinite(result.energies).all():
-        told.add(f"energies by {engine}")
-    if result.converged:
-        told.add(f"converged by {engine}")
-    if subject.problem.network.n_hidden and np.isfinite(result.residual).all():
-        told.add(f"residual by {engine}")
-    return told
+    hidden = subject.problem.network.n_hidden
+    told = {
+        "energies": np.isfinite(result.energies).all(),
+        "converged": result.converged,
+        "residual": hidden and np.isfinite(result.residual).all(),
+    }
+    return {f"{what} by {engine}" for what, is_told in told.items() if is_told}

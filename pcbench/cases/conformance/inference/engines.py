@@ -327,7 +327,8 @@ def _decrease(judge: InferenceJudge, curvature: float) -> float:
 
 def _curvatures(problem: Problem) -> tuple[float, float]:
     """Least and largest curvature of a linear network's energy, of any sample."""
-    network, rows = problem.layered, problem if problem.precision is not None else problem.first(1)
+    network, alike = problem.layered, problem.precision is None
+    rows = problem.rows(slice(1)) if alike else problem
     activities = [*feedforward(network, rows.x)[:-1], rows.y]
     least = least_curvatures(network, activities, rows.precision)
     most = largest_curvatures(network, activities, rows.precision)
