@@ -66,6 +66,10 @@ def engines_of(
     return offered, [Omission(f"engine {label}", reason) for label, reason in lacking.items()]
 
 
+_ARRAYS = ("energies", "residual", "sample_residuals", "path")
+"""Fields of an inference result that are arrays, beside the activities."""
+
+
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class InferenceResult(Inference[Array]):
     """An answer to ``infer``, brought to the host.
@@ -78,13 +82,14 @@ class InferenceResult(Inference[Array]):
     @classmethod
     def of(cls, backend: Backend[Any], reached: Inference[Any]) -> InferenceResult:
         """Bring an answer to the host, with the replica axis that it may have."""
-        whole = cls(*(getattr(reached, field.name) for field in fields(Inference)))
-        return whole.each(lambda array: None if array is None else backend.to_host(array))
+        parts = {field.name: getattr(reached, field.name) for field in fields(Inference)}
+        for name in _ARRAYS:
+            parts[name] = None if parts[name] is None else backend.to_host(parts[name])
+        return cls(**parts | {"activities": [backend.to_host(z) for z in reached.activities]})
 
     def each(self, one: Callable[[Any], Any]) -> InferenceResult:
         """Return the answer with a function applied to every array, ``None`` included."""
-        names = ("energies", "residual", "sample_residuals", "path")
-        arrays = {name: one(getattr(self, name)) for name in names}
+        arrays = {name: one(getattr(self, name)) for name in _ARRAYS}
         return replace(self, activities=[one(z) for z in self.activities], **arrays)
 
     def replica(self, index: int, count: int) -> InferenceResult:
