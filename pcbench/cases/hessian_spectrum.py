@@ -194,7 +194,7 @@ def _against_whole(
     # To first order an eigenvalue moves by what its own vector's product does; that of the two ends
     # stands for those between.
     ends = {"least": found.least, "largest": found.largest}
-    rounding = max(judge.product(pair.vector).rounding for pair in ends.values())
+    rounding = max(judge.product(pair.vector)[1] for pair in ends.values())
     rounding = judge.allowed(rounding, operator.hessian.residual)
     basis = Basis(RESIDUALS, f"its residual, and {judge.derivation}")
     for (end, pair), exact in zip(ends.items(), eigenvalues[[0, -1]], strict=True):

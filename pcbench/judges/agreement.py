@@ -48,7 +48,7 @@ def agreement(
     The network must have no kinks. Only the first ``samples`` are compared: each has an
     equilibrium of its own, and its curvature is what costs.
     """
-    problem = problem.first(samples)
+    problem = problem.rows(slice(samples))
     judge = InferenceJudge(problem, "float64")  # whose rounding is all that there is here
     ends = {label: result.first(samples) for label, result in found.items()}
     curvatures = {label: judge.least_curvatures(end) for label, end in ends.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from itertools import zip_longest
 from typing import Any
@@ -66,50 +66,31 @@ def engines_of(
     return offered, [Omission(f"engine {label}", reason) for label, reason in lacking.items()]
 
 
+_ARRAYS = ("energies", "residual", "sample_residuals", "path")
+"""Fields of an inference result that are arrays, beside the activities."""
+
+
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class InferenceResult:
-    """An answer to ``infer``, brought to the host; see :class:`pcbench.contract.Inference`.
+class InferenceResult(Inference[Array]):
+    """An answer to ``infer``, brought to the host.
 
     Two answers are the same only if they are one object, so that what is known of one can be kept.
     """
 
-    activities: list[Float[np.ndarray, "..."]]
-    energies: Float[np.ndarray, "..."]
-    residual: Float[np.ndarray, "..."]
-    steps: int
-    converged: bool
-    passes: float | None
-    sample_residuals: Float[np.ndarray, "..."] | None
-    path: Float[np.ndarray, "..."] | None
+    __eq__, __hash__ = object.__eq__, object.__hash__
 
     @classmethod
     def of(cls, backend: Backend[Any], reached: Inference[Any]) -> InferenceResult:
         """Bring an answer to the host, with the replica axis that it may have."""
-
-        def host(array: Any) -> Any:
-            return None if array is None else backend.to_host(array)
-
-        return cls(
-            [host(activity) for activity in reached.activities],
-            host(reached.energies),
-            host(reached.residual),
-            reached.steps,
-            reached.converged,
-            reached.passes,
-            host(reached.sample_residuals),
-            host(reached.path),
-        )
+        parts = {field.name: getattr(reached, field.name) for field in fields(Inference)}
+        for name in _ARRAYS:
+            parts[name] = None if parts[name] is None else backend.to_host(parts[name])
+        return cls(**parts | {"activities": [backend.to_host(z) for z in reached.activities]})
 
     def each(self, one: Callable[[Any], Any]) -> InferenceResult:
         """Return the answer with a function applied to every array, ``None`` included."""
-        return replace(
-            self,
-            activities=[one(activity) for activity in self.activities],
-            energies=one(self.energies),
-            residual=one(self.residual),
-            sample_residuals=one(self.sample_residuals),
-            path=one(self.path),
-        )
+        arrays = {name: one(getattr(self, name)) for name in _ARRAYS}
+        return replace(self, activities=[one(z) for z in self.activities], **arrays)
 
     def replica(self, index: int, count: int) -> InferenceResult:
         """Return the answer of one of ``count`` replicas."""
@@ -143,13 +124,9 @@ class Evaluation:
     def replica(self, index: int, count: int) -> Evaluation:
         """Return the answers of one of ``count`` replicas."""
         one = partial(of_replica, index=index, count=count)
-        return Evaluation(
-            one(self.prediction),
-            one(self.loss),
-            [one(gradient) for gradient in self.loss_gradients],
-            one(self.energies),
-            [one(gradient) for gradient in self.energy_gradients],
-        )
+        parts = [getattr(self, field.name) for field in fields(self)]
+        ours: list[Any] = [[*map(one, p)] if isinstance(p, list) else one(p) for p in parts]
+        return Evaluation(*ours)
 
     def due(self, problem: Problem) -> list[tuple[Array | None, tuple[int, ...] | None]]:
         """Return every array with the shape that it is due to have."""
@@ -187,6 +164,8 @@ class Subject:
         self, backend: Backend[Any], problem: Problem, parameters: Sequence[Array] | None = None
     ) -> None:
         self.backend, self.problem = backend, problem
+        self.stage, self.host = backend.to_device, backend.to_host
+        self.precision = [] if problem.precision is None else [problem.precision]
         self._parameters = problem.parameters if parameters is None else list(parameters)
 
     @cached_property
@@ -198,19 +177,6 @@ class Subject:
     def batch(self) -> list[Any]:
         """Inputs, targets and, where there is one, the precision, on the device."""
         return [self.stage(part) for part in (self.problem.x, self.problem.y, *self.precision)]
-
-    @property
-    def precision(self) -> list[Array]:
-        """The precision, where there is one."""
-        return [] if self.problem.precision is None else [self.problem.precision]
-
-    def stage(self, array: Array) -> Any:
-        """Bring an array to the device."""
-        return self.backend.to_device(array)
-
-    def host(self, array: Any) -> Array:
-        """Bring an answer to the host."""
-        return self.backend.to_host(array)
 
     def predict(self, x: Array) -> Array:
         """``ŷ`` of other inputs."""
@@ -226,14 +192,15 @@ class Subject:
 
     def energies(self, activities: Sequence[Array]) -> Array:
         """Energy of each layer at activities."""
-        staged = [self.stage(activity) for activity in activities]
-        return self.host(self.model.energies(staged, *map(self.stage, self.precision)))
+        return self.host(self.model.energies(*self._staged(activities)))
 
     def energy_gradients(self, activities: Sequence[Array]) -> list[Array]:
         """``∂𝓕/∂θ`` at activities."""
-        staged = [self.stage(activity) for activity in activities]
-        gradients = self.model.energy_gradients(staged, *map(self.stage, self.precision))
+        gradients = self.model.energy_gradients(*self._staged(activities))
         return [self.host(gradient) for gradient in gradients]
+
+    def _staged(self, activities: Sequence[Array]) -> tuple[Any, ...]:
+        return [self.stage(z) for z in activities], *map(self.stage, self.precision)
 
     def relax(self, settings: InferenceSettings) -> Inference[Any]:
         """Where inference ends, on the device."""

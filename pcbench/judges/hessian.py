@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse
@@ -114,20 +113,11 @@ def extremes_series(objective: Objective, found: Extremes) -> Columns:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class JudgedProduct:
-    """``H v`` as the theory has it, and how far rounding may carry another."""
-
-    image: Vector
-    rounding: float
-
-
 class ProductJudge:
     """Multiplies by the theory's Hessian of one objective, and says how far others may be off.
 
     ``activities`` are ``z_0 … z_L`` at equilibrium, as the backend found them; the loss looks at
-    the ends alone. Raises ValueError if they are no minimum of the energy, or the dtype cannot tell
-    a solution there.
+    the ends alone. ValueError if they are no minimum, or the dtype cannot tell a solution there.
     """
 
     def __init__(
@@ -157,8 +147,8 @@ class ProductJudge:
                 )
         self._floor = product_floor(self._network, activities, forces, self._u)
 
-    def product(self, vector: Vector) -> JudgedProduct:
-        """Return ``H v`` of a unit vector."""
+    def product(self, vector: Vector) -> tuple[Vector, float]:
+        """Return ``H v`` of a unit vector, and how far rounding may carry another from it."""
         direction = split(self._problem.network, vector)
         image, residual = self._multiply(self._network, self._activities, direction)
         # A fixed stream: what is allowed must not depend on what was asked before.
@@ -167,7 +157,7 @@ class ProductJudge:
             *with_rounding(self._network, self._activities, direction, self._u, errors)
         )
         off = CONFIDENCE * float(np.linalg.norm(moved - image))
-        return JudgedProduct(image, off + self._floor + self._system.weight * residual)
+        return image, off + self._floor + self._system.weight * residual
 
     def _multiply(
         self,
@@ -176,9 +166,8 @@ class ProductJudge:
         direction: Sequence[Float[np.ndarray, "..."]],
     ) -> tuple[Vector, float]:
         if self.objective == "loss":
-            found = loss_hessian_product(
-                network, activities[0], activities[-1], direction, self._counts
-            )
+            ends = activities[0], activities[-1]
+            found = loss_hessian_product(network, *ends, direction, self._counts)
         else:
             found = energy_hessian_product(network, activities, direction, self._counts)
         return joined(found.product), found.residual
@@ -188,8 +177,8 @@ class ProductJudge:
 
         No more of the latter than :meth:`solved` lets pass: no backend sets its own tolerance.
         """
-        left = residual if residual <= self._system.rounding else self._system.rounding
-        return rounding + self._system.weight * left
+        most = self._system.rounding
+        return rounding + self._system.weight * (residual if residual <= most else most)
 
     @folded
     def findings(
@@ -203,11 +192,11 @@ class ProductJudge:
             yield self._basis.distance(name, seen, np.zeros_like(vectors), self.allowed(1.0, 0.0))
             return
         wanted = [self.product(vector) for vector in vectors]
-        for index, (image, due) in enumerate(zip(seen, wanted, strict=True), start=1):
-            off, where = self.allowed(due.rounding, residual), f"direction {index}"
-            yield self._basis.distance(name, image, due.image, off, where)
+        for index, (image, (due, rounding)) in enumerate(zip(seen, wanted, strict=True), start=1):
+            off, where = self.allowed(rounding, residual), f"direction {index}"
+            yield self._basis.distance(name, image, due, off, where)
         form = vectors @ seen.T
-        off = self.allowed(2 * max(due.rounding for due in wanted), 2 * residual)
+        off = self.allowed(2 * max(rounding for _, rounding in wanted), 2 * residual)
         name, axes = f"symmetric Hessian of the {self.objective}", ["direction", "direction"]
         symmetric = Basis("a Hessian is symmetric", self.derivation)
         yield symmetric.all_close(name, form, form.T, off, axes)
@@ -223,8 +212,9 @@ class ProductJudge:
         """Check that what is said to be eigenpairs, and how well, is so, and that none is twice."""
         name, residual = f"extreme eigenpairs of the {self.objective}", operator.hessian.residual
         for index, pair in enumerate([*found.lowest, *found.highest], start=1):
-            due = self.product(pair.vector)
-            left, where = np.linalg.norm(due.image - pair.value * pair.vector), f"pair {index}"
-            off = self.allowed(due.rounding, residual)
-            yield self._basis.at_most(name, left, pair.residual, off, where)
+            due, rounding = self.product(pair.vector)
+            left, off = due - pair.value * pair.vector, self.allowed(rounding, residual)
+            yield self._basis.at_most(
+                name, np.linalg.norm(left), pair.residual, off, f"pair {index}"
+            )
         yield ghosts(f"different eigenvectors of the {self.objective}", found)

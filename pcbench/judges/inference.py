@@ -99,7 +99,7 @@ class InferenceJudge:
 
     @cached_property
     def starts(self) -> Float[np.ndarray, " N"]:
-        """``‖∂(N𝓕)/∂z‖`` of every sample where every engine starts."""
+        """``‖∂(N𝓕)/∂z‖`` of every sample there."""
         return self.sample_residuals(self.forward)
 
     @cached_property
@@ -116,15 +116,6 @@ class InferenceJudge:
     def force(self, result: InferenceResult) -> float:
         """``‖∂(N𝓕)/∂z‖`` of all samples where inference ended."""
         return float(np.linalg.norm(self.sample_residuals(self.clamped(result))))
-
-    def at_last_hidden_layer(
-        self, result: InferenceResult
-    ) -> tuple[Float[np.ndarray, "N d"], Float[np.ndarray, "N d"]]:
-        """``ρ_{L-1} = e_{L-1} - J_Lᵀ (π e)_L``, and the pull of the output, ``J_Lᵀ (π e)_L``."""
-        activities = self.clamped(result)
-        force = activity_residuals(self.network, activities, self._precision)[-1]
-        error = layered_errors(self.network, activities)[-2]
-        return force, error - force
 
     def clamped(self, result: InferenceResult) -> Activities:
         """``z_0 … z_L`` with input and output clamped, whatever the answer has for them."""
@@ -146,12 +137,6 @@ class InferenceJudge:
     def gradients_off(self, result: InferenceResult) -> tuple[float, ...]:
         """Bounds on the rounding of the same gradients, one an array."""
         return of_parameters(self.rounding(result), self.problem)
-
-    def curvatures(self, activities: Activities) -> tuple[float, float]:
-        """Least and largest curvature of any sample's energy at activities."""
-        at = self.network, activities, self._precision
-        least, most = curvature.least_curvatures(*at), curvature.largest_curvatures(*at)
-        return float(least.min()), float(most.max())
 
     def least_curvatures(self, result: InferenceResult) -> Float[np.ndarray, " N"]:
         """Least curvature of the energy in each sample's activities."""
@@ -206,12 +191,9 @@ class InferenceJudge:
         residual = self.force(result)
         stationary = self._expect(label, STATIONARITY)
         yield from self._clamps(stationary, result, settings)
+        each, bounds = self.energies(result), rounding.energies
         yield self._expect(label, DEFINITION).each_close(
-            "energy of each layer",
-            result.energies,
-            self.energies(result),
-            rounding.energies,
-            layers(len(rounding.energies)),
+            "energy of each layer", result.energies, each, bounds, layers(len(bounds))
         )
         yield stationary.approx(
             "reported residual",
@@ -221,23 +203,28 @@ class InferenceJudge:
             rounding.residual + residual / self.start * begun.residual,
         )
         if may_rise < np.inf:
-            yield self._expect(label, STARTS_AT_THE_LOSS).at_most(
-                "energy ≤ loss",
-                result.energy,
-                self.loss,
-                sum(rounding.energies) + begun.loss + may_rise,
-            )
+            off = sum(rounding.energies) + begun.loss + may_rise
+            begins = self._expect(label, STARTS_AT_THE_LOSS)
+            yield begins.at_most("energy ≤ loss", result.energy, self.loss, off)
         asked = settings.residual if isinstance(settings, IterativeInference) else 0.0
         if must_converge or not isinstance(settings, IterativeInference):
             carried = asked * begun.residual if asked else self.exact_rounding.residual
+            most, off = asked * self.start, rounding.residual + carried
             within_budget = self._expect(label, UNFINISHED).at_most(
-                "residual within the budget",
-                residual,
-                asked * self.start,
-                rounding.residual + carried,
+                "residual within the budget", residual, most, off
             )
             yield budget_spent(within_budget, settings, result, residual / self.start)
-        yield from self._residuals(stationary, result)
+        if result.sample_residuals is not None:
+            expected = self.sample_residuals(self.clamped(result))
+            starts = np.where(self.starts > 0, self.starts, 1.0)
+            of_start = expected / starts * begun.sample_residuals
+            yield stationary.each_close(
+                "residual of each sample",
+                result.sample_residuals * starts,
+                expected,
+                np.add(rounding.sample_residuals, of_start),
+                [f"sample {n}" for n in range(1, self.samples + 1)],
+            )
         yield from reported(label, result, settings)
 
     def theorem_1(self, label: str, result: InferenceResult, settings: InferenceSettings) -> Check:
@@ -247,13 +234,10 @@ class InferenceJudge:
         loses itself, in float64, may be more than evaluation at given activities: it solves with
         ``S``.
         """
-        precision = self.problem.weighting
-        expected = equilibrated_energy(
-            self.problem.weights, self._x, self._y, self.problem.precision
-        )
+        expected = equilibrated_energy(self.problem.weights, self._x, self._y, self._precision)
         rounding = self.rounding(result)
         # Forces are as many times errors as precisions are.
-        most = max(1.0, float(np.max(precision)))
+        most = max(1.0, float(np.max(self.problem.weighting)))
         asked = settings.residual if isinstance(settings, IterativeInference) else 0.0
         force = asked * self.start + rounding.residual
         least = float(self.least_curvatures(result).min())
@@ -278,25 +262,16 @@ class InferenceJudge:
         if len(path) != rows:
             yield counts_match(f"{label}: {name}", len(path), rows, "rows of the path")
         else:
-            yield self._expect(label, CONTRACT).each_close(
-                name,
-                path[[0, -1]],
-                [self.loss, result.energy],
-                [begun.loss, ending],
-                ["first row", "last row"],
-            )
+            ends, off = [self.loss, result.energy], [begun.loss, ending]
+            basis, rows_of = self._expect(label, CONTRACT), ["first row", "last row"]
+            yield basis.each_close(name, path[[0, -1]], ends, off, rows_of)
         rise = float(np.max(np.diff(path), initial=0.0))
         yield damped.at_most("rise of the energy in a step", rise, 0.0, begun.loss + ending)
         rises = self._sample_energies(self.clamped(result)) - self._sample_energies(self.forward)
         allowed = np.add(rounding.sample_energies, begun.sample_losses)
         worst = int(np.argmax(rises / allowed))
-        yield damped.at_most(
-            "rise of the energy of a sample",
-            float(rises[worst]),
-            0.0,
-            float(allowed[worst]),
-            f"sample {worst + 1}",
-        )
+        name, where = "rise of the energy of a sample", f"sample {worst + 1}"
+        yield damped.at_most(name, rises[worst], 0.0, allowed[worst], where)
 
     def _expect(self, label: str, source: str) -> Basis:
         return Basis(source, self._derivation, label=label)
@@ -315,35 +290,15 @@ class InferenceJudge:
     ) -> Iterator[Check]:
         """Check that input and observed outputs are where they were clamped."""
         observed = self.problem.weighting > 0
-        yield expect.all_close(
-            "clamped input",
-            result.activities[0],
-            self._x,
-            self.u * (1 + float(np.abs(self._x).max())),
-            ["sample", "input"],
-        )
+        off = self.u * (1 + float(np.abs(self._x).max()))
+        axes, seen = ["sample", "input"], result.activities[0]
+        yield expect.all_close("clamped input", seen, self._x, off, axes)
         off = self.u * (1 + float(np.linalg.norm(self._y[observed])))
         if isinstance(settings, ExactInference):
             # It returns the output as its recursion leaves it, a check of the whole computation.
             off += self.exact_rounding.output
-        yield expect.distance(
-            "clamped output", result.activities[-1][observed], self._y[observed], off
-        )
-
-    def _residuals(self, expect: Basis, result: InferenceResult) -> Iterator[Check]:
-        """Check the residual that is reported of every sample."""
-        if result.sample_residuals is None:
-            return
-        expected = self.sample_residuals(self.clamped(result))
-        starts = np.where(self.starts > 0, self.starts, 1.0)
-        of_start = expected / starts * self.forward_rounding.sample_residuals
-        yield expect.each_close(
-            "residual of each sample",
-            result.sample_residuals * starts,
-            expected,
-            np.add(self.rounding(result).sample_residuals, of_start),
-            [f"sample {n}" for n in range(1, self.samples + 1)],
-        )
+        seen = result.activities[-1]
+        yield expect.distance("clamped output", seen[observed], self._y[observed], off)
 
     def form(
         self, label: str, result: InferenceResult, settings: InferenceSettings | None = None

@@ -44,8 +44,6 @@ Points = Float[np.ndarray, "K P"]
 # Replicas are asked for in blocks whose hidden activities, once for each output, are this many
 # numbers: enough to keep a backend busy, few enough to fit any memory.
 BLOCK = 2**20
-
-
 THEOREM_1 = "Theorem 1 (theory.md 2.1)"
 LOCAL = "-(1/N) Σ_n (∂f_l/∂θ_l)ᵀ e_l at the activities reached (theory.md 1)"
 
@@ -94,45 +92,30 @@ def ask(
 
     Points, one a row, are rounded to the backend's dtype; where the problem stands does not matter.
     """
-    if Capability.REPLICAS not in backend.capabilities:
-        for point in points:
-            [answer] = _ask_block(backend, problem, split(problem.network, point), settings, None)
-            yield answer
-        return
+    together = Capability.REPLICAS in backend.capabilities
     widths = problem.network.widths
-    block = max(1, BLOCK // (len(problem.x) * sum(widths) * widths[-1]))
+    block = max(1, BLOCK // (len(problem.x) * sum(widths) * widths[-1])) if together else 1
     for start in range(0, len(points), block):
         some = points[start : start + block]
-        parameters = split(problem.network, some)
-        yield from _ask_block(backend, problem, parameters, settings, len(some))
+        parameters = split(problem.network, some if together else some[0])
+        parameters = rounded(parameters, backend.dtype)
+        subject = Subject(backend, problem, parameters)
+        reached = subject.relax(settings)
+        clamped = [*reached.activities[:-1], subject.batch[1]]
+        loss, by_loss = subject.loss(), subject.loss_gradients()
+        by_energy = [subject.host(one) for one in subject.model.energy_gradients(clamped)]
+        result = InferenceResult.of(backend, reached)
+        for index in range(len(some)):
 
+            def one(array: Any, index: int = index, count: int = len(some)) -> Any:
+                return of_replica(array, index, count) if together else array
 
-def _ask_block(
-    backend: Backend[Any],
-    problem: Problem,
-    parameters: list[Float[np.ndarray, "..."]],
-    settings: InferenceSettings,
-    replicas: int | None,
-) -> Iterator[Answer]:
-    """Ask once; ``replicas`` is their number, ``None`` for parameters without that axis."""
-    parameters = rounded(parameters, backend.dtype)
-    subject = Subject(backend, problem, parameters)
-    reached = subject.relax(settings)
-    clamped = [*reached.activities[:-1], subject.batch[1]]
-    loss, by_loss = subject.loss(), subject.loss_gradients()
-    by_energy = [subject.host(one) for one in subject.model.energy_gradients(clamped)]
-    result = InferenceResult.of(backend, reached)
-    for index in [None] if replicas is None else range(replicas):
-
-        def one(array: Any, index: int | None = index) -> Any:
-            return array if index is None else of_replica(array, index, replicas or 0)
-
-        yield Answer(
-            problem.at([one(parameter) for parameter in parameters]),
-            one(loss),
-            result.each(one),
-            {"loss": [one(g) for g in by_loss], "energy": [one(g) for g in by_energy]},
-        )
+            yield Answer(
+                problem.at([one(parameter) for parameter in parameters]),
+                one(loss),
+                result.each(one),
+                {"loss": [one(g) for g in by_loss], "energy": [one(g) for g in by_energy]},
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,14 +161,17 @@ class PointJudge:
         return self._theorem_1() if self._problem.network.is_linear else self._definition()
 
     def checks(self) -> Iterator[Check]:
-        """Hold values and gradients of a well-formed answer against the theory."""
+        """Hold values and gradients against the theory, if the answer is well-formed."""
+        yield self.well_formed
+        if not self.well_formed.passed:
+            return
         expected, answer, energy = self.expected, self.answer, self._result.energy
         energy_source, gradient_source = expected.source
         loss, off = float(answer.loss), expected.off
         yield self._basis(DEFINITION).approx("loss", loss, expected.loss, off["loss"])
         yield self._basis(energy_source).within("energy", energy, expected.energy, off["energy"])
-        begins = self._basis(STARTS_AT_THE_LOSS)
-        yield begins.at_most("energy ≤ loss", energy, loss, sum(off.values()))
+        most = sum(off.values())
+        yield self._basis(STARTS_AT_THE_LOSS).at_most("energy ≤ loss", energy, loss, most)
         for objective, gradient in expected.gradients.items():
             source = DEFINITION if objective == "loss" else gradient_source
             yield self._basis(source).distance(
@@ -199,15 +185,15 @@ class PointJudge:
             begun = asked * self._judge.forward_rounding.residual
             yield self._basis(UNFINISHED).at_most(
                 "residual within the budget",
-                self._residual,
+                self._judge.force(self._result),
                 asked * self._judge.start,
                 self._judge.rounding(self._result).residual + begun,
             )
 
-    @property
+    @cached_property
     def force(self) -> float:
         """Bound on ``‖∂(N𝓕)/∂z‖`` where inference ended, rounding included."""
-        return self._residual + self._judge.rounding(self._result).residual
+        return self._judge.force(self._result) + self._judge.rounding(self._result).residual
 
     @cached_property
     def least_curvature(self) -> float:
@@ -234,30 +220,25 @@ class PointJudge:
             return off
         return off + self.force**2 / (least_curvature * self._judge.samples)
 
-    @cached_property
-    def _residual(self) -> float:
-        return self._judge.force(self._result)
-
     def _theorem_1(self) -> Expected:
         """A linear network: closed forms, and all that the residual asked for may leave."""
-        weights, x, y = self._problem.weights, self._problem.x, self._problem.y
+        at = self._problem.weights, self._problem.x, self._problem.y
         rounding = self._judge.exact_rounding
-        energy, left, gradients_left = equilibrated_energy(weights, x, y), 0.0, 0.0
+        energy, left, gradients_left = equilibrated_energy(*at), 0.0, 0.0
         if isinstance(self._settings, IterativeInference):
             force = max(self._settings.residual * self._judge.start, rounding.residual)
-            unfinished = unfinished_inference(weights, x, y, force)
+            unfinished = unfinished_inference(*at, force)
             left, gradients_left = unfinished.energy, float(np.linalg.norm(unfinished.gradients))
-        backpropagation = loss_gradient_rounding(weights, x, y, self.u)
         return Expected(
-            equilibrium.loss(weights, x, y),
+            equilibrium.loss(*at),
             (energy, energy + left),
             {
-                "loss": joined(loss_gradient(weights, x, y)),
-                "energy": joined(equilibrated_energy_gradient(weights, x, y)),
+                "loss": joined(loss_gradient(*at)),
+                "energy": joined(equilibrated_energy_gradient(*at)),
             },
             {"loss": rounding.loss, "energy": rounding.energy},
             {
-                "loss": float(np.linalg.norm(backpropagation)),
+                "loss": float(np.linalg.norm(loss_gradient_rounding(*at, self.u))),
                 "energy": float(np.linalg.norm(rounding.gradients)) + gradients_left,
             },
             (THEOREM_1, "Theorem 1 differentiated; envelope theorem (theory.md 2.1)"),
@@ -265,14 +246,14 @@ class PointJudge:
 
     def _definition(self) -> Expected:
         """Any other network: its equilibrium is where inference says, and the rest follows."""
-        rounding, energy = self._judge.rounding(self._result), self._judge.energy(self._result)
-        gradients_off = self._judge.gradients_off(self._result)
+        judge, result = self._judge, self._result
+        energy = judge.energy(result)
         return Expected(
-            self._judge.loss,
+            judge.loss,
             (energy, energy),
-            {"energy": joined(self._judge.gradients(self._result))},
-            {"loss": self._judge.forward_rounding.loss, "energy": sum(rounding.energies)},
-            {"energy": float(np.linalg.norm(gradients_off))},
+            {"energy": joined(judge.gradients(result))},
+            {"loss": judge.forward_rounding.loss, "energy": sum(judge.rounding(result).energies)},
+            {"energy": float(np.linalg.norm(judge.gradients_off(result)))},
             (DEFINITION, LOCAL),
         )
 
@@ -291,8 +272,7 @@ def judged(
 def verdicts_of(judges: Iterable[PointJudge]) -> Iterator[Check]:
     """Judge points one after the other, up to the first that is not well-formed."""
     for index, judge in enumerate(judges, start=1):
-        made = [judge.well_formed, *(judge.checks() if judge.well_formed.passed else [])]
-        yield from (check.at(f"point {index}") for check in made)
+        yield from (check.at(f"point {index}") for check in judge.checks())
         if not judge.well_formed.passed:
             return
 

@@ -58,21 +58,11 @@ class Problem:
         partly_observed: bool = False,
         draw: int | None = None,
     ) -> Problem:
-        """Load the samples and draw the weights.
+        """Load the samples and draw the weights; skip the case where samples do not fit.
 
         With ``partly_observed`` the case can do with targets of which some are not observed: they
         get precision 0, and stay what they are. ``draw`` numbers problems that are posed several
-        times, each with streams of its own.
-
-        Raises
-        ------
-        CaseSkippedError
-            If the samples have another shape than the network takes, or targets that the case needs
-            are not observed.
-        ImpossibleNetworkError
-            If a saved point is of another network: the case is errored, with the reason.
-        UndecidableError
-            If the numbers leave the dtype's range: the case is undecided, with the reason.
+        times, each with streams of its own. Numbers that leave the dtype's range are undecidable.
         """
         number = "" if draw is None else f" {draw}"
         samples = context.load(data, f"data{number}")
@@ -119,10 +109,6 @@ class Problem:
         """Return the problem at other weights and biases, in the order of ``parameters``."""
         layers = len(self.weights)
         return replace(self, weights=list(parameters[:layers]), biases=list(parameters[layers:]))
-
-    def first(self, samples: int) -> Problem:
-        """Return the problem with its first samples alone."""
-        return self.rows(slice(samples))
 
     def rows(self, rows: slice | Int[np.ndarray, "*R n"]) -> Problem:
         """Return the problem with some of its samples, or the replicas' batches of a step."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import zip_longest
 
 import numpy as np
@@ -51,12 +51,10 @@ def counts_match(
     unit: str,
     source: str = CONTRACT,
     where: str = "",
+    by: Callable[..., Check] = checks.approx,
 ) -> Check:
-    """Check a count; the unit is what is counted, in the plural."""
-    tolerance = counted(unit)
-    return checks.approx(
-        name, float(observed), float(expected), tolerance, source=source, where=where
-    )
+    """Check a count, or compare it otherwise; the unit is what is counted, in the plural."""
+    return by(name, float(observed), float(expected), counted(unit), source=source, where=where)
 
 
 def well_formed(
@@ -69,10 +67,10 @@ def well_formed(
     """Check that every array is there with the shape that is due and, if asked, finite numbers."""
     due = list(due)
     malformed = sum(
-        array is None or array.shape != shape or not (np.isfinite(array).all() or not finite)
+        array is None or array.shape != shape or (finite and not np.isfinite(array).all())
         for array, shape in due
     )
-    return none_of(name, malformed, len(due), things, source=CONTRACT)
+    return none_of(name, malformed, len(due), things)
 
 
 def arrived(
@@ -98,10 +96,9 @@ def diverged(
     *,
     excused: bool = False,
 ) -> Check:
-    """Fail an answer of inference that diverged, and say what happened.
+    """Fail an answer of inference that diverged; where that is excused, the check is undecided.
 
-    ``label`` goes before the name of the check; ``bound`` is what the energy should be at most;
-    ``explanation`` goes on. Where it is excused, the check is undecided.
+    ``bound`` is what the energy should be at most; ``explanation`` goes on with what happened.
     """
     name = f"{label}finite energy"
     story = f"{label}inference diverged: after {steps} steps the energy is {energy:.3g}"
@@ -156,8 +153,7 @@ def differing(
             differing += 1
         else:
             differing += int(np.sum((one != other) & ~(np.isnan(one) & np.isnan(other))))
-    total = int(extra) + sum(one.size for one in ones)
-    return none_of(name, differing, total, "numbers", source=CONTRACT)
+    return none_of(name, differing, int(extra) + sum(one.size for one in ones), "numbers")
 
 
 def none_of(
@@ -179,9 +175,7 @@ def as_reported(name: str, told: bool, reached: bool, where: str = "") -> Check:
     return check if check.passed else check.model_copy(update={"message": message})
 
 
-def reported(
-    label: str, result: InferenceResult, settings: InferenceSettings, *, fewest: int = 0
-) -> Iterator[Check]:
+def reported(label: str, result: InferenceResult, settings: InferenceSettings) -> Iterator[Check]:
     """Check whether inference says rightly that it converged, and how many steps it took."""
     reached, most = True, 0
     if isinstance(settings, IterativeInference):
@@ -189,7 +183,7 @@ def reported(
         most = settings.max_steps
     yield as_reported(f"{label}: converged as reported", result.converged, reached)
     yield checks.within(
-        f"{label}: steps", result.steps, (fewest, most), counted("steps"), source=CONTRACT
+        f"{label}: steps", result.steps, (0, most), counted("steps"), source=CONTRACT
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from math import prod
 from typing import Any, get_args
 
@@ -21,7 +21,6 @@ from pcbench import checks
 from pcbench.case import CaseParameters, CaseSkippedError, Columns, Context, Finding, Omission
 from pcbench.checks import Check
 from pcbench.contract import (
-    Backend,
     ExactInference,
     GaussNewtonInference,
     Hessian,
@@ -32,6 +31,7 @@ from pcbench.judges.answers import Subject
 from pcbench.judges.basis import Basis, folded
 from pcbench.judges.hessian import block_eigenvalues, extremes_series, ghosts, numbers_missing
 from pcbench.judges.problem import Problem
+from pcbench.judges.reported import layers
 from pcbench.networks import NetworkSpec
 from pcbench.spectra import HessianOperator, NotNumbersError, dense, extreme_eigenpairs
 from pcbench.theory.linear.saddles import Steps
@@ -66,41 +66,6 @@ def saddle_inference(network: NetworkSpec) -> InferenceSettings:
     At the origin of a non-linear one, feedforward activities are the equilibrium already.
     """
     return ExactInference() if network.is_linear else GaussNewtonInference(residual=1e-8)
-
-
-@folded
-def critical_point_checks(
-    backend: Backend[object], problem: Problem, source: str
-) -> Iterator[Check]:
-    """Check that the gradients of both objectives are zero, layer by layer.
-
-    The tolerance is the rounding of the energy's gradients at equilibrium. It serves the loss too:
-    at a point with ``W_L = 0`` the two gradients are the same sums. The energy's activities may
-    also come from a direct solution for all of them, which leaves something where the two passes
-    keep factors of zero.
-    """
-    subject = Subject(backend, problem)
-    model, (x, y) = subject.model, subject.batch
-    reached = subject.relax(saddle_inference(problem.network))
-    gradients = {
-        "loss": model.loss_gradients(x, y),
-        "energy": model.energy_gradients([*reached.activities[:-1], y]),
-    }
-    u = unit_roundoff(backend.dtype)
-    at = problem.weights, problem.x, problem.y
-    rounding = equilibrium_rounding(*at, u)
-    solved = unfinished_inference(*at, direct_solve_residual(*at, u))
-    bounds = {
-        "loss": rounding.gradients,
-        "energy": [sum(each) for each in zip(rounding.gradients, solved.gradients, strict=True)],
-    }
-    basis = Basis(source, f"rounding at u = {u:.2g} through this network (theory.md 4)")
-    for objective, layers in gradients.items():
-        for layer, (gradient, bound) in enumerate(
-            zip(layers, bounds[objective], strict=True), start=1
-        ):
-            name, zero = f"critical point of the {objective}", 0 * problem.weights[layer - 1]
-            yield basis.distance(name, backend.to_host(gradient), zero, bound, f"layer {layer}")
 
 
 class DuringParameters(CaseParameters):
@@ -153,8 +118,8 @@ def saddle_findings(
             f"they are whole, of up to {MAX_PARAMETERS:,} parameters, and this network "
             f"has {size:,}; give fewer units",
         )
-    yield from critical_point_checks(context.backend, problem, theorem.source)
     judge = _SaddleJudge(context, problem, theorem)
+    yield from judge.critical_point()
     if not whole:
         yield from judge.ends()
         return
@@ -169,51 +134,105 @@ def saddle_findings(
         raise CaseSkippedError("; ".join(judge.unresolved))
 
 
-def _hessians(backend: Backend[Any], problem: Problem) -> dict[Objective, Hessian[Any]]:
-    """Make the Hessians of loss and of energy at the equilibrium of a network at a saddle."""
-    subject = Subject(backend, problem)
-    model, (x, y) = subject.model, subject.batch
-    activities = subject.relax(saddle_inference(problem.network)).activities
-    return {
-        "loss": model.loss_hessian(x, y),
-        "energy": model.energy_hessian([*activities[:-1], y]),
-    }
-
-
 class _SaddleJudge:
-    """Compares the Hessians of loss and energy at one point with closed forms."""
+    """Compares gradients and Hessians of loss and energy at one point with closed forms."""
 
     def __init__(self, context: Context, problem: Problem, theorem: Theorem) -> None:
         self._context, self._problem, self._theorem = context, problem, theorem
+        self._subject = Subject(context.backend, problem)
         self.unresolved: list[str] = []
-        u = unit_roundoff(context.backend.dtype)
-        self._rounding = hessian_rounding(problem.weights, problem.x, problem.y, u)
-        self._network = Basis(
-            theorem.source, f"rounding at u = {u:.2g} through this network (theory.md 4)"
-        )
-        self._rounded = Basis(theorem.source, f"rounding at u = {u:.2g} (theory.md 4)")
-        self._pair = Basis(
-            theorem.source, f"residual of the eigenpair, and rounding at u = {u:.2g} (theory.md 4)"
-        )
-        self._weyl = Basis(theorem.source, f"Weyl's inequality and {self._network.derivation}")
-        self._hessians = _hessians(context.backend, problem)
+        self._u = unit_roundoff(context.backend.dtype)
+        self._at = problem.weights, problem.x, problem.y
+        self._rounding = hessian_rounding(*self._at, self._u)
+        self._basis = self._by(f"rounding at u = {self._u:.2g} through this network (theory.md 4)")
+        self._weyl = self._by(f"Weyl's inequality and {self._basis.derivation}")
+
+    def _by(self, derivation: str) -> Basis:
+        return Basis(self._theorem.source, derivation)
+
+    def _activities(self) -> list[Any]:
+        """Ask for the equilibrium, on the device, with the output clamped."""
+        reached = self._subject.relax(saddle_inference(self._problem.network))
+        return [*reached.activities[:-1], self._subject.batch[1]]
+
+    def _operator(self, hessian: Hessian[Any]) -> HessianOperator:
+        return HessianOperator(self._context.backend, hessian, self._problem.network.n_parameters)
+
+    @cached_property
+    def _operators(self) -> dict[Objective, HessianOperator]:
+        model = self._subject.model
+        return {
+            "loss": self._operator(model.loss_hessian(*self._subject.batch)),
+            "energy": self._operator(model.energy_hessian(self._activities())),
+        }
+
+    @folded
+    def critical_point(self) -> Iterator[Check]:
+        """Check that the gradients of both objectives are zero, layer by layer.
+
+        The tolerance is the rounding of the energy's gradients at equilibrium. It serves the loss
+        too: at a point with ``W_L = 0`` the two gradients are the same sums. The energy's
+        activities may also come from a direct solution for all of them, which leaves something
+        where the two passes keep factors of zero.
+        """
+        model = self._subject.model
+        bounds = equilibrium_rounding(*self._at, self._u).gradients
+        solved = unfinished_inference(*self._at, direct_solve_residual(*self._at, self._u))
+        sums = [sum(each) for each in zip(bounds, solved.gradients, strict=True)]
+        for objective, gradients, off in (
+            ("loss", model.loss_gradients(*self._subject.batch), bounds),
+            ("energy", model.energy_gradients(self._activities()), sums),
+        ):
+            name, zeros = f"critical point of the {objective}", [0 * w for w in self._at[0]]
+            seen = map(self._subject.host, gradients)
+            for each in zip(seen, zeros, off, layers(len(zeros)), strict=True):
+                yield self._basis.distance(name, *each)
 
     def whole(self, objective: Objective) -> Iterator[Finding]:
         """Compare entries, eigenvalues and strictness with what the theory has for them.
 
-        Where an entry is not even a number, or a row has the wrong length, there is no spectrum.
-        Where the dtype cannot tell whether the saddle is strict, ``unresolved`` says so.
+        Entries are compared some rows at a time. Where one is not even a number, or a row has the
+        wrong length, there is no spectrum. Where the dtype cannot tell whether the saddle is
+        strict, ``unresolved`` says so.
         """
-        observed, entries = self._compare_entries(objective)
-        yield from entries
-        if observed is None or not np.isfinite(observed).all():
+        size, shapes = self._problem.network.n_parameters, self._problem.network.shapes
+        due, worst = self._theorem.hessian(objective), checks.Worst()
+        observed, starts = np.empty((size, size)), range(0, size, ROWS)
+        for start in self._context.progress(f"Hessian of the {objective}", starts, len(starts)):
+            rows = np.arange(start, min(start + ROWS, size))
+            block = self.rows(objective, rows)
+            worst.add(
+                self._basis.all_close(
+                    f"Hessian entries of the {objective}",
+                    block,
+                    due[rows].toarray(),
+                    self._rounding.entry,
+                    entry=partial(entry_name, shapes, start),
+                )
+            )
+            if block.shape != (len(rows), size):
+                yield from worst
+                return
+            observed[rows] = block
+        yield from worst
+        if not np.isfinite(observed).all():
             return
         eigenvalues, expected = block_eigenvalues(observed), self._theorem.spectrum(objective)
         off = self._rounding.eigenvalue
         name = f"Hessian spectrum of the {objective}"
         yield self._weyl.all_close(name, eigenvalues, expected, off, ["eigenvalue"])
-        least = float(eigenvalues[0])
-        yield from self._strictness(objective, least, float(expected[0]))
+        least, name = eigenvalues[0], f"strict saddle of the {objective}"
+        # The closed form is zero up to the float64 rounding of its own evaluation.
+        own = hessian_rounding(*self._at, unit_roundoff("float64")).eigenvalue
+        if expected[0] < -2 * off:
+            yield self._weyl.below(name, least, 0.0, off)
+        elif expected[0] < -own:
+            self.unresolved.append(
+                f"the least curvature of the {objective} is {expected[0]:.2g}, less than rounding "
+                f"in {self._context.backend.dtype} can resolve ({off:.2g})"
+            )
+        else:
+            yield self._weyl.at_least(f"no {name}", least, 0.0, off)
         if objective == "energy":
             name = "least curvature of the energy"
             yield self._weyl.at_most(name, least, self._theorem.bound, off)
@@ -221,76 +240,66 @@ class _SaddleJudge:
 
     def ends(self) -> Iterator[Finding]:
         """Compare the ends of both spectra, as far as products of a backend are numbers."""
-        context, network = self._context, self._problem.network
-        stages = context.progress("extreme eigenvalues", get_args(Objective), 2)
-        for objective in stages:
-            operator = HessianOperator(
-                context.backend, self._hessians[objective], network.n_parameters
-            )
-            numbers = _numbers(objective, operator, context.rng(f"a vector for the {objective}"))
-            yield numbers
-            if not numbers.passed:
+        context, rounding = self._context, self._rounding.eigenvalue
+        of_pair = self._by(
+            f"residual of the eigenpair, and rounding at u = {self._u:.2g} (theory.md 4)"
+        )
+        for objective in context.progress("extreme eigenvalues", get_args(Objective), 2):
+            operator = self._operators[objective]
+            size, rng = operator.shape[0], context.rng(f"a vector for the {objective}")
+            image = operator.matmat(rng.standard_normal((size, 1)))
+            missing = size - int(np.isfinite(image).sum()) if image.shape == (size, 1) else size
+            yield numbers_missing(objective, missing, size)
+            if missing:
                 return
             try:
                 rng = context.rng(f"extremes of the {objective}")
                 found = extreme_eigenpairs(operator, rng, count=2)
             except NotNumbersError:
-                yield numbers_missing(objective, network.n_parameters, network.n_parameters)
+                yield numbers_missing(objective, size, size)
                 return
             yield ghosts(f"different eigenvectors of the {objective}", found)
-            ends, rounding = self._theorem.ends(objective), self._rounding.eigenvalue
+            least, ends = found.least, self._theorem.ends(objective)
             for end, pair, expected in zip(
-                ("least", "largest"), (found.least, found.largest), ends, strict=True
+                ("least", "largest"), (least, found.largest), ends, strict=True
             ):
                 name = f"{end} eigenvalue of the {objective}"
-                yield self._pair.approx(name, pair.value, expected, pair.residual + rounding)
-            least = found.least
+                yield of_pair.approx(name, pair.value, expected, pair.residual + rounding)
             # A Rayleigh quotient is no less than the least eigenvalue, however the iteration ended.
             if ends[0] < -2 * rounding:
-                yield self._rounded.below(
-                    f"strict saddle of the {objective}", least.value, 0.0, rounding
-                )
+                rounded = self._by(f"rounding at u = {self._u:.2g} (theory.md 4)")
+                name = f"strict saddle of the {objective}"
+                yield rounded.below(name, least.value, 0.0, rounding)
             if objective == "energy":
                 name, off = "least curvature of the energy", least.residual + rounding
-                yield self._pair.at_most(name, least.value, self._theorem.bound, off)
+                yield of_pair.at_most(name, least.value, self._theorem.bound, off)
             yield extremes_series(objective, found)
-        yield from self._timed_ends()
-
-    def _timed_ends(self) -> Iterator[Finding]:
-        context, problem, backend = self._context, self._problem, self._context.backend
-        subject = Subject(backend, problem)
-        model, (x, y) = subject.model, subject.batch
-        yield context.measure("loss gradients", lambda: model.loss_gradients(x, y))
+        model, batch = self._subject.model, self._subject.batch
+        yield context.measure("loss gradients", lambda: model.loss_gradients(*batch))
 
         def extremes() -> object:
-            energy, size = _hessians(backend, problem)["energy"], problem.network.n_parameters
-            rng = context.rng("extremes of the energy")
-            return extreme_eigenpairs(HessianOperator(backend, energy, size), rng)
+            operator = self._operator(model.energy_hessian(self._activities()))
+            return extreme_eigenpairs(operator, context.rng("extremes of the energy"))
 
         yield context.measure("extreme eigenvalues of the energy", extremes)
 
     def during_inference(self, looks: Sequence[tuple[Steps, csr_array]]) -> Iterator[Finding]:
         """Compare entries of the energy's Hessian through the steps of inference so far."""
-        backend, network, worst = self._context.backend, self._problem.network, checks.Worst()
-        subject = Subject(backend, self._problem)
-        model, (x, y) = subject.model, subject.batch
-        basis = Basis(
-            self._theorem.source, f"{self._network.derivation}, in every step, forth and back"
-        )
+        worst, shapes, (x, y) = checks.Worst(), self._problem.network.shapes, self._subject.batch
+        basis = self._by(f"{self._basis.derivation}, in every step, forth and back")
         least: list[tuple[float, float]] = []
         for steps, expected in self._context.progress("during inference", looks, len(looks)):
-            hessian = model.unrolled_hessian(x, y, steps.number, steps.step)
-            observed = dense(HessianOperator(backend, hessian, network.n_parameters))
-            # Steps that contract add their rounding, no more.
-            allowed = self._rounding.entry * (1 + 2 * steps.number)
+            hessian = self._subject.model.unrolled_hessian(x, y, steps.number, steps.step)
+            observed = dense(self._operator(hessian))
             worst.add(
                 basis.all_close(
                     "Hessian entries during inference",
                     observed,
                     expected.toarray(),
-                    allowed,
+                    # Steps that contract add their rounding, no more.
+                    self._rounding.entry * (1 + 2 * steps.number),
                     where=f"after {steps.number} steps",
-                    entry=partial(entry_name, network.shapes, 0),
+                    entry=partial(entry_name, shapes, 0),
                 )
             )
             if np.isfinite(observed).all():
@@ -302,56 +311,10 @@ class _SaddleJudge:
 
     def rows(self, objective: Objective, rows: Int[np.ndarray, " K"]) -> Float[np.ndarray, "..."]:
         """Ask the backend for rows of a Hessian."""
-        vectors = np.zeros((len(rows), self._problem.network.n_parameters))
+        operator = self._operators[objective]
+        vectors = np.zeros((len(rows), operator.shape[0]))
         vectors[np.arange(len(rows)), rows] = 1.0
-        backend = self._context.backend
-        return backend.to_host(self._hessians[objective].product(backend.to_device(vectors)))
-
-    def _compare_entries(
-        self, objective: Objective
-    ) -> tuple[Float[np.ndarray, "P P"] | None, checks.Worst]:
-        """Compare some rows at a time; what was observed is ``None`` where it has no shape."""
-        size, expected = self._problem.network.n_parameters, self._theorem.hessian(objective)
-        worst, observed = checks.Worst(), np.empty((size, size))
-        starts = range(0, size, ROWS)
-        for start in self._context.progress(f"Hessian of the {objective}", starts, len(starts)):
-            rows = np.arange(start, min(start + ROWS, size))
-            block = self.rows(objective, rows)
-            worst.add(
-                self._network.all_close(
-                    f"Hessian entries of the {objective}",
-                    block,
-                    expected[rows].toarray(),
-                    self._rounding.entry,
-                    entry=partial(entry_name, self._problem.network.shapes, start),
-                )
-            )
-            if block.shape != (len(rows), size):
-                return None, worst
-            observed[rows] = block
-        return observed, worst
-
-    def _strictness(self, objective: Objective, least: float, expected: float) -> Iterator[Check]:
-        problem, off = self._problem, self._rounding.eigenvalue
-        # The closed form is zero up to the float64 rounding of its own evaluation.
-        own = hessian_rounding(problem.weights, problem.x, problem.y, unit_roundoff("float64"))
-        if expected < -2 * off:
-            yield self._weyl.below(f"strict saddle of the {objective}", least, 0.0, off)
-        elif expected < -own.eigenvalue:
-            self.unresolved.append(
-                f"the least curvature of the {objective} is {expected:.2g}, less than rounding in "
-                f"{self._context.backend.dtype} can resolve ({off:.2g})"
-            )
-        else:
-            yield self._weyl.at_least(f"no strict saddle of the {objective}", least, 0.0, off)
-
-
-def _numbers(objective: Objective, operator: HessianOperator, rng: np.random.Generator) -> Check:
-    """Check that a product has as many entries as the vector, and all of them numbers."""
-    size = operator.shape[0]
-    image = operator.matmat(rng.standard_normal((size, 1)))
-    missing = size - int(np.isfinite(image).sum()) if image.shape == (size, 1) else size
-    return numbers_missing(objective, missing, size)
+        return np.asarray(operator.matmat(vectors.T).T)
 
 
 def entry_name(shapes: Sequence[tuple[int, ...]], start: int, row: int, column: int) -> str:

@@ -25,7 +25,7 @@ RESIDUAL = checks.at_most("residual", 0.5, 1e-6, Tolerance(1e-9, "rounding"), so
 
 def spent(settings, steps, *, converged=False):
     nothing = np.zeros(())
-    result = InferenceResult([], nothing, nothing, steps, converged, None, None, None)
+    result = InferenceResult([], nothing, steps, nothing, converged)
     return budget_spent(RESIDUAL, settings, result, 0.5)
 
 

@@ -37,7 +37,7 @@ def settled(problem, start):
     found = minimize(energy, start, jac=slopes, method="BFGS", options={"gtol": 1e-10})
     z = activities(found.x)
     energies = layered_energies(network, z)
-    return InferenceResult(z, energies, np.array(1e-10), 1, True, None, None, None)
+    return InferenceResult(z, energies, 1, np.array(1e-10), True)
 
 
 def test_the_same_minimum_from_two_sides_agrees():

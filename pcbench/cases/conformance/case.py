@@ -8,23 +8,23 @@ network that fails it, or else the one with the least margin, and a number that 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
 from math import inf
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
 from pcbench.case import Case, CaseParameters, CaseSkippedError, Context, Finding, Omission
 from pcbench.cases.conformance.conduct import conduct
-from pcbench.cases.conformance.draw import Draw, Drawn, offered
-from pcbench.cases.conformance.evaluation import evaluation, line
+from pcbench.cases.conformance.draw import Draw, Drawn
+from pcbench.cases.conformance.evaluation import evaluation
 from pcbench.cases.conformance.hessian import hessians, unrolled
 from pcbench.cases.conformance.inference.engines import EDGE, inference
 from pcbench.cases.conformance.inference.settings import settings_obeyed
 from pcbench.cases.conformance.replicas import replicas
 from pcbench.cases.conformance.robustness import robustness
+from pcbench.cases.conformance.subject import JudgedSubject
 from pcbench.cases.conformance.training import course, training
 from pcbench.checks import Check, CheckStatus, Worst, undecided
 from pcbench.contract import ENGINES, BackendUnavailableError, Capability, engine_settings
@@ -53,23 +53,30 @@ _NEEDS: dict[Question, Capability] = {
     "training": Capability.TRAINING,
     "course": Capability.TRAINING,
 }
-_ELSEWHERE: dict[Question, Omission] = {
-    "inference": Omission(
+_OF_A_SUBJECT: dict[str, Callable[..., Iterator[Check | Omission]]] = {
+    "evaluation": evaluation,
+    "hessian": hessians,
+    "unrolled_hessian": unrolled,
+    "conduct": conduct,
+    "robustness": robustness,
+}
+_ELSEWHERE: dict[Question, tuple[str, str]] = {
+    "inference": (
         "theorems on equilibria, deep networks and data",
         "the suites theory, nonlinear and inference ask",
     ),
-    "hessian": Omission(
+    "hessian": (
         "extreme eigenvalues and spectra of large Hessians, and critical points",
         "the suites curvature, zero_rank_saddles and critical_points ask",
     ),
-    "training": Omission(
+    "training": (
         "training until it leaves a saddle, and the law of escape times",
         "the suites origin_escape, matrix_completion and escape_law ask",
     ),
 }
 """What random networks do not ask of a question, and which suites do: said in every report."""
+_MORE_REPLICAS = 2
 _DIFFERENTIABLE = ("hessian", "unrolled_hessian")
-REPLICAS = 3
 _SEVERITY: tuple[CheckStatus, ...] = ("failed", "undecided", "passed")
 
 
@@ -95,24 +102,21 @@ class Parameters(CaseParameters):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Parameters:
-        layers, masked = self.draw.layers, self.draw.observed < 1
+        asked, layers = f"question: {self.question}", self.draw.layers
         if self.engine is not None and self.question != "inference":
             raise ValueError("an engine is for question: inference; leave 'engine' out")
         if self.engine == "exact" and layers != "linear":
             raise ValueError("engine: exact takes linear networks; write draw.layers: linear")
         if self.question in _DIFFERENTIABLE and layers not in ("linear", "smooth"):
             raise ValueError(
-                f"question: {self.question} is asked of networks without kinks; write "
-                "draw.layers: linear or smooth"
+                f"{asked} is asked of networks without kinks; write draw.layers: linear or smooth"
             )
-        if self.question == "unrolled_hessian" and masked:
-            raise ValueError(
-                "question: unrolled_hessian takes no precision; leave draw.observed out"
-            )
+        if self.question == "unrolled_hessian" and self.draw.observed < 1:
+            raise ValueError(f"{asked} takes no precision; leave draw.observed out")
         if self.question == "robustness" and layers == "convolutional":
             raise ValueError(
-                "question: robustness is asked of fully connected networks; write draw.layers: "
-                "linear, smooth or nonlinear"
+                f"{asked} is asked of fully connected networks; write draw.layers: linear, smooth "
+                "or nonlinear"
             )
         return self
 
@@ -164,7 +168,7 @@ class Conformance(Case[Parameters]):
             yield Omission(f"{len(refused)} of {len(networks)} networks", refused[0])
         yield from left_out.values()
         if asked.question in _ELSEWHERE:
-            yield _ELSEWHERE[asked.question]
+            yield Omission(*_ELSEWHERE[asked.question])
 
     def _ask(
         self, context: Context, drawn: Drawn, verdicts: Verdicts, left_out: dict[str, Omission]
@@ -194,48 +198,30 @@ class Conformance(Case[Parameters]):
             verdicts.add(drawn, found)
 
     def _findings(self, context: Context, drawn: Drawn) -> Iterator[Check | Omission]:
-        backend, problem = context.backend, drawn.problem
-        rng = context.rng(f"question {drawn.number}")
+        number, subject = drawn.number, JudgedSubject(context.backend, drawn.problem)
+        rng = context.rng(f"question {number}")
         match self.parameters.question:
-            case "evaluation":
-                yield from evaluation(backend, problem, rng)
             case "inference":
-                if not offered(backend, problem):
-                    raise CaseSkippedError(
-                        "the backend offers no engine of inference for these networks"
-                    )
-                yield from inference(backend, problem, self.parameters.engine)
-            case "replicas":
-                yield from replicas(backend, self._replicas(context, drawn), rng)
-            case "hessian":
-                along = line(problem, backend.dtype, rng, short=True)
-                yield from hessians(backend, along, rng)
-            case "unrolled_hessian":
-                yield from unrolled(backend, problem, rng)
-            case "training":
-                yield from training(context, self._replicas(context, drawn), rng, turn=drawn.number)
+                return inference(subject, self.parameters.engine)
             case "settings":
-                yield from settings_obeyed(backend, problem)
+                return settings_obeyed(subject)
+            case "replicas":
+                return replicas(subject, self._replicas(context, drawn), rng)
+            case "training":
+                return training(context, self._replicas(context, drawn), rng, turn=number)
             case "course":
-                yield from course(context, problem, rng)
-            case "conduct":
-                yield from conduct(backend, problem, rng)
-            case "robustness":
-                yield from robustness(backend, problem, rng)
+                return course(context, drawn.problem, rng)
+            case question:
+                return _OF_A_SUBJECT[question](subject, rng)
 
     def _replicas(self, context: Context, drawn: Drawn) -> list[Problem]:
         """Return the problem at several points, its own first."""
-        problem, dtype = drawn.problem, context.backend.dtype
-        rng = context.rng(f"replicas {drawn.number}")
-        problems = [problem]
-        while len(problems) < REPLICAS:
-            weights, biases = self.parameters.draw.parameters(problem.network, rng)
-            point: dict[str, Any] = {
-                "weights": rounded(weights, dtype),
-                "biases": rounded(biases, dtype),
-            }
-            problems.append(replace(problem, **point))
-        return problems
+        problem, rng = drawn.problem, context.rng(f"replicas {drawn.number}")
+        points = [
+            self.parameters.draw.parameters(problem.network, rng) for _ in range(_MORE_REPLICAS)
+        ]
+        dtype = context.backend.dtype
+        return [problem, *(problem.at(rounded([*w, *b], dtype)) for w, b in points)]
 
 
 class BrokenAtError(RuntimeError):
@@ -245,10 +231,8 @@ class BrokenAtError(RuntimeError):
 class Verdicts:
     """Keeps, of checks of one name, the smallest network that fails; else the first undecided one.
 
-    Where all pass, the least margin is kept.
-
-    A failure in a large network is seldom understood there. Networks are to be added from small to
-    large.
+    Where all pass, the least margin is kept. A failure in a large network is seldom understood
+    there: networks are to be added from small to large.
     """
 
     def __init__(self) -> None:
@@ -261,31 +245,23 @@ class Verdicts:
         worst = Worst()
         worst.add(*checks)
         for check in worst:
-            name = check.name
-            self._comparisons[name] += check.comparisons
-            self._fates[name][check.status] += 1
-            kept = self._kept.get(name)
-            if kept is None or _worse(check, kept):
-                self._kept[name] = check.at(str(drawn))
+            self._comparisons[check.name] += check.comparisons
+            self._fates[check.name][check.status] += 1
+            kept = self._kept.get(check.name)
+            if kept is None or _rank(check) < _rank(kept):
+                self._kept[check.name] = check.at(str(drawn))
 
     def __iter__(self) -> Iterator[Check]:
         for name, check in self._kept.items():
-            where = check.where
-            fates = self._fates[name]
-            networks = fates.total()
-            if fates["failed"]:
-                where += f"; {fates['failed']} of {networks} networks fail"
-            if fates["undecided"]:
-                where += f"; {fates['undecided']} of {networks} networks undecided"
+            where, fates = check.where, self._fates[name]
+            for fate in _SEVERITY[:2]:
+                if fates[fate]:
+                    what = "fail" if fate == "failed" else fate
+                    where += f"; {fates[fate]} of {fates.total()} networks {what}"
             yield check.model_copy(update={"where": where, "comparisons": self._comparisons[name]})
 
 
-def _worse(check: Check, kept: Check) -> bool:
-    """Whether a check is the first to fail or to be undecided, or passes more narrowly."""
-    if check.status != kept.status:
-        return _SEVERITY.index(check.status) < _SEVERITY.index(kept.status)
-    return kept.passed and _margin(check) < _margin(kept)
-
-
-def _margin(check: Check) -> float:
-    return -inf if check.margin is None else check.margin
+def _rank(check: Check) -> tuple[int, float]:
+    """Order verdicts by severity; those that pass by their margin, others as they come."""
+    margin = -inf if check.margin is None else check.margin
+    return _SEVERITY.index(check.status), margin if check.passed else 0.0

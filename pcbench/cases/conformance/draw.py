@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import log
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 from pydantic import (
@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from pcbench.contract import Backend, Capability, DType, engines
+from pcbench.contract import Capability, DType
 from pcbench.judges.problem import Problem, Weights, rounded
 from pcbench.networks import NetworkSpec
 from pcbench.networks.activations import ROWS, ActivationName, activation
@@ -34,16 +34,12 @@ def _in_turn(activations: Sequence[str]) -> list[Style]:
 
     So a few networks have seen them all, and a few more everything there is.
     """
-    ways: list[tuple[Convention, bool]] = [
-        ("post", False),
-        ("pre", True),
-        ("post", True),
-        ("pre", False),
-    ]
+    conventions: tuple[Convention, ...] = ("post", "pre")
     return [
-        (activation, *ways[(turn + place) % len(ways)])
-        for turn in range(len(ways))
+        (activation, conventions[way % 2], way in (1, 2))
+        for turn in range(4)
         for place, activation in enumerate(activations)
+        for way in [(turn + place) % 4]
     ]
 
 
@@ -127,12 +123,11 @@ class Draw(BaseModel):
     def needs(self) -> frozenset[Capability]:
         """What a backend must offer for these networks."""
         needed = {
-            "linear": set(),
-            "smooth": {Capability.NONLINEAR},
-            "nonlinear": {Capability.NONLINEAR},
-            "convolutional": {Capability.NONLINEAR, Capability.CONVOLUTIONS},
-        }[self.layers]
-        return frozenset(needed | ({Capability.PRECISION} if self.observed < 1 else set()))
+            Capability.NONLINEAR: self.layers != "linear",
+            Capability.CONVOLUTIONS: self.layers == "convolutional",
+            Capability.PRECISION: self.observed < 1,
+        }
+        return frozenset(capability for capability, is_needed in needed.items() if is_needed)
 
     def problem(self, number: int, rng: np.random.Generator, dtype: DType) -> Drawn:
         """Draw a network and a batch.
@@ -148,11 +143,14 @@ class Draw(BaseModel):
         depth, samples = _count(rng, self.depth, number, 2), _count(rng, self.samples, number, 3)
         if number % 4 == 0:
             samples = self.samples[0]
+        convolutions: list[Convolution] = []
         if self.layers == "convolutional":
-            spec = _convolutional(rng, min(depth, 3), self.width, (activation, convention, bias))
+            convolutions = _convolutions(rng)
+            widths = [convolutions[0].inputs, *(layer.outputs for layer in convolutions)]
+            widths += [_small_more_often(rng, self.width) for _ in range(min(depth, 3))]
         else:
             widths = [_count(rng, self.width, number, 3) for _ in range(depth + 1)]
-            spec = NetworkSpec(tuple(widths), activation, convention, bias)
+        spec = NetworkSpec(tuple(widths), activation, convention, bias, tuple(convolutions))
         weights, biases = self.parameters(spec, rng)
         x, y = (rng.standard_normal((samples, spec.widths[end])) for end in (0, -1))
         x, y = rounded([x, y], dtype)
@@ -207,45 +205,21 @@ def _weighed(problem: Problem, rng: np.random.Generator, dtype: DType) -> Proble
 
 
 def _count(rng: np.random.Generator, span: tuple[int, int], number: int, largest: int) -> int:
-    """Draw a count, small ones as often as large ones; the first is least, one other the most."""
-    drawn = round(float(np.exp(rng.uniform(log(span[0]), log(span[1])))))
-    return {1: span[0], largest: span[1]}.get(number, drawn)
+    """Draw a count; the first is least, one other the most."""
+    return {1: span[0], largest: span[1]}.get(number, _small_more_often(rng, span))
 
 
-def _convolutional(
-    rng: np.random.Generator,
-    dense: int,
-    width: tuple[int, int],
-    style: Style,
-) -> NetworkSpec:
-    image = tuple(int(rng.choice(choices)) for choices in (_CHANNELS, _SIDES, _SIDES))
+def _small_more_often(rng: np.random.Generator, span: tuple[int, int]) -> int:
+    """Draw a count, alike in every decade."""
+    return round(float(np.exp(rng.uniform(log(span[0]), log(span[1])))))
+
+
+def _convolutions(rng: np.random.Generator) -> list[Convolution]:
+    channels, height, width = (int(rng.choice(some)) for some in (_CHANNELS, _SIDES, _SIDES))
     convolutions: list[Convolution] = []
     for _ in range(int(rng.integers(1, 3))):
-        channels, height, side = image
-        pools = [pool for pool in (1, 2, 3) if height % pool == 0 and side % pool == 0]
-        layer = Convolution(
-            (channels, height, side),
-            int(rng.choice(_CHANNELS)),
-            int(rng.choice(_KERNELS)),
-            int(rng.choice(pools)),
-        )
-        convolutions.append(layer)
-        image = layer.output_image
-    widths = [layer.inputs for layer in convolutions[:1]] + [
-        layer.outputs for layer in convolutions
-    ]
-    widths += [
-        round(float(np.exp(rng.uniform(log(width[0]), log(width[1]))))) for _ in range(dense)
-    ]
-    activation, convention, bias = style
-    return NetworkSpec(tuple(widths), activation, convention, bias, tuple(convolutions))
-
-
-def offered(backend: Backend[Any], problem: Problem) -> list[str]:
-    """Engines that the backend declares, and that can treat the network."""
-    return [
-        engine
-        for engine, settings in engines()
-        if settings.capability in backend.capabilities
-        and (problem.network.is_linear or engine != "exact")
-    ]
+        pools = [pool for pool in (1, 2, 3) if height % pool == 0 and width % pool == 0]
+        outputs, kernel, pool = (int(rng.choice(some)) for some in (_CHANNELS, _KERNELS, pools))
+        convolutions.append(Convolution((channels, height, width), outputs, kernel, pool))
+        channels, height, width = convolutions[-1].output_image
+    return convolutions

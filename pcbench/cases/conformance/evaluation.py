@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from pcbench.cases.conformance.subject import JudgedSubject
 from pcbench.checks import Check
-from pcbench.contract import Backend, DType
+from pcbench.contract import DType
 from pcbench.judges.agreement import is_smooth
-from pcbench.judges.answers import Array, Evaluation, Subject
+from pcbench.judges.answers import Array, Evaluation
 from pcbench.judges.basis import Basis
 from pcbench.judges.differences import first_derivative
 from pcbench.judges.inference import InferenceJudge, of_parameters
@@ -26,7 +27,7 @@ from pcbench.theory.nonlinear.layered import (
     layered_loss,
 )
 from pcbench.theory.rounding.bounds import unit_roundoff
-from pcbench.theory.rounding.layered import LayeredRounding, layered_rounding
+from pcbench.theory.rounding.layered import layered_rounding
 from pcbench.theory.rounding.range import UndecidableError
 
 LOCAL = "-(1/N) Σ_n (∂f_l/∂θ_l)ᵀ (π e)_l (theory.md 1)"
@@ -54,175 +55,112 @@ def anywhere(problem: Problem, rng: np.random.Generator, dtype: DType) -> list[A
     return [problem.x, *rounded(hidden, dtype), problem.y]
 
 
-def evaluation(
-    backend: Backend[Any], problem: Problem, rng: np.random.Generator
-) -> Iterator[Check]:
+def evaluation(subject: JudgedSubject, rng: np.random.Generator) -> Iterator[Check]:
     """Ask for everything that every backend knows, and hold it against its definition."""
-    subject, activities = Subject(backend, problem), anywhere(problem, rng, backend.dtype)
-    judge = EvaluationJudge(problem, activities, backend.dtype)
+    problem, judge, n = subject.problem, subject.judge, len(subject.problem.x)
+    activities = anywhere(problem, rng, subject.dtype)
     answers = subject.evaluate(activities)
-    well_formed = judge.well_formed(answers)
-    yield well_formed
-    if not well_formed.passed:
+    made = evaluated(judge, activities, answers)
+    form = next(made)
+    yield form
+    if not form.passed:
         return
-    yield from judge.checks(answers)
-    yield _one_by_one(subject, answers, judge.prediction_off)
-    if is_smooth(problem.network):  # differences see the derivative, and no kink
-        yield _loss_differences(backend, line(problem, backend.dtype, rng))
-        yield _energy_differences(
-            backend, line(problem, backend.dtype, rng, activities), activities
-        )
-
-
-class EvaluationJudge:
-    """Holds answers about a batch, and about activities ``z_0 … z_L``, against the definitions."""
-
-    def __init__(self, problem: Problem, activities: list[Array], dtype: DType) -> None:
-        self._problem, self._activities, self._dtype = problem, activities, dtype
-        self._network, self._u = problem.layered, unit_roundoff(dtype)
-        self._rounding = InferenceJudge(problem, dtype)
-
-    @property
-    def prediction_off(self) -> float:
-        """Bound on the rounding of ``ŷ``, of a linear network in either order of its products."""
-        forward = self._rounding.forward_rounding.prediction
-        if not self._problem.network.is_linear:
-            return forward
-        return max(forward, self._rounding.exact_rounding.prediction)
-
-    def well_formed(self, answers: Evaluation) -> Check:
-        """Check that every array has the shape that is due, and holds numbers."""
-        return well_formed("malformed answers", answers.due(self._problem))
-
-    def checks(self, answers: Evaluation) -> Iterator[Check]:
-        """Judge a well-formed answer."""
-        problem, precision = self._problem, self._problem.precision
-        there = layered_rounding(self._network, self._activities, self._u, precision)
-        defined = self._expect(DEFINITION)
-        yield defined.distance(
-            "prediction",
-            answers.prediction,
-            feedforward(self._network, problem.x)[-1],
-            self.prediction_off,
-        )
-        yield defined.approx(
-            "loss",
-            float(answers.loss),
-            layered_loss(self._network, problem.x, problem.y, precision),
-            known_loss_off(problem, self._rounding),
-        )
-        yield defined.each_close(
-            "energies at given activities",
-            answers.energies,
-            layered_energies(self._network, self._activities, precision),
-            there.energies,
-            layers(len(there.energies)),
-        )
-        due, off = backpropagated(problem, self._dtype)
-        names = array_names(due)
-        yield from self._expect(BACKPROPAGATED).distances(
-            "gradients of the loss", answers.loss_gradients, due, off, names
-        )
-        weights, biases = energy_gradients(self._network, self._activities, precision)
-        due, off = [*weights, *(biases or [])], of_parameters(there, problem)
-        yield from self._expect(LOCAL).distances(
-            "gradients of the energy", answers.energy_gradients, due, off, names
-        )
-
-    def _expect(self, source: str) -> Basis:
-        return Basis(source, f"rounding at u = {self._u:.2g} in this network (theory.md 4)")
-
-
-def _one_by_one(subject: Subject, answers: Evaluation, off: float) -> Check:
-    """Ask for the prediction of the last sample: a batch is no more than several of them."""
-    n = len(subject.problem.x)
-    return INDEPENDENT.distance(
+    yield from made
+    # A batch is no more than several samples.
+    yield INDEPENDENT.distance(
         "prediction of one sample alone",
-        subject.predict(subject.problem.x[n - 1 :]),
+        subject.predict(problem.x[n - 1 :]),
         answers.prediction[n - 1 :],
-        2 * off,
+        2 * prediction_off(judge),
         f"sample {n}",
     )
+    if is_smooth(problem.network):  # differences see the derivative, and no kink
+        yield _by_differences("loss", subject, line(problem, subject.dtype, rng))
+        along = line(problem, subject.dtype, rng, activities)
+        yield _by_differences("energy", subject, along, activities)
 
 
-def _loss_differences(backend: Backend[Any], along: Line) -> Check:
-    """Compare the gradient of the loss with differences of the loss."""
-    values = {k: float(Subject(backend, there).loss()) for k, there in along.problems.items()}
-    offs = [loss_off(there, backend.dtype) for there in along.ends]
-    _, gradients_off = backpropagated(along.centre, backend.dtype)
-    gradients = Subject(backend, along.centre).loss_gradients()
-    return _agree("loss", along, gradients, values, max(offs), gradients_off)
+def prediction_off(judge: InferenceJudge) -> float:
+    """Bound the rounding of ``ŷ``, of a linear network in either order of its products."""
+    forward = judge.forward_rounding.prediction
+    linear = judge.problem.network.is_linear
+    return max(forward, judge.exact_rounding.prediction) if linear else forward
 
 
-def _energy_differences(backend: Backend[Any], along: Line, activities: list[Array]) -> Check:
-    """Compare the gradient of the energy with differences of the energy, activities held."""
-    u = unit_roundoff(backend.dtype)
-    precision = along.centre.precision
+def evaluated(
+    judge: InferenceJudge, activities: list[Array], answers: Evaluation
+) -> Iterator[Check]:
+    """Hold answers about a batch, and about activities ``z_0 … z_L``, against the definitions.
 
-    def rounding(there: Problem) -> LayeredRounding:
-        return layered_rounding(there.layered, activities, u, precision)
-
-    subjects = {k: Subject(backend, there) for k, there in along.problems.items()}
-    values = {k: float(subject.energies(activities).sum()) for k, subject in subjects.items()}
-    offs = [sum(rounding(there).energies) for there in along.ends]
-    allowed = of_parameters(rounding(along.centre), along.centre)
-    gradients = subjects[0].energy_gradients(activities)
-    return _agree("energy", along, gradients, values, max(offs), allowed)
-
-
-def _agree(
-    what: str,
-    along: Line,
-    gradients: list[Array],
-    values: dict[int, float],
-    off: float,
-    gradients_off: tuple[float, ...],
-) -> Check:
-    slope, left_out = first(values)
-    moved = [float(np.linalg.norm(part)) for part in along.step]
-    own = sum(a * b for a, b in zip(gradients_off, moved, strict=True))
-    return Basis(DIFFERENCES, BY_DIFFERENCES).approx(
-        f"gradients of the {what} by differences",
-        along.along(gradients),
-        float(slope),
-        left_out + CARRIED * off + own,
+    The first check is that they are well-formed; where they are not, it is the only one.
+    """
+    problem, network, precision = judge.problem, judge.network, judge.problem.precision
+    form = well_formed("malformed answers", answers.due(problem))
+    yield form
+    if not form.passed:
+        return
+    there = layered_rounding(network, activities, judge.u, precision)
+    defined = Basis(DEFINITION, f"rounding at u = {judge.u:.2g} in this network (theory.md 4)")
+    due = feedforward(network, problem.x)[-1]
+    yield defined.distance("prediction", answers.prediction, due, prediction_off(judge))
+    loss = layered_loss(network, problem.x, problem.y, precision)
+    yield defined.approx("loss", answers.loss, loss, known_loss_off(problem, judge))
+    yield defined.each_close(
+        "energies at given activities",
+        answers.energies,
+        layered_energies(network, activities, precision),
+        there.energies,
+        layers(len(there.energies)),
+    )
+    gradients, offs = backpropagated(problem, judge.dtype)
+    names = array_names(gradients)
+    yield from replace(defined, source=BACKPROPAGATED).distances(
+        "gradients of the loss", answers.loss_gradients, gradients, offs, names
+    )
+    weights, biases = energy_gradients(network, activities, precision)
+    gradients, offs = [*weights, *(biases or [])], of_parameters(there, problem)
+    yield from replace(defined, source=LOCAL).distances(
+        "gradients of the energy", answers.energy_gradients, gradients, offs, names
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    r"""A line of problems that differ in one array of parameters, for derivatives along it.
+Line = dict[int, Problem]
+"""Problems that differ in one array of parameters, by multiple of a step; 0 is the centre."""
 
-    It goes in steps ``δ`` that are whole multiples of a grid on which the whole line can be
-    represented: nothing is rounded but the values. With ``f_k`` at ``θ + k δ``, differences of
-    fourth order are
 
-    .. math::
-        D_m = \frac{8 (f_m - f_{-m}) - (f_{2m} - f_{-2m})}{12 m} ,
+def step_of(along: Line) -> list[Array]:
+    """The step of a line, of every array of parameters; all but one of them are zero."""
+    pairs = zip(along[1].parameters, along[0].parameters, strict=True)
+    return [after - before for after, before in pairs]
 
-    and ``D_1`` leaves out a fifteenth of ``D_1 - D_2``, up to sixth order, which is a sixteenth of
-    ``D_2 - D_4``. The whole of the first and a sixteenth of the second are allowed: where one
-    happens to vanish, the other does not. What values are off by, they magnify by up to ``3/2``.
-    """
 
-    problems: dict[int, Problem]
-    """By multiple of the step, 0 for the centre."""
-    step: list[Array]
-    """``δ``, one array for each of the parameters; all but one of them are zero."""
-
-    @property
-    def centre(self) -> Problem:
-        """Where the derivative is."""
-        return self.problems[0]
-
-    @property
-    def ends(self) -> tuple[Problem, Problem]:
-        """Where rounding is largest: its bounds are norms, and so convex along a line."""
-        return self.problems[REACH[0]], self.problems[REACH[-1]]
-
-    def along(self, gradient: list[Array]) -> float:
-        """The derivative that a gradient has along a step."""
-        return float(sum(np.sum(g * part) for g, part in zip(gradient, self.step, strict=True)))
+def _by_differences(
+    what: str, subject: JudgedSubject, along: Line, activities: list[Array] | None = None
+) -> Check:
+    """Compare a gradient with differences of the loss, or of the energy at held activities."""
+    step, dtype = step_of(along), subject.dtype
+    subjects = {k: subject.at(there) for k, there in along.items()}
+    # Rounding is largest at the ends: its bounds are norms, and so convex along a line.
+    centre, *ends = (along[k] for k in (0, REACH[0], REACH[-1]))
+    if activities is None:
+        values = {k: float(one.loss()) for k, one in subjects.items()}
+        off = max(loss_off(there, dtype) for there in ends)
+        _, gradients_off = backpropagated(centre, dtype)
+        gradients = subjects[0].loss_gradients()
+    else:
+        values = {k: float(one.energies(activities).sum()) for k, one in subjects.items()}
+        here, *there = (
+            layered_rounding(at.layered, activities, subject.judge.u, at.precision)
+            for at in (centre, *ends)
+        )
+        off, gradients_off = max(sum(end.energies) for end in there), of_parameters(here, centre)
+        gradients = subjects[0].energy_gradients(activities)
+    slope, left_out = first(values)
+    seen = float(sum(np.sum(g * part) for g, part in zip(gradients, step, strict=True)))
+    moved = [float(np.linalg.norm(part)) for part in step]
+    off = left_out + CARRIED * off + sum(a * b for a, b in zip(gradients_off, moved, strict=True))
+    name = f"gradients of the {what} by differences"
+    return Basis(DIFFERENCES, BY_DIFFERENCES).approx(name, seen, slope, off)
 
 
 def line(
@@ -233,53 +171,58 @@ def line(
     *,
     short: bool = False,
 ) -> Line:
-    """Draw a line through a problem, on the grid of a dtype.
+    """Draw a line through a problem, for derivatives along it.
 
+    It goes in steps that are whole multiples of a grid on which the whole line can be represented
+    in the dtype: nothing is rounded but the values.
     Along it no potential moves by more than the sixth root of the roundoff a step, which balances
     what differences leave out against what they magnify; and parameters do not grow so large that
-    those at the centre lose more than half their digits on the common grid.
+    those at the centre lose more than half their digits on the common grid. Parameters that leave
+    no such step are undecidable.
 
-    Parameters
-    ----------
-    activities
-        That are held; those of a forward pass follow, if not given.
-    short
-        Whether weights are to move by no more than potentials, either: where activities relax,
-        their equilibrium depends on weights by themselves.
-
-    Raises
-    ------
-    UndecidableError
-        If parameters are so large that no such step is left on the grid.
+    ``activities`` are held; those of a forward pass follow, if not given. On a ``short`` line
+    weights move by no more than potentials, either: where activities relax, their equilibrium
+    depends on weights by themselves.
     """
-    parameters = problem.parameters
+    parameters, u, furthest = problem.parameters, unit_roundoff(dtype), max(REACH)
     chosen = int(rng.integers(len(parameters)))
-    direction = rng.standard_normal(parameters[chosen].shape)
+    centre = parameters[chosen]
+    direction = rng.standard_normal(centre.shape)
     speed = _speed(problem, chosen, direction, activities)
     if short:
         speed = max(speed, float(np.linalg.norm(direction)))
-    u = unit_roundoff(dtype)
+    largest, longest = float(np.abs(centre).max()), float(np.abs(direction).max())
     # Where activities are tiny, what moves potentials that far may not even fit the dtype.
-    most = (float(np.abs(parameters[chosen]).max()) or 1.0) / u**0.5
-    length = min(u ** (1 / 6) / speed, most / (max(REACH) * float(np.abs(direction).max())))
-    centre, step = _on_a_grid(parameters[chosen], length * direction, dtype)
+    length = min(u ** (1 / 6) / speed, (largest or 1.0) / u**0.5 / (furthest * longest))
+    step = length * direction
+    # On a grid on which every point of the line fits the dtype.
+    most = largest + furthest * float(np.abs(step).max())
+    grid = 2.0 ** np.ceil(np.log2(most)) * u * 2
+    centre, step = np.round(centre / grid) * grid, np.round(step / grid) * grid
     if not step.any():
         raise UndecidableError(
             f"a step that moves no potential too far is lost in the rounding of parameters that "
             f"reach {float(np.abs(centre).max()):.2g}"
         )
 
-    def at(multiple: int) -> Problem:
-        moved = [*parameters]
-        moved[chosen] = centre + multiple * step
-        return problem.at(moved)
-
-    steps = [step if i == chosen else np.zeros_like(p) for i, p in enumerate(parameters)]
-    return Line({k: at(k) for k in (0, *REACH)}, steps)
+    return {
+        k: problem.at([*parameters[:chosen], centre + k * step, *parameters[chosen + 1 :]])
+        for k in (0, *REACH)
+    }
 
 
 def first(values: Mapping[int, Any]) -> tuple[Any, float]:
-    """``D_1``, of numbers or arrays, and how far it may be from the derivative, in the norm."""
+    r"""``D_1``, of numbers or arrays, and how far it may be from the derivative, in the norm.
+
+    With ``f_k`` at ``θ + k δ``, differences of fourth order are
+
+    .. math::
+        D_m = \frac{8 (f_m - f_{-m}) - (f_{2m} - f_{-2m})}{12 m} ,
+
+    and ``D_1`` leaves out a fifteenth of ``D_1 - D_2``, up to sixth order, which is a sixteenth of
+    ``D_2 - D_4``. The whole of the first and a sixteenth of the second are allowed: where one
+    happens to vanish, the other does not. What values are off by, they magnify by up to ``3/2``.
+    """
     once, twice, wide = (first_derivative(values, every=m) for m in (1, 2, 4))
     off = float(np.linalg.norm(once - twice)) + float(np.linalg.norm(twice - wide)) / 16
     return once, off
@@ -299,10 +242,3 @@ def _speed(
     moved[chosen] = moved[chosen] + probe * direction
     pairs = zip(potentials(problem), potentials(problem.at(moved)), strict=True)
     return max(float(np.abs(a - b).max()) for a, b in pairs) / probe or 1.0
-
-
-def _on_a_grid(array: Array, step: Array, dtype: DType) -> tuple[Array, Array]:
-    """Round both so that every point of the line fits the dtype."""
-    most = float(np.abs(array).max()) + max(REACH) * float(np.abs(step).max())
-    grid = 2.0 ** np.ceil(np.log2(most)) * unit_roundoff(dtype) * 2
-    return np.round(array / grid) * grid, np.round(step / grid) * grid

@@ -13,10 +13,11 @@ import numpy as np
 
 from pcbench import checks
 from pcbench.case import CaseSkippedError
-from pcbench.cases.conformance.evaluation import BY_DIFFERENCES, CARRIED, Line, first
+from pcbench.cases.conformance.evaluation import BY_DIFFERENCES, CARRIED, Line, first, line, step_of
+from pcbench.cases.conformance.subject import JudgedSubject
 from pcbench.checks import Check
-from pcbench.contract import Backend, Hessian, Objective
-from pcbench.judges.answers import Array, Subject
+from pcbench.contract import DType, Hessian, Objective
+from pcbench.judges.answers import Array
 from pcbench.judges.basis import Basis
 from pcbench.judges.differences import second_derivative
 from pcbench.judges.hessian import ProductJudge
@@ -26,20 +27,14 @@ from pcbench.judges.problem import Problem, rounded
 from pcbench.judges.reported import differing
 from pcbench.judges.training.step_expected import backpropagated
 from pcbench.spectra import HessianOperator
-from pcbench.theory.nonlinear.layered import (
-    Layered,
-    activity_residuals,
-    energy_gradients,
-    feedforward,
-    layered_energies,
-)
+from pcbench.theory.nonlinear.inference_steps import Rule, inference_steps
+from pcbench.theory.nonlinear.layered import Layered, energy_gradients
 from pcbench.theory.nonlinear.second_order import NoEquilibriumError, relaxed_activities
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
 from pcbench.theory.rounding.layered import layered_rounding
 from pcbench.theory.rounding.stochastic import with_rounding
 
 DIFFERENCES = "a Hessian is the derivative of the backend's own gradient"
-_DIRECTIONS = 3
 CURVATURE = Basis(
     "the energy after so many steps, differentiated twice (theory.md 2.3)",
     "what differences of two steps leave out, and rounding (theory.md 4.3)",
@@ -53,16 +48,15 @@ _H = unit_roundoff("float64") ** (1 / 6)
 _LEAST_PROBE = 2.0**-24
 
 
-def hessians(backend: Backend[Any], along: Line, rng: np.random.Generator) -> Iterator[Check]:
+def hessians(subject: JudgedSubject, rng: np.random.Generator) -> Iterator[Check]:
     """Ask for products of both Hessians at the centre of a line, at the judge's own equilibrium.
 
-    Raises
-    ------
-    CaseSkippedError
-        If there is no equilibrium there, or the dtype cannot tell a solution of its inner systems.
+    The case is skipped if there is none, or the dtype cannot tell a solution of its inner systems.
     """
-    problem, dtype = along.centre, backend.dtype
-    subject, equilibria = Subject(backend, problem), _equilibria(along)
+    dtype, backend = subject.dtype, subject.backend
+    along = line(subject.problem, dtype, rng, short=True)
+    problem, equilibria = along[0], _equilibria(along)
+    subject, size = subject.at(problem), problem.network.n_parameters
     activities = [problem.x, *rounded(equilibria[0][1:-1], dtype), problem.y]
     staged = [subject.stage(z) for z in activities]
     found: dict[Objective, Hessian[Any]] = {
@@ -70,20 +64,15 @@ def hessians(backend: Backend[Any], along: Line, rng: np.random.Generator) -> It
         "energy": subject.model.energy_hessian(staged, *subject.batch[2:]),
     }
     gradients = {
-        "loss": {
-            k: joined(Subject(backend, there).loss_gradients())
-            for k, there in along.problems.items()
-        },
-        "energy": _energy_gradients(backend, along, equilibria),
+        "loss": {k: joined(subject.at(p).loss_gradients()) for k, p in along.items()},
+        "energy": _energy_gradients(subject, along, equilibria),
     }
     for objective, hessian in found.items():
         try:
             judge = ProductJudge(problem, objective, activities, dtype)
         except ValueError as error:
             raise CaseSkippedError(str(error)) from error
-        operator = HessianOperator(backend, hessian, problem.network.n_parameters)
-        vectors = rng.standard_normal((_DIRECTIONS, problem.network.n_parameters))
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        operator, vectors = HessianOperator(backend, hessian, size), _unit_vectors(rng, 3, size)
         made = list(judge.findings(operator, vectors))
         yield from made
         if backend.device == "cpu":
@@ -92,15 +81,32 @@ def hessians(backend: Backend[Any], along: Line, rng: np.random.Generator) -> It
         if len(made) == 1:  # no products to speak of
             continue
         yield from judge.solved(operator)
-        off = _gradient_off(objective, backend, along, equilibria)
-        yield _against_differences(objective, operator, judge, along, gradients[objective], off)
+        # The product with the line's step, against differences of gradients.
+        step, (due, left_out) = joined(step_of(along)), first(gradients[objective])
+        length = float(np.linalg.norm(step))
+        _, rounding = judge.product(step / length)
+        own = judge.allowed(rounding, operator.hessian.residual) * length
+        rounding = own + CARRIED * _gradient_off(objective, dtype, along, equilibria)
+        name = f"Hessian of the {objective} by differences"
+        if left_out > max(rounding, float(np.linalg.norm(due)) / 2):
+            # At a fold the equilibrium ends, and Newton's method finds another one far away.
+            reason = f"{name}: gradients along the line change too abruptly to be differentiated."
+            yield checks.undecided(name, reason, source=DIFFERENCES)
+            continue
+        product = length * operator.matvec(step / length)
+        yield Basis(DIFFERENCES, BY_DIFFERENCES).distance(name, product, due, left_out + rounding)
+
+
+def _unit_vectors(rng: np.random.Generator, count: int, size: int) -> Array:
+    vectors = rng.standard_normal((count, size))
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
 def _equilibria(along: Line) -> dict[int, list[Array]]:
     """Follow the equilibrium along the line, from its centre outwards."""
     found: dict[int, list[Array]] = {}
-    for k in sorted(along.problems, key=abs):
-        there = along.problems[k]
+    for k in sorted(along, key=abs):
+        there = along[k]
         start = found[0] if k else None
         try:
             found[k] = relaxed_activities(
@@ -112,15 +118,15 @@ def _equilibria(along: Line) -> dict[int, list[Array]]:
 
 
 def _energy_gradients(
-    backend: Backend[Any], along: Line, equilibria: dict[int, list[Array]]
+    subject: JudgedSubject, along: Line, equilibria: dict[int, list[Array]]
 ) -> dict[int, Array]:
     """Ask for gradients at equilibria as the dtype has them, and put right what that moved them."""
     found = {}
-    for k, there in along.problems.items():
+    for k, there in along.items():
         z, network = equilibria[k], there.layered
-        fitting = [there.x, *rounded(z[1:-1], backend.dtype), there.y]
+        fitting = [there.x, *rounded(z[1:-1], subject.dtype), there.y]
         moved = _theirs(network, fitting, there.precision) - _theirs(network, z, there.precision)
-        found[k] = joined(Subject(backend, there).energy_gradients(fitting)) - moved
+        found[k] = joined(subject.at(there).energy_gradients(fitting)) - moved
     return found
 
 
@@ -130,17 +136,14 @@ def _theirs(network: Layered, activities: list[Array], precision: Array | None) 
 
 
 def _gradient_off(
-    objective: Objective,
-    backend: Backend[Any],
-    along: Line,
-    equilibria: dict[int, list[Array]],
+    objective: Objective, dtype: DType, along: Line, equilibria: dict[int, list[Array]]
 ) -> float:
     """Bound the rounding of a gradient on the line: at its ends, where it is largest."""
-    u, offs = unit_roundoff(backend.dtype), []
-    for k in (min(along.problems), max(along.problems)):
-        there = along.problems[k]
+    u, offs = unit_roundoff(dtype), []
+    for k in (min(along), max(along)):
+        there = along[k]
         if objective == "loss":
-            _, bounds = backpropagated(there, backend.dtype)
+            _, bounds = backpropagated(there, dtype)
         else:
             rounding = layered_rounding(there.layered, equilibria[k], u, there.precision)
             bounds = of_parameters(rounding, there)
@@ -148,73 +151,34 @@ def _gradient_off(
     return max(offs)
 
 
-def _against_differences(
-    objective: Objective,
-    operator: HessianOperator,
-    judge: ProductJudge,
-    along: Line,
-    gradients: dict[int, Array],
-    off: float,
-) -> Check:
-    """Compare the product with the line's step with differences of gradients."""
-    step = joined(along.step)
-    length = float(np.linalg.norm(step))
-    due, left_out = first(gradients)
-    own = judge.allowed(judge.product(step / length).rounding, operator.hessian.residual)
-    name, rounding = f"Hessian of the {objective} by differences", CARRIED * off + own * length
-    if left_out > max(rounding, float(np.linalg.norm(due)) / 2):
-        # At a fold the equilibrium ends, and Newton's method finds another one far away.
-        reason = f"{name}: gradients along the line change too abruptly to be differentiated."
-        return checks.undecided(name, reason, source=DIFFERENCES)
-    product = length * operator.matvec(step / length)
-    return Basis(DIFFERENCES, BY_DIFFERENCES).distance(name, product, due, left_out + rounding)
-
-
-def unrolled(backend: Backend[Any], problem: Problem, rng: np.random.Generator) -> Iterator[Check]:
+def unrolled(subject: JudgedSubject, rng: np.random.Generator) -> Iterator[Check]:
     """Ask for curvatures along directions, and whether products are symmetric."""
-    subject, size = Subject(backend, problem), problem.network.n_parameters
-    x, y = subject.batch
+    problem, u, (x, y) = subject.problem, subject.judge.u, subject.batch
+    size = problem.network.n_parameters
     for steps in (0, STEPS):
         hessian = subject.model.unrolled_hessian(x, y, steps, STEP)
-        operator = HessianOperator(backend, hessian, size)
-        vectors = rng.standard_normal((2, size))
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors = _unit_vectors(rng, 2, size)
+        operator = HessianOperator(subject.backend, hessian, size)
         products = np.asarray(operator.matmat(vectors.T), np.float64).T
         where, offs = f"{steps} steps", []
         for vector, product in zip(vectors, products, strict=True):
-            due, left_out = _curvature(problem.layered, problem, steps, vector)
-            offs.append(_rounding(problem, steps, vector, due, backend))
+            due, left_out = _curvature(problem, steps, vector)
+            offs.append(_rounding(problem, steps, vector, due, u))
             yield CURVATURE.approx(
                 "curvature through steps", vector @ product, due, left_out + offs[-1], where
             )
-        yield SYMMETRY.approx(
-            "symmetric Hessian through steps",
-            vectors[0] @ products[1],
-            vectors[1] @ products[0],
-            2 * max(offs),
-            where,
-        )
+        name, (one, other) = "symmetric Hessian through steps", products
+        yield SYMMETRY.approx(name, vectors[0] @ other, vectors[1] @ one, 2 * max(offs), where)
 
 
-def _energy(network: Layered, problem: Problem, steps: int) -> float:
-    """Energy after steps ``z ← z - Δt ∂(N𝓕)/∂z`` from the feedforward activities."""
-    activities = [*feedforward(network, problem.x)[:-1], problem.y]
-    for _ in range(steps):
-        slopes = activity_residuals(network, activities)
-        hidden = [z - STEP * slope for z, slope in zip(activities[1:-1], slopes, strict=True)]
-        activities = [problem.x, *hidden, problem.y]
-    return float(layered_energies(network, activities).sum())
-
-
-def _curvature(
-    network: Layered, problem: Problem, steps: int, vector: Array
-) -> tuple[float, float]:
+def _curvature(problem: Problem, steps: int, vector: Array) -> tuple[float, float]:
     """``vᵀ H v`` by differences of fourth order, and how far it may be off."""
-    direction = split(problem.network, vector)
-    energies = {
-        k: _energy(_moved(network, direction, k * _H), problem, steps)
-        for k in (-4, -2, -1, 0, 1, 2, 4)
-    }
+    direction, energies = split(problem.network, vector), {}
+    for k in (-4, -2, -1, 0, 1, 2, 4):
+        pairs = zip(problem.parameters, direction, strict=True)
+        network = problem.at([w + k * _H * v for w, v in pairs]).layered
+        taken = inference_steps(network, problem.x, problem.y, Rule(STEP, steps))
+        energies[k] = float(taken.energies[-1].sum())
 
     once, twice = (second_derivative(energies, _H, every) for every in (1, 2))
     # The energies' own rounding: sums of the weights' sizes, 16/3, of what a sum may be off by.
@@ -223,31 +187,18 @@ def _curvature(
     return once, abs(once - twice) + float(16 / 3 * off * (1 + max(energies.values())) / _H**2)
 
 
-def _moved(network: Layered, direction: list[Array], t: float) -> Layered:
-    layers = network.depth
-    weights = [w + t * v for w, v in zip(network.weights, direction[:layers], strict=True)]
-    if network.biases is None:
-        return replace(network, weights=weights)
-    biases = [b + t * v for b, v in zip(network.biases, direction[layers:], strict=True)]
-    return replace(network, weights=weights, biases=biases)
-
-
-def _rounding(
-    problem: Problem, steps: int, vector: Array, due: float, backend: Backend[Any]
-) -> float:
+def _rounding(problem: Problem, steps: int, vector: Array, due: float, u: float) -> float:
     """Try what relative errors in all that is given change, as for other products (theory.md 4.3).
 
     One number may change little by chance: the largest of several draws counts, and with it the
     curvature that the whole vector could have.
     """
-    rng, u = np.random.default_rng(0), unit_roundoff(backend.dtype)
-    network, direction = problem.layered, split(problem.network, vector)
-    changes = []
+    rng, probe, changes = np.random.default_rng(0), max(u, _LEAST_PROBE), []
+    direction = split(problem.network, vector)
     for _ in range(_DRAWS):
-        erring, (x, y), moved = with_rounding(
-            network, [problem.x, problem.y], direction, max(u, _LEAST_PROBE), rng
+        network, (x, y), moved = with_rounding(
+            problem.layered, [problem.x, problem.y], direction, probe, rng
         )
-        there = Problem(problem.network, problem.weights, x, y, problem.biases)
-        found, _ = _curvature(erring, there, steps, joined(moved))
-        changes.append(abs(found - due))
-    return CONFIDENCE * max(changes) * u / max(u, _LEAST_PROBE)
+        erring = replace(problem.at([*network.weights, *(network.biases or [])]), x=x, y=y)
+        changes.append(abs(_curvature(erring, steps, joined(moved))[0] - due))
+    return CONFIDENCE * max(changes) * u / probe

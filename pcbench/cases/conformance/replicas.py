@@ -6,32 +6,31 @@ step is one for all, and halving is each one's own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from pcbench import checks
-from pcbench.cases.conformance.draw import offered
-from pcbench.cases.conformance.evaluation import EvaluationJudge, anywhere
-from pcbench.cases.conformance.inference.engines import (
-    ask_for,
-    most_curved,
-    of_all,
-    step_of,
-    verdicts,
+from pcbench.cases.conformance.evaluation import anywhere, evaluated
+from pcbench.cases.conformance.inference.engines import ask_for, most_curved, of_all, verdicts
+from pcbench.cases.conformance.inference.settings import settings_of, steepest
+from pcbench.cases.conformance.inference.steps import (
+    as_stepped,
+    decided,
+    expected_steps,
+    rounding_of,
 )
-from pcbench.cases.conformance.inference.settings import as_stepped, settings_of, steepest
-from pcbench.cases.conformance.inference.steps import decided, expected_steps, rounding_of
+from pcbench.cases.conformance.subject import JudgedSubject, formed
 from pcbench.checks import Check
-from pcbench.contract import Backend, GaussNewtonInference, InferenceSettings, IterativeInference
+from pcbench.contract import GaussNewtonInference, InferenceSettings, IterativeInference
 from pcbench.judges.agreement import is_smooth
 from pcbench.judges.answers import NEVER, InferenceResult, Subject
 from pcbench.judges.basis import Basis
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
 from pcbench.judges.reported import arrived, as_reported, counts_match
+from pcbench.theory.nonlinear.curvature import largest_curvatures, least_curvatures
 from pcbench.theory.nonlinear.inference_steps import Rule
 from pcbench.theory.rounding.bounds import CONFIDENCE
 
@@ -46,75 +45,66 @@ _ALIKE = 10.0
 
 
 def replicas(
-    backend: Backend[Any], problems: Sequence[Problem], rng: np.random.Generator
+    subject: JudgedSubject, problems: Sequence[Problem], rng: np.random.Generator
 ) -> Iterator[Check]:
     """Ask for a network and batch at several points at once, and judge each as if it were alone."""
+    backend, each = subject.backend, [subject.at(problem) for problem in problems]
     stacked = [np.stack(arrays) for arrays in zip(*(p.parameters for p in problems), strict=True)]
-    subject = Subject(backend, problems[0], stacked)
+    together = Subject(backend, problems[0], stacked)
     activities = [anywhere(problem, rng, backend.dtype) for problem in problems]
     (x, *_), (*_, y) = activities[0], activities[0]
     hidden = [np.stack(z) for z in zip(*(one[1:-1] for one in activities), strict=True)]
-    answers = subject.evaluate([x, *hidden, y])  # a batch is shared, hidden activities are not
-    for index, (problem, own) in enumerate(zip(problems, activities, strict=True)):
-        judge = EvaluationJudge(problem, own, backend.dtype)
-        alone = answers.replica(index, len(problems))
-        well_formed = judge.well_formed(alone)
-        yield well_formed.at(f"replica {index + 1}")
-        if not well_formed.passed:
+    answers = together.evaluate([x, *hidden, y])  # a batch is shared, hidden activities are not
+    for index, (one, own) in enumerate(zip(each, activities, strict=True)):
+        made = evaluated(one.judge, own, answers.replica(index, len(problems)))
+        form = next(made)
+        yield form.at(f"replica {index + 1}")
+        if not form.passed:
             return
-        yield from (check.at(f"replica {index + 1}") for check in judge.checks(alone))
-    for engine in offered(backend, problems[0]):
-        yield from _engine(engine, subject, problems)
-    yield from as_alone(subject, problems)
+        yield from (check.at(f"replica {index + 1}") for check in made)
+    for engine in subject.engines:
+        yield from _engine(engine, together, each)
+    yield from as_alone(together, each)
 
 
-def _engine(engine: str, subject: Subject, problems: Sequence[Problem]) -> Iterator[Check]:
+def _engine(engine: str, together: Subject, each: Sequence[JudgedSubject]) -> Iterator[Check]:
     """Let an engine relax all of them with the settings of the one that needs most care."""
-    judges = [InferenceJudge(problem, subject.backend.dtype) for problem in problems]
-    each = [ask_for(engine, judge) for judge in judges]
-    asked = of_all(each)
-    result = subject.infer(asked.settings)
-    answers = [result.replica(index, len(problems)) for index in range(len(problems))]
-    forms = [
-        judge.form(engine, answer, asked.settings)
-        for judge, answer in zip(judges, answers, strict=True)
-    ]
-    yield from forms
-    if not checks.all_passed(forms):
+    judges = [one.judge for one in each]
+    wanted = [ask_for(engine, judge) for judge in judges]
+    asked = of_all(wanted)
+    settings, result = asked.settings, together.infer(asked.settings)
+    answers = yield from formed(engine, judges, _split(result, len(each)), settings)
+    if not answers:
         return
     stiffness = [most_curved(judge) for judge in judges]
-    finished = [_finished(asked.settings, answer) for answer in answers]
+    finished = [
+        not isinstance(settings, IterativeInference)
+        or arrived(settings, answer.residual, answer.sample_residuals)
+        for answer in answers
+    ]
     yield as_reported(f"{engine}: converged in every replica", result.converged, all(finished))
-    for index, (answer, judge) in enumerate(zip(answers, judges, strict=True)):
-        own = replace(answer, converged=finished[index])
+    for index, (answer, judge, own) in enumerate(zip(answers, judges, wanted, strict=True)):
         # Steps that are shorter than a replica's own go down by less, in proportion at least.
-        shorter = step_of(asked) / step_of(each[index])
+        shorter = getattr(settings, "step", 1.0) / getattr(own.settings, "step", 1.0)
         # The flow's budget, in steps of the stiffest, may end before others have gone anywhere.
         if engine == "ode" and max(stiffness) > _ALIKE * stiffness[index]:
             shorter = 0.0
-        due = replace(asked, decrease=each[index].decrease * shorter)
-        made = verdicts(judge, engine, own, due)
+        due = replace(asked, decrease=own.decrease * shorter)
+        made = verdicts(judge, engine, replace(answer, converged=finished[index]), due)
         yield from (check.at(f"replica {index + 1}") for check in made)
 
 
-def _finished(settings: Any, answer: InferenceResult) -> bool:
-    if not isinstance(settings, IterativeInference):
-        return True
-    return arrived(settings, answer.residual, answer.sample_residuals)
-
-
-def as_alone(subject: Subject, problems: Sequence[Problem]) -> Iterator[Check]:
+def as_alone(together: Subject, each: Sequence[JudgedSubject]) -> Iterator[Check]:
     """Hold replicas against themselves alone; ``ode`` may have one step size for all of them."""
-    first = problems[0].network
+    first = together.problem.network
     if not first.n_hidden or first.convolutions or not is_smooth(first):
         return  # convolutions take the same steps, and the theory is slow there
-    judges = [InferenceJudge(problem, subject.backend.dtype) for problem in problems]
-    for engine in offered(subject.backend, problems[0]):
+    for engine in each[0].engines:
         if engine in ("gradient", "error"):
-            for rule in _rules(judges, in_errors=engine == "error"):
-                yield from _walked(engine, subject, judges, rule)
+            for rule in _rules([one.judge for one in each], in_errors=engine == "error"):
+                yield from _walked(engine, together, each, rule)
         if engine == "gauss_newton":
-            yield from _newton(subject, judges)
+            yield from _newton(together, each)
 
 
 def _rules(judges: Sequence[InferenceJudge], *, in_errors: bool) -> Iterator[Rule]:
@@ -132,9 +122,10 @@ def _rules(judges: Sequence[InferenceJudge], *, in_errors: bool) -> Iterator[Rul
 
 
 def _walked(
-    engine: str, subject: Subject, judges: Sequence[InferenceJudge], rule: Rule
+    engine: str, subject: Subject, each: Sequence[JudgedSubject], rule: Rule
 ) -> Iterator[Check]:
     """Compare with the theory's steps, of all replicas together and of each alone."""
+    judges = [one.judge for one in each]
     label = f"{engine}: {'halving' if rule.halve else 'residual'}"
     for number, judge in enumerate(judges, start=1):
         off = judge.forward_rounding.residual
@@ -146,7 +137,7 @@ def _walked(
     if budget < 1:
         return
     rule = replace(rule, budget=budget)
-    together, alone = yield from _asked(engine, subject, judges, settings_of(rule))
+    together, alone = yield from _asked(engine, subject, each, settings_of(rule))
     dues = [expected_steps(judge, rule) for judge in judges]
     for number, (judge, due) in enumerate(zip(judges, dues, strict=True)):
         rounding = rounding_of(judge, rule, due)
@@ -158,7 +149,7 @@ def _walked(
         yield _most_steps(label, together, max(len(due.steps) for due in dues))
 
 
-def _newton(subject: Subject, judges: Sequence[InferenceJudge]) -> Iterator[Check]:
+def _newton(subject: Subject, each: Sequence[JudgedSubject]) -> Iterator[Check]:
     """Compare replicas with themselves alone, where the same linear systems are solved.
 
     A step solves a system of condition ``κ`` for what is missed, and so is off by ``κ u`` of that
@@ -166,16 +157,17 @@ def _newton(subject: Subject, judges: Sequence[InferenceJudge]) -> Iterator[Chec
     """
     engine = "gauss_newton"
     settings = GaussNewtonInference(residual=_OF_NEWTON, max_steps=_NEWTON_STEPS)
-    together, alone = yield from _asked(engine, subject, judges, settings)
+    together, alone = yield from _asked(engine, subject, each, settings)
     if not together or not alone:
         return
     basis = Basis(ALONE, "what solving a system of this condition rounds, every step", label=engine)
-    for number, (judge, one, other) in enumerate(zip(judges, together, alone, strict=True)):
-        ends = [judge.curvatures(z) for z in (judge.forward, judge.clamped(other))]
-        least, most = min(low for low, _ in ends), max(high for _, high in ends)
+    for number, (of, one, other) in enumerate(zip(each, together, alone, strict=True)):
+        judge, y, where = of.judge, of.problem.y, f"replica {number + 1}"
+        ends, precision = (judge.forward, judge.clamped(other)), of.problem.precision
+        least = min(float(least_curvatures(judge.network, z, precision).min()) for z in ends)
+        most = max(float(largest_curvatures(judge.network, z, precision).max()) for z in ends)
         if least <= 0:
             continue  # no bound on what a system may do to its rounding
-        y, where = judge.problem.y, f"replica {number + 1}"
         missed = np.sqrt(2 * judge.samples * judge.loss)
         size = np.linalg.norm(other.hidden) + np.linalg.norm(y[np.isfinite(y)]) + missed
         off = CONFIDENCE * judge.u * (other.steps + 1) * most / least * float(size)
@@ -190,21 +182,16 @@ def _most_steps(label: str, together: Sequence[InferenceResult], most: int) -> C
     return counts_match(name, together[0].steps, most, "steps")
 
 
+def _split(result: InferenceResult, count: int) -> list[InferenceResult]:
+    return [result.replica(index, count) for index in range(count)]
+
+
 def _asked(
-    engine: str,
-    subject: Subject,
-    judges: Sequence[InferenceJudge],
-    settings: InferenceSettings,
-) -> Any:
+    engine: str, subject: Subject, each: Sequence[JudgedSubject], settings: InferenceSettings
+) -> Generator[Check, None, tuple[list[InferenceResult], list[InferenceResult]]]:
     """Return the answers of all together, replica by replica, and of each alone; none if bad."""
-    whole, count = subject.infer(settings), len(judges)
-    together = [whole.replica(index, count) for index in range(count)]
-    alone = [Subject(subject.backend, judge.problem).infer(settings) for judge in judges]
-    for answers in (together, alone):
-        forms = [
-            judge.form(engine, one, settings) for judge, one in zip(judges, answers, strict=True)
-        ]
-        yield from forms
-        if not checks.all_passed(forms):
-            answers.clear()
-    return together, alone
+    together = _split(subject.infer(settings), len(each))
+    alone = [one.infer(settings) for one in each]
+    judges = [one.judge for one in each]
+    together = yield from formed(engine, judges, together, settings)
+    return together, (yield from formed(engine, judges, alone, settings))

@@ -14,16 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pcbench.cases.conformance.draw import offered
-from pcbench.cases.conformance.evaluation import INDEPENDENT, EvaluationJudge, anywhere
+from pcbench.cases.conformance.evaluation import INDEPENDENT, anywhere, prediction_off
+from pcbench.cases.conformance.subject import JudgedSubject
 from pcbench.checks import Check
 from pcbench.contract import (
-    Backend,
     Capability,
-    ErrorInference,
     ExactInference,
-    GaussNewtonInference,
-    GradientInference,
     Hessian,
     InferenceSettings,
     IterativeInference,
@@ -41,33 +37,25 @@ from pcbench.spectra import HessianOperator
 Means = dict[str, Callable[[], list[Array]]]
 
 _BUDGET = 10
-_SETTINGS: dict[str, InferenceSettings] = {
-    "exact": ExactInference(),
-    "gradient": GradientInference(step=0.01, max_steps=_BUDGET),
-    "ode": OdeInference(max_time=1.0, max_steps=_BUDGET),
-    "gauss_newton": GaussNewtonInference(max_steps=_BUDGET),
-    "error": ErrorInference(step=0.01, max_steps=_BUDGET),
-}
 _TOLD_BY_INFERENCE = 3
 """Energies, whether it converged, and the residual."""
 
 
 def _settings(engine: str) -> InferenceSettings:
     found = engine_settings(engine)
-    if engine not in _SETTINGS and issubclass(found, IterativeInference):
-        return found.cautious(100.0, max_steps=_BUDGET)
-    return _SETTINGS[engine]
+    if not issubclass(found, IterativeInference):
+        return ExactInference()
+    time = {"max_time": 1.0} if issubclass(found, OdeInference) else {}
+    return found.cautious(100.0, max_steps=_BUDGET, **time)
 
 
-def robustness(
-    backend: Backend[Any], problem: Problem, rng: np.random.Generator
-) -> Iterator[Check]:
+def robustness(subject: JudgedSubject, rng: np.random.Generator) -> Iterator[Check]:
     """Ask with an empty batch, and with inputs that are not finite."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):  # of what is done here on purpose
         warnings.simplefilter("ignore")
-        yield from _nothing(backend, problem)
-        for poison in _poisons(problem, rng):
-            yield from _poisoned(backend, problem, poison, rng)
+        yield from _nothing(subject.at(subject.problem.rows(slice(0))))
+        for poison in _poisons(subject.problem, rng):
+            yield from _poisoned(subject, poison, rng)
 
 
 class Poison(NamedTuple):
@@ -87,16 +75,15 @@ def _attempt(ask: Callable[[], list[Array]]) -> list[Array] | None:
         return None
 
 
-def _nothing(backend: Backend[Any], problem: Problem) -> Iterator[Check]:
+def _nothing(subject: JudgedSubject) -> Iterator[Check]:
     """Ask about a batch of no samples."""
-    empty = problem.first(0)
-    subject = Subject(backend, empty)
-    prediction = _attempt(lambda: [subject.predict(empty.x)])
-    right = prediction is None or prediction[0].shape == empty.y.shape
-    yield none_of("no samples: prediction of another shape", int(not right), 1, "predictions")
+    problem = subject.problem
+    prediction = _attempt(lambda: [subject.predict(problem.x)])
+    wrong = prediction is not None and prediction[0].shape != problem.y.shape
+    yield none_of("no samples: prediction of another shape", int(wrong), 1, "predictions")
     activities = [np.zeros((0, width)) for width in problem.network.widths]
     means = _means(subject, activities)
-    for engine in offered(backend, problem):
+    for engine in subject.engines:
         means[engine] = partial(lambda by: [subject.infer(_settings(by)).energies], engine)
     means |= _optional_means(subject, activities)
     name = "no samples: numbers for a mean over none"
@@ -175,49 +162,37 @@ def _with_one(
     return copies
 
 
-def _poisoned(
-    backend: Backend[Any], problem: Problem, poison: Poison, rng: np.random.Generator
-) -> Iterator[Check]:
+def _poisoned(subject: JudgedSubject, poison: Poison, rng: np.random.Generator) -> Iterator[Check]:
     """Ask everything of a problem with a number that is not finite."""
-    subject = Subject(backend, poison.problem)
-    predicted = _attempt(lambda: [subject.predict(poison.problem.x)])
+    problem, asked = subject.problem, subject.at(poison.problem)
+    predicted = _attempt(lambda: [asked.predict(poison.problem.x)])
     if predicted is not None:
         wrong, name = predicted[0].shape != problem.y.shape, "predictions of another shape"
         yield none_of(name, int(wrong), 1, "predictions", where=poison.name)
         if not wrong:
-            yield from _predictions(backend, problem, poison, predicted[0])
-    hidden = anywhere(problem, rng, backend.dtype)[1:-1]
-    values = _means(subject, [poison.problem.x, *hidden, poison.problem.y])
-    engines = offered(backend, problem)
+            yield from _predictions(subject, poison, predicted[0])
+    hidden = anywhere(problem, rng, subject.dtype)[1:-1]
+    values = _means(asked, [poison.problem.x, *hidden, poison.problem.y])
     made = {what for what, ask in values.items() if _is_finite(_attempt(ask))}
-    made = made.union(*(_by_inference(subject, engine) for engine in engines))
-    total = len(values) + _TOLD_BY_INFERENCE * len(engines)
+    made = made.union(*(_by_inference(asked, engine) for engine in subject.engines))
+    total = len(values) + _TOLD_BY_INFERENCE * len(subject.engines)
     where = ", ".join([poison.name, *sorted(made)])
     yield none_of("finite answers from non-finite input", len(made), total, "answers", where=where)
 
 
-def _predictions(
-    backend: Backend[Any], problem: Problem, poison: Poison, predicted: Array
-) -> Iterator[Check]:
+def _predictions(subject: JudgedSubject, poison: Poison, predicted: Array) -> Iterator[Check]:
     """Check that a sample's own prediction is no number, and that those of others are."""
     samples = np.arange(len(predicted))
     own = samples == poison.sample if poison.sample is not None else samples >= 0
     if poison.predicted:
-        name, made = (
-            "finite predictions from non-finite input",
-            np.isfinite(predicted[own]).all(axis=1),
-        )
-        yield none_of(name, int(made.sum()), int(own.sum()), "samples", where=poison.name)
+        name = "finite predictions from non-finite input"
+        made = int(np.isfinite(predicted[own]).all(axis=1).sum())
+        yield none_of(name, made, int(own.sum()), "samples", where=poison.name)
     others = ~own if poison.predicted else samples >= 0
     if others.any():
-        off = EvaluationJudge(problem, [], backend.dtype).prediction_off
-        yield INDEPENDENT.distance(
-            "predictions of other samples",
-            predicted[others],
-            Subject(backend, problem).predict(problem.x)[others],
-            2 * off,
-            poison.name,
-        )
+        name, due = "predictions of other samples", subject.predict(subject.problem.x)
+        off = 2 * prediction_off(subject.judge)
+        yield INDEPENDENT.distance(name, predicted[others], due[others], off, poison.name)
 
 
 def _is_finite(answer: list[Array] | None) -> bool:
@@ -230,11 +205,10 @@ def _by_inference(subject: Subject, engine: str) -> set[str]:
         result = subject.infer(_settings(engine))
     except Exception:  # it refuses
         return set()
-    told = set()
-    if np.isfinite(result.energies).all():
-        told.add(f"energies by {engine}")
-    if result.converged:
-        told.add(f"converged by {engine}")
-    if subject.problem.network.n_hidden and np.isfinite(result.residual).all():
-        told.add(f"residual by {engine}")
-    return told
+    hidden = subject.problem.network.n_hidden
+    told = {
+        "energies": np.isfinite(result.energies).all(),
+        "converged": result.converged,
+        "residual": hidden and np.isfinite(result.residual).all(),
+    }
+    return {f"{what} by {engine}" for what, is_told in told.items() if is_told}

@@ -12,20 +12,18 @@ from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from pcbench.case import Context
-from pcbench.cases.conformance.draw import offered
 from pcbench.cases.conformance.inference.engines import ask_for, of_all
+from pcbench.cases.conformance.subject import JudgedSubject
 from pcbench.checks import Check
 from pcbench.contract import (
     Adam,
     Backend,
     Capability,
-    DType,
     ExactInference,
     GaussNewtonInference,
-    InferenceSettings,
     IterativeInference,
     Model,
     Record,
@@ -34,7 +32,6 @@ from pcbench.contract import (
     TrainingSettings,
 )
 from pcbench.judges.answers import Array
-from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
 from pcbench.judges.training.step_judge import StepJudge
 from pcbench.networks import NetworkSpec
@@ -60,14 +57,15 @@ def training(
     there are any; the first is trained alone, too. In every second turn Adam is the optimiser, else
     gradient descent; engines take turns.
     """
-    backend, first = context.backend, problems[0]
-    batches = _batches(first, STEPS, rng)
-    for learner, settings in learners(backend, problems, adam=turn % 2 == 0, turn=turn):
-        yield from _alone(context, first, settings, batches, f"{learner} alone")
-        if Capability.REPLICAS in backend.capabilities:
+    subject = JudgedSubject(context.backend, problems[0])
+    batches = _batches(subject.problem, STEPS, rng)
+    for learner, settings in learners(subject, problems, adam=turn % 2 == 0, turn=turn):
+        yield from _alone(context, subject.problem, settings, batches, f"{learner} alone")
+        if Capability.REPLICAS in context.backend.capabilities:
             pairs = zip(*(problem.parameters for problem in problems), strict=True)
             own = replace(settings, learning_rate=_RATE * _RATES[: len(problems)])
-            judge = StepJudge(context, first, own, list(map(np.stack, pairs)), batches, learner)
+            stacked = [np.stack(pair) for pair in pairs]
+            judge = StepJudge(context, subject.problem, own, stacked, batches, learner)
             yield from judge.findings(STEPS)
 
 
@@ -77,14 +75,13 @@ def course(context: Context, problem: Problem, rng: np.random.Generator) -> Iter
     In float32 by backpropagation alone: what goes on from step to step is the optimiser's, and
     engines have no other program there.
     """
-    batches, dtype = _batches(problem, COURSE, rng), context.backend.dtype
-    judge = InferenceJudge(problem, dtype)
+    batches, subject = _batches(problem, COURSE, rng), JudgedSubject(context.backend, problem)
     for optimiser in (Sgd(), Adam()):
         rule = optimiser.optimiser
         learner = TrainingSettings("loss", optimiser, _RATE, _SCALE)
         yield from _alone(context, problem, learner, batches, f"BP, {rule}")
-        for engine in offered(context.backend, problem) if dtype == "float64" else []:
-            inference = ask_for(engine, judge).settings
+        for engine in subject.engines if subject.dtype == "float64" else []:
+            inference = ask_for(engine, subject.judge).settings
             if isinstance(inference, IterativeInference):
                 update: dict[str, Any] = {"max_steps": _BUDGET_OF_COURSE, "record": False}
                 inference = inference.model_copy(update=update)
@@ -106,42 +103,38 @@ def _alone(
 ) -> Iterator[Check]:
     """Judge every step of a run without replicas."""
     lent = copy(context)
-    lent.backend = OneReplica(context.backend)
+    lent.backend = _OneReplica(context.backend)
     parameters = [parameter[None] for parameter in problem.parameters]
     judge = StepJudge(lent, problem, settings, parameters, batches, label)
     yield from judge.findings(len(batches))
 
 
 def learners(
-    backend: Backend[Any], problems: Sequence[Problem], *, adam: bool, turn: int = 0
+    subject: JudgedSubject, problems: Sequence[Problem], *, adam: bool, turn: int = 0
 ) -> Iterator[tuple[str, TrainingSettings]]:
     """Return by which rules to train: backpropagation, and predictive coding where it can infer.
 
     Engines take turns; ``ode`` has none where there is another, for its replicas may share a step
-    size, and then none learns as it would alone.
+    size, and then none learns as it would alone. A step is judged wherever inference ends, after
+    a small budget.
     """
     optimiser = Adam() if adam else Sgd()
     yield "BP", TrainingSettings("loss", optimiser, _RATE, _SCALE)
-    known = offered(backend, problems[0])
+    known = subject.engines
     engines = [engine for engine in known if engine != "ode"] or known
-    if engines:
-        inference = _short(engines[turn % len(engines)], problems, backend.dtype)
-        yield "PC", TrainingSettings("energy", optimiser, _RATE, _SCALE, inference)
+    if not engines:
+        return
+    engine = engines[turn % len(engines)]
+    inference = of_all([ask_for(engine, subject.at(one).judge) for one in problems]).settings
+    if not isinstance(inference, ExactInference):
+        update: dict[str, Any] = {"residual": _RESIDUAL, "max_steps": _BUDGET}
+        if isinstance(inference, GaussNewtonInference):
+            update["record"] = False
+        inference = inference.model_copy(update=update)
+    yield "PC", TrainingSettings("energy", optimiser, _RATE, _SCALE, inference)
 
 
-def _short(engine: str, problems: Sequence[Problem], dtype: DType) -> InferenceSettings:
-    """Return an engine's settings, with a small budget: a step is judged wherever it ends."""
-    each = [ask_for(engine, InferenceJudge(problem, dtype)) for problem in problems]
-    settings = of_all(each).settings
-    if isinstance(settings, ExactInference):
-        return settings
-    update: dict[str, Any] = {"residual": _RESIDUAL, "max_steps": _BUDGET}
-    if isinstance(settings, GaussNewtonInference):
-        update["record"] = False
-    return settings.model_copy(update=update)
-
-
-class OneReplica(Backend[Any]):
+class _OneReplica(Backend[Any]):
     """A backend whose models have no axis of replicas, seen as if they had one of a single entry.
 
     Answers get the axis as they come to the host, and parameters lose it as they leave.
@@ -149,60 +142,43 @@ class OneReplica(Backend[Any]):
 
     name = "one replica"
 
-    def __init__(self, backend: Backend[Any]) -> None:
-        super().__init__(backend.device, backend.dtype)
-        self._backend = backend
+    def __init__(self, lone: Backend[Any]) -> None:
+        super().__init__(lone.device, lone.dtype)
+        self._lone = lone
 
     def build(self, network: NetworkSpec, parameters: Sequence[Array]) -> Model[Any]:
-        """Build the model without the axis."""
-        return self._backend.build(network, [parameter[0] for parameter in parameters])
+        return self._lone.build(network, [parameter[0] for parameter in parameters])
 
     def trainer(self, *question: Any) -> Trainer[Any]:
-        """Begin to train."""
-        return _OneReplicaTrainer(self._backend.trainer(*question))
+        return _OneReplicaTrainer(self._lone.trainer(*question))
 
     def to_device(self, array: Array) -> Any:
-        """Stage a batch, which has no such axis."""
-        return self._backend.to_device(array)
+        return self._lone.to_device(array)
 
     def to_host(self, array: Any) -> Array:
-        """Bring an answer, with the axis."""
-        return self._backend.to_host(array)[None]
+        return self._lone.to_host(array)[None]
 
     def describe(self) -> dict[str, Any]:
-        """Describe the backend."""
-        return self._backend.describe()
+        return self._lone.describe()
 
 
 class _OneReplicaTrainer(Trainer[Any]):
     """A trainer whose parameters and records get the axis."""
 
-    def __init__(self, trainer: Trainer[Any]) -> None:
-        self._trainer = trainer
+    def __init__(self, lone: Trainer[Any]) -> None:
+        self._lone = lone
 
     @property
     def model(self) -> Model[Any]:  # type: ignore[override] # it moves on with every run
-        """The network as it is now."""
-        return self._trainer.model
+        return self._lone.model
 
-    def run(
-        self, steps: int, batches: Int[np.ndarray, "T *#R N"] | None = None, every: int = 1
-    ) -> Record:
-        """Take steps."""
-        record = self._trainer.run(steps, batches, every)
-        shared = ("recorded", "inference_steps")
-        return Record(
-            **{
-                field.name: value if field.name in shared else np.expand_dims(value, 1)
-                for field in fields(record)
-                for value in [getattr(record, field.name)]
-            }
-        )
+    def run(self, *question: Any, **more: Any) -> Record:
+        record = self._lone.run(*question, **more)
+        own = {field.name for field in fields(record)} - {"recorded", "inference_steps"}
+        return replace(record, **{name: np.expand_dims(getattr(record, name), 1) for name in own})
 
-    def parameters(self) -> list[Float[np.ndarray, "*R ..."]]:
-        """Bring parameters, with the axis."""
-        return [parameter[None] for parameter in self._trainer.parameters()]
+    def parameters(self) -> list[Array]:
+        return [parameter[None] for parameter in self._lone.parameters()]
 
     def keep(self, replicas: Sequence[int]) -> None:
-        """Never asked of one."""
-        self._trainer.keep(replicas)
+        self._lone.keep(replicas)

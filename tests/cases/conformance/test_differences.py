@@ -5,6 +5,7 @@ import pytest
 
 from pcbench.backends.torch import TorchBackend
 from pcbench.cases.conformance.evaluation import evaluation, line
+from pcbench.cases.conformance.subject import JudgedSubject
 from pcbench.judges.problem import Problem, rounded
 from pcbench.networks import NetworkSpec
 from pcbench.theory.rounding.range import UndecidableError
@@ -31,7 +32,8 @@ def deep_and_tiny(dtype, rng):
 
 def asked(backend, dtype, seed):
     rng = np.random.default_rng(seed)
-    checks = evaluation(backend(dtype=dtype), deep_and_tiny(dtype, rng), rng)
+    subject = JudgedSubject(backend(dtype=dtype), deep_and_tiny(dtype, rng))
+    checks = evaluation(subject, rng)
     return next(check for check in checks if check.name == NAME)
 
 
@@ -48,10 +50,10 @@ def test_a_line_goes_through_the_point_and_stays_in_the_range_of_the_dtype(dtype
     rng = np.random.default_rng(seed)
     problem = deep_and_tiny(dtype, rng)
     along = line(problem, dtype, rng)
-    for end in along.problems.values():
+    for end in along.values():
         end.demand_range(dtype)
     # Half the digits of the point are left where the line is rounded to a grid.
-    for ours, drawn in zip(along.centre.parameters, problem.parameters, strict=True):
+    for ours, drawn in zip(along[0].parameters, problem.parameters, strict=True):
         np.testing.assert_allclose(ours, drawn, rtol=0, atol=np.finfo(dtype).eps ** 0.5 * 1e-3)
 
 

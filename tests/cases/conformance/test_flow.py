@@ -12,7 +12,7 @@ from pcbench.backends.numpy import NumpyBackend
 from pcbench.backends.torch import TorchBackend
 from pcbench.cases.conformance.draw import Draw
 from pcbench.cases.conformance.inference.engines import _curvatures
-from pcbench.cases.conformance.inference.flow import CAUGHT, KEPT, force_kept
+from pcbench.cases.conformance.inference.steps import CAUGHT, KEPT, force_kept
 from pcbench.contract import OdeInference
 from pcbench.judges.answers import NEVER, Subject
 from pcbench.judges.inference import InferenceJudge

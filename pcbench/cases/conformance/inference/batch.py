@@ -18,6 +18,7 @@ from math import inf
 import numpy as np
 
 from pcbench.cases.conformance.inference.steps import decided, expected_steps, rounding_of
+from pcbench.cases.conformance.subject import JudgedSubject
 from pcbench.checks import Check
 from pcbench.contract import (
     ErrorInference,
@@ -28,18 +29,18 @@ from pcbench.contract import (
     OdeInference,
 )
 from pcbench.judges.agreement import is_smooth
-from pcbench.judges.answers import NEVER, InferenceResult, Subject
+from pcbench.judges.answers import NEVER, InferenceResult
 from pcbench.judges.basis import Basis
 from pcbench.judges.inference import InferenceJudge
-from pcbench.judges.problem import Problem
 from pcbench.judges.reported import DEFINITION
 from pcbench.theory.nonlinear.curvature import least_curvatures
 from pcbench.theory.nonlinear.inference_steps import Rule, clearance, kink_margin
-from pcbench.theory.nonlinear.layered import feedforward
+from pcbench.theory.nonlinear.layered import activity_residuals, feedforward, layered_errors
 from pcbench.theory.rounding.bounds import CONFIDENCE
 from pcbench.theory.rounding.underflow import SMALLEST
 
 DECOUPLED = "𝓕 is a mean over samples, each with an energy of its own (theory.md 1)"
+ALONE = "a sample alone and among others"
 # How near a share has to be to what a known mistake makes of it, to be called that.
 _NEAR = 0.01
 # Few enough for rounding not to grow far, and more than one: what a step leads to, such as a
@@ -54,12 +55,15 @@ def output_share(
 ) -> Iterator[Check]:
     """Check ``s = 1``, where there are several samples and outputs to take a mean over.
 
-    A force of ``‖ρ‖`` that is left leaves ``|s - 1| ≤ ‖ρ‖/‖J_Lᵀ (π e)_L‖``.
+    With ``ρ_{L-1} = e_{L-1} - J_Lᵀ (π e)_L``, a force of ``‖ρ‖`` that is left leaves
+    ``|s - 1| ≤ ‖ρ‖/‖J_Lᵀ (π e)_L‖``.
     """
     samples, outputs = judge.problem.y.shape
     if samples == 1 or outputs == 1 or judge.network.depth == 1:
         return
-    last, pull = judge.at_last_hidden_layer(result)
+    activities = judge.clamped(result)
+    last = activity_residuals(judge.network, activities, judge.problem.precision)[-1]
+    pull = layered_errors(judge.network, activities)[-2] - last
     size = float(np.linalg.norm(pull))
     if not size > 0:
         return
@@ -73,33 +77,28 @@ def output_share(
 
 
 def alone(
-    subject: Subject,
-    judge: InferenceJudge,
-    label: str,
-    result: InferenceResult,
-    settings: InferenceSettings,
+    subject: JudgedSubject, label: str, result: InferenceResult, settings: InferenceSettings
 ) -> Check:
     """Compare where a sample ends among the others with where it ends alone.
 
     In a linear network, whose equilibrium is one: forces of ``‖ρ‖`` that are left leave it at
     most ``‖ρ‖/λ_min`` away.
     """
-    single, n = _single(subject.problem)
-    own_judge = InferenceJudge(single, subject.backend.dtype)
-    own = Subject(subject.backend, single).infer(settings)
-    formed = own_judge.form(_name(label), own)
+    single, n = _single(subject)
+    own, name = single.infer(settings), f"{label}: {ALONE}"
+    formed = single.judge.form(name, own)
     if not formed.passed:
         return formed
-    left = _force_left(judge, result, settings) + _force_left(own_judge, own, settings)
-    least = float(own_judge.least_curvatures(own).min())
+    ends = (subject.judge, result), (single.judge, own)
+    left = sum(_force_left(judge, end, settings) for judge, end in ends)
+    least = float(single.judge.least_curvatures(own).min())
     off = left / least if least > 0 else inf  # where float64 hides that it is positive
     derivation = "the residuals asked for, and rounding, over λ_min(H_z) (theory.md 2.3, 4)"
-    basis = Basis(DECOUPLED, derivation)
-    return basis.distance(_name(label), result.hidden[n], own.hidden[0], off)
+    return Basis(DECOUPLED, derivation).distance(name, result.hidden[n], own.hidden[0], off)
 
 
 def alone_for_a_few_steps(
-    subject: Subject, label: str, settings: InferenceSettings, curvature: float
+    subject: JudgedSubject, label: str, settings: InferenceSettings, curvature: float
 ) -> Iterator[Check]:
     """Compare where a sample is after a few steps, or a short time, among others and alone.
 
@@ -107,31 +106,30 @@ def alone_for_a_few_steps(
     of Gauss-Newton may be refused because it lowers the energy by little. The curvature bounds that
     of every sample's energy, where it is no larger than where inference begins.
     """
-    single, n = _single(subject.problem)
-    own, judge = Subject(subject.backend, single), InferenceJudge(single, subject.backend.dtype)
+    (single, n), name = _single(subject), f"{label}: {ALONE}"
     match settings:
         case GradientInference() | ErrorInference():
-            found = _of_steps(judge, settings)
+            found = _of_steps(single.judge, settings)
         case GaussNewtonInference():
-            found = _of_newton(judge, own, settings, curvature)
-        case OdeInference() if is_smooth(single.network):
-            found = _of_flow(judge, subject, curvature)
+            found = _of_newton(single, settings, curvature)
+        case OdeInference() if is_smooth(single.problem.network):
+            found = _of_flow(single.judge, subject.judge, curvature)
         case _:  # the forces of a flow jump at kinks, and draw apart what is together
             return
     if found is None:
         return
     few, off, derivation = found
     ends = []
-    for who in (own, subject):
+    for who in (single, subject):
         ends.append(who.infer(few))
-        formed = InferenceJudge(who.problem, subject.backend.dtype).form(_name(label), ends[-1])
+        formed = who.judge.form(name, ends[-1])
         if not formed.passed:
             yield formed
             return
     if isinstance(few, OdeInference):
         off *= sum(end.steps + 1 for end in ends)
     yield Basis(DECOUPLED, derivation, "after a few steps").distance(
-        _name(label), ends[1].hidden[n], ends[0].hidden[0], off + SMALLEST
+        name, ends[1].hidden[n], ends[0].hidden[0], off + SMALLEST
     )
 
 
@@ -149,11 +147,10 @@ def _of_steps(judge: InferenceJudge, settings: GradientInference | ErrorInferenc
     return few, off, "what rounding makes of the same steps, twice (theory.md 4.3)"
 
 
-def _of_newton(
-    judge: InferenceJudge, own: Subject, settings: GaussNewtonInference, curvature: float
-) -> _Few | None:
+def _of_newton(own: JudgedSubject, settings: GaussNewtonInference, curvature: float) -> _Few | None:
     """Ask for as many steps of one linearisation as surely are taken."""
-    reached, energy, steps = judge.forward, judge.loss, 0
+    judge, steps = own.judge, 0
+    reached, energy = judge.forward, judge.loss
     few = settings.model_copy(update={"residual": NEVER, "reuse": _FEW, "record": False})
     while steps < _FEW and clearance(judge.network, reached) > kink_margin(judge.u):
         end = own.infer(few.model_copy(update={"max_steps": steps + 1}))
@@ -192,33 +189,28 @@ def newton_condition(judge: InferenceJudge, curvature: float) -> float:
     return max(1.0, curvature / float(least.min()))
 
 
-def _of_flow(judge: InferenceJudge, subject: Subject, curvature: float) -> _Few:
+def _of_flow(judge: InferenceJudge, whole: InferenceJudge, curvature: float) -> _Few:
     """Ask for a time of ``1/Λ``, in which what is apart grows by no more than ``e``.
 
     Each step may be off by its tolerance, root mean square over units, and by rounding; the last,
     which reaches beyond the time, is interpolated with as much. A tolerance below the rounding of
     activities would be taken for that. What is returned is to be multiplied by the steps.
     """
-    problem = subject.problem
-    forward = [*feedforward(judge.network, problem.x)[1:-1], np.nan_to_num(problem.y)]
+    forward = [*whole.forward[1:-1], np.nan_to_num(whole.problem.y)]
     root = float(np.sqrt(sum(z.shape[1] for z in forward[:-1])))
     size = float(np.linalg.norm([np.abs(z).max() * np.sqrt(z.shape[1]) for z in forward]))
     rounding = 2 * judge.u * max(float(np.abs(z).max()) for z in forward)
-    atol = max(rounding, _OF_FLOW[subject.backend.dtype] * judge.start / curvature / root)
+    atol = max(rounding, _OF_FLOW[judge.dtype] * judge.start / curvature / root)
     few = OdeInference(residual=NEVER, max_time=1 / curvature, atol=atol)
     off = np.e * (atol * root + CONFIDENCE * judge.u * size)
     return few, float(off), "what every step may be off by, and its rounding"
 
 
-def _single(problem: Problem) -> tuple[Problem, int]:
+def _single(subject: JudgedSubject) -> tuple[JudgedSubject, int]:
     """Return the last sample that has an observed output, alone, and which it is."""
-    observed = np.isfinite(problem.y).any(axis=1)
+    observed = np.isfinite(subject.problem.y).any(axis=1)
     n = int(np.flatnonzero(observed)[-1]) if observed.any() else 0
-    return problem.rows(slice(n, n + 1)), n
-
-
-def _name(label: str) -> str:
-    return f"{label}: a sample alone and among others"
+    return subject.at(subject.problem.rows(slice(n, n + 1))), n
 
 
 def _force_left(

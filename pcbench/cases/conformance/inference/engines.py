@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 
 from pcbench import checks
-from pcbench.cases.conformance.draw import offered
+from pcbench.case import CaseSkippedError
 from pcbench.cases.conformance.inference.batch import alone, alone_for_a_few_steps, output_share
-from pcbench.cases.conformance.inference.flow import force_kept
-from pcbench.cases.conformance.inference.steps import expected_steps, steps_taken
+from pcbench.cases.conformance.inference.steps import expected_steps, force_kept, steps_taken
+from pcbench.cases.conformance.subject import JudgedSubject
 from pcbench.checks import Check
 from pcbench.contract import (
-    Backend,
     ErrorInference,
     ExactInference,
     GaussNewtonInference,
@@ -33,7 +32,7 @@ from pcbench.contract import (
     engine_settings,
 )
 from pcbench.judges.agreement import is_smooth
-from pcbench.judges.answers import InferenceResult, Subject
+from pcbench.judges.answers import InferenceResult
 from pcbench.judges.basis import Basis
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem
@@ -75,12 +74,12 @@ class Asked:
     """Why it does."""
 
 
-def inference(
-    backend: Backend[Any], problem: Problem, engine: str | None = None
-) -> Iterator[Check]:
+def inference(subject: JudgedSubject, engine: str | None = None) -> Iterator[Check]:
     """Ask one engine, or every one on offer, for the equilibrium."""
-    subject, judge = Subject(backend, problem), InferenceJudge(problem, backend.dtype)
-    for name in [engine] if engine else offered(backend, problem):
+    judge, network = subject.judge, subject.problem.network
+    if not subject.engines:
+        raise CaseSkippedError("the backend offers no engine of inference for these networks")
+    for name in [engine] if engine else subject.engines:
         try:
             asked = ask_for(name, judge)
         except UndecidableError as error:
@@ -89,44 +88,46 @@ def inference(
         result = subject.infer(asked.settings)
         made = list(verdicts(judge, name, result, asked))
         yield from made
-        if checks.all_passed(made[:1]) and not any(c.status == "undecided" for c in made):
-            yield from _in_a_batch(subject, judge, name, result, asked)
-        steps_are_known = problem.network.n_hidden and is_smooth(problem.network)
-        if name == "gradient" and steps_are_known and checks.all_passed(made[:1]):
-            yield steps_taken(subject, judge, 1 / most_curved(judge))
+        if not made[0].passed:
+            continue
+        if not any(check.status == "undecided" for check in made):
+            yield from _in_a_batch(subject, name, result, asked)
+        if name == "gradient" and network.n_hidden and is_smooth(network):
+            yield steps_taken(subject, 1 / most_curved(judge))
 
 
 def _in_a_batch(
-    subject: Subject, judge: InferenceJudge, label: str, result: InferenceResult, asked: Asked
+    subject: JudgedSubject, label: str, result: InferenceResult, asked: Asked
 ) -> Iterator[Check]:
     """Judge the answer as that of a batch, where it has arrived or has to."""
-    problem = subject.problem
+    problem, settings = subject.problem, asked.settings
     if asked.must_converge or result.converged:
-        yield from output_share(judge, label, result, asked.settings)
+        yield from output_share(subject.judge, label, result, settings)
     if len(problem.x) == 1 or not problem.network.n_hidden:
         return
     if asked.must_converge:
-        yield alone(subject, judge, label, result, asked.settings)
+        yield alone(subject, label, result, settings)
     else:
-        yield from alone_for_a_few_steps(subject, label, asked.settings, most_curved(judge))
+        yield from alone_for_a_few_steps(subject, label, settings, most_curved(subject.judge))
 
 
 def verdicts(
     judge: InferenceJudge, label: str, result: InferenceResult, asked: Asked
 ) -> Iterator[Check]:
-    """Judge where an engine ended."""
+    """Judge where an engine ended; the first check is that the answer is well-formed."""
     settings, network = asked.settings, judge.problem.network
     may_rise = 0.0 if is_smooth(network) else _rise_at_kinks(settings, judge)
     made = list(
         judge.checks(label, result, settings, must_converge=asked.must_converge, may_rise=may_rise)
     )
-    if isinstance(settings, GaussNewtonInference) and asked.must_converge:
+    newton = isinstance(settings, GaussNewtonInference)
+    if newton and asked.must_converge:
         made = [_if_visible(check, label, judge, result) for check in made]
     made = [_if_theory_falls(check, judge, settings, result) for check in made]
     yield from made
-    if not checks.all_passed(made[:1]):
+    if not made[0].passed:
         return
-    if isinstance(settings, GaussNewtonInference):
+    if newton:
         yield from judge.never_rises(label, result)
     if network.is_linear and asked.must_converge:
         yield judge.theorem_1(label, result, settings)
@@ -204,11 +205,10 @@ def ask_for(engine: str, judge: InferenceJudge) -> Asked:
                 raise UndecidableError("S of Theorem 1 is singular to float64")
             return Asked(ExactInference(), must_converge=True)
         case "gauss_newton":
-            settings: InferenceSettings = GaussNewtonInference(
+            newton = GaussNewtonInference(
                 residual=_LEAST_OF_NEWTON, max_steps=_NEWTON_STEPS, record=True
             )
-            decrease = 0.0 if linear else _sure(judge)
-            return Asked(settings, must_converge=linear, decrease=decrease, source=DEMAND)
+            return Asked(newton, linear, 0.0 if linear else _sure(judge), DEMAND)
         case "gradient":
             return _gradient(judge)
         case "ode":
@@ -230,34 +230,24 @@ def from_outside(engine: str, judge: InferenceJudge, **settings: Any) -> Iterati
 
 def of_all(each: Sequence[Asked]) -> Asked:
     """Ask for what every replica can give: the shortest step, and as many as the slowest needs."""
-    first, all_settings = each[0].settings, [one.settings for one in each]
-    if not isinstance(first, OdeInference) and not hasattr(first, "step"):
-        return each[0]
-
-    def of(name: str) -> list[Any]:
-        return [getattr(settings, name) for settings in all_settings]
-
-    shared: dict[str, float] = {"residual": max(of("residual"))}
-    if isinstance(first, OdeInference):
+    first, every = each[0], [dict(one.settings) for one in each]
+    shared: dict[str, Any] = {"residual": max(one.get("residual", 0.0) for one in every)}
+    foreseeable = all(one.must_converge for one in each)
+    if isinstance(first.settings, OdeInference):
         # One step serves all. In its own time each takes no more than _MORE_TIME STEPS of its own.
-        longest = max(of("max_time"))
-        most = longest / min(of("max_time")) * _MORE_TIME * STEPS
-        return replace(
-            each[0],
-            settings=first.model_copy(update=shared | {"max_time": longest}),
-            must_converge=all(one.must_converge for one in each) and most <= first.max_steps,
-        )
-    step = min(of("step"))
-    paths = [own * steps for own, steps in zip(of("step"), of("max_steps"), strict=True)]
-    steps = ceil(max(paths) / step)
-    foreseeable = all(one.must_converge for one in each) and steps <= 10 * STEPS
-    shared |= {"step": step, "max_steps": min(steps, 10 * STEPS)}
-    return replace(each[0], settings=first.model_copy(update=shared), must_converge=foreseeable)
-
-
-def step_of(asked: Asked) -> float:
-    """Return the length of a step, of engines whose steps have one."""
-    return float(getattr(asked.settings, "step", 1.0))
+        times = [one["max_time"] for one in every]
+        shared["max_time"] = max(times)
+        most = _MORE_TIME * STEPS * max(times) / min(times)
+        foreseeable = foreseeable and most <= first.settings.max_steps
+    elif "step" in every[0]:
+        step = min(one["step"] for one in every)
+        steps = ceil(max(one["step"] * one["max_steps"] for one in every) / step)
+        foreseeable = foreseeable and steps <= 10 * STEPS
+        shared |= {"step": step, "max_steps": min(steps, 10 * STEPS)}
+    else:
+        return first
+    settings = first.settings.model_copy(update=shared)
+    return replace(first, settings=settings, must_converge=foreseeable)
 
 
 def _gradient(judge: InferenceJudge) -> Asked:
@@ -343,13 +333,7 @@ def _in_errors(judge: InferenceJudge) -> Asked:
 
 
 def _foretold(judge: InferenceJudge, decay: float) -> float:
-    """Return the residual that ``STEPS`` steps are sure to reach, of which ``e^-decay`` is left.
-
-    Raises
-    ------
-    UndecidableError
-        If that is no less than what rounding may make of the residual at the start.
-    """
+    """Return the residual that ``STEPS`` steps are sure to reach, of which ``e^-decay`` is left."""
     left = exp(-decay)
     if 1 - left < _least(judge):
         raise UndecidableError(
@@ -372,7 +356,8 @@ def _decrease(judge: InferenceJudge, curvature: float) -> float:
 
 def _curvatures(problem: Problem) -> tuple[float, float]:
     """Least and largest curvature of a linear network's energy, of any sample."""
-    network, rows = problem.layered, problem if problem.precision is not None else problem.first(1)
+    network, alike = problem.layered, problem.precision is None
+    rows = problem.rows(slice(1)) if alike else problem
     activities = [*feedforward(network, rows.x)[:-1], rows.y]
     least = least_curvatures(network, activities, rows.precision)
     most = largest_curvatures(network, activities, rows.precision)
