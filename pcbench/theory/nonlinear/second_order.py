@@ -112,9 +112,10 @@ def _relaxed(
         hessian = hessian_rows(network, at(z), np.eye(len(z)), precision)
         values, vectors = np.linalg.eigh(hessian)
         sizes = np.maximum(np.abs(values), _FLATTEST * np.max(np.abs(values)))
-        step = -vectors @ ((vectors.T @ force) / sizes)
+        step: Units = -vectors @ ((vectors.T @ force) / sizes)
         if np.linalg.norm(force) <= wanted and values[0] > 0:
-            return z + step  # converges quadratically here: what it leaves is rounding
+            ended: Units = z + step  # converges quadratically: what it leaves is rounding
+            return ended
         before, slope, length = energy(z), float(force @ step), 1.0
         # Near the end the decrease is less than the energy's last digit: full steps then.
         noise = _ROUNDINGS * float(np.finfo(float).eps) * (1 + before)
