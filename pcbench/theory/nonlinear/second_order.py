@@ -127,7 +127,8 @@ def _relaxed(
         sizes = np.maximum(np.abs(values), _FLATTEST * np.max(np.abs(values)))
         step = -vectors @ ((vectors.T @ force) / sizes)
         if np.linalg.norm(force) <= wanted and values[0] > 0:
-            return z + step  # converges quadratically here: what it leaves is rounding
+            ended: Units = z + step  # converges quadratically: what it leaves is rounding
+            return ended
         z = downhill(z, step, float(force @ step))
     raise NoEquilibriumError("Newton's method did not find a minimum of the energy")
 
