@@ -85,7 +85,10 @@ class InferenceResult(Inference[Array]):
         parts = {field.name: getattr(reached, field.name) for field in fields(Inference)}
         for name in _ARRAYS:
             parts[name] = None if parts[name] is None else backend.to_host(parts[name])
-        return cls(**parts | {"activities": [backend.to_host(z) for z in reached.activities]})
+        parts["activities"] = [
+            None if z is None else backend.to_host(z) for z in reached.activities
+        ]
+        return cls(**parts)
 
     def each(self, one: Callable[[Any], Any]) -> InferenceResult:
         """Return the answer with a function applied to every array, ``None`` included."""
@@ -157,7 +160,8 @@ class Subject:
     """Puts questions about one problem to a backend, at its parameters or at others.
 
     A precision is only mentioned where there is one: backends without that capability need not know
-    the word.
+    the word. ``stage`` and ``host`` bring an array to the device and back; ``precision`` is a list
+    of one array, or of none.
     """
 
     def __init__(

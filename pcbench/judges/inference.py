@@ -99,7 +99,7 @@ class InferenceJudge:
 
     @cached_property
     def starts(self) -> Float[np.ndarray, " N"]:
-        """``‖∂(N𝓕)/∂z‖`` of every sample there."""
+        """``‖∂(N𝓕)/∂z‖`` of every sample where every engine starts."""
         return self.sample_residuals(self.forward)
 
     @cached_property

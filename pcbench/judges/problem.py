@@ -58,11 +58,21 @@ class Problem:
         partly_observed: bool = False,
         draw: int | None = None,
     ) -> Problem:
-        """Load the samples and draw the weights; skip the case where samples do not fit.
+        """Load the samples and draw the weights.
 
         With ``partly_observed`` the case can do with targets of which some are not observed: they
         get precision 0, and stay what they are. ``draw`` numbers problems that are posed several
-        times, each with streams of its own. Numbers that leave the dtype's range are undecidable.
+        times, each with streams of its own.
+
+        Raises
+        ------
+        CaseSkippedError
+            If the samples have another shape than the network takes, or targets that the case needs
+            are not observed.
+        ImpossibleNetworkError
+            If a saved point is of another network: the case is errored, with the reason.
+        UndecidableError
+            If the numbers leave the dtype's range: the case is undecided, with the reason.
         """
         number = "" if draw is None else f" {draw}"
         samples = context.load(data, f"data{number}")

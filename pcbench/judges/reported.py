@@ -98,7 +98,8 @@ def diverged(
 ) -> Check:
     """Fail an answer of inference that diverged; where that is excused, the check is undecided.
 
-    ``bound`` is what the energy should be at most; ``explanation`` goes on with what happened.
+    ``label`` goes before the name of the check; ``bound`` is what the energy should be at most;
+    ``explanation`` goes on with what happened.
     """
     name = f"{label}finite energy"
     story = f"{label}inference diverged: after {steps} steps the energy is {energy:.3g}"

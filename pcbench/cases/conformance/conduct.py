@@ -64,7 +64,7 @@ def _again(subject: JudgedSubject, answers: Evaluation, activities: list[Array])
         if on_cpu:
             yield differing("asked twice", answers.arrays, again.arrays)
         else:
-            made = evaluated(subject.judge, activities, again)
+            _, *made = evaluated(subject.judge, activities, again)
             yield from (check.at("asked again") for check in made)
     if not on_cpu:
         return

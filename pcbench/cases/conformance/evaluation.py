@@ -177,8 +177,8 @@ def line(
     in the dtype: nothing is rounded but the values.
     Along it no potential moves by more than the sixth root of the roundoff a step, which balances
     what differences leave out against what they magnify; and parameters do not grow so large that
-    those at the centre lose more than half their digits on the common grid. Parameters that leave
-    no such step are undecidable.
+    those at the centre lose more than half their digits on the common grid. Raises an
+    ``UndecidableError`` if parameters are so large that no such step is left.
 
     ``activities`` are held; those of a forward pass follow, if not given. On a ``short`` line
     weights move by no more than potentials, either: where activities relax, their equilibrium

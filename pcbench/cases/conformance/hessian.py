@@ -51,7 +51,8 @@ _LEAST_PROBE = 2.0**-24
 def hessians(subject: JudgedSubject, rng: np.random.Generator) -> Iterator[Check]:
     """Ask for products of both Hessians at the centre of a line, at the judge's own equilibrium.
 
-    The case is skipped if there is none, or the dtype cannot tell a solution of its inner systems.
+    Raises a ``CaseSkippedError`` if there is none, or if the dtype cannot tell a solution of its
+    inner systems.
     """
     dtype, backend = subject.dtype, subject.backend
     along = line(subject.problem, dtype, rng, short=True)

@@ -150,9 +150,10 @@ def _at_corners(fit: Callable[..., Seeds], times: Bounds) -> Bounds:
 
 
 def _corrected(fit: Callable[..., Seeds], before: Bounds, last: Bounds, fall: float) -> Bounds:
-    """Bound a fit to the last times, which may change as much again as from those before by 1/fall.
+    """Bound a fit to the last times.
 
-    What is no number may have changed by anything.
+    Its correction is at most ``1/fall`` of what the fit changed by since the times before. What is
+    no number may have changed by anything.
     """
     earlier, bounds = _at_corners(fit, before), _at_corners(fit, last)
     with np.errstate(invalid="ignore"):

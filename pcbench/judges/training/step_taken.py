@@ -94,7 +94,8 @@ class StepTaken:
     def is_shaped(self, shapes: Sequence[tuple[int, ...]]) -> bool:
         """Whether every array has the shape that is due, whatever it holds."""
         due = self._due(shapes)
-        return all([array.shape for array in arrays] == right for arrays, right in due)
+        every = [*due, (self.brought, due[-1][1])]
+        return all([array.shape for array in arrays] == right for arrays, right in every)
 
     def _due(
         self, shapes: Sequence[tuple[int, ...]]

@@ -117,7 +117,8 @@ def standing(
 ) -> Callable[[WeightStacks], Standing]:
     """Return what says where replicas stand on a batch, in networks without biases.
 
-    Of the loss, the energy is the loss; with an activation the loss alone is known.
+    Of the loss, the energy is the loss. With an activation the loss alone is known: the objective
+    ``energy`` raises a ``ValueError``.
     """
     if activation == "identity":
         moments = (x.T @ x / len(x), y.T @ x / len(x), y.T @ y / len(x))

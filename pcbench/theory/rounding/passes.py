@@ -242,10 +242,10 @@ def backpropagation_rounding(
     drawn = allowed(changes, both, probe)
     own = [parameter_rounding(network, l, unit, both) for l, unit in enumerate(pulled, start=1)]
     # Of all weights, and then of all biases, if there are any.
-    in_order = [off for kind in zip(*own, strict=True) for off in kind]
+    in_order = [off for kind in zip(*own, strict=True) for off in kind][: len(exact)]
     sent = backpropagated(network, forward, force)
     lost = underflow(network.weights, [*forward, *sent], carried=False, steepest=network.steepest)
-    return tuple(float(a + b) + lost for a, b in zip(drawn, in_order, strict=False))
+    return tuple(float(a + b) + lost for a, b in zip(drawn, in_order, strict=True))
 
 
 def _is_lost(network: Layered, forward: list[Batch], z: list[Batch], scale: float) -> bool:

@@ -237,7 +237,7 @@ def of_all(each: Sequence[Asked]) -> Asked:
         # One step serves all. In its own time each takes no more than _MORE_TIME STEPS of its own.
         times = [one["max_time"] for one in every]
         shared["max_time"] = max(times)
-        most = _MORE_TIME * STEPS * max(times) / min(times)
+        most = max(times) / min(times) * _MORE_TIME * STEPS
         foreseeable = foreseeable and most <= first.settings.max_steps
     elif "step" in every[0]:
         step = min(one["step"] for one in every)
@@ -333,7 +333,10 @@ def _in_errors(judge: InferenceJudge) -> Asked:
 
 
 def _foretold(judge: InferenceJudge, decay: float) -> float:
-    """Return the residual that ``STEPS`` steps are sure to reach, of which ``e^-decay`` is left."""
+    """Return the residual that ``STEPS`` steps are sure to reach, of which ``e^-decay`` is left.
+
+    Raises an ``UndecidableError`` if rounding may do as much to the residual at the start.
+    """
     left = exp(-decay)
     if 1 - left < _least(judge):
         raise UndecidableError(

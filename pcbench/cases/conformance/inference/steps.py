@@ -123,7 +123,7 @@ def record(
 ) -> Iterator[Check]:
     """Hold the first and the last row of a record against the theory, layer by layer.
 
-    And what the steps have cost, at least.
+    The passes that were counted are held against the fewest that the steps can have cost.
     """
     path, rows, depth = result.path, result.steps + 1, judge.network.depth
     seen = 0 if path is None else len(path)
