@@ -43,7 +43,7 @@ _TOLD_BY_INFERENCE = 3
 def _settings(engine: str) -> InferenceSettings:
     found = engine_settings(engine)
     if not issubclass(found, IterativeInference):
-        return found()
+        return found.model_validate({})
     time = {"max_time": 1.0} if issubclass(found, OdeInference) else {}
     return found.cautious(100.0, max_steps=_BUDGET, **time)
 
@@ -189,10 +189,8 @@ def _predictions(subject: JudgedSubject, poison: Poison, predicted: Array) -> It
         yield none_of(name, made, int(own.sum()), "samples", where=poison.name)
     others = ~own if poison.predicted else samples >= 0
     if others.any():
-        name, due = (
-            "predictions of other samples",
-            subject.at(subject.problem).predict(subject.problem.x),
-        )
+        name, x = "predictions of other samples", subject.problem.x
+        due = subject.at(subject.problem).predict(x)
         off = 2 * prediction_off(subject.judge)
         yield INDEPENDENT.distance(name, predicted[others], due[others], off, poison.name)
 
