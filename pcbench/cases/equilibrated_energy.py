@@ -282,7 +282,7 @@ def adam(
     rate: float,
     steps: int,
 ) -> list[Array]:
-    """Return the weights after one step of so many; the moments are changed in place.
+    """Return the weights after step number ``steps``, from 1; moments are changed in place.
 
     Kingma & Ba 2015 (arXiv:1412.6980), algorithm 1, with its default decay rates: on the host and
     in float64, so that no backend needs an optimiser to be judged, and all walk the same path where

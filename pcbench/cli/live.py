@@ -136,6 +136,8 @@ class _WatchedRun(_Watched, Observer):
         self._name(case.id)
 
     def stage_advanced(self, stage: str, done: int, total: int) -> None:
+        if self._log:  # a case tells at every step
+            return
         if done == 0:  # its clock starts now
             self._progress.reset(self._part, total=total)
         self._progress.update(
@@ -172,7 +174,7 @@ class _WatchedAudit(_Watched, AuditObserver):
         self._begin(faults)
 
     def fault_started(self, fault: Fault) -> None:
-        self._name(fault.name)
+        self._progress.update(self._whole, description=escape(fault.name))
 
     def fault_finished(self, result: FaultResult) -> None:
         self._finish(result.outcome, result.name, result.duration_s)

@@ -67,7 +67,8 @@ Split = Literal["train", "test"]
 class DatasetParameters(BaseModel):
     """What every dataset understands; a dataset subclasses it to add its own.
 
-    Samples are drawn by the case's own random stream, the same whatever else runs.
+    Samples are drawn without replacement by the case's own random stream: the same suite, seed and
+    case see the same ones, whatever else runs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -80,9 +81,9 @@ class DatasetParameters(BaseModel):
 class Samples:
     """Inputs and targets, one sample a row, in float64.
 
-    ``x`` is flat, or images ``(N, channels, height, width)``, or signals ``(N, channels, length)``;
-    ``y`` one-hot classes or real vectors. Targets that are not ``observed`` hold what is true
-    there, which a network is not to see; ``None`` if all are.
+    ``x`` is flat ``(N, d_0)``, or images ``(N, channels, height, width)``, or signals ``(N, channels, length)``;
+    ``y`` one-hot classes or real vectors. ``observed`` says which targets are, ``None`` if all; the
+    others hold what is true there, which a network is not to see.
     """
 
     x: Float[np.ndarray, "N *shape"]
@@ -113,7 +114,13 @@ class Dataset(ABC, Generic[P]):
 
     @abstractmethod
     def load(self, rng: np.random.Generator) -> Samples:
-        """Return ``parameters.samples`` samples, chosen by ``rng``, or raise a ``DatasetError``."""
+        """Return ``parameters.samples`` samples, chosen by ``rng``.
+
+        Raises
+        ------
+        DatasetError
+            A ``DatasetMissingError``, ``DatasetCorruptError`` or ``DatasetTooSmallError``.
+        """
 
 
 class DatasetError(Exception):

@@ -93,7 +93,7 @@ class NetworkParameters(BaseModel):
 
     @property
     def is_linear(self) -> bool:
-        """Whether the theorems speak about it."""
+        """Whether the network is linear and without biases: the theorems are about these."""
         return self.activation == "identity" and not (self.bias or self.convolutions)
 
     def specification(self, input_shape: tuple[int, ...], output_width: int) -> NetworkSpec:

@@ -65,7 +65,7 @@ def load_suites(
 ) -> list[Suite]:
     """Read, expand and validate suites, every size of them.
 
-    They are paths, or names of shipped suites; ``size``, ``overrides`` (``PATH=VALUE``) and
+    ``suites`` are paths, or names of shipped suites; ``size``, ``overrides`` (``PATH=VALUE``) and
     ``select`` are those of ``pcbench run``. Cases that do not have the size are returned as
     written. The selection is by the identifiers that :func:`outlines` gives at this size, so before
     any override; a suite of which it selects nothing is returned without cases, as long as it

@@ -43,7 +43,7 @@ class Overridable:
     applied: set[Path] = field(default_factory=set)
     # All paths that an override could have had.
     paths: set[Path] = field(default_factory=lambda: {(key,) for key in RUN_SETTINGS})
-    # Whether every suite has cases and every kind could be loaded, so that the others are complete.
+    # Whether every suite has cases and every kind could be loaded, so that paths are complete.
     whole: bool = True
 
 

@@ -105,8 +105,8 @@ def _compare(
 ) -> tuple[_Residual, list[Check]]:
     """Compare energy and residual after all steps with what the eigenvalues of H_z make of them.
 
-    Every step rounds anew, and the steps after it multiply that by at most ``ρ`` each: rounding may
-    have carried the activities ``apart`` by so much.
+    Every step rounds anew, and the steps after it multiply that by at most ``ρ`` each: ``apart``
+    is how far rounding may have carried the activities.
     """
     step, count, largest = settings.step, settings.max_steps, float(descent.curvatures[-1])
     reached, begun = judge.rounding(result), judge.forward_rounding
