@@ -75,7 +75,9 @@ def audit_suites(
     suites
         They are audited together, as one; what they claim is what any of them claims.
     faults
-        What to try; of the catalogue, so many were ``left_out``.
+        What to try.
+    left_out
+        How many faults of the catalogue were not chosen.
     narrowed
         Whether cases were left out or changed.
     places
@@ -143,7 +145,7 @@ _Passed = tuple[PlannedCase, Witness, float]
 def _pass(
     case: PlannedCase, backends: Backends, places: Places
 ) -> tuple[AuditedCase, Witness | None]:
-    """Run a case with the correct backend, which has to pass; of a skipped one none is witness."""
+    """Run a case with the correct backend, which has to pass; no witness of a skipped case."""
     witnesses: list[Witness] = []
 
     def find() -> Backend[Any]:

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pcbench.audit.trainer import FaultyTrainer
+from pcbench.audit.traits import settings_uses
 from pcbench.audit.wrappers import QUESTIONS, FaultyBackend, FaultyModel, Host, bound
 from pcbench.contract import Capability, Hessian, Inference, Model, Trainer, TrainingSettings
 from pcbench.contract.parts import Part
@@ -74,7 +75,7 @@ class Question:
         return self._answer(self.method, {**self.given, **self._staged(changed)})
 
     def adjusted(self, **changed: Any) -> Any:
-        """Return the correct answer by settings that differ in these from those asked for."""
+        """Return the correct answer with these settings changed."""
         asked = self.settings
         if isinstance(asked, TrainingSettings):
             return self.ask(settings=replace(asked, **changed))
@@ -148,7 +149,8 @@ def faults(
             Capability.REPLICAS: q.replicated,
             Capability.PRECISION: q.weighted,
         }
-        by_engine = not engines or q.settings.capability in engines
+        asked = q.given.get("settings")
+        by_engine = not engines or asked is None or bool(engines & settings_uses(asked))
         return by_engine and all(given.get(need, True) for need in needed) and when(q)
 
     def overriding(method: str, wrong: Callable[[Question], Any]) -> Callable[..., Any]:

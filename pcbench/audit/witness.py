@@ -186,7 +186,7 @@ class _Model(FaultyModel):
 
 
 class _Held:
-    """What a model has answered with, and which answers questions itself."""
+    """An answer that can itself be asked: a Hessian or a trainer."""
 
     def __init__(self, begun: _Model, tested: Any, correct: Any) -> None:
         self._begun, self._tested, self._correct = begun, tested, correct

@@ -147,7 +147,7 @@ class FaultyModel(Model[Any]):
 class FaultyBackend(Backend[Any]):
     """A backend whose models have a mistake, or that has one itself; as it stands, with none.
 
-    Around the correct backend, ``inner``, and with a class of ``models``.
+    It wraps the correct backend, ``inner``; its models are of the class ``models``.
     """
 
     part: ClassVar[Part]

@@ -130,7 +130,8 @@ class Trainer(ABC, Generic[Array]):
         steps
             How many; at least one.
         batches
-            The same for all replicas, ``(T, N)``, or for each its own, ``(T, R, N)``.
+            Rows of the data, one batch a step: the same for all replicas, ``(T, N)``, or for each
+            its own, ``(T, R, N)``. All samples if not given.
         every
             Norms and residuals are recorded at the first step and every so many after it.
 

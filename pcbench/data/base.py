@@ -81,9 +81,9 @@ class DatasetParameters(BaseModel):
 class Samples:
     """Inputs and targets, one sample a row, in float64.
 
-    ``x`` is flat ``(N, d_0)``, or images ``(N, channels, height, width)``, or signals ``(N, channels, length)``;
-    ``y`` one-hot classes or real vectors. ``observed`` says which targets are, ``None`` if all; the
-    others hold what is true there, which a network is not to see.
+    ``x`` is flat ``(N, d_0)``, or images ``(N, channels, height, width)``, or signals
+    ``(N, channels, length)``; ``y`` one-hot classes or real vectors. ``observed`` says which
+    targets are, ``None`` if all; the others hold what is true there, which a network is not to see.
     """
 
     x: Float[np.ndarray, "N *shape"]

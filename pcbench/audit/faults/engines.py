@@ -22,7 +22,7 @@ from pcbench.networks import activation
 
 
 def going(factor: float, q: Question) -> Any:
-    """Go so much as far as was asked for, and say truly where that led."""
+    """Go ``factor`` times as far as was asked for, and say truly where that led."""
     lengths = {"step", "max_time"} & set(type(q.settings).model_fields)
     return q.adjusted(**{name: factor * getattr(q.settings, name) for name in lengths})
 

@@ -103,9 +103,9 @@ def _closed_form(
     """Infer by the closed form of linear networks, with a mistake (theory.md 2.1).
 
     ``e_L = S⁻¹(y - ŷ)`` and ``e_l = W_{l+1}ᵀ e_{l+1}``, with
-    ``S = I + Σ_{l=2}^{L} W_{L:l} W_{L:l}ᵀ``. The sum may start at another layer than the ``first``
-    that is due, another number stand for ones in ``I``, and errors be pulled back by ``W``, where
-    it is square.
+    ``S = I + Σ_{l=2}^{L} W_{L:l} W_{L:l}ᵀ``. The sum starts at layer ``first``, ``identity`` stands
+    for the ones in ``I``, and with ``transposed`` errors are pulled back by ``W``, where it is
+    square.
     """
 
     def wrong(q: Question) -> Any:

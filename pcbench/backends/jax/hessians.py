@@ -225,10 +225,16 @@ def _along(network: NetworkSpec, asked: Asked, direction: Parameters) -> tuple[P
     alone = jax.tree.map(lambda rows: rows[:, None], (batch, at, right))
 
     def moves_of(batch: Batch, at: _Equilibrium, right: Hidden) -> Hidden:
+        # JAX's recursion squares norms, and divides by them where they have come to nothing.
+        size = jnp.sqrt(squared_norms(right, like=batch.y)).max()
+        size = jnp.where(size > 0, size, 1)
+        right = jax.tree.map(lambda rows: rows / size, right)
+        least = jnp.finfo(batch.y.dtype).eps ** 2
         _, curve = jax.linearize(lambda z: _slopes(network, parameters, batch, z)[1], at.hidden)
         inverse = _gauss_newton_inverse(network, parameters, batch, at)
-        moves: Hidden = cg(curve, right, tol=wanted, maxiter=_MAX_STEPS, M=inverse)[0]
-        return moves
+        tol = jnp.maximum(wanted, least)
+        moves: Hidden = cg(curve, right, tol=tol, maxiter=_MAX_STEPS, M=inverse)[0]
+        return jax.tree.map(lambda rows: size * rows, moves)
 
     moves = jax.tree.map(lambda rows: len(rows) * rows[:, 0], jax.vmap(moves_of)(*alone))
     # What the recursion believes is left is less than what is.

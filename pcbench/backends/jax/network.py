@@ -20,7 +20,7 @@ from jax import Array, lax
 from jaxtyping import Float
 
 from pcbench.backends._on_jax.answers import from_table
-from pcbench.networks import Convolution, NetworkSpec
+from pcbench.networks import LEAK, Convolution, NetworkSpec
 
 Parameters = tuple[Array, ...]
 Number = float | Array
@@ -32,7 +32,7 @@ def layer(
     network: NetworkSpec, index: int, parameters: Parameters, z: Float[Array, "N d_in"]
 ) -> Float[Array, "N d_out"]:
     """``f(z)`` of the layer with that index, counted from 0."""
-    shape, phi = network.layers[index], from_table(network.activation)
+    shape, phi = network.layers[index], _phi(network.activation)
     post = network.convention == "post"
     if not post and index > 0:
         z = phi(z)
@@ -124,6 +124,21 @@ def _pool(shape: Convolution, z: Float[Array, "N d_in"]) -> Float[Array, "N d_ou
     windows = windows.swapaxes(3, 4).reshape(-1, channels, height, width, shape.pool**2)
     winners = jnp.argmax(windows, axis=-1, keepdims=True)
     return jnp.take_along_axis(windows, winners, axis=-1).reshape(-1, prod(shape.output_image))
+
+
+# At their kink rectifiers have the slope of their left side. What is no number is passed on, by
+# their slopes too: that of JAX's own relu is 0 there, and makes a zero of it.
+_BY_NAME: dict[str, Callable[[Array], Array]] = {
+    "identity": lambda a: a,
+    "tanh": jnp.tanh,
+    "relu": lambda a: jnp.where(a <= 0, 0, a),
+    "leaky_relu": lambda a: jnp.where(a <= 0, LEAK * a, a),
+    "silu": jax.nn.silu,
+}
+
+
+def _phi(name: str) -> Callable[[Array], Array]:
+    return _BY_NAME[name] if name in _BY_NAME else from_table(name)
 
 
 class Batch(NamedTuple):

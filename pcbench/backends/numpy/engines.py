@@ -336,7 +336,7 @@ def infer_by_gauss_newton(clamped: Clamped, settings: GaussNewtonInference) -> I
     )
 
 
-def lengthened(path: Float[np.ndarray, "T L"], steps: int) -> Float[np.ndarray, "steps L"]:
+def lengthened(path: Float[np.ndarray, "T L"], steps: int) -> Float[np.ndarray, "steps_and_one L"]:
     """Let a path that has ended stay where it is."""
     return path[np.minimum(np.arange(steps + 1), len(path) - 1)]
 

@@ -185,7 +185,7 @@ class BlockTridiagonal:
         sizes = [len(block) for block in self.diagonal]
         reach = max([sizes[0], *(a + b for a, b in pairwise(sizes))])
         upper = sp.triu(self.sparse(), format="coo")
-        i, j = upper.coords
+        i, j = upper.row, upper.col
         banded = np.zeros((reach, sum(sizes)))
         banded[reach - 1 + i - j, j] = upper.data
         return banded

@@ -27,7 +27,8 @@ class TorchBackend(Backend[torch.Tensor]):
 
     Matrix products are done in full precision: TF32 is switched off, unless PyTorch's own variable
     ``TORCH_ALLOW_TF32_CUBLAS_OVERRIDE`` is 1. The report says which; tolerances stay float32's, so
-    that checks show what TF32 costs.
+    that checks show what TF32 costs. Devices are ``cpu``, ``cuda``, ``cuda:1`` or ``mps``, dtypes
+    ``float32`` or ``float64``.
 
     Raises
     ------

@@ -123,7 +123,8 @@ class LayeredModel(Model[Tensor]):
                 if not self.solves_exactly:
                     raise BackendUnavailableError(NOT_EXACTLY)
                 return infer_exactly(self.weights, x, y, precision)
-            infer = _ENGINES.get(type(settings))
+            kinds = (infer for kind, infer in _ENGINES.items() if isinstance(settings, kind))
+            infer = next(kinds, None)
             if infer is None:
                 raise BackendUnavailableError(f"PyTorch has no engine {settings.engine}")
             return infer(Relaxation(self.layers, x, y, precision), settings)
@@ -164,7 +165,10 @@ class LayeredModel(Model[Tensor]):
     def _look(self, activities: Activities, precision: Precision) -> View:
         x, *hidden, y = activities
         check_batch(x)
-        return Relaxation(self.layers, x, y, precision).at(hidden)
+        view = Relaxation(self.layers, x, y, precision).at(hidden)
+        if precision is not None:  # a prediction that is not observed need not be a number
+            view.errors[-1] = torch.where(precision > 0, view.errors[-1], 0)
+        return view
 
     @property
     def parameters(self) -> list[Tensor]:

@@ -40,10 +40,10 @@ class Verdict(StrEnum):
 class CriticalPoint:
     """A point that a search arrived at, with what the backend says of it.
 
-    ``drift``, if given, is how much the Hessian was seen to change (spectral norm) over the step that is left
-    to the critical point; otherwise a bound has to do. ``eigenvalues`` are those of the Hessian,
-    ascending, ``eigenvectors`` its columns of the same order; ``ranks`` are those of ``W_{L:1}``
-    and ``W_{L-1:1}``.
+    ``drift``, if given, is how much the Hessian was seen to change (spectral norm) over the step
+    that is left to the critical point; otherwise a bound has to do. ``eigenvalues`` are
+    those of the Hessian, ascending, and ``eigenvectors`` are columns in the same order; ``ranks``
+    are those of ``W_{L:1}`` and ``W_{L-1:1}``.
     """
 
     def __init__(
