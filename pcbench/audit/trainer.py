@@ -166,7 +166,7 @@ class FaultyTrainer(Trainer[Any]):
     def recorded(
         self, slopes: list[Slope], before: list[Host], rows: Rows | None
     ) -> dict[str, Any]:
-        """Return what a :class:`Record` says of a step: by replica, but for the steps of inference."""
+        """Return what a :class:`Record` says of a step: by replica, but for inference steps."""
         arrays = [self._alone(before, place) for place in range(len(slopes))]
         return {
             "losses": [slope.loss for slope in slopes],
