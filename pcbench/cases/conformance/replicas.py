@@ -15,13 +15,7 @@ import numpy as np
 from pcbench import checks
 from pcbench.cases.conformance.draw import offered
 from pcbench.cases.conformance.evaluation import EvaluationJudge, anywhere
-from pcbench.cases.conformance.inference.engines import (
-    ask_for,
-    most_curved,
-    of_all,
-    step_of,
-    verdicts,
-)
+from pcbench.cases.conformance.inference.engines import ask_for, most_curved, of_all, verdicts
 from pcbench.cases.conformance.inference.settings import as_stepped, settings_of, steepest
 from pcbench.cases.conformance.inference.steps import decided, expected_steps, rounding_of
 from pcbench.checks import Check
@@ -88,7 +82,8 @@ def _engine(engine: str, subject: Subject, problems: Sequence[Problem]) -> Itera
     for index, (answer, judge) in enumerate(zip(answers, judges, strict=True)):
         own = replace(answer, converged=finished[index])
         # Steps that are shorter than a replica's own go down by less, in proportion at least.
-        shorter = step_of(asked) / step_of(each[index])
+        own_step = getattr(each[index].settings, "step", 1.0)
+        shorter = getattr(asked.settings, "step", 1.0) / own_step
         # The flow's budget, in steps of the stiffest, may end before others have gone anywhere.
         if engine == "ode" and max(stiffness) > _ALIKE * stiffness[index]:
             shorter = 0.0

@@ -255,11 +255,6 @@ def of_all(each: Sequence[Asked]) -> Asked:
     return replace(each[0], settings=first.model_copy(update=shared), must_converge=foreseeable)
 
 
-def step_of(asked: Asked) -> float:
-    """Return the length of a step, of engines whose steps have one."""
-    return float(getattr(asked.settings, "step", 1.0))
-
-
 def _gradient(judge: InferenceJudge) -> Asked:
     """``‖ρ_n‖ ≤ (1 - 1/κ)ⁿ ‖ρ_0‖`` with a step of ``1/λ_max``.
 
