@@ -30,6 +30,7 @@ from pcbench.judges.problem import LinearNetwork, Problem, rounded
 from pcbench.judges.reported import (
     CONTRACT,
     DEFINITION,
+    EDGE,
     STATIONARITY,
     UNFINISHED,
     arrived,
@@ -58,7 +59,6 @@ ENVELOPE = "Theorem 1 differentiated; envelope theorem (theory.md 2.1)"
 LOCAL = "-(1/N) e_lᵀ z_{l-1} at the activities reached (theory.md 2.2)"
 
 
-EDGE = "what the dtype can hold (theory.md 4)"
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
 
 Array = Float[np.ndarray, "_out _inp"]

@@ -186,14 +186,15 @@ def _extreme_curvature(
         return float(np.linalg.eigvalsh(dense)[0 if least else -1])
     if least and not network.images:
         blocks = sample_hessian(network, sample, precision)
-        # ‖H‖ is at most that of a row of blocks. What it rounds to may take a positive least
-        # eigenvalue below zero, where iteration would look for it among its like for minutes.
+        # A row has three blocks, so ‖H‖ is at most three times the largest norm of a block. Where
+        # its rounding hides whether the least eigenvalue is positive, a shift by that rounding
+        # bounds it; iteration would need minutes to tell it from others of that size.
         largest = max(np.linalg.norm(block) for row in blocks for block in row)
         for shift in (0.0, 3 * size * np.finfo(float).eps * float(largest)):
             try:
                 return _least_of_blocks(*blocks, shift) - 2 * shift
             except LinAlgError:
-                pass  # not positive definite: the least is negative, and found by iteration
+                continue  # the least is negative; beyond rounding, it is found by iteration
     found = extreme_eigenvalue(
         lambda v: hessian_rows(network, sample, v.reshape(1, -1), precision)[0],
         size,

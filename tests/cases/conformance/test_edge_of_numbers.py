@@ -47,6 +47,7 @@ FOUND = [
     ("hessian", None, "smooth", "float64", 40, "passed"),
     # A budget of steps was spent by a replica that is a thousand times as stiff.
     ("replicas", None, "linear", "float64", 6, "passed"),
+    ("replicas", None, "smooth", "float64", 14, "passed"),
     # A step of Gauss-Newton rounds by what the start misses, not by where it ends.
     ("replicas", None, "smooth", "float64", 46, "passed"),
     # The force at the start is lost in the rounding of activities.

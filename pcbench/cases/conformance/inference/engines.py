@@ -122,7 +122,7 @@ def verdicts(
     )
     if isinstance(settings, GaussNewtonInference) and asked.must_converge:
         made = [_if_visible(check, label, judge, result) for check in made]
-    made = [_if_theory_falls(check, judge, settings, result) for check in made]
+    made = [_unless_theory_rises(check, judge, settings, result) for check in made]
     yield from made
     if not checks.all_passed(made[:1]):
         return
@@ -135,16 +135,15 @@ def verdicts(
         fallen = Basis(asked.source, "rounding of both energies (theory.md 4)").at_most(
             f"{label}: energy after a first step", result.energy, judge.loss - asked.decrease, off
         )
-        yield _if_theory_falls(fallen, judge, settings, result)
+        yield _unless_theory_rises(fallen, judge, settings, result)
 
 
-def _if_theory_falls(
+def _unless_theory_rises(
     check: Check, judge: InferenceJudge, settings: InferenceSettings, result: InferenceResult
 ) -> Check:
-    """Leave an energy that has not come down undecided where the theory's has not, either.
+    """Leave an energy that is too high undecided where the theory's own steps end too high as well.
 
-    In networks that are not linear, steps in the errors are known to go down where they begin, and
-    nowhere else.
+    In networks that are not linear, steps in the errors are known to go down only where they begin.
     """
     if check.status != "failed" or check.source not in (STARTS_AT_THE_LOSS, DESCENT):
         return check
@@ -154,7 +153,7 @@ def _if_theory_falls(
     own = float(steps.energies[-1].sum())
     if own <= check.expected:
         return check
-    reason = f"{check.name}: {settings.step:.3g} a step leads to {own:.3g} in theory, too."
+    reason = f"{check.name}: the theory's own steps of {settings.step:.3g} end at {own:.3g}."
     return checks.undecided(check.name, reason, source=check.source)
 
 
