@@ -40,9 +40,13 @@ from pcbench.judges.problem import Problem
 from pcbench.judges.reported import STARTS_AT_THE_LOSS
 from pcbench.networks import activation
 from pcbench.theory.linear.equilibrium import equilibrated_energy
-from pcbench.theory.nonlinear.curvature import largest_curvatures, least_curvatures
+from pcbench.theory.nonlinear.curvature import (
+    error_curvatures,
+    largest_curvatures,
+    least_curvatures,
+)
 from pcbench.theory.nonlinear.inference_steps import Rule
-from pcbench.theory.nonlinear.layered import feedforward, pull_back
+from pcbench.theory.nonlinear.layered import feedforward
 from pcbench.theory.rounding.range import UndecidableError, demand_definite
 
 DESCENT = "a step of 1/Λ goes down by ‖ρ‖²/2Λ, where no curvature exceeds Λ (descent lemma)"
@@ -376,18 +380,10 @@ def _curvatures(problem: Problem) -> tuple[float, float]:
 
 def reach(problem: Problem) -> float:
     """``λ_max(I + √Π Σ_l K_l K_lᵀ √Π)`` at feedforward activities, the largest of all samples."""
-    network, outputs = problem.layered, problem.y.shape[1]
-    forward = feedforward(network, problem.x)
     alike = problem.network.is_linear and problem.precision is None
-    most = 1.0
-    for n in range(1 if alike else len(problem.x)):
-        covariance, reaching = np.eye(outputs), np.diag(np.sqrt(problem.weighting[n]))
-        for l in range(network.depth, 1, -1):
-            below = np.repeat(forward[l - 1][n : n + 1], outputs, axis=0)
-            reaching = pull_back(network, l, below, reaching)
-            covariance = covariance + reaching @ reaching.T
-        most = max(most, float(np.linalg.eigvalsh(covariance)[-1]))
-    return most
+    rows = problem.first(1) if alike else problem
+    forward = feedforward(rows.layered, rows.x)
+    return float(error_curvatures(rows.layered, forward, rows.precision).max())
 
 
 def _map_norm(weight: np.ndarray) -> float:
