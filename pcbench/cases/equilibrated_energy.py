@@ -23,7 +23,7 @@ from pcbench.judges.answers import Evaluation, InferenceResult, Subject
 from pcbench.judges.basis import Basis
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import LinearNetwork, Problem, rounded
-from pcbench.judges.reported import DEFINITION
+from pcbench.judges.reported import DEFINITION, EDGE
 from pcbench.theory.linear import equilibrium
 from pcbench.theory.linear.equilibrium import equilibrated_energy_gradient
 from pcbench.theory.rounding.bounds import unfinished_inference
@@ -33,7 +33,6 @@ from pcbench.theory.rounding.range import UndecidableError
 THEOREM_1 = "Theorem 1 (theory.md 2.1)"
 ENVELOPE = "Theorem 1 differentiated; envelope theorem (theory.md 2.1)"
 LOCAL = "-(1/N) e_lᵀ z_{l-1} at the activities reached (theory.md 2.2)"
-EDGE = "what the dtype can hold (theory.md 4)"
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
 
 Array = Float[np.ndarray, "..."]

@@ -10,13 +10,14 @@ from jaxtyping import Float
 from scipy.sparse.csgraph import connected_components
 
 from pcbench.case import Columns
-from pcbench.checks import Check
+from pcbench.checks import Check, undecided
 from pcbench.contract import DType, Objective
 from pcbench.judges.basis import Basis, folded
 from pcbench.judges.points import joined, split
 from pcbench.judges.problem import Problem
-from pcbench.judges.reported import CONTRACT, none_of
+from pcbench.judges.reported import CONTRACT, EDGE, none_of
 from pcbench.spectra import Extremes, HessianOperator
+from pcbench.theory.nonlinear.curvature import error_curvatures
 from pcbench.theory.nonlinear.layered import Layered, feedforward, weigh, weighted_errors
 from pcbench.theory.nonlinear.second_order import energy_hessian_product, loss_hessian_product
 from pcbench.theory.rounding.bounds import (
@@ -202,10 +203,26 @@ class ProductJudge:
         yield symmetric.all_close(name, form, form.T, off, axes)
 
     def solved(self, operator: HessianOperator) -> Iterator[Check]:
-        """Check how well the inner systems were solved, in all products so far."""
-        if self.objective == "energy":
-            left, most = operator.hessian.residual, self._system.rounding
-            yield self._basis.at_most("inner systems solved", left, 0.0, most)
+        """Check how well the inner systems were solved, in all products so far.
+
+        Engines solve them in the prediction errors, by a system ``I + √Π K Kᵀ √Π`` of the outputs.
+        Where its own rounding, ``λ u √(2n)`` of its norm, may hide its least eigenvalue, which is 1
+        or more, a residual that is too large is undecided.
+        """
+        if self.objective == "loss":
+            return
+        left, most = operator.hessian.residual, self._system.rounding
+        check = self._basis.at_most("inner systems solved", left, 0.0, most)
+        if check.status == "failed":
+            size = error_curvatures(self._network, self._activities, self._counts).max()
+            longest = max(activity.shape[1] for activity in self._activities)
+            if CONFIDENCE * self._u * np.sqrt(2 * longest) * size >= 1:
+                reason = (
+                    f"{check.name}: they are solved by a system of the outputs of norm {size:.2g}, "
+                    "whose rounding may hide its least eigenvalue."
+                )
+                check = undecided(check.name, reason, source=EDGE)
+        yield check
 
     @folded
     def eigenpairs(self, operator: HessianOperator, found: Extremes) -> Iterator[Check]:

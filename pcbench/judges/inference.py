@@ -306,8 +306,8 @@ class InferenceJudge:
         """Check that every array has the shape that is due, and that inference did not diverge.
 
         If settings of descent are given, an energy far above the loss fails, too; and the check is
-        undecided where steps of that size diverge in theory as well. So it is where an engine that
-        solves for the equilibrium of a linear network is given one that the dtype cannot tell.
+        undecided where steps of that size diverge in theory as well. It is undecided, too, where an
+        engine solves for the equilibrium of a linear network, and the dtype cannot resolve it.
         """
         depth = self.network.depth
         due: list[tuple[Float[np.ndarray, "..."] | None, tuple[int, ...] | None]] = [
@@ -323,9 +323,8 @@ class InferenceJudge:
         check = well_formed(f"{prefix}malformed answers", due, finite=False)
         if not check.passed:
             return check
-        if isinstance(settings, ExactInference | GaussNewtonInference) and (
-            self.problem.network.is_linear
-        ):
+        solved = isinstance(settings, ExactInference | GaussNewtonInference)
+        if solved and self.problem.network.is_linear:
             try:
                 self.problem.demand_definite(self.dtype)
             except UndecidableError as error:

@@ -156,7 +156,8 @@ class Problem:
         """Demand an equilibrium of a linear network that the dtype can tell, else UndecidableError.
 
         ``S`` of Theorem 1 has eigenvalues of 1 or more; where its trace is ``1/u`` or more, one of
-        1 may be lost in rounding, and an honest Cholesky factorisation fail. A precision weighs it.
+        1 may be lost in rounding, and an honest Cholesky factorisation fail. Precisions above 1
+        raise the trace.
         """
         heaviest = max(1.0, float(self.weighting.max()))
         trace = heaviest * float(np.trace(output_covariance(self.weights)))

@@ -93,8 +93,8 @@ def infer_by_ode(relaxation: Relaxation, settings: OdeInference) -> Inference[Te
     is alone. All move on until the last replica has arrived. An absolute tolerance below the
     rounding of activities, the dtype's ``eps`` times the largest rms of a sample's layer in the
     replica, costs steps and gains nothing: it is taken for that rounding. Where the solver would go
-    on with a step that is lost in the rounding of the time, or with numbers that are not
-    finite, inference ends, unfinished.
+    on with a step that is lost in the rounding of the time, or with numbers that are not finite,
+    inference ends, unfinished.
     """
     try:
         from torchdiffeq import odeint

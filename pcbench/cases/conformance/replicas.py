@@ -40,7 +40,7 @@ _SHORT, _LONG = 0.7, 5.0
 # The first replica to arrive does so after some steps, and others have more to take.
 _FIRST, _BUDGET, _LONG_BUDGET = 3, 12, 6
 _OF_NEWTON, _NEWTON_STEPS = 0.05, 8
-# The flow is held to go down in replicas whose largest curvatures differ by less than that.
+# A flow has to go down in replicas whose largest curvature is within that factor of the stiffest's.
 _ALIKE = 10.0
 
 

@@ -36,7 +36,7 @@ from pcbench.contract import DType, Sgd, TrainingSettings
 from pcbench.judges.basis import Basis, folded
 from pcbench.judges.claims import Question, Ratios, answers
 from pcbench.judges.problem import Problem
-from pcbench.judges.reported import CONTRACT, layers
+from pcbench.judges.reported import CONTRACT, EDGE, layers
 from pcbench.judges.training.curves import Course, Escapes
 from pcbench.judges.training.step_expected import expect, gradient_norms, loss_off
 from pcbench.statistics import Times, escape_times, paired_ratio
@@ -44,9 +44,6 @@ from pcbench.theory.nonlinear.layered import feedforward
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
 
 EVALUATION = "rounding of evaluation (theory.md 4)"
-
-
-EDGE = "what the dtype can hold (theory.md 4)"
 ROUNDING = "rounding of inference and evaluation (theory.md 4)"
 # Steps after which a target that must not be seen would show.
 _TRACE = 3

@@ -22,14 +22,13 @@ from pcbench.judges.answers import InferenceResult, Subject
 from pcbench.judges.basis import Basis, folded
 from pcbench.judges.inference import InferenceJudge
 from pcbench.judges.problem import Problem, rounded
-from pcbench.judges.reported import DEFINITION, counts_match, differing
+from pcbench.judges.reported import DEFINITION, EDGE, counts_match, differing
 from pcbench.judges.training.step_expected import expect, loss_off, optimiser
 from pcbench.judges.training.step_taken import Allowed, Parameters, StepTaken, one_run
 from pcbench.theory.nonlinear.layered import layered_loss
 from pcbench.theory.rounding.bounds import unit_roundoff
 from pcbench.theory.rounding.range import UndecidableError
 
-EDGE = "what the dtype can hold (theory.md 4)"
 _FORM = "malformed answers of training"
 
 

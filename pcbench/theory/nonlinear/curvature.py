@@ -47,6 +47,7 @@ from pcbench.theory.nonlinear.layered import (
     Vector,
     pool_with,
     potential,
+    pull_back,
     pull_back_to_potential,
     unpool,
     weigh,
@@ -104,6 +105,26 @@ def largest_curvatures(
 ) -> Float[np.ndarray, " N"]:
     """``λ_max`` of the Hessian of each sample, or a bound from above; 1 without hidden layers."""
     return _extreme_curvatures(network, activities, precision, least=False)
+
+
+def error_curvatures(
+    network: Layered, activities: Sequence[Batch], precision: Precision | None = None
+) -> Float[np.ndarray, " N"]:
+    """``λ_max(I + √Π Σ_l K_l K_lᵀ √Π)`` of each sample, with ``K_l = ∂f_L/∂z_l``.
+
+    The largest curvature of ``N𝓕`` in the prediction errors, but for how layers bend.
+    """
+    outputs = activities[-1].shape[1]
+    weights = np.ones_like(activities[-1]) if precision is None else precision
+    most = np.ones(len(activities[0]))
+    for n, weight in enumerate(np.broadcast_to(weights, activities[-1].shape)):
+        covariance, reaching = np.eye(outputs), np.diag(np.sqrt(weight))
+        for l in range(network.depth, 1, -1):
+            below = np.repeat(activities[l - 1][n : n + 1], outputs, axis=0)
+            reaching = pull_back(network, l, below, reaching)
+            covariance = covariance + reaching @ reaching.T
+        most[n] = np.linalg.eigvalsh(covariance)[-1]
+    return most
 
 
 def _potential_moved(network: Layered, l: int, z: Batch, dz: Batch, along: Layered | None) -> Batch:
@@ -176,14 +197,15 @@ def _extreme_curvature(
         return float(np.linalg.eigvalsh(dense)[0 if least else -1])
     if least and not network.images:
         blocks = sample_hessian(network, sample, precision)
-        # ‖H‖ is at most that of a row of blocks. What it rounds to may take a positive least
-        # eigenvalue below zero, where iteration would look for it among its like for minutes.
+        # A row has three blocks, so ‖H‖ is at most three times the largest norm of a block. Where
+        # its rounding hides whether the least eigenvalue is positive, a shift by that rounding
+        # bounds it; iteration would need minutes to tell it from others of that size.
         largest = max(np.linalg.norm(block) for row in blocks for block in row)
         for shift in (0.0, 3 * size * np.finfo(float).eps * float(largest)):
             try:
                 return _least_of_blocks(*blocks, shift) - 2 * shift
             except LinAlgError:
-                pass  # not positive definite: the least is negative, and found by iteration
+                continue  # the least is negative; beyond rounding, it is found by iteration
     found = extreme_eigenvalue(
         lambda v: hessian_rows(network, sample, v.reshape(1, -1), precision)[0],
         size,

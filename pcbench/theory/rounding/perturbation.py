@@ -84,7 +84,7 @@ def equilibrium_rounding(weights: Weights, x: Inputs, y: Targets, u: float) -> E
     own_changes = [_apart(ours, theirs) for ours, theirs in zip(erring, exact, strict=True)]
     try:
         reached, found, output, prediction = _two_passes(weights, x, y, product)
-    except np.linalg.LinAlgError:  # a simulated rounding took S from positive definite
+    except np.linalg.LinAlgError:  # a simulated rounding left S indefinite
         return _unbounded(weights, x, y, u)
     errors = prediction_errors(weights, reached)
     forces = hidden_forces(weights, errors)

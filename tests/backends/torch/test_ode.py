@@ -9,6 +9,7 @@ from torch.utils._pytree import tree_leaves
 
 from pcbench.backends.torch.relaxation import Relaxation
 from pcbench.contract import OdeInference
+from pcbench.networks import NetworkSpec
 from pcbench.registry import BACKENDS
 from pcbench.theory.linear.equilibrium import activity_hessian
 from pcbench.theory.nonlinear.layered import feedforward
@@ -285,3 +286,23 @@ def test_replicas_move_on_until_the_last_has_arrived():
     assert long.converged
     assert float(long.residual.max()) <= 1e-2
     assert float(long.residual.min()) < float(short.residual.min())
+
+
+def test_a_stiff_replica_is_as_exact_beside_one_of_large_activities_as_alone():
+    """No step was asked for less than the rounding of the largest activities of all replicas."""
+    rng = np.random.default_rng(0)
+    gains = np.array([[1e8, 1e-3], [1e-3, 1e3]])  # of both layers; the second replica is stiff
+    # A single hidden unit, so that there is one curvature, 1 + ‖W_2‖².
+    weights = [
+        gains[:, layer, None, None] * rng.standard_normal(shape)
+        for layer, shape in enumerate([(1, 4), (4, 1)])
+    ]
+    network = NetworkSpec((4, 1, 4), "identity", "post", bias=False)
+    backend = BACKENDS.load("torch")()
+    batch = [backend.to_device(rng.standard_normal((3, 4))) for _ in "xy"]
+    asked = OdeInference(residual=NEVER, atol=1e-10, max_time=1e-4)
+    alone, together = (
+        backend.build(network, parameters).infer(*batch, asked)
+        for parameters in ([weight[1] for weight in weights], weights)
+    )
+    assert float(together.residual[1]) <= 10 * float(alone.residual)

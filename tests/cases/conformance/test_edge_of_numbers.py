@@ -45,8 +45,11 @@ FOUND = [
     ("training", None, "linear", "float32", 7, "undecided"),
     # The equilibrium of the judge was off by more than float64 rounds.
     ("hessian", None, "smooth", "float64", 40, "passed"),
+    # The system of the outputs, by which inner systems are solved, is singular to float64.
+    ("hessian", None, "smooth", "float64", 1, "undecided"),
     # A budget of steps was spent by a replica that is a thousand times as stiff.
     ("replicas", None, "linear", "float64", 6, "passed"),
+    ("replicas", None, "smooth", "float64", 14, "passed"),
     # A step of Gauss-Newton rounds by what the start misses, not by where it ends.
     ("replicas", None, "smooth", "float64", 46, "passed"),
     # The force at the start is lost in the rounding of activities.

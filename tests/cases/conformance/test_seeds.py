@@ -79,14 +79,22 @@ def test_what_was_an_alarm_is_none_any_more(seed, select):
     assert [(case.status, case.message) for case in report.cases] == [("passed", "")]
 
 
-def test_an_equilibrium_that_ends_at_a_fold_is_not_differentiated():
-    """Once an alarm: Newton's method found another equilibrium beyond the fold, far away."""
-    suite = load_suite("conformance", select="precision-hessian and float32")
+@pytest.mark.parametrize(
+    ("seed", "select", "status", "message"),
+    [
+        # Beyond the fold Newton's method found another equilibrium, far away.
+        (48, "precision-hessian and float32", "undecided", "the equilibrium ends at a fold"),
+        # Slopes round with the targets, which may be larger than the activities.
+        (64, "precision-settings and dtype=float32", "passed", ""),
+    ],
+)
+def test_what_was_an_alarm_in_the_first_network(seed, select, status, message):
+    suite = load_suite("conformance", select=select)
     parameters = suite.cases[0].parameters.model_copy(update={"only": 1})
-    cases = (replace(suite.cases[0], seed=48, parameters=parameters),)
+    cases = (replace(suite.cases[0], seed=seed, parameters=parameters),)
     [case] = run_suites([replace(suite, cases=cases)]).cases
-    assert case.status == "undecided"
-    assert "change too abruptly to be differentiated" in case.message
+    assert case.status == status, case.message
+    assert message in case.message
 
 
 def test_replicas_are_asked_for_what_each_of_them_can_give():
