@@ -233,8 +233,9 @@ def _along(network: NetworkSpec, asked: Asked, direction: Parameters) -> tuple[P
         _, curve = jax.linearize(lambda z: _slopes(network, parameters, batch, z)[1], at.hidden)
         inverse = _gauss_newton_inverse(network, parameters, batch, at)
         tol = jnp.maximum(wanted, least)
-        moves: Hidden = cg(curve, right, tol=tol, maxiter=_MAX_STEPS, M=inverse)[0]
-        return jax.tree.map(lambda rows: size * rows, moves)
+        moves = cg(curve, right, tol=tol, maxiter=_MAX_STEPS, M=inverse)[0]
+        scaled: Hidden = jax.tree.map(lambda rows: size * rows, moves)
+        return scaled
 
     moves = jax.tree.map(lambda rows: len(rows) * rows[:, 0], jax.vmap(moves_of)(*alone))
     # What the recursion believes is left is less than what is.
