@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +16,17 @@ from pcbench.networks import activation
 
 Phi = Callable[[Array], Array]
 
-jax.tree_util.register_dataclass(Inference)
+
+class Reached(NamedTuple):
+    """Where inference ended, while it may be traced; :func:`on_host` makes an answer of it."""
+
+    activities: list[Array]
+    energies: Array
+    steps: Any
+    residual: Array
+    converged: Array
+    sample_residuals: Array
+    path: Array | None
 
 
 @cache
@@ -71,14 +80,11 @@ def ended(
     path: Float[Array, "*R T L"] | None = None,
     *,
     by_sample: bool = False,
-) -> Inference[Array]:
-    """Return where inference ended, from the squared forces there and at the start.
-
-    All of it may be traced; :func:`on_host` makes of it what the contract asks for.
-    """
+) -> Reached:
+    """Return where inference ended, from the squared forces there and at the start."""
     samples, whole = residuals(squares, start)
     arrived: Any = ((samples if by_sample else whole) <= asked).all()
-    return Inference(
+    return Reached(
         activities=list(activities),
         energies=energies,
         steps=steps,
@@ -89,13 +95,12 @@ def ended(
     )
 
 
-def on_host(reached: Inference[Array], passes: float | None = None) -> Inference[Array]:
+def on_host(reached: Reached, passes: float | None = None) -> Inference[Array]:
     """Make numbers of steps and verdict, and cut off the path behind the last step."""
     steps, path = int(reached.steps), reached.path
-    return replace(
-        reached,
-        steps=steps,
-        converged=bool(reached.converged),
-        passes=passes,
-        path=None if path is None else path[..., : steps + 1, :],
-    )
+    known = reached._asdict() | {
+        "steps": steps,
+        "converged": bool(reached.converged),
+        "path": None if path is None else path[..., : steps + 1, :],
+    }
+    return Inference(**known, passes=passes)

@@ -17,9 +17,8 @@ from jax import Array
 from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Float
 
-from pcbench.backends._on_jax.answers import Squares, ended
+from pcbench.backends._on_jax.answers import Reached, Squares, ended
 from pcbench.backends.jax.network import Batch, Parameters, Rows, energies, over_replicas
-from pcbench.contract.model import Inference
 from pcbench.networks import NetworkSpec
 
 
@@ -43,7 +42,7 @@ def output_force(
     return solved if root is None else root * solved
 
 
-def infer_exactly(network: NetworkSpec, parameters: Parameters, batch: Batch) -> Inference[Array]:
+def infer_exactly(network: NetworkSpec, parameters: Parameters, batch: Batch) -> Reached:
     """Find the equilibrium of every replica."""
     activities, errors, (squares, start) = over_replicas(network, _equilibrium, parameters, batch)
     any_number = jnp.finfo(batch.x.dtype).max

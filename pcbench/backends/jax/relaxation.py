@@ -16,9 +16,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
-from pcbench.backends._on_jax.answers import Squares, ended, squared_norms, unfinished
+from pcbench.backends._on_jax.answers import Reached, Squares, ended, squared_norms, unfinished
 from pcbench.backends.jax.network import Batch, Parameters, Rows, energies, layer, over_replicas
-from pcbench.contract.model import Inference
 from pcbench.networks import NetworkSpec
 
 
@@ -138,7 +137,7 @@ def relax(
     parameters: Parameters,
     batch: Batch,
     limits: Limits,
-) -> Inference[Array]:
+) -> Reached:
     """Step until all is over or the budget is spent.
 
     ``kept`` are rows of the path to make room for: the budget and one more; 0 keeps none.

@@ -14,6 +14,7 @@ import optax
 from jaxtyping import Float
 
 from pcbench.backends._on_jax.answers import (
+    Reached,
     Squares,
     ended,
     from_table,
@@ -191,7 +192,7 @@ def _slopes(problem: Problem, hidden: Sequence[Batch]) -> list[Batch]:
 @eqx.filter_jit
 def _descend(
     problem: Problem, ways: Any, step: float, record: int, residual: Any, max_steps: Any
-) -> Inference[jax.Array]:
+) -> Reached:
     """Take steps; at every point JPC's update tells the gradient there, and the next point."""
     optim = optax.sgd(len(problem.x) * step)
     first, look = ways(problem, optim)
@@ -291,8 +292,6 @@ def _tolerance(problem: Problem, activities: Any, start: Squares, residual: floa
     return jnp.maximum(off, jnp.finfo(off.dtype).eps * largest)
 
 
-def _ending(
-    problem: Problem, hidden: Sequence[Batch], steps: Any, *asked: Any
-) -> Inference[jax.Array]:
+def _ending(problem: Problem, hidden: Sequence[Batch], steps: Any, *asked: Any) -> Reached:
     activities = [problem.x, *hidden, problem.y]
     return ended(activities, layer_energies(problem, hidden), steps, *asked)

@@ -18,6 +18,7 @@ from jax import Array
 from jaxtyping import Float
 
 from pcbench.backends._on_jax.answers import (
+    Reached,
     ended,
     from_table,
     on_host,
@@ -140,7 +141,7 @@ def _energies(activities: Activities, *, network: Network) -> tuple[Float[Array,
 @pxf.jit(static_argnums=0)
 def _relax(
     record: int, settings: dict[str, Any], x: Batch, y: Batch, *, network: Network
-) -> Inference[Array]:
+) -> Reached:
     """Descend in the hidden values until the residual is reached or the budget is spent.
 
     The energy is summed over the batch: its gradient is ``∂(N𝓕)/∂z``, and the step is the

@@ -163,7 +163,7 @@ def _residuals(
 
 
 def output_force(
-    through: Float[Tensor, "*#R N d_L d_L"], right: Outputs, precision: Outputs | None
+    through: Float[Tensor, "*#R #N d_L d_L"], right: Outputs, precision: Outputs | None
 ) -> Outputs:
     """``P (I + P T P)⁻¹ P`` times the right-hand side, of every sample, with ``P = √π``.
 
