@@ -5,11 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Unpack
 
 from pcbench.audit import Audit, AuditObserver, audit_suites, load_faults
 from pcbench.contract.backend import DType
 from pcbench.report import Report
-from pcbench.runner import Observer, run_suites
+from pcbench.runner import Observer, RunOptions, run_suites
 from pcbench.suite import QUICK, Position, Setting, Suite, SuiteError, load_suites, parse_selection
 
 
@@ -23,6 +24,7 @@ def run(
     select: str | None = None,
     settings: Mapping[str, object] | Sequence[str] = (),
     observer: Observer | None = None,
+    **options: Unpack[RunOptions],
 ) -> Report:
     """Run suites and return the report, the same that ``pcbench run --json`` writes.
 
@@ -41,6 +43,9 @@ def run(
         Override parameters of cases, as ``pcbench run --set``: ``{"training.steps": 10}``.
     observer
         Told of progress; silent if not given.
+    **options
+        Of :func:`pcbench.runner.run_suites`: ``executor=Workers(jobs=4)`` runs cases in worker
+        processes, ``journal`` and ``resume`` keep results, ``shard=(1, 3)`` runs a third.
 
     Raises
     ------
@@ -56,7 +61,8 @@ def run(
     0
     """
     overrides = _overrides(settings, backend=backend, device=device, dtype=dtype, seed=seed)
-    return run_suites(_plan("run", suites, size, overrides, select, observer), observer=observer)
+    plan = _plan("run", suites, size, overrides, select, observer)
+    return run_suites(plan, observer=observer, **options)
 
 
 def audit(

@@ -136,6 +136,8 @@ class Case(ABC, Generic[P]):
     kind: ClassVar[str]
     description: ClassVar[str]
     Parameters: ClassVar[type[CaseParameters]]
+    # Whether nothing else is to run meanwhile, for it compares times that it takes itself.
+    alone: ClassVar[bool] = False
 
     def __init__(self, parameters: P) -> None:
         self.parameters = parameters

@@ -17,8 +17,11 @@ from pcbench.data import Places
 from pcbench.errors import UsageError
 from pcbench.report import CaseResult
 from pcbench.runner import Observer
-from pcbench.runner.environment import Backends
-from pcbench.runner.run import heading, insistent_interrupts, one_thread_for_the_judge, run_case
+from pcbench.runner.case import run_case
+from pcbench.runner.environment import Backends, describe_environment
+from pcbench.runner.executor import one_thread_for_the_judge
+from pcbench.runner.interrupts import insistent_interrupts
+from pcbench.runner.run import heading
 from pcbench.suite import PlannedCase, Suite
 
 PATIENCE_S = 60.0
@@ -128,7 +131,7 @@ def audit_suites(
         interrupted = True
     order = {case.id: place for place, (case, _, _) in enumerate(passed)}
     return Audit(
-        **heading(suites, backends, began),
+        **heading(suites, describe_environment(backends.descriptions()), began),
         interrupted=interrupted,
         covers=claimed,
         narrowed=narrowed or any(case.status == "skipped" for case in cases),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import traceback
 from io import TextIOWrapper
@@ -22,6 +24,18 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # whoever read it has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            traceback.print_exc()
+            sys.exit(3)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(
+            "standard output cannot be written: the disk is full; free some space", file=sys.stderr
+        )
+        sys.exit(2)
     except Exception:  # a bug, not a verdict, and 1 is the code of a verdict
         traceback.print_exc()
         sys.exit(3)

@@ -103,7 +103,37 @@ def run(
     seed: Seed = None,
     select: Selection = "",
     settings: Settings = [],  # noqa: B006 - typer copies it
+    jobs: Annotated[
+        str,
+        typer.Option("--jobs", "-j", metavar="N", help="Cases at a time; auto: as many as fit."),
+    ] = "1",
+    threads: Annotated[
+        int, typer.Option(min=1, help="Threads of a case. Last bits of numbers depend on it.")
+    ] = 1,
+    timeout: Annotated[
+        float | None,
+        typer.Option(metavar="S", help="Seconds for a case that has no timeout of its own."),
+    ] = None,
+    in_process: Annotated[
+        bool, typer.Option("--in-process", help="Run cases here, without worker processes.")
+    ] = False,
+    pdb: Annotated[
+        bool, typer.Option("--pdb", help="Open the debugger where a case breaks; --in-process.")
+    ] = False,
+    shard: Annotated[
+        str, typer.Option(metavar="I/N", help="Run a part of the cases; see pcbench merge.")
+    ] = "1/1",
     json: Json = None,
+    journal: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Keep results here at once; with --json FILE.journal."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the journal of a run that was cut off.")
+    ] = False,
+    strict_skips: Annotated[
+        bool, typer.Option("--strict-skips", help="Make an error of a case that is skipped.")
+    ] = False,
     quiet: Annotated[bool, _quiet(help="Print only failures and the count.")] = False,
     verbose: Annotated[
         bool, _verbose(help="Print every check, and where an error came from.")
@@ -112,38 +142,53 @@ def run(
     """Run suites: check an implementation against the theory, and time it.
 
     Exit code 0 if all passed, 1 if a check failed, 2 if the suite or an option is not valid, 3 if a
-    case errored, 130 if interrupted.
+    case errored or took too long, 4 if nothing was judged; 130, 143 or 129 if it was ended by
+    Ctrl-C, SIGTERM or SIGHUP.
     """
-    from pcbench.report import check_writable, write_report
+    from pcbench.cli.running import RunCommand
 
-    if json is not None:
-        check_writable(json)  # now, not after an hour
+    command = RunCommand(
+        json=json,
+        journal=journal,
+        resume=resume,
+        jobs=jobs,
+        threads=threads,
+        timeout=timeout,
+        shard=shard,
+        in_process=in_process or pdb,
+        debug=pdb,
+    )
+    report = command.run(
+        suites,
+        quiet=quiet,
+        size=size,
+        select=select or None,
+        settings=_overriding(settings, backend=backend, device=device, dtype=dtype, seed=seed),
+        strict_skips=strict_skips,
+    )
+    command.finish(report, quiet=quiet, verbose=verbose)
+    raise typer.Exit(report.exit_code)
 
-    from pcbench.api import run as run_suites
-    from pcbench.cli.live import watch_run
+
+@app.command()
+def merge(
+    reports: Annotated[
+        list[Path], typer.Argument(metavar="REPORT...", help="Reports of all shards of a run.")
+    ],
+    json: Annotated[Path, typer.Option("--json", metavar="FILE", help="Where to write the whole.")],
+    quiet: Annotated[bool, _quiet(help="Print only failures and the count.")] = False,
+) -> None:
+    """Join the reports of shards (pcbench run --shard) into that of the whole run.
+
+    Exit code as of that run; 2 if they are not all shards of one run.
+    """
+    from pcbench.report import check_writable, merge_reports, read_report, write_report
     from pcbench.report.console import make_console, render_report
-    from pcbench.runner.context import storable
 
-    with watch_run(quiet=quiet, suites=len(suites)) as observer:
-        report = run_suites(
-            *suites,
-            size=size,
-            select=select or None,
-            settings=_overriding(settings, backend=backend, device=device, dtype=dtype, seed=seed),
-            observer=observer,
-        )
-    command = storable(shlex.join(["pcbench", *sys.argv[1:]]))
-    environment = report.environment.model_copy(update={"command": command})
-    report = report.model_copy(update={"environment": environment})
-    try:
-        if json is not None:
-            write_report(report, json)
-    finally:  # a disk that filled up meanwhile must not cost both
-        render_report(report, make_console(sys.stdout), verbose=verbose, quiet=quiet)
-    if verbose:
-        for case in report.cases:
-            if case.traceback:
-                typer.echo(f"\n{case.id}\n{case.traceback}", err=True)
+    check_writable(json)
+    report = merge_reports({str(path): read_report(path) for path in reports})
+    write_report(report, json)
+    render_report(report, make_console(sys.stdout), quiet=quiet)
     raise typer.Exit(report.exit_code)
 
 

@@ -15,6 +15,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -128,26 +129,32 @@ class _WatchedRun(_Watched, Observer):
     ) -> None:
         super().__init__(progress, title)
         self._named = named
+        self._parts: dict[str, TaskID] = {}  # a bar for each case that runs, by its identifier
 
     def run_started(self, cases: int) -> None:
         self._begin(cases)
 
     def case_started(self, case: PlannedCase) -> None:
-        self._name(case.id)
+        self._parts[case.id] = self._progress.add_task(f"  {escape(case.id)}", total=None, note="")
 
-    def stage_advanced(self, stage: str, done: int, total: int) -> None:
-        if self._log:  # a case tells at every step
+    def stage_advanced(self, case: PlannedCase, stage: str, done: int, total: int) -> None:
+        if self._log or case.id not in self._parts:  # a case tells at every step
             return
+        part = self._parts[case.id]
         if done == 0:  # its clock starts now
-            self._progress.reset(self._part, total=total)
-        self._progress.update(
-            self._part, description=f"  {escape(stage)}", completed=done, total=total, visible=True
-        )
+            self._progress.reset(part, total=total)
+        description = f"  {escape(case.id)}: {escape(stage)}"
+        self._progress.update(part, description=description, completed=done, total=total)
 
     def case_finished(self, result: CaseResult) -> None:
+        if (part := self._parts.pop(result.id, None)) is not None:
+            self._progress.remove_task(part)
         name = f"{result.suite}: {result.id}" if self._named else result.id
         why = "" if result.status in _EXPECTED else _why(result)
         self._finish(result.status, name, result.duration_s, why)
+
+    def warned(self, sentence: str) -> None:
+        self._say(sentence)
 
 
 def _why(result: CaseResult) -> str:

@@ -24,20 +24,21 @@ if TYPE_CHECKING:
     from pcbench.report.model import CaseResult, CaseStatus, Environment, Report
 
 
-_EFFECTS: dict[CaseStatus, dict[CaseStatus, Effect]] = {
-    "passed": dict.fromkeys(("failed", "errored", "skipped", "undecided"), "worse"),
-    "failed": {"passed": "better", "errored": "worse", "skipped": "worse", "undecided": "worse"},
-    "errored": {
-        "passed": "better",
-        "failed": "better",
-        "skipped": "neutral",
-        "undecided": "neutral",
-    },
-    "skipped": {"passed": "better", "failed": "worse", "errored": "worse", "undecided": "neutral"},
-    "undecided": {"passed": "better", "failed": "worse", "errored": "worse", "skipped": "neutral"},
-}
-"""What a changed verdict means, base first. Losing a verdict is worse whatever it was, so skipping
-is no way to be rid of a failure; and a failure that shows where nothing was known is worse too."""
+_BROKEN: tuple[CaseStatus, ...] = ("errored", "timeout")
+_UNKNOWN: tuple[CaseStatus, ...] = ("skipped", "undecided")
+
+
+def _effect(was: CaseStatus, now: CaseStatus) -> Effect:
+    """Say what a changed verdict means.
+
+    Losing a verdict is worse whatever it was, so skipping is no way to be rid of a failure; and a
+    failure that shows where nothing was known is worse too.
+    """
+    if now == "passed" or (was in _BROKEN and now == "failed"):
+        return "better"
+    lost = was in ("passed", "failed")
+    return "worse" if lost or (was in _UNKNOWN and now not in _UNKNOWN) else "neutral"
+
 
 _ORDER: tuple[Effect, ...] = ("worse", "neutral", "better")
 
@@ -77,7 +78,7 @@ def _case(old: CaseResult | None, now: CaseResult | None, *, interrupted: bool) 
     if old and now:
         yield from _both(old, now)
     elif now:
-        effect = "worse" if now.status in ("failed", "errored") else "neutral"
+        effect = "worse" if now.status in ("failed", *_BROKEN) else "neutral"
         message = f"is a new case; it {_outcome(now)}"
         yield Change.maker(now.id)("case_added", effect, None, now.status, message)
     elif old:
@@ -89,7 +90,7 @@ def _case(old: CaseResult | None, now: CaseResult | None, *, interrupted: bool) 
 def _both(old: CaseResult, now: CaseResult) -> Iterator[Change]:
     change = Change.maker(now.id)
     if old.status != now.status:
-        effect, message = _EFFECTS[old.status][now.status], f"{_was(old)} before; now it "
+        effect, message = _effect(old.status, now.status), f"{_was(old)} before; now it "
         yield change("case_verdict", effect, old.status, now.status, message + _outcome(now))
     inputs = changed_inputs(old, now)
     if inputs:

@@ -3,6 +3,7 @@
 :mod:`pcbench.report.console` prints it, and is imported where something is printed.
 """
 
+from pcbench.report.merge import merge_reports
 from pcbench.report.model import (
     SCHEMA_VERSION,
     CaseResult,
@@ -18,6 +19,7 @@ from pcbench.report.storage import (
     UnwritableOutputError,
     check_writable,
     read_report,
+    report_text,
     write_report,
     write_text,
 )
@@ -33,8 +35,10 @@ __all__ = [
     "UnreadableReportError",
     "UnwritableOutputError",
     "check_writable",
+    "merge_reports",
     "read_report",
     "report_schema",
+    "report_text",
     "write_report",
     "write_text",
 ]

@@ -44,6 +44,7 @@ STYLES = {
     "passed": "green",
     "failed": "bold red",
     "errored": "bold magenta",
+    "timeout": "bold magenta",
     "skipped": "yellow",
     "undecided": "cyan",
 }
@@ -84,7 +85,9 @@ def render_report(
     """
     report = report.model_copy(update={"cases": _told_apart(report.cases)})
     broken = [
-        case for status in ("failed", "errored", "undecided") for case in _with(report, status)
+        case
+        for status in ("failed", "errored", "timeout", "undecided")
+        for case in _with(report, status)
     ]
     if not quiet:
         _print_heading(report, console)
@@ -141,7 +144,7 @@ def _print_heading(report: Report, console: Console) -> None:
 
 
 def _print_broken(broken: list[CaseResult], console: Console) -> None:
-    """Print each failed, errored or undecided case with a sentence for every reason."""
+    """Print each case that was not passed or skipped, with a sentence for every reason."""
     for case in broken:
         _print_head(case, console)
         decisive = "undecided" if case.status == "undecided" else "failed"
@@ -324,13 +327,13 @@ def _detail(name: str, _: CaseResult, timing: Timing) -> str:
 def _count(report: Report) -> Text:
     """Make the last line: ``42 passed, 0 failed, 0 errored, 3 skipped in 35.1 s``.
 
-    Undecided cases are counted where there are any.
+    Undecided cases, and those that took too long, are counted where there are any.
     """
     counts = [
         # A status that did not occur keeps its word and loses its colour.
         plain(f"{count} {status}", STYLES[status] if count else "")
         for status, count in report.summary.model_dump().items()
-        if count or status != "undecided"
+        if count or status not in ("timeout", "undecided")
     ]
     summed = sum(case.duration_s for case in report.cases)
     seconds = summed if report.duration_s is None else report.duration_s

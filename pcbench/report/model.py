@@ -6,6 +6,7 @@ JSON: a number that is not finite is stored as ``null``, and the message beside 
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from statistics import median, quantiles
 from typing import Annotated, Any, Final, Literal
@@ -19,7 +20,7 @@ SCHEMA_VERSION: Final = 1
 AS_WRITTEN: Final = "quick"
 """The size of a case as it is written, and of reports from before there were sizes."""
 
-CaseStatus = Literal["passed", "failed", "errored", "skipped", "undecided"]
+CaseStatus = Literal["passed", "failed", "errored", "timeout", "skipped", "undecided"]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Series = Annotated[
     dict[str, list[float | None]],
@@ -88,7 +89,15 @@ class CaseResult(Record):
     seed: int
     status: CaseStatus
     message: str = Field("", description="Why it did not pass; else empty.")
-    traceback: str = Field("", description="Where the code of an errored case broke, if it did.")
+    traceback: str = Field(
+        "",
+        description="Where the code of an errored case broke, or the last lines that its worker "
+        "wrote, if it did not end by itself.",
+    )
+    contended: bool = Field(
+        False,
+        description="Whether other cases ran meanwhile; its times are not to be compared then.",
+    )
     checks: list[Check] = []
     claims: list[Claim] = []
     timings: list[Timing] = []
@@ -105,6 +114,7 @@ class Summary(Record):
     passed: int = 0
     failed: int = 0
     errored: int = 0
+    timeout: int = 0
     skipped: int = 0
     undecided: int = 0
 
@@ -148,6 +158,14 @@ class Report(Record):
     )
     created: str = Field(description="ISO 8601, UTC.")
     interrupted: bool = Field(False, description="Whether the run was cut off; cases are missing.")
+    signal: str = Field("", description="The signal that cut it off, such as SIGTERM.")
+    jobs: int = Field(1, ge=1, description="How many cases ran at a time.")
+    shard: str = Field("", description="Which part of the cases ran, such as 2/3; empty for all.")
+    fingerprints: dict[str, str] = Field(
+        {},
+        description="Digests of what decides the numbers: the cases of all shards, pcbench's code, "
+        "the environment and the data.",
+    )
     duration_s: Seconds | None = Field(
         None,
         description="Wall-clock seconds of the run; less than its cases' sum where jobs overlap.",
@@ -158,12 +176,18 @@ class Report(Record):
 
     @property
     def exit_code(self) -> int:
-        """0 nothing failed, 1 a check failed, 3 a case errored, 130 interrupted; the worst wins."""
+        """The worst of what happened.
+
+        0 nothing failed, 1 a check failed, 3 a case errored or took too long, 4 nothing was judged,
+        128 and the signal's number, such as 130, if it was interrupted.
+        """
         if self.interrupted:
-            return 130
-        if self.summary.errored:
+            return 128 + signal.Signals[self.signal or "SIGINT"]
+        if self.summary.errored or self.summary.timeout:
             return 3
-        return 1 if self.summary.failed else 0
+        if self.summary.failed:
+            return 1
+        return 0 if self.summary.passed else 4
 
     @staticmethod
     def summarise(cases: list[CaseResult]) -> Summary:

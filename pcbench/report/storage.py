@@ -142,8 +142,13 @@ def write_report(report: Report, path: Path) -> None:
     UnwritableOutputError
         If the file cannot be written; a file that was there is untouched.
     """
+    write_text(report_text(report) + "\n", path)
+
+
+def report_text(report: Report) -> str:
+    """Return the report as strict JSON, indented."""
     # Through pydantic's own JSON first: it is what knows that NaN becomes null.
-    write_text(_indented(json.loads(report.model_dump_json())) + "\n", path)
+    return _indented(json.loads(report.model_dump_json()))
 
 
 def read_report(path: Path) -> Report:

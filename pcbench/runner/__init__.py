@@ -1,6 +1,8 @@
 """Running a plan: streams of randomness, timing, isolation of failures, and the report."""
 
 from pcbench.runner.context import Observer
-from pcbench.runner.run import run_suites
+from pcbench.runner.executor import Executor, InProcess
+from pcbench.runner.run import RunOptions, run_suites
+from pcbench.runner.workers import Workers
 
-__all__ = ["Observer", "run_suites"]
+__all__ = ["Executor", "InProcess", "Observer", "RunOptions", "Workers", "run_suites"]

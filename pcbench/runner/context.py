@@ -118,11 +118,14 @@ class Observer:
     def case_started(self, case: PlannedCase) -> None:
         """A case begins."""
 
-    def stage_advanced(self, stage: str, done: int, total: int) -> None:
-        """A long stage of the current case has done so many of its steps."""
+    def stage_advanced(self, case: PlannedCase, stage: str, done: int, total: int) -> None:
+        """A long stage of a case that runs has done so many of its steps."""
 
     def case_finished(self, result: CaseResult) -> None:
-        """A case is over, whatever became of it."""
+        """A case is over, whatever became of it, now or in the run that is resumed."""
+
+    def warned(self, sentence: str) -> None:
+        """Something of the run itself went wrong, which costs no result."""
 
 
 def stream(seed: int, case_id: str, name: str) -> np.random.Generator:
@@ -205,6 +208,6 @@ class RunContext(Context):
     def progress(self, stage: str, steps: Iterable[T], total: int) -> Iterator[T]:
         """Iterate over the steps of a long stage, telling the observer."""
         for done, step in enumerate(steps):
-            self._observer.stage_advanced(stage, done, total)
+            self._observer.stage_advanced(self._case, stage, done, total)
             yield step
-        self._observer.stage_advanced(stage, total, total)
+        self._observer.stage_advanced(self._case, stage, total, total)

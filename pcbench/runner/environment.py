@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -104,30 +104,42 @@ _Key = tuple[str, str, DType]
 
 
 class Backends:
-    """Makes each backend once for each device and dtype, before any case runs.
+    """Makes each backend once for each device and dtype, when it is first asked for."""
 
-    If a backend lacks a dtype that the suite asks for, but has another that it asks for, only the
-    cases of that dtype are skipped. If it is not available at all, or not in the dtype that an
-    override gave, the run ends here. ``plan`` has all cases of the run.
-    """
-
-    def __init__(self, plan: Sequence[PlannedCase]) -> None:
+    def __init__(self, plan: Iterable[PlannedCase] = ()) -> None:
         self._found: dict[_Key, Backend[Any] | BackendUnavailableError] = {}
-        for key in dict.fromkeys(map(_key, plan)):
-            try:
-                self._found[key] = make_backend(*key)
-            except BackendUnavailableError as refusal:
-                self._found[key] = refusal
-        made = {key[:2] for key, found in self._found.items() if isinstance(found, Backend)}
+        self.demand(list(plan))
+
+    def demand(self, plan: Sequence[PlannedCase]) -> None:
+        """Make the backends of a plan now.
+
+        If a backend lacks a dtype that the plan asks for, but has another that it asks for, only
+        the cases of that dtype are skipped.
+
+        Raises
+        ------
+        BackendUnavailableError
+            If a backend is not available at all, or not in the dtype that an override gave.
+        """
+        made = {_key(case)[:2] for case in plan if isinstance(self._find(case), Backend)}
         for case in plan:
-            found = self._found[_key(case)]
+            found = self._find(case)
             insisted = "dtype" in case.insisted or _key(case)[:2] not in made
             if isinstance(found, BackendUnavailableError) and insisted:
                 raise found
 
+    def _find(self, case: PlannedCase) -> Backend[Any] | BackendUnavailableError:
+        key = _key(case)
+        if key not in self._found:
+            try:
+                self._found[key] = make_backend(*key)
+            except BackendUnavailableError as refusal:
+                self._found[key] = refusal
+        return self._found[key]
+
     def of(self, case: PlannedCase) -> Backend[Any]:
         """Return the backend of a case."""
-        found = self._found[_key(case)]
+        found = self._find(case)
         if isinstance(found, BackendUnavailableError):
             raise BackendUnavailableError(str(found))
         return found
@@ -139,6 +151,11 @@ class Backends:
             for key, found in sorted(self._found.items(), key=lambda each: each[0])
             if isinstance(found, Backend)
         }
+
+
+def representatives(plan: Iterable[PlannedCase]) -> list[PlannedCase]:
+    """Return a case of each backend, device and dtype, insisted on and not."""
+    return list({(_key(case), "dtype" in case.insisted): case for case in plan}.values())
 
 
 def backend_class(name: str) -> type[Backend[Any]]:

@@ -2,202 +2,148 @@
 
 from __future__ import annotations
 
-import _thread
 import signal
-import threading
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
+from pathlib import Path
 from time import perf_counter
-from types import FrameType
-from typing import Any
+from typing import Any, TypedDict
 
-from threadpoolctl import ThreadpoolController
+from pcbench.data import Places
+from pcbench.report import CaseResult, Environment, Report
+from pcbench.runner.context import Observer
+from pcbench.runner.durations import last_durations, remember_durations
+from pcbench.runner.environment import describe_environment, machine_load
+from pcbench.runner.executor import Executor, InProcess
+from pcbench.runner.fingerprints import fingerprints
+from pcbench.runner.interrupts import Interrupted, insistent_interrupts
+from pcbench.runner.journal import Journal
+from pcbench.suite import Suite
 
-from pcbench import checks
-from pcbench.case import CaseSkippedError
-from pcbench.contract.backend import Backend
-from pcbench.contract.model import BackendUnavailableError
-from pcbench.data import DatasetError, DatasetMissingError, Places
-from pcbench.networks import ImpossibleNetworkError
-from pcbench.report import CaseResult, CaseStatus, Report
-from pcbench.runner.context import Findings, Observer, RunContext, storable
-from pcbench.runner.environment import Backends, describe_environment, machine_load
-from pcbench.suite import PlannedCase, Suite
-from pcbench.theory.rounding.range import UndecidableError
 
-EDGE = "what float64 can tell, and the dtype can hold (theory.md 4)"
+class RunOptions(TypedDict, total=False):
+    """How to run suites; see :func:`run_suites`."""
+
+    executor: Executor | None
+    shard: tuple[int, int]
+    journal: Path | None
+    resume: bool
+    strict_skips: bool
+    signals: Sequence[signal.Signals]
 
 
 def run_suites(
-    suites: Sequence[Suite], *, places: Places | None = None, observer: Observer | None = None
+    suites: Sequence[Suite],
+    *,
+    places: Places | None = None,
+    observer: Observer | None = None,
+    executor: Executor | None = None,
+    shard: tuple[int, int] = (1, 1),
+    journal: Path | None = None,
+    resume: bool = False,
+    strict_skips: bool = False,
+    signals: Sequence[signal.Signals] = (signal.SIGINT,),
 ) -> Report:
     """Run every case of the suites and report on all of them.
 
     A case that errors is reported as errored and the rest runs on. Ctrl-C ends the run; the report
     then holds the cases that were finished and says that it was interrupted.
+
+    Parameters
+    ----------
+    suites
+        What to run.
+    places
+        Where data are.
+    observer
+        Told of progress; silent if not given.
+    executor
+        Where cases are computed; in this process if not given.
+    shard
+        Which part of the cases to run, ``(i, n)`` with ``1 ≤ i ≤ n``: the ``i``-th and every
+        ``n``-th after it.
+    journal
+        A file that takes every result as soon as it is there, and is removed by whoever has stored
+        the report.
+    resume
+        Whether to take from the journal what it has, and run the rest.
+    strict_skips
+        Whether a case that is skipped is an error.
+    signals
+        Which signals end the run as Ctrl-C does.
+
+    Raises
+    ------
+    UsageError
+        If a backend cannot be had, or the journal is of another run, or cannot be read.
     """
     places = places or Places.default()
     observer = observer or Observer()
+    executor = executor or InProcess()
+    part, parts = shard
     plan = [(suite.name, case) for suite in suites for case in suite.cases]
-    backends = Backends([case for _, case in plan])
-
-    load = machine_load()
-    started, results, interrupted = perf_counter(), [], False
-    observer.run_started(len(plan))
-    try:
-        with insistent_interrupts(), one_thread_for_the_judge():
-            for suite, case in plan:
-                observer.case_started(case)
-                result = run_case(case, partial(backends.of, case), places, observer)
-                result = result.model_copy(update={"suite": suite})
-                results.append(result)
-                observer.case_finished(result)
-    except KeyboardInterrupt:
-        interrupted = True
+    mine = plan[part - 1 :: parts]
+    load, started = machine_load(), perf_counter()
+    results: dict[int, CaseResult] = {}
+    interrupted: KeyboardInterrupt | None = None
+    with executor:
+        described = executor.prepare([case for _, case in mine], places)
+        environment = describe_environment(described, load=load)
+        made = fingerprints(suites, environment, places)
+        diary = Journal(journal, made, f"{part}/{parts}", resume=resume) if journal else None
+        known = diary.known if diary else {}
+        observer.run_started(len(mine))
+        for index, (name, case) in enumerate(mine):
+            if (name, case.id) in known:
+                results[index] = known[name, case.id]
+                observer.case_finished(results[index])
+        times = last_durations()
+        left = [i for i in range(len(mine)) if i not in results]
+        if executor.jobs > 1:
+            # The longest first, and what was never timed before all others: it may take long.
+            left.sort(key=lambda i: -times.get((mine[i][0], mine[i][1].id), float("inf")))
+        try:
+            with insistent_interrupts(signals):
+                for place, result in executor.run([mine[i][1] for i in left], observer):
+                    index = left[place]
+                    results[index] = result.model_copy(update={"suite": mine[index][0]})
+                    if diary:
+                        diary.add(results[index])
+                    observer.case_finished(results[index])
+        except KeyboardInterrupt as error:
+            interrupted = error
+    if diary and diary.broken:
+        observer.warned(diary.broken)
+    cases = [results[index] for index in sorted(results)]
+    remember_durations(cases)
+    if strict_skips:
+        cases = [_strict(result) for result in cases]
     return Report(
-        **heading(suites, backends, started, load=load),
-        interrupted=interrupted,
-        summary=Report.summarise(results),
-        cases=results,
+        **heading(suites, environment, started),
+        jobs=executor.jobs,
+        shard="" if parts == 1 else f"{part}/{parts}",
+        fingerprints=made,
+        interrupted=interrupted is not None,
+        signal=interrupted.name if isinstance(interrupted, Interrupted) else "",
+        summary=Report.summarise(cases),
+        cases=cases,
     )
 
 
-def heading(
-    suites: Sequence[Suite], backends: Backends, started: float, *, load: float | None = None
-) -> dict[str, Any]:
+def heading(suites: Sequence[Suite], environment: Environment, started: float) -> dict[str, Any]:
     """Return what reports and audits begin with; runs start at a time of ``perf_counter``."""
     return {
         "suite": " + ".join(suite.name for suite in suites),
         "size": " + ".join(dict.fromkeys(suite.size for suite in suites)),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "duration_s": perf_counter() - started,
-        "environment": describe_environment(backends.descriptions(), load=load),
+        "environment": environment,
     }
 
 
-def _reason(error: BaseException, case: PlannedCase, backend: Backend[Any] | None) -> str:
-    """Say why a case errored."""
-    reason = f"{type(error).__name__}: {error}"
-    # A case may have said where it broke, in an error of its own.
-    behind = [each for each in (error, error.__cause__) if isinstance(each, Exception)]
-    if backend and any(backend.ran_out_of_memory(each) for each in behind):
-        return (
-            f"out of memory on {case.device!r}; give the case fewer samples, replicas or units, or "
-            f"run it on another device (--device). {reason}"
-        )
-    return reason
-
-
-def one_thread_for_the_judge() -> AbstractContextManager[object]:
-    """Keep NumPy's OpenBLAS to one thread.
-
-    Its idle threads spin, and take the cores from the backend's own threads: on two cores, a run
-    with both at full width takes nearly twice as long. One thread also makes the theory's numbers
-    independent of the number of cores.
-    """
-    limited: AbstractContextManager[object]
-    limited = ThreadpoolController().select(internal_api="openblas").limit(limits=1)
-    return limited
-
-
-def run_case(
-    case: PlannedCase,
-    find: Callable[[], Backend[Any]],
-    places: Places,
-    observer: Observer,
-    *,
-    verdict_only: bool = False,
-) -> CaseResult:
-    """Run one case; every exception but an interrupt becomes its status and message.
-
-    The backend is looked up when the case begins, since it may lack the case's dtype.
-    With ``verdict_only`` nothing is timed, and the case ends at the first check that fails.
-    """
-    started = perf_counter()
-    found = Findings()
-    parameters: dict[str, Any] = {}
-    status: CaseStatus | None = None
-    message = broke = ""
-    backend: Backend[Any] | None = None
-    try:
-        parameters = storable(case.parameters.model_dump(mode="json"))
-        backend = find()
-        question = case.case(case.parameters)
-        missing = question.needs() - backend.capabilities
-        if missing:
-            raise CaseSkippedError(
-                f"the backend {case.backend!r} does not offer {', '.join(sorted(missing))}"
-            )
-        context = RunContext(case, backend, places, observer, timed=not verdict_only)
-        found.take(question.run(context), until_failure=verdict_only)
-    except (CaseSkippedError, DatasetMissingError, BackendUnavailableError) as skip:
-        status, message = "skipped", str(skip)
-    except UndecidableError as error:
-        found.take(iter([checks.undecided("numbers within range", f"{error}.", source=EDGE)]))
-    except (DatasetError, ImpossibleNetworkError) as error:  # a bad file
-        status, message = "errored", str(error)
-    except (Exception, SystemExit) as error:  # it may be anybody's code; the run goes on
-        status, message = "errored", _reason(error, case, backend)
-        broke = traceback.format_exc()
-    failures = [check for check in found.checks if check.status == "failed"]
-    undecided = [check for check in found.checks if check.status == "undecided"]
-    if failures and status != "errored":  # not even a case that then gave up hides a failure
-        status, message = "failed", " ".join(check.explanation for check in failures)
-    elif undecided and status in (None, "skipped"):
-        status, message = "undecided", " ".join(check.explanation for check in undecided)
-    elif status is None and not found.checks:
-        status, message = "failed", "The case made no check, and so proves nothing."
-    return CaseResult(
-        id=case.id,
-        kind=case.kind,
-        figure=case.figure,
-        parameters=parameters,
-        backend=case.backend,
-        device=storable(case.device),
-        dtype=case.dtype,
-        seed=case.seed,
-        status=status or "passed",
-        message=storable(message),
-        traceback=storable(broke),
-        **vars(found),
-        duration_s=perf_counter() - started,
-    )
-
-
-@contextmanager
-def insistent_interrupts(every_s: float = 1.0) -> Iterator[None]:
-    """Raise ``KeyboardInterrupt`` again and again, once the user asked, until the block is left.
-
-    Python raises it wherever the main thread happens to be. In a finaliser, in a callback from C,
-    in foreign code that catches everything, it is dropped, and a case of hours would run on.
-
-    Outside the main thread, or where somebody else handles the signal, nothing is done.
-    """
-    ours = threading.current_thread() is threading.main_thread()
-    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield
-        return
-    asked, left = [False], threading.Event()
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        asked[0] = True  # an Event's lock could be held by the code that was interrupted
-        signal.default_int_handler(number, frame)
-
-    def insist() -> None:
-        while not left.wait(every_s):
-            if asked[0]:
-                _thread.interrupt_main()
-
-    signal.signal(signal.SIGINT, interrupt)
-    insistent = threading.Thread(target=insist, name="insistent-interrupts", daemon=True)
-    insistent.start()
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, lambda *_: None)  # nothing is to strike while tidying up
-        left.set()
-        insistent.join()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+def _strict(result: CaseResult) -> CaseResult:
+    """Make an error of a skip."""
+    if result.status != "skipped":
+        return result
+    message = f"It was skipped, which --strict-skips forbids: {result.message}"
+    return result.model_copy(update={"status": "errored", "message": message})

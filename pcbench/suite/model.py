@@ -30,6 +30,8 @@ class PlannedCase:
     dtype: DType
     backend: str
     device: str
+    timeout: float | None = None  # seconds
+    memory_limit: int | None = None  # bytes
     figure: str = ""  # which figure of the paper it reproduces; empty if none
     # The name of its random streams, the identifier if empty: the same for cases that differ only
     # in backend, device or dtype.

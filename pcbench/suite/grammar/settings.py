@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import (
     AfterValidator,
     BaseModel,
+    ByteSize,
     ConfigDict,
     Field,
     ValidationError,
@@ -54,6 +55,7 @@ def _known(backend: str) -> str:
 
 
 Named = Annotated[str, Field(min_length=1)]
+PositiveSeconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
 
 class RunSettings(BaseModel):
@@ -72,6 +74,12 @@ class RunSettings(BaseModel):
     )
     device: Annotated[Named, _called("the name of a device")] = Field(
         "cpu", description="'cpu', 'cuda', or whatever else the backend understands."
+    )
+    timeout: Annotated[PositiveSeconds | None, _called("seconds, such as 60, or null")] = Field(
+        None, description="Seconds after which the case is stopped; --timeout where it says none."
+    )
+    memory_limit: Annotated[ByteSize | None, _called("a size, such as '4 GiB', or null")] = Field(
+        None, description="Memory that the case may take beyond what its worker holds, on Linux."
     )
 
 

@@ -1,0 +1,117 @@
+"""A file that takes every result as soon as it is there, so that none is lost with the run.
+
+It has a line of JSON for the run, and one for each case. A line is written at once and never
+changed; the last one may be cut off where the process was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pydantic import ValidationError
+
+from pcbench.errors import UsageError
+from pcbench.report import CaseResult
+from pcbench.runner.fingerprints import differing
+
+VERSION = 1
+
+
+class JournalError(UsageError):
+    """A journal cannot be used. The message names it, the reason and the remedy."""
+
+
+class Journal:
+    """A journal that is open for a run.
+
+    Parameters
+    ----------
+    path
+        The file. One that is there is kept as ``PATH.old``, unless the run resumes.
+    made
+        Digests of what decides the run's numbers.
+    shard
+        Which part of the cases runs.
+    resume
+        Whether the run goes on with what the file has.
+
+    Raises
+    ------
+    JournalError
+        If the file is to be resumed and is of another run or no journal, or cannot be written.
+    """
+
+    def __init__(self, path: Path, made: dict[str, str], shard: str, *, resume: bool) -> None:
+        self._path = path
+        # The results that it had, by suite and case.
+        self.known: dict[tuple[str, str], CaseResult] = {}
+        # What kept it from being written to the end; empty while nothing has.
+        self.broken = ""
+        heading = {"pcbench_journal": VERSION, "fingerprints": made, "shard": shard}
+        try:
+            if resume and path.exists():
+                whole = self._read(heading)
+                self._file: BinaryIO = path.open("r+b")
+                self._file.truncate(whole)
+                self._file.seek(whole)
+                return
+            if path.exists():
+                os.replace(path, path.with_name(f"{path.name}.old"))
+            self._file = path.open("wb")
+            self._write(heading)
+        except OSError as error:
+            reason = f"{path} cannot be used as a journal: {error.strerror or error}"
+            raise JournalError(f"{reason}; choose another place with --journal.") from error
+
+    def add(self, result: CaseResult) -> None:
+        """Write a result. A disk that is full ends the journal, and not the run."""
+        if self.broken:
+            return
+        try:
+            self._write({"result": json.loads(result.model_dump_json())})
+        except OSError as error:
+            self.broken = (
+                f"the journal {self._path} ends here: {error.strerror or error}; what was finished "
+                "before is in it, and the run goes on"
+            )
+
+    def close(self, *, done: bool) -> None:
+        """Close the file; remove it if the report of all that it has is stored."""
+        self._file.close()
+        if done:
+            self._path.unlink(missing_ok=True)
+
+    def _write(self, line: dict[str, Any]) -> None:
+        self._file.write(json.dumps(line).encode() + b"\n")
+        self._file.flush()
+
+    def _read(self, heading: dict[str, Any]) -> int:
+        """Take in what the file has, and return how many of its bytes are whole lines."""
+        text = self._path.read_bytes()
+        whole = text.rfind(b"\n") + 1
+        first, *lines = text[:whole].splitlines() or [b"{}"]
+        try:
+            before = json.loads(first)
+            if before.get("pcbench_journal") != VERSION:
+                raise ValueError
+            results = [CaseResult.model_validate(json.loads(line)["result"]) for line in lines]
+        except (ValueError, KeyError, AttributeError, ValidationError) as error:
+            raise JournalError(
+                f"{self._path} is no journal that this version of pcbench wrote, so nothing is "
+                "resumed from it; run again without --resume, or name the journal with --journal."
+            ) from error
+        changed = differing(before["fingerprints"], heading["fingerprints"])
+        if before["shard"] != heading["shard"]:
+            changed.append(f"the shard ({before['shard']} then)")
+        if changed:
+            *others, last = changed
+            what = f"{', '.join(others)} and {last}" if others else last
+            raise JournalError(
+                f"the run of {self._path} cannot be resumed: since then {what} changed. Run again "
+                "without --resume; the journal is kept beside the new one."
+            )
+        self.known = {(each.suite, each.id): each for each in results}
+        return whole
