@@ -16,6 +16,9 @@ from pcbench.networks import activation
 
 Phi = Callable[[Array], Array]
 
+# So that JAX waits for all of it, where it is asked to.
+jax.tree_util.register_dataclass(Inference)
+
 
 class Reached(NamedTuple):
     """Where inference ended, while it may be traced; :func:`on_host` makes an answer of it."""

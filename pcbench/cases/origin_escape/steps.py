@@ -67,7 +67,7 @@ def first_steps(start: Start, scaling: Scaling) -> Iterator[Check]:
             if seed < SEEDS:
                 due, offs = predicted_steps(weights, batches, rate, objective, u)
                 sizes = np.broadcast_to([weight.size for weight in weights], due.shape)
-                known = zip(due.flat, sizes.flat, offs.flat, strict=True)
+                known = zip(due.flat, sizes.ravel().tolist(), offs.flat, strict=True)
                 off = [norm_off(*each, u) for each in known]
                 places = product(range(1, asked.judged + 1), layers(len(weights)))
                 labels = [f"step {step}, {layer}" for step, layer in places]
