@@ -144,7 +144,10 @@ class _WatchedRun(_Watched, Observer):
         if done == 0:  # its clock starts now
             self._progress.reset(part, total=total)
         description = f"  {escape(case.id)}: {escape(stage)}"
-        self._progress.update(part, description=description, completed=done, total=total)
+        at_an_end = done in (0, total)  # which one that is short would hardly show otherwise
+        self._progress.update(
+            part, description=description, completed=done, total=total, refresh=at_an_end
+        )
 
     def case_finished(self, result: CaseResult) -> None:
         if (part := self._parts.pop(result.id, None)) is not None:

@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,9 @@ class RunCommand:
             raise UsageError(
                 "--jobs and --timeout need worker processes; leave out --in-process and --pdb"
             )
+        if self.timeout is not None and not 0 < self.timeout < inf:
+            wanted = "--timeout must be a number of seconds above 0"
+            raise UsageError(f"{wanted}, not {self.timeout:g}")
         if self.resume and self._diary is None:
             raise UsageError("--resume needs the journal to go on with: name --json or --journal")
         if self.json not in (None, STANDARD_OUTPUT):
@@ -54,9 +58,7 @@ class RunCommand:
         found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", self.shard)
         part, parts = (int(each) for each in found.groups()) if found else (0, 0)
         if not 1 <= part <= parts:
-            raise UsageError(
-                f"--shard must be I/N, such as 2/3 for the second third, not {self.shard}"
-            )
+            raise UsageError(f"--shard must be I/N, such as 2/3, not {self.shard!r}")
         return part, parts
 
     def run(self, suites: Sequence[str], *, quiet: bool, **options: Any) -> Report:

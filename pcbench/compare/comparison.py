@@ -118,7 +118,7 @@ def _decided(case: CaseResult) -> set[str]:
 
 
 def _timings(case: str, old: CaseResult | None, now: CaseResult | None) -> Iterator[PairedTiming]:
-    before, after = (each.timings if each else [] for each in (old, now))
+    before, after = (each.timings if each and not each.contended else [] for each in (old, now))
     for name, base, new in pair(before, after, lambda timing: timing.name):
         yield PairedTiming(suite=_suite(old, now), case=case, name=name, base=base, new=new)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -89,6 +90,15 @@ class Samples:
     x: Float[np.ndarray, "N *shape"]
     y: Float[np.ndarray, "N d_L"]
     observed: Bool[np.ndarray, "N d_L"] | None = None
+
+    def digest(self) -> str:
+        """Return a digest of all of it, the same wherever the numbers are the same."""
+        whole = hashlib.sha256()
+        for array in (self.x, self.y, self.observed):
+            if array is not None:
+                whole.update(f"{array.dtype.str} {array.shape}".encode())
+                whole.update(np.ascontiguousarray(array).data)
+        return whole.hexdigest()[:16]
 
 
 P = TypeVar("P", bound=DatasetParameters)

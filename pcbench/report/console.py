@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from pcbench.report.model import AS_WRITTEN
+from pcbench.report.model import AS_WRITTEN, NOTHING_JUDGED
 from pcbench.report.text import (
     ABSENT,
     Column,
@@ -69,6 +69,9 @@ UNSTEADY = " (unsteady)"
 _LEGEND_UNSTEADY = (
     "Unsteady: the interquartile range is larger than the median of either time; neither it nor "
     "a ratio made of it says much. Time it again on a machine that does nothing else."
+)
+_LEGEND_CONTENDED = (
+    "Times were taken while other cases ran, and are not to be compared; --jobs 1 takes them alone."
 )
 BP = "gradients of the loss (BP)"
 """The timing that others are expressed in: backpropagation of the same network and batch."""
@@ -302,6 +305,8 @@ def _print_timings(report: Report, console: Console) -> None:
     print_items(console, columns, timed)
     if any(timing.unsteady for _, timing in timed):
         print_prose(console, _LEGEND_UNSTEADY, style=_ASIDE)
+    if any(case.contended for case, _ in timed):
+        print_prose(console, _LEGEND_CONTENDED, style=_ASIDE)
     console.print()
 
 
@@ -337,5 +342,9 @@ def _count(report: Report) -> Text:
     ]
     summed = sum(case.duration_s for case in report.cases)
     seconds = summed if report.duration_s is None else report.duration_s
-    cut = "; interrupted, the cases after these did not run" if report.interrupted else ""
+    cut = ""
+    if report.interrupted:
+        cut = "; interrupted, the cases after these did not run"
+    elif report.exit_code == NOTHING_JUDGED:
+        cut = "; nothing was judged"
     return Text(", ").join(counts) + plain(f" in {seconds:.1f} s{cut}")

@@ -20,6 +20,9 @@ SCHEMA_VERSION: Final = 1
 AS_WRITTEN: Final = "quick"
 """The size of a case as it is written, and of reports from before there were sizes."""
 
+NOTHING_JUDGED: Final = 4
+"""The exit code of a run in which no case passed or failed."""
+
 CaseStatus = Literal["passed", "failed", "errored", "timeout", "skipped", "undecided"]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Series = Annotated[
@@ -105,6 +108,9 @@ class CaseResult(Record):
     omitted: dict[str, str] = Field(
         {}, description="Parts of the question that were not asked of this backend, and why."
     )
+    digests: dict[str, str] = Field(
+        {}, description="Digests of the samples that it saw, by the stream that chose them."
+    )
     duration_s: Seconds = Field(description="Wall-clock seconds of the whole case.")
 
 
@@ -187,7 +193,7 @@ class Report(Record):
             return 3
         if self.summary.failed:
             return 1
-        return 0 if self.summary.passed else 4
+        return 0 if self.summary.passed else NOTHING_JUDGED
 
     @staticmethod
     def summarise(cases: list[CaseResult]) -> Summary:

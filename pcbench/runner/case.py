@@ -5,6 +5,7 @@ from __future__ import annotations
 import pdb
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
@@ -58,7 +59,9 @@ def run_case(
     status: CaseStatus | None = None
     message = broke = ""
     backend: Backend[Any] | None = None
+    digests: dict[str, str] = {}
     try:
+        case.parameters.model_dump(mode="json")
         backend = find()
         question = case.case(case.parameters)
         missing = question.needs() - backend.capabilities
@@ -67,6 +70,7 @@ def run_case(
                 f"the backend {case.backend!r} does not offer {', '.join(sorted(missing))}"
             )
         context = RunContext(case, backend, places, observer, timed=not verdict_only)
+        digests = context.digests
         found.take(question.run(context), until_failure=verdict_only)
     except (CaseSkippedError, DatasetMissingError, BackendUnavailableError) as skip:
         status, message = "skipped", str(skip)
@@ -95,13 +99,20 @@ def run_case(
         traceback=broke,
         duration_s=perf_counter() - started,
         findings=found,
-    )
+    ).model_copy(update={"digests": digests})
 
 
 def errored(case: PlannedCase, error: Exception) -> CaseResult:
     """Return the result of a case whose findings cannot be stored."""
     reason = f"what it found cannot be stored: {_reason(error, case)}"
     return without_verdict(case, "errored", reason, traceback=traceback.format_exc())
+
+
+def plain_parameters(case: PlannedCase) -> dict[str, Any]:
+    """Return a case's parameters as a report has them; none, if they cannot be written as such."""
+    with suppress(Exception):
+        return dict(storable(case.parameters.model_dump(mode="json")))
+    return {}
 
 
 def without_verdict(
@@ -114,16 +125,11 @@ def without_verdict(
     findings: Findings | None = None,
 ) -> CaseResult:
     """Return the result of a case that has come to an end, whichever."""
-    try:
-        parameters = storable(case.parameters.model_dump(mode="json"))
-    except Exception as error:
-        parameters, status = {}, "errored"
-        message = message or _reason(error, case)
     return CaseResult(
         id=case.id,
         kind=case.kind,
         figure=case.figure,
-        parameters=parameters,
+        parameters=plain_parameters(case),
         backend=case.backend,
         device=storable(case.device),
         dtype=case.dtype,

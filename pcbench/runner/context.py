@@ -189,6 +189,7 @@ class RunContext(Context):
     ) -> None:
         self.backend, self._timed = backend, timed
         self._case, self._places, self._observer = case, places, observer
+        self.digests: dict[str, str] = {}
 
     def rng(self, name: str) -> np.random.Generator:
         """Return the random stream of that name."""
@@ -196,7 +197,9 @@ class RunContext(Context):
 
     def load(self, parameters: data.DatasetParameters, stream: str = "data") -> data.Samples:
         """Load samples, chosen by the stream of that name."""
-        return data.load(parameters, self.rng(stream), self._places)
+        samples = data.load(parameters, self.rng(stream), self._places)
+        self.digests[stream] = samples.digest()
+        return samples
 
     def measure(self, name: str, work: Callable[[], object]) -> Measurement:
         """Time ``work`` on the case's backend; do it once where no time is asked for."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic import BaseModel
 import pcbench
 from pcbench.data import DatasetParameters, Places, dataset_class
 from pcbench.report import Environment
+from pcbench.runner.case import plain_parameters
 from pcbench.suite import Suite
 
 WHAT = {
@@ -33,7 +35,7 @@ def fingerprints(
             "suite": suite.name,
             "id": case.id,
             "kind": case.kind,
-            "parameters": case.parameters.model_dump(mode="json"),
+            "parameters": plain_parameters(case),
             "run": [case.seed, case.dtype, case.backend, case.device],
         }
         for suite in suites
@@ -42,12 +44,12 @@ def fingerprints(
     where = environment.model_dump(include={"python", "platform", "processor", "packages"})
     where["backends"] = environment.backends
     package = Path(pcbench.__file__).parent
-    files = sorted({file for suite in suites for file in _files(suite, places)})
+    files = {file for suite in suites for file in _files(suite, places)}
     return {
         "cases": _digest(json.dumps(cases, default=str).encode()),
-        "code": _digest(*_read(package, sorted(package.rglob("*.py")))),
+        "code": _digest(*_read({str(f.relative_to(package)): f for f in package.rglob("*.py")})),
         "environment": _digest(json.dumps(where, sort_keys=True).encode()),
-        "data": _digest(*_read(Path(), files)),
+        "data": _digest(*_read({file.name: file for file in files})),
     }
 
 
@@ -78,10 +80,10 @@ def _parts(value: Any) -> Iterator[BaseModel]:
             yield from _parts(each)
 
 
-def _read(base: Path, files: Sequence[Path]) -> Iterator[bytes]:
-    for path in files:
-        yield str(path.relative_to(base)).encode()
-        with path.open("rb") as file:
+def _read(files: Mapping[str, Path]) -> Iterator[bytes]:
+    for name, path in sorted(files.items()):
+        yield name.encode("utf-8", "surrogateescape")
+        with suppress(OSError), path.open("rb") as file:  # a case that needs it says what is wrong
             yield hashlib.file_digest(file, "sha256").digest()
 
 

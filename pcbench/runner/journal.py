@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,7 +31,8 @@ class Journal:
     Parameters
     ----------
     path
-        The file. One that is there is kept as ``PATH.old``, unless the run resumes.
+        The file; ``None`` for a run that keeps none. One that is there is kept as ``PATH.old``,
+        unless the run resumes.
     made
         Digests of what decides the run's numbers.
     shard
@@ -44,17 +46,22 @@ class Journal:
         If the file is to be resumed and is of another run or no journal, or cannot be written.
     """
 
-    def __init__(self, path: Path, made: dict[str, str], shard: str, *, resume: bool) -> None:
-        self._path = path
+    def __init__(
+        self, path: Path | None, made: dict[str, str], shard: str, *, resume: bool
+    ) -> None:
+        self._file: BinaryIO | None = None
         # The results that it had, by suite and case.
         self.known: dict[tuple[str, str], CaseResult] = {}
         # What kept it from being written to the end; empty while nothing has.
         self.broken = ""
+        if path is None:
+            return
+        self._path = path
         heading = {"pcbench_journal": VERSION, "fingerprints": made, "shard": shard}
         try:
             if resume and path.exists():
                 whole = self._read(heading)
-                self._file: BinaryIO = path.open("r+b")
+                self._file = path.open("r+b")
                 self._file.truncate(whole)
                 self._file.seek(whole)
                 return
@@ -68,7 +75,7 @@ class Journal:
 
     def add(self, result: CaseResult) -> None:
         """Write a result. A disk that is full ends the journal, and not the run."""
-        if self.broken:
+        if self.broken or self._file is None:
             return
         try:
             self._write({"result": json.loads(result.model_dump_json())})
@@ -78,13 +85,14 @@ class Journal:
                 "before is in it, and the run goes on"
             )
 
-    def close(self, *, done: bool) -> None:
-        """Close the file; remove it if the report of all that it has is stored."""
-        self._file.close()
-        if done:
-            self._path.unlink(missing_ok=True)
+    def close(self) -> None:
+        """Close the file."""
+        if self._file:
+            with suppress(OSError):  # what did not go to a full disk does not go now
+                self._file.close()
 
     def _write(self, line: dict[str, Any]) -> None:
+        assert self._file
         self._file.write(json.dumps(line).encode() + b"\n")
         self._file.flush()
 

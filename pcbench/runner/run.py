@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from time import perf_counter
 from typing import Any, TypedDict
@@ -77,56 +79,53 @@ def run_suites(
     UsageError
         If a backend cannot be had, or the journal is of another run, or cannot be read.
     """
-    places = places or Places.default()
-    observer = observer or Observer()
-    executor = executor or InProcess()
-    part, parts = shard
-    plan = [(suite.name, case) for suite in suites for case in suite.cases]
-    mine = plan[part - 1 :: parts]
+    places, observer = places or Places.default(), observer or Observer()
+    executor, (part, parts) = executor or InProcess(), shard
+    plan = [(suite.name, case) for suite in suites for case in suite.cases][part - 1 :: parts]
+    cases = [case for _, case in plan]
     load, started = machine_load(), perf_counter()
     results: dict[int, CaseResult] = {}
-    interrupted: KeyboardInterrupt | None = None
-    with executor:
-        described = executor.prepare([case for _, case in mine], places)
-        environment = describe_environment(described, load=load)
+    end = ""
+    with ExitStack() as opened:
+        opened.enter_context(executor)
+        environment = describe_environment(executor.prepare(cases, places), load=load)
         made = fingerprints(suites, environment, places)
-        diary = Journal(journal, made, f"{part}/{parts}", resume=resume) if journal else None
-        known = diary.known if diary else {}
-        observer.run_started(len(mine))
-        for index, (name, case) in enumerate(mine):
-            if (name, case.id) in known:
-                results[index] = known[name, case.id]
-                observer.case_finished(results[index])
-        times = last_durations()
-        left = [i for i in range(len(mine)) if i not in results]
+        diary = Journal(journal, made, f"{part}/{parts}", resume=resume)
+        opened.enter_context(closing(diary))
+        observer.run_started(len(plan))
+        for index, (suite, case) in enumerate(plan):
+            if (known := diary.known.get((suite, case.id))) is not None:
+                results[index] = known
+                observer.case_finished(known)
+        left = [index for index in range(len(plan)) if index not in results]
         if executor.jobs > 1:
             # The longest first, and what was never timed before all others: it may take long.
-            left.sort(key=lambda i: -times.get((mine[i][0], mine[i][1].id), float("inf")))
+            times = last_durations()
+            left.sort(key=lambda i: -times.get((plan[i][0], plan[i][1].id), inf))
         try:
             with insistent_interrupts(signals):
-                for place, result in executor.run([mine[i][1] for i in left], observer):
+                for place, found in executor.run([cases[index] for index in left], observer):
                     index = left[place]
-                    results[index] = result.model_copy(update={"suite": mine[index][0]})
-                    if diary:
-                        diary.add(results[index])
+                    results[index] = found.model_copy(update={"suite": plan[index][0]})
+                    diary.add(results[index])
                     observer.case_finished(results[index])
-        except KeyboardInterrupt as error:
-            interrupted = error
-    if diary and diary.broken:
-        observer.warned(diary.broken)
-    cases = [results[index] for index in sorted(results)]
-    remember_durations(cases)
+        except KeyboardInterrupt as interrupt:
+            end = interrupt.name if isinstance(interrupt, Interrupted) else "SIGINT"
+        if diary.broken:
+            observer.warned(diary.broken)
+    finished = [results[index] for index in sorted(results)]
+    remember_durations(finished)
     if strict_skips:
-        cases = [_strict(result) for result in cases]
+        finished = [_strict(result) for result in finished]
     return Report(
         **heading(suites, environment, started),
         jobs=executor.jobs,
         shard="" if parts == 1 else f"{part}/{parts}",
         fingerprints=made,
-        interrupted=interrupted is not None,
-        signal=interrupted.name if isinstance(interrupted, Interrupted) else "",
-        summary=Report.summarise(cases),
-        cases=cases,
+        interrupted=bool(end),
+        signal=end,
+        summary=Report.summarise(finished),
+        cases=finished,
     )
 
 

@@ -31,7 +31,7 @@ from pcbench.runner.executor import one_thread_for_the_judge
 from pcbench.suite import PlannedCase
 
 EVERY_S = 0.1
-"""Stages of a case are told no more often than that."""
+"""Stages of a case are told no more often than that, but for their begin and their end."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -161,7 +161,7 @@ class _Telling(Observer):
 
     def stage_advanced(self, case: PlannedCase, stage: str, done: int, total: int) -> None:
         now = monotonic()
-        if now - self._last >= EVERY_S:
+        if done in (0, total) or now - self._last >= EVERY_S:
             self._tell(Stage(stage, done, total))
             self._last = now
 

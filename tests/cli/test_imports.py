@@ -46,7 +46,7 @@ def test_commands_that_compute_nothing_never_import_torch(arguments, heavy):
 
 def test_the_probe_sees_torch_where_it_is_imported(tmp_path):
     suite = write_suite(tmp_path / "suite.yaml", ENERGY)
-    done = python("-c", PROBE, "run", suite, "--device", "none")
+    done = python("-c", PROBE, "run", suite, "--device", "none", "--in-process")
     assert done.stderr.endswith("loaded: numpy scipy torch\n")
 
 

@@ -66,7 +66,7 @@ def test_a_report_that_cannot_be_written_after_all_does_not_cost_the_table(
     def write_report(*_):
         raise report.UnwritableOutputError("the disk is full")
 
-    monkeypatch.setattr(report, "write_report", write_report)
+    monkeypatch.setattr("pcbench.cli.running.write_report", write_report)
     done = invoke("run", suite, "--json", tmp_path / "report.json")
     assert done.code == 2
     assert done.out.splitlines()[-1].startswith("1 passed")

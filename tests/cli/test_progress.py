@@ -1,6 +1,7 @@
 """What is shown while a run goes on: counts, failures as they happen, a clock for each stage."""
 
 import io
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -49,14 +50,16 @@ def test_a_failure_stays_above_the_live_display_as_soon_as_it_happens(progress):
 
 def test_the_clock_of_a_stage_starts_at_the_stage(progress, clock):
     live = _WatchedRun(progress)
-    live.stage_advanced("training", 0, 2)
+    case = SimpleNamespace(id="a")
+    live.case_started(case)
+    live.stage_advanced(case, "training", 0, 2)
     clock[0] = 100.0
-    live.stage_advanced("training", 1, 2)
-    assert progress.tasks[1].elapsed == 100.0
-    live.stage_advanced("eigenvalues", 0, 5)
+    live.stage_advanced(case, "training", 1, 2)
+    assert progress.tasks[-1].elapsed == 100.0
+    live.stage_advanced(case, "eigenvalues", 0, 5)
     clock[0] = 103.0
-    live.stage_advanced("eigenvalues", 1, 5)
-    stage = progress.tasks[1]
+    live.stage_advanced(case, "eigenvalues", 1, 5)
+    stage = progress.tasks[-1]
     assert (stage.elapsed, stage.completed, stage.total) == (3.0, 1, 5)
 
 

@@ -51,8 +51,8 @@ def test_a_terminal_gets_colours(shown):
 
 def test_a_terminal_shows_the_case_and_its_stage_while_they_run(shown):
     live = CONTROL.sub("", shown[: shown.index("float64 · seed 0")])
-    assert re.search(r"energy +━+ 1/1", live)
-    assert re.search(r"training +━+ 3/3", live)
+    assert re.search(r"cases +━+ 1/1", live)
+    assert re.search(r"energy: training +━+ 3/3", live)
 
 
 def test_no_color_is_honoured(suite):

@@ -55,7 +55,7 @@ def test_a_case_is_undecided_if_no_check_failed_and_one_cannot_tell(run_one, run
     assert run_one(planned(yielding(UNDECIDED, FAILED))).status == "failed"
     assert run_one(planned(yielding(UNDECIDED, then=CaseSkippedError()))).status == "undecided"
     assert run_one(planned(yielding(UNDECIDED, then=ValueError()))).status == "errored"
-    assert run(planned(yielding(UNDECIDED), "a")).exit_code == 0
+    assert run(planned(yielding(UNDECIDED), "a"), planned(yielding(PASSED), "b")).exit_code == 0
 
 
 def test_a_case_that_makes_no_check_fails(run_one):
@@ -198,4 +198,5 @@ def test_the_summary_counts_every_fate(run):
     }
     report = run(*(planned(fate, name) for name, fate in fates.items()))
     assert [case.status for case in report.cases] == list(fates)
-    assert set(report.summary.model_dump().items()) == {(name, 1) for name in fates}
+    counts = report.summary.model_dump(exclude={"timeout"})
+    assert counts == dict.fromkeys(fates, 1)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from pcbench.runner.run import insistent_interrupts
+from pcbench.runner.interrupts import insistent_interrupts
 from tests.helpers.interruptions import interruptible
 
 

@@ -14,7 +14,7 @@ class Listener(Observer):
     def case_started(self, case):
         self.heard.append(f"{case.id} starts")
 
-    def stage_advanced(self, stage, done, total):
+    def stage_advanced(self, case, stage, done, total):
         self.heard.append(f"{stage} {done}/{total}")
 
     def case_finished(self, result):

@@ -4,7 +4,7 @@ import pytest
 
 from pcbench.data import Places
 from pcbench.runner import Observer
-from pcbench.runner.run import run_case
+from pcbench.runner.case import run_case
 from tests.runner.scripted_cases import (
     FAILED,
     PASSED,

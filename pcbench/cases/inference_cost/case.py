@@ -96,6 +96,7 @@ class InferenceCost(Case[Parameters]):
     """Engines run to several residuals, judged and timed."""
 
     kind: ClassVar[str] = "inference_cost"
+    alone: ClassVar[bool] = True
     description: ClassVar[str] = (
         "inference by several engines to several residuals: where each ends, how many "
         "steps, passes and seconds it takes, and what stopping early changes"
