@@ -8,7 +8,8 @@ import sys
 import traceback
 from io import TextIOWrapper
 
-from pcbench.cli.commands import app
+from pcbench.cli import commands, looking  # noqa: F401 - they add themselves to the app
+from pcbench.cli.options import app
 from pcbench.errors import UsageError
 
 BROKEN_PIPE = 141

@@ -102,6 +102,11 @@ def render_report(
             _with(report, "skipped"), console, lambda case: (case.message or _NO_REASON,)
         )
         _print_together(
+            [case for case in _with(report, "passed") if case.expected_failure],
+            console,
+            lambda case: (f"A check fails, as the suite expects: {case.expected_failure}",),
+        )
+        _print_together(
             [case for case in report.cases if case.omitted],
             console,
             lambda case: tuple(f"Without {part}: {why}." for part, why in case.omitted.items()),

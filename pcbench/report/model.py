@@ -92,6 +92,11 @@ class CaseResult(Record):
     seed: int
     status: CaseStatus
     message: str = Field("", description="Why it did not pass; else empty.")
+    expected_failure: str = Field(
+        "",
+        description="The reason, given by the suite, why a check fails; the case passes if one "
+        "does, and fails if none does.",
+    )
     traceback: str = Field(
         "",
         description="Where the code of an errored case broke, or the last lines that its worker "

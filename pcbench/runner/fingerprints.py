@@ -11,7 +11,6 @@ from typing import Any
 
 from pydantic import BaseModel
 
-import pcbench
 from pcbench.data import DatasetParameters, Places, dataset_class
 from pcbench.report import Environment
 from pcbench.runner.case import plain_parameters
@@ -43,7 +42,7 @@ def fingerprints(
     ]
     where = environment.model_dump(include={"python", "platform", "processor", "packages"})
     where["backends"] = environment.backends
-    package = Path(pcbench.__file__).parent
+    package = Path(__file__).parents[1]
     files = {file for suite in suites for file in _files(suite, places)}
     return {
         "cases": _digest(json.dumps(cases, default=str).encode()),

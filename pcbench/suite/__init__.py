@@ -12,6 +12,7 @@ from pcbench.suite.load import (
 )
 from pcbench.suite.model import OutlinedCase, PlannedCase, Suite
 from pcbench.suite.options import Setting, parse_selection
+from pcbench.suite.starter import write_starter
 from pcbench.suite.yaml.problems import Position, Problem, SuiteError
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "parse_selection",
     "shipped_suites",
     "suite_schema",
+    "write_starter",
 ]

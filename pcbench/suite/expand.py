@@ -4,7 +4,11 @@
       matrix: {network.hidden_layers: [2, 5], data.name: [mnist1d, toy_gaussian]}
 
 stands for four cases, ``origin[hidden_layers=2,data=mnist1d]`` first; the first axis varies
-slowest.
+slowest. Parameters of ``zip`` vary together, after those of the matrix, and ``exclude`` leaves
+combinations out:
+
+      zip: {network.width: [300, 50], training.learning_rate: [1e-3, 1e-2]}
+      exclude: [{network.hidden_layers: 5, network.width: 300}]
 """
 
 from __future__ import annotations
@@ -13,9 +17,10 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pcbench.suite.grammar.schema import AXIS, CASE, MATRIX, read
+from pcbench.registry import did_you_mean
+from pcbench.suite.grammar.schema import AXIS, CASE, EXCLUSION, read
 from pcbench.suite.yaml.node import Node, NoKeysError, Path
 
 if TYPE_CHECKING:
@@ -32,13 +37,22 @@ Choice = tuple[Path, Node]
 """A parameter, such as ``("network", "width")``, and a value that it takes."""
 
 
+Exclusion = dict[Path, Any]
+"""Values of some axes; combinations that have all of them are left out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Axis:
     """A parameter and its values."""
 
     path: Path
     label: str  # in identifiers
-    values: list[Node]  # at least one, all different; each has the axis for its key
+    values: list[Node]  # at least one; each has the axis for its key
+    zipped: bool = False  # whether it varies together with the others that are
+
+
+Step = tuple[tuple[Axis, Node], ...]
+"""A value of an axis, or of all that are zipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +87,61 @@ def put_all(tree: Node, choices: Iterable[Choice], what: str, problems: Problems
     return tree
 
 
-def read_axes(matrix: Node, problems: Problems) -> tuple[Axis, ...]:
-    """Read a case's ``matrix``; an axis that is not valid is left out, with the problem noted."""
-    written = read(matrix, "'matrix'", MATRIX, dict, problems)
-    candidates = (_read_axis(key, node, problems) for key, node in written.items())
-    axes = [axis for axis in candidates if axis]
+def read_axes(
+    matrix: Node | None, problems: Problems, together: Node | None = None
+) -> tuple[Axis, ...]:
+    """Read a case's ``matrix`` and ``zip``; an axis that is not valid is left out, and noted."""
+    axes: list[Axis] = []
+    for node, name in ((matrix, "matrix"), (together, "zip")):
+        written = read(node, repr(name), CASE[name], dict, problems) if node else {}
+        for key, values in written.items():
+            axis = _read_axis(key, values, problems, zipped=name == "zip")
+            if axis and any(axis.path == other.path for other in axes):
+                message = f"{key!r} varies in 'matrix' already; keep one of them"
+                problems.note(values.name_at, message)
+            elif axis:
+                axes.append(axis)
     uses = Counter(axis.label for axis in axes)
     return tuple(
         replace(axis, label=".".join(axis.path)) if uses[axis.label] > 1 else axis for axis in axes
     )
+
+
+def same_length(axes: Sequence[Axis], problems: Problems) -> bool:
+    """Whether axes that vary together have as many values each; if not, it is noted."""
+    zipped = [axis for axis in axes if axis.zipped]
+    for axis in zipped[1:]:
+        if len(axis.values) != len(zipped[0].values):
+            first = f"{'.'.join(zipped[0].path)!r} has {len(zipped[0].values)}"
+            message = f"it has {len(axis.values)} values, and {first}; what is zipped has as many"
+            problems.note(axis.values[0].name_at, message)
+            return False
+    columns = [[value.label() for value in axis.values] for axis in zipped]
+    rows = list(zip(*columns, strict=True))
+    if len(set(rows)) < len(rows):
+        again = next(index for index, row in enumerate(rows) if row in rows[:index])
+        message = "all that is zipped has the same values here as in an earlier place; remove one"
+        problems.note(zipped[0].values[again].at, message)
+        return False
+    return True
+
+
+def read_exclusions(
+    node: Node | None, axes: Sequence[Axis], problems: Problems
+) -> tuple[Exclusion, ...]:
+    """Read a case's ``exclude``; one that leaves nothing out is noted."""
+    known = {".".join(axis.path): axis for axis in axes}
+    found = []
+    for entry in read(node, "'exclude'", CASE["exclude"], list, problems) if node else ():
+        rule = read(entry, "an entry of 'exclude'", EXCLUSION, dict, problems)
+        for path, value in rule.items():
+            if path not in known:
+                hint = did_you_mean(path, known)
+                message = f"'exclude' names {path!r}, which no axis of the case varies{hint}"
+                problems.note(value.name_at, message)
+        if rule.keys() <= known.keys():
+            found.append({known[path].path: value.plain() for path, value in rule.items()})
+    return tuple(filter(None, found))
 
 
 def path_problem(text: str, fixed: str) -> str:
@@ -95,10 +155,15 @@ def path_problem(text: str, fixed: str) -> str:
     return fixed.format(first) if first in IDENTITY else ""
 
 
-def variants(case_id: str, axes: Sequence[Axis]) -> Iterator[Variant]:
+def variants(
+    case_id: str, axes: Sequence[Axis], excluded: Sequence[Exclusion] = ()
+) -> Iterator[Variant]:
     """Yield the concrete cases of a case: the first axis varies slowest."""
-    for values in product(*(axis.values for axis in axes)):
-        chosen = list(zip(axes, values, strict=True))
+    for combination in product(*_steps(axes)):
+        chosen = [each for step in combination for each in step]
+        values = {axis.path: value.plain() for axis, value in chosen}
+        if any(all(values.get(path) == due for path, due in rule.items()) for rule in excluded):
+            continue
         posed = [each for each in chosen if each[0].path[0] not in COMPUTING]
         choices = tuple((axis.path, value) for axis, value in chosen)
         yield Variant(_identifier(case_id, chosen), _identifier(case_id, posed), choices)
@@ -110,18 +175,26 @@ def _identifier(case_id: str, chosen: Sequence[tuple[Axis, Node]]) -> str:
 
 
 def count(axes: Sequence[Axis]) -> int:
-    """Return how many concrete cases the axes make, without making them."""
-    return prod(len(axis.values) for axis in axes)
+    """Return how many concrete cases the axes make at most, without making them."""
+    return prod(len(steps) for steps in _steps(axes))
 
 
-def _read_axis(key: str, node: Node, problems: Problems) -> Axis | None:
+def _steps(axes: Sequence[Axis]) -> list[list[Step]]:
+    """Return what varies independently: each axis of the matrix, and all that is zipped."""
+    found: list[list[Step]]
+    found = [[((axis, value),) for value in axis.values] for axis in axes if not axis.zipped]
+    zipped = [[(axis, value) for value in axis.values] for axis in axes if axis.zipped]
+    return [*found, list(zip(*zipped, strict=True))] if zipped else found
+
+
+def _read_axis(key: str, node: Node, problems: Problems, *, zipped: bool) -> Axis | None:
     problem = path_problem(key, "an axis cannot vary {!r}; write a case for each value")
     if problem:
         problems.note(node.name_at, problem)
         return None
     values = read(node, f"the axis {key!r}", AXIS, list, problems)
     seen: dict[str, Node] = {}
-    for value in values:  # cases of values that are written alike could not be told apart
+    for value in () if zipped else values:  # cases of values alike could not be told apart
         label = value.label()
         first = seen.setdefault(label, value)
         if first is not value:
@@ -130,4 +203,4 @@ def _read_axis(key: str, node: Node, problems: Problems) -> Axis | None:
     path = tuple(key.split("."))
     named = path[-1] == "name" and len(path) > 1  # data.name says which data it is
     choices = [replace(value, key_at=node.name_at) for value in values]
-    return Axis(path, path[-2] if named else path[-1], choices) if choices else None
+    return Axis(path, path[-2] if named else path[-1], choices, zipped) if choices else None

@@ -8,7 +8,6 @@ import shlex
 from typing import TYPE_CHECKING
 
 from pcbench.registry import did_you_mean
-from pcbench.suite.expand import variants
 from pcbench.suite.grammar.layout import check_size, read_layout
 from pcbench.suite.grammar.schema import QUICK
 from pcbench.suite.model import Outline, OutlinedCase, Suite
@@ -116,7 +115,7 @@ def outlines(suites: Iterable[str | pathlib.Path], *, size: str = QUICK) -> list
         cases = tuple(
             OutlinedCase(variant.id, entry.kind, entry.figure)
             for entry in layout.cases
-            for variant in variants(entry.id, entry.at(size)[1].axes)
+            for variant in entry.at(size)[1].variants(entry.id)
         )
         found.append(Outline(layout.name, layout.description, cases, layout.path, layout.sizes))
     check_size(size, (each for suite in found for each in suite.sizes))

@@ -33,6 +33,7 @@ class PlannedCase:
     timeout: float | None = None  # seconds
     memory_limit: int | None = None  # bytes
     figure: str = ""  # which figure of the paper it reproduces; empty if none
+    expected_failure: str = ""  # the reason why a check fails; empty if none is to
     # The name of its random streams, the identifier if empty: the same for cases that differ only
     # in backend, device or dtype.
     randomness: str = field(default="", compare=False)

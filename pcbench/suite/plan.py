@@ -73,7 +73,7 @@ def plan_suite(
             sized = put_all(tree, sizing.values, f"in the size {name!r},", problems)
             sized_entry = replace(entry, tree=sized)
             found.paths.update(sized.paths(), (axis.path for axis in sizing.axes))
-            written = list(variants(entry.id, sizing.axes))
+            written = list(sizing.variants(entry.id))
             selected: list[Variant] = []
             if name == entry.at(size)[0]:
                 total += len(written)
@@ -152,6 +152,7 @@ def _words(suite: str, entry: CaseEntry, variant: Variant) -> tuple[list[str], l
     parts = [variant.id, entry.kind]
     whole = [suite, f"suite={suite}"]
     whole += (f"figure={figure.strip()}" for figure in entry.figure.split(","))
+    whole += (word for tag in entry.tags for word in (tag, f"tag={tag}"))
     data = variant.apply(entry.tree, Problems()).get("data")
     name = data and data.get("name")
     if name and isinstance(name.value, str):
@@ -201,6 +202,7 @@ def _plan_case(
         randomness=variant.randomness,
         kind=entry.kind,
         figure=entry.figure,
+        expected_failure=entry.expected_failure,
         case=kind,
         parameters=parameters,
         **settings.model_dump(),

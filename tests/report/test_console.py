@@ -404,7 +404,7 @@ def test_prose_is_broken_between_words_but_not_in_a_name(make_case, make_report)
 def test_an_empty_report_has_its_heading_and_count(make_report):
     lines = piped(make_report()).splitlines()
     assert len(lines) == 3
-    assert lines[-1] == "0 passed, 0 failed, 0 errored, 0 skipped in 0.0 s"
+    assert lines[-1] == "0 passed, 0 failed, 0 errored, 0 skipped in 0.0 s; nothing was judged"
 
 
 def test_cases_of_two_suites_that_share_an_identifier_are_named_with_their_suite(

@@ -200,3 +200,14 @@ def test_the_summary_counts_every_fate(run):
     assert [case.status for case in report.cases] == list(fates)
     counts = report.summary.model_dump(exclude={"timeout"})
     assert counts == dict.fromkeys(fates, 1)
+
+
+def test_a_case_that_is_expected_to_fail_passes_if_it_does_and_fails_if_it_does_not(run_one):
+    expected = {"expected_failure": "the energy is a mean"}
+    failed = run_one(planned(yielding(FAILED), **expected))
+    assert (failed.status, failed.message) == ("passed", "")
+    assert (failed.checks, failed.expected_failure) == ([FAILED], "the energy is a mean")
+    passed = run_one(planned(yielding(PASSED), **expected))
+    assert passed.status == "failed"
+    assert passed.message.endswith("expects a check to fail: the energy is a mean")
+    assert run_one(planned(yielding(then=ValueError()), **expected)).status == "errored"

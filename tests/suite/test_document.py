@@ -191,8 +191,31 @@ def test_quoted_keys_are_strings(load_case):
     assert load_case("kind: toy", "data: digits", "table: {'1': 1}").parameters.table == {"1": 1}
 
 
-def test_merge_keys_are_refused_with_the_remedy(refuse_case):
-    refuse_case("kind: ordered\n¶<<: {low: 1}", "use the suite's 'defaults'")
+def test_a_merge_key_takes_what_a_mapping_does_not_say_itself(load_case):
+    case = load_case(
+        "kind: toy",
+        "data: digits",
+        "network: &base {hidden_layers: 2, width: 7}",
+        "table: {<<: [{a: 1, b: 2}, {b: 3, c: 4}], a: 9}",
+        "matrix: {network: [{<<: *base, width: 8}]}",
+    )
+    assert case.parameters.network.model_dump() == {"hidden_layers": 2, "width": 8}
+    assert case.parameters.table == {"a": 9, "b": 2, "c": 4}
+
+
+def test_a_merge_key_in_quotes_is_a_key(load_case):
+    table = load_case("kind: toy", "data: digits", "table: {'<<': 1}").parameters.table
+    assert table == {"<<": 1}
+
+
+def test_what_is_no_mapping_cannot_be_merged(refuse_case):
+    message = "'<<' merges a mapping, or a list of mappings, not 3"
+    refuse_case("kind: ordered\n<<: ¶3\nlow: 0", message)
+    refuse_case("kind: ordered\n<<: [{low: 0}, ¶3]", message)
+
+
+def test_a_merge_that_contains_itself_is_refused(refuse_case):
+    refuse_case("kind: toy\ntable: ¶&t\n  <<: *t", "contains itself through an alias")
 
 
 @pytest.mark.parametrize(

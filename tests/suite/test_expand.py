@@ -186,3 +186,59 @@ def test_equal_ids_name_both_positions(refuse, tmp_path):
         "suite: s\ncases:\n  - {id: a, kind: ordered}\n  - {id: ¶a, kind: ordered}",
         f"the id 'a' is taken at {tmp_path / 'suite.yaml'}:3:10",
     )
+
+
+# What varies together, and what is left out
+
+
+def test_what_is_zipped_varies_together_and_last(load):
+    suite = load(
+        "suite: s\ncases:\n"
+        "  - {id: a, kind: ordered, matrix: {seed: [0, 1]}, zip: {low: [1, 2], high: [3, 3]}}"
+    )
+    assert [case.id for case in suite.cases] == [
+        f"a[seed={seed},low={low},high=3]" for seed in (0, 1) for low in (1, 2)
+    ]
+    assert [case.parameters.low for case in suite.cases] == [1, 2, 1, 2]
+
+
+def test_what_is_excluded_makes_no_case_at_any_size(load):
+    text = (
+        "suite: s\ncases:\n"
+        "  - id: a\n    kind: ordered\n    matrix: {low: [1, 2], high: [3, 4]}\n"
+        "    exclude: [{low: 2, high: 3}, {high: 9}]\n"
+        "    sizes: {full: {matrix: {high: [3, 9]}}}\n"
+    )
+    ids = [case.id for case in load(text).cases]
+    assert ids == ["a[low=1,high=3]", "a[low=1,high=4]", "a[low=2,high=4]"]
+    assert [case.id for case in load(text, size="full").cases] == ["a[low=1,high=3]"]
+
+
+def test_an_override_of_an_axis_lifts_what_is_excluded_by_it(load):
+    text = (
+        "suite: s\ncases:\n"
+        "  - {id: a, kind: ordered, matrix: {low: [1, 2], high: [3, 4]}, exclude: [{low: 2}]}"
+    )
+    suite = load(text, overrides=["high=7"])
+    assert [case.id for case in suite.cases] == ["a[low=1]"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("zip: {low: [1, 2], ¶high: [3]}", "it has 1 values, and 'low' has 2"),
+        ("zip: {low: [1, ¶1], high: [3, 3]}", "has the same values here as in an earlier place"),
+        ("matrix: {low: [0]}\nzip: {¶low: [1]}", "'low' varies in 'matrix' already"),
+        ("zip: ¶[low]", "'zip' must be a mapping from parameters to lists of values, not a list"),
+        (
+            "matrix: {low: [0, 1]}\nexclude: [{¶hihg: 1}]",
+            "'exclude' names 'hihg', which no axis of the case varies",
+        ),
+        ("matrix: {low: [0, 1]}\n¶exclude: [{low: 7}]", "nothing is left out"),
+        ("matrix: {low: [0, 1]}\n¶exclude: [{low: 0}, {low: 1}]", "leaves no combination"),
+        ("matrix: {low: [0, 1]}\nexclude: ¶{low: 0}", "'exclude' must be a list of combinations"),
+        ("matrix: {low: [0, 1]}\nexclude: [¶low]", "must be a mapping from axes to values"),
+    ],
+)
+def test_what_cannot_be_zipped_or_excluded_is_refused_where_it_stands(refuse_case, lines, message):
+    refuse_case(f"kind: ordered\n{lines}", message)

@@ -20,7 +20,18 @@ from typing import TYPE_CHECKING
 
 from pcbench.contract.parts import Part
 from pcbench.registry import did_you_mean
-from pcbench.suite.expand import Axis, Choice, count, path_problem, read_axes
+from pcbench.suite.expand import (
+    Axis,
+    Choice,
+    Exclusion,
+    Variant,
+    count,
+    path_problem,
+    read_axes,
+    read_exclusions,
+    same_length,
+    variants,
+)
 from pcbench.suite.grammar.schema import CASE, NAME, QUICK, SIZE, SUITE, T, read
 from pcbench.suite.yaml.document import read_document
 from pcbench.suite.yaml.node import Node
@@ -28,7 +39,7 @@ from pcbench.suite.yaml.problems import Position, Problem, Problems, SuiteError
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 MAX_CASES = 10_000  # at all sizes together
 
@@ -39,6 +50,11 @@ class Size:
 
     values: tuple[Choice, ...]  # what it sets; each value has the path for its key
     axes: tuple[Axis, ...]  # the case's axes, with the values that they take at this size
+    excluded: tuple[Exclusion, ...] = ()  # combinations that make no case
+
+    def variants(self, case_id: str) -> Iterator[Variant]:
+        """Yield the concrete cases of a case at this size."""
+        return variants(case_id, self.axes, self.excluded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +67,8 @@ class CaseEntry:
     id_at: Position
     kind_at: Position
     figure: str  # which figure of the paper it reproduces; empty if none
+    tags: tuple[str, ...]  # by which it can be selected
+    expected_failure: str  # the reason why a check fails; empty if none is to
     tree: Node  # run settings and parameters: the case without the keys that identify it
     sizes: dict[str, Size]  # what the case says at each size, ``quick`` first
 
@@ -158,13 +176,15 @@ def _entry(case: Node, problems: Problems) -> CaseEntry:
     if not isinstance(case.value, dict):
         problems.note(case.at, f"a case is a mapping with 'id' and 'kind', not {case.shown()}")
         nothing = {QUICK: Size((), ())}
-        return CaseEntry("", "", case.at, case.at, "", Node({}, case.at), nothing)
+        return CaseEntry("", "", case.at, case.at, "", (), "", Node({}, case.at), nothing)
     return CaseEntry(
         id=_value(case, "id", str, problems, "the case"),
         kind=_value(case, "kind", str, problems, "the case"),
         id_at=case.value.get("id", case).at,
         kind_at=case.value.get("kind", case).at,
         figure=_value(case, "figure", str, problems),
+        tags=tuple(_tags(case, problems)),
+        expected_failure=_expected_failure(case, problems),
         tree=case.restricted(lambda key: key not in CASE),
         sizes=_sizes(case, problems),
     )
@@ -172,9 +192,11 @@ def _entry(case: Node, problems: Problems) -> CaseEntry:
 
 def _sizes(case: Node, problems: Problems) -> dict[str, Size]:
     """Read a case's matrix and ``sizes``; what is not valid is left out, and noted."""
-    matrix = case.get("matrix")
-    axes = read_axes(matrix, problems) if matrix else ()
-    sizes = {QUICK: Size((), axes)}
+    axes = read_axes(case.get("matrix"), problems, case.get("zip"))
+    if not same_length(axes, problems):
+        axes = ()
+    excluded = read_exclusions(case.get("exclude"), axes, problems)
+    sizes = {QUICK: Size((), axes, excluded)}
     for name, size in _value(case, "sizes", dict, problems).items():
         if name == QUICK:
             message = f"{QUICK!r} is the case as written; set there what it is to be"
@@ -183,8 +205,42 @@ def _sizes(case: Node, problems: Problems) -> dict[str, Size]:
             message = f"the size {name!r} must be named by letters, digits, '_', '-' and '.'"
             problems.note(size.name_at, message)
         else:
-            sizes[name] = _read_size(name, size, axes, problems)
+            sizes[name] = replace(_read_size(name, size, axes, problems), excluded=excluded)
+    exclude = case.get("exclude")
+    if exclude and excluded:
+        _check_exclusions(exclude, sizes, problems)
     return sizes
+
+
+def _check_exclusions(exclude: Node, sizes: dict[str, Size], problems: Problems) -> None:
+    """Note if all that is excluded leaves nothing, or leaves out nothing."""
+    fewer = False
+    for name, size in sizes.items():
+        if count(size.axes) > MAX_CASES:  # which is refused for that
+            return
+        left = sum(1 for _ in size.variants(""))
+        fewer |= left < count(size.axes)
+        if not left:
+            message = f"'exclude' leaves no combination at size {name!r}; leave out less"
+            problems.note(exclude.name_at, message)
+    if not fewer:
+        problems.note(exclude.name_at, "no combination has these values; nothing is left out")
+
+
+def _tags(case: Node, problems: Problems) -> Iterator[str]:
+    for tag in _value(case, "tags", list, problems):
+        yield read(tag, "a tag", NAME, str, problems)
+
+
+def _expected_failure(case: Node, problems: Problems) -> str:
+    written = _value(case, "expect", dict, problems)
+    for key, node in written.items():
+        if key != "fail":
+            problems.note(node.name_at, f"unknown key {key!r}{did_you_mean(key, ['fail'])}")
+    reason = written.get("fail")
+    if reason is None:
+        return ""
+    return read(reason, "'fail'", CASE["expect"]["properties"]["fail"], str, problems)
 
 
 def check_size(size: str, known: Iterable[str]) -> None:
@@ -200,7 +256,8 @@ def _read_size(name: str, size: Node, axes: tuple[Axis, ...], problems: Problems
     values: list[Choice] = []
     for key, node in read(size, f"the size {name!r}", SIZE, dict, problems).items():
         if key == "matrix":
-            axes = _other_values(name, node, axes, problems)
+            others = _other_values(name, node, axes, problems)
+            axes = others if same_length(others, problems) else axes
         elif problem := _problem(name, key, axes):
             problems.note(node.name_at, problem)
         else:

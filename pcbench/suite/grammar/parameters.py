@@ -7,6 +7,7 @@ the *file*. A location is the path of a value, but with the names of union membe
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -296,7 +297,10 @@ def _given(error: ErrorDetails) -> str:
     context = error.get("ctx", {})
     if "actual_length" in context:
         return str(context["actual_length"])
-    return repr(context["tag"]) if "tag" in context else shown(error["input"])
+    value = error["input"]
+    comma = isinstance(value, str) and re.fullmatch(r"[-+]?\d+,\d+", value.strip())
+    hint = f"; the decimal point is a '.': {value.strip().replace(',', '.')}" if comma else ""
+    return repr(context["tag"]) if "tag" in context else f"{shown(value)}{hint}"
 
 
 def _tag(error: ErrorDetails) -> str:

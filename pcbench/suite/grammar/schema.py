@@ -49,6 +49,11 @@ SIZE: Schema = {
     "minProperties": 1,
     "properties": {"matrix": {**MATRIX, "description": "Other values of the matrix's axes."}},
 }
+EXCLUSION: Schema = {
+    "type": "object",
+    "title": "a mapping from axes to values",
+    "minProperties": 1,
+}
 # The keys that identify a case. No axis, default, size or override can set them.
 CASE: dict[str, Schema] = {
     "id": {**NAME, "description": "Unique in the suite."},
@@ -61,7 +66,43 @@ CASE: dict[str, Schema] = {
         "patternErrorMessage": f"1 to {MAX_FIGURE} printable characters",
         "maxLength": MAX_FIGURE,
     },
+    "tags": {
+        "type": "array",
+        "title": "a list of names",
+        "description": "By which --tag and -k select the case.",
+        "minItems": 1,
+        "uniqueItems": True,
+        "items": NAME,
+    },
+    "expect": {
+        "type": "object",
+        "title": "a mapping such as {fail: the reason why it fails}",
+        "description": "That a check fails, and why. If none does, the case has failed.",
+        "minProperties": 1,
+        "required": ["fail"],
+        "additionalProperties": False,
+        "properties": {
+            "fail": {
+                "type": "string",
+                "title": "the reason why a check fails",
+                "pattern": r"^.*\S.*$",
+                "patternErrorMessage": "the reason why a check fails, in a line",
+            }
+        },
+    },
     "matrix": MATRIX,
+    "zip": {
+        **MATRIX,
+        "description": "Parameters that vary together: a case for each place in the lists.",
+        "additionalProperties": {**AXIS, "uniqueItems": False},
+    },
+    "exclude": {
+        "type": "array",
+        "title": "a list of combinations to leave out, such as [{network.width: 300}]",
+        "description": "Combinations of 'matrix' and 'zip' that make no case.",
+        "minItems": 1,
+        "items": EXCLUSION,
+    },
     "sizes": {
         "type": "object",
         "title": "a mapping from names to what they set",

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
 MAX_VALUES = 100_000  # after every alias is expanded
+MERGE = "<<"
+"""The key whose value is merged beneath a mapping: not of YAML 1.2, and understood everywhere."""
 
 # What YAML 1.1 and 1.2 let a file contain (section 5.1 of both).
 _NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -186,27 +188,41 @@ class _Builder:
 
     def _mapping(self, node: yaml.MappingNode) -> dict[str, Node]:
         mapping: dict[str, Node] = {}
+        beneath: list[dict[str, Node]] = []  # what is merged, in which a mapping's own keys win
         for key, value in node.value:
             at = _start(key, self.place)
             name = self._key(key, at)
-            if name in mapping:
+            if name == MERGE and not key.style:  # in quotes it is a key like any other
+                beneath += self._merged(value)
+            elif name in mapping:
                 first = mapping[name].key_at
                 message = f"the key {name!r} is already given at {first}; keep one of them"
                 self.problems.note(at, message)
             elif name is not None:
                 mapping[name] = self.build(value, at)
+        for merged in beneath:
+            mapping = {**mapping, **{k: v for k, v in merged.items() if k not in mapping}}
         return mapping
+
+    def _merged(self, node: yaml.Node) -> list[dict[str, Node]]:
+        """Return the mappings that ``<<`` merges: one, or a list of which the first wins."""
+        built = self.build(node)
+        each = built.value if isinstance(built.value, list) else [built]
+        found = []
+        for one in each:
+            if isinstance(one.value, dict):
+                found.append(one.value)
+            else:
+                message = f"'<<' merges a mapping, or a list of mappings, not {one.shown()}"
+                self.problems.note(one.at, message)
+        return found
 
     def _key(self, node: yaml.Node, at: Position) -> str | None:
         """Return a key, or ``None`` with the problem noted."""
         key = self.build(node)
-        if key.value == "<<":
-            message = "merging with '<<' is not part of YAML 1.2; use the suite's 'defaults'"
-        elif isinstance(key.value, str):
+        if isinstance(key.value, str):
             return key.value
-        else:
-            message = f"a key must be a string, not {key.shown()}; put it in quotes"
-        self.problems.note(at, message)
+        self.problems.note(at, f"a key must be a string, not {key.shown()}; put it in quotes")
         return None
 
 

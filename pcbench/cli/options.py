@@ -1,0 +1,102 @@
+"""The program, and the options that several commands have."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="pcbench",
+    help="Does an implementation of predictive coding do what the theory proves?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Suites = Annotated[
+    list[str], typer.Argument(metavar="SUITE...", help="A YAML file, or a shipped suite's name.")
+]
+Device = Annotated[str | None, typer.Option(help="Such as cpu, cuda, cuda:1, mps.")]
+DType = Annotated[str | None, typer.Option(help="float32 or float64.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of all randomness.")]
+Selection = Annotated[
+    str,
+    typer.Option(
+        "-k",
+        metavar="EXPR",
+        help=(
+            "Only cases whose id, kind, data or suite matches, such as 'mnist1d and not gradient' "
+            "or 'figure=5'."
+        ),
+    ),
+]
+Tags = Annotated[
+    list[str], typer.Option("--tag", metavar="TAG", help="Only cases that have one of these tags.")
+]
+Size = Annotated[
+    str,
+    typer.Option(
+        "--size",
+        metavar="NAME",
+        help="The size of cases, such as full; those without it, and all for quick, are as "
+        "written.",
+    ),
+]
+Json = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON, too.")
+]
+Settings = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Override a parameter in every case that has it, such as training.steps=10.",
+    ),
+]
+
+
+quietly = partial(typer.Option, "--quiet", "-q")
+verbosely = partial(typer.Option, "--verbose", "-v")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from pcbench._version import __version__
+
+        typer.echo(f"pcbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+def overriding(settings: Sequence[str], **options: str | int | None) -> list[str]:
+    """Return the settings and, after them, the options that set a parameter of every case."""
+    from pcbench.suite import Setting
+
+    chosen = [
+        Setting(name, value, f"--{name} {shlex.quote(str(value))}")
+        for name, value in options.items()
+        if value is not None
+    ]
+    return [*settings, *chosen]
+
+
+def tagged(select: str, tags: Sequence[str]) -> str:
+    """Return a selection of cases that also have one of the tags."""
+    wanted = " or ".join(f"tag={tag}" for tag in tags)
+    return f"({select}) and ({wanted})" if select and wanted else select or wanted
