@@ -8,7 +8,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from pcbench.registry import did_you_mean
-from pcbench.suite.grammar.layout import check_size, read_layout
+from pcbench.suite.grammar.layout import Layout, check_size, read_layout
 from pcbench.suite.grammar.schema import QUICK
 from pcbench.suite.model import Outline, OutlinedCase, Suite
 from pcbench.suite.options import parse_overrides, parse_selection
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pcbench.suite.expand import Choice
     from pcbench.suite.plan import Overridable
+    from pcbench.suite.yaml.node import Node
 
 
 SUFFIXES = (".yaml", ".yml")
@@ -86,7 +87,7 @@ def load_suites(
     problems, found = Problems(), Overridable()
     for suite in suites:
         try:
-            layout = read_layout(find_suite(suite))
+            layout = _read(find_suite(suite))
         except SuiteError as error:
             problems.extend(error.problems)
             found.whole = False
@@ -109,16 +110,47 @@ def load_suites(
 def outlines(suites: Iterable[str | pathlib.Path], *, size: str = QUICK) -> list[Outline]:
     """Read and expand suites, as :func:`load_suites`, but import neither pydantic nor any kind."""
     found = []
-    for layout in (read_layout(find_suite(suite)) for suite in suites):
+    for layout in (_read(find_suite(suite)) for suite in suites):
         if layout.problems:
             raise SuiteError(layout.problems)
         cases = tuple(
             OutlinedCase(variant.id, entry.kind, entry.figure)
-            for entry in layout.cases
+            for part in layout.parts
+            for entry in part.cases
             for variant in entry.at(size)[1].variants(entry.id)
         )
         found.append(Outline(layout.name, layout.description, cases, layout.path, layout.sizes))
     check_size(size, (each for suite in found for each in suite.sizes))
+    return found
+
+
+def _read(path: pathlib.Path, above: tuple[pathlib.Path, ...] = ()) -> Layout:
+    """Read a suite and what it includes; ``above`` are the suites that include it."""
+    layout, above = read_layout(path), (*above, path.resolve())
+    for node in layout.includes:
+        try:
+            layout.include(_read(_find_included(node, path, above), above))
+        except SuiteError as error:
+            layout.problems.extend(error.problems)
+    return layout
+
+
+def _find_included(
+    node: Node, including: pathlib.Path, above: Sequence[pathlib.Path]
+) -> pathlib.Path:
+    name = node.value
+    if not isinstance(name, str) or not name:
+        message = f"'include' must name files or suites, not {node.shown()}"
+        raise SuiteError.at(node.at, message)
+    try:
+        found = including.parent / find_suite(name)
+    except SuiteError as error:
+        raise SuiteError.at(node.at, error.problems[0].message) from None
+    if not found.is_file():
+        raise SuiteError.at(node.at, f"there is no file {found}; check the path")
+    if found.resolve() in above:
+        way = " includes ".join(each.name for each in (*above, found))
+        raise SuiteError.at(node.at, f"a suite cannot include itself: {way}")
     return found
 
 

@@ -55,11 +55,42 @@ def plan_suite(
     Cases are selected by their identifiers at that size, before any override; overrides apply to
     the selected cases. All other cases and sizes are validated as written, though they do not run.
     """
-    problems = layout.problems
     cases: list[PlannedCase] = []
-    total, whole = 0, bool(layout.cases)
+    total = 0
+    for part in layout.parts:
+        names = {layout.name, part.name}
+        more, written = _plan_part(part, names, size, overrides, matches, found, layout.problems)
+        cases += more
+        total += written
+    return Suite(
+        name=layout.name,
+        description=layout.description,
+        cases=tuple(cases),
+        path=layout.path,
+        size=size,
+        sizes=layout.sizes,
+        covers=layout.covers,
+        total=total,
+    )
+
+
+def _plan_part(
+    part: Layout,
+    names: Iterable[str],
+    size: str,
+    overrides: Sequence[Choice],
+    matches: Matcher,
+    found: Overridable,
+    problems: Problems,
+) -> tuple[list[PlannedCase], int]:
+    """Plan the cases of a suite or of one that it includes, and count them before any selection.
+
+    ``names`` are those of the suites that the cases are from.
+    """
+    cases: list[PlannedCase] = []
+    total, whole = 0, bool(part.cases or part.includes)
     taken = {*RUN_SETTINGS, *IDENTITY}  # IDENTITY in defaults is refused by the layout already
-    for entry in layout.cases:
+    for entry in part.cases:
         kinds, certain = _kinds_of(entry, problems)
         whole &= certain
         keys = {*RUN_SETTINGS}
@@ -67,7 +98,7 @@ def plan_suite(
             keys.update(fields_by_key(kind.Parameters))
             found.paths.update(known_paths(kind.Parameters))
         taken |= keys
-        tree = entry.tree.over(layout.defaults.restricted(keys.__contains__))
+        tree = entry.tree.over(part.defaults.restricted(keys.__contains__))
         told: set[Problem] = set()  # what is wrong in one variant is mostly wrong in all of them
         for name, sizing in entry.sizes.items():
             sized = put_all(tree, sizing.values, f"in the size {name!r},", problems)
@@ -77,9 +108,7 @@ def plan_suite(
             selected: list[Variant] = []
             if name == entry.at(size)[0]:
                 total += len(written)
-                selected = [
-                    one for one in written if matches(*_words(layout.name, sized_entry, one))
-                ]
+                selected = [one for one in written if matches(*_words(names, sized_entry, one))]
             applying = overrides if selected else ()
             for variant in _overridden(entry.id, sizing.axes, selected, overrides) or written:
                 # As written: with the axes that overrides replace.
@@ -91,22 +120,13 @@ def plan_suite(
                 if case and selected:
                     cases.append(case)
                 _tell(faults, variant, name, told, problems)
-    for key, node in (layout.defaults.as_mapping() or {}).items():
+    for key, node in (part.defaults.as_mapping() or {}).items():
         if whole and key not in taken:  # a misspelt one would silently do nothing
             hint = did_you_mean(key, taken - {*IDENTITY})
             message = f"no case of the suite has the parameter {key!r}{hint}"
             problems.note(node.name_at, message)
     found.whole &= whole
-    return Suite(
-        name=layout.name,
-        description=layout.description,
-        cases=tuple(cases),
-        path=layout.path,
-        size=size,
-        sizes=layout.sizes,
-        covers=layout.covers,
-        total=total,
-    )
+    return cases, total
 
 
 def _overridden(
@@ -147,10 +167,12 @@ def _kinds_of(entry: CaseEntry, problems: Problems) -> tuple[list[Kind], bool]:
     return kinds, False
 
 
-def _words(suite: str, entry: CaseEntry, variant: Variant) -> tuple[list[str], list[str]]:
+def _words(
+    suites: Iterable[str], entry: CaseEntry, variant: Variant
+) -> tuple[list[str], list[str]]:
     """Return the words that a selection may name in part, and those that it must name in full."""
     parts = [variant.id, entry.kind]
-    whole = [suite, f"suite={suite}"]
+    whole = [word for suite in suites for word in (suite, f"suite={suite}")]
     whole += (f"figure={figure.strip()}" for figure in entry.figure.split(","))
     whole += (word for tag in entry.tags for word in (tag, f"tag={tag}"))
     data = variant.apply(entry.tree, Problems()).get("data")

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pcbench.contract.parts import Part
@@ -89,13 +89,31 @@ class Layout:
     covers: tuple[Part, ...] | None
     defaults: Node  # a mapping, merged beneath every case
     cases: list[CaseEntry]
+    includes: list[Node]  # files or names of suites whose cases are also this one's
     # What is wrong so far. A layout with problems serves only to find more of them.
     problems: Problems
+    included: list[Layout] = field(default_factory=list)  # those suites, once they are read
+
+    @property
+    def parts(self) -> list[Layout]:
+        """The suites that it is made of, the included ones first, and then its own cases."""
+        return [*(part for each in self.included for part in each.parts), self]
 
     @property
     def sizes(self) -> tuple[str, ...]:
         """The sizes that its cases have, the one at which they are written first."""
-        return tuple(dict.fromkeys(size for case in self.cases for size in case.sizes))
+        cases = [case for part in self.parts for case in part.cases]
+        return tuple(dict.fromkeys([QUICK, *(size for case in cases for size in case.sizes)]))
+
+    def include(self, other: Layout) -> None:
+        """Take in the cases of another suite, and what is wrong with it."""
+        first = {case.id: case.id_at for part in self.parts for case in part.cases if case.id}
+        for case in (case for part in other.parts for case in part.cases):
+            if case.id in first:
+                message = f"the id {case.id!r} is taken at {first[case.id]}; choose another"
+                self.problems.note(case.id_at, message)
+        self.included.append(other)
+        self.problems.extend(other.problems)
 
 
 def read_layout(path: pathlib.Path) -> Layout:
@@ -115,6 +133,7 @@ def read_layout(path: pathlib.Path) -> Layout:
         covers=_covers(root, problems) if "covers" in root.value else None,
         defaults=_defaults(root, problems),
         cases=_cases(root, problems),
+        includes=_value(root, "include", list, problems),
         problems=problems,
     )
 
@@ -159,7 +178,7 @@ def _cases(root: Node, problems: Problems) -> list[CaseEntry]:
     entries: list[CaseEntry] = []
     first: dict[str, Position] = {}
     total = 0
-    for case in _value(root, "cases", list, problems, "the suite"):
+    for case in _value(root, "cases", list, problems, "" if root.get("include") else "the suite"):
         entry = _entry(case, problems)
         total += sum(count(size.axes) for size in entry.sizes.values())
         if total > MAX_CASES:

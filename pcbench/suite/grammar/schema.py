@@ -129,6 +129,14 @@ SUITE: dict[str, Schema] = {
         "uniqueItems": True,
         "items": {"enum": [part.value for part in Part]},
     },
+    "include": {
+        "type": "array",
+        "title": "a list of suites: files, seen from this one, or names of shipped suites",
+        "description": "Suites whose cases are also this one's, each with its own defaults.",
+        "minItems": 1,
+        "uniqueItems": True,
+        "items": {"type": "string", "title": "a file or a name", "minLength": 1},
+    },
     "defaults": {
         "type": "object",
         "title": "a mapping",
