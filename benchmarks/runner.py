@@ -12,6 +12,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -60,7 +61,7 @@ def main() -> None:
                 str(list(range(CASES))), "[0]"
             )
         )
-        ways = {
+        ways: dict[str, Callable[[], float]] = {
             "in process": lambda: seconds(*PCBENCH, str(many), "-q", "--in-process"),
             "workers": lambda: seconds(*PCBENCH, str(many), "-q"),
             "first case": lambda: first_line(*PCBENCH, str(one)),
@@ -78,9 +79,8 @@ def main() -> None:
         print(f"{name:18} {value:8.3f} s")
     price = (middle["workers"] - middle["in process"]) / CASES
     print(f"price of a worker  {1000 * price:8.3f} ms a case")
-    print(
-        f"start to first case beyond import torch {middle['first case'] - middle['import torch']:.3f} s"
-    )
+    beyond = middle["first case"] - middle["import torch"]
+    print(f"first case beyond  {beyond:8.3f} s of import torch")
     if "theory, two jobs" in middle:
         print(f"two jobs to one    {middle['theory, two jobs'] / middle['theory, one job']:8.3f}")
 

@@ -51,6 +51,13 @@ class Registry:
         entry = None if name in self._added else _entries(self.group).get(name)
         return f"{entry.dist.name} {entry.dist.version}" if entry and entry.dist else ""
 
+    def module(self, name: str) -> str:
+        """Return the module that has the plug-in, importing nothing."""
+        if name in self._added:
+            return str(getattr(self._added[name], "__module__", __name__))
+        entry = _entries(self.group).get(name)
+        return entry.module if entry else __name__
+
     def add(self, name: str, plugin: Any) -> None:
         """Add a plug-in for this process only: for notebooks and tests, where nothing is installed.
 

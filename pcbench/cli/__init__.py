@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import traceback
+from contextlib import suppress
 from io import TextIOWrapper
 
 from pcbench.cli import commands, looking  # noqa: F401 - they add themselves to the app
@@ -37,7 +38,8 @@ def main() -> None:
             traceback.print_exc()
             sys.exit(3)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print("standard output takes no more: the disk is full; free some space", file=sys.stderr)
+        with suppress(OSError):
+            print("the disk is full, and the output is cut off; free some space", file=sys.stderr)
         sys.exit(2)
     except Exception:  # a bug, not a verdict, and 1 is the code of a verdict
         traceback.print_exc()

@@ -7,7 +7,8 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -59,7 +60,7 @@ def _live(*, quiet: bool) -> Iterator[Progress | None]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=Console(file=_standard_error()),
         transient=True,
         # Over all that was done: of cases that take minutes the last half-minute knows none.
         speed_estimate_period=math.inf,
@@ -68,9 +69,32 @@ def _live(*, quiet: bool) -> Iterator[Progress | None]:
         yield progress
 
 
+class _Unfailing:
+    """A stream that takes whatever is written: progress that nobody can see must not end a run."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _standard_error() -> TextIO:
+    return cast(TextIO, _Unfailing(sys.stderr))
+
+
 def say(line: str) -> None:
     """Print a line of progress on standard error, at once."""
-    print(line, file=sys.stderr, flush=True)
+    print(line, file=_standard_error(), flush=True)
 
 
 def selection(expression: str, selected: int, of: int) -> str:
@@ -104,10 +128,6 @@ class _Watched:
         self._progress.reset(self._whole, total=total)
         self._progress.update(self._part, visible=False)
 
-    def _name(self, name: str) -> None:
-        self._progress.update(self._whole, description=escape(name))
-        self._progress.update(self._part, visible=False)
-
     def _finish(self, outcome: str, name: str, duration_s: float, why: str = "") -> None:
         """Advance the bar of the whole; beside it stands ``3 passed, 1 failed``."""
         self._outcomes[outcome] += 1
@@ -129,18 +149,20 @@ class _WatchedRun(_Watched, Observer):
     ) -> None:
         super().__init__(progress, title)
         self._named = named
-        self._parts: dict[str, TaskID] = {}  # a bar for each case that runs, by its identifier
+        # The bars of the cases that run, by their identifiers, which two suites may share.
+        self._parts: dict[str, list[TaskID]] = {}
 
     def run_started(self, cases: int) -> None:
         self._begin(cases)
 
     def case_started(self, case: PlannedCase) -> None:
-        self._parts[case.id] = self._progress.add_task(f"  {escape(case.id)}", total=None, note="")
+        part = self._progress.add_task(f"  {escape(case.id)}", total=None, note="")
+        self._parts.setdefault(case.id, []).append(part)
 
     def stage_advanced(self, case: PlannedCase, stage: str, done: int, total: int) -> None:
-        if self._log or case.id not in self._parts:  # a case tells at every step
+        if self._log or not self._parts.get(case.id):  # a case tells at every step
             return
-        part = self._parts[case.id]
+        part = self._parts[case.id][-1]
         if done == 0:  # its clock starts now
             self._progress.reset(part, total=total)
         description = f"  {escape(case.id)}: {escape(stage)}"
@@ -150,8 +172,8 @@ class _WatchedRun(_Watched, Observer):
         )
 
     def case_finished(self, result: CaseResult) -> None:
-        if (part := self._parts.pop(result.id, None)) is not None:
-            self._progress.remove_task(part)
+        if self._parts.get(result.id):
+            self._progress.remove_task(self._parts[result.id].pop())
         name = f"{result.suite}: {result.id}" if self._named else result.id
         why = "" if result.status in _EXPECTED else _why(result)
         self._finish(result.status, name, result.duration_s, why)

@@ -7,6 +7,7 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -41,16 +42,20 @@ class RunCommand:
         if self.timeout is not None and not 0 < self.timeout < inf:
             wanted = "--timeout must be a number of seconds above 0"
             raise UsageError(f"{wanted}, not {self.timeout:g}")
-        if self.resume and self._diary is None:
-            raise UsageError("--resume needs the journal to go on with: name --json or --journal")
         if self.json not in (None, STANDARD_OUTPUT):
             check_writable(self.json)  # now, not after an hour
+        if self.resume and self._where is None:
+            raise UsageError("--resume needs the journal to go on with: name --json or --journal")
+        if self.journal and self.json and self.journal.resolve() == self.json.resolve():
+            raise UsageError(f"--journal and --json are both {self.json}; name another journal")
 
     @property
-    def _diary(self) -> Path | None:
-        """The journal: beside the report, if it is not named."""
+    def _where(self) -> Path | None:
+        """The journal's file: beside the report, if it is not named."""
         if self.journal or self.json in (None, STANDARD_OUTPUT):
             return self.journal
+        if self.json.exists() and not self.json.is_file():  # a device or a pipe
+            return None
         return self.json.with_name(f"{self.json.name}.journal")
 
     @property
@@ -74,7 +79,7 @@ class RunCommand:
         from pcbench.runner.interrupts import ENDING
 
         executor = (
-            InProcess(debug=self.debug)
+            InProcess(debug=self.debug, threads=self.threads)
             if self.in_process
             else Workers(self._jobs(), self.threads, self.timeout)
         )
@@ -84,7 +89,7 @@ class RunCommand:
                 observer=observer,
                 executor=executor,
                 shard=part,
-                journal=self._diary,
+                journal=self._where,
                 resume=self.resume,
                 signals=ENDING,
                 **options,
@@ -110,11 +115,13 @@ class RunCommand:
                 print(report_text(report), flush=True)
             elif self.json is not None:
                 write_report(report, self.json)
-                if self._diary and not report.interrupted:
-                    self._diary.unlink(missing_ok=True)
+                if self._where and not report.interrupted:
+                    self._where.unlink(missing_ok=True)
         finally:  # a disk that filled up meanwhile must not cost both
             console = make_console(sys.stderr if to_output else sys.stdout)
-            render_report(report, console, verbose=verbose, quiet=quiet)
+            # After SIGHUP there is no terminal.
+            with suppress(OSError) if report.interrupted else nullcontext():
+                render_report(report, console, verbose=verbose, quiet=quiet)
         for case in report.cases if verbose else ():
             if case.traceback:
                 print(f"\n{case.id}\n{case.traceback}", file=sys.stderr)

@@ -122,6 +122,11 @@ class Dataset(ABC, Generic[P]):
         """
         return {}
 
+    @classmethod
+    def files(cls, places: Places) -> dict[str, Path]:
+        """Return all files that would be read, by what they are, opening nothing."""
+        return {split: path for split, path in cls.locate(places).items() if path}
+
     @abstractmethod
     def load(self, rng: np.random.Generator) -> Samples:
         """Return ``parameters.samples`` samples, chosen by ``rng``.

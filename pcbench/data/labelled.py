@@ -143,8 +143,21 @@ class ImageDataset(Dataset[LabelledParameters]):
     @classmethod
     def locate(cls, places: Places) -> dict[Split, Path | None]:
         """Return what each split is read from, of several files the first."""
-        found = {split: places.first(partial(cls._find, split=split)) for split in get_args(Split)}
-        return {split: files[0] if files else None for split, files in found.items()}
+        return {split: files[0] if files else None for split, files in cls._found(places)}
+
+    @classmethod
+    def files(cls, places: Places) -> dict[str, Path]:
+        """Return all files of both splits."""
+        return {
+            f"{split} {index}": path
+            for split, files in cls._found(places)
+            for index, path in enumerate(files or ())
+        }
+
+    @classmethod
+    def _found(cls, places: Places) -> Iterator[tuple[Split, Files | None]]:
+        for split in get_args(Split):
+            yield split, places.first(partial(cls._find, split=split))
 
     def load(self, rng: np.random.Generator) -> Samples:
         """Return chosen images, flat or ``(N, channels, height, width)``, and their classes."""

@@ -50,8 +50,12 @@ def merge_reports(reports: Mapping[str, Report]) -> Report:
     if missing:
         raise MergeError(f"of {parts} shards {', '.join(missing)} is missing; name its report, too")
     ordered = [reports[shards[part]] for part in sorted(shards)]
-    cases: list[CaseResult | None] = [None] * sum(len(report.cases) for report in ordered)
+    total = sum(len(report.cases) for report in ordered)
+    cases: list[CaseResult | None] = [None] * total
     for offset, report in enumerate(ordered):
+        if len(report.cases) != len(range(offset, total, len(ordered))):
+            name = shards[offset + 1]
+            raise MergeError(f"{name} has not all cases of its shard; run the shard again")
         cases[offset :: len(ordered)] = report.cases
     whole = [case for case in cases if case]
     return first.model_copy(

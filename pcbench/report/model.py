@@ -171,7 +171,11 @@ class Report(Record):
     interrupted: bool = Field(False, description="Whether the run was cut off; cases are missing.")
     signal: str = Field("", description="The signal that cut it off, such as SIGTERM.")
     jobs: int = Field(1, ge=1, description="How many cases ran at a time.")
-    shard: str = Field("", description="Which part of the cases ran, such as 2/3; empty for all.")
+    shard: str = Field(
+        "",
+        pattern=r"^([1-9]\d{0,5}/[1-9]\d{0,5})?$",
+        description="Which part of the cases ran, such as 2/3; empty for all.",
+    )
     fingerprints: dict[str, str] = Field(
         {},
         description="Digests of what decides the numbers: the cases of all shards, pcbench's code, "

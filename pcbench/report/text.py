@@ -7,6 +7,8 @@ into as many lines as they need. In a pipe or a file lines stay long.
 
 from __future__ import annotations
 
+import errno
+import os
 import textwrap
 from dataclasses import dataclass
 from io import TextIOWrapper
@@ -129,7 +131,13 @@ def make_console(stream: TextIO) -> Console:
     if isinstance(stream, TextIOWrapper):
         # A verdict is worth more than its typography: where the encoding has no "≈", escape it.
         stream.reconfigure(errors="backslashreplace")
-    return Console(file=stream, highlight=False, markup=False, emoji=False)
+    return _Console(file=stream, highlight=False, markup=False, emoji=False)
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave the exit code to the command line: rich's is that of a verdict."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 def plain(value: str, style: str = "") -> Text:

@@ -6,15 +6,14 @@ It is a convenience: a file that cannot be read or written is one that is not th
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import platformdirs
 
-from pcbench.report import CaseResult
+from pcbench.errors import UsageError
+from pcbench.report import CaseResult, write_text
 
 MOST = 20_000
 """Cases that are remembered, the last ones."""
@@ -35,12 +34,10 @@ def remember_durations(cases: Sequence[CaseResult]) -> None:
         return
     kept = {**last_durations(), **new}
     entries = [[suite, case, seconds] for (suite, case), seconds in kept.items()][-MOST:]
-    with suppress(OSError):
+    with suppress(OSError, UsageError):
         path = _path()
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-        scratch.write_text(json.dumps(entries), encoding="utf-8")
-        os.replace(scratch, path)
+        write_text(json.dumps(entries), path)
 
 
 def _path() -> Path:

@@ -101,6 +101,8 @@ def processor() -> str:
 _DESCRIPTION = TypeAdapter(dict[str, JsonValue])
 
 _Key = tuple[str, str, DType]
+Asked = tuple[_Key, bool]
+"""A backend's name, device and dtype, and whether an override insists on the dtype."""
 
 
 class Backends:
@@ -108,28 +110,26 @@ class Backends:
 
     def __init__(self, plan: Iterable[PlannedCase] = ()) -> None:
         self._found: dict[_Key, Backend[Any] | BackendUnavailableError] = {}
-        self.demand(list(plan))
+        self.demand(asked_for(plan))
 
-    def demand(self, plan: Sequence[PlannedCase]) -> None:
-        """Make the backends of a plan now.
+    def demand(self, asked: Sequence[Asked]) -> None:
+        """Make backends now.
 
-        If a backend lacks a dtype that the plan asks for, but has another that it asks for, only
-        the cases of that dtype are skipped.
+        If a backend lacks a dtype that is asked for, but has another that is asked for, only the
+        cases of that dtype are skipped.
 
         Raises
         ------
         BackendUnavailableError
             If a backend is not available at all, or not in the dtype that an override gave.
         """
-        made = {_key(case)[:2] for case in plan if isinstance(self._find(case), Backend)}
-        for case in plan:
-            found = self._find(case)
-            insisted = "dtype" in case.insisted or _key(case)[:2] not in made
-            if isinstance(found, BackendUnavailableError) and insisted:
+        made = {key[:2] for key, _ in asked if isinstance(self._find(key), Backend)}
+        for key, insisted in asked:
+            found = self._find(key)
+            if isinstance(found, BackendUnavailableError) and (insisted or key[:2] not in made):
                 raise found
 
-    def _find(self, case: PlannedCase) -> Backend[Any] | BackendUnavailableError:
-        key = _key(case)
+    def _find(self, key: _Key) -> Backend[Any] | BackendUnavailableError:
         if key not in self._found:
             try:
                 self._found[key] = make_backend(*key)
@@ -139,7 +139,7 @@ class Backends:
 
     def of(self, case: PlannedCase) -> Backend[Any]:
         """Return the backend of a case."""
-        found = self._find(case)
+        found = self._find(_key(case))
         if isinstance(found, BackendUnavailableError):
             raise BackendUnavailableError(str(found))
         return found
@@ -153,9 +153,9 @@ class Backends:
         }
 
 
-def representatives(plan: Iterable[PlannedCase]) -> list[PlannedCase]:
-    """Return a case of each backend, device and dtype, insisted on and not."""
-    return list({(_key(case), "dtype" in case.insisted): case for case in plan}.values())
+def asked_for(plan: Iterable[PlannedCase]) -> list[Asked]:
+    """Return the backends that a plan asks for, each once."""
+    return list(dict.fromkeys((_key(case), "dtype" in case.insisted) for case in plan))
 
 
 def backend_class(name: str) -> type[Backend[Any]]:

@@ -27,6 +27,8 @@ class Executor(ABC):
 
     jobs = 1
     """How many cases run at a time."""
+    threads: int | None = None
+    """How many threads the linear algebra of a case has; ``None`` where nobody has said."""
 
     @abstractmethod
     def prepare(self, plan: Sequence[PlannedCase], places: Places) -> dict[str, dict[str, Any]]:
@@ -34,8 +36,9 @@ class Executor(ABC):
 
         Raises
         ------
-        BackendUnavailableError
-            If no case's backend can be had here, or one that an override asked for.
+        UsageError
+            If no case's backend can be had here, or one that an override asked for; or if cases
+            cannot be computed here at all.
         """
 
     @abstractmethod
@@ -65,10 +68,12 @@ class InProcess(Executor):
     ----------
     debug
         Whether an error of a case opens the debugger where it was raised.
+    threads
+        How many threads linear algebra has here, if whoever started the process has seen to that.
     """
 
-    def __init__(self, *, debug: bool = False) -> None:
-        self._debug = debug
+    def __init__(self, *, debug: bool = False, threads: int | None = None) -> None:
+        self._debug, self.threads = debug, threads
 
     def prepare(self, plan: Sequence[PlannedCase], places: Places) -> dict[str, dict[str, Any]]:
         """Make the backends of a plan."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -50,6 +51,8 @@ def insistent_interrupts(
         if insisting[0]:
             insisting[0] = False
         elif asked and signal.SIGTERM in kept:
+            if sys.stderr and sys.stderr.isatty():
+                os.write(sys.stderr.fileno(), b"\x1b[?25h")  # a live display hides the cursor
             os._exit(128 + number)
         else:
             asked.append(number)  # an Event's lock could be held by the code that was interrupted

@@ -89,7 +89,7 @@ def run_suites(
     with ExitStack() as opened:
         opened.enter_context(executor)
         environment = describe_environment(executor.prepare(cases, places), load=load)
-        made = fingerprints(suites, environment, places)
+        made = fingerprints(suites, environment, places, executor.threads)
         diary = Journal(journal, made, f"{part}/{parts}", resume=resume)
         opened.enter_context(closing(diary))
         observer.run_started(len(plan))

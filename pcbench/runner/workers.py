@@ -26,28 +26,58 @@ from typing import IO, Any
 
 from pcbench.data import Places
 from pcbench.errors import UsageError
-from pcbench.report import CaseResult
+from pcbench.report import CaseResult, CaseStatus
 from pcbench.runner.case import without_verdict
 from pcbench.runner.context import Observer, storable
-from pcbench.runner.environment import representatives
+from pcbench.runner.environment import Asked, asked_for
 from pcbench.runner.executor import Executor
+from pcbench.runner.messages import (
+    Begun,
+    Done,
+    Prepare,
+    Prepared,
+    Refused,
+    Stage,
+    Task,
+    Unreadable,
+    receive,
+    send,
+)
 from pcbench.runner.threads import thread_variables
-from pcbench.runner.worker import Begun, Done, Prepare, Prepared, Refused, Stage
 from pcbench.suite import PlannedCase
 
 PATIENCE_S = 120.0
-"""How long a worker may take to start, and to import what a case computes with."""
+"""How long a worker may take to start, or to import what a case computes with."""
 _EVERY_S = 0.2
-"""How often workers are looked after, where they say nothing."""
+"""How often workers are looked after."""
 _KEPT = 64 * 1024
 """Bytes that are kept of what a worker writes."""
-_LINES = 20
+_LINES = 40
 """Lines of that which a report shows."""
 _LAST_WORDS_S = 0.5
-"""How long a worker whose time is up has to say where it is."""
-
+"""How long a worker that is to end may take over it."""
 
 Heard = SimpleQueue[tuple["Worker", Any]]
+
+
+@dataclass
+class Running:
+    """A case that a worker has."""
+
+    number: int
+    index: int
+    case: PlannedCase
+    limit_s: float
+    contended: bool = False
+    began: float = field(default_factory=monotonic)
+    # Until it says that it has begun.
+    deadline: float = field(default_factory=lambda: monotonic() + PATIENCE_S)
+    has_begun: bool = False
+    died: float = inf
+
+    def begin(self) -> None:
+        """Count its time from now."""
+        self.has_begun, self.deadline = True, monotonic() + self.limit_s
 
 
 class Worker:
@@ -55,51 +85,60 @@ class Worker:
 
     Parameters
     ----------
-    places
-        Where data are.
     threads
         How many threads its linear algebra may have.
     heard
         Takes what it says, with the worker itself; ``None`` once it says no more.
+
+    Raises
+    ------
+    UsageError
+        If no process can be started.
     """
 
-    def __init__(self, places: Places, threads: int, heard: Heard) -> None:
-        self.task: Task | None = None
-        self._written = b""
+    def __init__(self, threads: int, heard: Heard) -> None:
+        self.running: Running | None = None
+        self.served = 0
+        self._written, self._writing = b"", threading.Lock()
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from pcbench.runner.worker import main; main()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path, **thread_variables(threads)},
-            process_group=0,  # Ctrl-C is for the run, and its children end with it
-        )
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", "from pcbench.runner.worker import main; main()"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": path, **thread_variables(threads)},
+                process_group=0,  # Ctrl-C is for the run, and its children end with it
+            )
+        except OSError as error:
+            raise UsageError(
+                f"no worker process can be started: {error.strerror or error}; give fewer --jobs, "
+                "or run with --in-process"
+            ) from error
         self._keeper = threading.Thread(
             target=self._keep, args=(self._process.stderr,), daemon=True
         )
         self._keeper.start()
         hearing = (self._process.stdout, heard)
         threading.Thread(target=self._hear, args=hearing, daemon=True).start()
-        self.tell(places)
 
     def tell(self, message: object) -> None:
         """Send a message; a worker that is no more is found out by its silence."""
         assert self._process.stdin
         with suppress(OSError):
-            pickle.dump(message, self._process.stdin)
-            self._process.stdin.flush()
+            send(message, self._process.stdin)
 
     def _hear(self, pipe: IO[bytes], heard: Heard) -> None:
-        with pipe, suppress(Exception):  # it ends, maybe in the middle of a message
-            while True:
-                heard.put((self, pickle.load(pipe)))
+        with pipe, suppress(Exception):  # whatever is no message is the last that is listened to
+            while (message := receive(pipe)) is not None:
+                heard.put((self, pickle.loads(message)))
         heard.put((self, None))
 
     def _keep(self, pipe: IO[bytes]) -> None:
         with pipe:
             while chunk := os.read(pipe.fileno(), _KEPT):
-                self._written = (self._written + chunk)[-_KEPT:]
+                with self._writing:
+                    self._written = (self._written + chunk)[-_KEPT:]
 
     @property
     def alive(self) -> bool:
@@ -113,11 +152,15 @@ class Worker:
 
     def forget(self) -> None:
         """Forget what it has written so far."""
-        self._written = b""
+        with self._writing:
+            self._written = b""
 
     def ended(self) -> str:
-        """Say how the process has ended."""
-        code = self._process.wait()
+        """Say how the process has ended, or that it only says no more."""
+        try:
+            code = self._process.wait(_LAST_WORDS_S)
+        except subprocess.TimeoutExpired:
+            return "its process has closed the pipe through which it answers"
         self._keeper.join(_LAST_WORDS_S)
         if code >= 0:
             return f"its process exited with code {code}"
@@ -133,42 +176,22 @@ class Worker:
 
     def ask_where(self) -> None:
         """Let it write where it is, if it can."""
-        if hasattr(signal, "SIGUSR1") and self.alive:
+        if hasattr(signal, "SIGUSR1"):
             self.forget()
             with suppress(OSError, subprocess.TimeoutExpired):
                 self._process.send_signal(signal.SIGUSR1)
                 self._process.wait(_LAST_WORDS_S)
 
     def kill(self) -> None:
-        """End the process, and what it has started."""
-        with suppress(OSError):
-            if hasattr(os, "killpg"):
+        """End the process, and what it has started in its group of processes."""
+        if self.alive and hasattr(os, "killpg"):
+            with suppress(OSError):  # a case may have left the group
                 os.killpg(self._process.pid, signal.SIGKILL)
-            else:
-                self._process.kill()
+        self._process.kill()
         self._process.wait()
         assert self._process.stdin
         with suppress(OSError):
             self._process.stdin.close()
-
-
-@dataclass
-class Task:
-    """A case that a worker has."""
-
-    index: int
-    case: PlannedCase
-    limit_s: float
-    began: float = field(default_factory=monotonic)
-    contended: bool = False
-    deadline: float = inf
-
-    def __post_init__(self) -> None:
-        self.deadline = monotonic() + PATIENCE_S + self.limit_s
-
-    def begin(self) -> None:
-        """Count its time from now."""
-        self.deadline = monotonic() + self.limit_s
 
 
 class Workers(Executor):
@@ -186,29 +209,37 @@ class Workers(Executor):
     """
 
     def __init__(self, jobs: int = 1, threads: int = 1, timeout_s: float | None = None) -> None:
-        self.jobs, self._threads = jobs, threads
+        self.jobs, self.threads = jobs, threads
+        self._width = threads
         self._timeout_s = inf if timeout_s is None else timeout_s
         self._workers: list[Worker] = []
         self._heard: Heard = SimpleQueue()
+        self._places: Places
+        self._asked: list[Asked] = []
+        self._tasks = 0
 
     def prepare(self, plan: Sequence[PlannedCase], places: Places) -> dict[str, dict[str, Any]]:
         """Make the backends of a plan, in the first worker."""
         self._places = places
-        for _ in range(min(self.jobs, len(plan))):
+        if not plan:
+            return {}
+        self._asked = asked_for(plan)
+        first = self._start()
+        for _ in range(min(self.jobs, len(plan)) - 1):
             self._start()
-        worker = self._workers[0]
-        worker.tell(Prepare(representatives(plan)))
-        for speaker, message in self._listen():
-            if speaker is not worker:
+        deadline, reason = monotonic() + PATIENCE_S, f"it says nothing for {PATIENCE_S:g} s"
+        while monotonic() < deadline:
+            speaker, message = self._next() or (None, None)
+            if speaker is not first:
                 continue
             if isinstance(message, Prepared):
                 return message.descriptions
             if isinstance(message, Refused):
-                raise message.error
-            if message is None:
-                reason = f"no worker can be started: {worker.ended()}. {worker.last_words()}"
-                raise UsageError(f"{reason}\nTry --in-process.")
-        raise AssertionError("workers are listened to until they say something")
+                raise UsageError(message.reason)
+            reason = first.ended()
+            break
+        wrote = first.last_words()
+        raise UsageError(f"no worker can work: {reason}. Try --in-process. {wrote}".strip())
 
     def run(
         self, cases: Sequence[PlannedCase], observer: Observer
@@ -216,87 +247,128 @@ class Workers(Executor):
         """Run cases, those that are to run alone after all others."""
         together = deque(i for i, case in enumerate(cases) if not case.case.alone)
         alone = deque(i for i, case in enumerate(cases) if case.case.alone)
-        idle = list(self._workers)
-        while together or alone or any(worker.task for worker in self._workers):
-            busy = [worker for worker in self._workers if worker.task]
-            waiting = together or (alone if not busy else deque())
-            if waiting and len(busy) < self.jobs:
-                worker = idle.pop() if idle else self._start()
-                if not worker.alive:  # what an earlier case has left behind there ended it
-                    self._end(worker)
-                    continue
-                self._begin(worker, waiting.popleft(), cases, observer)
+        again: set[int] = set()
+        while together or alone or self._busy:
+            waiting = together or (alone if not self._busy else deque())
+            if waiting and len(self._busy) < self.jobs:
+                index = waiting.popleft()
+                failed = self._begin(index, cases[index], observer, told=index in again)
+                if failed:
+                    yield index, failed
                 continue
-            for worker, result in self._next(observer):
-                assert worker.task
-                index, worker.task = worker.task.index, None
-                if worker.alive:
-                    idle.append(worker)
-                yield index, result
+            for worker, result in self._results(observer):
+                running, worker.running = worker.running, None
+                assert running
+                if result is None and worker.served and running.index not in again:
+                    # An earlier case may have left behind what ended it.
+                    again.add(running.index)
+                    (alone if running.case.case.alone else together).appendleft(running.index)
+                else:
+                    found = result or self._lost(worker, running)
+                    yield running.index, found.model_copy(update={"contended": running.contended})
+                worker.served += 1
+                if result is None or not worker.alive:
+                    self._end(worker)
+
+    @property
+    def _busy(self) -> list[Worker]:
+        return [worker for worker in self._workers if worker.running]
 
     def _begin(
-        self, worker: Worker, index: int, cases: Sequence[PlannedCase], observer: Observer
-    ) -> None:
-        case = cases[index]
+        self, index: int, case: PlannedCase, observer: Observer, *, told: bool
+    ) -> CaseResult | None:
+        """Give a case to a worker; return its result only if it cannot be given."""
+        if not told:
+            observer.case_started(case)
+        try:
+            content = pickle.dumps(case)
+        except Exception as error:
+            return _unreadable(case, f"{type(error).__name__}: {error}")
+        idle = [each for each in self._workers if not each.running and each.alive]
+        if told:  # what is run again gets a worker that nobody had before
+            idle = [each for each in idle if not each.served]
+        worker = idle[0] if idle else self._start()
+        self._tasks += 1
         limit_s = self._timeout_s if case.timeout is None else case.timeout
-        worker.task = Task(index, case, limit_s)
-        tasks = [each.task for each in self._workers if each.task]
-        for task in tasks if len(tasks) > 1 else ():
-            task.contended = True
+        worker.running = Running(self._tasks, index, case, limit_s)
+        if len(self._busy) > 1:
+            for each in self._busy:
+                assert each.running
+                each.running.contended = True
         worker.forget()
-        observer.case_started(case)
-        worker.tell(case)
+        worker.tell(Task(self._tasks, content))
+        return None
 
-    def _next(self, observer: Observer) -> Iterator[tuple[Worker, CaseResult]]:
-        """Hear the next message of any worker, and yield the results that there are then."""
-        for worker, message in self._listen(until=monotonic() + _EVERY_S):
-            task = worker.task
-            if task is None or worker not in self._workers:
-                continue
-            if isinstance(message, Begun):
-                task.begin()
-            elif isinstance(message, Stage):
-                observer.stage_advanced(task.case, message.name, message.done, message.total)
-            elif isinstance(message, Done):
-                found = CaseResult.model_validate_json(message.result)
-                yield worker, found.model_copy(update={"contended": task.contended})
-                return
-            elif message is None:
-                yield self._lost(worker, task, "errored", worker.ended())
-                return
-        for worker in [each for each in self._workers if each.task]:
-            task = worker.task
-            assert task
-            if not worker.alive:
-                yield self._lost(worker, task, "errored", worker.ended())
-            elif monotonic() > task.deadline:
-                worker.ask_where()
-                reason = f"it took more than the {task.limit_s:g} s that it may take (timeout)"
-                yield self._lost(worker, task, "timeout", reason)
+    def _next(self) -> tuple[Worker, Any] | None:
+        """Return the next message of any worker, if there is one soon."""
+        with suppress(Empty):
+            return self._heard.get(timeout=_EVERY_S)
+        return None
+
+    def _results(self, observer: Observer) -> Iterator[tuple[Worker, CaseResult | None]]:
+        """Listen for a while; yield what is over then, ``None`` of a worker that is lost."""
+        heard = self._next()
+        if heard:
+            yield from self._take(*heard, observer)
+        for worker in self._busy:
+            yield from self._overdue(worker)
+
+    def _take(
+        self, worker: Worker, message: Any, observer: Observer
+    ) -> Iterator[tuple[Worker, CaseResult | None]]:
+        """Take in a message, and yield the result that it brings."""
+        running = worker.running
+        if message is None:
+            if running:
+                yield worker, None
+            elif worker in self._workers:
+                self._end(worker)
+        elif running is None or getattr(message, "number", 0) != running.number:
+            return
+        elif isinstance(message, Begun):
+            running.begin()
+        elif isinstance(message, Stage):
+            observer.stage_advanced(running.case, message.name, message.done, message.total)
+        elif isinstance(message, Unreadable):
+            yield worker, _unreadable(running.case, message.reason)
+        elif isinstance(message, Done):
+            yield worker, CaseResult.model_validate_json(message.result)
+
+    def _overdue(self, worker: Worker) -> Iterator[tuple[Worker, CaseResult | None]]:
+        """Yield a worker whose time is up, or that died while another keeps its pipe open."""
+        running, now = worker.running, monotonic()
+        assert running
+        if not worker.alive:
+            # What it said last may still be on its way, but not for long.
+            running.died = min(running.died, now)
+            if now > running.died + _LAST_WORDS_S:
+                yield worker, None
+        elif now > running.deadline:
+            worker.ask_where()
+            reason = f"It took more than the {running.limit_s:g} s that it may take (timeout)."
+            if not running.has_begun:
+                reason = f"Its worker did not begin within {PATIENCE_S:g} s."
+            result = self._lost(worker, running, "timeout", reason)
+            worker.kill()
+            yield worker, result
 
     def _lost(
-        self, worker: Worker, task: Task, status: Any, reason: str
-    ) -> tuple[Worker, CaseResult]:
-        """Make the result of a case whose worker is lost, and end what is left of that."""
-        self._end(worker)
-        result = without_verdict(
-            task.case,
+        self, worker: Worker, running: Running, status: CaseStatus = "errored", reason: str = ""
+    ) -> CaseResult:
+        """Make the result of a case whose worker is lost."""
+        ended = "" if reason else worker.ended()
+        return without_verdict(
+            running.case,
             status,
-            f"{reason[0].upper()}{reason[1:]}.",
+            reason or f"{ended[0].upper()}{ended[1:]}.",
             traceback=worker.last_words(),
-            duration_s=monotonic() - task.began,
+            duration_s=monotonic() - running.began,
         )
-        return worker, result.model_copy(update={"contended": task.contended})
-
-    def _listen(self, until: float = inf) -> Iterator[tuple[Worker, Any]]:
-        """Yield what workers say, until a time."""
-        while (left := until - monotonic()) > 0:
-            with suppress(Empty):
-                yield self._heard.get(timeout=min(left, _EVERY_S))
 
     def _start(self) -> Worker:
-        worker = Worker(self._places, self._threads, self._heard)
+        worker = Worker(self._width, self._heard)
         self._workers.append(worker)
+        worker.tell(Prepare(self._places, self._asked))
         return worker
 
     def _end(self, worker: Worker) -> None:
@@ -312,3 +384,8 @@ class Workers(Executor):
         for worker in self._workers:
             worker.kill()
         self._workers.clear()
+
+
+def _unreadable(case: PlannedCase, reason: str) -> CaseResult:
+    hint = "a kind has to be importable in other processes, or to run with --in-process"
+    return without_verdict(case, "errored", f"No worker can take the case: {reason}; {hint}.")

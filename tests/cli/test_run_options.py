@@ -124,4 +124,4 @@ def test_a_full_disk_is_said_in_a_sentence():
             check=False,
         )
     assert done.returncode == 2
-    assert done.stderr == "standard output takes no more: the disk is full; free some space\n"
+    assert done.stderr == "the disk is full, and the output is cut off; free some space\n"

@@ -118,6 +118,35 @@ class LeaveChild(Hostile):
         Path(self.parameters.file).write_text(str(child.pid))
 
 
+class LeaveTimer(Hostile):
+    """Passes, and ends its process a little later."""
+
+    def harm(self):
+        threading.Timer(0.3, os._exit, [7]).start()
+
+
+class Fork(Hostile):
+    """Has a child that returns from the case, too, a little later."""
+
+    def harm(self):
+        if os.fork() == 0:
+            time.sleep(0.3)
+
+
+class CloseAllPipes(Hostile):
+    def harm(self):
+        os.closerange(3, 64)
+        time.sleep(600)
+
+
+class LeaveGroup(Hostile):
+    """Leaves its group of processes, so that it is not killed with that."""
+
+    def harm(self):
+        os.setpgid(0, os.getpgid(os.getppid()))
+        time.sleep(600)
+
+
 class Sleep(Hostile):
     def harm(self):
         time.sleep(self.parameters.seconds)

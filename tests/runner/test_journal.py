@@ -95,7 +95,8 @@ def test_a_run_of_other_cases_does_not_go_on(run, cut_off, file):
 
 
 @pytest.mark.parametrize(
-    ("what", "says"), [("code", "pcbench's code"), ("data", "the data"), ("environment", "Python")]
+    ("what", "says"),
+    [("code", "the code of pcbench"), ("data", "the data"), ("environment", "Python")],
 )
 def test_a_run_of_other_code_data_or_libraries_does_not_go_on(run, cut_off, file, what, says):
     heading, *results = lines(file)
@@ -105,11 +106,40 @@ def test_a_run_of_other_code_data_or_libraries_does_not_go_on(run, cut_off, file
         run(*cut_off, journal=file, resume=True)
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"{}\n", b"[1]\n", b"not a journal\n", b"\xff\n"])
+FOREIGN = [b"\n", b"{}\n", b"[1]\n", b"not a journal\n", b"\xff\n"]
+DAMAGED = [
+    b'{"pcbench_journal": 1}\n',
+    b'{"pcbench_journal":1}\n',
+    b'{"pcbench_journal":2,"fingerprints":{},"shard":""}\n',
+]
+
+
+@pytest.mark.parametrize("content", [*FOREIGN, *DAMAGED])
 def test_what_is_no_journal_is_refused(run, file, content):
     file.write_bytes(content)
     with pytest.raises(JournalError, match="no journal"):
         run(planned(yielding(PASSED)), journal=file, resume=True)
+
+
+@pytest.mark.parametrize("content", FOREIGN)
+def test_what_is_no_journal_is_not_moved_aside_either(run, file, content):
+    file.write_bytes(content)
+    with pytest.raises(JournalError, match="is no journal, and left as it is"):
+        run(planned(yielding(PASSED)), journal=file)
+    assert file.read_bytes() == content
+
+
+def test_what_is_no_file_is_refused(run, tmp_path):
+    with pytest.raises(JournalError, match="it is no regular file"):
+        run(planned(yielding(PASSED)), journal=tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"pcbench_jou', b'{"pcbench_journal":1,"fing'])
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_journal_that_was_cut_off_in_its_first_line_is_begun_anew(run, file, content, resume):
+    file.write_bytes(content)
+    run(planned(yielding(PASSED)), journal=file, resume=resume)
+    assert len(lines(file)) == 2
 
 
 def test_without_resume_an_older_journal_is_kept_beside_the_new_one(run, cut_off, file):

@@ -1,13 +1,17 @@
 """Whatever a case does to its process costs that case alone."""
 
 import os
+import sys
 import time
 from contextlib import suppress
+from types import ModuleType
 
 import pytest
 
 from pcbench.data import Places
+from pcbench.errors import UsageError
 from pcbench.runner import Observer, Workers, run_suites
+from pcbench.runner.workers import Worker
 from tests.runner import hostile_cases as hostile
 from tests.runner.hostile_cases import planned
 from tests.runner.scripted_cases import suite_of
@@ -96,6 +100,72 @@ def test_a_child_that_a_case_leaves_behind_ends_with_the_run(tmp_path):
     while is_alive(int(file.read_text())) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not is_alive(int(file.read_text()))
+
+
+def fates(report):
+    return [(case.id, case.status) for case in report.cases]
+
+
+def test_what_an_earlier_case_left_behind_is_not_put_on_a_later_one(tmp_path):
+    cases = planned(hostile.LeaveTimer), planned(hostile.Sleep, seconds=1.0)
+    report = run(*cases, tmp_path=tmp_path)
+    assert fates(report) == [("LeaveTimer", "passed"), ("Sleep", "passed")]
+
+
+def test_a_child_that_goes_on_with_the_case_answers_for_nobody(tmp_path):
+    cases = planned(hostile.Fork), planned(hostile.Sleep, seconds=1.0), planned(hostile.Sound)
+    report = run(*cases, tmp_path=tmp_path)
+    assert fates(report) == [("Fork", "passed"), ("Sleep", "passed"), ("Sound", "passed")]
+
+
+def test_a_case_that_closes_the_pipes_of_its_worker_is_lost_at_once(tmp_path):
+    cases = planned(hostile.CloseAllPipes), planned(hostile.Sound)
+    report = run(*cases, tmp_path=tmp_path)
+    assert fates(report) == [("CloseAllPipes", "errored"), ("Sound", "passed")]
+    assert "has closed the pipe" in report.cases[0].message
+
+
+def test_a_case_that_leaves_its_group_of_processes_is_stopped_too(tmp_path):
+    cases = planned(hostile.LeaveGroup, timeout=0.5), planned(hostile.Sound)
+    report = run(*cases, tmp_path=tmp_path)
+    assert fates(report) == [("LeaveGroup", "timeout"), ("Sound", "passed")]
+
+
+def test_a_kind_that_no_worker_can_import_is_errored_alone(tmp_path):
+    class Local(hostile.Hostile):
+        pass
+
+    report = run(planned(Local), planned(hostile.Sound), tmp_path=tmp_path)
+    assert fates(report) == [("Local", "errored"), ("Sound", "passed")]
+    assert "--in-process" in report.cases[0].message
+
+
+def test_a_kind_whose_module_is_gone_is_errored_alone(tmp_path, monkeypatch):
+    module = ModuleType("module_that_is_nowhere")
+    gone = type("Gone", (hostile.Hostile,), {"__module__": module.__name__})
+    module.Gone = gone
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    report = run(planned(gone), planned(hostile.Sound), tmp_path=tmp_path)
+    assert fates(report) == [("Gone", "errored"), ("Sound", "passed")]
+    assert "module_that_is_nowhere" in report.cases[0].message
+
+
+def test_a_timeout_is_in_force_while_others_finish(tmp_path):
+    short = [planned(hostile.Sleep, f"s{n}", seconds=0.05) for n in range(60)]
+    report = run(planned(hostile.Deadlock, timeout=0.5), *short, tmp_path=tmp_path, jobs=2)
+    assert report.cases[0].status == "timeout"
+    assert report.cases[0].duration_s < 3
+
+
+def test_a_worker_that_never_answers_is_not_waited_for_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr("pcbench.runner.workers.PATIENCE_S", 0.5)
+    monkeypatch.setattr(Worker, "tell", lambda *_: None)
+    with pytest.raises(UsageError, match=r"says nothing for 0\.5 s\. Try --in-process"):
+        run(planned(hostile.Sound), tmp_path=tmp_path)
+
+
+def test_a_run_of_no_cases_needs_no_worker(tmp_path):
+    assert run(tmp_path=tmp_path, jobs=2).cases == []
 
 
 def times(file):

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ByteSize,
     ConfigDict,
     Field,
@@ -54,7 +55,15 @@ def _known(backend: str) -> str:
     raise PydanticCustomError("unknown_name", "{reason}", reason)
 
 
+def _no_truth(value: Any) -> Any:
+    """Refuse true and false, which pydantic takes for 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError
+    return value
+
+
 Named = Annotated[str, Field(min_length=1)]
+Bytes = Annotated[ByteSize, BeforeValidator(_no_truth), Field(gt=0, le=2**50)]
 PositiveSeconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
 
@@ -78,7 +87,7 @@ class RunSettings(BaseModel):
     timeout: Annotated[PositiveSeconds | None, _called("seconds, such as 60, or null")] = Field(
         None, description="Seconds after which the case is stopped; --timeout where it says none."
     )
-    memory_limit: Annotated[ByteSize | None, _called("a size, such as '4 GiB', or null")] = Field(
+    memory_limit: Annotated[Bytes | None, _called("a size, such as '4 GiB', or null")] = Field(
         None, description="Memory that the case may take beyond what its worker holds, on Linux."
     )
 
