@@ -6,6 +6,7 @@ Each imports what it needs when it runs, so that ``pcbench --help`` costs what t
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,13 @@ from pcbench.cli.options import (
     tagged,
     verbosely,
 )
+
+
+class Place(StrEnum):
+    """Where cases are computed."""
+
+    workers = "workers"
+    dask = "dask"
 
 
 @app.command()
@@ -54,6 +62,13 @@ def run(
         float | None,
         typer.Option(metavar="S", help="Seconds for a case that has no timeout of its own."),
     ] = None,
+    executor: Annotated[
+        Place, typer.Option(help="Worker processes of this machine, or dask (see --scheduler).")
+    ] = Place.workers,
+    scheduler: Annotated[
+        str,
+        typer.Option(metavar="ADDRESS", help="Of dask; a local cluster of --jobs workers without."),
+    ] = "",
     in_process: Annotated[
         bool, typer.Option("--in-process", help="Run cases here, without worker processes.")
     ] = False,
@@ -95,6 +110,8 @@ def run(
         threads=threads,
         timeout=timeout,
         shard=shard,
+        dask=executor is Place.dask,
+        scheduler=scheduler,
         in_process=in_process or pdb,
         debug=pdb,
     )

@@ -11,11 +11,14 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pcbench.errors import UsageError
 from pcbench.report import Report, check_writable, report_text, write_report
 from pcbench.report.console import make_console, render_report
+
+if TYPE_CHECKING:
+    from pcbench.runner import Executor
 
 STANDARD_OUTPUT = Path("-")
 
@@ -31,6 +34,8 @@ class RunCommand:
     threads: int
     timeout: float | None
     shard: str
+    dask: bool
+    scheduler: str
     in_process: bool
     debug: bool
 
@@ -39,6 +44,10 @@ class RunCommand:
             raise UsageError(
                 "--jobs and --timeout need worker processes; leave out --in-process and --pdb"
             )
+        if self.scheduler and not self.dask:
+            raise UsageError("--scheduler is of --executor dask; add that, or leave it out")
+        if self.dask and self.in_process:
+            raise UsageError("--executor dask is not in this process; leave out one of the two")
         if self.timeout is not None and not 0 < self.timeout < inf:
             wanted = "--timeout must be a number of seconds above 0"
             raise UsageError(f"{wanted}, not {self.timeout:g}")
@@ -75,19 +84,13 @@ class RunCommand:
             os.environ.update(thread_variables(self.threads))  # before anything is imported
         from pcbench.api import run as run_suites
         from pcbench.cli.live import watch_run
-        from pcbench.runner import InProcess, Workers
         from pcbench.runner.interrupts import ENDING
 
-        executor = (
-            InProcess(debug=self.debug, threads=self.threads)
-            if self.in_process
-            else Workers(self._jobs(), self.threads, self.timeout)
-        )
         with watch_run(quiet=quiet, suites=len(suites)) as observer:
             report = run_suites(
                 *suites,
                 observer=observer,
-                executor=executor,
+                executor=self._executor(),
                 shard=part,
                 journal=self._where,
                 resume=self.resume,
@@ -97,6 +100,15 @@ class RunCommand:
         command = shlex.join(["pcbench", *sys.argv[1:]]).encode("utf-8", "backslashreplace")
         environment = report.environment.model_copy(update={"command": command.decode()})
         return report.model_copy(update={"environment": environment})
+
+    def _executor(self) -> Executor:
+        from pcbench.runner import InProcess, OnDask, Workers
+
+        if self.in_process:
+            return InProcess(debug=self.debug, threads=self.threads)
+        if self.dask:
+            return OnDask(self.scheduler, self._jobs(), self.threads, self.timeout)
+        return Workers(self._jobs(), self.threads, self.timeout)
 
     def _jobs(self) -> int:
         if self.jobs == "auto":

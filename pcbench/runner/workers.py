@@ -215,17 +215,20 @@ class Workers(Executor):
         self._workers: list[Worker] = []
         self._heard: Heard = SimpleQueue()
         self._places: Places
-        self._asked: list[Asked] = []
+        self._asked: Sequence[Asked] = ()
         self._tasks = 0
 
     def prepare(self, plan: Sequence[PlannedCase], places: Places) -> dict[str, dict[str, Any]]:
         """Make the backends of a plan, in the first worker."""
-        self._places = places
-        if not plan:
-            return {}
-        self._asked = asked_for(plan)
+        return self.make(asked_for(plan), places, min(self.jobs, len(plan))) if plan else {}
+
+    def make(
+        self, asked: Sequence[Asked], places: Places, workers: int = 1
+    ) -> dict[str, dict[str, Any]]:
+        """Start workers, make backends in the first, and return what each says of itself."""
+        self._places, self._asked = places, asked
         first = self._start()
-        for _ in range(min(self.jobs, len(plan)) - 1):
+        for _ in range(workers - 1):
             self._start()
         deadline, reason = monotonic() + PATIENCE_S, f"it says nothing for {PATIENCE_S:g} s"
         while monotonic() < deadline:
@@ -283,7 +286,7 @@ class Workers(Executor):
         try:
             content = pickle.dumps(case)
         except Exception as error:
-            return _unreadable(case, f"{type(error).__name__}: {error}")
+            return no_worker_takes(case, error)
         idle = [each for each in self._workers if not each.running and each.alive]
         if told:  # what is run again gets a worker that nobody had before
             idle = [each for each in idle if not each.served]
@@ -330,7 +333,7 @@ class Workers(Executor):
         elif isinstance(message, Stage):
             observer.stage_advanced(running.case, message.name, message.done, message.total)
         elif isinstance(message, Unreadable):
-            yield worker, _unreadable(running.case, message.reason)
+            yield worker, no_worker_takes(running.case, message.reason)
         elif isinstance(message, Done):
             yield worker, CaseResult.model_validate_json(message.result)
 
@@ -386,6 +389,8 @@ class Workers(Executor):
         self._workers.clear()
 
 
-def _unreadable(case: PlannedCase, reason: str) -> CaseResult:
+def no_worker_takes(case: PlannedCase, error: object) -> CaseResult:
+    """Return the result of a case that cannot be handed to another process, and why."""
+    reason = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else error
     hint = "a kind has to be importable in other processes, or to run with --in-process"
     return without_verdict(case, "errored", f"No worker can take the case: {reason}; {hint}.")
