@@ -1,8 +1,8 @@
-"""CIFAR-10: 32 × 32 colour images of ten classes, from its binary distribution on this machine.
+"""CIFAR-10: 32 × 32 colour images of ten classes, from its distributions on this machine.
 
-It is a directory of files or the archive they come in. A record is one byte of label and ``3 × 32 ×
-32`` bytes of pixels: the planes red, green and blue in turn, each row by row. A file is any number
-of records and nothing else.
+The binary one is a directory of files or the archive they come in. A record is one byte of label
+and ``3 × 32 × 32`` bytes of pixels: the planes red, green and blue in turn, each row by row. A file
+is any number of records and nothing else. That for Python has the same in pickles.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from jaxtyping import UInt8
 
-from pcbench.data.base import VARIABLE, DatasetCorruptError, Split
+from pcbench.data.base import VARIABLE, DatasetCorruptError, Places, Split
 from pcbench.data.labelled import (
     MOST_IMAGES,
     Files,
@@ -31,10 +31,14 @@ from pcbench.data.labelled import (
     require_classes,
     version_of,
 )
+from pcbench.data.python_batches import records_of
 
 FILES: dict[Split, str] = {"train": "data_batch_*.bin", "test": "test_batch.bin"}
 FOLDER, ARCHIVE = "cifar-10-batches-bin", "cifar-10-binary.tar.gz"
-RECORD = 1 + 3 * 32 * 32
+PYTHON_FILES: dict[Split, str] = {"train": "data_batch_*", "test": "test_batch"}
+PYTHON_FOLDER = "cifar-10-batches-py"  # torchvision's
+PIXELS = 3 * 32 * 32
+RECORD = 1 + PIXELS
 MOST_BYTES = MOST_IMAGES * RECORD
 
 
@@ -63,6 +67,10 @@ def read_records(files: tuple[FileVersion, ...], split: Split) -> UInt8[np.ndarr
 def _records(content: bytes, source: str) -> UInt8[np.ndarray, "N 3073"]:
     if not content:
         raise DatasetCorruptError(f"{source} is empty")
+    if PurePosixPath(source).parent.name == PYTHON_FOLDER:
+        records = records_of(content, source, PIXELS)
+        require_classes(records[:, 0], source)
+        return records
     if len(content) % RECORD:
         raise DatasetCorruptError(
             f"{source} holds {len(content)} bytes, not a whole number of records of {RECORD} bytes"
@@ -141,16 +149,28 @@ class Cifar10(ImageDataset):
                 return (parent / FOLDER,)
             if os.path.exists(parent / ARCHIVE):
                 return (parent / ARCHIVE,)
+            if any((parent / PYTHON_FOLDER).glob(PYTHON_FILES[split])):
+                return (parent / PYTHON_FOLDER,)
         return None
+
+    @classmethod
+    def files(cls, places: Places) -> dict[str, Path]:
+        """Return the archive, or all files of the directory."""
+        found: dict[str, Path] = {}
+        for split, place in super().files(places).items():
+            inside = sorted(place.iterdir()) if place.is_dir() else [place]
+            found |= {f"{split} {path.name}": path for path in inside}
+        return found
 
     def _wanted(self, split: Split) -> str:
         return (
-            f"{ARCHIVE}, or {FOLDER}/ with {FILES[split]}, in cifar10/ under {self.places}, or set "
-            f"{VARIABLE} to a directory that holds cifar10/"
+            f"{ARCHIVE}, or {FOLDER}/ with {FILES[split]}, or {PYTHON_FOLDER}/, in cifar10/ under "
+            f"{self.places}, or set {VARIABLE} to a directory that holds cifar10/"
         )
 
     def _read(self, found: Files, split: Split) -> Labelled:
         [place] = found
-        files = [place] if place.name == ARCHIVE else sorted(place.glob(FILES[split]))
+        pattern = PYTHON_FILES[split] if place.name == PYTHON_FOLDER else FILES[split]
+        files = [place] if place.name == ARCHIVE else sorted(place.glob(pattern))
         records = read_records(tuple(map(version_of, files)), split)
         return records[:, 1:], records[:, 0]

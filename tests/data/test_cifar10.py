@@ -1,3 +1,4 @@
+import pickle
 import re
 import tarfile
 
@@ -48,8 +49,27 @@ def raw(samples):
     return sorted(map(bytes, np.column_stack([samples.y.argmax(axis=1).astype(np.uint8), pixels])))
 
 
+PYTHON_FOLDER = "cifar-10-batches-py"
+
+
+def pickled(records, protocol=2, **others):
+    batch = {
+        b"data": records[:, 1:].copy(),
+        b"labels": records[:, 0].tolist(),
+        b"batch_label": b"x",
+    }
+    return pickle.dumps({**batch, **others}, protocol)
+
+
+def write_python_folder(parent, protocol=2):
+    batches = {"data_batch_1": FIRST, "data_batch_2": SECOND, "test_batch": TEST}
+    for name, records in batches.items():
+        write(parent / PYTHON_FOLDER / name, pickled(records, protocol))
+    write(parent / PYTHON_FOLDER / "batches.meta", pickle.dumps({b"label_names": [b"airplane"]}))
+
+
 @pytest.mark.parametrize("inside", ["", "cifar10"])
-@pytest.mark.parametrize("layout", [write_folder, write_archive])
+@pytest.mark.parametrize("layout", [write_folder, write_archive, write_python_folder])
 def test_all_samples_of_a_split_are_the_records_of_its_files_each_once(
     places, place, layout, inside
 ):
@@ -57,7 +77,8 @@ def test_all_samples_of_a_split_are_the_records_of_its_files_each_once(
     train = sorted(map(bytes, np.concatenate([FIRST, SECOND])))
     assert raw(load(places, samples=13)) == train
     assert raw(load(places, samples=3, split="test")) == sorted(map(bytes, TEST))
-    found = place / inside / (FOLDER if layout is write_folder else ARCHIVE)
+    names = {write_folder: FOLDER, write_archive: ARCHIVE, write_python_folder: PYTHON_FOLDER}
+    found = place / inside / names[layout]
     assert Cifar10.locate(places) == {"train": found, "test": found}
 
 
@@ -229,3 +250,54 @@ def test_files_are_read_once_however_often_they_are_drawn_from(
     for seed in range(3):
         load(places, seed=seed, samples=2)
     assert len(paths) == opens
+
+
+# Batches for Python, which are pickles
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+def test_batches_of_any_protocol_are_read(places, place, protocol):
+    write_python_folder(place, protocol)
+    assert raw(load(places, samples=3, split="test")) == sorted(map(bytes, TEST))
+
+
+class Executed:
+    def __reduce__(self):
+        return (print, ("this was executed",))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (pickle.dumps(Executed()), "it asks for builtins.print, which is no array"),
+        (pickled(TEST, data=Executed()), "print, which is no array"),
+        (pickled(TEST)[:100], "is not a sound batch of CIFAR-10"),
+        (b"no pickle", "is not a sound batch of CIFAR-10"),
+        (pickle.dumps([1, 2]), "is not a sound batch of CIFAR-10"),
+        (pickle.dumps({b"labels": [1]}), "is not a sound batch of CIFAR-10"),
+        (pickled(TEST[:, :-1]), "its data are no bytes of that many images"),
+        (pickled(TEST.astype(np.int16)), "is not a sound batch of CIFAR-10"),
+        (pickled(TEST).replace(b"batch_label", b"batch_lable")[:-1], "is not a sound batch"),
+    ],
+)
+def test_a_pickle_that_is_no_batch_is_refused_and_nothing_is_executed(
+    places, place, capsys, content, says
+):
+    write(place / PYTHON_FOLDER / "test_batch", content)
+    assert says in refusal(places, split="test")
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "labels", [[1, 2], [1, 2, 300], [1, 2, -1], [1, 2, 11], "abc", [[1], 2, 3]]
+)
+def test_labels_that_do_not_fit_are_refused(places, place, labels):
+    batch = {b"data": TEST[:, 1:].copy(), b"labels": labels}
+    write(place / PYTHON_FOLDER / "test_batch", pickle.dumps(batch))
+    refusal(places, split="test")
+
+
+def test_all_files_of_a_distribution_are_named(places, place):
+    write_python_folder(place)
+    names = {path.name for path in Cifar10.files(places).values()}
+    assert names == {"data_batch_1", "data_batch_2", "test_batch", "batches.meta"}
