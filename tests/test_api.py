@@ -4,7 +4,7 @@ import pytest
 
 import pcbench
 from pcbench import registry
-from pcbench.runner import Observer
+from pcbench.runner import Observer, Workers
 from tests.helpers.command_line import OUTSIDE
 from tests.helpers.command_line import pcbench as command_line
 from tests.helpers.example_plugins import LinearNetwork, LossAtOrigin, PlainNumpy, Ramp
@@ -47,7 +47,7 @@ def test_run_returns_the_report_that_the_command_line_writes(tmp_path):
     options = ("--set", "data.samples=16", "--seed", 3, "--json", tmp_path / "report.json")
     assert command_line("run", suite, *options).returncode == 1
     written = pcbench.read_report(tmp_path / "report.json")
-    returned = pcbench.run(suite, settings={"data.samples": 16}, seed=3)
+    returned = pcbench.run(suite, settings={"data.samples": 16}, seed=3, executor=Workers())
     assert verdicts(returned) == verdicts(written)
     assert [case.status for case in returned.cases] == ["passed", "failed", "skipped"]
 

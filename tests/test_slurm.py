@@ -11,6 +11,7 @@ import pytest
 from pcbench.report import read_report
 from tests.cli.test_interrupt import ENDLESS
 from tests.helpers.command_line import environment, pcbench
+from tests.helpers.interruptions import interruptible
 from tests.helpers.toy_suites import ENERGY, ORIGIN, write_suite
 
 SCRIPT = Path(__file__).parents[1] / "examples" / "slurm" / "array.sh"
@@ -46,7 +47,7 @@ def test_the_shards_of_an_array_are_merged_to_the_whole(tmp_path):
 
 def test_a_task_that_is_ended_leaves_its_report_and_its_journal(tmp_path):
     suite = write_suite(tmp_path / "suite.yaml", ENERGY, ENDLESS)
-    with submit(tmp_path, suite, 1, 1) as process:
+    with interruptible(), submit(tmp_path, suite, 1, 1) as process:
         assert process.stderr.readline().startswith("[1/2] passed energy")
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)

@@ -13,10 +13,15 @@
 #SBATCH --output=shard-%a.log
 set -u
 
+report="shard-$SLURM_ARRAY_TASK_ID.json"
+if [ -e "$report" ] && [ ! -e "$report.journal" ]; then
+    echo "$report is there, and nothing of it is left to run"
+    exit 0
+fi
 shard="$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT"
 # In the background, so that the signal before the time limit reaches it at once.
 pcbench run "$@" --shard "$shard" --jobs "${SLURM_CPUS_PER_TASK:-1}" \
-    --json "shard-$SLURM_ARRAY_TASK_ID.json" --resume &
+    --json "$report" --resume &
 pid=$!
 trap 'kill -TERM "$pid"' TERM
 wait "$pid"

@@ -67,7 +67,7 @@ def run(
     ] = Place.workers,
     scheduler: Annotated[
         str,
-        typer.Option(metavar="ADDRESS", help="Of dask; a local cluster of --jobs workers without."),
+        typer.Option(metavar="ADDRESS", help="Of dask; without it, a local cluster of --jobs."),
     ] = "",
     in_process: Annotated[
         bool, typer.Option("--in-process", help="Run cases here, without worker processes.")
@@ -81,7 +81,7 @@ def run(
     json: Json = None,
     journal: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Keep results here at once; with --json FILE.journal."),
+        typer.Option(metavar="FILE", help="Each result at once; FILE.journal with --json FILE."),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the journal of a run that was cut off.")

@@ -104,11 +104,13 @@ def validate(
     suites: Suites,
     size: Size = "quick",
     select: Selection = "",
+    tags: Tags = [],  # noqa: B006 - typer copies it
     settings: Settings = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Check suites without running them: every mistake, at every size, with line and column."""
     from pcbench.suite import load_suites
 
+    select = tagged(select, tags)
     loaded = load_suites(suites, size=size, overrides=settings, select=select or None)
     for suite in loaded:
         count = len(suite.cases)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from functools import partial
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from pcbench.errors import UsageError
 
 app = typer.Typer(
     name="pcbench",
@@ -30,8 +33,8 @@ Selection = Annotated[
         "-k",
         metavar="EXPR",
         help=(
-            "Only cases whose id, kind, data or suite matches, such as 'mnist1d and not gradient' "
-            "or 'figure=5'."
+            "Only cases whose id, kind, data, suite or tag matches, such as 'mnist1d and not "
+            "gradient' or 'figure=5'."
         ),
     ),
 ]
@@ -43,8 +46,7 @@ Size = Annotated[
     typer.Option(
         "--size",
         metavar="NAME",
-        help="The size of cases, such as full; those without it, and all for quick, are as "
-        "written.",
+        help="The size of cases, such as full; a case that does not have it runs as written.",
     ),
 ]
 Json = Annotated[
@@ -98,5 +100,8 @@ def overriding(settings: Sequence[str], **options: str | int | None) -> list[str
 
 def tagged(select: str, tags: Sequence[str]) -> str:
     """Return a selection of cases that also have one of the tags."""
+    for tag in tags:
+        if not re.fullmatch(r"[\w.-]+", tag):
+            raise UsageError(f"--tag {shlex.quote(tag)}: a tag is a name without spaces")
     wanted = " or ".join(f"tag={tag}" for tag in tags)
     return f"({select}) and ({wanted})" if select and wanted else select or wanted

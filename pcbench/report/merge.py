@@ -48,7 +48,9 @@ def merge_reports(reports: Mapping[str, Report]) -> Report:
             )
     missing = [str(i) for i in range(1, int(parts) + 1) if i not in shards]
     if missing:
-        raise MergeError(f"of {parts} shards {', '.join(missing)} is missing; name its report, too")
+        verb = "is" if len(missing) == 1 else "are"
+        listed = ", ".join(missing)
+        raise MergeError(f"of {parts} shards {listed} {verb} missing; name all reports")
     ordered = [reports[shards[part]] for part in sorted(shards)]
     total = sum(len(report.cases) for report in ordered)
     cases: list[CaseResult | None] = [None] * total

@@ -39,6 +39,7 @@ def fingerprints(
             "kind": case.kind,
             "parameters": plain_parameters(case),
             "run": [case.seed, case.dtype, case.backend, case.device, case.randomness],
+            "expect": case.expected_failure,
         }
         for suite in suites
         for case in suite.cases

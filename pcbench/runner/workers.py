@@ -54,6 +54,8 @@ _KEPT = 64 * 1024
 """Bytes that are kept of what a worker writes."""
 _LINES = 40
 """Lines of that which a report shows."""
+_AT_MOST_S = 5.0
+"""How long to wait for a process that was killed."""
 _LAST_WORDS_S = 0.5
 """How long a worker that is to end may take over it."""
 
@@ -184,11 +186,12 @@ class Worker:
 
     def kill(self) -> None:
         """End the process, and what it has started in its group of processes."""
-        if self.alive and hasattr(os, "killpg"):
-            with suppress(OSError):  # a case may have left the group
+        if hasattr(os, "killpg"):
+            with suppress(OSError):  # a case may have left the group, or nobody is in it any more
                 os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()
-        self._process.wait()
+        with suppress(subprocess.TimeoutExpired):  # one that the system itself does not let go
+            self._process.wait(_AT_MOST_S)
         assert self._process.stdin
         with suppress(OSError):
             self._process.stdin.close()
@@ -217,6 +220,8 @@ class Workers(Executor):
         self._places: Places
         self._asked: Sequence[Asked] = ()
         self._tasks = 0
+        self._looked = 0.0
+        self._closed = False
 
     def prepare(self, plan: Sequence[PlannedCase], places: Places) -> dict[str, dict[str, Any]]:
         """Make the backends of a plan, in the first worker."""
@@ -251,6 +256,7 @@ class Workers(Executor):
         together = deque(i for i, case in enumerate(cases) if not case.case.alone)
         alone = deque(i for i, case in enumerate(cases) if case.case.alone)
         again: set[int] = set()
+        self._looked = monotonic()
         while together or alone or self._busy:
             waiting = together or (alone if not self._busy else deque())
             if waiting and len(self._busy) < self.jobs:
@@ -313,8 +319,23 @@ class Workers(Executor):
         heard = self._next()
         if heard:
             yield from self._take(*heard, observer)
+        # Time in which nobody looked, as where the run was stopped for a while, is nobody's.
+        gap = monotonic() - self._looked - 2 * _EVERY_S
         for worker in self._busy:
-            yield from self._overdue(worker)
+            assert worker.running
+            worker.running.deadline += max(0.0, gap)
+        for worker in self._busy:
+            # To say that a worker is late takes a while, and others may be done meanwhile.
+            yield from self._take_all(observer)
+            if worker.running:
+                yield from self._overdue(worker)
+        self._looked = monotonic()
+
+    def _take_all(self, observer: Observer) -> Iterator[tuple[Worker, CaseResult | None]]:
+        """Take in all that has been said so far."""
+        with suppress(Empty):
+            while True:
+                yield from self._take(*self._heard.get_nowait(), observer)
 
     def _take(
         self, worker: Worker, message: Any, observer: Observer
@@ -369,6 +390,8 @@ class Workers(Executor):
         )
 
     def _start(self) -> Worker:
+        if self._closed:
+            raise UsageError("the run has ended, and starts no more workers")
         worker = Worker(self._width, self._heard)
         self._workers.append(worker)
         worker.tell(Prepare(self._places, self._asked))
@@ -384,6 +407,7 @@ class Workers(Executor):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._closed = True
         for worker in self._workers:
             worker.kill()
         self._workers.clear()

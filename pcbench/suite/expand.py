@@ -17,14 +17,14 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pcbench.registry import did_you_mean
 from pcbench.suite.grammar.schema import AXIS, CASE, EXCLUSION, read
 from pcbench.suite.yaml.node import Node, NoKeysError, Path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from pcbench.suite.yaml.problems import Problems
 
@@ -37,8 +37,8 @@ Choice = tuple[Path, Node]
 """A parameter, such as ``("network", "width")``, and a value that it takes."""
 
 
-Exclusion = dict[Path, Any]
-"""Values of some axes; combinations that have all of them are left out."""
+Exclusion = dict[Path, str]
+"""Labels of values of some axes; combinations that have all of them are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +65,6 @@ class Variant:
     randomness: str
     choices: tuple[Choice, ...]
 
-    def covers(self, other: Variant) -> bool:
-        """Whether the other has the same value on every axis of this one."""
-        theirs = {(path, id(value)) for path, value in other.choices}
-        return theirs.issuperset((path, id(value)) for path, value in self.choices)
-
     def apply(self, tree: Node, problems: Problems) -> Node:
         """Return the case's values with those of the axes put in."""
         return put_all(tree, self.choices, "the axis", problems)
@@ -88,14 +83,20 @@ def put_all(tree: Node, choices: Iterable[Choice], what: str, problems: Problems
 
 
 def read_axes(
-    matrix: Node | None, problems: Problems, together: Node | None = None
+    matrix: Node | None,
+    problems: Problems,
+    together: Node | None = None,
+    zipped: Collection[str] = (),
 ) -> tuple[Axis, ...]:
-    """Read a case's ``matrix`` and ``zip``; an axis that is not valid is left out, and noted."""
+    """Read a case's ``matrix`` and ``zip``; an axis that is not valid is left out, and noted.
+
+    ``zipped`` are axes of the matrix that vary together, in the case that a size is of.
+    """
     axes: list[Axis] = []
     for node, name in ((matrix, "matrix"), (together, "zip")):
         written = read(node, repr(name), CASE[name], dict, problems) if node else {}
         for key, values in written.items():
-            axis = _read_axis(key, values, problems, zipped=name == "zip")
+            axis = _read_axis(key, values, problems, zipped=name == "zip" or key in zipped)
             if axis and any(axis.path == other.path for other in axes):
                 message = f"{key!r} varies in 'matrix' already; keep one of them"
                 problems.note(values.name_at, message)
@@ -107,23 +108,27 @@ def read_axes(
     )
 
 
-def same_length(axes: Sequence[Axis], problems: Problems) -> bool:
-    """Whether axes that vary together have as many values each; if not, it is noted."""
+def of_one_length(axes: Sequence[Axis], problems: Problems) -> tuple[Axis, ...]:
+    """Return the axes, of which those that vary together have as many values; else it is noted."""
     zipped = [axis for axis in axes if axis.zipped]
     for axis in zipped[1:]:
         if len(axis.values) != len(zipped[0].values):
             first = f"{'.'.join(zipped[0].path)!r} has {len(zipped[0].values)}"
             message = f"it has {len(axis.values)} values, and {first}; what is zipped has as many"
             problems.note(axis.values[0].name_at, message)
-            return False
+            least = min(len(each.values) for each in zipped)
+            return tuple(
+                replace(each, values=each.values[:least]) if each.zipped else each for each in axes
+            )
     columns = [[value.label() for value in axis.values] for axis in zipped]
     rows = list(zip(*columns, strict=True))
-    if len(set(rows)) < len(rows):
-        again = next(index for index, row in enumerate(rows) if row in rows[:index])
-        message = "all that is zipped has the same values here as in an earlier place; remove one"
-        problems.note(zipped[0].values[again].at, message)
-        return False
-    return True
+    seen: set[tuple[str, ...]] = set()
+    for index, row in enumerate(rows):
+        if row in seen:
+            message = "what is zipped has the same values here as in an earlier place; remove one"
+            problems.note(zipped[0].values[index].at, message)
+        seen.add(row)
+    return tuple(axes)
 
 
 def read_exclusions(
@@ -140,8 +145,23 @@ def read_exclusions(
                 message = f"'exclude' names {path!r}, which no axis of the case varies{hint}"
                 problems.note(value.name_at, message)
         if rule.keys() <= known.keys():
-            found.append({known[path].path: value.plain() for path, value in rule.items()})
+            found.append({known[path].path: value.label() for path, value in rule.items()})
     return tuple(filter(None, found))
+
+
+def leaves_out(excluded: Sequence[Exclusion]) -> Callable[[Iterable[tuple[Axis, Node]]], bool]:
+    """Return a test of combinations, as quick for many rules as for few about the same axes."""
+    rules: dict[tuple[Path, ...], set[tuple[str, ...]]] = {}
+    for rule in excluded:
+        rules.setdefault(tuple(rule), set()).add(tuple(rule.values()))
+
+    def is_left_out(chosen: Iterable[tuple[Axis, Node]]) -> bool:
+        labels = {axis.path: value.label() for axis, value in chosen} if rules else {}
+        return any(
+            tuple(labels.get(path, "") for path in paths) in those for paths, those in rules.items()
+        )
+
+    return is_left_out
 
 
 def path_problem(text: str, fixed: str) -> str:
@@ -159,10 +179,10 @@ def variants(
     case_id: str, axes: Sequence[Axis], excluded: Sequence[Exclusion] = ()
 ) -> Iterator[Variant]:
     """Yield the concrete cases of a case: the first axis varies slowest."""
+    is_left_out = leaves_out(excluded)
     for combination in product(*_steps(axes)):
         chosen = [each for step in combination for each in step]
-        values = {axis.path: value.plain() for axis, value in chosen}
-        if any(all(values.get(path) == due for path, due in rule.items()) for rule in excluded):
+        if is_left_out(chosen):
             continue
         posed = [each for each in chosen if each[0].path[0] not in COMPUTING]
         choices = tuple((axis.path, value) for axis, value in chosen)

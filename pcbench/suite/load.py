@@ -12,7 +12,7 @@ from pcbench.suite.grammar.layout import Layout, check_size, read_layout
 from pcbench.suite.grammar.schema import QUICK
 from pcbench.suite.model import Outline, OutlinedCase, Suite
 from pcbench.suite.options import parse_overrides, parse_selection
-from pcbench.suite.yaml.problems import Position, Problems, SuiteError
+from pcbench.suite.yaml.problems import Position, Problems, SuiteError, clip
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -124,12 +124,26 @@ def outlines(suites: Iterable[str | pathlib.Path], *, size: str = QUICK) -> list
     return found
 
 
-def _read(path: pathlib.Path, above: tuple[pathlib.Path, ...] = ()) -> Layout:
-    """Read a suite and what it includes; ``above`` are the suites that include it."""
+MOST_LEVELS = 20  # of suites that include each other
+
+
+def _read(
+    path: pathlib.Path,
+    above: tuple[pathlib.Path, ...] = (),
+    known: set[pathlib.Path] | None = None,
+) -> Layout:
+    """Read a suite and what it includes, each file once.
+
+    ``above`` are the suites that include it, and ``known`` all that were read.
+    """
     layout, above = read_layout(path), (*above, path.resolve())
+    known = set() if known is None else known
     for node in layout.includes:
         try:
-            layout.include(_read(_find_included(node, path, above), above))
+            found = _find_included(node, path, above)
+            if found.resolve() not in known:
+                known.add(found.resolve())
+                layout.include(_read(found, above, known))
         except SuiteError as error:
             layout.problems.extend(error.problems)
     return layout
@@ -146,8 +160,11 @@ def _find_included(
         found = including.parent / find_suite(name)
     except SuiteError as error:
         raise SuiteError.at(node.at, error.problems[0].message) from None
-    if not found.is_file():
-        raise SuiteError.at(node.at, f"there is no file {found}; check the path")
+    if not os.path.isfile(found):
+        raise SuiteError.at(node.at, f"there is no file {clip(str(found))}; check the path")
+    if len(above) >= MOST_LEVELS:
+        message = f"suites include each other over more than {MOST_LEVELS} levels; flatten them"
+        raise SuiteError.at(node.at, message)
     if found.resolve() in above:
         way = " includes ".join(each.name for each in (*above, found))
         raise SuiteError.at(node.at, f"a suite cannot include itself: {way}")

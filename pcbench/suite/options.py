@@ -5,10 +5,10 @@
     negation = "not" negation | "(" expression ")" | NAME
 
 A name matches a case if its identifier, its kind or the name of its dataset contains it, or if it
-is the name of the suite, ``suite=NAME``, ``data=NAME`` or ``figure=NAME``; whatever the case of the
-letters. A number after ``=`` is a whole one: ``width=1`` does not match ``width=10``. A suite's
-name has to be given in full: otherwise ``not origin`` would select nothing of the suite
-``origin_escape``. This is the language of pytest's option of the same name.
+is the name of the suite, ``suite=NAME``, ``data=NAME``, ``figure=NAME``, ``tag=NAME``, or a tag;
+whatever the case of the letters. A number after ``=`` is a whole one: ``width=1`` does not match
+``width=10``. A suite's name has to be given in full: otherwise ``not origin`` would select nothing
+of the suite ``origin_escape``. This is the language of pytest's option of the same name.
 """
 
 from __future__ import annotations

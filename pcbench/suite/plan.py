@@ -110,9 +110,8 @@ def _plan_part(
                 total += len(written)
                 selected = [one for one in written if matches(*_words(names, sized_entry, one))]
             applying = overrides if selected else ()
-            for variant in _overridden(entry.id, sizing.axes, selected, overrides) or written:
-                # As written: with the axes that overrides replace.
-                original = next(filter(variant.covers, selected), variant)
+            pairs = _overridden(entry.id, sizing.axes, selected, overrides)
+            for variant, original in pairs or [(each, each) for each in written]:
                 case, faults, applied = _plan_case(
                     variant, original, sized_entry, kinds, applying, problems
                 )
@@ -131,17 +130,27 @@ def _plan_part(
 
 def _overridden(
     case_id: str, axes: Sequence[Axis], selected: Sequence[Variant], overrides: Sequence[Choice]
-) -> list[Variant]:
-    """Return the variants that stand for those selected, without the axes that are overridden."""
+) -> list[tuple[Variant, Variant]]:
+    """Return the variants that stand for those selected, without the axes that are overridden.
+
+    Each comes with the first as written that it stands for.
+    """
     # An axis is overridden if it varies the parameter, or a part of it.
-    axes = [
+    kept = [
         axis for axis in axes if not any(axis.path[: len(path)] == path for path, _ in overrides)
     ]
-    return [
-        variant
-        for variant in variants(case_id, axes)
-        if any(variant.covers(original) for original in selected)
-    ]
+    if len(kept) == len(axes):
+        return [(each, each) for each in selected]
+    paths = {axis.path for axis in kept}
+
+    def values(variant: Variant) -> frozenset[tuple[Path, int]]:
+        return frozenset((path, id(value)) for path, value in variant.choices if path in paths)
+
+    first: dict[frozenset[tuple[Path, int]], Variant] = {}
+    for original in selected:
+        first.setdefault(values(original), original)
+    each = ((variant, first.get(values(variant))) for variant in variants(case_id, kept))
+    return [(variant, original) for variant, original in each if original]
 
 
 def _kinds_of(entry: CaseEntry, problems: Problems) -> tuple[list[Kind], bool]:

@@ -52,7 +52,7 @@ def test_shards_are_merged_to_the_report_of_the_whole_run(tmp_path):
     assert pcbench("compare", tmp_path / "at-once.json", whole).returncode == 0
     refused = pcbench("merge", shards[0], "--json", whole)
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert refused.stderr == "of 2 shards 2 is missing; name its report, too\n"
+    assert refused.stderr == "of 2 shards 2 is missing; name all reports\n"
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,12 @@ class LeaveChild(Hostile):
         Path(self.parameters.file).write_text(str(child.pid))
 
 
+class LeaveChildAndExit(LeaveChild):
+    def harm(self):
+        super().harm()
+        os._exit(1)
+
+
 class LeaveTimer(Hostile):
     """Passes, and ends its process a little later."""
 

@@ -209,5 +209,6 @@ def test_a_case_that_is_expected_to_fail_passes_if_it_does_and_fails_if_it_does_
     assert (failed.checks, failed.expected_failure) == ([FAILED], "the energy is a mean")
     passed = run_one(planned(yielding(PASSED), **expected))
     assert passed.status == "failed"
-    assert passed.message.endswith("expects a check to fail: the energy is a mean")
+    assert passed.message.endswith("expects a failure: the energy is a mean")
     assert run_one(planned(yielding(then=ValueError()), **expected)).status == "errored"
+    assert run_one(planned(yielding(), **expected)).status == "failed"

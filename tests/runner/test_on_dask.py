@@ -9,7 +9,8 @@ import pytest
 
 from pcbench.data import Places
 from pcbench.errors import UsageError
-from pcbench.runner import InProcess, OnDask, run_suites
+from pcbench.runner import InProcess, OnDask, on_dask, run_suites
+from tests.helpers.interruptions import interruptible
 from tests.helpers.toy_suites import ENERGY, ORIGIN, UNFINISHED, load_suite, write_suite
 from tests.runner import hostile_cases as hostile
 from tests.runner.hostile_cases import planned
@@ -75,7 +76,54 @@ def test_a_case_that_no_worker_can_take_says_so_at_once(tmp_path, cluster):
     assert time.monotonic() - begun < 60
 
 
+def processes(cluster):
+    """Return the worker processes of pcbench on a cluster."""
+    with distributed.Client(cluster.scheduler_address, set_as_default=False) as client:
+        return sum(len(each) for each in client.run(lambda: list(on_dask._there)).values())
+
+
+def test_nothing_of_a_run_is_left_on_the_cluster(tmp_path, cluster):
+    for _ in range(2):
+        run(planned(hostile.Sound), tmp_path=tmp_path, scheduler=cluster.scheduler_address)
+        assert processes(cluster) == 0
+
+
+def test_a_case_goes_with_its_run(tmp_path, cluster):
+    def interrupt():
+        deadline = time.monotonic() + 30
+        while not processes(cluster) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        signal.raise_signal(signal.SIGINT)
+
+    interrupting = threading.Thread(target=interrupt)
+    interrupting.start()
+    case = planned(hostile.Sleep, seconds=60.0)
+    with interruptible():
+        report = run(case, tmp_path=tmp_path, scheduler=cluster.scheduler_address)
+    interrupting.join()
+    assert report.interrupted
+    assert processes(cluster) == 0
+
+
+def test_a_cluster_without_workers_is_not_waited_for_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(on_dask, "_EVERY_S", 0.1)
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs=50
+    ) as small:
+        ending = threading.Timer(3.0, small.scale, (0,))
+        ending.start()
+
+        def shorten():
+            monkeypatch.setattr(on_dask, "PATIENCE_S", 1.0)
+
+        shortening = threading.Timer(3.0, shorten)
+        shortening.start()
+        case = planned(hostile.Sleep, seconds=60.0)
+        with pytest.raises(UsageError, match="has had no worker for 1 s, and 1 cases are left"):
+            run(case, tmp_path=tmp_path, scheduler=small.scheduler_address)
+
+
 def test_a_scheduler_that_is_not_there_is_said_in_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr("pcbench.runner.on_dask.PATIENCE_S", 0.5)
-    with pytest.raises(UsageError, match="no scheduler with a worker answers there"):
+    with pytest.raises(UsageError, match="no scheduler with a worker answers within"):
         run(planned(hostile.Sound), tmp_path=tmp_path, scheduler="tcp://127.0.0.1:1")

@@ -157,6 +157,38 @@ def test_a_timeout_is_in_force_while_others_finish(tmp_path):
     assert report.cases[0].duration_s < 3
 
 
+def test_a_case_that_is_done_is_not_late_because_another_is(tmp_path):
+    late = planned(hostile.Deadlock, timeout=2.0)
+    in_time = planned(hostile.Sleep, seconds=2.0, timeout=2.3)
+    report = run(planned(hostile.Sound), late, in_time, tmp_path=tmp_path, jobs=2)
+    assert fates(report)[1:] == [("Deadlock", "timeout"), ("Sleep", "passed")]
+
+
+def test_time_in_which_the_run_was_stopped_is_nobodys(tmp_path):
+    """As by Ctrl-Z: nobody looks for a while, and an answer waits."""
+
+    class Slow(Observer):
+        def case_started(self, case):
+            if case.id == "second":
+                time.sleep(2.5)
+
+    cases = (
+        planned(hostile.Sleep, "first", seconds=1.0, timeout=2.0),
+        planned(hostile.Sound, "second"),
+    )
+    report = run(*cases, tmp_path=tmp_path, jobs=2, observer=Slow())
+    assert fates(report) == [("first", "passed"), ("second", "passed")]
+
+
+def test_a_child_of_a_case_that_exits_ends_with_it(tmp_path):
+    file = tmp_path / "pid"
+    run(planned(hostile.LeaveChildAndExit, file=str(file)), tmp_path=tmp_path)
+    deadline = time.monotonic() + 10
+    while is_alive(int(file.read_text())) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_alive(int(file.read_text()))
+
+
 def test_a_worker_that_never_answers_is_not_waited_for_for_ever(tmp_path, monkeypatch):
     monkeypatch.setattr("pcbench.runner.workers.PATIENCE_S", 0.5)
     monkeypatch.setattr(Worker, "tell", lambda *_: None)

@@ -214,6 +214,10 @@ def test_what_is_no_mapping_cannot_be_merged(refuse_case):
     refuse_case("kind: ordered\n<<: [{low: 0}, ¶3]", message)
 
 
+def test_two_merge_keys_are_refused(refuse_case):
+    refuse_case("kind: ordered\n<<: {low: 0}\n¶<<: {high: 1}", "the key '<<' is already given at")
+
+
 def test_a_merge_that_contains_itself_is_refused(refuse_case):
     refuse_case("kind: toy\ntable: ¶&t\n  <<: *t", "contains itself through an alias")
 

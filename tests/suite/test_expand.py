@@ -234,7 +234,8 @@ def test_an_override_of_an_axis_lifts_what_is_excluded_by_it(load):
             "matrix: {low: [0, 1]}\nexclude: [{¶hihg: 1}]",
             "'exclude' names 'hihg', which no axis of the case varies",
         ),
-        ("matrix: {low: [0, 1]}\n¶exclude: [{low: 7}]", "nothing is left out"),
+        ("matrix: {low: [0, 1]}\nexclude: [{low: 1}, {low: ¶7}]", "never has the value 7"),
+        ("matrix: {low: [0, 1]}\nexclude: [{low: ¶true}]", "never has the value true"),
         ("matrix: {low: [0, 1]}\n¶exclude: [{low: 0}, {low: 1}]", "leaves no combination"),
         ("matrix: {low: [0, 1]}\nexclude: ¶{low: 0}", "'exclude' must be a list of combinations"),
         ("matrix: {low: [0, 1]}\nexclude: [¶low]", "must be a mapping from axes to values"),
@@ -242,3 +243,25 @@ def test_an_override_of_an_axis_lifts_what_is_excluded_by_it(load):
 )
 def test_what_cannot_be_zipped_or_excluded_is_refused_where_it_stands(refuse_case, lines, message):
     refuse_case(f"kind: ordered\n{lines}", message)
+
+
+def test_many_combinations_and_rules_take_no_time(load):
+    axis = list(range(90))
+    rules = ", ".join(f"{{low: {-n}, seed: {n}}}" for n in range(90))
+    text = (
+        "suite: s\ncases:\n  - id: a\n    kind: ordered\n"
+        f"    matrix: {{low: {[-n for n in axis]}, seed: {axis}}}\n    exclude: [{rules}]\n"
+    )
+    assert len(outline_of(load, text)) == 90 * 89
+
+
+def outline_of(load, text):
+    return load(text, select="not seed=0 or seed=0").cases
+
+
+def test_a_size_may_repeat_values_of_what_is_zipped(load):
+    text = (
+        "suite: s\ncases:\n  - id: a\n    kind: ordered\n    zip: {low: [1, 2], high: [3, 3]}\n"
+        "    sizes: {full: {matrix: {low: [1, 2, 3], high: [5, 5, 5]}}}\n"
+    )
+    assert [case.parameters.high for case in load(text, size="full").cases] == [5, 5, 5]

@@ -118,3 +118,24 @@ def test_what_cannot_be_included_is_refused_where_it_stands(write, include, says
     assert len(found) == 1
     assert found[0][:2] == ("suite.yaml", 2)
     assert says in found[0][3]
+
+
+def test_a_suite_that_is_included_over_two_ways_is_included_once(write):
+    write(BASE, "base.yaml")
+    write("suite: one\ninclude: [base.yaml, ./base.yaml]", "one.yaml")
+    write("suite: two\ninclude: [base.yaml]", "two.yaml")
+    suite = load_suite(write("suite: s\ninclude: [one.yaml, two.yaml]", "s.yaml"))
+    assert [case.id for case in suite.cases] == ["a"]
+
+
+def test_a_chain_of_many_suites_is_refused(write):
+    for n in range(30):
+        write(f"suite: s{n}\ninclude: [s{n + 1}.yaml]", f"s{n}.yaml")
+    write(BASE, "s30.yaml")
+    [found] = problems(write("suite: s\ninclude: [s0.yaml]", "s.yaml"))
+    assert "over more than 20 levels" in found[3]
+
+
+def test_a_name_that_no_system_takes_is_refused_where_it_stands(write):
+    [found] = problems(write(f"suite: s\ninclude: [{'x' * 300}.yaml]", "s.yaml"))
+    assert "there is no file" in found[3]

@@ -36,6 +36,7 @@ def test_a_tag_is_matched_as_a_whole(load):
     [
         ("tags: ¶slow", "'tags' must be a list of names, not 'slow'"),
         ("tags: ¶[]", "'tags' must be a list of names, not an empty one"),
+        ("tags: [slow, ¶slow]", "the tag 'slow' is there twice; once is enough"),
         ("tags: [¶3]", "a tag must be a string, not 3"),
         ("tags: [¶'a b']", "a tag must be a name made of"),
         ("expect: ¶fail", "'expect' must be a mapping such as {fail: the reason why it fails}"),

@@ -26,10 +26,10 @@ from pcbench.suite.expand import (
     Exclusion,
     Variant,
     count,
+    of_one_length,
     path_problem,
     read_axes,
     read_exclusions,
-    same_length,
     variants,
 )
 from pcbench.suite.grammar.schema import CASE, NAME, QUICK, SIZE, SUITE, T, read
@@ -40,6 +40,8 @@ from pcbench.suite.yaml.problems import Position, Problem, Problems, SuiteError
 if TYPE_CHECKING:
     import pathlib
     from collections.abc import Iterable, Iterator, Sequence
+
+    from pcbench.suite.yaml.node import Path
 
 MAX_CASES = 10_000  # at all sizes together
 
@@ -211,9 +213,7 @@ def _entry(case: Node, problems: Problems) -> CaseEntry:
 
 def _sizes(case: Node, problems: Problems) -> dict[str, Size]:
     """Read a case's matrix and ``sizes``; what is not valid is left out, and noted."""
-    axes = read_axes(case.get("matrix"), problems, case.get("zip"))
-    if not same_length(axes, problems):
-        axes = ()
+    axes = of_one_length(read_axes(case.get("matrix"), problems, case.get("zip")), problems)
     excluded = read_exclusions(case.get("exclude"), axes, problems)
     sizes = {QUICK: Size((), axes, excluded)}
     for name, size in _value(case, "sizes", dict, problems).items():
@@ -233,22 +233,36 @@ def _sizes(case: Node, problems: Problems) -> dict[str, Size]:
 
 def _check_exclusions(exclude: Node, sizes: dict[str, Size], problems: Problems) -> None:
     """Note if all that is excluded leaves nothing, or leaves out nothing."""
-    fewer = False
+    if sum(count(size.axes) for size in sizes.values()) > MAX_CASES:  # which is refused for that
+        return
     for name, size in sizes.items():
-        if count(size.axes) > MAX_CASES:  # which is refused for that
-            return
-        left = sum(1 for _ in size.variants(""))
-        fewer |= left < count(size.axes)
-        if not left:
+        if not any(True for _ in size.variants("")):
             message = f"'exclude' leaves no combination at size {name!r}; leave out less"
             problems.note(exclude.name_at, message)
-    if not fewer:
-        problems.note(exclude.name_at, "no combination has these values; nothing is left out")
+    values: dict[Path, set[str]] = {}
+    for axis in (axis for size in sizes.values() for axis in size.axes):
+        values.setdefault(axis.path, set()).update(value.label() for value in axis.values)
+    for rule in _value_of(exclude):
+        for path, value in (rule.as_mapping() or {}).items():
+            known = values.get(tuple(path.split(".")), {value.label()})
+            if value.label() not in known:
+                message = f"{path!r} never has the value {value.label()}; nothing is left out"
+                problems.note(value.at, message)
+
+
+def _value_of(node: Node) -> list[Node]:
+    return node.value if isinstance(node.value, list) else []
 
 
 def _tags(case: Node, problems: Problems) -> Iterator[str]:
+    seen: set[object] = set()
     for tag in _value(case, "tags", list, problems):
-        yield read(tag, "a tag", NAME, str, problems)
+        if tag.value in seen if not isinstance(tag.value, list | dict) else False:
+            problems.note(tag.at, f"the tag {tag.shown()} is there twice; once is enough")
+        else:
+            yield read(tag, "a tag", NAME, str, problems)
+        if not isinstance(tag.value, list | dict):
+            seen.add(tag.value)
 
 
 def _expected_failure(case: Node, problems: Problems) -> str:
@@ -275,8 +289,7 @@ def _read_size(name: str, size: Node, axes: tuple[Axis, ...], problems: Problems
     values: list[Choice] = []
     for key, node in read(size, f"the size {name!r}", SIZE, dict, problems).items():
         if key == "matrix":
-            others = _other_values(name, node, axes, problems)
-            axes = others if same_length(others, problems) else axes
+            axes = of_one_length(_other_values(name, node, axes, problems), problems)
         elif problem := _problem(name, key, axes):
             problems.note(node.name_at, problem)
         else:
@@ -300,8 +313,10 @@ def _other_values(
     name: str, matrix: Node, axes: tuple[Axis, ...], problems: Problems
 ) -> tuple[Axis, ...]:
     """Return the axes with the values that a size's ``matrix`` gives them."""
-    others = {".".join(axis.path): axis.values for axis in read_axes(matrix, problems)}
     known = {".".join(axis.path): axis for axis in axes}
+    zipped = [path for path, axis in known.items() if axis.zipped]
+    written = read_axes(matrix, problems, zipped=zipped)
+    others = {".".join(axis.path): axis.values for axis in written}
     for path in others.keys() - known.keys():
         hint = did_you_mean(path, known) or "; set the parameter itself"
         message = (

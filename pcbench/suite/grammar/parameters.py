@@ -298,8 +298,11 @@ def _given(error: ErrorDetails) -> str:
     if "actual_length" in context:
         return str(context["actual_length"])
     value = error["input"]
-    comma = isinstance(value, str) and re.fullmatch(r"[-+]?\d+,\d+", value.strip())
-    hint = f"; the decimal point is a '.': {value.strip().replace(',', '.')}" if comma else ""
+    hint = ""
+    if error["type"].startswith("float") and isinstance(value, str):
+        number = value.strip()
+        if re.fullmatch(r"[-+]?\d+,\d+", number):
+            hint = f"; the decimal point is a '.': {number.replace(',', '.')}"
     return repr(context["tag"]) if "tag" in context else f"{shown(value)}{hint}"
 
 

@@ -192,7 +192,8 @@ def suite_schema() -> Schema:
         "$schema": DIALECT,
         "title": "pcbench suite",
         "type": "object",
-        "required": ["suite", "cases"],
+        "required": ["suite"],
+        "anyOf": [{"required": ["cases"]}, {"required": ["include"]}],
         "additionalProperties": False,
         "properties": {
             **SUITE,

@@ -11,6 +11,7 @@ from pydantic import (
     ByteSize,
     ConfigDict,
     Field,
+    JsonValue,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
@@ -55,6 +56,13 @@ def _known(backend: str) -> str:
     raise PydanticCustomError("unknown_name", "{reason}", reason)
 
 
+_SIZES: JsonValue = [
+    {"type": "integer", "minimum": 1, "maximum": 2**50},
+    {"type": "string", "pattern": r"^\s*\d*\.?\d+\s*([kmgtKMGT][iI]?)?[bB]?\s*$"},
+    {"type": "null"},
+]
+
+
 def _no_truth(value: Any) -> Any:
     """Refuse true and false, which pydantic takes for 1 and 0."""
     if isinstance(value, bool):
@@ -88,7 +96,9 @@ class RunSettings(BaseModel):
         None, description="Seconds after which the case is stopped; --timeout where it says none."
     )
     memory_limit: Annotated[Bytes | None, _called("a size, such as '4 GiB', or null")] = Field(
-        None, description="Memory that the case may take beyond what its worker holds, on Linux."
+        None,
+        description="Memory that the case may take beyond what its worker holds, on Linux.",
+        json_schema_extra=lambda schema: schema.update(anyOf=_SIZES),
     )
 
 

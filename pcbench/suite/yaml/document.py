@@ -188,11 +188,16 @@ class _Builder:
 
     def _mapping(self, node: yaml.MappingNode) -> dict[str, Node]:
         mapping: dict[str, Node] = {}
-        beneath: list[dict[str, Node]] = []  # what is merged, in which a mapping's own keys win
+        beneath: list[dict[str, Node]] = []  # what is merged; a mapping's own keys win
+        merge_at: Position | None = None
         for key, value in node.value:
             at = _start(key, self.place)
             name = self._key(key, at)
             if name == MERGE and not key.style:  # in quotes it is a key like any other
+                if merge_at:
+                    message = f"the key '<<' is already given at {merge_at}; merge a list"
+                    self.problems.note(at, message)
+                merge_at = at
                 beneath += self._merged(value)
             elif name in mapping:
                 first = mapping[name].key_at
@@ -200,8 +205,8 @@ class _Builder:
                 self.problems.note(at, message)
             elif name is not None:
                 mapping[name] = self.build(value, at)
-        for merged in beneath:
-            mapping = {**mapping, **{k: v for k, v in merged.items() if k not in mapping}}
+        for key, value in (item for merged in beneath for item in merged.items()):
+            mapping.setdefault(key, value)
         return mapping
 
     def _merged(self, node: yaml.Node) -> list[dict[str, Node]]:
