@@ -1,4 +1,4 @@
-"""Ending a process by a signal, also where whoever started the tests wants to hear nothing of it."""
+"""Ending a process by a signal, also where whoever started the tests ignores it."""
 
 import signal
 from contextlib import contextmanager
