@@ -11,7 +11,7 @@ import pytest
 from pcbench.data import Places
 from pcbench.errors import UsageError
 from pcbench.runner import Observer, Workers, run_suites
-from pcbench.runner.workers import Worker
+from pcbench.runner.workers.worker import Worker
 from tests.runner import hostile_cases as hostile
 from tests.runner.hostile_cases import planned
 from tests.runner.scripted_cases import suite_of
@@ -190,7 +190,7 @@ def test_a_child_of_a_case_that_exits_ends_with_it(tmp_path):
 
 
 def test_a_worker_that_never_answers_is_not_waited_for_for_ever(tmp_path, monkeypatch):
-    monkeypatch.setattr("pcbench.runner.workers.PATIENCE_S", 0.5)
+    monkeypatch.setattr("pcbench.runner.workers.pool.PATIENCE_S", 0.5)
     monkeypatch.setattr(Worker, "tell", lambda *_: None)
     with pytest.raises(UsageError, match=r"says nothing for 0\.5 s\. Try --in-process"):
         run(planned(hostile.Sound), tmp_path=tmp_path)

@@ -27,7 +27,7 @@ from pcbench.runner.case import errored, run_case
 from pcbench.runner.context import Observer
 from pcbench.runner.environment import Backends
 from pcbench.runner.executor import one_thread_for_the_judge
-from pcbench.runner.messages import (
+from pcbench.runner.workers.messages import (
     Begun,
     Done,
     Prepare,

@@ -8,30 +8,24 @@ they hear.
 
 from __future__ import annotations
 
-import os
 import pickle
-import signal
-import subprocess
-import sys
-import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from math import inf
 from queue import Empty, SimpleQueue
 from time import monotonic
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from pcbench.data import Places
 from pcbench.errors import UsageError
 from pcbench.report import CaseResult, CaseStatus
 from pcbench.runner.case import without_verdict
-from pcbench.runner.context import Observer, storable
+from pcbench.runner.context import Observer
 from pcbench.runner.environment import Asked, asked_for
 from pcbench.runner.executor import Executor
-from pcbench.runner.messages import (
+from pcbench.runner.workers.messages import (
     Begun,
     Done,
     Prepare,
@@ -40,161 +34,12 @@ from pcbench.runner.messages import (
     Stage,
     Task,
     Unreadable,
-    receive,
-    send,
 )
-from pcbench.runner.threads import thread_variables
+from pcbench.runner.workers.worker import LAST_WORDS_S, PATIENCE_S, Heard, Running, Worker
 from pcbench.suite import PlannedCase
 
-PATIENCE_S = 120.0
-"""How long a worker may take to start, or to import what a case computes with."""
-_EVERY_S = 0.2
+EVERY_S = 0.2
 """How often workers are looked after."""
-_KEPT = 64 * 1024
-"""Bytes that are kept of what a worker writes."""
-_LINES = 40
-"""Lines of that which a report shows."""
-_AT_MOST_S = 5.0
-"""How long to wait for a process that was killed."""
-_LAST_WORDS_S = 0.5
-"""How long a worker that is to end may take over it."""
-
-Heard = SimpleQueue[tuple["Worker", Any]]
-
-
-@dataclass
-class Running:
-    """A case that a worker has."""
-
-    number: int
-    index: int
-    case: PlannedCase
-    limit_s: float
-    contended: bool = False
-    began: float = field(default_factory=monotonic)
-    # Until it says that it has begun.
-    deadline: float = field(default_factory=lambda: monotonic() + PATIENCE_S)
-    has_begun: bool = False
-    died: float = inf
-
-    def begin(self) -> None:
-        """Count its time from now."""
-        self.has_begun, self.deadline = True, monotonic() + self.limit_s
-
-
-class Worker:
-    """A worker process, what it is doing, and the last of what it wrote.
-
-    Parameters
-    ----------
-    threads
-        How many threads its linear algebra may have.
-    heard
-        Takes what it says, with the worker itself; ``None`` once it says no more.
-
-    Raises
-    ------
-    UsageError
-        If no process can be started.
-    """
-
-    def __init__(self, threads: int, heard: Heard) -> None:
-        self.running: Running | None = None
-        self.served = 0
-        self._written, self._writing = b"", threading.Lock()
-        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", "from pcbench.runner.worker import main; main()"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": path, **thread_variables(threads)},
-                process_group=0,  # Ctrl-C is for the run, and its children end with it
-            )
-        except OSError as error:
-            raise UsageError(
-                f"no worker process can be started: {error.strerror or error}; give fewer --jobs, "
-                "or run with --in-process"
-            ) from error
-        self._keeper = threading.Thread(
-            target=self._keep, args=(self._process.stderr,), daemon=True
-        )
-        self._keeper.start()
-        hearing = (self._process.stdout, heard)
-        threading.Thread(target=self._hear, args=hearing, daemon=True).start()
-
-    def tell(self, message: object) -> None:
-        """Send a message; a worker that is no more is found out by its silence."""
-        assert self._process.stdin
-        with suppress(OSError):
-            send(message, self._process.stdin)
-
-    def _hear(self, pipe: IO[bytes], heard: Heard) -> None:
-        with pipe, suppress(Exception):  # whatever is no message is the last that is listened to
-            while (message := receive(pipe)) is not None:
-                heard.put((self, pickle.loads(message)))
-        heard.put((self, None))
-
-    def _keep(self, pipe: IO[bytes]) -> None:
-        with pipe:
-            while chunk := os.read(pipe.fileno(), _KEPT):
-                with self._writing:
-                    self._written = (self._written + chunk)[-_KEPT:]
-
-    @property
-    def alive(self) -> bool:
-        """Whether the process runs."""
-        return self._process.poll() is None
-
-    def last_words(self) -> str:
-        """Return the last lines that it has written."""
-        text = self._written.decode("utf-8", "replace")
-        return str(storable("\n".join(text.splitlines()[-_LINES:])))
-
-    def forget(self) -> None:
-        """Forget what it has written so far."""
-        with self._writing:
-            self._written = b""
-
-    def ended(self) -> str:
-        """Say how the process has ended, or that it only says no more."""
-        try:
-            code = self._process.wait(_LAST_WORDS_S)
-        except subprocess.TimeoutExpired:
-            return "its process has closed the pipe through which it answers"
-        self._keeper.join(_LAST_WORDS_S)
-        if code >= 0:
-            return f"its process exited with code {code}"
-        try:
-            name = signal.Signals(-code).name
-        except ValueError:
-            name = f"signal {-code}"
-        memory = (
-            ", which is also what the system sends where memory runs out: give the case fewer "
-            "samples, replicas or units, or a memory_limit"
-        )
-        return f"its process was killed by {name}{memory if name == 'SIGKILL' else ''}"
-
-    def ask_where(self) -> None:
-        """Let it write where it is, if it can."""
-        if hasattr(signal, "SIGUSR1"):
-            self.forget()
-            with suppress(OSError, subprocess.TimeoutExpired):
-                self._process.send_signal(signal.SIGUSR1)
-                self._process.wait(_LAST_WORDS_S)
-
-    def kill(self) -> None:
-        """End the process, and what it has started in its group of processes."""
-        if hasattr(os, "killpg"):
-            with suppress(OSError):  # a case may have left the group, or nobody is in it any more
-                os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.kill()
-        with suppress(subprocess.TimeoutExpired):  # one that the system itself does not let go
-            self._process.wait(_AT_MOST_S)
-        assert self._process.stdin
-        with suppress(OSError):
-            self._process.stdin.close()
 
 
 class Workers(Executor):
@@ -235,7 +80,10 @@ class Workers(Executor):
         first = self._start()
         for _ in range(workers - 1):
             self._start()
-        deadline, reason = monotonic() + PATIENCE_S, f"it says nothing for {PATIENCE_S:g} s"
+        deadline, reason = (
+            monotonic() + PATIENCE_S,
+            f"it says nothing for {PATIENCE_S:g} s",
+        )
         while monotonic() < deadline:
             speaker, message = self._next() or (None, None)
             if speaker is not first:
@@ -311,7 +159,7 @@ class Workers(Executor):
     def _next(self) -> tuple[Worker, Any] | None:
         """Return the next message of any worker, if there is one soon."""
         with suppress(Empty):
-            return self._heard.get(timeout=_EVERY_S)
+            return self._heard.get(timeout=EVERY_S)
         return None
 
     def _results(self, observer: Observer) -> Iterator[tuple[Worker, CaseResult | None]]:
@@ -320,7 +168,7 @@ class Workers(Executor):
         if heard:
             yield from self._take(*heard, observer)
         # Time in which nobody looked, as where the run was stopped for a while, is nobody's.
-        gap = monotonic() - self._looked - 2 * _EVERY_S
+        gap = monotonic() - self._looked - 2 * EVERY_S
         for worker in self._busy:
             assert worker.running
             worker.running.deadline += max(0.0, gap)
@@ -365,7 +213,7 @@ class Workers(Executor):
         if not worker.alive:
             # What it said last may still be on its way, but not for long.
             running.died = min(running.died, now)
-            if now > running.died + _LAST_WORDS_S:
+            if now > running.died + LAST_WORDS_S:
                 yield worker, None
         elif now > running.deadline:
             worker.ask_where()
