@@ -1,10 +1,11 @@
 import json
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pcbench.suite import Suite, SuiteError
+from pcbench.suite import Suite, SuiteError, shipped_suites
 from tests.helpers.toy_suites import load_suite, outline
 
 VALID = """\
@@ -17,15 +18,24 @@ cases:
     data: {name: gaussian, dimension: 3}
     network: {hidden_layers: 5, width: 300}
     matrix: {network.hidden_layers: [2, 5, 10], data.name: [gaussian]}
+    zip: {network.width: [300, 50], seed: [1, 2]}
+    exclude: [{network.hidden_layers: 10, seed: 2}, {network.hidden_layers: 5}]
+    tags: [slow, figures]
+    timeout: 60
+    memory_limit: 4 GiB
   - id: two
     kind: ordered
     low: 1
     high: 1e1
     figure: "5"
+    expect: {fail: a reason}
     matrix:
       seed: [0, 1]
     sizes: {full: {low: 2, matrix: {seed: [2]}}, huge: {high: 20}}
-  - {id: three, kind: toy, data: digits, inference: {engine: gradient, tolerance: 1.5e-3}}
+  - id: three
+    kind: toy
+    data: {name: digits, <<: *data}
+    inference: {engine: gradient, tolerance: 1.5e-3}
 """
 
 # The file is written anew for each example, so the shared directory carries nothing over.
@@ -87,7 +97,10 @@ def test_a_damaged_suite_is_a_suite_or_its_problems(write, data):
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
-keys = "suite cases id kind figure matrix sizes full defaults data name samples network widths"
+keys = (
+    "suite cases id kind figure matrix sizes full defaults data name samples network widths "
+    "include zip exclude tags expect fail timeout memory_limit"
+)
 words = st.sampled_from(
     [
         *keys.split(),
@@ -117,9 +130,49 @@ def test_any_tree_of_values_is_a_suite_or_its_problems(write, case, defaults, ma
         {"id": "x", "kind": "toy", "matrix": matrix, "data": case, "network": matrix},
         {"id": "y", "kind": "toy", "figure": case, "matrix": matrix, "sizes": sizes},
         {"id": "z", "kind": "ordered", "matrix": {"low": [0]}, "sizes": {"full": sizes}},
+        {"id": "v", "kind": "ordered", "zip": matrix, "exclude": sizes, "tags": defaults},
+        {
+            "id": "w",
+            "kind": "ordered",
+            "matrix": {"low": [0, 1]},
+            "exclude": [case],
+            "expect": case,
+        },
     ]
     suite = {"suite": "s", "defaults": defaults, "cases": cases}
     load_or_refuse(write(json.dumps(suite)))
+
+
+@relaxed
+@given(trees)
+def test_whatever_is_included_makes_a_suite_or_its_problems(write, include):
+    suite = {"suite": "s", "include": include, "cases": [{"id": "x", "kind": "ordered"}]}
+    load_or_refuse(write(json.dumps(suite)))
+
+
+SHIPPED = [path.read_text(encoding="utf-8") for path in shipped_suites().values()]
+
+
+@pytest.mark.release
+@settings(relaxed, max_examples=20_000)
+@given(st.data())
+def test_thousands_of_damaged_suites_are_suites_or_their_problems_in_a_second(write, data):
+    text = data.draw(st.sampled_from([VALID, *SHIPPED]))
+    for _ in range(data.draw(st.integers(1, 5))):
+        start = data.draw(st.integers(0, len(text)))
+        end = start + data.draw(st.integers(0, 30))
+        text = text[:start] + data.draw(tokens | words | st.text(max_size=3)) + text[end:]
+    path = write(text.encode("utf-8", "replace"))
+    begun = time.monotonic()
+    load_or_refuse(path)
+    assert time.monotonic() - begun < 1
+
+
+@pytest.mark.release
+@settings(relaxed, max_examples=20_000)
+@given(st.binary(max_size=2000))
+def test_thousands_of_files_of_bytes_are_suites_or_their_problems(write, content):
+    load_or_refuse(write(content))
 
 
 @relaxed
