@@ -60,14 +60,14 @@ def run(
     ] = 1,
     timeout: Annotated[
         float | None,
-        typer.Option(metavar="S", help="Seconds for a case that has no timeout of its own."),
+        typer.Option(metavar="S", help="Stop a case after S seconds, unless it has its own limit."),
     ] = None,
     executor: Annotated[
         Place, typer.Option(help="Worker processes of this machine, or dask (see --scheduler).")
     ] = Place.workers,
     scheduler: Annotated[
         str,
-        typer.Option(metavar="ADDRESS", help="Of dask; without it, a local cluster of --jobs."),
+        typer.Option(metavar="ADDRESS", help="Of a dask scheduler; else a local cluster."),
     ] = "",
     in_process: Annotated[
         bool, typer.Option("--in-process", help="Run cases here, without worker processes.")
@@ -81,7 +81,7 @@ def run(
     json: Json = None,
     journal: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Each result at once; FILE.journal with --json FILE."),
+        typer.Option(metavar="FILE", help="Keep each result at once; else beside --json."),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the journal of a run that was cut off.")
