@@ -111,9 +111,11 @@ def _reset(trainer: FaultyTrainer, correct: Method, gradients: list[Host]) -> No
     correct(gradients)
 
 
-def _lost_between_runs(trainer: FaultyTrainer, correct: Method, steps: int, *arguments: Any) -> Any:
+def _lost_between_runs(
+    trainer: FaultyTrainer, correct: Method, steps: int, *arguments: Any, **more: Any
+) -> Any:
     """Adam begins anew with every run after one of several steps."""
-    record = correct(steps, *arguments)
+    record = correct(steps, *arguments, **more)
     if steps > 1:
         trainer.count = 0
         _forget(trainer)
