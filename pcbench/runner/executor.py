@@ -47,6 +47,10 @@ class Executor(ABC):
     ) -> Iterator[tuple[int, CaseResult]]:
         """Run cases; yield the place of each in the sequence, and its result."""
 
+    def close(self) -> None:
+        """End what it has started."""
+        return
+
     def __enter__(self) -> Self:
         return self
 
@@ -56,7 +60,7 @@ class Executor(ABC):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        return None
+        self.close()
 
 
 class InProcess(Executor):

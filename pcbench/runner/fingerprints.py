@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -46,7 +45,8 @@ def fingerprints(
     ]
     where = environment.model_dump(include={"python", "platform", "processor", "packages"})
     where |= {"backends": environment.backends, "threads": threads}
-    homes = {_home(name) for suite in suites for case in suite.cases for name in _modules(case)}
+    modules = {name for suite in suites for case in suite.cases for name in _modules(case)}
+    homes = {name.partition(".")[0] for name in ("pcbench", *modules)}
     data = dict(each for suite in suites for case in suite.cases for each in _data(case, places))
     return {
         "cases": _digest(json.dumps(cases, default=str).encode()),
@@ -65,12 +65,6 @@ def _modules(case: PlannedCase) -> Iterator[str]:
     """Yield the modules whose code a case runs, by their names: its kind's and its backend's."""
     yield case.case.__module__
     yield BACKENDS.module(case.backend)
-
-
-@cache
-def _home(module: str) -> str:
-    """Return the outermost package, or the module if it is in none."""
-    return module.partition(".")[0]
 
 
 def _sources(home: str) -> Iterator[tuple[str, Path]]:

@@ -15,7 +15,6 @@ from contextlib import ExitStack, suppress
 from importlib import import_module
 from queue import Empty, SimpleQueue
 from time import monotonic
-from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
@@ -68,7 +67,7 @@ def end_there(run: str, thread: int = 0) -> None:
     for each, (own, workers) in list(_there.items()):
         if run == own or each == thread:
             del _there[each]
-            workers.__exit__(None, None, None)
+            workers.close()
 
 
 class OnDask(Executor):
@@ -84,6 +83,8 @@ class OnDask(Executor):
         As of :class:`Workers`.
     """
 
+    threads: int
+
     def __init__(
         self,
         scheduler: str = "",
@@ -92,7 +93,7 @@ class OnDask(Executor):
         timeout_s: float | None = None,
     ) -> None:
         self._scheduler, self.jobs, self.threads = scheduler, jobs, threads
-        self._width, self._timeout_s = threads, timeout_s
+        self._timeout_s = timeout_s
         self._opened = ExitStack()
         self._client: Any = None
         self._run = uuid4().hex
@@ -136,7 +137,7 @@ class OnDask(Executor):
         """Make the backends of a plan on some worker of the cluster."""
         if self._lacks(_resources(plan)):  # each of those cases is told so
             plan = [case for case in plan if not _resources([case])]
-        self._settings = (self._run, places, self._width, self._timeout_s)
+        self._settings = (self._run, places, self.threads, self._timeout_s)
         if not plan:
             return {}
         made = self._client.submit(
@@ -215,12 +216,8 @@ class OnDask(Executor):
                 )
         return ""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End what the run has on the cluster, and a local cluster as a whole."""
         if self._client is not None and self._client.status == "running":
             with suppress(Exception):  # of a cluster that is going down
                 self._client.run(end_there, self._run, on_error="ignore")

@@ -15,7 +15,6 @@ from contextlib import suppress
 from math import inf
 from queue import Empty, SimpleQueue
 from time import monotonic
-from types import TracebackType
 from typing import Any
 
 from pcbench.data import Places
@@ -56,9 +55,10 @@ class Workers(Executor):
         Seconds that a case may take which has no ``timeout`` of its own.
     """
 
+    threads: int
+
     def __init__(self, jobs: int = 1, threads: int = 1, timeout_s: float | None = None) -> None:
         self.jobs, self.threads = jobs, threads
-        self._width = threads
         self._timeout_s = inf if timeout_s is None else timeout_s
         self._workers: list[Worker] = []
         self._heard: Heard = SimpleQueue()
@@ -80,10 +80,8 @@ class Workers(Executor):
         first = self._start()
         for _ in range(workers - 1):
             self._start()
-        deadline, reason = (
-            monotonic() + PATIENCE_S,
-            f"it says nothing for {PATIENCE_S:g} s",
-        )
+        deadline = monotonic() + PATIENCE_S
+        reason = f"it says nothing for {PATIENCE_S:g} s"
         while monotonic() < deadline:
             speaker, message = self._next() or (None, None)
             if speaker is not first:
@@ -240,7 +238,7 @@ class Workers(Executor):
     def _start(self) -> Worker:
         if self._closed:
             raise UsageError("the run has ended, and starts no more workers")
-        worker = Worker(self._width, self._heard)
+        worker = Worker(self.threads, self._heard)
         self._workers.append(worker)
         worker.tell(Prepare(self._places, self._asked))
         return worker
@@ -249,12 +247,8 @@ class Workers(Executor):
         worker.kill()
         self._workers.remove(worker)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End all workers; none is started any more."""
         self._closed = True
         for worker in self._workers:
             worker.kill()

@@ -242,7 +242,7 @@ def _check_exclusions(exclude: Node, sizes: dict[str, Size], problems: Problems)
     values: dict[Path, set[str]] = {}
     for axis in (axis for size in sizes.values() for axis in size.axes):
         values.setdefault(axis.path, set()).update(value.label() for value in axis.values)
-    for rule in _value_of(exclude):
+    for rule in exclude.value if isinstance(exclude.value, list) else ():
         for path, value in (rule.as_mapping() or {}).items():
             known = values.get(tuple(path.split(".")), {value.label()})
             if value.label() not in known:
@@ -250,19 +250,15 @@ def _check_exclusions(exclude: Node, sizes: dict[str, Size], problems: Problems)
                 problems.note(value.at, message)
 
 
-def _value_of(node: Node) -> list[Node]:
-    return node.value if isinstance(node.value, list) else []
-
-
 def _tags(case: Node, problems: Problems) -> Iterator[str]:
-    seen: set[object] = set()
+    seen: set[str] = set()
     for tag in _value(case, "tags", list, problems):
-        if tag.value in seen if not isinstance(tag.value, list | dict) else False:
-            problems.note(tag.at, f"the tag {tag.shown()} is there twice; once is enough")
-        else:
-            yield read(tag, "a tag", NAME, str, problems)
-        if not isinstance(tag.value, list | dict):
-            seen.add(tag.value)
+        name = read(tag, "a tag", NAME, str, problems)
+        if name in seen:
+            problems.note(tag.at, f"the tag {name!r} is there twice; once is enough")
+        elif name:
+            seen.add(name)
+            yield name
 
 
 def _expected_failure(case: Node, problems: Problems) -> str:
