@@ -129,9 +129,7 @@ class OnDask(Executor):
         return self
 
     def _known_workers(self) -> list[dict[str, Any]]:
-        # Not in the default form, which leaves out all but the first few.
-        found = self._client.scheduler_info(n_workers=-1)["workers"]
-        return list(found.values())
+        return list(self._client.scheduler_info()["workers"].values())
 
     def prepare(self, plan: Sequence[PlannedCase], places: Places) -> dict[str, dict[str, Any]]:
         """Make the backends of a plan on some worker of the cluster."""
