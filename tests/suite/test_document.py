@@ -88,7 +88,6 @@ MALFORMED = pytest.mark.parametrize(
         ("suite: ¶`x`", "a value cannot start with '`'"),
         ("suite: s\ncases\n¶defaults: {}", "no 'key: value'"),
         ("suite: ¶*x", "an alias is used before its anchor"),
-        ("suite: &x a\ncases: ¶&x b", "already defined at 1:8"),
         ("suite: [¶}", "a value is missing here"),
         ("{suite: s}¶}", "nothing may follow the end of the suite"),
         ("suite:\n   a: 1\n  ¶b: 2", "does not fit the block at 1:1"),
@@ -254,3 +253,15 @@ def test_monstrous_numbers_are_refused(refuse):
 
 def test_columns_count_characters_not_bytes(refuse_case):
     refuse_case("kind: ordered\n¶'é𝓛é': {é: '𝓛', ¶'é': 1}", "unknown key", "already given")
+
+
+def test_an_anchor_stands_for_what_it_named_last():
+    text = "first: &x {a: 1}\nsecond: *x\nthird: &x {b: 2}\nfourth: {<<: *x, c: *x}"
+    root, problems = parse(text, lambda line, column: Position("f", line, column))
+    assert not problems
+    assert root.plain() == {
+        "first": {"a": 1},
+        "second": {"a": 1},
+        "third": {"b": 2},
+        "fourth": {"b": 2, "c": {"b": 2}},
+    }

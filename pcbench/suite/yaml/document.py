@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import yaml
+from yaml.composer import Composer
 from yaml.error import MarkedYAMLError
 
 from pcbench.suite.yaml.node import Node, Yaml12Loader, read_scalar, refusal
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
-MAX_VALUES = 100_000  # after every alias is expanded
+MAX_VALUES = 50_000  # after every alias is expanded
 MERGE = "<<"
 """The key whose value is merged beneath a mapping: not of YAML 1.2, and understood everywhere."""
 
@@ -69,8 +70,7 @@ def parse(text: str, place: Place) -> tuple[Node | None, Problems]:
         message = f"the character {unprintable[0]!r} cannot stand in YAML; is this a binary file?"
         raise SuiteError.at(at, message)
     try:
-        _check_events(text, place)
-        top = Yaml12Loader(text).get_single_node()
+        top = _Composer(text, place).get_single_node()
     except yaml.YAMLError as error:
         raise SuiteError([malformed(error, text, place)]) from None
     if top is None:
@@ -120,18 +120,28 @@ def _line_and_column(before: str) -> tuple[int, int]:
     return len(lines) - 1, len(lines[-1]) - 1
 
 
-def _check_events(text: str, place: Place) -> None:
-    """Refuse deep nesting, masses of values and a second document before they are composed."""
-    depth = documents = values = 0
-    for event in yaml.parse(text, Loader=Yaml12Loader):
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        documents += isinstance(event, yaml.DocumentStartEvent)
-        values += isinstance(event, yaml.NodeEvent)
-        _check_limits(depth, values, event, place)
-        if documents > 1:
-            message = "a second document starts here; a suite file holds only one"
-            raise SuiteError.at(_start(event, place), message)
+class _Composer(Composer, Yaml12Loader):
+    """PyYAML's composer, bounded; and an anchor may be redefined, as YAML lets it be (7.1)."""
+
+    def __init__(self, text: str, place: Place) -> None:
+        Yaml12Loader.__init__(self, text)
+        Composer.__init__(self)
+        self._place = place
+        self._depth = self._values = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Compose the next value, unless there are too many or it is too deep."""
+        event = self.peek_event()
+        assert isinstance(event, yaml.NodeEvent)  # for the type checker: nothing else comes here
+        self._values += 1
+        depth = self._depth + isinstance(event, yaml.CollectionStartEvent)
+        _check_limits(depth, self._values, event, self._place)
+        if event.anchor and not isinstance(event, yaml.AliasEvent):
+            self.anchors.pop(event.anchor, None)  # the composer refuses to define one again
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 def _check_limits(depth: int, values: int, parsed: yaml.Event | yaml.Node, place: Place) -> None:
@@ -250,7 +260,7 @@ _SENTENCES = (
     ),
     ("expected ':'", "the line at {start} is no 'key: value'; add the ':', or quote a long text"),
     ("undefined alias", "an alias is used before its anchor; define it above with '&'"),
-    ("second occurrence", "this anchor is already defined at {start}; rename one of the two"),
+    ("another document", "a second document starts here; a suite file holds only one"),
     ("escape", "an unknown escape in double quotes; double the backslash, or use single quotes"),
     ("node content", "a value is missing here"),
     ("<document start>", "nothing may follow the end of the suite; check brackets and quotes"),
