@@ -49,6 +49,7 @@ class Axis:
     label: str  # in identifiers
     values: list[Node]  # at least one; each has the axis for its key
     zipped: bool = False  # whether it varies together with the others that are
+    counted: bool = False  # whether it is of seeds, of which the case only says how many
 
 
 Step = tuple[tuple[Axis, Node], ...]

@@ -16,6 +16,7 @@ from pcbench.registry import BrokenPluginError, UnknownNameError, did_you_mean
 from pcbench.suite.expand import IDENTITY, Variant, put_all, variants
 from pcbench.suite.grammar.parameters import Fault, check, fields_by_key, known_paths
 from pcbench.suite.grammar.schema import QUICK
+from pcbench.suite.grammar.seeds import SEEDS
 from pcbench.suite.grammar.settings import RUN_SETTINGS, RunSettings, load_kind
 from pcbench.suite.model import PlannedCase, Suite
 from pcbench.suite.yaml.node import NoKeysError
@@ -89,7 +90,8 @@ def _plan_part(
     """
     cases: list[PlannedCase] = []
     total, whole = 0, bool(part.cases or part.includes)
-    taken = {*RUN_SETTINGS, *IDENTITY}  # IDENTITY in defaults is refused by the layout already
+    # Any case takes seeds; IDENTITY in defaults is refused by the layout already.
+    taken = {*RUN_SETTINGS, *IDENTITY, SEEDS}
     for entry in part.cases:
         kinds, certain = _kinds_of(entry, problems)
         whole &= certain

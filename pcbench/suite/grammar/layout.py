@@ -33,6 +33,7 @@ from pcbench.suite.expand import (
     variants,
 )
 from pcbench.suite.grammar.schema import CASE, NAME, QUICK, SIZE, SUITE, T, read
+from pcbench.suite.grammar.seeds import SEEDS, counts_seeds, seed_axis, with_seeds
 from pcbench.suite.yaml.document import read_document
 from pcbench.suite.yaml.node import Node
 from pcbench.suite.yaml.problems import Position, Problem, Problems, SuiteError
@@ -128,13 +129,14 @@ def read_layout(path: pathlib.Path) -> Layout:
     for key, node in root.value.items():
         if key not in SUITE:
             problems.note(node.name_at, f"unknown key {key!r}{did_you_mean(key, SUITE)}")
+    defaults = _defaults(root, problems)
     return Layout(
         path=path,
         name=_value(root, "suite", str, problems, "the suite"),
         description=_value(root, "description", str, problems),
         covers=_covers(root, problems) if "covers" in root.value else None,
-        defaults=_defaults(root, problems),
-        cases=_cases(root, problems),
+        defaults=defaults,
+        cases=_cases(root, defaults, problems),
         includes=_value(root, "include", list, problems),
         problems=problems,
     )
@@ -176,12 +178,12 @@ def _defaults(root: Node, problems: Problems) -> Node:
     return Node(written, root.at)
 
 
-def _cases(root: Node, problems: Problems) -> list[CaseEntry]:
+def _cases(root: Node, defaults: Node, problems: Problems) -> list[CaseEntry]:
     entries: list[CaseEntry] = []
     first: dict[str, Position] = {}
     total = 0
     for case in _value(root, "cases", list, problems, "" if root.get("include") else "the suite"):
-        entry = _entry(case, problems)
+        entry = _entry(case, defaults, problems)
         total += sum(count(size.axes) for size in entry.sizes.values())
         if total > MAX_CASES:
             message = f"with this case the suite makes over {MAX_CASES:,} cases; split it"
@@ -193,27 +195,34 @@ def _cases(root: Node, problems: Problems) -> list[CaseEntry]:
     return entries
 
 
-def _entry(case: Node, problems: Problems) -> CaseEntry:
+def _entry(case: Node, defaults: Node, problems: Problems) -> CaseEntry:
     if not isinstance(case.value, dict):
         problems.note(case.at, f"a case is a mapping with 'id' and 'kind', not {case.shown()}")
         nothing = {QUICK: Size((), ())}
         return CaseEntry("", "", case.at, case.at, "", (), "", Node({}, case.at), nothing)
+    name, kind = (_value(case, key, str, problems, "the case") for key in ("id", "kind"))
+    own = {*CASE, SEEDS} if counts_seeds(case, defaults, kind) else {*CASE}
     return CaseEntry(
-        id=_value(case, "id", str, problems, "the case"),
-        kind=_value(case, "kind", str, problems, "the case"),
+        id=name,
+        kind=kind,
         id_at=case.value.get("id", case).at,
         kind_at=case.value.get("kind", case).at,
         figure=_value(case, "figure", str, problems),
         tags=tuple(_tags(case, problems)),
         expected_failure=_expected_failure(case, problems),
-        tree=case.restricted(lambda key: key not in CASE),
-        sizes=_sizes(case, problems),
+        tree=case.restricted(lambda key: key not in own),
+        sizes=_sizes(case, defaults if SEEDS in own else None, problems),
     )
 
 
-def _sizes(case: Node, problems: Problems) -> dict[str, Size]:
-    """Read a case's matrix and ``sizes``; what is not valid is left out, and noted."""
+def _sizes(case: Node, defaults: Node | None, problems: Problems) -> dict[str, Size]:
+    """Read a case's matrix and ``sizes``; what is not valid is left out, and noted.
+
+    With ``defaults`` the case's ``seeds`` are cases of their own.
+    """
     axes = of_one_length(read_axes(case.get("matrix"), problems, case.get("zip")), problems)
+    if defaults:
+        axes = (*axes, *seed_axis(case, defaults, axes, problems))
     excluded = read_exclusions(case.get("exclude"), axes, problems)
     sizes = {QUICK: Size((), axes, excluded)}
     for name, size in _value(case, "sizes", dict, problems).items():
@@ -284,7 +293,9 @@ def check_size(size: str, known: Iterable[str]) -> None:
 def _read_size(name: str, size: Node, axes: tuple[Axis, ...], problems: Problems) -> Size:
     values: list[Choice] = []
     for key, node in read(size, f"the size {name!r}", SIZE, dict, problems).items():
-        if key == "matrix":
+        if key == SEEDS and any(axis.counted for axis in axes):
+            axes = with_seeds(node, axes, problems)
+        elif key == "matrix":
             axes = of_one_length(_other_values(name, node, axes, problems), problems)
         elif problem := _problem(name, key, axes):
             problems.note(node.name_at, problem)

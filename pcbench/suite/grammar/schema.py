@@ -54,6 +54,14 @@ EXCLUSION: Schema = {
     "title": "a mapping from axes to values",
     "minProperties": 1,
 }
+SEEDS: Schema = {
+    "type": "integer",
+    "title": "a number of seeds, from 1 to 10,000",
+    "description": "A case for each of so many seeds, from its seed on.",
+    "minimum": 1,
+    "maximum": 10_000,
+}
+"""``seeds`` of a case whose kind has no parameter of that name for replicas of its own."""
 # The keys that identify a case. No axis, default, size or override can set them.
 CASE: dict[str, Schema] = {
     "id": {**NAME, "description": "Unique in the suite."},
@@ -181,7 +189,7 @@ def suite_schema() -> Schema:
         definitions[kind] = parameters
         named = {"properties": {"kind": {"const": kind}}, "required": ["kind"]}
         rules.append({"if": named, "then": {"$ref": f"#/$defs/{kind}"}})
-    defaults = {**SUITE["defaults"], "properties": _run_settings()}
+    defaults = {**SUITE["defaults"], "properties": {**_run_settings(), "seeds": SEEDS}}
     case = {
         "type": "object",
         "required": ["id", "kind"],
@@ -220,11 +228,15 @@ def _parameters(kind: str) -> Schema:
         case = load_kind(kind)
         schema = case.Parameters.model_json_schema(ref_template=f"#/$defs/{kind}.{{model}}")
     except Exception:  # a plug-in is foreign code; an editor is better off with the other kinds
-        return {"properties": common}
+        return {"properties": {"seeds": SEEDS, **common}}
     properties, definitions = schema.get("properties", {}), schema.get("$defs", {})
     return {
         "description": case.description,
-        "properties": {**{key: _lax(each) for key, each in properties.items()}, **common},
+        "properties": {
+            "seeds": SEEDS,
+            **{key: _lax(each) for key, each in properties.items()},
+            **common,
+        },
         "additionalProperties": False,
         "$defs": {f"{kind}.{name}": _lax(each) for name, each in definitions.items()},
     }
