@@ -23,6 +23,7 @@ def run(
     seed: int | None = None,
     select: str | None = None,
     settings: Mapping[str, object] | Sequence[str] = (),
+    allow_large: bool = False,
     observer: Observer | None = None,
     **options: Unpack[RunOptions],
 ) -> Report:
@@ -41,6 +42,8 @@ def run(
         Which cases to run, as ``pcbench run -k``: ``"mnist1d and not spectrum"``.
     settings
         Override parameters of cases, as ``pcbench run --set``: ``{"training.steps": 10}``.
+    allow_large
+        Whether a suite may make more than 10,000 cases.
     observer
         Told of progress; silent if not given.
     **options
@@ -61,7 +64,7 @@ def run(
     0
     """
     overrides = _overrides(settings, backend=backend, device=device, dtype=dtype, seed=seed)
-    plan = _plan("run", suites, size, overrides, select, observer)
+    plan = _plan("run", suites, size, overrides, select, observer, allow_large=allow_large)
     return run_suites(plan, observer=observer, **options)
 
 
@@ -124,10 +127,14 @@ def _plan(
     overrides: Sequence[str],
     select: str | None,
     observer: Observer | AuditObserver | None,
+    *,
+    allow_large: bool = False,
 ) -> list[Suite]:
     if not suites:
         raise TypeError(f"{command}() needs at least one suite, such as {command}('theory')")
-    plan = load_suites(suites, size=size, overrides=overrides, select=select)
+    plan = load_suites(
+        suites, size=size, overrides=overrides, select=select, allow_large=allow_large
+    )
     if select and observer:
         selected = sum(len(suite.cases) for suite in plan)
         observer.cases_selected(select, selected=selected, of=sum(suite.total for suite in plan))

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from pcbench.cli.options import (
+    AllowLarge,
     Device,
     DType,
     Json,
@@ -51,6 +52,7 @@ def run(
     select: Selection = "",
     tags: Tags = [],  # noqa: B006 - typer copies it
     settings: Settings = [],  # noqa: B006 - typer copies it
+    allow_large: AllowLarge = False,
     jobs: Annotated[
         str,
         typer.Option("--jobs", "-j", metavar="N", help="Cases at a time; auto: as many as fit."),
@@ -121,6 +123,7 @@ def run(
         size=size,
         select=tagged(select, tags) or None,
         settings=overriding(settings, backend=backend, device=device, dtype=dtype, seed=seed),
+        allow_large=allow_large,
         strict_skips=strict_skips,
     )
     command.finish(report, quiet=quiet, verbose=verbose)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pcbench.cli.options import Selection, Settings, Size, Suites, Tags, app, tagged
+from pcbench.cli.options import AllowLarge, Selection, Settings, Size, Suites, Tags, app, tagged
 
 if TYPE_CHECKING:
     from pcbench.suite import OutlinedCase, PlannedCase, Suite
@@ -28,19 +28,20 @@ def list_suites(
     size: Size = "quick",
     select: Selection = "",
     tags: Tags = [],  # noqa: B006 - typer copies it
+    allow_large: AllowLarge = False,
 ) -> None:
     """List the shipped suites, or the cases of the suites given, or those that -k selects."""
     from pcbench.suite import load_suites, outlines, shipped_suites
 
-    select = tagged(select, tags)
+    select, named = tagged(select, tags), suites or shipped_suites().values()
     if select:
-        chosen = load_suites(suites or shipped_suites().values(), size=size, select=select)
+        chosen = load_suites(named, size=size, select=select, allow_large=allow_large)
         for each in chosen:
             for planned in each.cases:
                 typer.echo(f"{_line(planned)}  suite {each.name}")
         _say_selected(select, chosen)
         return
-    found = outlines(suites or shipped_suites().values(), size=size)  # before anything is printed
+    found = outlines(named, size=size, allow_large=allow_large)  # before anything is printed
     if suites:
         for case in (case for suite in found for case in suite.cases):
             typer.echo(_line(case))
@@ -106,12 +107,15 @@ def validate(
     select: Selection = "",
     tags: Tags = [],  # noqa: B006 - typer copies it
     settings: Settings = [],  # noqa: B006 - typer copies it
+    allow_large: AllowLarge = False,
 ) -> None:
     """Check suites without running them: every mistake, at every size, with line and column."""
     from pcbench.suite import load_suites
 
     select = tagged(select, tags)
-    loaded = load_suites(suites, size=size, overrides=settings, select=select or None)
+    loaded = load_suites(
+        suites, size=size, overrides=settings, select=select or None, allow_large=allow_large
+    )
     for suite in loaded:
         count = len(suite.cases)
         cases = "1 case" if count == 1 else f"{count} cases"

@@ -60,6 +60,9 @@ Settings = Annotated[
         help="Override a parameter in every case that has it, such as training.steps=10.",
     ),
 ]
+AllowLarge = Annotated[
+    bool, typer.Option("--allow-large", help="Allow suites of more than 10,000 cases.")
+]
 
 
 quietly = partial(typer.Option, "--quiet", "-q")

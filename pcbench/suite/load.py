@@ -8,11 +8,11 @@ import shlex
 from typing import TYPE_CHECKING
 
 from pcbench.registry import did_you_mean
-from pcbench.suite.grammar.layout import Layout, check_size, read_layout
+from pcbench.suite.grammar.layout import MAX_CASES, Layout, check_size, read_layout
 from pcbench.suite.grammar.schema import QUICK
 from pcbench.suite.model import Outline, OutlinedCase, Suite
 from pcbench.suite.options import parse_overrides, parse_selection
-from pcbench.suite.yaml.problems import Position, Problems, SuiteError, clip
+from pcbench.suite.yaml.problems import Position, Problem, Problems, SuiteError, clip
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 
 SUFFIXES = (".yaml", ".yml")
+MOST_CASES = 1_000_000
+"""Of a suite, where many are allowed."""
 
 _PACKAGE = pathlib.Path(__file__).parents[1]
 # A wheel holds the suites inside the package; an editable install leaves them beside it.
@@ -62,6 +64,7 @@ def load_suites(
     size: str = QUICK,
     overrides: Sequence[str] = (),
     select: str | None = None,
+    allow_large: bool = False,
 ) -> list[Suite]:
     """Read, expand and validate suites, every size of them.
 
@@ -69,7 +72,7 @@ def load_suites(
     ``select`` are those of ``pcbench run``. Cases that do not have the size are returned as
     written. The selection is by the identifiers that :func:`outlines` gives at this size, so before
     any override; a suite of which it selects nothing is returned without cases, as long as it
-    selects something of another.
+    selects something of another. With ``allow_large`` a suite may make over 10,000 cases.
 
     Raises
     ------
@@ -87,7 +90,7 @@ def load_suites(
     problems, found = Problems(), Overridable()
     for suite in suites:
         try:
-            layout = _read(find_suite(suite))
+            layout = _read_whole(suite, allow_large=allow_large)
         except SuiteError as error:
             problems.extend(error.problems)
             found.whole = False
@@ -107,10 +110,12 @@ def load_suites(
     return loaded
 
 
-def outlines(suites: Iterable[str | pathlib.Path], *, size: str = QUICK) -> list[Outline]:
+def outlines(
+    suites: Iterable[str | pathlib.Path], *, size: str = QUICK, allow_large: bool = False
+) -> list[Outline]:
     """Read and expand suites, as :func:`load_suites`, but import neither pydantic nor any kind."""
     found = []
-    for layout in (_read(find_suite(suite)) for suite in suites):
+    for layout in (_read_whole(suite, allow_large=allow_large) for suite in suites):
         if layout.problems:
             raise SuiteError(layout.problems)
         cases = tuple(
@@ -125,6 +130,19 @@ def outlines(suites: Iterable[str | pathlib.Path], *, size: str = QUICK) -> list
 
 
 MOST_LEVELS = 20  # of suites that include each other
+
+
+def _read_whole(suite: str | pathlib.Path, *, allow_large: bool) -> Layout:
+    """Read a suite and what it includes, unless it makes too many cases."""
+    layout = _read(find_suite(suite))
+    most, total = MOST_CASES if allow_large else MAX_CASES, 0
+    remedy = "split it" if allow_large else "split it, or run it with --allow-large"
+    for case in (case for part in layout.parts for case in part.cases):
+        total += case.count
+        if total > most:
+            message = f"with this case the suite makes over {most:,} cases; {remedy}"
+            raise SuiteError([*layout.problems, Problem(case.tree.at, message)])
+    return layout
 
 
 def _read(

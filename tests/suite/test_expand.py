@@ -177,7 +177,29 @@ def test_as_many_cases_as_are_allowed_are_made(write):
     path = write(f"suite: s\ncases: [{{id: a, kind: ordered, matrix: {matrix}}}]")
     assert len(outline(path).cases) == MAX_CASES
     path = write(f"{path.read_text()[:-1]}, {{id: b, kind: ordered}}]")
-    with pytest.raises(SuiteError, match="with this case"):
+    with pytest.raises(SuiteError, match=r"with this case .* run it with --allow-large"):
+        outline(path)
+    assert len(outline(path, allow_large=True).cases) == MAX_CASES + 1
+
+
+def test_no_suite_makes_a_million_cases_or_more(refuse):
+    axes = {key: list(range(100)) for key in "abcdefgh"}
+    matrix = yaml.safe_dump(axes, default_flow_style=True, width=1e9).strip()
+    text = f"suite: s\ncases:\n  - {MARK}{{id: a, kind: ordered, matrix: {matrix}}}"
+    refuse(text, "makes over 1,000,000 cases; split it", allow_large=True)
+
+
+def test_included_suites_count(write):
+    matrix = f"{{low: {list(range(100))}, high: {list(range(MAX_CASES // 200))}}}"
+    for name in "ab":
+        write(
+            f"suite: {name}\ncases: [{{id: {name}, kind: ordered, matrix: {matrix}}}]",
+            f"{name}.yaml",
+        )
+    path = write("suite: s\ninclude: [a.yaml, b.yaml]")
+    assert len(outline(path).cases) == MAX_CASES
+    path = write("suite: s\ninclude: [a.yaml, b.yaml]\ncases: [{id: c, kind: ordered}]")
+    with pytest.raises(SuiteError, match="over 10,000 cases"):
         outline(path)
 
 
