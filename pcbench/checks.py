@@ -9,12 +9,14 @@ units of the tolerance: 1 is dead on for an equality, 0 is at the edge, -1 is on
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from pcbench.failures import out_of_bounds, too_far_apart
+from pcbench.tolerances import Tolerance as Tolerance
+from pcbench.tolerances import factor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,32 +29,6 @@ CheckStatus = Literal["passed", "failed", "undecided"]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 _UNBOUNDED = "the judge's own float64 resolves too little of this problem to bound rounding."
-
-
-@dataclass(frozen=True, slots=True)
-class Tolerance:
-    """How far rounding, unfinished inference or sampling may carry an honest implementation.
-
-    Parameters
-    ----------
-    value
-        The absolute tolerance, positive, in the units of what is compared. Where it is infinite no
-        bound is known: the check is undecided, unless the answer is no finite number where a finite
-        one is due, which no rounding excuses. (Who asks has demanded a network that the dtype can
-        hold before, by ``theory.demand_range``.)
-    derivation
-        Where the number comes from, in a line that a reader of the report can check.
-    unit
-        What is counted, in the plural, where the number is a count; messages name it.
-    """
-
-    value: float
-    derivation: str
-    unit: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.value > 0:  # nor if it is NaN
-            raise ValueError(f"a tolerance is positive, not {self.value}")
 
 
 class Check(BaseModel):
@@ -110,24 +86,22 @@ def approx(
     where: str = "",
 ) -> Check:
     """Check that ``|observed - expected| ≤ tolerance``."""
-    slack = tolerance.value - abs(observed - expected)
-    return _check(name, observed, "≈", expected, slack, tolerance, source, where)
+    excess = abs(observed - expected)
+    return _check(name, observed, "≈", expected, excess, tolerance, source, where)
 
 
 def at_most(
     name: str, observed: float, bound: float, tolerance: Tolerance, *, source: str, where: str = ""
 ) -> Check:
     """Check that ``observed ≤ bound + tolerance``."""
-    slack = bound + tolerance.value - observed
-    return _check(name, observed, "≤", bound, slack, tolerance, source, where)
+    return _check(name, observed, "≤", bound, observed - bound, tolerance, source, where)
 
 
 def at_least(
     name: str, observed: float, bound: float, tolerance: Tolerance, *, source: str, where: str = ""
 ) -> Check:
     """Check that ``observed ≥ bound - tolerance``."""
-    slack = observed - bound + tolerance.value
-    return _check(name, observed, "≥", bound, slack, tolerance, source, where)
+    return _check(name, observed, "≥", bound, bound - observed, tolerance, source, where)
 
 
 def below(
@@ -137,8 +111,7 @@ def below(
 
     A least eigenvalue counts as negative only where it is so by more than its rounding.
     """
-    slack = bound - tolerance.value - observed
-    return _check(name, observed, "<", bound, slack, tolerance, source, where)
+    return _check(name, observed, "<", bound, observed - bound, tolerance, source, where)
 
 
 def within(
@@ -152,8 +125,8 @@ def within(
 ) -> Check:
     """Check that ``observed`` lies in the closed interval widened by the tolerance."""
     low, high = interval
-    slack = min(observed - low, high - observed) + tolerance.value
-    return _check(name, observed, "∈", (low, high), slack, tolerance, source, where)
+    excess = max(low - observed, observed - high)
+    return _check(name, observed, "∈", (low, high), excess, tolerance, source, where)
 
 
 def all_close(
@@ -241,7 +214,7 @@ def distance(
         )
     verdict = at_most(name, apart, 0.0, tolerance, source=source, where=where)
     if verdict.status == "failed" and math.isfinite(apart):
-        message = too_far_apart(name, apart, size, tolerance.value)
+        message = too_far_apart(name, apart, size, verdict.tolerance or tolerance.value)
         return verdict.model_copy(update={"message": message})
     return verdict
 
@@ -281,7 +254,8 @@ def _worst_entry(
         off[bounded] = np.abs(seen - wanted)[bounded] / allowed[bounded]
     # A NaN is the worst entry there is; argmax stops at the first one.
     flat = int(np.argmax(off))
-    if off.ravel()[flat] <= 1 and not bounded.all():
+    factor = factor_of(name)
+    if off.ravel()[flat] <= (factor.factor if factor else 1) and not bounded.all():
         flat = int(np.argmin(bounded))
     worst = np.unravel_index(flat, seen.shape)
     verdict = approx(
@@ -337,11 +311,13 @@ def _check(
     observed: float,
     relation: Relation,
     expected: float | tuple[float, float],
-    slack: float,
+    excess: float,
     tolerance: Tolerance,
     source: str,
     where: str,
 ) -> Check:
+    """Judge a number; ``excess`` is how far it is beyond what is expected, negative inside."""
+    tolerance = tolerance.times(factor_of(name))
     ends = expected if isinstance(expected, tuple) else (expected,)
     known = all(map(math.isfinite, ends))
     if not math.isfinite(tolerance.value) and (math.isfinite(observed) or not known):
@@ -351,6 +327,8 @@ def _check(
     if not math.isfinite(observed):
         message = f"{name}: the backend answered {observed}."
         return _record(name, None, relation, expected, None, tolerance, source, where, message)
+    # What has to be below a bound beyond doubt has to be so by the tolerance.
+    slack = (-tolerance.value if relation == "<" else tolerance.value) - excess
     margin = slack / tolerance.value
     message = ""
     if margin < 0:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from pcbench import checks
 from pcbench.checks import Check, Tolerance, Worst
+from pcbench.tolerances import ToleranceFactor, multiplied
 
 HALF = Tolerance(0.5, "chosen for the test")
 numbers = st.floats(-1e6, 1e6)
@@ -442,3 +443,27 @@ def test_all_passed_is_true_of_passed_checks_alone():
     assert checks.all_passed([good, good])
     assert checks.all_passed([])
     assert not checks.all_passed([good, bad])
+
+
+@given(st.sampled_from(range(6)), st.floats(0.5, 4), st.floats(0.01, 2))
+def test_a_factor_makes_the_check_that_a_tolerance_multiplied_by_it_makes(which, factor, off):
+    """Also of those that are made of others, which must not be multiplied twice."""
+
+    def made(times):
+        by = Tolerance(times * 0.5, "rounding")
+        arrays = np.array([1.0, 1.0 + off]), np.array([1.0, 1.0])
+        return [
+            lambda: checks.approx("x", 1 + off, 1.0, by, source="s"),
+            lambda: checks.at_most("x", 1 + off, 1.0, by, source="s"),
+            lambda: checks.below("x", 1 - off, 1.0, by, source="s"),
+            lambda: checks.within("x", 1 + off, (0.0, 1.0), by, source="s"),
+            lambda: checks.all_close("x", *arrays, by, source="s"),
+            lambda: checks.distance("x", *arrays, by, source="s"),
+        ][which]()
+
+    with multiplied({"x": ToleranceFactor(factor=factor, reason="why")}) as unused:
+        found = made(1)
+    assert not unused
+    expected = made(factor)
+    assert found.derivation == f"rounding, times {factor:g}: why"
+    assert found.model_copy(update={"derivation": "rounding"}) == expected

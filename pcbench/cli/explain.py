@@ -109,6 +109,7 @@ def explain_case(
 
 
 def _resolved(suite: str, case: PlannedCase, size: str) -> str:
+    factors = {name: by.model_dump() for name, by in case.tolerance_factor.items()}
     settled = {
         "kind": case.kind,
         **({"figure": case.figure} if case.figure else {}),
@@ -117,6 +118,7 @@ def _resolved(suite: str, case: PlannedCase, size: str) -> str:
         "dtype": case.dtype,
         "backend": case.backend,
         "device": case.device,
+        **({"tolerance_factor": factors} if factors else {}),
     }
     text = yaml.safe_dump(settled, sort_keys=False, allow_unicode=True, default_flow_style=None)
     at = f", size {size}" if size != QUICK else ""

@@ -107,6 +107,14 @@ def render_report(
             lambda case: (f"A check fails, as the suite expects: {case.expected_failure}",),
         )
         _print_together(
+            [case for case in report.cases if case.tolerance_factor],
+            console,
+            lambda case: tuple(
+                f"The tolerance of {name} is multiplied by {by.factor:g}: {by.reason}"
+                for name, by in case.tolerance_factor.items()
+            ),
+        )
+        _print_together(
             [case for case in report.cases if case.omitted],
             console,
             lambda case: tuple(f"Without {part}: {why}." for part, why in case.omitted.items()),

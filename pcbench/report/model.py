@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from pcbench.checks import Check
 from pcbench.claims import Claim
+from pcbench.tolerances import ToleranceFactors
 
 SCHEMA_VERSION: Final = 1
 AS_WRITTEN: Final = "quick"
@@ -96,6 +97,9 @@ class CaseResult(Record):
         "",
         description="The reason, given by the suite, why a check fails; the case passes if one "
         "does, and fails if none does.",
+    )
+    tolerance_factor: ToleranceFactors = Field(
+        {}, description="What the suite multiplies tolerances by, by the names of checks, and why."
     )
     traceback: str = Field(
         "",

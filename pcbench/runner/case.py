@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import pdb
+import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
 from pcbench import checks
 from pcbench.case import CaseSkippedError
+from pcbench.checks import Check
 from pcbench.contract.backend import Backend
 from pcbench.contract.model import BackendUnavailableError
 from pcbench.data import DatasetError, DatasetMissingError, Places
 from pcbench.networks import ImpossibleNetworkError
+from pcbench.registry import did_you_mean
 from pcbench.report import CaseResult, CaseStatus
 from pcbench.runner.context import Findings, Observer, RunContext, storable
 from pcbench.suite import PlannedCase
 from pcbench.theory.rounding.range import UndecidableError
+from pcbench.tolerances import multiplied
 
 EDGE = "what float64 can tell, and the dtype can hold (theory.md 4)"
 
@@ -37,6 +41,12 @@ def _reason(error: BaseException, case: PlannedCase, backend: Backend[Any] | Non
             f"run it on another device (--device). {reason}"
         )
     return reason
+
+
+def _unused_factor(name: str, made: Sequence[Check]) -> str:
+    known = dict.fromkeys(re.sub(r" \([A-Z]+\)$", "", check.name) for check in made)
+    hint = did_you_mean(name, known)
+    return f"tolerance_factor names {name!r}, and the case makes no check of that name{hint}"
 
 
 def run_case(
@@ -60,6 +70,7 @@ def run_case(
     message = broke = ""
     backend: Backend[Any] | None = None
     digests: dict[str, str] = {}
+    unused: set[str] = set()
     try:
         case.parameters.model_dump(mode="json")
         backend = find()
@@ -71,7 +82,8 @@ def run_case(
             )
         context = RunContext(case, backend, places, observer, timed=not verdict_only)
         digests = context.digests
-        found.take(question.run(context), until_failure=verdict_only)
+        with multiplied(case.tolerance_factor) as unused:
+            found.take(question.run(context), until_failure=verdict_only)
     except (CaseSkippedError, DatasetMissingError, BackendUnavailableError) as skip:
         status, message = "skipped", str(skip)
     except UndecidableError as error:
@@ -88,6 +100,8 @@ def run_case(
     undecided = [check for check in found.checks if check.status == "undecided"]
     if failures and status != "errored":  # not even a case that then gave up hides a failure
         status, message = "failed", " ".join(check.explanation for check in failures)
+    elif unused and status is None and not verdict_only:
+        status, message = "errored", _unused_factor(min(unused), found.checks)
     elif undecided and status in (None, "skipped"):
         status, message = "undecided", " ".join(check.explanation for check in undecided)
     elif status is None and not found.checks:
@@ -137,6 +151,7 @@ def without_verdict(
         kind=case.kind,
         figure=case.figure,
         expected_failure=case.expected_failure,
+        tolerance_factor=case.tolerance_factor,
         parameters=plain_parameters(case),
         backend=case.backend,
         device=storable(case.device),

@@ -39,6 +39,7 @@ def fingerprints(
             "parameters": plain_parameters(case),
             "run": [case.seed, case.dtype, case.backend, case.device, case.randomness],
             "expect": case.expected_failure,
+            "tolerances": {name: vars(by) for name, by in case.tolerance_factor.items()},
         }
         for suite in suites
         for case in suite.cases

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pcbench.case import Case, CaseParameters
     from pcbench.contract.backend import DType
     from pcbench.contract.parts import Part
+    from pcbench.tolerances import ToleranceFactors
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class PlannedCase:
     device: str
     timeout: float | None = None  # seconds
     memory_limit: int | None = None  # bytes
+    tolerance_factor: ToleranceFactors = field(default_factory=dict)  # by the names of checks
     figure: str = ""  # which figure of the paper it reproduces; empty if none
     expected_failure: str = ""  # the reason why a check fails; empty if none is to
     # The name of its random streams, the identifier if empty: the same for cases that differ only

@@ -238,7 +238,7 @@ def _plan_case(
         expected_failure=entry.expected_failure,
         case=kind,
         parameters=parameters,
-        **settings.model_dump(),
+        **dict(settings),
         insisted=frozenset(path[0] for path in applied if path[0] in RUN_SETTINGS),
     )
     return case, [], applied

@@ -4,8 +4,10 @@ import pytest
 from pydantic import ConfigDict
 
 from pcbench.case import Case, CaseParameters, CaseSkippedError, Columns, Measurement
+from pcbench.checks import Tolerance, approx
 from pcbench.contract import BackendUnavailableError, Capability
 from pcbench.data.mnist import Mnist
+from pcbench.tolerances import ToleranceFactor
 from tests.runner.scripted_cases import FAILED, OPEN, PASSED, UNDECIDED, planned, yielding
 
 
@@ -212,3 +214,43 @@ def test_a_case_that_is_expected_to_fail_passes_if_it_does_and_fails_if_it_does_
     assert passed.message.endswith("expects a failure: the energy is a mean")
     assert run_one(planned(yielding(then=ValueError()), **expected)).status == "errored"
     assert run_one(planned(yielding(), **expected)).status == "failed"
+
+
+def strict_cases(*, goes_on):
+    """Yield a check that fails by a hundredth, and go on only where it passes."""
+
+    def run(context):
+        first = approx("exact: energy", 1.0, 1.01, Tolerance(0.005, "rounding"), source="s")
+        yield first
+        if first.passed or not goes_on:
+            yield approx("another", 1.0, 1.0, Tolerance(0.005, "rounding"), source="s")
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["energy", "exact: energy"])
+def test_a_tolerance_is_multiplied_while_the_case_runs_and_the_report_says_why(run_one, name):
+    factor = ToleranceFactor(factor=3, reason="products are made in TF32")
+    found = run_one(planned(strict_cases(goes_on=True), tolerance_factor={name: factor}))
+    assert (found.status, found.tolerance_factor) == ("passed", {name: factor})
+    widened, other = found.checks
+    assert widened.tolerance == pytest.approx(0.015)
+    assert widened.derivation == "rounding, times 3: products are made in TF32"
+    assert other.derivation == "rounding"
+
+
+def test_a_factor_holds_for_its_own_case_alone_and_may_be_too_small(run_one):
+    factor = {"energy": ToleranceFactor(factor=1.5, reason="TF32")}
+    found = run_one(planned(strict_cases(goes_on=False), tolerance_factor=factor))
+    assert found.status == "failed"
+    assert "misses what is allowed by 0.0025" in found.message
+    assert run_one(planned(strict_cases(goes_on=True))).checks[0].derivation == "rounding"
+
+
+def test_a_factor_of_no_check_is_an_error_unless_the_case_fails_anyway(run_one):
+    factor = {"anothr": ToleranceFactor(factor=2, reason="TF32")}
+    found = run_one(planned(yielding(PASSED), tolerance_factor=factor))
+    assert found.status == "errored"
+    assert found.message.startswith("tolerance_factor names 'anothr', and the case makes no check")
+    found = run_one(planned(strict_cases(goes_on=False), tolerance_factor=factor))
+    assert (found.status, len(found.checks)) == ("failed", 2)

@@ -42,6 +42,14 @@ def test_a_tag_is_matched_as_a_whole(load):
         ("expect: ¶fail", "'expect' must be a mapping such as {fail: the reason why it fails}"),
         ("expect: {¶pass: why}", "unknown key 'pass'"),
         ("expect: {fail: ¶true}", "'fail' must be the reason why a check fails, not true"),
+        ("tolerance_factor: {x: ¶{factor: 2}}", "'tolerance_factor.x.reason' is missing"),
+        ("tolerance_factor: {x: {factor: ¶0, reason: y}}", "must be greater than 0, not 0"),
+        ("tolerance_factor: {x: {factor: ¶.inf, reason: y}}", "must be a finite number, not .inf"),
+        (
+            "tolerance_factor: {x: {factor: 2, reason: ¶' '}}",
+            "must be a string of at least 1 characters",
+        ),
+        ("tolerance_factor: {x: ¶2}", "'tolerance_factor.x' must be a mapping, not 2"),
         ("expect: {fail: ¶' '}", "'fail' must be the reason why a check fails, in a line"),
     ],
 )

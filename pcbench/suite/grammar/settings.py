@@ -21,6 +21,7 @@ from pydantic_core import PydanticCustomError
 from pcbench import registry
 from pcbench.case import Case, CaseParameters
 from pcbench.contract.backend import DType
+from pcbench.tolerances import ToleranceFactors
 
 
 def load_kind(name: str) -> type[Case[Any]]:
@@ -99,6 +100,9 @@ class RunSettings(BaseModel):
         None,
         description="Memory that the case may take beyond what its worker holds, on Linux.",
         json_schema_extra=lambda schema: schema.update(anyOf=_SIZES),
+    )
+    tolerance_factor: ToleranceFactors = Field(
+        {}, description="By the name of a check, what its tolerance is multiplied by, and why."
     )
 
 
