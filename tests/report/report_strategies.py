@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from pcbench.checks import Check, CheckStatus
 from pcbench.claims import Claim
 from pcbench.report import CaseResult, CaseStatus, Environment, Report, Timing
+from pcbench.tolerances import ToleranceFactor
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 printable = st.text(
@@ -72,6 +73,13 @@ timings = st.builds(
 )
 
 
+factors = st.builds(
+    ToleranceFactor,
+    factor=st.floats(1e-3, 1e6),
+    reason=st.text(st.characters(categories=["L"]), min_size=1),
+)
+
+
 def cases(names=words, numbers=finite):
     return st.builds(
         CaseResult,
@@ -94,6 +102,7 @@ def cases(names=words, numbers=finite):
             max_size=1,
         ),
         omitted=st.dictionaries(words, words, max_size=2),
+        tolerance_factor=st.dictionaries(words, factors, max_size=1),
         duration_s=seconds,
     )
 

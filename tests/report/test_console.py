@@ -13,6 +13,7 @@ from pcbench.claims import Claim
 from pcbench.report import Timing
 from pcbench.report.console import make_console, render_report
 from pcbench.report.text import format_number
+from pcbench.tolerances import ToleranceFactor
 from tests.report.report_strategies import printable, reports
 
 ROUNDING = Tolerance(1e-12, "64 · eps · κ(S)")
@@ -290,6 +291,14 @@ def test_cases_that_ran_without_a_part_of_them_say_so(make_case, make_report):
     assert text.count(sentence) == 1
     assert text.index("in part  a[1]") < text.index("in part  b[1]") < text.index(sentence)
     assert "in part  whole" not in text
+
+
+def test_what_a_suite_excuses_is_told_with_its_reason(make_case, make_report):
+    factor = {"energy": ToleranceFactor(factor=10, reason="products are made in TF32")}
+    excused = make_case("wide", tolerance_factor=factor)
+    text = piped(make_report(excused, make_case("late", expected_failure="it is a mean")))
+    assert "The tolerance of energy is multiplied by 10: products are made in TF32" in text
+    assert "A check fails, as the suite expects: it is a mean" in text
 
 
 def test_skipped_cases_share_the_sentence_of_their_reason(make_case, make_report):
