@@ -114,6 +114,10 @@ class Context(ABC):
     def load(self, data: DatasetParameters, stream: str = "data") -> Samples:
         """Load samples; the stream of that name decides which."""
 
+    def saw(self, name: str, *arrays: np.ndarray) -> None:
+        """Take note of arrays that the case is given, such as weights; the report has a digest."""
+        return
+
     @abstractmethod
     def measure(self, name: str, work: Callable[[], object]) -> Measurement:
         """Time ``work``: warm up, synchronise, repeat until the median is known closely."""

@@ -21,6 +21,7 @@ from pcbench.runner.case import run_case
 from pcbench.runner.environment import Backends, describe_environment
 from pcbench.runner.executor import one_thread_for_the_judge
 from pcbench.runner.interrupts import insistent_interrupts
+from pcbench.runner.misfits import refuse_misfits
 from pcbench.runner.run import heading
 from pcbench.suite import PlannedCase, Suite
 
@@ -99,6 +100,7 @@ def audit_suites(
     observer = observer or AuditObserver()
     began, results, interrupted = time.perf_counter(), list[FaultResult](), False
     plan = [case for suite in suites for case in suite.cases]
+    refuse_misfits(suites, places)
     backends, cases, passed = Backends(plan), list[AuditedCase](), list[_Passed]()
     claims = [suite.covers for suite in suites if suite.covers is not None]
     covers = [part for part in Part if any(part in claim for claim in claims)]

@@ -12,6 +12,7 @@ from pcbench.data.base import (
     Places,
     Samples,
     dataset_class,
+    digest,
     load,
 )
 
@@ -27,5 +28,6 @@ __all__ = [
     "Places",
     "Samples",
     "dataset_class",
+    "digest",
     "load",
 ]

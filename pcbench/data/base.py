@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import platformdirs
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, SerializeAsAny
 
 from pcbench.errors import UsageError
@@ -92,13 +92,17 @@ class Samples:
     observed: Bool[np.ndarray, "N d_L"] | None = None
 
     def digest(self) -> str:
-        """Return a digest of all of it, the same wherever the numbers are the same."""
-        whole = hashlib.sha256()
-        for array in (self.x, self.y, self.observed):
-            if array is not None:
-                whole.update(f"{array.dtype.str} {array.shape}".encode())
-                whole.update(np.ascontiguousarray(array).data)
-        return whole.hexdigest()[:16]
+        """Return a digest of all of it."""
+        return digest(each for each in (self.x, self.y, self.observed) if each is not None)
+
+
+def digest(arrays: Iterable[Shaped[np.ndarray, "..."]]) -> str:
+    """Return a digest of arrays, the same wherever the numbers are the same."""
+    whole = hashlib.sha256()
+    for array in arrays:
+        whole.update(f"{array.dtype.str} {array.shape}".encode())
+        whole.update(np.ascontiguousarray(array).data)
+    return whole.hexdigest()[:16]
 
 
 P = TypeVar("P", bound=DatasetParameters)

@@ -93,6 +93,7 @@ class Problem:
             raise CaseSkippedError(str(error)) from error
         weights = network.initialisation.draw(spec, context.rng(f"weights{number}"))
         biases = network.initialisation.draw_biases(spec, context.rng(f"biases{number}"))
+        context.saw(f"weights{number}", *weights, *biases)
         x, y = rounded([x.reshape(len(x), -1), y], dtype)
         precision = None if samples.observed is None else samples.observed.astype(float)
         posed = cls(spec, rounded(weights, dtype), x, y, rounded(biases, dtype), precision)
@@ -105,6 +106,12 @@ class Problem:
                 f"network.initialisation smaller weights{wider}"
             ) from error
         return posed
+
+    @property
+    def arrays(self) -> list[np.ndarray]:
+        """All that is given: weights, biases, inputs, targets, and precisions if there are any."""
+        given = [*self.weights, *self.biases, self.x, self.y]
+        return given if self.precision is None else [*given, self.precision]
 
     def masked(self, observed: float, rng: np.random.Generator) -> Problem:
         """Return the problem with each output observed with a probability, and at least one.

@@ -118,7 +118,7 @@ class CaseResult(Record):
         {}, description="Parts of the question that were not asked of this backend, and why."
     )
     digests: dict[str, str] = Field(
-        {}, description="Digests of the samples that it saw, by the stream that chose them."
+        {}, description="Digests of the samples, weights or starts that it was given, by name."
     )
     duration_s: Seconds = Field(description="Wall-clock seconds of the whole case.")
 

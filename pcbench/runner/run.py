@@ -20,6 +20,7 @@ from pcbench.runner.executor import Executor, InProcess
 from pcbench.runner.fingerprints import fingerprints
 from pcbench.runner.interrupts import Interrupted, insistent_interrupts
 from pcbench.runner.journal import Journal
+from pcbench.runner.misfits import refuse_misfits
 from pcbench.suite import Suite
 
 
@@ -77,7 +78,8 @@ def run_suites(
     Raises
     ------
     UsageError
-        If a backend cannot be had, or the journal is of another run, or cannot be read.
+        If a backend cannot be had, saved weights do not fit a network, or the journal is of another
+        run, or cannot be read.
     """
     places, observer = places or Places.default(), observer or Observer()
     executor, (part, parts) = executor or InProcess(), shard
@@ -88,6 +90,7 @@ def run_suites(
     end = ""
     with ExitStack() as opened:
         opened.enter_context(executor)
+        refuse_misfits(suites, places)
         environment = describe_environment(executor.prepare(cases, places), load=load)
         made = fingerprints(suites, environment, places, executor.threads)
         diary = Journal(journal, made, f"{part}/{parts}", resume=resume)

@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+from pcbench.audit import audit_suites, load_faults
+from pcbench.data import DatasetMissingError, digest
+from pcbench.errors import UsageError
 from pcbench.networks import ImpossibleNetworkError, LecunNormal, NetworkSpec, Saved
 from pcbench.networks.parameters import NetworkParameters
 from pcbench.runner import run_suites
@@ -122,14 +125,40 @@ cases:
 """
 
 
+@pytest.fixture
+def suite(tmp_path, path):
+    def suite(dimension):
+        (tmp_path / "saved.yaml").write_text(SUITE.format(path=path, dimension=dimension))
+        return load_suite(tmp_path / "saved.yaml")
+
+    return suite
+
+
 @pytest.mark.usefixtures("timed_twice")
-@pytest.mark.parametrize(("dimension", "status"), [(2, "passed"), (4, "errored")])
-def test_a_spectrum_is_taken_at_a_saved_point_that_fits_the_data(tmp_path, path, dimension, status):
-    suite = tmp_path / "saved.yaml"
-    suite.write_text(SUITE.format(path=path, dimension=dimension))
-    (case,) = run_suites([load_suite(suite)]).cases
-    assert case.status == status, case.message
-    if status == "errored":
-        assert "W_1" in case.message
-        assert "needs (3, 4)" in case.message
-        assert not case.traceback
+def test_a_spectrum_is_taken_at_a_saved_point_that_fits_the_data(suite, arrays):
+    (case,) = run_suites([suite(dimension=2)]).cases
+    assert case.status == "passed", case.message
+    assert case.digests["weights"] == digest(arrays.values())
+
+
+def refusal(suite, run=run_suites):
+    with pytest.raises(UsageError) as refused:
+        run([suite])
+    [line] = str(refused.value).splitlines()
+    return line
+
+
+def test_weights_that_do_not_fit_the_data_are_refused_before_anything_runs(suite):
+    for run in (run_suites, lambda suites: audit_suites(suites, load_faults()[:1])):
+        line = refusal(suite(dimension=4), run)
+        assert "saved.yaml: here: W_1 in '" in line
+        assert "has shape (3, 2), and the network needs (3, 4)" in line
+
+
+def test_weights_of_data_that_are_not_there_are_left_to_the_case(suite, monkeypatch):
+    def missing(*_):
+        raise DatasetMissingError("it is not on this machine")
+
+    monkeypatch.setattr("pcbench.data.load", missing)
+    (case,) = run_suites([suite(dimension=4)]).cases
+    assert (case.status, case.message) == ("skipped", "it is not on this machine")

@@ -151,6 +151,7 @@ class Conformance(Case[Parameters]):
             asked.draw.problem(number, context.rng(f"network {number}"), context.backend.dtype)
             for number in numbers
         ]
+        context.saw("networks", *(array for drawn in networks for array in drawn.problem.arrays))
         networks.sort(key=lambda drawn: drawn.size)
         try:
             for drawn in context.progress("networks", networks, len(networks)):

@@ -101,6 +101,8 @@ class CriticalPoints(Case[Parameters]):
         batch = draw_batch(asked, context.rng("data"))
         judged = Judged(context.backend, network, batch)
         starts = draw_starts(asked, network, context.rng("starts"))
+        context.saw("data", batch.x, batch.y)
+        context.saw("starts", starts)
         yield from checks_anywhere(judged, starts[:_CHECKED_STARTS], context.rng("directions"))
         search = Search(judged, starts, asked.gradient, asked.step, asked.limit)
         for _ in context.progress("search", search.run(asked.iterations), asked.iterations):

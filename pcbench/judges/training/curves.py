@@ -193,6 +193,7 @@ def draw_seeds(
         [*initialisation.draw(network, weights), *initialisation.draw_biases(network, biases)]
         for _ in range(seeds)
     ]
+    context.saw("weights of all seeds", *(array for draw in draws for array in draw))
     dtype = context.backend.dtype
     return [np.stack(rounded(arrays, dtype)) for arrays in zip(*draws, strict=True)]
 
