@@ -13,13 +13,14 @@ from functools import partial
 from typing import ClassVar
 
 import numpy as np
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from pcbench import checks
 from pcbench.case import Case, CaseParameters, Context, Finding
 from pcbench.checks import Check
 from pcbench.contract import GaussNewtonInference, InferenceSettings
 from pcbench.data import DataField
+from pcbench.data.base import Count
 from pcbench.judges.agreement import agreement, is_smooth, stiffness
 from pcbench.judges.answers import InferenceResult, Subject, engines_of, needs
 from pcbench.judges.basis import Basis, folded
@@ -61,7 +62,7 @@ class Parameters(CaseParameters):
         description="Probability that an output is observed; the others have precision 0, and NaN "
         "as targets.",
     )
-    directions: PositiveInt = Field(
+    directions: Count = Field(
         3, description="Random directions in weight space along which gradients are checked."
     )
 

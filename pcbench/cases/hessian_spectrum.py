@@ -24,6 +24,7 @@ from pcbench.contract import (
     Objective,
 )
 from pcbench.data import DataField
+from pcbench.data.base import Count
 from pcbench.judges.answers import Subject, needs
 from pcbench.judges.basis import Basis
 from pcbench.judges.hessian import ProductJudge, extremes_series, numbers_missing
@@ -60,12 +61,8 @@ class Parameters(CaseParameters):
         description="How the equilibrium is found; exact in linear networks, else gauss_newton to "
         "a residual of 1e-8.",
     )
-    directions: PositiveInt = Field(
-        2, description="Random directions in which products are compared."
-    )
-    eigenvalues: PositiveInt = Field(
-        2, description="Number of eigenvalues at each end of the spectrum."
-    )
+    directions: Count = Field(2, description="Random directions in which products are compared.")
+    eigenvalues: Count = Field(2, description="Number of eigenvalues at each end of the spectrum.")
     relative: PositiveFloat = Field(
         1e-4,
         description="Relative residual of the extreme eigenpairs at which the iteration stops.",

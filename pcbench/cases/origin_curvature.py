@@ -25,12 +25,13 @@ from itertools import repeat
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from pcbench.case import Case, CaseParameters, CaseSkippedError, Context
 from pcbench.checks import Check
 from pcbench.contract import Backend, GaussNewtonInference, InferenceSettings, IterativeInference
 from pcbench.data import DataField
+from pcbench.data.base import Count
 from pcbench.judges.agreement import is_smooth
 from pcbench.judges.answers import Subject, needs
 from pcbench.judges.basis import Basis, folded
@@ -89,7 +90,7 @@ class Parameters(CaseParameters):
     data: DataField
     network: OriginNetwork
     inference: InferenceSettings = GaussNewtonInference(residual=1e-8)
-    directions: PositiveInt = Field(3, description="Random directions from the origin.")
+    directions: Count = Field(3, description="Random directions from the origin.")
 
 
 class OriginCurvature(Case[Parameters]):

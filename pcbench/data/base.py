@@ -61,6 +61,11 @@ class Places:
         return " or ".join(map(str, self.folders))
 
 
+MOST = 1_000_000
+
+Count = Annotated[PositiveInt, Field(le=MOST)]
+"""How many there are of something that takes memory: what nobody can mean is refused at once."""
+
 Shape = Literal["flat", "image"]
 Split = Literal["train", "test"]
 
@@ -75,7 +80,7 @@ class DatasetParameters(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    samples: PositiveInt = Field(64, description="How many samples to draw.")
+    samples: Count = Field(64, description="How many samples to draw.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,18 +10,18 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from pcbench.data.base import Dataset, DatasetParameters, Samples
+from pcbench.data.base import Count, Dataset, DatasetParameters, Samples
 
 
 class LowRankMatrixParameters(DatasetParameters):
     """Parameters of the dataset ``low_rank_matrix``."""
 
     name: Literal["low_rank_matrix"]
-    samples: PositiveInt = Field(10, description="Rows of the matrix.")
-    columns: PositiveInt = 10
-    rank: PositiveInt = Field(3, description="Rank of the whole matrix; at most its smaller side.")
+    samples: Count = Field(10, description="Rows of the matrix.")
+    columns: Count = 10
+    rank: Count = Field(3, description="Rank of the whole matrix; at most its smaller side.")
     observed: float = Field(
         0.8,
         gt=0,

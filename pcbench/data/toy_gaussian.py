@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from pcbench.data.base import Dataset, DatasetParameters, Samples
+from pcbench.data.base import Count, Dataset, DatasetParameters, Samples
 
 MEAN = 1.0
 STD = 0.1
@@ -21,7 +21,7 @@ class ToyGaussianParameters(DatasetParameters):
     """Parameters of the dataset ``toy_gaussian``."""
 
     name: Literal["toy_gaussian"]
-    dimension: PositiveInt = Field(3, description="Coordinates of x and of y, d.")
+    dimension: Count = Field(3, description="Coordinates of x and of y, d.")
     target: Literal["negated", "mixed"] = Field(
         "negated",
         description="y = -x, or the same with an independent draw as y's second coordinate.",

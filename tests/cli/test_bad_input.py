@@ -52,6 +52,16 @@ FILES = {
         ":5:41",
         "must be greater than 0, not 0",
     ),
+    "more samples than anybody has": (
+        f"{HEAD}{CASE}".replace("toy_gaussian}", "toy_gaussian, samples: 1000000000}"),
+        ":5:41",
+        "must be at most 1000000, not 1000000000",
+    ),
+    "a width of a billion": (
+        f"{HEAD}{CASE}".replace("[2, 2]", "[2, 1000000000]"),
+        ":6:27",
+        "must be at most 100000, not 1000000000",
+    ),
     "more samples than there are": (
         f"{HEAD}{CASE}".replace("toy_gaussian}", "mnist, samples: 60001}"),
         ":5:34",
@@ -65,7 +75,7 @@ FILES = {
     "empty": ("", "", "the file is empty"),
     "binary": (bytes(range(256)) * 4, "", "not UTF-8 text"),
     "10 MB": (f"{HEAD}{CASE}" + "# more\n" * 1_500_000, "", "larger than 1,000,000 bytes"),
-    "alias bomb": (BOMB + HEAD + CASE, ":1:22", "over 50,000 values, aliases expanded"),
+    "alias bomb": (BOMB + HEAD + CASE, ":1:19", "over 50,000 values, aliases expanded"),
 }
 
 

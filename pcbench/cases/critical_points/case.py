@@ -22,6 +22,7 @@ from pcbench.cases.critical_points.judge import arrivals, checks_anywhere, judge
 from pcbench.cases.critical_points.search import Batch, Fate, Judged, Points, Search
 from pcbench.checks import Tolerance
 from pcbench.contract import Capability
+from pcbench.data.base import Count
 from pcbench.networks import NetworkSpec
 from pcbench.theory.linear import critical
 
@@ -39,12 +40,12 @@ class Parameters(CaseParameters):
     widths: list[Width] = Field(
         min_length=3, max_length=12, description="d_0 … d_L: input, hidden layers, output."
     )
-    samples: PositiveInt = Field(32, description="Inputs, N(0, 1) each.")
+    samples: Count = Field(32, description="Inputs, N(0, 1) each.")
     teacher_rank: PositiveInt | None = Field(
         None, description="Rank of the random linear teacher; full if left out."
     )
     noise: NonNegativeFloat = Field(0.0, description="Standard deviation of noise on the targets.")
-    starts: PositiveInt = Field(1000, description="Random starts.")
+    starts: Count = Field(1000, description="Random starts.")
     scale: tuple[PositiveFloat, PositiveFloat] = Field(
         (0.1, 2.0), description="Least and largest scale of a layer at the start, log-uniform."
     )

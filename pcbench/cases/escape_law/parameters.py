@@ -13,6 +13,7 @@ from pcbench.case import CaseParameters
 from pcbench.cases.escape_law.fits import LEAST_SCALES
 from pcbench.contract import ExactInference, InferenceSettings
 from pcbench.data import DataField
+from pcbench.data.base import MOST
 from pcbench.networks import InitialisationField, NearOrigin, NetworkParameters
 
 LEAST_SPAN = 30
@@ -41,10 +42,11 @@ class Scales(CaseParameters):
 
     largest: PositiveFloat = 0.3
     smallest: PositiveFloat = 0.01
-    count: int = Field(7, ge=LEAST_SCALES)
+    count: int = Field(7, ge=LEAST_SCALES, le=1000)
     further: int = Field(
         12,
         ge=0,
+        le=1000,
         description="Further scales, in the same ratio, for learners that leave in logarithmic "
         "time: PC, and BP with one hidden layer.",
     )
@@ -82,7 +84,9 @@ class Parameters(CaseParameters):
     data: DataField
     network: LawNetwork
     scales: Scales = Scales()
-    seeds: int = Field(5, ge=5, description="Draws of the initial weights, each at every scale.")
+    seeds: int = Field(
+        5, ge=5, le=MOST, description="Draws of the initial weights, each at every scale."
+    )
     fraction: float = Field(
         0.5,
         gt=0,

@@ -27,6 +27,7 @@ from pcbench.contract import (
     Objective,
 )
 from pcbench.data import DataField
+from pcbench.data.base import Count
 from pcbench.judges.answers import needs
 from pcbench.judges.basis import Basis
 from pcbench.judges.points import Answer, Points, are_well_formed, ask, joined, judged, verdicts_of
@@ -51,7 +52,7 @@ _FAR = 1e3
 class Paths(CaseParameters):
     """Stochastic gradient descent from near the point, in matched scaling, as in figure 2."""
 
-    starts: PositiveInt = Field(5, description="Paths of either learner, from the same starts.")
+    starts: Count = Field(5, description="Paths of either learner, from the same starts.")
     std: NonNegativeFloat = Field(0.05, description="σ of the starts around the point.")
     steps: PositiveInt = 50
     learning_rate: PositiveFloat = 0.4
@@ -176,7 +177,7 @@ class Parameters(CaseParameters):
         "or of the energy.",
     )
     extent: PositiveFloat = Field(1.0, description="Half the side of the slice.")
-    points: PositiveInt = Field(21, ge=3, description="Points along a side, odd.")
+    points: int = Field(21, ge=3, le=1001, description="Points along a side, odd.")
     paths: Paths | None = Field(None, description="Paths across it, of small linear networks.")
 
     def contradictions(self) -> Iterator[str]:

@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 
 from pcbench.case import CaseParameters
 from pcbench.contract import ExactInference, GaussNewtonInference, InferenceSettings
+from pcbench.data.base import MOST
 from pcbench.data.low_rank_matrix import LowRankMatrixParameters
 from pcbench.judges.claims import FEWEST
 from pcbench.judges.training.curves import Scaling
@@ -108,7 +109,9 @@ class Parameters(CaseParameters):
         description="How PC infers; if not given, exactly in linear networks, by a few steps of "
         "Gauss-Newton in others.",
     )
-    draws: int = Field(12, ge=FEWEST, description="Matrices, each with initial weights of its own.")
+    draws: int = Field(
+        12, ge=FEWEST, le=MOST, description="Matrices, each with initial weights of its own."
+    )
     scaling: Scaling | Literal["both"] = Field(
         "matched", description="Published: PC's step is N d_L / 2 times BP's."
     )

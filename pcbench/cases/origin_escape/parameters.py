@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pcbench.case import CaseParameters
 from pcbench.contract import ExactInference, InferenceSettings, Optimiser, Sgd
 from pcbench.data import DataField, DatasetParameters
+from pcbench.data.base import Count
 from pcbench.judges.training.curves import Scaling
 from pcbench.networks import NetworkParameters
 
@@ -92,13 +93,13 @@ class Parameters(CaseParameters):
     """What a suite may write under ``kind: origin_escape``."""
 
     data: DataField
-    test: PositiveInt | None = Field(
+    test: Count | None = Field(
         None,
         description="Number of test samples: of the test split, or drawn separately if the data "
         "have no splits.",
     )
     network: NetworkParameters
-    seeds: PositiveInt = Field(
+    seeds: Count = Field(
         8,
         ge=5,
         description="Number of seeds, each with its initial weights and shuffles; each trains "
