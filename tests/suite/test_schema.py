@@ -31,6 +31,8 @@ def test_the_schema_is_one():
         "{id: a, kind: ordered, matrix: {low: [1, 2]}}",
         '{id: a, kind: ordered, figure: "5"}',
         "{id: a, kind: ordered, sizes: {full: {low: 1, matrix: {high: [1, 2]}}}}",
+        "{id: a, kind: ordered, seeds: 3, sizes: {full: {seeds: 5}}}",
+        "{id: a, kind: ordered, tolerance_factor: {x: {factor: 2, reason: y}}}",
         "{id: a, kind: toy}",
         "{id: a, kind: toy, data: digits, network: {width: 3}}",
         "{id: a, kind: toy, data: {samples: 3}, inference: {engine: gradient, tolerance: 0.1}}",
@@ -60,6 +62,10 @@ def test_what_may_load_is_accepted(complaints, case):
         ("{id: a, kind: ordered, sizes: {full: 35}}", ".sizes.full"),
         ("{id: a, kind: ordered, sizes: {full: {matrix: {low: 1}}}}", ".sizes.full.matrix.low"),
         ("{id: a, kind: toy, network: {widht: 3}}", ".network"),
+        ("{id: a, kind: ordered, sizes: {full: {tags: [x]}}}", ".sizes.full"),
+        ("{id: a, kind: ordered, sizes: {full: {zip: {low: [1]}}}}", ".sizes.full"),
+        ("{id: a, kind: ordered, seeds: 0}", ".seeds"),
+        ("{id: a, kind: ordered, tolerance_factor: {x: {factor: 2}}}", ".tolerance_factor.x"),
     ],
 )
 def test_what_cannot_load_is_not(complaints, case, place):

@@ -17,7 +17,7 @@ def test_the_starter_is_a_valid_suite_at_every_size(tmp_path):
     write_starter(file)
     for size in ("quick", "full"):
         [suite] = load_suites([file], size=size)
-        assert len(suite.cases) == 8
+        assert len(suite.cases) == 9
     assert {case.kind for case in suite.cases} <= {*registry.CASES.names()}
 
 

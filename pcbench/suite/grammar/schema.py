@@ -120,6 +120,8 @@ CASE: dict[str, Schema] = {
         "additionalProperties": SIZE,
     },
 }
+# What identifies a case is the same at every size, but for values of the matrix's axes.
+SIZE["propertyNames"] = {"not": {"enum": [key for key in CASE if key != "matrix"]}}
 SUITE: dict[str, Schema] = {
     "suite": {**NAME, "description": "The suite's name."},
     "description": {
@@ -181,7 +183,8 @@ def suite_schema() -> Schema:
 
     Cases of a kind that cannot be imported are not constrained beyond their run settings.
     """
-    definitions: Schema = {}
+    settings = _run_settings()
+    definitions: Schema = dict(settings["$defs"])
     rules = []
     for kind in registry.CASES.names():
         parameters = _parameters(kind)
@@ -189,7 +192,7 @@ def suite_schema() -> Schema:
         definitions[kind] = parameters
         named = {"properties": {"kind": {"const": kind}}, "required": ["kind"]}
         rules.append({"if": named, "then": {"$ref": f"#/$defs/{kind}"}})
-    defaults = {**SUITE["defaults"], "properties": {**_run_settings(), "seeds": SEEDS}}
+    defaults = {**SUITE["defaults"], "properties": {**settings["properties"], "seeds": SEEDS}}
     case = {
         "type": "object",
         "required": ["id", "kind"],
@@ -213,17 +216,18 @@ def suite_schema() -> Schema:
 
 
 def _run_settings() -> Schema:
+    """Return the schema of the run settings, which refers to definitions of its own."""
     from pcbench.suite.grammar.settings import RunSettings  # pydantic
 
-    properties: Schema = RunSettings.model_json_schema()["properties"]
-    return properties
+    schema: Schema = RunSettings.model_json_schema()
+    return schema
 
 
 def _parameters(kind: str) -> Schema:
     """Return the schema of a case of one kind, with its definitions under names of its own."""
     from pcbench.suite.grammar.settings import load_kind  # pydantic
 
-    common = {**CASE, **_run_settings()}
+    common = {**CASE, **_run_settings()["properties"]}
     try:
         case = load_kind(kind)
         schema = case.Parameters.model_json_schema(ref_template=f"#/$defs/{kind}.{{model}}")
