@@ -9,12 +9,12 @@ import zlib
 from abc import ABC, abstractmethod
 from math import prod
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float, Shaped
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PrivateAttr
 
 from pcbench.networks.specification import NetworkSpec
 
@@ -209,7 +209,24 @@ class Saved(Initialisation):
     """
 
     name: Literal["saved"] = "saved"
-    path: str = Field(description="The .npz file, relative to the folder in which pcbench is run.")
+    path: str = Field(
+        description="The .npz file, as seen from the suite that names it; with --set, from here."
+    )
+    _folder: Path = PrivateAttr(Path())
+
+    def model_post_init(self, context: Any) -> None:
+        """Take the folder from the context of validation, folders by paths as they are written."""
+        if context:
+            self._folder = context.get(self.path, Path())
+
+    @property
+    def file(self) -> Path:
+        """Where the file is."""
+        return self._folder / self.path
+
+    @property
+    def _named(self) -> str:
+        return repr(str(self.file))
 
     def draw(self, network: NetworkSpec, rng: np.random.Generator) -> Weights:
         """Read the weights."""
@@ -238,27 +255,27 @@ class Saved(Initialisation):
             due["W_1"][1:] = [None] * (len(due["W_1"]) - 1)
             for name in {f"W_{last}", f"b_{last}"} & {*due}:
                 due[name][0] = None
-        if not Path(self.path).is_file():
+        if not self.file.is_file():
             raise ImpossibleNetworkError(
-                f"there is no file {self.path!r}; make initialisation.path that of saved weights"
+                f"there is no file {self._named}; make initialisation.path that of saved weights"
             )
         try:
-            with Path(self.path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            with self.file.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 unused = sorted({*file.files} - {*due} - BESIDE_A_CANDIDATE)
                 found = {name: file[name] for name in due if name in file.files}
         # One array alone, which is no archive, is a TypeError of `with`.
         except (OSError, BadZipFile, ValueError, TypeError, EOFError, zlib.error) as error:
             raise ImpossibleNetworkError(
-                f"{self.path!r} is no .npz file of numbers, as numpy.savez writes them"
+                f"{self._named} is no .npz file of numbers, as numpy.savez writes them"
             ) from error
         if missing := [name for name in due if name not in found]:
             raise ImpossibleNetworkError(
-                f"{self.path!r} lacks {', '.join(missing)}, which the network needs; save W_1 … "
+                f"{self._named} lacks {', '.join(missing)}, which the network needs; save W_1 … "
                 f"W_{last}{f', and b_1 … b_{last}' if network.bias else ''}"
             )
         if unused:
             raise ImpossibleNetworkError(
-                f"{self.path!r} holds {', '.join(unused)}, which the network has no use for: it "
+                f"{self._named} holds {', '.join(unused)}, which the network has no use for: it "
                 f"has {last} layers {'with' if network.bias else 'without'} biases; take them out "
                 "of the file, or change network"
             )
@@ -275,14 +292,14 @@ class Saved(Initialisation):
             shape = ", ".join("any" if size is None else str(size) for size in due)
             turned = array.ndim == 2 and [*array.shape[::-1]] == due
             raise ImpossibleNetworkError(
-                f"{name} in {self.path!r} has shape {array.shape}, and the network needs ({shape})"
+                f"{name} in {self._named} has shape {array.shape}, and the network needs ({shape})"
                 f"{': save it transposed' if turned else ', one row a unit'}"
             )
         numbers = array.dtype.kind in "fiu"
         if not numbers or not np.isfinite(array).all():
             held = "numbers that are not finite" if numbers else f"{array.dtype}, no real numbers"
             raise ImpossibleNetworkError(
-                f"{name} in {self.path!r} holds {held}; save finite real numbers"
+                f"{name} in {self._named} holds {held}; save finite real numbers"
             )
         return np.asarray(array, np.float64)
 

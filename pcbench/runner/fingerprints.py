@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from pcbench.data import DatasetParameters, Places, dataset_class
+from pcbench.networks import Saved
 from pcbench.registry import BACKENDS
 from pcbench.report import Environment
 from pcbench.runner.case import plain_parameters
@@ -86,8 +87,8 @@ def _data(case: PlannedCase, places: Places) -> Iterator[tuple[str, Path]]:
         if isinstance(part, DatasetParameters):
             for what, file in dataset_class(part.name).files(places).items():
                 yield f"{part.name} {what}", file
-        elif isinstance(path := getattr(part, "path", None), str) and Path(path).is_file():
-            yield f"path {path}", Path(path)
+        elif isinstance(part, Saved):
+            yield f"saved {part.path}", part.file
 
 
 def _parts(value: Any) -> Iterator[BaseModel]:

@@ -105,7 +105,9 @@ def _plan_part(
         for name, sizing in entry.sizes.items():
             sized = put_all(tree, sizing.values, f"in the size {name!r},", problems)
             sized_entry = replace(entry, tree=sized)
-            found.paths.update(sized.paths(), (axis.path for axis in sizing.axes))
+            found.paths.update(
+                (path for path, _ in sized.entries()), (axis.path for axis in sizing.axes)
+            )
             written = list(sizing.variants(entry.id))
             selected: list[Variant] = []
             if name == entry.at(size)[0]:
@@ -304,7 +306,7 @@ def _override(
             continue
         if path[0] not in RUN_SETTINGS:
             found = _check(candidate, kinds)
-            written = set(tree.paths())
+            written = {path for path, _ in tree.entries()}
             if not any(_has(path, faults, written) for _, faults in found):
                 continue
             checked = found

@@ -1,5 +1,7 @@
 """Points in weight space from a file."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from pcbench.errors import UsageError
 from pcbench.networks import ImpossibleNetworkError, LecunNormal, NetworkSpec, Saved
 from pcbench.networks.parameters import NetworkParameters
 from pcbench.runner import run_suites
+from pcbench.suite import SuiteError
 from tests.helpers.toy_suites import load_suite
 
 NETWORK = NetworkSpec((2, 3, 2), bias=True)
@@ -115,6 +118,7 @@ def test_a_file_that_is_not_there_is_a_mistake_of_the_suite(tmp_path):
         NetworkParameters.model_validate(written)
 
 
+INITIALISATION = "network.initialisation"
 SUITE = """suite: saved
 cases:
   - id: here
@@ -162,3 +166,19 @@ def test_weights_of_data_that_are_not_there_are_left_to_the_case(suite, monkeypa
     monkeypatch.setattr("pcbench.data.load", missing)
     (case,) = run_suites([suite(dimension=4)]).cases
     assert (case.status, case.message) == ("skipped", "it is not on this machine")
+
+
+def test_a_path_in_a_suite_is_seen_from_there_and_one_of_set_from_here(tmp_path, path, monkeypatch):
+    folder = tmp_path / "suites"
+    folder.mkdir()
+    (folder / "saved.yaml").write_text(SUITE.format(path="../point.npz", dimension=2))
+    monkeypatch.chdir(tmp_path)
+    option = f"{INITIALISATION}.path=point.npz"
+    for overrides in ((), (option,)):
+        suite = load_suite(folder / "saved.yaml", overrides=overrides)
+        saved = pickle.loads(pickle.dumps(suite.cases[0])).parameters.network.initialisation
+        assert saved.file.resolve() == path.resolve()
+    monkeypatch.chdir(folder)
+    assert load_suite(folder / "saved.yaml").cases
+    with pytest.raises(SuiteError, match="there is no file 'point.npz'"):
+        load_suite(folder / "saved.yaml", overrides=[option])

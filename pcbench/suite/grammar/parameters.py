@@ -7,6 +7,7 @@ the *file*. A location is the path of a value, but with the names of union membe
 
 from __future__ import annotations
 
+import pathlib
 import re
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -150,7 +151,7 @@ class Fault:
 def check(model: type[M], tree: Node) -> tuple[M | None, list[Fault]]:
     """Validate a mapping; the model's instance is ``None`` where pydantic refuses it."""
     try:
-        made = model.model_validate(tree.plain())
+        made = model.model_validate(tree.plain(), context=_folders(tree))
         return made, list(_coerced(tree, made))
     except ValidationError as error:
         errors = error.errors(include_url=False)
@@ -159,6 +160,16 @@ def check(model: type[M], tree: Node) -> tuple[M | None, list[Fault]]:
         return None, [Fault(Problem(tree.at, message), of_values=True)]
     placed = _without_other_members([_place(error, tree) for error in errors])
     return None, _without_misspelt([_fault(each, model) for each in placed])
+
+
+def _folders(tree: Node) -> dict[str, pathlib.Path]:
+    """Return the folders of the suites in which paths are written, by the paths."""
+    written = (node for keys, node in tree.entries() if keys[-1] == "path")
+    return {
+        node.value: pathlib.Path(node.at.file).parent.absolute()
+        for node in written
+        if isinstance(node.value, str) and node.at.line
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,12 +182,12 @@ class Node:
         child = mapping.get(head, Node({}, value.at, value.key_at))
         return replace(self, value={**mapping, head: child.put(rest, value)})
 
-    def paths(self) -> Iterator[Path]:
-        """All paths to values, parents before their children."""
+    def entries(self) -> Iterator[tuple[Path, Node]]:
+        """All values of mappings, with the paths to them, parents before their children."""
         if isinstance(self.value, dict):
             for key, node in self.value.items():
-                yield (key,)
-                yield from ((key, *path) for path in node.paths())
+                yield (key,), node
+                yield from (((key, *path), inner) for path, inner in node.entries())
 
     def label(self) -> str:
         """Write the value short, for an identifier: a list ``5x5``, a mapping ``k:v+k:v``."""
