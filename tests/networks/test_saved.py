@@ -180,5 +180,5 @@ def test_a_path_in_a_suite_is_seen_from_there_and_one_of_set_from_here(tmp_path,
         assert saved.file.resolve() == path.resolve()
     monkeypatch.chdir(folder)
     assert load_suite(folder / "saved.yaml").cases
-    with pytest.raises(SuiteError, match="there is no file 'point.npz'"):
+    with pytest.raises(SuiteError, match=r"there is no file 'point\.npz'"):
         load_suite(folder / "saved.yaml", overrides=[option])
