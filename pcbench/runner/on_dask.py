@@ -157,8 +157,7 @@ class OnDask(Executor):
     ) -> Iterator[tuple[int, CaseResult]]:
         """Run cases, and yield each as soon as it is there; none is told to have started."""
         over: SimpleQueue[Any] = SimpleQueue()
-        places: dict[str, int] = {}
-        tasks = []
+        tasks: dict[str, tuple[int, Any]] = {}  # those left; dask forgets what nobody holds
         for index, case in enumerate(cases):
             needs = _resources([case])
             if reason := self._lacks(needs):
@@ -169,19 +168,19 @@ class OnDask(Executor):
             except Exception as error:
                 yield index, no_worker_takes(case, error)
                 continue
-            tasks.append(
-                self._client.submit(run_there, content, self._settings, resources=needs, pure=False)
+            task = self._client.submit(
+                run_there, content, self._settings, resources=needs, pure=False
             )
-            places[tasks[-1].key] = index
-            tasks[-1].add_done_callback(over.put)
+            tasks[task.key] = index, task
+            task.add_done_callback(over.put)
         seen = monotonic()  # a worker
-        while places:
+        while tasks:
             try:
                 task = over.get(timeout=_EVERY_S)
             except Empty:
-                seen = self._look_after(seen, len(places))
+                seen = self._look_after(seen, len(tasks))
                 continue
-            index = places.pop(task.key)
+            index, _ = tasks.pop(task.key)
             yield index, self._result(task, cases[index])
 
     def _look_after(self, seen: float, left: int) -> float:
