@@ -28,7 +28,7 @@ from pcbench.theory.linear import equilibrium
 from pcbench.theory.linear.equilibrium import equilibrated_energy_gradient
 from pcbench.theory.rounding.bounds import unfinished_inference
 from pcbench.theory.rounding.perturbation import loss_gradient_rounding
-from pcbench.theory.rounding.range import UndecidableError
+from pcbench.theory.rounding.undecidable import UndecidableError
 
 THEOREM_1 = "Theorem 1 (theory.md 2.1)"
 ENVELOPE = "Theorem 1 differentiated; envelope theorem (theory.md 2.1)"

@@ -55,7 +55,7 @@ from pcbench.theory.rounding.bounds import unit_roundoff
 from pcbench.theory.rounding.layered import LayeredRounding, layered_rounding
 from pcbench.theory.rounding.passes import FeedforwardRounding, feedforward_rounding
 from pcbench.theory.rounding.perturbation import EquilibriumRounding, equilibrium_rounding
-from pcbench.theory.rounding.range import UndecidableError
+from pcbench.theory.rounding.undecidable import UndecidableError
 
 Activities = list[Float[np.ndarray, "N _d"]]
 

@@ -20,7 +20,7 @@ from pcbench.theory.nonlinear.activations import ACTIVATIONS, Formula
 from pcbench.theory.nonlinear.layered import Layered
 from pcbench.theory.rounding import range
 from pcbench.theory.rounding.bounds import unit_roundoff
-from pcbench.theory.rounding.range import UndecidableError
+from pcbench.theory.rounding.undecidable import UndecidableError
 
 Weights = list[Float[np.ndarray, "_out ..."]]
 

@@ -21,7 +21,7 @@ from pcbench.registry import did_you_mean
 from pcbench.report import CaseResult, CaseStatus
 from pcbench.runner.context import Findings, Observer, RunContext, storable
 from pcbench.suite import PlannedCase
-from pcbench.theory.rounding.range import UndecidableError
+from pcbench.theory.rounding.undecidable import UndecidableError
 from pcbench.tolerances import multiplied
 
 EDGE = "what float64 can tell, and the dtype can hold (theory.md 4)"

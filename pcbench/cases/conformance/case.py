@@ -30,7 +30,8 @@ from pcbench.checks import Check, CheckStatus, Worst, undecided
 from pcbench.contract import ENGINES, BackendUnavailableError, Capability, engine_settings
 from pcbench.judges.problem import Problem, rounded
 from pcbench.named import OneOf
-from pcbench.theory.rounding.range import UndecidableError, demand_range
+from pcbench.theory.rounding.range import demand_range
+from pcbench.theory.rounding.undecidable import UndecidableError
 
 Question = Literal[
     "evaluation",

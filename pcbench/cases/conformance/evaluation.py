@@ -28,7 +28,7 @@ from pcbench.theory.nonlinear.layered import (
 )
 from pcbench.theory.rounding.bounds import unit_roundoff
 from pcbench.theory.rounding.layered import layered_rounding
-from pcbench.theory.rounding.range import UndecidableError
+from pcbench.theory.rounding.undecidable import UndecidableError
 
 LOCAL = "-(1/N) Σ_n (∂f_l/∂θ_l)ᵀ (π e)_l (theory.md 1)"
 BACKPROPAGATED = "the definition of the loss, differentiated (theory.md 1, 4.5)"

@@ -21,7 +21,7 @@ from pcbench.theory.dynamics.growth import first_steps as predicted_steps
 from pcbench.theory.dynamics.growth import growth, least_slope, top_direction, vanishing_slopes
 from pcbench.theory.nonlinear.layered import layered_loss
 from pcbench.theory.rounding.bounds import CONFIDENCE, unit_roundoff
-from pcbench.theory.rounding.range import UndecidableError
+from pcbench.theory.rounding.undecidable import UndecidableError
 from pcbench.theory.rounding.underflow import SMALLEST
 
 FORETOLD = Basis(

@@ -27,7 +27,7 @@ from pcbench.judges.training.step_expected import expect, loss_off, optimiser
 from pcbench.judges.training.step_taken import Allowed, Parameters, StepTaken, one_run
 from pcbench.theory.nonlinear.layered import layered_loss
 from pcbench.theory.rounding.bounds import unit_roundoff
-from pcbench.theory.rounding.range import UndecidableError
+from pcbench.theory.rounding.undecidable import UndecidableError
 
 _FORM = "malformed answers of training"
 

@@ -14,10 +14,7 @@ from pcbench.theory.nonlinear.layered import (
     feedforward,
     weighted_errors,
 )
-
-
-class UndecidableError(ArithmeticError):
-    """Float64 cannot decide what must be true here; the message says why."""
+from pcbench.theory.rounding.undecidable import UndecidableError
 
 
 def demand_range(

@@ -8,7 +8,7 @@ from pcbench.cases.conformance.evaluation import evaluation, line
 from pcbench.cases.conformance.subject import JudgedSubject
 from pcbench.judges.problem import Problem, rounded
 from pcbench.networks import NetworkSpec
-from pcbench.theory.rounding.range import UndecidableError
+from pcbench.theory.rounding.undecidable import UndecidableError
 from tests.cases.conformance.faulty import WithAnswers
 
 NAME = "gradients of the loss by differences"

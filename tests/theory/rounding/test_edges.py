@@ -19,7 +19,8 @@ from pcbench.theory.rounding.layered import layered_rounding
 from pcbench.theory.rounding.optimisers import AdamSteps, GradientDescent
 from pcbench.theory.rounding.passes import backpropagation_rounding, feedforward_rounding
 from pcbench.theory.rounding.perturbation import equilibrium_rounding
-from pcbench.theory.rounding.range import UndecidableError, demand_definite, demand_range
+from pcbench.theory.rounding.range import demand_definite, demand_range
+from pcbench.theory.rounding.undecidable import UndecidableError
 from pcbench.theory.rounding.underflow import SMALLEST, norm_underflow
 
 U = unit_roundoff("float64")

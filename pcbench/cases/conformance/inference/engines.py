@@ -46,7 +46,8 @@ from pcbench.theory.nonlinear.curvature import (
 )
 from pcbench.theory.nonlinear.inference_steps import Rule
 from pcbench.theory.nonlinear.layered import feedforward
-from pcbench.theory.rounding.range import UndecidableError, demand_definite
+from pcbench.theory.rounding.range import demand_definite
+from pcbench.theory.rounding.undecidable import UndecidableError
 
 DESCENT = "a step of 1/Λ goes down by ‖ρ‖²/2Λ, where no curvature exceeds Λ (descent lemma)"
 DEMAND = "no theorem: Gauss-Newton has to come down by what one step of gradient descent does"
