@@ -6,8 +6,10 @@ Each imports what it needs when it runs, so that ``pcbench --help`` costs what t
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from pathlib import Path
+from subprocess import Popen
 from typing import Annotated
 
 import typer
@@ -102,30 +104,40 @@ def run(
     case errored or took too long, 4 if nothing was judged; 130, 143 or 129 if it was ended by
     Ctrl-C, SIGTERM or SIGHUP.
     """
-    from pcbench.cli.running import RunCommand
+    from pcbench.launch import launched
+    from pcbench.suite import likely_backends
 
-    command = RunCommand(
-        json=json,
-        journal=journal,
-        resume=resume,
-        jobs=jobs,
-        threads=threads,
-        timeout=timeout,
-        shard=shard,
-        dask=executor is Place.dask,
-        scheduler=scheduler,
-        in_process=in_process or pdb,
-        debug=pdb,
-    )
-    report = command.run(
-        suites,
-        quiet=quiet,
-        size=size,
-        select=tagged(select, tags) or None,
-        settings=overriding(settings, backend=backend, device=device, dtype=dtype, seed=seed),
-        allow_large=allow_large,
-        strict_skips=strict_skips,
-    )
+    settings = overriding(settings, backend=backend, device=device, dtype=dtype, seed=seed)
+    in_process, dask = in_process or pdb, executor is Place.dask
+    first: AbstractContextManager[Popen[bytes] | None] = nullcontext()
+    if not (in_process or dask):
+        first = launched(threads, likely_backends(suites, settings))
+    with first as process:  # it gets ready while this one imports and plans
+        from pcbench.cli.running import RunCommand
+
+        command = RunCommand(
+            json=json,
+            journal=journal,
+            resume=resume,
+            jobs=jobs,
+            threads=threads,
+            timeout=timeout,
+            shard=shard,
+            dask=dask,
+            scheduler=scheduler,
+            in_process=in_process,
+            debug=pdb,
+            first=process,
+        )
+        report = command.run(
+            suites,
+            quiet=quiet,
+            size=size,
+            select=tagged(select, tags) or None,
+            settings=settings,
+            allow_large=allow_large,
+            strict_skips=strict_skips,
+        )
     command.finish(report, quiet=quiet, verbose=verbose)
     raise typer.Exit(report.exit_code)
 

@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pcbench.errors import UsageError
+from pcbench.launch import thread_variables
 from pcbench.report import Report, check_writable, report_text, write_report
 from pcbench.report.console import make_console, render_report
 
 if TYPE_CHECKING:
+    from subprocess import Popen
+
     from pcbench.runner import Executor
 
 STANDARD_OUTPUT = Path("-")
@@ -38,6 +41,7 @@ class RunCommand:
     scheduler: str
     in_process: bool
     debug: bool
+    first: Popen[bytes] | None = None  # a worker process that is started already
 
     def __post_init__(self) -> None:
         if self.in_process and (self.jobs != "1" or self.timeout is not None):
@@ -79,8 +83,6 @@ class RunCommand:
         """Run suites."""
         part = self._part
         if self.in_process:
-            from pcbench.runner.threads import thread_variables
-
             os.environ.update(thread_variables(self.threads))  # before anything is imported
         from pcbench.api import run as run_suites
         from pcbench.cli.live import watch_run
@@ -108,7 +110,7 @@ class RunCommand:
             return InProcess(debug=self.debug, threads=self.threads)
         if self.dask:
             return OnDask(self.scheduler, self._jobs(), self.threads, self.timeout)
-        return Workers(self._jobs(), self.threads, self.timeout)
+        return Workers(self._jobs(), self.threads, self.timeout, self.first)
 
     def _jobs(self) -> int:
         if self.jobs == "auto":

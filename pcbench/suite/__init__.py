@@ -6,6 +6,7 @@ Importing this imports neither pydantic nor any case kind; :func:`load_suites` d
 from pcbench.suite.grammar.schema import QUICK, suite_schema
 from pcbench.suite.load import (
     find_suite,
+    likely_backends,
     load_suites,
     outlines,
     shipped_suites,
@@ -25,6 +26,7 @@ __all__ = [
     "Suite",
     "SuiteError",
     "find_suite",
+    "likely_backends",
     "load_suites",
     "outlines",
     "parse_selection",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import pathlib
 import shlex
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pcbench.registry import did_you_mean
 from pcbench.suite.grammar.layout import MAX_CASES, Layout, check_size, read_layout
-from pcbench.suite.grammar.schema import QUICK
+from pcbench.suite.grammar.schema import BACKEND, QUICK
 from pcbench.suite.model import Outline, OutlinedCase, Suite
 from pcbench.suite.options import parse_overrides, parse_selection
 from pcbench.suite.yaml.problems import Position, Problem, Problems, SuiteError, clip
@@ -127,6 +128,25 @@ def outlines(
         found.append(Outline(layout.name, layout.description, cases, layout.path, layout.sizes))
     check_size(size, (each for suite in found for each in suite.sizes))
     return found
+
+
+def likely_backends(
+    suites: Iterable[str | pathlib.Path], overrides: Sequence[str]
+) -> dict[str, None]:
+    """Return the backends that suites name, as far as can be told without planning them.
+
+    None where a suite or an override is not valid: planning says why.
+    """
+    with suppress(SuiteError):
+        chosen = [value.value for path, value in parse_overrides(overrides) if path == ("backend",)]
+        parts = [part for suite in suites for part in _read(find_suite(suite)).parts]
+        named = [
+            node.value if (node := entry.tree.over(part.defaults).get("backend")) else BACKEND
+            for part in parts
+            for entry in part.cases
+        ]
+        return {name: None for name in chosen[-1:] or named if isinstance(name, str)}
+    return {}
 
 
 MOST_LEVELS = 20  # of suites that include each other

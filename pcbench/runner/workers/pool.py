@@ -9,6 +9,7 @@ they hear.
 from __future__ import annotations
 
 import pickle
+import subprocess
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -19,6 +20,7 @@ from typing import Any
 
 from pcbench.data import Places
 from pcbench.errors import UsageError
+from pcbench.launch import launch
 from pcbench.report import CaseResult, CaseStatus
 from pcbench.runner.case import without_verdict
 from pcbench.runner.context import Observer
@@ -53,11 +55,19 @@ class Workers(Executor):
         their last bits, so it does not depend on ``jobs``.
     timeout_s
         Seconds that a case may take which has no ``timeout`` of its own.
+    first
+        A worker process that is started already, with as many threads.
     """
 
     threads: int
 
-    def __init__(self, jobs: int = 1, threads: int = 1, timeout_s: float | None = None) -> None:
+    def __init__(
+        self,
+        jobs: int = 1,
+        threads: int = 1,
+        timeout_s: float | None = None,
+        first: subprocess.Popen[bytes] | None = None,
+    ) -> None:
         self.jobs, self.threads = jobs, threads
         self._timeout_s = inf if timeout_s is None else timeout_s
         self._workers: list[Worker] = []
@@ -67,6 +77,8 @@ class Workers(Executor):
         self._tasks = 0
         self._looked = 0.0
         self._closed = False
+        # Started, and not told anything yet.
+        self._waiting = [Worker(first, self._heard)] if first else []
 
     def prepare(self, plan: Sequence[PlannedCase], places: Places) -> dict[str, dict[str, Any]]:
         """Make the backends of a plan, in the first worker."""
@@ -238,10 +250,13 @@ class Workers(Executor):
     def _start(self) -> Worker:
         if self._closed:
             raise UsageError("the run has ended, and starts no more workers")
-        worker = Worker(self.threads, self._heard)
+        worker = self._waiting.pop() if self._waiting else self._launched()
         self._workers.append(worker)
         worker.tell(Prepare(self._places, self._asked))
         return worker
+
+    def _launched(self) -> Worker:
+        return Worker(launch(self.threads), self._heard)
 
     def _end(self, worker: Worker) -> None:
         worker.kill()
@@ -250,9 +265,10 @@ class Workers(Executor):
     def close(self) -> None:
         """End all workers; none is started any more."""
         self._closed = True
-        for worker in self._workers:
+        for worker in (*self._workers, *self._waiting):
             worker.kill()
         self._workers.clear()
+        self._waiting.clear()
 
 
 def no_worker_takes(case: PlannedCase, error: object) -> CaseResult:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import gc
 import os
 import pickle
 import signal
@@ -23,6 +24,7 @@ from typing import BinaryIO
 
 from pcbench.data import Places
 from pcbench.errors import UsageError
+from pcbench.registry import BACKENDS
 from pcbench.runner.case import errored, run_case
 from pcbench.runner.context import Observer
 from pcbench.runner.environment import Backends
@@ -61,6 +63,11 @@ def main() -> None:
     _end_with_parent()
     asked: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_listen, args=(commands, asked), daemon=True).start()
+    for name in sys.argv[1:]:
+        with suppress(Exception, SystemExit):  # it is told where a case asks for it
+            BACKENDS.load(name)
+    gc.freeze()
+    gc.enable()
     telling, own = threading.Lock(), os.getpid()
 
     def tell(message: object) -> None:

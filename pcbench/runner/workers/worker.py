@@ -6,7 +6,6 @@ import os
 import pickle
 import signal
 import subprocess
-import sys
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,9 +14,7 @@ from queue import SimpleQueue
 from time import monotonic
 from typing import IO, Any
 
-from pcbench.errors import UsageError
 from pcbench.runner.context import storable
-from pcbench.runner.threads import thread_variables
 from pcbench.runner.workers.messages import receive, send
 from pcbench.suite import PlannedCase
 
@@ -27,7 +24,6 @@ LAST_WORDS_S = 0.5
 """How long a worker that is to end may take over it."""
 _AT_MOST_S = 5.0
 """How long to wait for a process that was killed."""
-_SERVE = "from pcbench.runner.workers.serving import main; main()"
 _KEPT = 64 * 1024
 """Bytes that are kept of what a worker writes."""
 _LINES = 40
@@ -61,36 +57,17 @@ class Worker:
 
     Parameters
     ----------
-    threads
-        How many threads its linear algebra may have.
+    process
+        What :func:`pcbench.launch.launch` has started.
     heard
         Takes what it says, with the worker itself; ``None`` once it says no more.
-
-    Raises
-    ------
-    UsageError
-        If no process can be started.
     """
 
-    def __init__(self, threads: int, heard: Heard) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], heard: Heard) -> None:
         self.running: Running | None = None
         self.served = 0
         self._written, self._writing = b"", threading.Lock()
-        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _SERVE],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": path, **thread_variables(threads)},
-                process_group=0,  # Ctrl-C is for the run, and its children end with it
-            )
-        except OSError as error:
-            raise UsageError(
-                f"no worker process can be started: {error.strerror or error}; give fewer --jobs, "
-                "or run with --in-process"
-            ) from error
+        self._process = process
         self._keeper = threading.Thread(
             target=self._keep, args=(self._process.stderr,), daemon=True
         )

@@ -21,6 +21,7 @@ from pydantic_core import PydanticCustomError
 from pcbench import registry
 from pcbench.case import Case, CaseParameters
 from pcbench.contract.backend import DType
+from pcbench.suite.grammar.schema import BACKEND
 from pcbench.tolerances import ToleranceFactors
 
 
@@ -86,7 +87,7 @@ class RunSettings(BaseModel):
     )
     dtype: DType = Field("float64", description="Precision of the backend.")
     backend: Annotated[Named, _called("the name of a backend"), AfterValidator(_known)] = Field(
-        "torch",
+        BACKEND,
         description="Who computes.",
         json_schema_extra=lambda schema: schema.update(enum=[*registry.BACKENDS.names()]),
     )
