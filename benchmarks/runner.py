@@ -4,11 +4,14 @@ Medians over rounds in which every way is taken once, side by side, each a comma
 
 * the price of a worker for each of many short cases, ``(workers - in process) / cases``;
 * from the start of the command to the first case, beside ``import torch`` alone;
-* the suite ``theory`` with one job and with two (``--theory``; some minutes).
+* the suite ``theory`` in process with two threads, and with one job and two (``--theory``; some
+  minutes a round);
+* 10,000 short cases in two workers, and on a local dask cluster of two (``--dask``, as long).
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -17,7 +20,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-CASES, ROUNDS = 1000, 3
+CASES, LOTS, ROUNDS = 1000, 10_000, 3
 SHORT = f"""\
 suite: short
 defaults: {{backend: numpy}}
@@ -26,7 +29,7 @@ cases:
     kind: origin_hessian
     data: {{name: toy_gaussian, samples: 2}}
     network: {{widths: [1]}}
-    matrix: {{seed: {list(range(CASES))}}}
+    seeds: {CASES}
 """
 PCBENCH = (sys.executable, "-m", "pcbench", "run")
 
@@ -38,17 +41,20 @@ def seconds(*command: str) -> float:
     return perf_counter() - start
 
 
-def first_line(*command: str) -> float:
-    """Return how long it takes to a command's first line of progress."""
+def to_first_case(report: Path, *command: str) -> float:
+    """Return how long it takes a command to begin with its only case."""
     start = perf_counter()
     with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8"
+        (*command, "--json", str(report)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
     ) as process:
         assert process.stderr
-        process.stderr.readline()
+        process.stderr.readline()  # says that the case is over
         took = perf_counter() - start
         process.stderr.read()
-    return took
+    return took - float(json.loads(report.read_text())["cases"][0]["duration_s"])
 
 
 def main() -> None:
@@ -56,18 +62,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         many, one = Path(folder, "many.yaml"), Path(folder, "one.yaml")
         many.write_text(SHORT)
-        one.write_text(
-            SHORT.replace("backend: numpy", "backend: torch").replace(
-                str(list(range(CASES))), "[0]"
-            )
-        )
+        one.write_text(SHORT.replace("numpy", "torch").replace(f"seeds: {CASES}", "seeds: 1"))
         ways: dict[str, Callable[[], float]] = {
             "in process": lambda: seconds(*PCBENCH, str(many), "-q", "--in-process"),
             "workers": lambda: seconds(*PCBENCH, str(many), "-q"),
-            "first case": lambda: first_line(*PCBENCH, str(one)),
+            "first case": lambda: to_first_case(Path(folder, "one.json"), *PCBENCH, str(one)),
             "import torch": lambda: seconds(sys.executable, "-c", "import torch"),
         }
+        if "--dask" in sys.argv:
+            lots = Path(folder, "lots.yaml")
+            lots.write_text(SHORT.replace(f"seeds: {CASES}", f"seeds: {LOTS}"))
+            short = (*PCBENCH, str(lots), "-q", "-j", "2")
+            ways["lots, workers"] = lambda: seconds(*short)
+            ways["lots, dask"] = lambda: seconds(*short, "--executor", "dask")
         if "--theory" in sys.argv:
+            serial = (*PCBENCH, "theory", "-q", "--in-process", "--threads", "2")
+            ways["theory, serial"] = lambda: seconds(*serial)
             ways["theory, one job"] = lambda: seconds(*PCBENCH, "theory", "-q")
             ways["theory, two jobs"] = lambda: seconds(*PCBENCH, "theory", "-q", "-j", "2")
         took = {name: [way()] for name, way in ways.items()}
@@ -81,8 +91,11 @@ def main() -> None:
     print(f"price of a worker  {1000 * price:8.3f} ms a case")
     beyond = middle["first case"] - middle["import torch"]
     print(f"first case beyond  {beyond:8.3f} s of import torch")
+    if "lots, dask" in middle:
+        price = (middle["lots, dask"] - middle["lots, workers"]) / LOTS
+        print(f"price of dask      {1000 * price:8.3f} ms a case")
     if "theory, two jobs" in middle:
-        print(f"two jobs to one    {middle['theory, two jobs'] / middle['theory, one job']:8.3f}")
+        print(f"two jobs to serial {middle['theory, two jobs'] / middle['theory, serial']:8.3f}")
 
 
 if __name__ == "__main__":

@@ -48,13 +48,14 @@ def launch(threads: int, backends: Iterable[str] = ()) -> subprocess.Popen[bytes
 
 @contextmanager
 def launched(threads: int, backends: Iterable[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Give a worker process that ends with the block, whoever has used it."""
+    """Give a worker process, and end it with the block if nobody has by then."""
     process = launch(threads, backends)
     try:
         yield process
     finally:
-        process.kill()
-        process.wait()
+        if process.poll() is None:
+            with process:  # which closes its pipes
+                process.kill()
 
 
 def thread_variables(threads: int) -> dict[str, str]:

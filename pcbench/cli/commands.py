@@ -110,8 +110,8 @@ def run(
     settings = overriding(settings, backend=backend, device=device, dtype=dtype, seed=seed)
     in_process, dask = in_process or pdb, executor is Place.dask
     first: AbstractContextManager[Popen[bytes] | None] = nullcontext()
-    if not (in_process or dask):
-        first = launched(threads, likely_backends(suites, settings))
+    if not (in_process or dask) and (backends := likely_backends(suites, settings)):
+        first = launched(threads, backends)
     with first as process:  # it gets ready while this one imports and plans
         from pcbench.cli.running import RunCommand
 

@@ -7,7 +7,7 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -88,11 +88,13 @@ class RunCommand:
         from pcbench.cli.live import watch_run
         from pcbench.runner.interrupts import ENDING
 
-        with watch_run(quiet=quiet, suites=len(suites)) as observer:
+        watching = watch_run(quiet=quiet, suites=len(suites))
+        # It is closed here, too, for it may never be used, as where a suite is not valid.
+        with watching as observer, closing(self._executor()) as executor:
             report = run_suites(
                 *suites,
                 observer=observer,
-                executor=self._executor(),
+                executor=executor,
                 shard=part,
                 journal=self._where,
                 resume=self.resume,

@@ -17,7 +17,6 @@ from functools import partial
 
 import numpy as np
 from jaxtyping import Float
-from scipy.integrate import solve_ivp
 
 from pcbench.theory.arrays import Batch, Inputs, Targets, Units
 from pcbench.theory.nonlinear.activations import KINKED
@@ -234,6 +233,8 @@ def flowed(
     By a Runge-Kutta method of order 8 (Hairer, Nørsett & Wanner 1993, II.10), in small tolerances.
     """
     start = feedforward(network, x)[1:-1]
+    from scipy.integrate import solve_ivp  # it takes a tenth of a second, and few cases need it
+
     cuts = np.cumsum([z.shape[1] for z in start])[:-1]
 
     def force(_: float, flat: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
