@@ -35,6 +35,7 @@ broken_backend = no_such_module:Backend
         (["--version"], ""),
         (["list"], ""),
         (["list", "theory"], ""),
+        (["list", "origin_escape"], ""),
         (["validate", "theory"], " numpy scipy"),
     ],
 )

@@ -154,6 +154,9 @@ class FakeRegistry:
             raise self.entries[name]
         return self.entries[name]
 
+    def module(self, name):
+        return self.entries[name].__module__ if isinstance(self.entries.get(name), type) else ""
+
     load_subclass = registry.Registry.load_subclass
     _misfit = registry.Registry._misfit
 

@@ -4,9 +4,13 @@ import pytest
 
 from pcbench import registry
 from pcbench.case import Case, CaseParameters
-from pcbench.suite.grammar.seeds import REPLICATING
+from pcbench.suite.grammar.seeds import REPLICATING, counts_seeds
 from pcbench.suite.grammar.settings import load_kind
+from pcbench.suite.yaml.node import Node
+from pcbench.suite.yaml.problems import Position
 from tests.suite.conftest import case_text
+
+NOWHERE = Position("nowhere")
 
 
 class Replicas(CaseParameters):
@@ -68,6 +72,10 @@ def test_the_shipped_kinds_that_replicate_are_known_without_being_imported(monke
     kinds = {name: load_kind(name) for name in registry.CASES.names()}
     own = {name for name, kind in kinds.items() if "seeds" in kind.Parameters.model_fields}
     assert own == REPLICATING
+    monkeypatch.setattr("pcbench.suite.grammar.settings.load_kind", None)  # called, it would fail
+    for name in kinds:
+        case = Node({"seeds": Node(2, NOWHERE)}, NOWHERE)
+        assert counts_seeds(case, Node({}, NOWHERE), name) is (name not in REPLICATING)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SEEDS: Final = "seeds"
 REPLICATING = frozenset({"escape_law", "origin_escape"})
-"""Kinds with replicas of their own that need not be imported to know it: listing is quick."""
+"""Kinds of pcbench with replicas of their own: none is imported to know it, so listing is quick."""
 
 
 def counts_seeds(case: Node, defaults: Node, kind: str) -> bool:
@@ -30,6 +30,8 @@ def counts_seeds(case: Node, defaults: Node, kind: str) -> bool:
     places = [case, defaults, *((sizes.as_mapping() or {}).values() if sizes else ())]
     if kind in REPLICATING or not any(place.get(SEEDS) for place in places):
         return False
+    if registry.CASES.module(kind).startswith("pcbench."):
+        return True
     from pcbench.suite.grammar.settings import load_kind  # pydantic
 
     with suppress(registry.UnknownNameError, registry.BrokenPluginError):  # told by the plan
