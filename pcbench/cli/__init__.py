@@ -9,7 +9,7 @@ import traceback
 from contextlib import suppress
 from io import TextIOWrapper
 
-from pcbench.cli import commands, looking  # noqa: F401 - they add themselves to the app
+from pcbench.cli import commands, data, looking  # noqa: F401 - they add themselves to the app
 from pcbench.cli.options import app
 from pcbench.errors import UsageError
 

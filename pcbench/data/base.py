@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
@@ -15,6 +15,7 @@ import platformdirs
 from jaxtyping import Bool, Float, Shaped
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, SerializeAsAny
 
+from pcbench.data.published import Published
 from pcbench.errors import UsageError
 from pcbench.named import ModelOf
 from pcbench.registry import DATASETS
@@ -53,9 +54,9 @@ class Places:
             )
         return cls((Path(named).absolute(), cache, *SYSTEM_FOLDERS), cache)
 
-    def first(self, find: Callable[[Path], T | None]) -> T | None:
-        """Return what ``find`` finds in the first folder where it finds anything."""
-        return next((found for folder in self.folders if (found := find(folder)) is not None), None)
+    def find(self, find: Callable[[Path], Iterable[T]]) -> Iterator[T]:
+        """Yield all that ``find`` finds, folder by folder."""
+        return (found for folder in self.folders for found in find(folder))
 
     def __str__(self) -> str:
         return " or ".join(map(str, self.folders))
@@ -95,6 +96,8 @@ class Samples:
     x: Float[np.ndarray, "N *shape"]
     y: Float[np.ndarray, "N d_L"]
     observed: Bool[np.ndarray, "N d_L"] | None = None
+    # Files that were passed over, since they are not sound, each in a sentence.
+    passed_over: tuple[str, ...] = ()
 
     def digest(self) -> str:
         """Return a digest of all of it."""
@@ -119,6 +122,8 @@ class Dataset(ABC, Generic[P]):
     name: ClassVar[str]
     description: ClassVar[str]
     Parameters: ClassVar[type[DatasetParameters]]
+    # What ``pcbench data fetch`` fetches; nothing where the dataset needs no files.
+    published: ClassVar[tuple[Published, ...]] = ()
 
     def __init__(self, parameters: P, places: Places) -> None:
         self.parameters, self.places = parameters, places

@@ -11,6 +11,7 @@ import io
 import os
 import tarfile
 import zlib
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -31,6 +32,7 @@ from pcbench.data.labelled import (
     require_classes,
     version_of,
 )
+from pcbench.data.published import Published
 from pcbench.data.python_batches import records_of
 
 FILES: dict[Split, str] = {"train": "data_batch_*.bin", "test": "test_batch.bin"}
@@ -138,20 +140,28 @@ class Cifar10(ImageDataset):
     name = "cifar10"
     description = "Colour photographs, 3 × 32 × 32, ten classes, from the binary distribution"
     Parameters = Cifar10Parameters
+    # Size and digest: the checksums of TensorFlow Datasets.
+    published = (
+        Published(
+            f"cifar10/{ARCHIVE}",
+            170_052_171,
+            "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+            (f"https://www.cs.toronto.edu/~kriz/{ARCHIVE}",),
+        ),
+    )
     size = (3, 32, 32)
     mean, std = (0.4914, 0.4822, 0.4465), (0.247, 0.243, 0.261)  # of red, green and blue
 
     @classmethod
-    def _find(cls, place: Path, split: Split) -> Files | None:
-        """Return the directory of the split's files, else the archive."""
+    def _find(cls, place: Path, split: Split) -> Iterator[Files]:
+        """Yield the directory of the split's files, the archive, and the directory for Python."""
         for parent in (place / "cifar10", place):
             if any((parent / FOLDER).glob(FILES[split])):
-                return (parent / FOLDER,)
+                yield (parent / FOLDER,)
             if os.path.exists(parent / ARCHIVE):
-                return (parent / ARCHIVE,)
+                yield (parent / ARCHIVE,)
             if any((parent / PYTHON_FOLDER).glob(PYTHON_FILES[split])):
-                return (parent / PYTHON_FOLDER,)
-        return None
+                yield (parent / PYTHON_FOLDER,)
 
     @classmethod
     def files(cls, places: Places) -> dict[str, Path]:

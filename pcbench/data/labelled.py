@@ -9,6 +9,7 @@ import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, get_args
@@ -130,8 +131,8 @@ class ImageDataset(Dataset[LabelledParameters]):
 
     @classmethod
     @abstractmethod
-    def _find(cls, place: Path, split: Split) -> Files | None:
-        """Return what a split is read from, if it is all in this place."""
+    def _find(cls, place: Path, split: Split) -> Iterator[Files]:
+        """Yield what a split can be read from, of what is all in this place."""
 
     @abstractmethod
     def _wanted(self, split: Split) -> str:
@@ -157,18 +158,15 @@ class ImageDataset(Dataset[LabelledParameters]):
     @classmethod
     def _found(cls, places: Places) -> Iterator[tuple[Split, Files | None]]:
         for split in get_args(Split):
-            yield split, places.first(partial(cls._find, split=split))
+            yield split, next(places.find(partial(cls._find, split=split)), None)
 
     def load(self, rng: np.random.Generator) -> Samples:
-        """Return chosen images, flat or ``(N, channels, height, width)``, and their classes."""
-        split = self.parameters.split
-        found = self.places.first(partial(self._find, split=split))
-        if found is None:
-            raise DatasetMissingError(
-                f"the {split} split of {self.name} is not on this machine: put "
-                f"{self._wanted(split)}"
-            )
-        pixels, labels = self._read(found, split)
+        """Return chosen images, flat or ``(N, channels, height, width)``, and their classes.
+
+        Files that are not sound are passed over where others are.
+        """
+        unsound: list[str] = []
+        pixels, labels = self._first_sound(unsound)
         shift, scale = np.array([self.mean, self.std])[..., None, None]
 
         def normalised(chosen: Shaped[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
@@ -176,4 +174,21 @@ class ImageDataset(Dataset[LabelledParameters]):
             normal: Float[np.ndarray, "..."] = (x / 255 - shift) / scale
             return normal
 
-        return drawn(pixels, labels, self.parameters, rng, normalised)
+        samples = drawn(pixels, labels, self.parameters, rng, normalised)
+        return replace(samples, passed_over=tuple(unsound))
+
+    def _first_sound(self, unsound: list[str]) -> Labelled:
+        """Read the split; note why files before those that are read are not sound."""
+        split = self.parameters.split
+        for found in self.places.find(partial(self._find, split=split)):
+            try:
+                return self._read(found, split)
+            except DatasetCorruptError as error:
+                unsound.append(str(error))
+        if unsound:
+            raise DatasetCorruptError("; ".join(unsound))
+        fetch = f"run pcbench data fetch {self.name}, or " if self.published else ""
+        raise DatasetMissingError(
+            f"the {split} split of {self.name} is not on this machine: {fetch}put "
+            f"{self._wanted(split)}"
+        )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import struct
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -29,6 +30,7 @@ from pcbench.data.labelled import (
     require_classes,
     version_of,
 )
+from pcbench.data.published import Published
 
 SIDE = 28
 UNSIGNED_BYTES = 8
@@ -111,20 +113,36 @@ class IdxDataset(ImageDataset):
         return read_pair(*found)
 
     @classmethod
-    def _find(cls, place: Path, split: Split) -> Files | None:
-        """Return the files of images and of labels, where both are in one folder."""
+    def _find(cls, place: Path, split: Split) -> Iterator[Files]:
+        """Yield files of images and of labels, where both are in one folder."""
         for folder in cls.folders:
-            images = _spelled(place / folder, f"{PREFIX[split]}-{IMAGES}")
-            labels = _spelled(place / folder, f"{PREFIX[split]}-{LABELS}")
+            images, labels = (
+                _spelled(place / folder, f"{PREFIX[split]}-{name}") for name in (IMAGES, LABELS)
+            )
+            # Where there are several of either, plain and gzipped, the first goes with the first.
+            most = max(len(images), len(labels))
             if images and labels:
-                return images, labels
-        return None
+                for index in range(most):
+                    yield images[min(index, len(images) - 1)], labels[min(index, len(labels) - 1)]
 
 
-def _spelled(folder: Path, name: str) -> Path | None:
-    """Return the file of that name, as ``…-idx3-ubyte`` or ``….idx3-ubyte``, plain or gzipped."""
+def _spelled(folder: Path, name: str) -> list[Path]:
+    """Return the files of that name, as ``…-idx3-ubyte`` or ``….idx3-ubyte``, plain or gzipped."""
     spellings = (folder / (name.format(dot) + gz) for dot in "-." for gz in ("", ".gz"))
-    return next((path for path in spellings if os.path.exists(path)), None)
+    return [path for path in spellings if os.path.exists(path)]
+
+
+# Name, size in bytes, and digests of the file (the checksums of TensorFlow Datasets) and of what it
+# holds.
+_Rows = tuple[tuple[str, int, str, str], ...]
+
+
+def _published(folder: str, rows: _Rows, *sources: str) -> tuple[Published, ...]:
+    def published(name: str, size: int, sha256: str, content: str) -> Published:
+        urls = tuple(f"{source}{name}" for source in sources)
+        return Published(f"{folder}/{name}", size, sha256, urls, content)
+
+    return tuple(published(*row) for row in rows)
 
 
 class MnistParameters(LabelledParameters):
@@ -140,6 +158,37 @@ class Mnist(IdxDataset):
     name = "mnist"
     description = "Handwritten digits, 28 × 28, ten classes, from IDX files"
     Parameters = MnistParameters
+    published = _published(
+        "mnist",
+        (
+            (
+                "train-images-idx3-ubyte.gz",
+                9_912_422,
+                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+                "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            ),
+            (
+                "train-labels-idx1-ubyte.gz",
+                28_881,
+                "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+                "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            ),
+            (
+                "t10k-images-idx3-ubyte.gz",
+                1_648_877,
+                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+                "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            ),
+            (
+                "t10k-labels-idx1-ubyte.gz",
+                4_542,
+                "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+                "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+            ),
+        ),
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    )
     folders = ("mnist/", "MNIST/raw/")  # torchvision's is the second
     mean, std = (0.1307,), (0.3081,)
 
@@ -157,5 +206,36 @@ class FashionMnist(IdxDataset):
     name = "fashion_mnist"
     description = "Articles of clothing, 28 × 28, ten classes, from IDX files"
     Parameters = FashionMnistParameters
+    published = _published(
+        "fashion-mnist",
+        (
+            (
+                "train-images-idx3-ubyte.gz",
+                26_421_880,
+                "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+                "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            ),
+            (
+                "train-labels-idx1-ubyte.gz",
+                29_515,
+                "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+                "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            ),
+            (
+                "t10k-images-idx3-ubyte.gz",
+                4_422_102,
+                "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+                "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            ),
+            (
+                "t10k-labels-idx1-ubyte.gz",
+                5_148,
+                "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+                "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+            ),
+        ),
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+    )
     folders = ("fashion-mnist/", "fashion_mnist/", "FashionMNIST/raw/")
     mean, std = (0.5,), (0.5,)

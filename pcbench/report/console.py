@@ -115,6 +115,11 @@ def render_report(
             ),
         )
         _print_together(
+            [case for case in report.cases if case.passed_over],
+            console,
+            lambda case: tuple(f"{each}: passed over." for each in case.passed_over),
+        )
+        _print_together(
             [case for case in report.cases if case.omitted],
             console,
             lambda case: tuple(f"Without {part}: {why}." for part, why in case.omitted.items()),

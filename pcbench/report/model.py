@@ -120,6 +120,9 @@ class CaseResult(Record):
     digests: dict[str, str] = Field(
         {}, description="Digests of the samples, weights or starts that it was given, by name."
     )
+    passed_over: list[str] = Field(
+        [], description="Files of data that are not sound, and were passed over for others."
+    )
     duration_s: Seconds = Field(description="Wall-clock seconds of the whole case.")
 
 

@@ -70,6 +70,7 @@ def run_case(
     message = broke = ""
     backend: Backend[Any] | None = None
     digests: dict[str, str] = {}
+    passed_over: list[str] = []
     unused: set[str] = set()
     try:
         case.parameters.model_dump(mode="json")
@@ -81,7 +82,7 @@ def run_case(
                 f"the backend {case.backend!r} does not offer {', '.join(sorted(missing))}"
             )
         context = RunContext(case, backend, places, observer, timed=not verdict_only)
-        digests = context.digests
+        digests, passed_over = context.digests, context.passed_over
         with multiplied(case.tolerance_factor) as unused:
             found.take(question.run(context), until_failure=verdict_only)
     except (CaseSkippedError, DatasetMissingError, BackendUnavailableError) as skip:
@@ -120,7 +121,7 @@ def run_case(
         traceback=broke,
         duration_s=perf_counter() - started,
         findings=found,
-    ).model_copy(update={"digests": digests})
+    ).model_copy(update={"digests": digests, "passed_over": passed_over})
 
 
 def errored(case: PlannedCase, error: Exception) -> CaseResult:

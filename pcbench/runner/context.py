@@ -190,6 +190,7 @@ class RunContext(Context):
         self.backend, self._timed = backend, timed
         self._case, self._places, self._observer = case, places, observer
         self.digests: dict[str, str] = {}
+        self.passed_over: list[str] = []
 
     def rng(self, name: str) -> np.random.Generator:
         """Return the random stream of that name."""
@@ -199,6 +200,7 @@ class RunContext(Context):
         """Load samples, chosen by the stream of that name."""
         samples = data.load(parameters, self.rng(stream), self._places)
         self.digests[stream] = samples.digest()
+        self.passed_over += (each for each in samples.passed_over if each not in self.passed_over)
         return samples
 
     def saw(self, name: str, *arrays: np.ndarray) -> None:

@@ -41,7 +41,7 @@ def test_the_environment_is_read_when_places_are_made(tmp_path, monkeypatch):
     assert places.folders[0] == tmp_path
 
 
-def test_the_first_folder_that_has_something_wins(tmp_path):
+def test_what_is_found_comes_folder_by_folder(tmp_path):
     places = Places((tmp_path / "a", tmp_path / "b", tmp_path / "c"), tmp_path)
-    assert places.first(lambda folder: folder.name if folder.name > "a" else None) == "b"
-    assert places.first(lambda folder: None) is None
+    found = places.find(lambda folder: [folder.name, "more"] if folder.name > "a" else [])
+    assert list(found) == ["b", "more", "c", "more"]
