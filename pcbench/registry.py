@@ -118,6 +118,8 @@ def _entries(group: str) -> dict[str, EntryPoint]:
 
 
 BACKENDS = Registry("pcbench.backends", "backend")
+DEFAULT_BACKEND = "torch"
+"""The backend of a case that names none."""
 DATASETS = Registry("pcbench.datasets", "dataset")
 CASES = Registry("pcbench.cases", "case kind")
 FAULTS = Registry("pcbench.faults", "fault")

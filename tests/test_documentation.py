@@ -96,6 +96,7 @@ def test_every_backend_is_in_the_table():
 
 def test_every_command_is_explained():
     commands = {command.name or command.callback.__name__ for command in app.registered_commands}
+    commands |= {group.name for group in app.registered_groups}
     [listing] = re.findall(r"^```text\n(pcbench run .*?)^```$", read(DOCS / "use.md"), re.M | re.S)
     assert set(re.findall(r"^pcbench (\w+)", listing, re.MULTILINE)) == commands
 

@@ -8,9 +8,9 @@ import shlex
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pcbench.registry import did_you_mean
+from pcbench.registry import DEFAULT_BACKEND, did_you_mean
 from pcbench.suite.grammar.layout import MAX_CASES, Layout, check_size, read_layout
-from pcbench.suite.grammar.schema import BACKEND, QUICK
+from pcbench.suite.grammar.schema import QUICK
 from pcbench.suite.model import Outline, OutlinedCase, Suite
 from pcbench.suite.options import parse_overrides, parse_selection
 from pcbench.suite.yaml.problems import Position, Problem, Problems, SuiteError, clip
@@ -141,7 +141,9 @@ def likely_backends(
         chosen = [value.value for path, value in parse_overrides(overrides) if path == ("backend",)]
         parts = [part for suite in suites for part in _read(find_suite(suite)).parts]
         named = [
-            node.value if (node := entry.tree.over(part.defaults).get("backend")) else BACKEND
+            node.value
+            if (node := entry.tree.over(part.defaults).get("backend"))
+            else DEFAULT_BACKEND
             for part in parts
             for entry in part.cases
         ]

@@ -25,8 +25,6 @@ T = TypeVar("T", str, list[Any], dict[str, Any])
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 QUICK: Final = "quick"
 """The size of every case as it is written."""
-BACKEND: Final = "torch"
-"""The backend of a case that names none."""
 MAX_FIGURE = 20  # characters; it is a column of a table
 
 # Names go into identifiers, -k expressions and file names.

@@ -21,7 +21,6 @@ from pydantic_core import PydanticCustomError
 from pcbench import registry
 from pcbench.case import Case, CaseParameters
 from pcbench.contract.backend import DType
-from pcbench.suite.grammar.schema import BACKEND
 from pcbench.tolerances import ToleranceFactors
 
 
@@ -87,7 +86,7 @@ class RunSettings(BaseModel):
     )
     dtype: DType = Field("float64", description="Precision of the backend.")
     backend: Annotated[Named, _called("the name of a backend"), AfterValidator(_known)] = Field(
-        BACKEND,
+        registry.DEFAULT_BACKEND,
         description="Who computes.",
         json_schema_extra=lambda schema: schema.update(enum=[*registry.BACKENDS.names()]),
     )
