@@ -26,10 +26,13 @@ from pcbench.cli.options import (
     Suites,
     Tags,
     app,
+    how,
+    kept,
     overriding,
     quietly,
     tagged,
     verbosely,
+    which,
 )
 
 
@@ -46,7 +49,7 @@ def run(
     size: Size = "quick",
     backend: Annotated[
         str | None,
-        typer.Option(help="The backend to check, instead of the one that the suite names."),
+        which(help="The backend to check, instead of the one that the suite names."),
     ] = None,
     device: Device = None,
     dtype: DType = None,
@@ -57,41 +60,41 @@ def run(
     allow_large: AllowLarge = False,
     jobs: Annotated[
         str,
-        typer.Option("--jobs", "-j", metavar="N", help="Cases at a time; auto: as many as fit."),
+        how("--jobs", "-j", metavar="N", help="Cases at a time; auto: as many as fit."),
     ] = "1",
     threads: Annotated[
-        int, typer.Option(min=1, help="Threads of a case. Last bits of numbers depend on it.")
+        int, how(min=1, help="Threads of a case. Last bits of numbers depend on it.")
     ] = 1,
     timeout: Annotated[
         float | None,
-        typer.Option(metavar="S", help="Stop a case after S seconds, unless it has its own limit."),
+        how(metavar="S", help="Stop a case after S seconds, unless it has its own limit."),
     ] = None,
     executor: Annotated[
-        Place, typer.Option(help="Worker processes of this machine, or dask (see --scheduler).")
+        Place, how(help="Worker processes of this machine, or dask (see --scheduler).")
     ] = Place.workers,
     scheduler: Annotated[
         str,
-        typer.Option(metavar="ADDRESS", help="Of a dask scheduler; else a local cluster."),
+        how(metavar="ADDRESS", help="Of a dask scheduler; else a local cluster."),
     ] = "",
     in_process: Annotated[
-        bool, typer.Option("--in-process", help="Run cases here, without worker processes.")
+        bool, how("--in-process", help="Run cases here, without worker processes.")
     ] = False,
     pdb: Annotated[
-        bool, typer.Option("--pdb", help="Open the debugger where a case breaks; --in-process.")
+        bool, how("--pdb", help="Open the debugger where a case breaks; --in-process.")
     ] = False,
     shard: Annotated[
-        str, typer.Option(metavar="I/N", help="Run a part of the cases; see pcbench merge.")
+        str, how(metavar="I/N", help="Run a part of the cases; see pcbench merge.")
     ] = "1/1",
     json: Json = None,
     journal: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Keep each result at once; else beside --json."),
+        kept(metavar="FILE", help="Keep each result at once; else beside --json."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the journal of a run that was cut off.")
+        bool, kept("--resume", help="Go on with the journal of a run that was cut off.")
     ] = False,
     strict_skips: Annotated[
-        bool, typer.Option("--strict-skips", help="Make an error of a case that is skipped.")
+        bool, kept("--strict-skips", help="Make an error of a case that is skipped.")
     ] = False,
     quiet: Annotated[bool, quietly(help="Print only failures and the count.")] = False,
     verbose: Annotated[
@@ -196,7 +199,7 @@ def audit(
     size: Size = "quick",
     backend: Annotated[
         str | None,
-        typer.Option(help="The correct backend, instead of the one that the suite names."),
+        which(help="The correct backend, instead of the one that the suite names."),
     ] = None,
     device: Device = None,
     dtype: DType = None,
@@ -205,7 +208,7 @@ def audit(
     settings: Settings = [],  # noqa: B006 - typer copies it
     faults: Annotated[
         str,
-        typer.Option(
+        which(
             metavar="EXPR",
             help="Only faults whose name or part matches, such as 'precision or loss_hessian'.",
         ),

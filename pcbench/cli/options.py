@@ -21,15 +21,22 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+# In the help, options stand in three groups.
+which = partial(typer.Option, rich_help_panel="Which cases, and with what")
+how = partial(typer.Option, rich_help_panel="How they run")
+kept = partial(typer.Option, rich_help_panel="What is kept and shown")
+quietly = partial(kept, "--quiet", "-q")
+verbosely = partial(kept, "--verbose", "-v")
+
 Suites = Annotated[
     list[str], typer.Argument(metavar="SUITE...", help="A YAML file, or a shipped suite's name.")
 ]
-Device = Annotated[str | None, typer.Option(help="Such as cpu, cuda, cuda:1, mps.")]
-DType = Annotated[str | None, typer.Option(help="float32 or float64.")]
-Seed = Annotated[int | None, typer.Option(help="Seed of all randomness.")]
+Device = Annotated[str | None, which(help="Such as cpu, cuda, cuda:1, mps.")]
+DType = Annotated[str | None, which(help="float32 or float64.")]
+Seed = Annotated[int | None, which(help="Seed of all randomness.")]
 Selection = Annotated[
     str,
-    typer.Option(
+    which(
         "-k",
         metavar="EXPR",
         help=(
@@ -39,34 +46,28 @@ Selection = Annotated[
     ),
 ]
 Tags = Annotated[
-    list[str], typer.Option("--tag", metavar="TAG", help="Only cases that have one of these tags.")
+    list[str], which("--tag", metavar="TAG", help="Only cases that have one of these tags.")
 ]
 Size = Annotated[
     str,
-    typer.Option(
+    which(
         "--size",
         metavar="NAME",
         help="The size of cases, such as full; a case that does not have it runs as written.",
     ),
 ]
 Json = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON, too.")
+    Path | None, kept("--json", metavar="FILE", help="Write the results as JSON, too.")
 ]
 Settings = Annotated[
     list[str],
-    typer.Option(
+    which(
         "--set",
         metavar="PATH=VALUE",
         help="Override a parameter in every case that has it, such as training.steps=10.",
     ),
 ]
-AllowLarge = Annotated[
-    bool, typer.Option("--allow-large", help="Allow suites of more than 10,000 cases.")
-]
-
-
-quietly = partial(typer.Option, "--quiet", "-q")
-verbosely = partial(typer.Option, "--verbose", "-v")
+AllowLarge = Annotated[bool, which("--allow-large", help="Allow suites of more than 10,000 cases.")]
 
 
 def _print_version(wanted: bool) -> None:
