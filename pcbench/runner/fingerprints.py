@@ -87,8 +87,8 @@ def _data(case: PlannedCase, places: Places) -> Iterator[tuple[str, Path]]:
         if isinstance(part, DatasetParameters):
             for what, file in dataset_class(part.name).files(places).items():
                 yield f"{part.name} {what}", file
-        elif isinstance(part, Saved):
-            yield f"saved {part.path}", part.file
+        elif isinstance(path := getattr(part, "path", None), str):
+            yield f"path {path}", part.file if isinstance(part, Saved) else Path(path)
 
 
 def _parts(value: Any) -> Iterator[BaseModel]:
