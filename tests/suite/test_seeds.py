@@ -87,6 +87,7 @@ def test_the_shipped_kinds_that_replicate_are_known_without_being_imported(monke
         ("seeds: ¶[1, 2]", "not a list"),
         ("sizes: {full: {seeds: ¶-1}}", "not -1"),
         ("matrix: {seed: [1]}\n¶seeds: 2", "the case varies 'seed' already"),
+        ("matrix: {seed: [1]}\nsizes: {full: {¶seeds: 2}}", "the case varies 'seed' already"),
         ("seed: ¶x\nseeds: 2", "'seed' must be an integer of at least 0, not 'x'"),
     ],
 )

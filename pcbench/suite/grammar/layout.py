@@ -233,7 +233,9 @@ def _sizes(case: Node, defaults: Node | None, problems: Problems) -> dict[str, S
             message = f"the size {name!r} must be named by letters, digits, '_', '-' and '.'"
             problems.note(size.name_at, message)
         else:
-            sizes[name] = replace(_read_size(name, size, axes, problems), excluded=excluded)
+            sizes[name] = replace(
+                _read_size(name, size, axes, problems, counts=bool(defaults)), excluded=excluded
+            )
     exclude = case.get("exclude")
     if exclude and excluded:
         _check_exclusions(exclude, sizes, problems)
@@ -290,10 +292,12 @@ def check_size(size: str, known: Iterable[str]) -> None:
         raise SuiteError.at(at, f"no case has this size; {there}")
 
 
-def _read_size(name: str, size: Node, axes: tuple[Axis, ...], problems: Problems) -> Size:
+def _read_size(
+    name: str, size: Node, axes: tuple[Axis, ...], problems: Problems, *, counts: bool
+) -> Size:
     values: list[Choice] = []
     for key, node in read(size, f"the size {name!r}", SIZE, dict, problems).items():
-        if key == SEEDS and any(axis.counted for axis in axes):
+        if key == SEEDS and counts:
             axes = with_seeds(node, axes, problems)
         elif key == "matrix":
             axes = of_one_length(_other_values(name, node, axes, problems), problems)

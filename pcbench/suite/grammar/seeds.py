@@ -23,6 +23,8 @@ SEEDS: Final = "seeds"
 REPLICATING = frozenset({"escape_law", "origin_escape"})
 """Kinds of pcbench with replicas of their own: none is imported to know it, so listing is quick."""
 
+_VARIED = "the case varies 'seed' already; leave out 'seeds', or the axis"
+
 
 def counts_seeds(case: Node, defaults: Node, kind: str) -> bool:
     """Whether each seed of the case makes a case: it has ``seeds``, in itself or in a size."""
@@ -46,8 +48,7 @@ def seed_axis(
     count, first = (case.get(key) or defaults.get(key) for key in (SEEDS, "seed"))
     if any(axis.path == ("seed",) for axis in axes):
         if own := case.get(SEEDS):
-            message = "the case varies 'seed' already; leave out 'seeds', or the axis"
-            problems.note(own.name_at, message)
+            problems.note(own.name_at, _VARIED)
         return
     values = _values(count or Node(1, case.at), first or Node(0, case.at), problems)
     if values:
@@ -56,6 +57,8 @@ def seed_axis(
 
 def with_seeds(count: Node, axes: Sequence[Axis], problems: Problems) -> tuple[Axis, ...]:
     """Return the axes with another number of seeds, as a size has it."""
+    if any(axis.path == ("seed",) and not axis.counted for axis in axes):
+        problems.note(count.name_at, _VARIED)
     return tuple(
         replace(axis, values=_values(count, axis.values[0], problems) or axis.values)
         if axis.counted
