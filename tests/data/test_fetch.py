@@ -13,6 +13,7 @@ from pcbench.data.fetch import FetchError, fetch
 from pcbench.data.published import Published
 from tests.data.publishers import publisher
 from tests.helpers.command_line import pcbench, python
+from tests.helpers.interruptions import interruptible
 
 CONTENT = bytes(range(256)) * 1000
 HALF = len(CONTENT) // 2
@@ -233,7 +234,8 @@ def test_an_interrupt_keeps_what_has_come(plugged, tmp_path, server):
         "f._go_on = lambda u, p, s, told, w: go_on(u, p, s, tell(told), w);"
         "main()"
     )
-    done = python("-c", script, "data", "fetch", "digits", **plugged())
+    with interruptible():
+        done = python("-c", script, "data", "fetch", "digits", **plugged())
     assert done.returncode == 130, done.stderr
     assert "Traceback" not in done.stderr
     part = tmp_path / "cache" / "pcbench" / "digits" / "train.bin.part"
