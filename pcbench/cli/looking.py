@@ -66,9 +66,13 @@ def show(
     case: Annotated[
         str,
         typer.Argument(
-            metavar="CASE", help="A case's id, a case kind, or a choice: mnist, exact, tanh."
+            metavar="WHAT",
+            help="A case's id, a case kind, a choice such as mnist, exact or tanh; or a report.",
         ),
     ],
+    of_report: Annotated[
+        str, typer.Argument(metavar="[CASE]", help="Which case of the report.", show_default=False)
+    ] = "",
     suites: Annotated[
         list[str] | None,
         typer.Option(
@@ -80,7 +84,16 @@ def show(
     size: Size = "quick",
     settings: Settings = [],  # noqa: B006 - typer copies it
 ) -> None:
-    """Show what a case asks and its parameters, what a kind accepts, or what a choice means."""
+    """Show what a case asks, what a kind accepts, what a choice means, or what a report says.
+
+    pcbench show REPORT prints a report (JSON) as pcbench run did, and pcbench show REPORT CASE all
+    that a case of it found, with the command that runs it again.
+    """
+    if case.endswith(".json"):
+        from pcbench.cli.reports import show_report
+
+        show_report(Path(case), of_report)
+        return
     from pcbench.cli.explain import explain_case, explain_choice, explain_kind
     from pcbench.errors import UsageError
     from pcbench.registry import CASES

@@ -97,7 +97,7 @@ def render_report(
     _print_broken(broken, console)
     if not quiet:
         _print_cases(report, [*broken, *_with(report, "passed")], console, verbose=verbose)
-        _print_claims(report, console)
+        print_claims(report, console)
         _print_together(
             _with(report, "skipped"), console, lambda case: (case.message or _NO_REASON,)
         )
@@ -125,7 +125,7 @@ def render_report(
             lambda case: tuple(f"Without {part}: {why}." for part, why in case.omitted.items()),
             "in part",
         )
-        _print_timings(report, console)
+        print_timings(report, console)
     print_line(console, _count(report))
 
 
@@ -178,7 +178,7 @@ def _print_broken(broken: list[CaseResult], console: Console) -> None:
             print_prose(console, _NO_REASON, indent=_INDENT)
         for check, reason in zip(failed, reasons, strict=True):
             print_prose(console, reason, indent=_INDENT, names=[check.name, case.id])
-            print_prose(console, _grounds(check), indent=_INDENT, style=_ASIDE)
+            print_prose(console, grounds(check), indent=_INDENT, style=_ASIDE)
         console.print()
 
 
@@ -200,7 +200,7 @@ def _reason(check: Check) -> str:
     )
 
 
-def _grounds(check: Check) -> str:
+def grounds(check: Check) -> str:
     """Say what demands the check, and what was allowed: the two things to doubt a verdict by."""
     if check.tolerance is None:
         return f"Demanded by {check.source}."
@@ -259,7 +259,8 @@ def _margin(check: Check) -> float:
     return -math.inf if check.margin is None else check.margin
 
 
-def _print_claims(report: Report, console: Console) -> None:
+def print_claims(report: Report, console: Console) -> None:
+    """Print a row for each claim of a report's cases; nothing if there are none."""
     claimed = [(case, claim) for case in report.cases for claim in case.claims]
     if not claimed:
         return
@@ -300,7 +301,8 @@ def _print_together(
         console.print()
 
 
-def _print_timings(report: Report, console: Console) -> None:
+def print_timings(report: Report, console: Console) -> None:
+    """Print a row for each timing of a report's cases; nothing if there are none."""
     timed = [(case, timing) for case in report.cases for timing in case.timings]
     if not timed:
         return
