@@ -52,8 +52,7 @@ def test_a_case_of_a_shipped_suite_comes_with_the_command_that_runs_it(invoke, t
     options = ("-k", "origin-2d and widths=10", "--backend", "numpy", "--in-process")
     assert invoke("run", "theory", *options, "--json", path).code == 0
     done = invoke("show", path, "origin-2d[widths=10]")
-    command = done.out.split("run it again
-")[-1]
+    command = done.out.split("run it again")[-1]
     _, _, suite, option, name = shlex.split(command)
     assert (suite, option, name) == ("theory", "-k", "origin-2d[widths=10]")
 
