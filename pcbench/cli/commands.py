@@ -194,6 +194,32 @@ def compare(
 
 
 @app.command()
+def report(
+    reports: Annotated[
+        list[Path], typer.Argument(metavar="REPORT...", help="Reports (JSON) of pcbench run.")
+    ],
+    html: Annotated[Path, typer.Option("--html", metavar="FILE", help="The page to write.")],
+    baseline: Annotated[
+        Path | None,
+        typer.Option(metavar="REPORT", help="An earlier report, with which the last is compared."),
+    ] = None,
+) -> None:
+    """Write reports as one page, to read in a browser or to send to somebody.
+
+    It needs no network, and no script for reading.
+    """
+    from pcbench.compare import compare as compare_reports
+    from pcbench.report import check_writable, read_report, write_text
+    from pcbench.report.page import render_page
+
+    check_writable(html)
+    found = [read_report(path) for path in reports]
+    changes = compare_reports(read_report(baseline), found[-1]) if baseline else None
+    write_text(render_page(found, changes), html)
+    typer.echo(html)
+
+
+@app.command()
 def audit(
     suites: Suites,
     size: Size = "quick",

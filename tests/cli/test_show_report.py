@@ -70,3 +70,18 @@ def test_what_is_not_there_is_a_sentence(invoke, report, arguments, said):
     assert (done.code, done.out) == (2, "")
     assert said in done.err
     assert "Traceback" not in done.err
+
+
+def test_a_report_becomes_a_page(invoke, report, tmp_path):
+    page = tmp_path / "page.html"
+    done = invoke("report", report, "--html", page, "--baseline", report)
+    assert (done.code, done.out, done.err) == (0, f"{page}\n", "")
+    text = page.read_text()
+    assert "sized" in text
+    assert "Nothing changed" in text
+
+
+def test_a_page_that_cannot_be_written_is_a_sentence(invoke, report, tmp_path):
+    done = invoke("report", report, "--html", tmp_path / "no" / "page.html")
+    assert (done.code, done.out) == (2, "")
+    assert str(tmp_path / "no") in done.err
