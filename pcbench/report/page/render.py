@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,15 @@ class Row:
     def network(self) -> str:
         """The shape of its network."""
         return network_shape(self.case.parameters)
+
+    @property
+    def grounds(self) -> list[tuple[str, list[Check]]]:
+        """Its checks, in groups that stand next to each other and on the same grounds."""
+        groups = groupby(self.case.checks, key=lambda check: (check.source, check.derivation))
+        return [
+            (f"{source}{f'; tolerance from {why}' if why else ''}", list(checks))
+            for (source, why), checks in groups
+        ]
 
     @property
     def again(self) -> str:
