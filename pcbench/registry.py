@@ -122,4 +122,5 @@ DEFAULT_BACKEND = "torch"
 """The backend of a case that names none."""
 DATASETS = Registry("pcbench.datasets", "dataset")
 CASES = Registry("pcbench.cases", "case kind")
+FIGURES = Registry("pcbench.figures", "figure")
 FAULTS = Registry("pcbench.faults", "fault")

@@ -219,6 +219,30 @@ def report(
     typer.echo(html)
 
 
+class Drawing(StrEnum):
+    """Formats of figures."""
+
+    svg = "svg"
+    png = "png"
+    pdf = "pdf"
+
+
+@app.command()
+def plot(
+    report: Annotated[Path, typer.Argument(metavar="REPORT", help="A report (JSON) of a run.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where figures go.")] = Path(
+        "figures"
+    ),
+    format: Annotated[Drawing, typer.Option(help="The format of the files.")] = Drawing.svg,
+) -> None:
+    """Draw the figures of a report: energies, spectra, landscapes, training, completion."""
+    from pcbench.figures import draw_report
+    from pcbench.report import read_report
+
+    for path in draw_report(read_report(report), out, format.value):
+        typer.echo(path)
+
+
 @app.command()
 def audit(
     suites: Suites,
