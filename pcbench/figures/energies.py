@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from matplotlib.ticker import MaxNLocator
+
 from pcbench.figures.drawing import Drawn
-from pcbench.figures.style import BLUE, GREY, THEORY, panels
+from pcbench.figures.style import BLUE, GREY, THEORY, column, legend, panels
 from pcbench.report import CaseResult
 
 
@@ -15,13 +17,14 @@ def draw(case: CaseResult) -> Iterator[Drawn]:
     if not found:
         return
     figure, [axes] = panels(1, width=4.2)
-    steps = found["step"]
-    axes.plot(steps, found["loss"], color=GREY, linestyle=":", label="loss")
-    axes.plot(steps, found["energy"], color=BLUE, label="energy that inference reached")
-    axes.plot(steps, found["theorem 1"], **THEORY, label="Theorem 1")
+    steps = column(found, "step")
+    axes.plot(steps, column(found, "loss"), color=GREY, linestyle=":", label="loss")
+    axes.plot(steps, column(found, "energy"), color=BLUE, label="energy that inference reached")
+    axes.plot(steps, column(found, "theorem 1"), **THEORY, label="Theorem 1")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("training step")
     axes.set_ylabel("energy per sample")
     axes.set_yscale("log")
-    axes.legend()
+    legend(axes)
     axes.set_title(case.id)
     yield Drawn("energy", figure)

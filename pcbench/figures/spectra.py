@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pcbench.figures.drawing import Drawn
-from pcbench.figures.style import BLUE, ORANGE, THEORY, panels
+from pcbench.figures.style import BLUE, ORANGE, THEORY, column, legend, panels
 from pcbench.report import CaseResult
 
 COLOURS = {"loss": ORANGE, "energy": BLUE}
@@ -22,16 +22,15 @@ def draw(case: CaseResult) -> Iterator[Drawn]:
         return
     figure, places = panels(len(found))
     for axes, (objective, series) in zip(places, found.items(), strict=True):
-        for low, high, many in zip(
-            series["observed from"], series["observed to"], series["multiplicity"], strict=True
-        ):
-            if low is not None and high is not None and many is not None:
-                axes.vlines((low + high) / 2, 0, many, color=COLOURS[objective], linewidth=3)
-        axes.plot(series["expected"], series["multiplicity"], **THEORY, label="theory")
+        many = column(series, "multiplicity")
+        observed = (column(series, "observed from") + column(series, "observed to")) / 2
+        axes.vlines(observed, 0, many, color=COLOURS[objective], linewidth=3, label="observed")
+        axes.plot(column(series, "expected"), many, **THEORY, label="theory")
         axes.axvline(0, color="black", linewidth=0.6)
+        axes.set_yscale("symlog", linthresh=1)  # of thousands most are 0, and one leads down
         axes.set_ylim(bottom=0)
         axes.set_xlabel(f"eigenvalue of the Hessian of the {objective}")
         axes.set_ylabel("multiplicity")
-        axes.legend(loc="upper right")
+        legend(axes, "upper left")
     figure.suptitle(case.id, fontsize=9)
     yield Drawn("spectra", figure)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import matplotlib as mpl
+import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -27,7 +29,7 @@ THEORY: Final[dict[str, Any]] = {
 }
 """What the theory says is drawn in open circles; what was measured in lines or bars."""
 
-_RC = {
+_RC: Any = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -61,6 +63,21 @@ def panels(count: int, *, width: float = 3.2, height: float = 2.5) -> tuple[Figu
     """Return a figure with so many panels side by side, sizes in inches."""
     figure = Figure(figsize=(width * count, height), layout="constrained")
     return figure, list(figure.subplots(1, count, squeeze=False)[0])
+
+
+Series = Mapping[str, Sequence[float | None]]
+"""Columns of a report, by name; what was not finite is null there."""
+
+
+def column(series: Series, name: str) -> Float[np.ndarray, " n"]:
+    """Return a column, NaN where it is null: nothing is drawn there."""
+    return np.array(series[name], float)
+
+
+def legend(axes: Axes, place: Literal["best", "upper left"] = "best") -> None:
+    """Name what is drawn, if anything is."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc=place)
 
 
 def save(figure: Figure, path: Path, format: str) -> None:
