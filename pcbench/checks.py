@@ -86,7 +86,7 @@ def approx(
     where: str = "",
 ) -> Check:
     """Check that ``|observed - expected| ≤ tolerance``."""
-    excess = abs(observed - expected)
+    excess, tolerance = abs(observed - expected), _multiplied(name, tolerance)
     return _check(name, observed, "≈", expected, excess, tolerance, source, where)
 
 
@@ -94,6 +94,7 @@ def at_most(
     name: str, observed: float, bound: float, tolerance: Tolerance, *, source: str, where: str = ""
 ) -> Check:
     """Check that ``observed ≤ bound + tolerance``."""
+    tolerance = _multiplied(name, tolerance)
     return _check(name, observed, "≤", bound, observed - bound, tolerance, source, where)
 
 
@@ -101,6 +102,7 @@ def at_least(
     name: str, observed: float, bound: float, tolerance: Tolerance, *, source: str, where: str = ""
 ) -> Check:
     """Check that ``observed ≥ bound - tolerance``."""
+    tolerance = _multiplied(name, tolerance)
     return _check(name, observed, "≥", bound, bound - observed, tolerance, source, where)
 
 
@@ -111,6 +113,7 @@ def below(
 
     A least eigenvalue counts as negative only where it is so by more than its rounding.
     """
+    tolerance = _multiplied(name, tolerance)
     return _check(name, observed, "<", bound, observed - bound, tolerance, source, where)
 
 
@@ -125,7 +128,7 @@ def within(
 ) -> Check:
     """Check that ``observed`` lies in the closed interval widened by the tolerance."""
     low, high = interval
-    excess = max(low - observed, observed - high)
+    excess, tolerance = max(low - observed, observed - high), _multiplied(name, tolerance)
     return _check(name, observed, "∈", (low, high), excess, tolerance, source, where)
 
 
@@ -154,6 +157,7 @@ def all_close(
             return entry(*worst)
         return f"entry ({', '.join(map(str, worst))})" if worst else ""
 
+    tolerance = _multiplied(name, tolerance)
     allowed = np.full(np.shape(expected), tolerance.value)
     return _worst_entry(name, observed, expected, allowed, tolerance, source, where, place)
 
@@ -183,6 +187,8 @@ def each_close(
         return labels[worst] if labels else f"entry ({worst})"
 
     least = Tolerance(float(allowed.min(initial=1.0)), derivation)
+    by = factor_of(name)
+    allowed, least = allowed * (by.factor if by else 1.0), least.times(by)
     return _worst_entry(name, observed, expected, allowed, least, source, "", place)
 
 
@@ -198,6 +204,7 @@ def distance(
     """Check that two arrays are no further apart than the tolerance, in the Frobenius norm."""
     import numpy as np
 
+    tolerance = _multiplied(name, tolerance)
     seen, wanted = np.asarray(observed, np.float64), np.asarray(expected, np.float64)
     if seen.shape != wanted.shape:
         return _misshapen(name, seen.shape, wanted.shape, tolerance, source, where)
@@ -212,9 +219,9 @@ def distance(
         raise ValueError(
             f"check {name!r} expects {wanted.sum()}: the theory must give a finite number"
         )
-    verdict = at_most(name, apart, 0.0, tolerance, source=source, where=where)
+    verdict = _check(name, apart, "≤", 0.0, apart, tolerance, source, where)
     if verdict.status == "failed" and math.isfinite(apart):
-        message = too_far_apart(name, apart, size, verdict.tolerance or tolerance.value)
+        message = too_far_apart(name, apart, size, tolerance.value)
         return verdict.model_copy(update={"message": message})
     return verdict
 
@@ -254,18 +261,13 @@ def _worst_entry(
         off[bounded] = np.abs(seen - wanted)[bounded] / allowed[bounded]
     # A NaN is the worst entry there is; argmax stops at the first one.
     flat = int(np.argmax(off))
-    factor = factor_of(name)
-    if off.ravel()[flat] <= (factor.factor if factor else 1) and not bounded.all():
+    if off.ravel()[flat] <= 1 and not bounded.all():
         flat = int(np.argmin(bounded))
     worst = np.unravel_index(flat, seen.shape)
-    verdict = approx(
-        name,
-        float(seen[worst]),
-        float(wanted[worst]),
-        replace(tolerance, value=float(allowed[worst])),
-        source=source,
-        where=", ".join(part for part in (where, place(*map(int, worst))) if part),
-    )
+    one, other = float(seen[worst]), float(wanted[worst])
+    tolerance = replace(tolerance, value=float(allowed[worst]))
+    where = ", ".join(part for part in (where, place(*map(int, worst))) if part)
+    verdict = _check(name, one, "≈", other, abs(one - other), tolerance, source, where)
     return verdict.model_copy(update={"comparisons": seen.size})
 
 
@@ -292,12 +294,24 @@ class Worst:
 
 def undecided(name: str, reason: str, *, source: str, where: str = "") -> Check:
     """Say that no verdict can be given, neither way, and why: ``reason`` is a whole sentence."""
+    factor_of(name)  # which has been met
     return _record(name, None, "≈", None, None, None, source, where, reason, status="undecided")
+
+
+def unmultiplied(check: Check) -> float:
+    """Return the tolerance of a check as it is without a suite's factor; infinite where none is."""
+    factor = factor_of(check.name)
+    return (check.tolerance or math.inf) / (factor.factor if factor else 1.0)
 
 
 def all_passed(checks: Iterable[Check]) -> bool:
     """Whether every one of the checks holds."""
     return all(check.passed for check in checks)
+
+
+def _multiplied(name: str, tolerance: Tolerance) -> Tolerance:
+    """Return the tolerance that a check has in this suite."""
+    return tolerance.times(factor_of(name))
 
 
 def _rank(check: Check) -> tuple[int, float]:
@@ -317,7 +331,6 @@ def _check(
     where: str,
 ) -> Check:
     """Judge a number; ``excess`` is how far it is beyond what is expected, negative inside."""
-    tolerance = tolerance.times(factor_of(name))
     ends = expected if isinstance(expected, tuple) else (expected,)
     known = all(map(math.isfinite, ends))
     if not math.isfinite(tolerance.value) and (math.isfinite(observed) or not known):

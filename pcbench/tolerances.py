@@ -7,7 +7,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -46,14 +47,25 @@ class Tolerance:
         return replace(self, value=self.value * factor.factor, derivation=derivation)
 
 
+def _in_a_line(reason: str) -> str:
+    if not (reason.strip() and reason.isprintable()):
+        raise PydanticCustomError("due", "it must be {due}", {"due": "a reason, in a line"})
+    return reason
+
+
 class ToleranceFactor(BaseModel):
     """By what a suite multiplies the tolerance of a check, and why."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    factor: float = Field(gt=0, le=1e12, allow_inf_nan=False, description="Above 1 it is wider.")
-    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
-        description="Shown in the report."
+    factor: float = Field(
+        ge=1e-12,
+        le=1e12,
+        allow_inf_nan=False,
+        description="Above 1 more is allowed; what must be below a bound (<) has to be so by more.",
+    )
+    reason: Annotated[str, AfterValidator(_in_a_line)] = Field(
+        description="Shown in the report.", json_schema_extra={"pattern": r"^.*\S.*$"}
     )
 
 
@@ -62,34 +74,42 @@ ToleranceFactors = dict[str, ToleranceFactor]
 also that of ``exact: energy at equilibrium``."""
 
 
-class _Multiplied:
+class Multiplied:
+    """The factors that hold while checks are made, and the names of checks met so far."""
+
     def __init__(self, factors: Mapping[str, ToleranceFactor]) -> None:
-        self.factors, self.unused = factors, {*factors}
+        self.factors, self.met = factors, set[str]()
+
+    def meet(self, check: str) -> ToleranceFactor | None:
+        """Take note of a check that is being made, and return its factor if it has one."""
+        names = (check, check.rpartition(": ")[2])
+        self.met.update(names)
+        return next((self.factors[name] for name in names if name in self.factors), None)
+
+    @property
+    def unused(self) -> list[str]:
+        """Names of factors that no check has."""
+        return [name for name in self.factors if name not in self.met]
 
 
-_MULTIPLIED: ContextVar[_Multiplied | None] = ContextVar("multiplied", default=None)
+_NOW: ContextVar[Multiplied | None] = ContextVar("multiplied", default=None)
 
 
 @contextmanager
-def multiplied(factors: Mapping[str, ToleranceFactor]) -> Iterator[set[str]]:
-    """Multiply the tolerances of checks that are made meanwhile; give the names not met so far.
+def multiplied(factors: Mapping[str, ToleranceFactor]) -> Iterator[Multiplied]:
+    """Multiply the tolerances of checks that are made meanwhile.
 
     It has to be then, and not when the case is over: a case may go on only where a check holds.
     """
-    now = _Multiplied(factors)
-    token = _MULTIPLIED.set(now)
+    now = Multiplied(factors)
+    token = _NOW.set(now)
     try:
-        yield now.unused
+        yield now
     finally:
-        _MULTIPLIED.reset(token)
+        _NOW.reset(token)
 
 
 def factor_of(check: str) -> ToleranceFactor | None:
-    """Return the factor of a check that is being made; ``None`` if it has none."""
-    if (now := _MULTIPLIED.get()) is None:
-        return None
-    for name in (check, check.rpartition(": ")[2]):
-        if name in now.factors:
-            now.unused.discard(name)
-            return now.factors[name]
-    return None
+    """Return the factor of a check that is being made, and take note of it."""
+    now = _NOW.get()
+    return now.meet(check) if now else None

@@ -461,9 +461,9 @@ def test_a_factor_makes_the_check_that_a_tolerance_multiplied_by_it_makes(which,
             lambda: checks.distance("x", *arrays, by, source="s"),
         ][which]()
 
-    with multiplied({"x": ToleranceFactor(factor=factor, reason="why")}) as unused:
+    with multiplied({"x": ToleranceFactor(factor=factor, reason="why")}) as factors:
         found = made(1)
-    assert not unused
+    assert not factors.unused
     expected = made(factor)
     assert found.derivation == f"rounding, times {factor:g}: why"
     assert found.model_copy(update={"derivation": "rounding"}) == expected

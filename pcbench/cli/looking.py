@@ -123,12 +123,15 @@ def validate(
     allow_large: AllowLarge = False,
 ) -> None:
     """Check suites without running them: every mistake, at every size, with line and column."""
+    from pcbench.data import Places
+    from pcbench.runner.misfits import refuse_misfits
     from pcbench.suite import load_suites
 
     select = tagged(select, tags)
     loaded = load_suites(
         suites, size=size, overrides=settings, select=select or None, allow_large=allow_large
     )
+    refuse_misfits(loaded, Places.default())
     for suite in loaded:
         count = len(suite.cases)
         cases = "1 case" if count == 1 else f"{count} cases"

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import pdb
-import re
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
 from pcbench import checks
 from pcbench.case import CaseSkippedError
-from pcbench.checks import Check
 from pcbench.contract.backend import Backend
 from pcbench.contract.model import BackendUnavailableError
 from pcbench.data import DatasetError, DatasetMissingError, Places
@@ -22,7 +20,7 @@ from pcbench.report import CaseResult, CaseStatus
 from pcbench.runner.context import Findings, Observer, RunContext, storable
 from pcbench.suite import PlannedCase
 from pcbench.theory.rounding.undecidable import UndecidableError
-from pcbench.tolerances import multiplied
+from pcbench.tolerances import Multiplied, multiplied
 
 EDGE = "what float64 can tell, and the dtype can hold (theory.md 4)"
 
@@ -43,9 +41,9 @@ def _reason(error: BaseException, case: PlannedCase, backend: Backend[Any] | Non
     return reason
 
 
-def _unused_factor(name: str, made: Sequence[Check]) -> str:
-    known = dict.fromkeys(re.sub(r" \([A-Z]+\)$", "", check.name) for check in made)
-    hint = did_you_mean(name, known)
+def _unused_factor(factors: Multiplied) -> str:
+    name = factors.unused[0]
+    hint = did_you_mean(name, factors.met)
     return f"tolerance_factor names {name!r}, and the case makes no check of that name{hint}"
 
 
@@ -71,7 +69,7 @@ def run_case(
     backend: Backend[Any] | None = None
     digests: dict[str, str] = {}
     passed_over: list[str] = []
-    unused: set[str] = set()
+    factors = Multiplied({})
     try:
         case.parameters.model_dump(mode="json")
         backend = find()
@@ -83,7 +81,7 @@ def run_case(
             )
         context = RunContext(case, backend, places, observer, timed=not verdict_only)
         digests, passed_over = context.digests, context.passed_over
-        with multiplied(case.tolerance_factor) as unused:
+        with multiplied(case.tolerance_factor) as factors:
             found.take(question.run(context), until_failure=verdict_only)
     except (CaseSkippedError, DatasetMissingError, BackendUnavailableError) as skip:
         status, message = "skipped", str(skip)
@@ -101,27 +99,32 @@ def run_case(
     undecided = [check for check in found.checks if check.status == "undecided"]
     if failures and status != "errored":  # not even a case that then gave up hides a failure
         status, message = "failed", " ".join(check.explanation for check in failures)
-    elif unused and status is None and not verdict_only:
-        status, message = "errored", _unused_factor(min(unused), found.checks)
     elif undecided and status in (None, "skipped"):
         status, message = "undecided", " ".join(check.explanation for check in undecided)
     elif status is None and not found.checks:
         status, message = "failed", "The case made no check, and so proves nothing."
     status = status or "passed"
+    in_vain = status == "passed" or (status == "failed" and case.expected_failure)
+    if factors.unused and in_vain and not verdict_only:
+        status, message = "errored", _unused_factor(factors)
     if case.expected_failure and not verdict_only:
         if status == "failed" and failures:
             status, message = "passed", ""
         elif status == "passed":
             reason = case.expected_failure
             status, message = "failed", f"It passes, and the suite expects a failure: {reason}"
-    return without_verdict(
+    result = without_verdict(
         case,
         status,
         message,
         traceback=broke,
         duration_s=perf_counter() - started,
         findings=found,
-    ).model_copy(update={"digests": digests, "passed_over": passed_over})
+    )
+    used = {name: by for name, by in case.tolerance_factor.items() if name in factors.met}
+    return result.model_copy(
+        update={"digests": digests, "passed_over": passed_over, "tolerance_factor": used}
+    )
 
 
 def errored(case: PlannedCase, error: Exception) -> CaseResult:

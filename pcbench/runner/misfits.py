@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from pcbench import data
 from pcbench.errors import UsageError
 from pcbench.networks import ImpossibleNetworkError, NetworkParameters, NetworkSpec, Saved
-from pcbench.suite import PlannedCase, Suite
+from pcbench.suite import Suite
 
 
 def refuse_misfits(suites: Sequence[Suite], places: data.Places) -> None:
@@ -20,33 +20,34 @@ def refuse_misfits(suites: Sequence[Suite], places: data.Places) -> None:
     UsageError
         If some do not, with a sentence for each file and network.
     """
-    found = {
-        str(misfit): f"{suite.path}: {case.id}: {misfit}"
-        for suite in suites
-        for case in suite.cases
-        for misfit in _misfits(case, places)
-    }
-    if found:
-        raise UsageError("\n".join(found.values()))
+    found: dict[str, str] = {}  # sentences, by the file, the network and the data
+    for suite in suites:
+        for case in suite.cases:
+            network = getattr(case.parameters, "network", None)
+            asked = getattr(case.parameters, "data", None)
+            if (
+                isinstance(network, NetworkParameters)
+                and isinstance(network.initialisation, Saved)
+                and isinstance(asked, data.DatasetParameters)
+            ):
+                key = f"{network.initialisation.file} {network!r} {asked!r}"
+                if key not in found:
+                    misfit = _misfit(network, asked, places)
+                    found[key] = misfit and f"{suite.path}: {case.id}: {misfit}"
+    if misfits := [*filter(None, found.values())]:
+        raise UsageError("\n".join(misfits))
 
 
-def _misfits(case: PlannedCase, places: data.Places) -> Iterator[ImpossibleNetworkError]:
-    """Yield why the saved weights of a case do not fit, if it has any and they do not."""
-    network = getattr(case.parameters, "network", None)
-    asked = getattr(case.parameters, "data", None)
-    if not (
-        isinstance(network, NetworkParameters)
-        and isinstance(network.initialisation, Saved)
-        and isinstance(asked, data.DatasetParameters)
-    ):
-        return
+def _misfit(network: NetworkParameters, asked: data.DatasetParameters, places: data.Places) -> str:
+    """Say why saved weights do not fit; empty if they do."""
     any_rng = np.random.default_rng(0)
     whole = _whole(network, asked, places, any_rng)
     try:
         if whole:
             network.initialisation.draw(whole, any_rng)
     except ImpossibleNetworkError as misfit:
-        yield misfit
+        return str(misfit)
+    return ""
 
 
 def _whole(

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from pcbench.suite.yaml.problems import Problems
 
 IDENTITY = tuple(CASE)
-# The run settings that choose the backend and its precision: they do not change the question.
-COMPUTING = ("backend", "device", "dtype")
+# Run settings that choose the backend, its precision and what is allowed: the question is the same.
+COMPUTING = ("backend", "device", "dtype", "tolerance_factor")
 
 
 Choice = tuple[Path, Node]
@@ -191,8 +191,12 @@ def variants(
 
 
 def _identifier(case_id: str, chosen: Sequence[tuple[Axis, Node]]) -> str:
-    labels = ",".join(f"{axis.label}={value.label()}" for axis, value in chosen)
-    return f"{case_id}[{labels}]" if chosen else case_id
+    labels = ",".join(
+        f"{axis.label}={value.label()}"
+        for axis, value in chosen
+        if not axis.counted or len(axis.values) > 1  # a single seed has no need of a name
+    )
+    return f"{case_id}[{labels}]" if labels else case_id
 
 
 def count(axes: Sequence[Axis]) -> int:

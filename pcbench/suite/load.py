@@ -135,9 +135,11 @@ def likely_backends(
 ) -> dict[str, None]:
     """Return the backends that suites name, as far as can be told without planning them.
 
-    None where a suite or an override is not valid: planning says why.
+    None where a suite or an override is not valid, as planning says, or can be read only once.
     """
     with suppress(SuiteError):
+        if not all(os.path.isfile(find_suite(suite)) for suite in suites):
+            return {}
         chosen = [value.value for path, value in parse_overrides(overrides) if path == ("backend",)]
         parts = [part for suite in suites for part in _read(find_suite(suite)).parts]
         named = [
@@ -158,11 +160,11 @@ def _read_whole(suite: str | pathlib.Path, *, allow_large: bool) -> Layout:
     """Read a suite and what it includes, unless it makes too many cases."""
     layout = _read(find_suite(suite))
     most, total = MOST_CASES if allow_large else MAX_CASES, 0
-    remedy = "split it" if allow_large else "split it, or run it with --allow-large"
+    more = "" if allow_large else ", or give --allow-large to run, list or validate"
     for case in (case for part in layout.parts for case in part.cases):
         total += case.count
         if total > most:
-            message = f"with this case the suite makes over {most:,} cases; {remedy}"
+            message = f"with this case the suite makes over {most:,} cases; split it{more}"
             raise SuiteError([*layout.problems, Problem(case.tree.at, message)])
     return layout
 

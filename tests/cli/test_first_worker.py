@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -67,3 +68,11 @@ def test_it_ends_where_a_suite_or_an_option_is_not_valid(tmp_path):
 def test_there_is_none_where_cases_run_here(tmp_path):
     suite = write_suite(tmp_path / "suite.yaml", ORIGIN)
     assert run(suite, "--in-process", "--backend", "numpy") == (0, [])
+
+
+@pytest.mark.skipif(not Path("/dev/stdin").exists(), reason="this system has no /dev/stdin")
+def test_a_suite_that_can_be_read_only_once_is_left_to_the_plan(tmp_path):
+    suite = write_suite(tmp_path / "suite.yaml", ORIGIN).read_text()
+    command = [sys.executable, "-m", "pcbench", "run", "/dev/stdin", "-q", "--backend", "numpy"]
+    done = subprocess.run(command, input=suite, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -7,6 +7,7 @@ from pcbench.case import Case, CaseParameters, CaseSkippedError, Columns, Measur
 from pcbench.checks import Tolerance, approx
 from pcbench.contract import BackendUnavailableError, Capability
 from pcbench.data.mnist import Mnist
+from pcbench.theory.rounding.undecidable import UndecidableError
 from pcbench.tolerances import ToleranceFactor
 from tests.runner.scripted_cases import FAILED, OPEN, PASSED, UNDECIDED, planned, yielding
 
@@ -254,3 +255,19 @@ def test_a_factor_of_no_check_is_an_error_unless_the_case_fails_anyway(run_one):
     assert found.message.startswith("tolerance_factor names 'anothr', and the case makes no check")
     found = run_one(planned(strict_cases(goes_on=False), tolerance_factor=factor))
     assert (found.status, len(found.checks)) == ("failed", 2)
+
+
+def test_a_case_that_is_undecided_stays_so_whatever_its_factors_name(run_one):
+    factor = {"prediction": ToleranceFactor(factor=2, reason="TF32")}
+    met = run_one(planned(yielding(UNDECIDED), tolerance_factor=factor))
+    assert met.status == "undecided"
+    other = {"energy": ToleranceFactor(factor=2, reason="TF32")}
+    stopped = run_one(planned(yielding(then=UndecidableError("too large")), tolerance_factor=other))
+    assert (stopped.status, stopped.tolerance_factor) == ("undecided", {})
+
+
+def test_a_failure_that_is_expected_hides_no_factor_of_no_check(run_one):
+    factor = {"enrgy": ToleranceFactor(factor=2, reason="TF32")}
+    found = run_one(planned(yielding(FAILED), tolerance_factor=factor, expected_failure="a mean"))
+    assert found.status == "errored"
+    assert "names 'enrgy'" in found.message

@@ -177,7 +177,7 @@ def test_as_many_cases_as_are_allowed_are_made(write):
     path = write(f"suite: s\ncases: [{{id: a, kind: ordered, matrix: {matrix}}}]")
     assert len(outline(path).cases) == MAX_CASES
     path = write(f"{path.read_text()[:-1]}, {{id: b, kind: ordered}}]")
-    with pytest.raises(SuiteError, match=r"with this case .* run it with --allow-large"):
+    with pytest.raises(SuiteError, match=r"with this case .* give --allow-large to run"):
         outline(path)
     assert len(outline(path, allow_large=True).cases) == MAX_CASES + 1
 

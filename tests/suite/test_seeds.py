@@ -52,7 +52,7 @@ def test_defaults_give_seeds_to_every_case(load):
 @pytest.mark.parametrize("quick", ["seeds: 1", "seed: 0"])
 def test_a_size_has_another_number_of_seeds(load, quick):
     text = case_text("kind: ordered", quick, "sizes: {full: {seeds: 2}}")
-    assert list(seeds_of(load(text))) == ["a[seed=0]"]
+    assert list(seeds_of(load(text))) == ["a"]  # as without any seeds
     assert list(seeds_of(load(text, size="full"))) == ["a[seed=0]", "a[seed=1]"]
 
 
@@ -88,6 +88,15 @@ def test_the_shipped_kinds_that_replicate_are_known_without_being_imported(monke
         ("sizes: {full: {seeds: ¶-1}}", "not -1"),
         ("matrix: {seed: [1]}\n¶seeds: 2", "the case varies 'seed' already"),
         ("matrix: {seed: [1]}\nsizes: {full: {¶seeds: 2}}", "the case varies 'seed' already"),
+        (
+            "seeds: 2\nsizes: {full: {matrix: {seed: [7]}, ¶seeds: 3}}",
+            "the case varies 'seed' already",
+        ),
+        (
+            "seeds: 2\nsizes: {full: {¶seeds: 3, matrix: {seed: [7]}}}",
+            "the case varies 'seed' already",
+        ),
+        ("seed: ¶-1\nseeds: 2", "'seed' must be an integer of at least 0, not -1"),
         ("seed: ¶x\nseeds: 2", "'seed' must be an integer of at least 0, not 'x'"),
     ],
 )

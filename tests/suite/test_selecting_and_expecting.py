@@ -43,11 +43,11 @@ def test_a_tag_is_matched_as_a_whole(load):
         ("expect: {¶pass: why}", "unknown key 'pass'"),
         ("expect: {fail: ¶true}", "'fail' must be the reason why a check fails, not true"),
         ("tolerance_factor: {x: ¶{factor: 2}}", "'tolerance_factor.x.reason' is missing"),
-        ("tolerance_factor: {x: {factor: ¶0, reason: y}}", "must be greater than 0, not 0"),
+        ("tolerance_factor: {x: {factor: ¶0, reason: y}}", "must be at least 1e-12, not 0"),
         ("tolerance_factor: {x: {factor: ¶.inf, reason: y}}", "must be a finite number, not .inf"),
         (
             "tolerance_factor: {x: {factor: 2, reason: ¶' '}}",
-            "must be a string of at least 1 characters",
+            "must be a reason, in a line, not",
         ),
         ("tolerance_factor: {x: ¶2}", "'tolerance_factor.x' must be a mapping, not 2"),
         ("expect: {fail: ¶' '}", "'fail' must be the reason why a check fails, in a line"),
@@ -61,3 +61,19 @@ def test_a_failure_is_expected_for_a_reason(load_case):
     case = load_case("kind: ordered", "expect: {fail: its energy is a mean}")
     assert case.expected_failure == "its energy is a mean"
     assert load_case("kind: ordered").expected_failure == ""
+
+
+def test_a_factor_is_of_single_cases(refuse):
+    refuse(
+        "suite: s\ndefaults: {¶tolerance_factor: {x: {factor: 2, reason: y}}}\n"
+        "cases: [{id: a, kind: ordered}]",
+        "'tolerance_factor' belongs to a single case",
+    )
+
+
+def test_cases_that_differ_in_a_factor_see_the_same_weights(load):
+    factors = "[{x: {factor: 2, reason: y}}, {x: {factor: 3, reason: y}}]"
+    suite = load(
+        f"suite: s\ncases: [{{id: a, kind: ordered, matrix: {{tolerance_factor: {factors}}}}}]"
+    )
+    assert [case.randomness for case in suite.cases] == ["a", "a"]

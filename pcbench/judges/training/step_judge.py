@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from math import inf
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from pcbench.case import Context
-from pcbench.checks import Check, undecided
+from pcbench.checks import Check, undecided, unmultiplied
 from pcbench.contract import ExactInference, Model, Sgd, Trainer, TrainingSettings
 from pcbench.judges.answers import InferenceResult, Subject
 from pcbench.judges.basis import Basis, folded
@@ -164,7 +163,7 @@ class StepJudge:
             where = f"step {taken.step + 1}, replica {replica + 1}"
             allowed: Allowed = {}
             for check in taken.checks(place, expected, self._optimisers[replica], u, self._terms):
-                allowed.setdefault(check.name, []).append(check.tolerance or inf)
+                allowed.setdefault(check.name, []).append(unmultiplied(check))
                 yield check.at(where)
             self._allowed[replica].append(allowed)
 

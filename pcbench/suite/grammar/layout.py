@@ -177,7 +177,7 @@ def _covers(root: Node, problems: Problems) -> tuple[Part, ...]:
 
 def _defaults(root: Node, problems: Problems) -> Node:
     written = _value(root, "defaults", dict, problems)
-    for key in written.keys() & CASE:
+    for key in written.keys() & {*CASE, "tolerance_factor"}:
         message = f"{key!r} belongs to a single case; move it from 'defaults' to the case"
         problems.note(written[key].name_at, message)
     return Node(written, root.at)
@@ -298,7 +298,7 @@ def _read_size(
     values: list[Choice] = []
     for key, node in read(size, f"the size {name!r}", SIZE, dict, problems).items():
         if key == SEEDS and counts:
-            axes = with_seeds(node, axes, problems)
+            axes = with_seeds(node, axes, size, problems)
         elif key == "matrix":
             axes = of_one_length(_other_values(name, node, axes, problems), problems)
         elif problem := _problem(name, key, axes):

@@ -192,7 +192,9 @@ def suite_schema() -> Schema:
         definitions[kind] = parameters
         named = {"properties": {"kind": {"const": kind}}, "required": ["kind"]}
         rules.append({"if": named, "then": {"$ref": f"#/$defs/{kind}"}})
-    defaults = {**SUITE["defaults"], "properties": {**settings["properties"], "seeds": SEEDS}}
+    common = {**settings["properties"], "seeds": SEEDS}
+    common.pop("tolerance_factor")  # which is of single cases
+    defaults = {**SUITE["defaults"], "properties": common}
     case = {
         "type": "object",
         "required": ["id", "kind"],

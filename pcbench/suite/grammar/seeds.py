@@ -50,14 +50,19 @@ def seed_axis(
         if own := case.get(SEEDS):
             problems.note(own.name_at, _VARIED)
         return
-    values = _values(count or Node(1, case.at), first or Node(0, case.at), problems)
+    values = _values(count or Node(1, case.at), first or Node(0, (count or case).at), problems)
     if values:
-        yield Axis(("seed",), "seed", values, counted=True)
+        label = "seeds" if any(axis.label == "seed" for axis in axes) else "seed"
+        yield Axis(("seed",), label, values, counted=True)
 
 
-def with_seeds(count: Node, axes: Sequence[Axis], problems: Problems) -> tuple[Axis, ...]:
+def with_seeds(
+    count: Node, axes: Sequence[Axis], size: Node, problems: Problems
+) -> tuple[Axis, ...]:
     """Return the axes with another number of seeds, as a size has it."""
-    if any(axis.path == ("seed",) and not axis.counted for axis in axes):
+    matrix = size.get("matrix")
+    varied = any(axis.path == ("seed",) and not axis.counted for axis in axes)
+    if varied or (matrix and matrix.get("seed")):
         problems.note(count.name_at, _VARIED)
     return tuple(
         replace(axis, values=_values(count, axis.values[0], problems) or axis.values)
@@ -75,4 +80,4 @@ def _values(count: Node, first: Node, problems: Problems) -> list[Node]:
         return []
     if type(start) is not int:  # the plan says what it must be
         return []
-    return [Node(start + index, count.at, count.name_at) for index in range(number)]
+    return [Node(start + index, first.at, count.name_at) for index in range(number)]
