@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pcbench.registry import DEFAULT_BACKEND, did_you_mean
 from pcbench.suite.grammar.layout import MAX_CASES, Layout, check_size, read_layout
 from pcbench.suite.grammar.schema import QUICK
+from pcbench.suite.grammar.seeds import SEEDS
 from pcbench.suite.model import Outline, OutlinedCase, Suite
 from pcbench.suite.options import parse_overrides, parse_selection
 from pcbench.suite.yaml.problems import Position, Problem, Problems, SuiteError, clip
@@ -238,7 +239,9 @@ def _unused(overrides: Iterable[Choice], found: Overridable) -> Problems:
             continue
         name, whole = ".".join(path), ".".join(path[:-1])
         message = f"no case has the parameter {name!r}{did_you_mean(name, known)}"
-        if name in known:
+        if name == SEEDS:
+            message = "seeds are counted in the suite; run another one with --seed"
+        elif name in known:
             message = (
                 f"{name!r} is a part of {whole!r}, which no case writes; set that as a whole: "
                 f"{whole}={{…}}"

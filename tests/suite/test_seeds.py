@@ -4,6 +4,7 @@ import pytest
 
 from pcbench import registry
 from pcbench.case import Case, CaseParameters
+from pcbench.suite import SuiteError
 from pcbench.suite.grammar.seeds import REPLICATING, counts_seeds
 from pcbench.suite.grammar.settings import load_kind
 from pcbench.suite.yaml.node import Node
@@ -96,9 +97,15 @@ def test_the_shipped_kinds_that_replicate_are_known_without_being_imported(monke
             "seeds: 2\nsizes: {full: {¶seeds: 3, matrix: {seed: [7]}}}",
             "the case varies 'seed' already",
         ),
+        ("seeds: 2\nsizes: {full: {¶seed: 5}}", "the case has seeds, so the size 'full' cannot"),
         ("seed: ¶-1\nseeds: 2", "'seed' must be an integer of at least 0, not -1"),
         ("seed: ¶x\nseeds: 2", "'seed' must be an integer of at least 0, not 'x'"),
     ],
 )
 def test_what_is_no_number_of_seeds_is_refused_where_it_stands(refuse_case, lines, message):
     refuse_case(f"kind: ordered\n{lines}", message)
+
+
+def test_the_number_of_seeds_is_the_suites(load):
+    with pytest.raises(SuiteError, match="seeds are counted in the suite"):
+        load(case_text("kind: ordered", "seeds: 2"), overrides=["seeds=3"])

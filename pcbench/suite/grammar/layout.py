@@ -313,6 +313,8 @@ def _problem(name: str, key: str, axes: Sequence[Axis]) -> str:
     for axis in axes:
         if all(a == b for a, b in zip(key.split("."), axis.path, strict=False)):
             varied = ".".join(axis.path)
+            if axis.counted:
+                return f"the case has seeds, so the size {name!r} cannot set one; give it 'seeds'"
             return (
                 f"the matrix varies {varied!r}, so the size {name!r} cannot set {key!r}; give "
                 f"it 'matrix: {{{varied}: [...]}}' instead"
