@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.client import responses
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -139,7 +140,9 @@ def _go_on(url: str, part: BinaryIO, size: int, progress: Progress, patience_s: 
     try:
         with requests.get(url, headers=headers, stream=True, timeout=patience_s) as answer:
             if not answer.ok:
-                raise _RefusedError(f"answers {answer.status_code} {answer.reason}".strip())
+                # The server's own words could be anything, and end on a terminal.
+                words = responses.get(answer.status_code, "")
+                raise _RefusedError(f"answers {answer.status_code} {words}".strip())
             if not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
                 have = _begin_anew(part)  # it sends the whole file
             while chunk := answer.raw.read(_CHUNK, decode_content=False):

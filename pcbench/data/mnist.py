@@ -234,8 +234,8 @@ class FashionMnist(IdxDataset):
                 "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
             ),
         ),
-        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
     )
     folders = ("fashion-mnist/", "fashion_mnist/", "FashionMNIST/raw/")
     mean, std = (0.5,), (0.5,)
