@@ -7,9 +7,9 @@ from tests.helpers.toy_suites import load_suite
 
 SUITE = """\
 suite: given
-defaults: {backend: numpy}
+defaults: {backend: torch}
 cases:
-  - {id: drawn, kind: conformance, networks: 2, question: evaluation}
+  - {id: drawn, kind: conformance, networks: 1, question: evaluation}
   - {id: searched, kind: critical_points, widths: [2, 2, 2], starts: 10, arrivals: 0}
   - id: trained
     kind: origin_escape
@@ -17,6 +17,7 @@ cases:
     network: {hidden_layers: 1, width: 2, initialisation: {name: near_origin, std: 0.05}}
     training: {learning_rate: 0.1, steps: 20}
     sooner: false
+    judged: 0
 """
 GIVEN = {
     "drawn": {"networks"},
@@ -31,13 +32,12 @@ def digests(tmp_path_factory):
     path.write_text(SUITE)
     return [
         {case.id: case.digests for case in run_suites([load_suite(path, overrides=[seed])]).cases}
-        for seed in ("seed=0", "seed=0", "seed=1")
+        for seed in ("seed=0", "seed=1")
     ]
 
 
 @pytest.mark.parametrize("case", GIVEN)
 def test_the_digests_tell_what_was_given(digests, case):
-    first, again, other = (each[case] for each in digests)
+    first, other = (each[case] for each in digests)
     assert first.keys() == GIVEN[case]
-    assert again == first
     assert not {*first.values()} & {*other.values()}
